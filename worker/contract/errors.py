@@ -1,0 +1,82 @@
+"""Every error that producer and worker raise on purpose.
+
+    PigeonholeError
+    ├── UsageError                what the user asked for can't be done as asked
+    │   ├── SettingsError         a setting is unknown or has a value that can't be used
+    │   ├── SourceError           a SOURCE does not exist, holds no image, or lies outside the image root
+    │   └── UnknownJob            no job of that name in the ledger
+    ├── BrokerUnreachable         Redis does not answer, or refuses us
+    ├── NoWorker                  nobody consumes this model's queue
+    ├── JobCancelled              somebody cancelled the job
+    ├── EmbeddedFailed            the private Redis or its workers did not start, or stopped
+    ├── OutputFailed              rows can't be written where the user wants them
+    ├── MessageInvalid            something in Redis that we did not write, or a version we don't know
+    └── ImageUnreadable           one image has no label: becomes that image's error row
+
+Errors of redis, kombu, Pillow and the operating system become one of these where they enter, `from` the
+original. Each message says what failed, the value, and what to do.
+"""
+
+
+class PigeonholeError(Exception):
+    """Base of all errors that Pigeonhole raises on purpose."""
+
+
+class UsageError(PigeonholeError):
+    """Raised when what the user asked for can't be done as asked."""
+
+
+class SettingsError(UsageError):
+    """Raised when a setting is unknown or has a value that can't be used."""
+
+
+class SourceError(UsageError):
+    """Raised when a SOURCE does not exist, holds no image, or lies outside the image root."""
+
+
+class UnknownJob(UsageError):
+    """Raised when the ledger has no job of that name."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"no job {job!r}: it was deleted, has expired, or never was; `pigeonhole status` lists them")
+
+
+class BrokerUnreachable(PigeonholeError):
+    """Raised when Redis does not answer or refuses us; trying again later may help."""
+
+
+class NoWorker(PigeonholeError):
+    """Raised when nobody consumes the queue of the model that a job asks for."""
+
+
+class JobCancelled(PigeonholeError):
+    """Raised when a job that is submitted to or followed has been cancelled."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(f"job {job} was cancelled; `pigeonhole results {job}` has the rows finished before that")
+
+
+class EmbeddedFailed(PigeonholeError):
+    """Raised when the private Redis or its workers did not start, or stopped."""
+
+
+class OutputFailed(PigeonholeError):
+    """Raised when rows can't be written where the user wants them."""
+
+
+class MessageInvalid(PigeonholeError):
+    """Raised when something in Redis is not what this version writes; it is never guessed at."""
+
+
+class ImageUnreadable(PigeonholeError):
+    """Raised when one image can't be classified; it becomes that image's error row.
+
+    Args:
+        kind: one word for the summary to count by, for instance `missing`.
+        message: what is wrong with this image, in words.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+        self.message = message

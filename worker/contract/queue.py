@@ -1,0 +1,155 @@
+"""The queue: how both sides configure Celery, how a batch is published, and what is published again.
+
+A message names a job and a batch and nothing else; what is owed stands in the ledger. So it may be lost or come
+twice without harm, and nothing that a worker is sent is believed.
+"""
+
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlsplit
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from worker.contract.errors import BrokerUnreachable
+from worker.contract.ledger import Ledger
+from worker.contract.settings import Settings, masked
+
+TASK = "pigeonhole.classify"
+#: On Redis 0 is the highest priority.
+LOWEST_PRIORITY = 9
+#: Sweeps are this many seconds apart, and `SWEEP_LOCK` keeps them one at a time.
+SWEEP_EVERY = 5.0
+
+
+def queue_name(model: str) -> str:
+    """Give the name of the queue that workers of a model consume."""
+    return f"classify.{model}"
+
+
+def priority(number: int) -> int:
+    """Give a batch's priority from its number: the beginning of every job goes ahead of a large one's tail.
+
+    0 for the first batch, then one lower each time that the number doubles.
+    """
+    return min(number.bit_length(), LOWEST_PRIORITY)
+
+
+def configure(settings: Settings) -> Celery:
+    """Give a Celery app with what producer and worker must agree on."""
+    app = Celery("pigeonhole", broker=_celery_url(settings.broker_url), set_as_current=False)
+    app.conf.update(
+        # JSON only: a pickle from the queue would run whatever its writer wants.
+        task_serializer="json",
+        accept_content=["json"],
+        result_accept_content=["json"],
+        # The ledger holds the rows; a result backend would double the writes and grow without end.
+        task_ignore_result=True,
+        broker_transport_options={
+            # One Redis can be shared: every key of Celery's begins as ours do.
+            "global_keyprefix": f"{settings.prefix}:",
+            # By default only four levels exist, and queues take turns whatever their messages' priority.
+            "priority_steps": list(range(LOWEST_PRIORITY + 1)),
+            "queue_order_strategy": "priority",
+            # A task may not run longer than this or Redis' transport delivers it again. The ledger's sweep is
+            # what notices a lost batch, long before this does.
+            "visibility_timeout": max(3600, 2 * settings.claim_seconds),
+            # Without these a connection that died quietly is noticed by nobody for minutes.
+            "socket_keepalive": True,
+            "socket_connect_timeout": 3,
+            "health_check_interval": 10,
+        },
+        # What a remote-control client that vanished did not fetch would stay for ever (celery issue 6089).
+        control_queue_expires=60.0,
+    )
+    return app
+
+
+class Queue:
+    """The messages that wait in one Redis.
+
+    Args:
+        settings: where Redis is.
+        app: the Celery app in place of a new one.
+    """
+
+    def __init__(self, settings: Settings, app: Celery | None = None) -> None:
+        self._settings = settings
+        self._given = app
+
+    @cached_property
+    def _app(self) -> Celery:
+        return self._given or configure(self._settings)
+
+    def publish(self, model: str, job: str, number: int) -> None:
+        """Ask the model's workers to classify a batch that the ledger owes.
+
+        Raises:
+            BrokerUnreachable: Redis does not take it.
+        """
+        try:
+            self._app.send_task(
+                TASK,
+                args=(job, number),
+                queue=queue_name(model),
+                priority=priority(number),
+                retry_policy={
+                    "max_retries": 4,
+                    "interval_start": 0,
+                    "interval_step": 0.2,
+                    "interval_max": 1.0,
+                },
+            )
+        except OperationalError as exc:
+            raise BrokerUnreachable(f"no answer from Redis at {masked(self._settings.broker_url)}: {exc}") from exc
+
+    def depth(self, model: str) -> int:
+        """Give the number of messages that wait for a model's workers.
+
+        Raises:
+            BrokerUnreachable: Redis does not answer.
+        """
+        try:
+            with self._app.connection_for_write() as connection:
+                # Not `passive`: that asks for keys without the prefix (kombu 5.7). On Redis, declaring makes nothing.
+                channel: Any = connection.default_channel
+                return int(channel.queue_declare(queue_name(model)).message_count)
+        except OperationalError as exc:
+            raise BrokerUnreachable(f"no answer from Redis at {masked(self._settings.broker_url)}: {exc}") from exc
+
+
+def sweep(ledger: Ledger, queue: Queue, only_job: str | None = None) -> int:
+    """Publish again what is owed and overdue; safe at any time and by anyone.
+
+    A batch that was claimed is overdue when its deadline has passed. One that waits may just be far back in the
+    queue: only where the queue holds fewer messages than batches wait are some of them lost, and as many are
+    published again. Which ones does not matter, since a message that comes twice is harmless.
+
+    Args:
+        only_job: sweep this one rather than all.
+
+    Returns:
+        The number of batches published.
+
+    Raises:
+        BrokerUnreachable: Redis does not answer.
+    """
+    published = 0
+    active = ledger.statuses(active_only=True)
+    for model in sorted({status.model for status in active}):
+        jobs = [status for status in active if status.model == model]
+        lost = max(0, sum(status.batches_waiting for status in jobs) - queue.depth(model))
+        for status in jobs:
+            if only_job in (None, status.job):
+                numbers = ledger.overdue(status.job, lost)
+                for number in numbers:
+                    queue.publish(model, status.job, number)
+                lost = max(0, lost - len(numbers))
+                published += len(numbers)
+    return published
+
+
+def _celery_url(url: str) -> str:
+    """Give a broker URL as kombu spells it: a Unix socket is `redis+socket://` there."""
+    parts = urlsplit(url)
+    return f"redis+socket://{parts.path}" if parts.scheme == "unix" else url

@@ -1,0 +1,115 @@
+"""The ledger's steps that must happen whole or not at all, as Redis runs them.
+
+Every script gets the keys of one job in this order, and the time (seconds; empty: the server's own clock, so
+that machines need not agree) as its first argument.
+"""
+
+#: KEYS, by the order that `Ledger._keys` gives them in.
+_PRELUDE = """
+local job, refs, waiting, claimed, rows, active = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+local function owed(number)
+  return redis.call('ZSCORE', waiting, number) or redis.call('ZSCORE', claimed, number)
+end
+local function expire(ttl)
+  for i = 1, 5 do redis.call('EXPIRE', KEYS[i], ttl) end
+  redis.call('ZREM', active, ARGV[2])
+end
+local function finish_if_done(ttl)
+  if redis.call('HGET', job, 'state') == 'closed'
+      and redis.call('ZCARD', waiting) + redis.call('ZCARD', claimed) == 0 then
+    redis.call('HSET', job, 'state', 'finished', 'finished', now)
+    expire(ttl)
+  end
+end
+"""
+
+#: now, job, number, references, images, seconds until it is overdue → the job's state. A batch that is on record
+#: already stays as it is.
+ADD = (
+    _PRELUDE
+    + """
+local state = redis.call('HGET', job, 'state')
+if state == 'open' and redis.call('HSETNX', refs, ARGV[3], ARGV[4]) == 1 then
+  redis.call('ZADD', waiting, now + ARGV[6], ARGV[3])
+  redis.call('HINCRBY', job, 'images', ARGV[5])
+  redis.call('HINCRBY', job, 'batches', 1)
+end
+return state
+"""
+)
+
+#: now, job, seconds to keep a finished job → the state before. What was submitted is all there is.
+CLOSE = (
+    _PRELUDE
+    + """
+local state = redis.call('HGET', job, 'state')
+if state == 'open' then
+  redis.call('HSET', job, 'state', 'closed', 'closed', now)
+  finish_if_done(ARGV[3])
+end
+return state
+"""
+)
+
+#: now, job, seconds to keep it → the state before. Strikes off what is owed.
+CANCEL = (
+    _PRELUDE
+    + """
+local state = redis.call('HGET', job, 'state')
+if state == 'open' or state == 'closed' then
+  redis.call('HSET', job, 'state', 'cancelled', 'finished', now)
+  redis.call('DEL', waiting, claimed)
+  expire(ARGV[3])
+end
+return state
+"""
+)
+
+#: now, job, number, seconds until it is overdue → the references, or nothing where the batch is not owed.
+#: A claim keeps nobody out: it tells the sweep until when to leave the batch alone. KEYS[7] is the worker's record.
+CLAIM = (
+    _PRELUDE
+    + """
+if redis.call('EXISTS', KEYS[7]) == 1 then redis.call('HSET', KEYS[7], 'claimed', now) end
+if not owed(ARGV[3]) then return false end
+redis.call('ZREM', waiting, ARGV[3])
+redis.call('ZADD', claimed, now + ARGV[4], ARGV[3])
+redis.call('HSETNX', job, 'started', now)
+return redis.call('HGET', refs, ARGV[3])
+"""
+)
+
+#: now, job, number, answers, images, errors, reviews, seconds to keep a finished job → 1 if they count.
+COMMIT = (
+    _PRELUDE
+    + """
+if redis.call('ZREM', waiting, ARGV[3]) + redis.call('ZREM', claimed, ARGV[3]) == 0 then return 0 end
+redis.call('HSET', rows, ARGV[3], ARGV[4])
+redis.call('HINCRBY', job, 'done', ARGV[5])
+redis.call('HINCRBY', job, 'errors', ARGV[6])
+redis.call('HINCRBY', job, 'reviews', ARGV[7])
+finish_if_done(ARGV[8])
+return 1
+"""
+)
+
+#: now, job, how many may be lost, seconds until they are overdue again → numbers to publish again: all that were
+#: claimed and are past their deadline, and as many of those that wait as may be lost.
+OVERDUE = (
+    _PRELUDE
+    + """
+local late = redis.call('ZRANGEBYSCORE', claimed, '-inf', now)
+local lost = redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, ARGV[3])
+for _, number in ipairs(late) do
+  redis.call('ZREM', claimed, number)
+  lost[#lost + 1] = number
+end
+for _, number in ipairs(lost) do redis.call('ZADD', waiting, now + ARGV[4], number) end
+return lost
+"""
+)

@@ -1,0 +1,114 @@
+"""One frozen settings object, read once from the environment and passed on."""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from worker.contract.errors import SettingsError
+
+ENV_PREFIX = "PIGEONHOLE_"
+_SCHEMES = ("redis", "rediss", "unix")
+_DEVICES = ("auto", "cpu", "cuda")
+
+T = TypeVar("T")
+
+
+def _setting(default: T, doc: str) -> T:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What can be set from outside; each field is `PIGEONHOLE_` and its name in capitals.
+
+    Raises:
+        SettingsError: a value can't be used; the message names the variable, the value and what fits.
+    """
+
+    broker_url: str = _setting("", "Redis: `redis://…`, `rediss://…` or `unix:///path`; empty: an embedded one")
+    prefix: str = _setting("pigeonhole", "what every key in Redis begins with, so that a Redis can be shared")
+    image_root: str = _setting("/", "folder that references are relative to; a worker reads nothing outside it")
+    model: str = _setting("digits", "worker: a checkpoint file, or the shipped `digits`; producer: a model's name")
+    device: str = _setting("auto", "where workers run the network: `auto`, `cpu` or `cuda`")
+    processes: int = _setting(0, "worker processes; 0: one for each core this machine or container may use")
+    chunk: int = _setting(256, "images that go through the network at once")
+    max_pixels: int = _setting(80_000_000, "an image of more pixels is an error row, told from its header")
+    max_bytes: int = _setting(256_000_000, "a file of more bytes is an error row")
+    claim_seconds: int = _setting(300, "a batch claimed this long ago and not done is published again")
+    publish_seconds: int = _setting(15, "a batch published this long ago and gone from the queue is published again")
+    result_ttl: int = _setting(604_800, "seconds that a finished job's rows stay in Redis")
+
+    def __post_init__(self) -> None:
+        if self.broker_url and urlsplit(self.broker_url).scheme not in _SCHEMES:
+            raise _refused("broker_url", masked(self.broker_url), "a redis://, rediss:// or unix:// URL")
+        if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", self.prefix):
+            raise _refused("prefix", self.prefix, "1 to 64 letters, digits or any of _ . : -")
+        if not os.path.isabs(self.image_root):
+            raise _refused("image_root", self.image_root, "an absolute path")
+        if self.device not in _DEVICES:
+            raise _refused("device", self.device, " or ".join(_DEVICES))
+        if not self.model:
+            raise _refused("model", self.model, "a model's name or a checkpoint file")
+        for name in ("chunk", "max_pixels", "max_bytes", "claim_seconds", "publish_seconds", "result_ttl"):
+            if getattr(self, name) < 1:
+                raise _refused(name, getattr(self, name), "a number above 0")
+        if self.processes < 0:
+            raise _refused("processes", self.processes, "a number from 0 up")
+
+    def __repr__(self) -> str:
+        shown = replace(self, broker_url="") if self.broker_url else self
+        values = {f.name: getattr(shown, f.name) for f in fields(self)} | {"broker_url": masked(self.broker_url)}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in values.items())})"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Read every `PIGEONHOLE_…` variable.
+
+        Args:
+            environment: in place of the process's own.
+
+        Raises:
+            SettingsError: a variable of ours is unknown, or its value can't be used.
+        """
+        environment = os.environ if environment is None else environment
+        known = {ENV_PREFIX + f.name.upper(): f for f in fields(cls)}
+        values: dict[str, str | int] = {}
+        for variable, text in environment.items():
+            if variable in known:
+                values[known[variable].name] = _parsed(known[variable], text)
+            elif variable.startswith(ENV_PREFIX):
+                near = difflib.get_close_matches(variable, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+                raise SettingsError(f"unknown setting {variable}: {hint}")
+        return cls(**values)  # type: ignore[arg-type]  # each value was parsed as its field's type says
+
+    def to_environment(self) -> dict[str, str]:
+        """Give the variables from which `from_environment` makes these settings again."""
+        return {ENV_PREFIX + f.name.upper(): str(getattr(self, f.name)) for f in fields(self)}
+
+
+def masked(url: str) -> str:
+    """Give a URL with its password, if it has one, as `***`: for logs, errors and `repr`."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user_info, _, host = parts.netloc.rpartition("@")
+    user = user_info.partition(":")[0]
+    return parts._replace(netloc=f"{user}:***@{host}").geturl()
+
+
+def _parsed(setting: "Field[object]", text: str) -> str | int:
+    if setting.type is not int:
+        return text
+    try:
+        return int(text.replace("_", ""))
+    except ValueError as exc:
+        raise _refused(setting.name, text, "a whole number") from exc
+
+
+def _refused(name: str, value: object, wanted: str) -> SettingsError:
+    return SettingsError(f"{ENV_PREFIX}{name.upper()} is {value!r}: it must be {wanted}")

@@ -1,0 +1,115 @@
+"""Who is at work: each worker's announcement in Redis, which is gone when it no longer renews it.
+
+The keys, behind the prefix: `workers` (zset: worker → when last seen) and `worker:NAME` (hash, expiring).
+A worker renews its announcement from the loop that also takes its messages, so that one which lost its
+connection falls silent.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.contract.redis_client import Client, connect, translates
+from worker.contract.settings import Settings
+
+#: Seconds between two announcements, and after which a silent worker counts as gone.
+ANNOUNCE_EVERY = 3.0
+GONE_AFTER = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Announcement:
+    """What a worker says of itself.
+
+    Args:
+        name: Celery's name for it, `celery@host`.
+        model: the name of its checkpoint, after which its queue is named.
+        digest: the checkpoint's SHA-256.
+        version: of Pigeonhole.
+        processes: how many of its processes have loaded the checkpoint.
+        seen: when it last announced itself, and
+        claimed: when it last claimed a batch (0: never); seconds since the epoch on Redis' clock.
+    """
+
+    name: str
+    model: str
+    digest: str
+    version: str
+    processes: int = 0
+    seen: float = 0.0
+    claimed: float = 0.0
+
+
+class Workers:
+    """The workers that share one Redis.
+
+    Args:
+        settings: where Redis is, and the prefix of its keys.
+        now: a clock in place of the server's, for tests.
+        client: a client in place of a new one.
+    """
+
+    def __init__(
+        self, settings: Settings, now: Callable[[], float] | None = None, client: Client | None = None
+    ) -> None:
+        self.url = settings.broker_url
+        self.client = client or connect(settings.broker_url)
+        self._prefix = settings.prefix
+        self._now = now
+
+    @translates
+    def announce(self, worker: Announcement) -> None:
+        """Say that a worker is there; it counts as gone unless this is repeated in time."""
+        now, key = self.time(), f"{self._prefix}:worker:{worker.name}"
+        about = {"model": worker.model, "digest": worker.digest, "version": worker.version, "seen": now}
+        with self.client.pipeline() as pipe:
+            pipe.hset(key, mapping=about)
+            pipe.expire(key, GONE_AFTER)
+            pipe.zadd(f"{self._prefix}:workers", {worker.name: now})
+            pipe.execute()
+
+    @translates
+    def ready(self, name: str, pid: int) -> None:
+        """Say that a worker's process has loaded its checkpoint and can classify."""
+        key = f"{self._prefix}:worker:{name}"
+        with self.client.pipeline() as pipe:
+            pipe.hset(key, f"process:{pid}", 1)
+            pipe.expire(key, GONE_AFTER)
+            pipe.execute()
+
+    @translates
+    def leave(self, name: str) -> None:
+        """Take back a worker's announcement."""
+        self.client.delete(f"{self._prefix}:worker:{name}")
+        self.client.zrem(f"{self._prefix}:workers", name)
+
+    @translates
+    def alive(self) -> list[Announcement]:
+        """Give the workers that announced themselves lately, by name."""
+        known, silent = f"{self._prefix}:workers", self.time() - GONE_AFTER
+        self.client.zremrangebyscore(known, "-inf", silent)
+        names = sorted(name.decode() for name in self.client.zrange(known, 0, -1))
+        with self.client.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.hgetall(f"{self._prefix}:worker:{name}")
+            records = pipe.execute()
+        return [_announcement(name, record) for name, record in zip(names, records, strict=True) if b"seen" in record]
+
+    @translates
+    def time(self) -> float:
+        """Give the time on Redis' clock, in seconds since the epoch."""
+        if self._now:
+            return self._now()
+        seconds, microseconds = self.client.time()
+        return float(seconds) + float(microseconds) / 1e6
+
+
+def _announcement(name: str, record: dict[bytes, bytes]) -> Announcement:
+    return Announcement(
+        name=name,
+        model=record.get(b"model", b"").decode(),
+        digest=record.get(b"digest", b"").decode(),
+        version=record.get(b"version", b"").decode(),
+        processes=sum(field.startswith(b"process:") for field in record),
+        seen=float(record[b"seen"]),
+        claimed=float(record.get(b"claimed", 0)),
+    )
