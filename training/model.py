@@ -1,0 +1,225 @@
+"""The networks, by name. Each takes uint8 pixels as `training.preprocess` makes them and returns logits.
+
+Scale and normalisation are part of the network, so whoever runs one feeds it bytes and nothing else.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from training.errors import TrainingError
+from training.preprocess import Preprocessing
+
+# Mean and standard deviation of MNIST's 60,000 training images, in units of 255.
+MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
+
+
+class Pixels(nn.Module):
+    """uint8 [N, H, W, C] in 0…255 → float32 [N, C, H, W], (x / 255 − mean) / std, in channels-last memory.
+
+    Args:
+        mean: Of each channel, in units of 255.
+        std: Of each channel, likewise.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if len(mean) != len(std) or not mean or min(std) <= 0:
+            raise ValueError(f"mean {list(mean)} and std {list(std)} must be of one length, std above 0")
+        spread = torch.tensor(std, dtype=torch.float64)
+        centre = torch.tensor(mean, dtype=torch.float64)
+        self.register_buffer("scale", (1 / (255 * spread)).float().reshape(-1, 1, 1))  # [C, 1, 1]
+        self.register_buffer("shift", (-centre / spread).float().reshape(-1, 1, 1))  # [C, 1, 1]
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Scale and normalise."""
+        # A view: N, H, W, C in memory is what "channels last" means.
+        return pixels.permute(0, 3, 1, 2).to(self.scale.dtype) * self.scale + self.shift
+
+
+class Classic(nn.Module):
+    """The classic small network for MNIST: two convolutions, two linear layers, 28 x 28 x 1 only.
+
+    Args:
+        classes: How many logits.
+        mean: Subtracted from the pixels, in units of 255; the published network subtracts nothing.
+        std: Divided by, likewise.
+    """
+
+    def __init__(self, classes: int, mean: float = 0.0, std: float = 1.0) -> None:
+        super().__init__()
+        self.pixels = Pixels([mean], [std])
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 32, 3),  # [N, 32, 26, 26]
+            nn.ReLU(),
+            nn.Conv2d(32, 16, 5),  # [N, 16, 22, 22]
+            nn.ReLU(),
+            nn.Flatten(),  # [N, 7744], channels outermost
+            nn.Linear(7744, 128),
+            nn.ReLU(),
+            nn.Linear(128, classes),
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 [N, 28, 28, 1] → float32 logits [N, classes]."""
+        logits: Tensor = self.layers(self.pixels(pixels))
+        return logits
+
+
+class Digits(nn.Module):
+    """Four convolutions that halve the picture early, then one linear layer; 28 x 28 x 1 only.
+
+    A convolution costs by its area, so the first one strides: what follows works on 12 x 12 and less, where
+    channels are cheap. Batch normalisation, which training needs, is folded into the convolutions when a
+    checkpoint is written (`fold`).
+
+    Args:
+        classes: How many logits.
+        widths: Channels of the four convolutions.
+        normalised: With batch normalisation, to be trained; without, to be served.
+        mean: Subtracted from the pixels, in units of 255.
+        std: Divided by, likewise.
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        widths: Sequence[int] = (16, 32, 48, 56),
+        normalised: bool = False,
+        mean: float = MNIST_MEAN,
+        std: float = MNIST_STD,
+    ) -> None:
+        super().__init__()
+        first, second, third, fourth = widths
+        self.pixels = Pixels([mean], [std])
+        self.layers = nn.Sequential(
+            _block(1, first, 5, 2, 0, normalised),  # [N, first, 12, 12]
+            _block(first, second, 3, 1, 0, normalised),  # [N, second, 10, 10]
+            _block(second, third, 3, 2, 1, normalised),  # [N, third, 5, 5]
+            _block(third, fourth, 3, 1, 0, normalised),  # [N, fourth, 3, 3]
+        )
+        self.head = nn.Linear(fourth * 9, classes)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 [N, 28, 28, 1] → float32 logits [N, classes]."""
+        features = self.layers(self.pixels(pixels))  # [N, fourth, 3, 3]
+        logits: Tensor = self.head(features.flatten(1))
+        return logits
+
+
+def _block(inputs: int, outputs: int, kernel: int, stride: int, padding: int, normalised: bool) -> nn.Sequential:
+    block = nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=not normalised))
+    if normalised:
+        block.append(nn.BatchNorm2d(outputs))
+    return block.append(nn.ReLU())
+
+
+_NETWORKS: dict[str, Callable[..., nn.Module]] = {"classic": Classic, "digits": Digits}
+NAMES = tuple(sorted(_NETWORKS))
+
+# What a network is trained with, beside what it is served with.
+_TRAINED_WITH: dict[str, dict[str, Any]] = {"classic": {}, "digits": {"normalised": True}}
+
+
+def build(name: str, arguments: Mapping[str, Any], classes: int) -> nn.Module:
+    """Make a network with fresh weights.
+
+    Args:
+        name: One of `NAMES`.
+        arguments: Of that network, by name; plain JSON values.
+        classes: How many logits it returns, at least 2.
+
+    Returns:
+        A module that takes uint8 [N, H, W, C] and returns float32 logits [N, classes].
+
+    Raises:
+        TrainingError: An unknown name, or arguments that this network doesn't take.
+    """
+    if name not in _NETWORKS:
+        raise TrainingError(f"Unknown network {name!r}; this version knows {', '.join(NAMES)}.")
+    if classes < 2:
+        raise TrainingError(f"A network tells at least 2 classes apart, not {classes}.")
+    try:
+        return _NETWORKS[name](classes=classes, **arguments)
+    except (TypeError, ValueError, RuntimeError) as exc:
+        raise TrainingError(f"The network {name!r} can't be built with {dict(arguments)!r}: {exc}") from exc
+
+
+def complete(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """`arguments` with the network's defaults spelled out, for a checkpoint that outlives them."""
+    defaults = {
+        key: list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+        for key, parameter in inspect.signature(_NETWORKS[name]).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    return {**defaults, **arguments}
+
+
+def trainable(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that a network is trained with; `fold` leads back to `arguments`."""
+    return {**arguments, **_TRAINED_WITH.get(name, {})}
+
+
+def fold(name: str, arguments: Mapping[str, Any], classes: int, trained: nn.Module) -> nn.Module:
+    """Fold the batch normalisation of a trained network into its convolutions.
+
+    Args:
+        name: Of the network.
+        arguments: That it will be served with.
+        classes: How many.
+        trained: `build(name, trainable(name, arguments), classes)` after training; left as it is.
+
+    Returns:
+        `build(name, arguments, classes)` in eval mode that returns the same logits, up to rounding.
+    """
+    served = build(name, arguments, classes).eval()
+    state: dict[str, Tensor] = {}
+    for path, module in trained.eval().named_modules():
+        if isinstance(module, nn.Sequential) and len(module) > 1 and isinstance(module[1], nn.BatchNorm2d):
+            fused = fuse_conv_bn_eval(cast(nn.Conv2d, module[0]), module[1])
+            state |= {f"{path}.0.{key}": value for key, value in fused.state_dict().items()}
+    state = {key: value.detach().cpu() for key, value in {**trained.state_dict(), **state}.items()}
+    served.load_state_dict({key: state[key] for key in served.state_dict()})
+    return served
+
+
+def cost(network: nn.Module, preprocessing: Preprocessing) -> tuple[int, int]:
+    """What one image costs.
+
+    Args:
+        network: On any device.
+        preprocessing: The size of what it takes.
+
+    Returns:
+        Multiply-adds of the convolutions and linear layers for one image (padding counted, biases and
+        activations not), and the number of parameters.
+    """
+    total = 0
+
+    def count(module: nn.Module, _inputs: Any, output: Tensor) -> None:  # noqa: ANN401 - torch's own signature
+        nonlocal total
+        # Each output value is one dot product with all weights of its channel.
+        weight = cast(Tensor, module.weight)  # [outputs, …]
+        total += output.numel() * (weight.numel() // weight.shape[0])
+
+    hooks = [
+        module.register_forward_hook(count) for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)
+    ]
+    was_training = network.training
+    device = next(network.parameters()).device
+    shape = (1, preprocessing.height, preprocessing.width, preprocessing.channels)
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.zeros(shape, dtype=torch.uint8, device=device))
+    finally:
+        network.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return total, sum(parameter.numel() for parameter in network.parameters())

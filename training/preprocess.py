@@ -1,0 +1,140 @@
+"""An image → the array a network sees. `prepare` is the one function that training and worker both call."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from training import decode as decoding
+from training import digit
+from training.errors import TrainingError
+
+KINDS = ("stretch", "digit")
+_MAX_SIDE = 4096  # pixels; no network here takes more, and a damaged checkpoint must not ask for gigabytes
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes what a network sees; part of its checkpoint.
+
+    Args:
+        kind: "stretch" resizes to the size, aspect not kept; "digit" is MNIST's normalisation (`training.digit`).
+        height: Of the array, in pixels.
+        width: Of the array, in pixels.
+        channels: 1 for grey, 3 for red, green and blue.
+
+    Raises:
+        TrainingError: A value that this version doesn't know.
+    """
+
+    kind: str
+    height: int
+    width: int
+    channels: int
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise TrainingError(f"Unknown preprocessing {self.kind!r}; this version knows {', '.join(KINDS)}.")
+        for name in ("height", "width"):
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= _MAX_SIDE:
+                raise TrainingError(
+                    f"Preprocessing {name} must be a whole number from 1 to {_MAX_SIDE}, not {value!r}."
+                )
+        if type(self.channels) is not int or self.channels not in (1, 3):
+            raise TrainingError(f"Preprocessing channels must be 1 or 3, not {self.channels!r}.")
+        if self.kind == "digit" and (self.height, self.width, self.channels) != (digit.SIDE, digit.SIDE, 1):
+            raise TrainingError(
+                f"The digit preprocessing makes {digit.SIDE} x {digit.SIDE} x 1, "
+                f"not {self.height} x {self.width} x {self.channels}."
+            )
+
+    @property
+    def mode(self) -> str:
+        """Pillow's mode of a decoded image: "L" or "RGB"."""
+        return "L" if self.channels == 1 else "RGB"
+
+    @property
+    def least(self) -> tuple[int, int]:
+        """Width and height in pixels under which a JPEG must not be shrunk while it is decoded."""
+        if self.kind == "digit":
+            # The digit may be a small part of the picture; only what `normalise` reduces anyway is left out.
+            return digit.WORKING_SIDE, digit.WORKING_SIDE
+        # Twice the size leaves the resize something to average: half of a sharp image isn't a smooth one.
+        return 2 * self.width, 2 * self.height
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Preprocessing":
+        """Read what `to_json` wrote.
+
+        Raises:
+            TrainingError: A key is missing or unknown, or a value is.
+        """
+        names = {field.name for field in fields(cls)}
+        unknown, missing = sorted(set(values) - names), sorted(names - set(values))
+        if unknown:
+            raise TrainingError(f"Unknown preprocessing key {unknown[0]!r}; a newer version may know it.")
+        if missing:
+            raise TrainingError(f"The preprocessing lacks {missing[0]!r}.")
+        return cls(**values)
+
+
+def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> Image.Image:
+    """Decode one image file for `preprocessing`: first frame, upright, flattened on white, 8 bits.
+
+    Args:
+        data: The whole file.
+        preprocessing: Decides between grey and colour, and how far a JPEG may be shrunk on the way.
+        max_pixels: The most pixels the header may announce.
+
+    Returns:
+        An image of mode "L" or "RGB".
+
+    Raises:
+        ImageError: It can't be decoded; nothing else is raised.
+    """
+    return decoding.decode(data, preprocessing.mode, preprocessing.least, max_pixels)
+
+
+def apply(preprocessing: Preprocessing, image: Image.Image) -> NDArray[np.uint8]:
+    """Bring a decoded image into the form the network takes.
+
+    Args:
+        preprocessing: Which form.
+        image: Of `preprocessing.mode`, as `decode` returns it.
+
+    Returns:
+        uint8 [height, width, channels], 0…255, in memory of its own.
+    """
+    if preprocessing.kind == "digit":
+        pixels = digit.normalise(image)
+    else:
+        size = (preprocessing.width, preprocessing.height)
+        pixels = np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BILINEAR))
+    shape = (preprocessing.height, preprocessing.width, preprocessing.channels)
+    # A copy where it still is Pillow's own memory, which is read-only.
+    return np.require(pixels, np.uint8, ["C", "W"]).reshape(shape)
+
+
+def prepare(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> NDArray[np.uint8]:
+    """Bytes of an image file → what the network sees: `decode`, then `apply`.
+
+    Args:
+        data: The whole file.
+        preprocessing: Of the checkpoint that will read it.
+        max_pixels: The most pixels the header may announce.
+
+    Returns:
+        uint8 [height, width, channels], 0…255.
+
+    Raises:
+        ImageError: It can't be decoded; nothing else is raised.
+    """
+    return apply(preprocessing, decode(data, preprocessing, max_pixels))
