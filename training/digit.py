@@ -53,8 +53,8 @@ def is_normal(pixels: NDArray[np.uint8]) -> bool:
     """Whether `pixels` (uint8 [28, 28]) already have MNIST's form."""
     if pixels.max() < _BRIGHT or pixels.mean() > _MAX_MEAN:
         return False
-    inked: NDArray[np.bool_] = np.greater(pixels, _FAINT)
-    height, width = _extent(inked.any(axis=1)), _extent(inked.any(axis=0))
+    inked = pixels > _FAINT
+    height, width = _extent(np.any(inked, axis=1)), _extent(np.any(inked, axis=0))
     if not _MIN_SIDE <= max(height, width) <= BOX:
         return False
     y, x = _centre_of_mass(pixels)

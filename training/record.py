@@ -15,8 +15,11 @@ VERSION = 1
 NAME = re.compile(r"[a-z0-9._-]{1,64}")
 
 _KEYS = frozenset(
-    ("version", "name", "network", "arguments", "classes", "preprocessing", "calibration")
-    + ("cost", "trained", "measured", "digest")
+    {
+        *("version", "name", "digest"),
+        *("network", "arguments", "classes", "preprocessing", "calibration"),
+        *("cost", "trained", "measured"),
+    }
 )
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
