@@ -162,7 +162,7 @@ class Ledger:
             raise UnknownJob(job)
 
     @translates
-    def claim(self, job: str, number: int, worker: str) -> Batch | None:
+    def claim(self, job: str, number: int) -> Batch | None:
         """Note that a worker has a batch in hand, and give its references.
 
         Returns:
@@ -171,8 +171,7 @@ class Ledger:
         Raises:
             MessageInvalid: the references can't be understood.
         """
-        keys = (*self._keys(job), self._key(f"worker:{worker}"))
-        data = self._claim(keys, (self._time(), job, number, self._settings.claim_seconds))
+        data = self._run(self._claim, job, number, self._settings.claim_seconds)
         return None if data is None else Batch.decode(data)
 
     @translates
@@ -194,7 +193,19 @@ class Ledger:
             job: its id.
             lost: how many of the batches that wait may have lost their message.
         """
-        return [int(number) for number in self._run(self._overdue, job, lost, self._settings.publish_seconds)]
+        seconds = self._settings.publish_seconds
+        return [int(number) for number in self._run(self._overdue, job, lost, seconds, "now")]
+
+    @translates
+    def owed(self, job: str) -> list[int]:
+        """Take all batches that are not done, overdue or not, and note that they are published again.
+
+        Raises:
+            UnknownJob: no such job.
+        """
+        status = self._statuses([job])[0]
+        seconds = self._settings.publish_seconds
+        return [int(number) for number in self._run(self._overdue, job, status.batches, seconds, "+inf")]
 
     @translates
     def status(self, job: str) -> JobStatus:
@@ -243,7 +254,8 @@ class Ledger:
                 pipe.zcard(waiting)
                 pipe.zcard(claimed)
             replies = pipe.execute()
-        return [_status(name, *replies[3 * at : 3 * at + 3]) for at, name in enumerate(names)]
+        triples = zip(replies[::3], replies[1::3], replies[2::3], strict=True)
+        return [_status(name, *triple) for name, triple in zip(names, triples, strict=True)]
 
     def _run(self, script: Client, job: str, *args: object) -> Client:
         return script(self._keys(job), (self._time(), job, *args))

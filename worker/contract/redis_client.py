@@ -23,18 +23,20 @@ COMMAND_TIMEOUT = 10.0
 CONNECT_TIMEOUT = 3.0
 
 
-def connect(url: str) -> Client:
+def connect(url: str, retries: int = 4) -> Client:
     """Give a client for a `redis://`, `rediss://` or `unix://` URL; nothing is sent yet.
 
-    A command that finds its connection lost is sent again for some two seconds. All commands of the ledger may
-    be: what is done twice there counts once.
+    Args:
+        url: as the setting `broker_url` allows.
+        retries: how often a command whose connection is lost is sent again; four take some two seconds. All
+            commands of the ledger may be: what is done twice there counts once.
     """
     return redis.Redis.from_url(
         url,
         socket_timeout=COMMAND_TIMEOUT,
         socket_connect_timeout=CONNECT_TIMEOUT,
         health_check_interval=30,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=4),
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=retries),
     )
 
 

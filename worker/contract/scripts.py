@@ -71,11 +71,10 @@ return state
 )
 
 #: now, job, number, seconds until it is overdue → the references, or nothing where the batch is not owed.
-#: A claim keeps nobody out: it tells the sweep until when to leave the batch alone. KEYS[7] is the worker's record.
+#: A claim keeps nobody out: it tells the sweep until when to leave the batch alone.
 CLAIM = (
     _PRELUDE
     + """
-if redis.call('EXISTS', KEYS[7]) == 1 then redis.call('HSET', KEYS[7], 'claimed', now) end
 if not owed(ARGV[3]) then return false end
 redis.call('ZREM', waiting, ARGV[3])
 redis.call('ZADD', claimed, now + ARGV[4], ARGV[3])
@@ -98,13 +97,15 @@ return 1
 """
 )
 
-#: now, job, how many may be lost, seconds until they are overdue again → numbers to publish again: all that were
-#: claimed and are past their deadline, and as many of those that wait as may be lost.
+#: now, job, how many may be lost, seconds until they are overdue again, until when to look (`now` or `+inf`) →
+#: numbers to publish again: all that were claimed and are past their deadline, and as many of those that wait as may
+#: be lost.
 OVERDUE = (
     _PRELUDE
     + """
-local late = redis.call('ZRANGEBYSCORE', claimed, '-inf', now)
-local lost = redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, ARGV[3])
+local by = ARGV[5] == 'now' and now or ARGV[5]
+local late = redis.call('ZRANGEBYSCORE', claimed, '-inf', by)
+local lost = redis.call('ZRANGEBYSCORE', waiting, '-inf', by, 'LIMIT', 0, ARGV[3])
 for _, number in ipairs(late) do
   redis.call('ZREM', claimed, number)
   lost[#lost + 1] = number

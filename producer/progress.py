@@ -1,0 +1,71 @@
+"""How far a job is, on standard error: a bar on a terminal, a line now and then elsewhere, or nothing."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from worker.contract.ledger import JobStatus
+
+#: Seconds between two lines where there is no terminal.
+LINE_EVERY = 5.0
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Callable[[JobStatus], None]]:
+    """Give a function that shows a job's counters; what it shows is gone, or complete, when the block is left."""
+    if quiet:
+        yield lambda status: None
+    elif sys.stderr.isatty():
+        with _bar() as show:
+            yield show
+    else:
+        yield _lines()
+
+
+def _lines() -> Callable[[JobStatus], None]:
+    last = time.monotonic()
+
+    def show(status: JobStatus) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= LINE_EVERY:
+            last = now
+            sys.stderr.write(f"{status.done:,} of {_total(status)} images, {status.errors:,} errors\n")
+            sys.stderr.flush()
+
+    return show
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[JobStatus], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.fields[of]} images"),
+        TextColumn("{task.fields[speed]}", style="dim"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=None, of="?", speed="")
+
+        def show(status: JobStatus) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(
+                task,
+                description="classifying" if status.started else "waiting for a worker",
+                completed=status.done,
+                total=status.images if status.state != "open" else None,
+                of=_total(status),
+                speed=f"{speed:,.0f}/s" if speed else "",
+            )
+
+        yield show
+
+
+def _total(status: JobStatus) -> str:
+    return f"{status.images:,}" + ("…" if status.state == "open" else "")

@@ -1,0 +1,134 @@
+"""The Celery app: `celery -A worker.app worker` starts a worker with everything set that matters.
+
+Importing this loads neither torch nor a checkpoint: the parent process reads only the checkpoint's header, for its
+name, and each pool process loads it when it starts.
+"""
+
+import logging
+import signal
+from typing import Any
+
+from celery import Celery, bootsteps, signals
+from celery.worker import state
+from celery.worker.consumer.tasks import Tasks
+from kombu.entity import Queue as KombuQueue
+
+from training import checkpoint as checkpoints
+from training.errors import TrainingError
+from worker.contract import queue
+from worker.contract.errors import PigeonholeError, SettingsError
+from worker.contract.ledger import Ledger
+from worker.contract.redis_client import connect
+from worker.contract.settings import Settings
+from worker.contract.version import VERSION
+from worker.contract.workers import ANNOUNCE_EVERY, Announcement, Workers
+from worker.refusal import EXIT_USAGE, refuse
+
+logger = logging.getLogger(__name__)
+
+
+def _settings() -> Settings:
+    settings = Settings.from_environment()
+    if not settings.broker_url:
+        raise SettingsError("a worker needs a broker: set PIGEONHOLE_BROKER_URL, for instance redis://localhost:6379/0")
+    return settings
+
+
+try:
+    settings = _settings()
+except SettingsError as error:
+    raise refuse(error) from None
+
+app: Celery = queue.configure(settings)
+app.conf.update(
+    include=("worker.tasks",),
+    # Fork is unsafe once torch has run threads or touched CUDA; a spawned process starts clean.
+    worker_pool="prefork",
+    worker_pool_start_method="spawn",
+    # A process imports torch and loads its checkpoint before it says that it is up; by default its parent would
+    # kill it after 4 s.
+    worker_proc_alive_timeout=120.0,
+    # `auto` is what the container's cgroup allows, not what the host has.
+    worker_concurrency=settings.processes or "auto",
+    # A batch is a second's work or near it: one in hand for each process, the others stay for other workers.
+    worker_prefetch_multiplier=1,
+    # Redis may be away for as long as it likes: a worker that gave up would have to be started by hand.
+    broker_connection_max_retries=None,
+    broker_connection_retry_on_startup=True,
+    # With late acknowledgement, what is in hand while the connection is lost is delivered again; finishing it is
+    # no harm, since it commits once.
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    # Workers don't gossip: the ledger knows who is there.
+    worker_send_task_events=False,
+    worker_hijack_root_logger=True,
+)
+
+
+@signals.celeryd_init.connect
+def _consume_own_queue(instance: Any, conf: Any, **_: object) -> None:  # noqa: ANN401  # Celery has no types
+    """Read the checkpoint's header: its name is the queue's."""
+    try:
+        instance.pigeonhole_checkpoint = about = checkpoints.describe(checkpoints.find(settings.model))
+    except TrainingError as exc:
+        raise refuse(exc) from None
+    conf.task_queues = [KombuQueue(queue.queue_name(about.name))]
+    # A process that can't load its checkpoint tells its parent so; without this it would be started for ever.
+    signal.signal(signal.SIGUSR2, lambda *_: setattr(state, "should_stop", EXIT_USAGE))
+
+
+class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+    """Announces the worker while it consumes, and sweeps what got lost.
+
+    It runs in the loop that takes the messages: a worker whose loop stands still, or waits for its connection,
+    falls silent, and that is how others know.
+    """
+
+    requires = (Tasks,)
+
+    def __init__(self, parent: Any, **kwargs: object) -> None:  # noqa: ANN401
+        super().__init__(parent, **kwargs)
+        self._timers: list[Any] = []
+        self._workers = Workers(settings, client=connect(settings.broker_url, retries=0))
+        self._ledger = Ledger(settings)
+        self._queue = queue.Queue(settings, app)
+
+    def start(self, parent: Any) -> None:  # noqa: ANN401
+        """Announce the worker now and from time to time."""
+        about = parent.controller.pigeonhole_checkpoint
+        self._announcement = Announcement(name=parent.hostname, model=about.name, digest=about.digest, version=VERSION)
+        self._announce(busy=True)
+        self._timers = [
+            parent.timer.call_repeatedly(ANNOUNCE_EVERY, self._announce),
+            parent.timer.call_repeatedly(queue.SWEEP_EVERY, self._sweep),
+        ]
+
+    def stop(self, parent: Any) -> None:  # noqa: ANN401
+        """Be silent from now on."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers = []
+
+    def shutdown(self, parent: Any) -> None:  # noqa: ANN401
+        """Take the announcement back."""
+        try:
+            self._workers.leave(parent.hostname)
+        except PigeonholeError as exc:
+            logger.info("not signed off: %s", exc)  # it expires
+
+    def _announce(self, busy: bool = False) -> None:
+        try:
+            self._workers.announce(self._announcement, busy or bool(state.reserved_requests))
+        except PigeonholeError as exc:
+            logger.warning("not announced: %s", exc)
+
+    def _sweep(self) -> None:
+        try:
+            if self._workers.may_sweep():
+                published = queue.sweep(self._ledger, self._queue)
+                if published:
+                    logger.warning("published again: %d batches that were lost or overdue", published)
+        except PigeonholeError as exc:
+            logger.warning("not swept: %s", exc)
+
+
+app.steps["consumer"].add(Presence)

@@ -1,0 +1,84 @@
+"""A checkpoint, ready to classify: loaded once in a process, then called with chunks of pixels."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training import checkpoint as checkpoints
+from training.checkpoint import Checkpoint
+from worker.contract.errors import SettingsError
+from worker.contract.messages import PPM, TOP
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Scores(NamedTuple):
+    """What the network says of N images.
+
+    `best` int64 [N, K]: indices of the K most probable classes, best first. `ppm` int64 [N, K]: their calibrated
+    probabilities in millionths. `review` bool [N]: the first is under the checkpoint's threshold.
+    """
+
+    best: NDArray[np.int64]
+    ppm: NDArray[np.int64]
+    review: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network with what its checkpoint says of it; `load` makes one."""
+
+    checkpoint: Checkpoint
+    network: "torch.nn.Module"
+    device: "torch.device"
+
+    @property
+    def answers_as(self) -> str:
+        """What its rows carry: the checkpoint's name and the first 12 digits of its digest."""
+        return f"{self.checkpoint.name}@{self.checkpoint.digest[:12]}"
+
+    @classmethod
+    def load(cls, path: Path, device: str) -> "Classifier":
+        """Load a checkpoint and warm it up.
+
+        Args:
+            path: of the checkpoint.
+            device: `auto` (CUDA where there is any), `cpu` or `cuda`.
+
+        Raises:
+            CheckpointError: it can't be used.
+            SettingsError: CUDA is asked for and there is none.
+        """
+        import torch
+
+        if device == "cuda" and not torch.cuda.is_available():
+            raise SettingsError("PIGEONHOLE_DEVICE is 'cuda' and torch finds no CUDA device here: use 'auto' or 'cpu'")
+        where = "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
+        # A process for each core and a thread for each process: more threads only fight for the cores.
+        torch.set_num_threads(1)
+        about, network = checkpoints.load(path, device=where)
+        classifier = cls(about, network, torch.device(where))
+        shape = (1, about.preprocessing.height, about.preprocessing.width, about.preprocessing.channels)
+        classifier.predict(np.zeros(shape, np.uint8))
+        return classifier
+
+    def predict(self, pixels: NDArray[np.uint8]) -> Scores:
+        """Classify a chunk.
+
+        Args:
+            pixels: uint8 [N, height, width, channels], as the checkpoint's preprocessing makes them.
+        """
+        import torch
+
+        about = self.checkpoint
+        with torch.inference_mode():
+            logits = self.network(torch.from_numpy(pixels).to(self.device))  # float32 [N, classes]
+            probabilities = torch.softmax(logits / about.calibration.temperature, dim=1)
+            top, best = probabilities.topk(min(TOP, len(about.classes)), dim=1)  # both [N, K]
+        ppm = (top.double().cpu().numpy() * PPM).round().astype(np.int64)
+        # The row shows the rounded confidence, so the decision is made on that one.
+        return Scores(best.cpu().numpy(), ppm, ppm[:, 0] < round(about.calibration.review_below * PPM))

@@ -1,0 +1,36 @@
+"""The command that starts workers; the only place in this package, besides the app itself, that prints or exits."""
+
+import os
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: PIGEONHOLE_BROKER_URL=redis://localhost:6379/0 pigeonhole worker --processes 4")
+def worker(
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes.  [default: one for each core that may be used]")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A checkpoint file, or the name of the shipped one.  [default: digits]")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.  [default: auto]")] = None,
+    name: Annotated[str, typer.Option(help="Celery's name of this worker; %h is the host's.")] = "celery@%h",
+    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+) -> None:
+    """Start workers for one model, until they are told to stop (Ctrl-C or SIGTERM: what is in hand is finished).
+
+    It is `celery -A worker.app worker` with the options that matter here.
+    """
+    # Settings travel in the environment: the worker's processes are fresh interpreters and read it again.
+    for variable, value in (("PROCESSES", processes), ("MODEL", model), ("DEVICE", device)):
+        if value is not None:
+            os.environ[f"PIGEONHOLE_{variable}"] = str(value)
+    try:
+        from worker.app import app as celery_app
+    except ImportError as exc:
+        typer.echo(f"pigeonhole worker: {exc.name or exc} is not installed: pip install 'pigeonhole[worker]'", err=True)
+        raise typer.Exit(2) from exc
+    celery_app.worker_main(["--quiet", "worker", "--hostname", name, "--loglevel", log_level])

@@ -1,0 +1,13 @@
+"""How a worker that is set up wrongly ends: with a message, and without a traceback."""
+
+import sys
+
+#: The exit code: the same as for wrong usage everywhere here.
+EXIT_USAGE = 2
+
+
+def refuse(exc: Exception) -> SystemExit:
+    """Say on standard error what is wrong, and give what ends the process."""
+    sys.stderr.write(f"pigeonhole worker: {exc}\n")
+    sys.stderr.flush()
+    return SystemExit(EXIT_USAGE)

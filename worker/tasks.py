@@ -1,0 +1,184 @@
+"""The one task: claim a batch, classify its images, commit their rows.
+
+A process loads its checkpoint when it starts. A batch goes through the network in chunks; the next chunk is read
+and decoded by a thread meanwhile. Each image stands for itself: what goes wrong with one becomes its error row.
+"""
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
+
+import numpy as np
+from celery import shared_task, signals
+from numpy.typing import NDArray
+
+from training import checkpoint as checkpoints
+from training.errors import TrainingError
+from worker.classifier import Classifier, Scores
+from worker.contract.errors import BrokerUnreachable, ImageUnreadable, MessageInvalid, PigeonholeError
+from worker.contract.ledger import Ledger
+from worker.contract.messages import Answers, Batch
+from worker.contract.queue import TASK
+from worker.contract.settings import Settings
+from worker.contract.workers import Workers
+from worker.images import ImageReader
+from worker.refusal import refuse
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: What became of one image before the network: its pixels, or the (kind, message) of its error row.
+Read = NDArray[np.uint8] | tuple[str, str]
+
+
+class Processor:
+    """What one worker process holds for its lifetime, and how it works off a batch.
+
+    Args:
+        settings: the worker's.
+        classifier: loaded and warm.
+        ledger: where batches are claimed and committed.
+    """
+
+    def __init__(self, settings: Settings, classifier: Classifier, ledger: Ledger) -> None:
+        self._settings = settings
+        self._classifier = classifier
+        self._ledger = ledger
+        self._reader = ImageReader(
+            settings.image_root, classifier.checkpoint.preprocessing, settings.max_bytes, settings.max_pixels
+        )
+        # One thread: the chunk after the one that the network has is being read, no more.
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+
+    @classmethod
+    def start(cls, settings: Settings) -> "Processor":
+        """Load the checkpoint that the settings name.
+
+        Raises:
+            CheckpointError, SettingsError: it can't be used, or not on that device.
+        """
+        classifier = Classifier.load(checkpoints.find(settings.model), settings.device)
+        return cls(settings, classifier, Ledger(settings))
+
+    def work(self, job: str, number: int) -> bool:
+        """Claim a batch, classify it and commit its rows.
+
+        Returns:
+            False where there was nothing to do, or somebody else was first.
+        """
+        try:
+            batch = self._patiently(lambda: self._ledger.claim(job, number))
+        except MessageInvalid:
+            logger.exception("job %s: batch %d can't be read and is left alone", job, number)
+            return False
+        if batch is None:
+            return False
+        answers = self.classify(batch)
+        return self._patiently(lambda: self._ledger.commit(job, number, answers))
+
+    def classify(self, batch: Batch) -> Answers:
+        """Give one answer for each reference of a batch, in its order."""
+        best: list[Sequence[int]] = []
+        ppm: list[Sequence[int]] = []
+        review: set[int] = set()
+        errors: dict[int, tuple[str, str]] = {}
+        for chunk in self._chunks(batch):
+            start = len(best)
+            scored = self._scored(chunk)
+            for at, (indices, parts, doubtful, error) in enumerate(scored, start):
+                best.append(indices)
+                ppm.append(parts)
+                if doubtful:
+                    review.add(at)
+                if error is not None:
+                    errors[at] = error
+        classes = self._classifier.checkpoint.classes
+        return Answers(self._classifier.answers_as, classes, best, ppm, frozenset(review), errors)
+
+    def _chunks(self, batch: Batch) -> Iterator[list[Read]]:
+        references = batch.rooted()
+        pending = self._ahead.submit(self._read, list(islice(references, self._settings.chunk)))
+        while chunk := pending.result():
+            pending = self._ahead.submit(self._read, list(islice(references, self._settings.chunk)))
+            yield chunk
+
+    def _read(self, references: list[str]) -> list[Read]:
+        return [self._read_one(reference) for reference in references]
+
+    def _read_one(self, reference: str) -> Read:
+        try:
+            return self._reader.pixels(reference)
+        except ImageUnreadable as exc:
+            return exc.kind, exc.message
+        except Exception as exc:  # whatever a decoder does with one image, the others keep their rows
+            logger.exception("%r: the decoder failed in a way that is not foreseen", reference)
+            return "internal", f"{type(exc).__name__}: {exc}"
+
+    def _scored(self, chunk: list[Read]) -> Iterator[tuple[Sequence[int], Sequence[int], bool, tuple[str, str] | None]]:
+        """Give (best, ppm, review, error) for each image of a chunk."""
+        pixels = [read for read in chunk if not isinstance(read, tuple)]
+        try:
+            scores = self._classifier.predict(np.stack(pixels)) if pixels else _NOTHING
+        except Exception as exc:  # torch raises RuntimeError for nearly everything
+            logger.exception("the network failed on a chunk of %d images", len(pixels))
+            yield from (([], [], False, read if isinstance(read, tuple) else _failed(exc)) for read in chunk)
+            return
+        rows = zip(scores.best.tolist(), scores.ppm.tolist(), scores.review.tolist(), strict=True)
+        for read in chunk:
+            if isinstance(read, tuple):
+                yield [], [], False, read
+            else:
+                yield *next(rows), None
+
+    def _patiently(self, step: Callable[[], T]) -> T:
+        """Repeat a step while Redis is away: what has been classified shall not be lost to a restart."""
+        give_up = time.monotonic() + self._settings.claim_seconds
+        while True:
+            try:
+                return step()
+            except BrokerUnreachable as exc:
+                if time.monotonic() > give_up:
+                    raise
+                logger.warning("%s; trying again", exc)
+                time.sleep(0.5)
+
+
+_NOTHING = Scores(np.empty((0, 0), np.int64), np.empty((0, 0), np.int64), np.empty(0, np.bool_))
+
+
+def _failed(exc: Exception) -> tuple[str, str]:
+    return "internal", f"the network failed: {type(exc).__name__}: {exc}"
+
+
+_processor: Processor | None = None
+
+
+@signals.worker_process_init.connect
+def _start_process(sender: str, **_: object) -> None:
+    """Make this process ready for tasks, and say so; Celery calls it once, when a pool process starts.
+
+    It is here, not with the app: a spawned process imports the task's module, not the app's.
+    """
+    global _processor
+    try:
+        settings = Settings.from_environment()
+        _processor = Processor.start(settings)
+        Workers(settings).ready(sender, os.getpid())
+    except (TrainingError, PigeonholeError) as exc:
+        # Its parent would start it again and again; `worker.app` knows this signal.
+        os.kill(os.getppid(), signal.SIGUSR2)
+        raise refuse(exc) from None
+
+
+# acks_late: a batch in hand when its process dies is delivered again, at once with reject_on_worker_lost.
+@shared_task(name=TASK, acks_late=True, reject_on_worker_lost=True, ignore_result=True)
+def classify(job: str, number: int) -> None:
+    """Classify one batch of a job; see the module."""
+    if _processor is None:
+        raise RuntimeError("this process has no checkpoint: the worker's pool must be prefork (celery -P prefork)")
+    _processor.work(job, number)
