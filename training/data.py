@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,12 +102,16 @@ def _torchvision_mnist(folder: Path, train: bool) -> "MNIST":
             "MNIST is read with torchvision, which is not installed; run: pip install 'pigeonhole[training]'"
         ) from exc
     raw = folder / "MNIST" / "raw"
+    absent = [path for path in (raw, raw.parent, folder) if not path.exists()]
     try:
         # An existing file is only read, never written, so the folder may be read-only.
         return MNIST(folder, train=train, download=not _is_there(raw, train))
     except (RuntimeError, OSError, EOFError, ValueError, AssertionError) as exc:
         if _is_there(raw, train):
             raise DatasetError(f"MNIST in {raw} is damaged ({exc}); delete that folder and start again.") from exc
+        for path in absent:  # torchvision makes them before it tries to download
+            with suppress(OSError):
+                path.rmdir()
         raise DatasetError(
             f"MNIST is not in {folder} and can't be downloaded ({_first_line(exc)}); "
             f"put {_MNIST_FILES} into {raw}, or name the folder that has MNIST/raw with --data."

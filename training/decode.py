@@ -36,6 +36,7 @@ _REFUSED_FORMATS = frozenset({"EPS"})
 
 # How files begin that are images, though none that we decode, or damaged ones that we would have.
 _PNG = b"\x89PNG\r\n\x1a\n"
+_ICONS = (b"\0\0\1\0", b"icns")
 _DAMAGED = ((_PNG, "PNG"), (b"\xff\xd8\xff", "JPEG"), (b"GIF8", "GIF"), (b"BM", "BMP"))
 _SHORTEST = 64  # bytes; no such file that holds a picture is shorter, so what is was cut in its header
 _UNSUPPORTED = (
@@ -81,20 +82,24 @@ def decode(data: bytes, mode: str, least: tuple[int, int], max_pixels: int) -> I
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
-    image = Image.open(io.BytesIO(data), formats=_formats())
-    width, height = image.size
-    if image.format in ("ICO", "ICNS"):
-        # Icons hold whole PNG files, whose true size Pillow learns only while it decodes them.
+    if data.startswith(_ICONS):
+        # Icons hold whole PNG files. Pillow decodes one as soon as it opens the icon, whatever the icon says of
+        # its size.
         for found in re.finditer(re.escape(_PNG) + rb"....IHDR(.{8})", data, re.S):
-            inner = struct.unpack(">II", found[1])
-            width, height = max((width, height), inner, key=lambda size: size[0] * size[1])
+            _check_size(struct.unpack(">II", found[1]), max_pixels)
+    image = Image.open(io.BytesIO(data), formats=_formats())
+    _check_size(image.size, max_pixels)
+    return image
+
+
+def _check_size(size: tuple[int, ...], max_pixels: int) -> None:
+    width, height = size
     if width * height > max_pixels:
         raise ImageError(
             "too-large", f"{width} x {height} is {width * height:,} pixels, and the limit is {max_pixels:,}"
         )
     if width < 1 or height < 1:
         raise ImageError("corrupt", f"the header says {width} x {height} pixels")
-    return image
 
 
 def _check_png(data: bytes) -> None:

@@ -76,7 +76,7 @@ class Classic(nn.Module):
 class Digits(nn.Module):
     """Four convolutions that halve the picture early, then one linear layer; 28 x 28 x 1 only.
 
-    A convolution costs by its area, so the first one strides: what follows works on 12 x 12 and less, where
+    A convolution costs by its area, so the first two stride: what follows works on 7 x 7 and less, where
     channels are cheap. Batch normalisation, which training needs, is folded into the convolutions when a
     checkpoint is written (`fold`).
 
@@ -91,7 +91,7 @@ class Digits(nn.Module):
     def __init__(
         self,
         classes: int,
-        widths: Sequence[int] = (16, 32, 48, 56),
+        widths: Sequence[int] = (24, 32, 48, 64),
         normalised: bool = False,
         mean: float = MNIST_MEAN,
         std: float = MNIST_STD,
@@ -100,9 +100,9 @@ class Digits(nn.Module):
         first, second, third, fourth = widths
         self.pixels = Pixels([mean], [std])
         self.layers = nn.Sequential(
-            _block(1, first, 5, 2, 0, normalised),  # [N, first, 12, 12]
-            _block(first, second, 3, 1, 0, normalised),  # [N, second, 10, 10]
-            _block(second, third, 3, 2, 1, normalised),  # [N, third, 5, 5]
+            _block(1, first, 5, 2, 1, normalised),  # [N, first, 13, 13]
+            _block(first, second, 3, 2, 1, normalised),  # [N, second, 7, 7]
+            _block(second, third, 3, 1, 0, normalised),  # [N, third, 5, 5]
             _block(third, fourth, 3, 1, 0, normalised),  # [N, fourth, 3, 3]
         )
         self.head = nn.Linear(fourth * 9, classes)

@@ -1,0 +1,92 @@
+"""Small stand-ins: digits rendered from Pillow's own font, in MNIST's files, and a checkpoint trained on nothing."""
+
+import io
+import random
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from training import checkpoint, data, digit, model
+from training.checkpoint import Calibration, Checkpoint
+from training.preprocess import Preprocessing
+from training.recipes import plan
+
+# The networks of the tests are tiny: a second thread costs more than it brings, above all on a busy machine.
+torch.set_num_threads(1)
+
+TOP = Path(__file__).resolve().parents[2]
+SHARED = TOP.parent / "shared"
+
+
+def png(image: Image.Image, **options: object) -> bytes:
+    return encoded(image, "PNG", **options)
+
+
+def encoded(image: Image.Image, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def drawn_digit(label: int, lot: random.Random) -> NDArray[np.uint8]:
+    """A rendered digit in MNIST's form: uint8 [28, 28], no two alike."""
+    image = Image.new("L", (80, 80))
+    font = ImageFont.load_default(size=lot.randrange(40, 60))
+    ImageDraw.Draw(image).text((20, 5), str(label), fill=255, font=font, stroke_width=lot.randrange(3))
+    return digit.normalise(image.rotate(lot.uniform(-15, 15), Image.Resampling.BILINEAR))
+
+
+def write_idx(path: Path, values: NDArray[np.uint8]) -> None:
+    header = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+    path.write_bytes(header + values.tobytes())
+
+
+def write_mnist(root: Path, train: int, test: int) -> Path:
+    """A folder as torchvision lays MNIST out, with `train` and `test` images of each digit."""
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    lot = random.Random(7)
+    for start, count in (("train", train), ("t10k", test)):
+        labels = [label for label in range(10) for _ in range(count)]
+        lot.shuffle(labels)
+        write_idx(raw / f"{start}-images-idx3-ubyte", np.stack([drawn_digit(label, lot) for label in labels]))
+        write_idx(raw / f"{start}-labels-idx1-ubyte", np.array(labels, np.uint8))
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_mnist(tmp_path_factory.mktemp("data"), train=60, test=10)
+
+
+@pytest.fixture
+def digit_preprocessing() -> Preprocessing:
+    return plan("digits").preprocessing
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> tuple[Path, Checkpoint, torch.nn.Module]:
+    """An untrained digits network, saved."""
+    arguments = model.complete("digits", {})
+    network = model.build("digits", arguments, 10).eval()
+    path = tmp_path / "fresh.safetensors"
+    return path, save_fresh(path, network), network
+
+
+def save_fresh(path: Path, network: torch.nn.Module, **changes: object) -> Checkpoint:
+    content: dict[str, object] = {
+        "name": "fresh",
+        "architecture": "digits",
+        "arguments": model.complete("digits", {}),
+        "classes": data.MNIST_CLASSES,
+        "preprocessing": plan("digits").preprocessing,
+        "calibration": Calibration(1.25, 0.5),
+        "trained": {"dataset": "none"},
+        "measured": {},
+    }
+    return checkpoint.save(path, network, **{**content, **changes})  # type: ignore[arg-type]

@@ -1,0 +1,294 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner, Result
+
+from tests.training.conftest import SHARED, TOP
+from training import checkpoint, raw
+from training.checkpoint import describe, load
+from training.cli import app
+from training.errors import CheckpointError
+
+QUICK = ("--epochs", "2", "--batch-size", "32", "--validation", "0.2", "--device", "cpu")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "120"})
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
+    return path, run("train", "--data", tiny_mnist, "-o", path, "--name", "tiny", "--seed", 3, *QUICK)
+
+
+def test_training_writes_a_checkpoint_and_says_its_accuracy(trained: tuple[Path, Result]) -> None:
+    path, result = trained
+    assert result.exit_code == 0, result.output
+    described, _network = load(path)
+    measured = described.measured["test"]
+    assert f"{path}: tiny {described.digest[:12]}, trained in " in result.stdout
+    assert f"test: {measured['accuracy']:.2%} right of 100 images" in result.stdout
+    assert measured["accuracy"] > 0.5
+    assert result.stderr.splitlines()[0].startswith("Training digits on mnist from ")
+    assert [line.split()[:2] for line in result.stderr.splitlines()[1:]] == [["epoch", "1/2"], ["epoch", "2/2"]]
+
+
+def test_the_checkpoint_says_how_it_was_trained(trained: tuple[Path, Result]) -> None:
+    described = describe(trained[0])
+    values = described.trained
+    assert (described.name, described.network, described.preprocessing.kind) == ("tiny", "digits", "digit")
+    assert (values["dataset"], values["seed"], values["training_images"]) == ("mnist", 3, 480)
+    assert values["recipe"]["epochs"] == len(values["epochs"]) == 2
+    assert values["versions"]["torch"] == torch.__version__
+    assert described.measured["validation"]["images"] == 120
+    assert str(trained[0].parent) not in described.to_json()
+
+
+def test_the_same_seed_trains_the_same_checkpoint(
+    trained: tuple[Path, Result], tiny_mnist: Path, tmp_path: Path
+) -> None:
+    again, other = tmp_path / "again.safetensors", tmp_path / "other.safetensors"
+    assert run("train", "--data", tiny_mnist, "-o", again, "--seed", 3, "--quiet", *QUICK).exit_code == 0
+    assert run("train", "--data", tiny_mnist, "-o", other, "--seed", 4, "--quiet", *QUICK).exit_code == 0
+    assert describe(again).digest == describe(trained[0]).digest != describe(other).digest
+
+
+def test_quiet_leaves_only_the_result(tiny_mnist: Path, tmp_path: Path) -> None:
+    result = run("train", "--data", tiny_mnist, "-o", tmp_path / "q.safetensors", "--quiet", *QUICK)
+    assert result.stderr == ""
+    assert len(result.stdout.splitlines()) == 2
+
+
+def test_the_classic_network_is_trained_by_its_name(tiny_mnist: Path, tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    result = run("train", "--data", tiny_mnist, "-o", path, "--network", "classic", *QUICK)
+    assert result.exit_code == 0, result.output
+    assert (describe(path).name, describe(path).preprocessing.kind) == ("classic", "stretch")
+
+
+def test_what_cannot_work_is_said_before_training(tiny_mnist: Path, tmp_path: Path) -> None:
+    for arguments, message in (
+        (["-o", tmp_path / "no" / "x.safetensors"], "no is not a folder; make it, or choose another -o."),
+        (["-o", tmp_path / "x.safetensors", "--name", "My Model"], "'My Model' can't name a model"),
+        (["-o", tmp_path / "x.safetensors", "--validation", "1.5"], "above 0 and below 1, not 1.5"),
+    ):
+        result = run("train", "--data", tiny_mnist, *arguments)
+        assert result.exit_code == 2
+        assert message in result.stderr
+        assert "epoch" not in result.stderr
+        assert result.stdout == ""
+
+
+def test_ctrl_c_keeps_the_best_so_far_and_says_so(tiny_mnist: Path, tmp_path: Path) -> None:
+    path = tmp_path / "interrupted.safetensors"
+    command = [sys.executable, "-m", "training", "train", "--data", str(tiny_mnist), "-o", str(path)]
+    process = subprocess.Popen(
+        [*command, "--epochs", "10000", "--batch-size", "32", "--device", "cpu"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=TOP,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch 2/"):
+            process.send_signal(signal.SIGINT)
+            break
+    stdout, stderr = process.communicate()
+    assert process.returncode == 130
+    assert "Interrupted after " in stderr
+    assert "the best so far, epoch " in stderr
+    assert "right of 100 images" in stdout
+    described, _network = load(path)
+    assert described.trained["interrupted"] is True
+    assert len(described.trained["epochs"]) >= 2
+
+
+def test_evaluating_measures_what_training_measured(trained: tuple[Path, Result], tiny_mnist: Path) -> None:
+    result = run("evaluate", trained[0], "--data", tiny_mnist)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[0] == trained[1].stdout.splitlines()[1].removeprefix("test: ")
+    assert "true  read as" in result.stdout
+
+
+def test_a_folder_of_class_folders_is_evaluated_and_what_fails_left_out(tmp_path: Path) -> None:
+    for line in (TOP / "samples-labels.csv").read_text().splitlines()[1:]:
+        path, label = line.split(",")
+        (tmp_path / label).mkdir(exist_ok=True)
+        (tmp_path / label / Path(path).name).symlink_to(TOP / path)
+    (tmp_path / "0" / "empty.png").touch()
+    result = run("evaluate", "digits", "--data", tmp_path, "--dataset", "folder")
+    assert result.exit_code == 0, result.output
+    assert "right of 200 images" in result.stdout
+    assert float(result.stdout.split("%")[0]) >= 98
+    assert result.stderr == f"left out: {tmp_path / '0' / 'empty.png'}: empty: the file has no bytes\n"
+
+
+def test_a_checkpoint_that_is_not_there_is_a_line_and_exit_code_2(tmp_path: Path) -> None:
+    for command in (["inspect", "nine"], ["evaluate", "nine", "--data", tmp_path]):
+        result = run(*command)
+        assert result.exit_code == 2
+        assert result.stderr == (
+            "The checkpoint 'nine' doesn't exist; give a .safetensors file, or the name of a shipped one: digits.\n"
+        )
+
+
+def test_inspect_shows_what_a_checkpoint_is() -> None:
+    described = describe(checkpoint.find("digits"))
+    result = run("inspect", "digits")
+    assert result.exit_code == 0, result.output
+    for part in (
+        described.digest,
+        f"{described.cost.multiply_adds:,} multiply-adds an image",
+        f"{described.cost.parameters:,} parameters",
+        "digit, 28 x 28 pixels, grey",
+        "10: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
+        f"{described.measured['test']['accuracy']:.2%} right of 10,000 images",
+        f"torch {described.trained['versions']['torch']}",
+    ):
+        assert part in result.stdout
+
+
+def test_inspect_prints_json_for_a_program(trained: tuple[Path, Result]) -> None:
+    described = describe(trained[0])
+    values = json.loads(run("inspect", trained[0], "--json").stdout)
+    assert values["digest"] == described.digest
+    assert values["cost"] == described.cost.to_json()
+    assert values["path"] == str(trained[0])
+    assert values["bytes"] == trained[0].stat().st_size
+
+
+def published(softmax: bool, inside: bool = False) -> nn.Module:
+    """The classic network as it is published."""
+    layers = [nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 16, 5), nn.ReLU(), nn.Flatten()]
+    layers += [nn.Linear(7744, 128), nn.ReLU(), nn.Linear(128, 10)]
+    network = nn.Sequential(*layers, *([nn.Softmax(dim=1)] if softmax else []))
+    return nn.ModuleDict({"model": network}) if inside else network
+
+
+@pytest.mark.parametrize("softmax", [False, True], ids=["logits", "softmax"])
+def test_a_published_state_dict_becomes_a_checkpoint_that_answers_the_same(softmax: bool, tmp_path: Path) -> None:
+    network = published(softmax).eval()
+    torch.save(network.state_dict(), tmp_path / "mnist_cnn.pt")
+    path = tmp_path / "classic.safetensors"
+    result = run("import", tmp_path / "mnist_cnn.pt", "--network", "classic", "-o", path)
+    assert result.exit_code == 0, result.output
+    described, ours = load(path)
+    assert (described.name, described.preprocessing.kind, described.classes) == (
+        "classic",
+        "stretch",
+        tuple("0123456789"),
+    )
+    pixels = torch.randint(0, 256, (6, 28, 28, 1), dtype=torch.uint8)
+    theirs = network(pixels.permute(0, 3, 1, 2) / 255)
+    answer = ours(pixels).softmax(1) if softmax else ours(pixels)
+    assert torch.allclose(answer, theirs, atol=1e-5)
+
+
+def test_other_numbering_wrapping_and_precision_are_understood(tmp_path: Path) -> None:
+    network = published(softmax=True, inside=True)
+    for name, content in (
+        ("inside.pt", network.state_dict()),
+        ("wrapped.pt", {"epoch": 3, "state_dict": network.state_dict()}),
+        ("half.pt", {key: value.half() for key, value in network.state_dict().items()}),
+        ("late.pt", {key.replace("model.", "1"): value for key, value in network.state_dict().items()}),
+    ):
+        torch.save(content, tmp_path / name)
+        result = run("import", tmp_path / name, "-o", tmp_path / "x.safetensors")
+        assert result.exit_code == 0, (name, result.output)
+
+
+def test_pixels_normalised_otherwise_are_told_by_option(tmp_path: Path) -> None:
+    network = published(softmax=False).eval()
+    torch.save(network.state_dict(), tmp_path / "m.pt")
+    path = tmp_path / "c.safetensors"
+    assert run("import", tmp_path / "m.pt", "-o", path, "--mean", "0.1307", "--std", "0.3081").exit_code == 0
+    pixels = torch.randint(0, 256, (6, 28, 28, 1), dtype=torch.uint8)
+    theirs = network((pixels.permute(0, 3, 1, 2) / 255 - 0.1307) / 0.3081)
+    assert torch.allclose(load(path)[1](pixels), theirs, atol=1e-4)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("exploded",)
+
+
+def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"0.weight": Bomb()}, "bomb.pt")
+    torch.save(published(softmax=False), "whole.pt")
+    for name in ("bomb.pt", "whole.pt"):
+        result = run("import", name, "-o", "x.safetensors")
+        assert result.exit_code == 2
+        assert f"{name}: it holds more than weights, and loading that could run code" in result.stderr
+    assert sorted(os.listdir()) == ["bomb.pt", "whole.pt"]
+
+
+def test_what_is_no_classic_state_dict_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    small = {"0.weight": torch.zeros(8, 1, 3, 3), "0.bias": torch.zeros(8)}
+    for content, message in (
+        (b"text", "x.pt: it "),
+        (b"", "x.pt: it is not a file that torch.save wrote"),
+        ([1, 2], "it holds no state_dict"),
+        ({"epoch": 3}, "it holds no state_dict"),
+        (small, "the weights of another network: 0.weight [8, 1, 3, 3], 0.bias [8]; expected layers.0.weight [32"),
+    ):
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            torch.save(content, path)
+        result = run("import", path, "-o", tmp_path / "y.safetensors")
+        assert result.exit_code == 2, content
+        assert message in result.stderr
+    assert "there is no such file" in run("import", tmp_path / "none.pt", "-o", tmp_path / "y.safetensors").stderr
+    assert "`classic` can" in run("import", path, "--network", "digits", "-o", tmp_path / "y.safetensors").stderr
+    with pytest.raises(CheckpointError):
+        raw.read(tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "import", "inspect"])
+def test_each_commands_help_has_an_example(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"Example: pigeonhole {command}" in result.stdout
+
+
+def test_importing_the_commands_loads_nothing_heavy() -> None:
+    heavy = ("torch", "torchvision", "numpy", "PIL", "safetensors", "producer", "worker")
+    code = f"import sys, training.cli; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=TOP)
+    assert done.stdout == "[]\n"
+
+
+def test_a_machine_without_torch_is_told_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "training", "train", "-o", str(tmp_path / "x.safetensors")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=TOP,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == 2
+    assert done.stderr == "torch is not installed; run: pip install 'pigeonhole[training]'\n"
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("kind", "wanted"), [("drawn", 0.99), ("pen", 0.97)])
+def test_the_shipped_checkpoint_reads_real_handwriting(kind: str, wanted: float) -> None:
+    from training import oneoff
+
+    evaluated = oneoff.evaluate(checkpoint.find("digits"), SHARED / "real-digits" / kind, "folder", "cpu")
+    assert evaluated.report.accuracy >= wanted
+    assert [path.name for path, _error in evaluated.failed] == []

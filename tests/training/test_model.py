@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from training import checkpoint, model, recipes
+from training.errors import TrainingError
+from training.recipes import plan
+
+
+def pixels(count: int = 4) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (count, 28, 28, 1), np.uint8))
+
+
+@pytest.mark.parametrize("name", model.NAMES)
+def test_a_network_takes_bytes_and_returns_float_logits(name: str) -> None:
+    logits = model.build(name, {}, 7).eval()(pixels())
+    assert logits.shape == (4, 7)
+    assert logits.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", model.NAMES)
+def test_the_order_of_a_batch_changes_no_answer(name: str) -> None:
+    network = model.build(name, {}, 10).eval()
+    batch = pixels(6)
+    assert torch.allclose(network(batch.flip(0)).flip(0), network(batch), atol=1e-5)
+
+
+def test_scale_and_normalisation_are_part_of_the_network() -> None:
+    scaled = model.Pixels([0.5], [0.25])(torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 1, 3, 1))
+    assert scaled.flatten().tolist() == pytest.approx([-2.0, (0.2 - 0.5) / 0.25, 2.0], abs=1e-6)
+
+
+def test_the_classic_network_has_exactly_the_published_layers() -> None:
+    network = model.build("classic", {}, 10)
+    layers = [
+        module for module in network.modules() if not list(module.children()) and not isinstance(module, model.Pixels)
+    ]
+    kinds = [nn.Conv2d, nn.ReLU, nn.Conv2d, nn.ReLU, nn.Flatten, nn.Linear, nn.ReLU, nn.Linear]
+    assert [type(layer) for layer in layers] == kinds
+    shapes = [list(parameter.shape) for parameter in network.parameters() if parameter.dim() > 1]
+    assert shapes == [[32, 1, 3, 3], [16, 32, 5, 5], [128, 7744], [10, 128]]
+
+
+def test_the_classic_network_costs_what_is_known_of_it() -> None:
+    multiply_adds, parameters = model.cost(model.build("classic", {}, 10), plan("classic").preprocessing)
+    assert multiply_adds == 26 * 26 * 32 * 9 + 22 * 22 * 16 * 32 * 25 + 7744 * 128 + 128 * 10
+    assert parameters == 32 * 10 + 16 * (32 * 25 + 1) + 128 * 7745 + 10 * 129
+
+
+def test_the_digits_network_stays_within_its_budget() -> None:
+    multiply_adds, parameters = model.cost(model.build("digits", {}, 10), plan("digits").preprocessing)
+    assert multiply_adds <= 1_100_000
+    assert parameters <= 100_000
+
+
+def test_folding_batch_normalisation_changes_no_answer() -> None:
+    torch.manual_seed(3)
+    network = model.build("digits", model.trainable("digits", {}), 10)
+    for _ in range(5):
+        network(pixels(64))  # in training mode: moves the running statistics away from 0 and 1
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.uniform_(module.bias, -1, 1)
+    served = model.fold("digits", {}, 10, network)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in served.modules())
+    assert torch.allclose(served(pixels(16)), network.eval()(pixels(16)), atol=1e-4)
+
+
+def test_folding_a_network_without_batch_normalisation_copies_it() -> None:
+    network = model.build("classic", {}, 10)
+    served = model.fold("classic", {}, 10, network)
+    assert torch.equal(served(pixels()), network.eval()(pixels()))
+
+
+def test_completed_arguments_build_the_same_network_and_are_plain_json() -> None:
+    for name in model.NAMES:
+        arguments = model.complete(name, {})
+        again = model.build(name, arguments, 10).state_dict()
+        assert {key: value.shape for key, value in again.items()} == {
+            key: value.shape for key, value in model.build(name, {}, 10).state_dict().items()
+        }
+        assert all(isinstance(value, int | float | list) for value in arguments.values())
+
+
+def test_an_unknown_network_argument_or_too_few_classes_is_an_error() -> None:
+    with pytest.raises(TrainingError, match="Unknown network 'resnet'; this version knows classic, digits"):
+        model.build("resnet", {}, 10)
+    with pytest.raises(TrainingError, match=r"'digits' can't be built with \{'depth': 3\}"):
+        model.build("digits", {"depth": 3}, 10)
+    with pytest.raises(TrainingError, match="can't be built"):
+        model.build("digits", {"widths": [1, 2]}, 10)
+    with pytest.raises(TrainingError, match="at least 2 classes"):
+        model.build("digits", {}, 1)
+
+
+def test_every_list_of_networks_is_the_same() -> None:
+    assert model.NAMES == checkpoint.NETWORKS == tuple(sorted(recipes.PLANS))

@@ -1,0 +1,303 @@
+"""The commands: train, evaluate, import, inspect. The only place in this package that prints or exits.
+
+Nothing heavy is imported before a command runs: this module becomes part of a program that must start at once,
+also where neither torch nor Pillow is installed.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from training.checkpoint import Checkpoint
+    from training.loop import Epoch
+    from training.oneoff import Trained
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+
+
+class Exit(IntEnum):
+    """What the exit code says."""
+
+    OK = 0
+    USAGE = 2  # also everything that the user can mend: a missing file, a damaged checkpoint, no data
+    INTERRUPTED = 130
+
+
+class Network(StrEnum):
+    """The networks that can be asked for."""
+
+    DIGITS = "digits"
+    CLASSIC = "classic"
+
+
+class Dataset(StrEnum):
+    """What can be trained on."""
+
+    MNIST = "mnist"
+
+
+class Labelled(StrEnum):
+    """What can be evaluated on."""
+
+    MNIST = "mnist"
+    FOLDER = "folder"
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+_Device = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU that torch can use.")]
+_Checkpoint = Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A file, or digits: the one that is shipped.")]
+
+
+@app.command(epilog="Example: pigeonhole train --data data --epochs 20 -o my-digits.safetensors --name my-digits")
+def train(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The checkpoint to write.")],
+    data: Annotated[Path, typer.Option(help="The folder that holds the data set, or that it is downloaded to.")] = Path(
+        "data"
+    ),
+    dataset: Annotated[Dataset, typer.Option(help="What to train on.")] = Dataset.MNIST,
+    network: Annotated[Network, typer.Option(help="Which network.")] = Network.DIGITS,
+    name: Annotated[
+        str, typer.Option(help="The checkpoint's name: its workers' queue is named after it.  [default: the network's]")
+    ] = "",
+    epochs: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Passes over the data.  [default: the network's]")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=2, max=65_536, help="Images in a step.  [default: the network's]")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same machine, same weights (on the CPU).")] = 0,
+    validation: Annotated[float, typer.Option(help="Share of the training images kept for validation.")] = 0.05,
+    device: _Device = Device.AUTO,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only the result, and errors.")] = False,
+) -> None:
+    """Train a network and write one checkpoint with everything in it.
+
+    After each epoch it is evaluated on the validation split; the best is kept, also when Ctrl-C ends it early.
+    """
+    with _mapped_errors():
+        from training import oneoff
+
+        order = oneoff.Order(
+            data=data,
+            output=output,
+            network=network.value,
+            name=name or network.value,
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=seed,
+            validation=validation,
+            device=device.value,
+        )
+        err = _stderr()
+        if not quiet:
+            err.print(f"Training {network.value} on {dataset.value} from {data}, seed {seed}.", highlight=False)
+        with _TrainingProgress(err, order.recipe().epochs, quiet) as progress:
+            trained = oneoff.train(order, progress.step, progress.epoch)
+        _say_trained(trained, output)
+    if trained.outcome.interrupted:
+        raise typer.Exit(Exit.INTERRUPTED)
+
+
+@app.command(epilog="Example: pigeonhole evaluate digits --data data   or, on images of your own: --dataset folder")
+def evaluate(
+    checkpoint: _Checkpoint,
+    data: Annotated[
+        Path, typer.Option(help="The folder that holds MNIST, or one folder of images for each class.")
+    ] = Path("data"),
+    dataset: Annotated[Labelled, typer.Option(help="MNIST's test images, or a folder of class folders.")] = (
+        Labelled.MNIST
+    ),
+    device: _Device = Device.AUTO,
+) -> None:
+    """Measure a checkpoint on labelled images: accuracy, confusion matrix, calibration, reviews."""
+    with _mapped_errors():
+        from training import checkpoint as checkpoints
+        from training import oneoff, report
+
+        evaluated = oneoff.evaluate(checkpoints.find(checkpoint), data, dataset.value, device.value)
+        err = _stderr()
+        for path, error in evaluated.failed:
+            err.print(f"left out: {path}: {error}", highlight=False, markup=False, soft_wrap=True)
+        print(report.text(evaluated.report))
+
+
+@app.command("import", epilog="Example: pigeonhole import mnist_cnn.pt --network classic -o classic.safetensors")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What torch.save(model.state_dict(), FILE) wrote.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The checkpoint to write.")],
+    network: Annotated[Network, typer.Option(help="Which network the weights are of.")] = Network.CLASSIC,
+    name: Annotated[
+        str, typer.Option(help="The checkpoint's name: its workers' queue is named after it.  [default: the network's]")
+    ] = "",
+    mean: Annotated[float, typer.Option(help="Subtracted from pixels of 0 to 1 when it was trained.")] = 0.0,
+    std: Annotated[float, typer.Option(help="What they were divided by then.")] = 1.0,
+) -> None:
+    """Make a checkpoint from a raw state_dict, which is read without running any code in it."""
+    with _mapped_errors():
+        from training import oneoff
+
+        made = oneoff.import_raw(file, network.value, output, name or network.value, mean, std)
+        _stderr().print(
+            "It is not calibrated: no image will be marked for review. Try it: "
+            f"pigeonhole evaluate {output} --data DIR",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+        print(f"{output}: {made.name} {made.digest[:12]}, {made.network}, {len(made.classes)} classes")
+
+
+@app.command(epilog="Example: pigeonhole inspect digits")
+def inspect(
+    checkpoint: _Checkpoint,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as one JSON object.")] = False,
+) -> None:
+    """Show what a checkpoint is: network, classes, preprocessing, training, measured accuracy, digest."""
+    with _mapped_errors():
+        from training import checkpoint as checkpoints
+
+        path = checkpoints.find(checkpoint)
+        described = checkpoints.describe(path)
+        if as_json:
+            content = {**json.loads(described.to_json()), "path": str(path), "bytes": path.stat().st_size}
+            print(json.dumps(content, ensure_ascii=False, sort_keys=True))
+        else:
+            print(_description(described, path))
+
+
+def _description(described: "Checkpoint", path: Path) -> str:
+    seen, cost, trained = described.preprocessing, described.cost, described.trained
+    rows = [
+        ("checkpoint", f"{described.name}, {path.stat().st_size:,} bytes, {path}"),
+        ("digest", described.digest),
+        ("network", described.network),
+        ("cost", f"{cost.multiply_adds:,} multiply-adds an image, {cost.parameters:,} parameters"),
+        ("classes", f"{len(described.classes)}: {', '.join(described.classes)}"),
+        (
+            "preprocessing",
+            f"{seen.kind}, {seen.width} x {seen.height} pixels, {'grey' if seen.channels == 1 else 'RGB'}",
+        ),
+        ("temperature", f"{described.calibration.temperature:g}"),
+        ("review below", f"confidence {described.calibration.review_below:.4f}"),
+        ("trained", _training_line(trained)),
+    ]
+    rows += [(where, _measured_line(figures)) for where, figures in described.measured.items()]
+    return "\n".join(f"{title:<14} {value}" for title, value in rows)
+
+
+def _measured_line(figures: Any) -> str:  # noqa: ANN401 - free JSON, which others may have written
+    if not isinstance(figures, dict) or not {"accuracy", "images", "interval"} <= set(figures):
+        return json.dumps(figures, ensure_ascii=False)
+    low, high = figures["interval"]
+    return f"{figures['accuracy']:.2%} right of {figures['images']:,} images (95% interval {low:.2%} to {high:.2%})"
+
+
+def _training_line(values: Mapping[str, Any]) -> str:
+    if "imported" in values:
+        return f"elsewhere; imported from {values['imported']} at {values['finished']}"
+    if "recipe" not in values:
+        return "not said"
+    versions = ", ".join(f"{program} {version}" for program, version in values["versions"].items())
+    return (
+        f"on {values['training_images']:,} images of {values['dataset']}, {len(values['epochs'])} epochs, "
+        f"seed {values['seed']}, {values['seconds']:.0f} s on {values['device']}, {values['finished']} ({versions})"
+    )
+
+
+def _say_trained(trained: "Trained", output: Path) -> None:
+    from training import report
+
+    made, outcome = trained.checkpoint, trained.outcome
+    if outcome.interrupted:
+        _stderr().print(
+            f"Interrupted after {len(outcome.epochs)} epochs; the best so far, epoch {outcome.best.number}, is kept.",
+            highlight=False,
+        )
+    print(
+        f"{output}: {made.name} {made.digest[:12]}, trained in {trained.seconds:.0f} s\n"
+        f"test: {report.summary(trained.test)}"
+    )
+
+
+class _TrainingProgress:
+    """A bar for each epoch on a terminal, and a line for each finished epoch anywhere."""
+
+    def __init__(self, console: Console, epochs: int, quiet: bool) -> None:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        self._quiet, self._epochs = quiet, epochs
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+        self._bar = self._progress.add_task("reading the data", total=None)
+
+    def __enter__(self) -> "_TrainingProgress":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._progress.stop()
+
+    def step(self, epoch: int, step: int, steps: int) -> None:
+        """Move the bar."""
+        if step == 1:
+            self._progress.reset(self._bar, total=steps, description=f"epoch {epoch}/{self._epochs}")
+        self._progress.update(self._bar, completed=step)
+
+    def epoch(self, done: "Epoch") -> None:
+        """Write the epoch's line."""
+        if not self._quiet:
+            self._progress.console.print(
+                f"epoch {done.number}/{self._epochs}  loss {done.loss:.4f}  validation {done.accuracy:.2%}  "
+                f"{done.seconds:.1f} s",
+                highlight=False,
+            )
+
+
+@contextmanager
+def _mapped_errors() -> Iterator[None]:
+    """Turn what the user can mend into a message and an exit code; anything else is a bug and shows itself."""
+    try:
+        yield
+    except TrainingError as exc:
+        _fail(str(exc), Exit.USAGE, exc)
+    except ModuleNotFoundError as exc:
+        if (exc.name or "").partition(".")[0] not in _EXTRAS:
+            raise
+        _fail(f"{exc.name} is not installed; run: pip install 'pigeonhole[training]'", Exit.USAGE, exc)
+    except KeyboardInterrupt as exc:
+        _fail("Interrupted; nothing was written.", Exit.INTERRUPTED, exc)
+
+
+_EXTRAS = frozenset({"torch", "torchvision", "numpy", "PIL", "safetensors"})
+
+
+def _fail(message: str, code: Exit, cause: BaseException) -> NoReturn:
+    _stderr().print(message, highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(code) from cause
+
+
+def _stderr() -> Console:
+    return Console(stderr=True)

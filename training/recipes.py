@@ -1,0 +1,38 @@
+"""What each network is trained with when nothing else is asked for: the place to change a default."""
+
+from dataclasses import dataclass
+
+from training.errors import TrainingError
+from training.loop import Recipe
+from training.preprocess import Preprocessing
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a network is used by default.
+
+    Args:
+        preprocessing: What it sees.
+        recipe: How it learns.
+    """
+
+    preprocessing: Preprocessing
+    recipe: Recipe
+
+
+# Chosen on a validation split of MNIST's training images; docs/training.md has the figures.
+PLANS = {
+    "digits": Plan(Preprocessing("digit", 28, 28, 1), Recipe()),
+    "classic": Plan(Preprocessing("stretch", 28, 28, 1), Recipe(epochs=5, learning_rate=1e-3)),
+}
+
+
+def plan(network: str) -> Plan:
+    """The plan of a network.
+
+    Raises:
+        TrainingError: There is none for that name.
+    """
+    if network not in PLANS:
+        raise TrainingError(f"Unknown network {network!r}; there are {', '.join(sorted(PLANS))}.")
+    return PLANS[network]
