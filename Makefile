@@ -1,0 +1,48 @@
+# What people, CI and the docs use. `make` lists it.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+DATA ?= ../shared/mnist
+
+.PHONY: help demo venv test lint format samples train-shipped compose-test clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/.local ## set up and classify the shipped samples: the main job, on this machine alone
+	@$(BIN)/python scripts/demo.py
+
+venv: .venv/.dev ## set up everything, for work on Pigeonhole
+
+test: .venv/.dev ## set up and run the tests
+	$(BIN)/pytest
+
+lint: .venv/.dev ## ruff, format check, mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.dev ## format and sort what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+samples: .venv/.dev ## make samples/ again from MNIST's test set in DATA
+	$(BIN)/python scripts/make_samples.py $(DATA)
+
+train-shipped: .venv/.dev ## make the shipped checkpoint again from the MNIST in DATA
+	$(BIN)/pigeonhole train --dataset mnist --data $(DATA) -o worker/models/digits.safetensors
+
+compose-test: .venv/.local ## build the images, scale to three workers, compare with the embedded run
+	$(BIN)/python scripts/compose_test.py
+
+clean: ## remove what the targets made
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis results.csv
+
+# One stamp for each kind of set-up; the larger one serves for both.
+.venv/.local: pyproject.toml scripts/setup.sh
+	@if [ -e .venv/.dev ] && [ .venv/.dev -nt pyproject.toml ]; then :; else PYTHON=$(PYTHON) scripts/setup.sh local; fi
+	@touch $@
+
+.venv/.dev: pyproject.toml scripts/setup.sh
+	@PYTHON=$(PYTHON) scripts/setup.sh dev
+	@touch $@

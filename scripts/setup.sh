@@ -1,0 +1,33 @@
+#!/bin/sh
+# Makes .venv and installs the package into it: scripts/setup.sh EXTRAS, for instance `local` or `dev`.
+#
+# torch and torchvision must come from the same place. Where there is no NVIDIA driver their CPU builds are wanted (a
+# tenth of the size); PyTorch keeps those in an index of its own. Where that can't be reached, the default one serves.
+set -eu
+extras=$1
+python=${PYTHON:-python3}
+cpu_index=https://download.pytorch.org/whl/cpu
+
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || {
+    echo "setup: Python 3.11 to 3.13 is needed and $("$python" --version) is not: set PYTHON=python3.11, say" >&2
+    exit 1
+}
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+
+reachable() { # by this Python, within seconds
+    .venv/bin/python -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)' "$1" 2>/dev/null
+}
+
+# What the extras need of PyTorch, asked for together so that the two match.
+case $extras in
+local) packages=torch ;;
+*) packages="torch torchvision" ;;
+esac
+# shellcheck disable=SC2086  # several packages
+if ! [ -e /proc/driver/nvidia/version ] && reachable "$cpu_index/torch/"; then
+    echo "setup: CPU builds of $packages"
+    .venv/bin/pip install --quiet --index-url "$cpu_index" $packages 2>.venv/setup.log || true
+fi
+echo "setup: pigeonhole[$extras] (the first time, torch is a large download)"
+# shellcheck disable=SC2086
+.venv/bin/pip install --quiet --disable-pip-version-check $packages --editable ".[$extras]"

@@ -1,0 +1,102 @@
+"""What all tests share: a Redis of their own, real workers, and an environment without anybody's settings."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from producer.embedded import redis_server
+from worker.contract.errors import BrokerUnreachable
+from worker.contract.ledger import Ledger
+from worker.contract.settings import ENV_PREFIX, Settings
+from worker.contract.workers import Workers
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+#: Seconds that a process may take to start before a test counts as failed.
+START_TIMEOUT = 60.0
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs the data sets beside the checkout where they are not: a fresh clone has stand-ins."""
+    if SHARED.is_dir():
+        return
+    left_out = [item for item in items if item.get_closest_marker("shared")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of whoever runs the tests reaches them, nor their Redis."""
+    for variable in [name for name in os.environ if name.startswith(ENV_PREFIX)]:
+        monkeypatch.delenv(variable)
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Redis that these tests start themselves; tests are kept apart by the prefix of their keys."""
+    folder = tmp_path_factory.mktemp("redis")
+    socket = folder / "redis.sock"
+    command = [redis_server(), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        url = f"unix://{socket}"
+        wait_for(lambda: _answers(url), "Redis")
+        yield url
+        server.kill()
+
+
+@pytest.fixture
+def settings(redis_url: str, request: pytest.FixtureRequest) -> Settings:
+    """Settings with a Redis that holds nothing of any other test."""
+    return Settings(broker_url=redis_url, prefix=f"test-{abs(hash(request.node.nodeid)):x}", image_root=str(ROOT))
+
+
+@pytest.fixture
+def ledger(settings: Settings) -> Ledger:
+    """An empty ledger."""
+    return Ledger(settings)
+
+
+@pytest.fixture
+def start_worker(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+    """A function that starts a real Celery worker and waits until it can classify; it ends with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(name: str = "celery@test", **changes: str) -> "subprocess.Popen[bytes]":
+        environment = os.environ | settings.to_environment() | {"PIGEONHOLE_PROCESSES": "1"} | changes
+        command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--hostname", name]
+        with (tmp_path / f"{name}.log").open("ab") as log:
+            worker = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        started.append(worker)
+        workers = Workers(settings)
+        wait_for(
+            lambda: any(other.name == name and other.processes for other in workers.alive()),
+            f"the worker {name}: {(tmp_path / f'{name}.log')}",
+        )
+        return worker
+
+    yield start
+    for worker in started:
+        worker.kill()
+        worker.wait()
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Wait until something outside this process is so; fails when it does not come about."""
+    give_up = time.monotonic() + START_TIMEOUT
+    while not condition():
+        assert time.monotonic() < give_up, f"{what} did not start within {START_TIMEOUT:.0f} s"
+        time.sleep(0.02)
+
+
+def _answers(url: str) -> bool:
+    try:
+        Ledger(Settings(broker_url=url)).ping()
+    except BrokerUnreachable:
+        return False
+    return True
