@@ -13,13 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated, NoReturn, ParamSpec, TypeVar
 
 import typer
 
 from producer.sinks import File, Format, Sink, Stream, Table, format_of, printable
-from worker.contract.errors import BrokerUnreachable, JobCancelled, NoWorker, PigeonholeError, UsageError
+from worker.contract.errors import ExitCode, PigeonholeError, UsageError
 from worker.contract.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,26 +28,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-
-class ExitCode(IntEnum):
-    """What the program's exit code means."""
-
-    OK = 0  # every image has a label
-    FAILED = 1  # something that has no code of its own, said on standard error
-    USAGE = 2  # what was asked for can't be done as asked: an unknown job, a source that does not exist
-    ERROR_ROWS = 3  # the run finished, and some rows are errors
-    BROKER_UNREACHABLE = 4  # Redis does not answer
-    NO_WORKER = 5  # nobody consumes this model's queue
-    CANCELLED = 6  # the job was cancelled
-    INTERRUPTED = 130  # Ctrl-C
-
-
-_CODES: dict[type[PigeonholeError], ExitCode] = {
-    UsageError: ExitCode.USAGE,
-    BrokerUnreachable: ExitCode.BROKER_UNREACHABLE,
-    NoWorker: ExitCode.NO_WORKER,
-    JobCancelled: ExitCode.CANCELLED,
-}
 
 app = typer.Typer(
     help="A label for every image: soon, on every core and machine you have, none lost and none twice.",
@@ -62,7 +41,7 @@ app = typer.Typer(
 Sources = Annotated[
     list[str],
     typer.Argument(
-        metavar="SOURCE...", help="Images, folders, globs; - reads a list from standard input, @FILE from a file."
+        metavar="SOURCE", help="Images, folders, globs; - reads a list from standard input, @FILE from a file."
     ),
 ]
 Job = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `submit` and `status` print it.")]
@@ -84,7 +63,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except PigeonholeError as exc:
-            _fail(str(exc), next((code for kind, code in _CODES.items() if isinstance(exc, kind)), ExitCode.FAILED))
+            _fail(str(exc), exc.exit_code)
         except KeyboardInterrupt:
             _fail("interrupted", ExitCode.INTERRUPTED)
         except BrokenPipeError:

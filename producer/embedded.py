@@ -15,13 +15,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from worker.contract.errors import BrokerUnreachable, EmbeddedFailed
+from worker.contract.errors import BrokerUnreachable, EmbeddedFailed, ExitCode, UsageError
 from worker.contract.ledger import Ledger
 from worker.contract.settings import Settings
 from worker.contract.workers import Workers
 
 #: Seconds that the private Redis, and then the worker's parent process, may take to answer.
 START_TIMEOUT = 60.0
+#: How a worker's line begins that says why it won't start.
+REFUSED = "pigeonhole worker: "
 #: A Unix socket's path may not be longer than this on any system.
 _SOCKET_PATH = 100
 
@@ -46,9 +48,12 @@ class Embedded:
         line = stdout.readline() if stdout is not None else b""
         if not line and self.keeper.poll() is None:
             return
-        name = line.decode().split()[0] if line else "keeper"
-        said = _tail(os.path.join(self.folder, f"{name}.log"))
-        raise EmbeddedFailed(f"the embedded {name} stopped: {said}" if said else f"the embedded {name} stopped")
+        name, code = line.decode().split() if line else ("keeper", str(self.keeper.returncode))
+        said = _said(os.path.join(self.folder, f"{name}.log"))
+        refused = said.partition(REFUSED)[2]
+        if refused and int(code) == ExitCode.USAGE:
+            raise UsageError(refused)
+        raise EmbeddedFailed(f"the embedded {name} stopped with {code}; the last it said: {said}")
 
     def model(self) -> str:
         """Wait until the worker announces itself, and give its model's name.
@@ -144,10 +149,11 @@ def _folder() -> str:
     return tempfile.mkdtemp(prefix="pigeonhole-", dir="/tmp")
 
 
-def _tail(log: str) -> str:
+def _said(log: str) -> str:
+    """Give what a process refused to work for, or the last lines of its log."""
     try:
         with open(log, encoding="utf-8", errors="replace") as file:
             lines = [line.strip() for line in file if line.strip()]
     except OSError:
-        return ""
-    return " / ".join(lines[-3:])
+        return "nothing"
+    return next((line for line in lines if REFUSED in line), " / ".join(lines[-3:]))

@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from worker.contract.errors import ExitCode
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results.csv"
 #: Rows that are shown: a few of the first, and all that are errors.
 SHOWN = 8
-#: The program's exit code where the run finished and some rows are errors; three of the samples are meant to be.
-ERROR_ROWS = 3
 
 
 def main() -> int:
@@ -18,7 +18,7 @@ def main() -> int:
     program = [str(Path(sys.executable).parent / "pigeonhole"), "classify", "samples", "-o", RESULTS.name]
     print("$ pigeonhole classify samples -o results.csv", flush=True)
     code = subprocess.run(program, cwd=ROOT, check=False).returncode
-    if code not in (0, ERROR_ROWS):
+    if code not in (ExitCode.OK, ExitCode.ERROR_ROWS):  # three of the samples are meant to be errors
         return code
     rows = list(csv.DictReader(RESULTS.open(newline="")))
     labels = {row["path"]: row["label"] for row in csv.DictReader((ROOT / "samples-labels.csv").open(newline=""))}

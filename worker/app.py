@@ -16,13 +16,13 @@ from kombu.entity import Queue as KombuQueue
 from training import checkpoint as checkpoints
 from training.errors import TrainingError
 from worker.contract import queue
-from worker.contract.errors import PigeonholeError, SettingsError
+from worker.contract.errors import ExitCode, PigeonholeError, SettingsError
 from worker.contract.ledger import Ledger
 from worker.contract.redis_client import connect
 from worker.contract.settings import Settings
 from worker.contract.version import VERSION
 from worker.contract.workers import ANNOUNCE_EVERY, Announcement, Workers
-from worker.refusal import EXIT_USAGE, refuse
+from worker.refusal import refuse
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def _consume_own_queue(instance: Any, conf: Any, **_: object) -> None:  # noqa: 
         raise refuse(exc) from None
     conf.task_queues = [KombuQueue(queue.queue_name(about.name))]
     # A process that can't load its checkpoint tells its parent so; without this it would be started for ever.
-    signal.signal(signal.SIGUSR2, lambda *_: setattr(state, "should_stop", EXIT_USAGE))
+    signal.signal(signal.SIGUSR2, lambda *_: setattr(state, "should_stop", int(ExitCode.USAGE)))
 
 
 class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types

@@ -2,12 +2,11 @@
 
 import sys
 
-#: The exit code: the same as for wrong usage everywhere here.
-EXIT_USAGE = 2
+from worker.contract.errors import ExitCode
 
 
 def refuse(exc: Exception) -> SystemExit:
     """Say on standard error what is wrong, and give what ends the process."""
     sys.stderr.write(f"pigeonhole worker: {exc}\n")
     sys.stderr.flush()
-    return SystemExit(EXIT_USAGE)
+    return SystemExit(int(ExitCode.USAGE))

@@ -17,13 +17,33 @@ Errors of redis, kombu, Pillow and the operating system become one of these wher
 original. Each message says what failed, the value, and what to do.
 """
 
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """What the exit code of a command means."""
+
+    OK = 0  # every image has a label
+    FAILED = 1  # something that has no code of its own, said on standard error
+    USAGE = 2  # what was asked for can't be done as asked: an unknown job, a source that does not exist
+    ERROR_ROWS = 3  # the run finished, and some rows are errors
+    BROKER_UNREACHABLE = 4  # Redis does not answer
+    NO_WORKER = 5  # nobody consumes this model's queue
+    CANCELLED = 6  # the job was cancelled
+    INTERRUPTED = 130  # Ctrl-C
+
 
 class PigeonholeError(Exception):
     """Base of all errors that Pigeonhole raises on purpose."""
 
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
+
 
 class UsageError(PigeonholeError):
     """Raised when what the user asked for can't be done as asked."""
+
+    exit_code = ExitCode.USAGE
 
 
 class SettingsError(UsageError):
@@ -44,13 +64,19 @@ class UnknownJob(UsageError):
 class BrokerUnreachable(PigeonholeError):
     """Raised when Redis does not answer or refuses us; trying again later may help."""
 
+    exit_code = ExitCode.BROKER_UNREACHABLE
+
 
 class NoWorker(PigeonholeError):
     """Raised when nobody consumes the queue of the model that a job asks for."""
 
+    exit_code = ExitCode.NO_WORKER
+
 
 class JobCancelled(PigeonholeError):
     """Raised when a job that is submitted to or followed has been cancelled."""
+
+    exit_code = ExitCode.CANCELLED
 
     def __init__(self, job: str) -> None:
         super().__init__(f"job {job} was cancelled; `pigeonhole results {job}` has the rows finished before that")
