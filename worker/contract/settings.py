@@ -5,8 +5,9 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
+from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from worker.contract.errors import SettingsError
 
@@ -30,6 +31,7 @@ class Settings:
     """
 
     broker_url: str = _setting("", "Redis: `redis://…`, `rediss://…` or `unix:///path`; empty: an embedded one")
+    broker_password_file: str = _setting("", "a file with that Redis' password, such as a container's secret")
     prefix: str = _setting("pigeonhole", "what every key in Redis begins with, so that a Redis can be shared")
     image_root: str = _setting("/", "folder that references are relative to; a worker reads nothing outside it")
     model: str = _setting("digits", "worker: a checkpoint file, or the shipped `digits`; producer: a model's name")
@@ -84,6 +86,10 @@ class Settings:
                 near = difflib.get_close_matches(variable, known, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
                 raise SettingsError(f"unknown setting {variable}: {hint}")
+        # It ends up where it is used, and nowhere else: an embedded Redis must not be asked for this one's password.
+        password_file = str(values.pop("broker_password_file", ""))
+        if password_file and values.get("broker_url"):
+            values["broker_url"] = _with_password(str(values["broker_url"]), password_file)
         return cls(**values)  # type: ignore[arg-type]  # each value was parsed as its field's type says
 
     def to_environment(self) -> dict[str, str]:
@@ -99,6 +105,20 @@ def masked(url: str) -> str:
     user_info, _, host = parts.netloc.rpartition("@")
     user = user_info.partition(":")[0]
     return parts._replace(netloc=f"{user}:***@{host}").geturl()
+
+
+def _with_password(url: str, file: str) -> str:
+    """Put the password that a file holds into a URL that has none."""
+    try:
+        password = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        wanted = f"a file that can be read ({getattr(exc, 'strerror', None) or 'it is not UTF-8'})"
+        raise _refused("broker_password_file", file, wanted) from exc
+    parts = urlsplit(url)
+    if parts.password is not None:
+        raise _refused("broker_password_file", file, f"left out, since {masked(url)} has a password already")
+    user, at, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user if at else ''}:{quote(password, safe='')}@{host}").geturl()
 
 
 def _parsed(setting: "Field[object]", text: str) -> str | int:

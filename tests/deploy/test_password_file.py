@@ -1,0 +1,59 @@
+"""The password of the Redis in a file, as containers are given their secrets."""
+
+from pathlib import Path
+
+import pytest
+
+from worker.contract.errors import SettingsError
+from worker.contract.redis_client import connect
+from worker.contract.settings import Settings
+
+
+def _from(url: str, file: Path) -> Settings:
+    return Settings.from_environment(
+        {"PIGEONHOLE_BROKER_URL": url, "PIGEONHOLE_BROKER_PASSWORD_FILE": str(file), "HOME": "/"}
+    )
+
+
+def test_a_password_file_becomes_the_password_of_the_url(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("p@ss/w:rd %#\n", encoding="utf-8")
+    settings = _from("redis://redis:6379/3", file)
+    arguments = connect(settings.broker_url).connection_pool.connection_kwargs
+    assert arguments["password"] == "p@ss/w:rd %#"
+    assert (arguments["host"], arguments["port"], arguments["db"]) == ("redis", 6379, 3)
+
+
+def test_the_user_in_the_url_stays(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("secret")
+    assert _from("rediss://producer@redis/0", file).broker_url == "rediss://producer:secret@redis/0"
+
+
+def test_neither_the_password_nor_its_file_is_shown_or_handed_on_twice(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("secret")
+    settings = _from("redis://redis/0", file)
+    assert "secret" not in repr(settings)
+    assert Settings.from_environment(settings.to_environment()) == settings
+
+
+def test_without_a_url_the_file_is_not_even_read() -> None:
+    assert _from("", Path("/nowhere")).broker_url == ""
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with pytest.raises(SettingsError) as refusal:
+        _from("redis://redis/0", missing)
+    assert str(refusal.value) == (
+        f"PIGEONHOLE_BROKER_PASSWORD_FILE is {str(missing)!r}: it must be a file that can be read "
+        "(No such file or directory)"
+    )
+
+
+def test_two_passwords_are_one_too_many(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("secret")
+    with pytest.raises(SettingsError, match="left out, since redis://:\\*\\*\\*@redis/0 has a password already"):
+        _from("redis://:other@redis/0", file)
