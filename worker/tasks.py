@@ -78,8 +78,13 @@ class Processor:
             return False
         if batch is None:
             return False
+        started = time.monotonic()
         answers = self.classify(batch)
-        return self._patiently(lambda: self._ledger.commit(job, number, answers))
+        counted = self._patiently(lambda: self._ledger.commit(job, number, answers))
+        # Celery's own lines name a task, not the job that a user knows.
+        what = f"{len(answers)} images ({len(answers.errors)} errors) in {time.monotonic() - started:.2f} s"
+        logger.info("job %s: batch %d: %s%s", job, number, what, "" if counted else "; somebody else was first")
+        return counted
 
     def classify(self, batch: Batch) -> Answers:
         """Give one answer for each reference of a batch, in its order."""
