@@ -107,7 +107,8 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
         [sys.executable, "-m", "producer.keeper", folder, "--", *redis_command, "--", *worker_command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | own.to_environment(),
+        # TMPDIR: what the workers put aside goes with the folder, since they are killed before they can tidy up.
+        env=os.environ | own.to_environment() | {"TMPDIR": folder},
         start_new_session=True,  # the terminal's Ctrl-C is for the command, which then closes the pipe
     )
     try:

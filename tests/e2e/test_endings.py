@@ -1,0 +1,234 @@
+"""How commands end: exit codes, interruptions, and what stays behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import wait_for
+from tests.e2e.conftest import Run, command
+from training import checkpoint as checkpoints
+from worker.contract.ledger import Ledger
+from worker.contract.settings import Settings
+
+StartWorker = Callable[..., "subprocess.Popen[bytes]"]
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Embedded folders, and processes that were started for one."""
+    running = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue  # it ended meanwhile
+        if str(folder) in line:
+            running.append(line)
+    return running + [str(path) for path in folder.iterdir()]
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Iterator[Path]:
+    """Where embedded runs of this test put their files; short enough for a socket's path."""
+    folder = Path("/tmp") / f"ph-{os.getpid()}-{abs(hash(tmp_path)) % 10**8}"
+    folder.mkdir()
+    yield folder
+    folder.rmdir()
+
+
+def start(home: Path, temporary: Path, *arguments: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        command(*arguments), cwd=home, env=os.environ | {"TMPDIR": str(temporary)}, stderr=subprocess.PIPE
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("part", ["start-up", "rows"])
+def test_an_embedded_run_that_is_ended_leaves_nothing_but_whole_rows(
+    home: Path, temporary: Path, number: signal.Signals, part: str
+) -> None:
+    for copy in range(40):
+        os.link(home / "samples" / "003b50.png", home / "samples" / f"copy-{copy}.png")
+    listed = home / "list"
+    listed.write_text("\n".join(str(path) for path in sorted((home / "samples").glob("*.png"))) * 40 + "\n")
+    run = start(home, temporary, "classify", "@list", "-o", "rows.csv")
+    rows = home / "rows.csv.part"
+    if part == "start-up":
+        wait_for(lambda: any(temporary.iterdir()), "the embedded Redis")
+    else:
+        wait_for(lambda: rows.exists() and rows.stat().st_size > 0, "the first row")
+    run.send_signal(number)
+    _, said = run.communicate(timeout=30)
+    assert run.returncode == (130 if number == signal.SIGINT else -number)
+    if number == signal.SIGINT and part == "rows":
+        assert b"run the same command again" in said
+    wait_for(lambda: not leftovers(temporary), "an end to what was embedded")
+    assert not (home / "rows.csv").exists()
+    if part == "rows":
+        assert rows.read_bytes().endswith(b"\n")
+
+
+def test_an_interrupted_wait_says_how_to_go_on_and_can_be_run_again(
+    home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
+) -> None:
+    start_worker()
+    job = brokered("submit", "samples", "--model", "nobody", "-q").stdout.decode().strip()
+    environment = os.environ | settings.to_environment()
+    wait = subprocess.Popen(command("wait", job, "-o", "x.csv"), cwd=home, env=environment, stderr=subprocess.PIPE)
+    wait_for((home / "x.csv.part").exists, "the output file")
+    wait.send_signal(signal.SIGINT)
+    _, said = wait.communicate(timeout=30)
+    assert wait.returncode == 130
+    assert said.decode().endswith(
+        f"pigeonhole: interrupted: job {job}; it goes on; `pigeonhole wait {job} -o x.csv` follows it again\n"
+    )
+    Ledger(settings).cancel(job)
+    assert brokered("wait", job, "-o", "x.csv").returncode == 6
+
+
+def test_without_a_worker_the_command_says_so_and_the_job_stays(settings: Settings, brokered: Run) -> None:
+    run = brokered("classify", "samples")
+    assert run.returncode == 5
+    assert b"no worker consumes the queue of the model 'digits'; start one: `pigeonhole worker`" in run.stderr
+    (status,) = Ledger(settings).statuses()
+    assert (status.state, status.images, status.done) == ("closed", 203, 0)
+
+
+def test_a_cancelled_job_ends_with_its_own_code_and_keeps_its_rows(brokered: Run) -> None:
+    job = brokered("submit", "samples", "-q").stdout.decode().strip()
+    assert brokered("cancel", job).returncode == 0
+    assert brokered("wait", job).returncode == 6
+    again = brokered("cancel", job)
+    assert (again.returncode, b"is cancelled already" in again.stderr) == (2, True)
+
+
+def test_resume_publishes_what_was_lost_from_the_queue(
+    settings: Settings, brokered: Run, start_worker: StartWorker
+) -> None:
+    job = brokered("submit", "samples", "-q").stdout.decode().strip()
+    client = Ledger(settings).client
+    queued = list(client.scan_iter(f"{settings.prefix}:classify.*"))
+    assert queued
+    client.delete(*queued)
+    start_worker()
+    resumed = brokered("resume", job)
+    assert resumed.returncode == 0
+    assert b"published 4 batches again" in resumed.stderr
+    assert brokered("wait", job, "-q").returncode == 3
+
+
+def test_a_killed_process_costs_no_row_and_doubles_none(
+    home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
+) -> None:
+    (home / "list").write_text("\n".join(f"samples/{path.name}" for path in (home / "samples").iterdir()) + "\n")
+    (home / "list").write_text((home / "list").read_text() * 20)
+    worker = start_worker()
+    job = brokered("submit", "@list", "-q").stdout.decode().strip()
+    ledger = Ledger(settings)
+    for _ in range(2):
+        wait_for(lambda: ledger.status(job).batches_claimed > 0 or ledger.status(job).over, "a batch in hand")
+        for child in children(worker.pid):
+            os.kill(child, signal.SIGKILL)
+    run = brokered("wait", job, "--format", "csv", "-q")
+    assert run.returncode == 3
+    listed = (home / "list").read_text().splitlines()
+    assert [line.split(",")[0] for line in run.stdout.decode().splitlines()[1:]] == listed
+    assert ledger.status(job).done == len(listed)
+
+
+def children(pid: int) -> list[int]:
+    """The pool processes of a worker."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+            line = (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(parent) == pid and b"spawn_main" in line:
+            found.append(int(process.name))
+    return found
+
+
+def test_a_worker_that_is_stopped_gently_finishes_what_it_has_in_hand(
+    home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
+) -> None:
+    (home / "list").write_text("".join(f"samples/{path.name}\n" for path in (home / "samples").iterdir()) * 20)
+    worker = start_worker()
+    job = brokered("submit", "@list", "-q").stdout.decode().strip()
+    ledger = Ledger(settings)
+    wait_for(lambda: ledger.status(job).batches_claimed > 0, "a batch in hand")
+    worker.terminate()
+    assert worker.wait(timeout=30) == 0
+    status = ledger.status(job)
+    assert status.batches_claimed == 0
+    assert status.done > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"PIGEONHOLE_MODEL": "nobody"}, "The checkpoint 'nobody' doesn't exist"),
+        ({"PIGEONHOLE_BROKER_URL": ""}, "a worker needs a broker: set PIGEONHOLE_BROKER_URL"),
+        ({"PIGEONHOLE_CHUNKS": "8"}, "unknown setting PIGEONHOLE_CHUNKS: did you mean PIGEONHOLE_CHUNK?"),
+    ],
+)
+@pytest.mark.parametrize("program", [["-m", "celery", "-A", "worker.app", "worker"], ["-m", "producer", "worker"]])
+def test_a_worker_that_is_set_up_wrongly_stops_with_a_message(
+    settings: Settings, program: list[str], changes: dict[str, str], message: str
+) -> None:
+    environment = os.environ | settings.to_environment() | changes
+    run = subprocess.run([sys.executable, *program], env=environment, capture_output=True, timeout=60, check=False)
+    assert run.returncode == 2
+    assert f"pigeonhole worker: {message}" in run.stderr.decode()
+    assert "Traceback" not in run.stderr.decode()
+
+
+def test_a_worker_whose_checkpoint_is_damaged_inside_stops_with_a_message(settings: Settings, tmp_path: Path) -> None:
+    data = bytearray(checkpoints.find("digits").read_bytes())
+    data[-100] ^= 1  # the header is whole, so only the process that loads the weights can tell
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(data)
+    environment = os.environ | settings.to_environment() | {"PIGEONHOLE_MODEL": str(damaged)}
+    run = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-c", "1"],
+        env=environment,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 2
+    assert "pigeonhole worker:" in (run.stderr + run.stdout).decode()
+
+
+def test_an_unreachable_broker_and_wrong_usage_have_their_codes(embedded: Run) -> None:
+    away = embedded("status", env=os.environ | {"PIGEONHOLE_BROKER_URL": "redis://:hidden@127.0.0.1:1/0"})
+    assert away.returncode == 4
+    assert b"no answer from Redis at redis://:***@127.0.0.1:1/0" in away.stderr
+    assert b"hidden" not in away.stderr
+    for arguments in (
+        ["submit", "samples"],
+        ["classify", "gone.png"],
+        ["classify", "samples", "-o", "x.txt"],
+        ["frob"],
+    ):
+        wrong = embedded(*arguments)
+        assert wrong.returncode == 2, arguments
+        assert wrong.stdout == b""
+        assert b"Traceback" not in wrong.stderr
+
+
+def test_a_reader_who_has_seen_enough_ends_the_program_quietly(home: Path, brokered: Run, settings: Settings) -> None:
+    job = brokered("submit", "samples", "-q").stdout.decode().strip()
+    environment = os.environ | settings.to_environment()
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        run = subprocess.run(
+            command("results", job), env=environment, stdout=closed, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+    assert (run.returncode, run.stderr) == (128 + signal.SIGPIPE, b"")

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from training import checkpoint as checkpoints
+from worker.classifier import Classifier
+from worker.contract.errors import SettingsError
+from worker.contract.messages import PPM, TOP
+from worker.images import ImageReader
+
+
+@pytest.fixture
+def pixels(classifier: Classifier, root: Path) -> np.ndarray:
+    reader = ImageReader(str(root), classifier.checkpoint.preprocessing, 100_000, 1_000_000)
+    names = sorted(file.name for file in (root / "samples").glob("*.png"))
+    good = [name for name in names if name not in ("empty.png", "text.png") and "truncated" not in name]
+    return np.stack([reader.pixels(f"samples/{name}") for name in good[:40]])
+
+
+def test_an_images_scores_do_not_depend_on_its_company(classifier: Classifier, pixels: np.ndarray) -> None:
+    together = classifier.predict(pixels)
+    alone = [classifier.predict(image[None]) for image in pixels]
+    np.testing.assert_array_equal(together.best[:, 0], [scores.best[0, 0] for scores in alone])
+    # Ten millionths: what the faults of other issues are measured by.
+    np.testing.assert_allclose(together.ppm[:, 0], [scores.ppm[0, 0] for scores in alone], atol=10)
+
+
+def test_the_best_classes_come_first_and_their_probabilities_are_calibrated(
+    classifier: Classifier, pixels: np.ndarray
+) -> None:
+    scores = classifier.predict(pixels)
+    assert scores.best.shape == scores.ppm.shape == (len(pixels), TOP)
+    with torch.inference_mode():
+        logits = classifier.network(torch.from_numpy(pixels)) / classifier.checkpoint.calibration.temperature
+    expected, order = torch.softmax(logits, dim=1).sort(dim=1, descending=True)
+    np.testing.assert_array_equal(scores.best, order[:, :TOP].numpy())
+    np.testing.assert_allclose(scores.ppm / PPM, expected[:, :TOP].numpy(), atol=2 / PPM)
+
+
+def test_review_marks_exactly_what_is_under_the_checkpoints_threshold(
+    classifier: Classifier, pixels: np.ndarray
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1), dtype=np.uint8)
+    scores = classifier.predict(np.concatenate([pixels, noise]))
+    np.testing.assert_array_equal(
+        scores.review, scores.ppm[:, 0] < round(classifier.checkpoint.calibration.review_below * PPM)
+    )
+    assert scores.review.any()
+    assert not scores.review.all()
+
+
+def test_rows_name_the_checkpoint_and_the_first_digits_of_its_digest(classifier: Classifier) -> None:
+    assert classifier.answers_as == f"digits@{checkpoints.describe(checkpoints.find('digits')).digest[:12]}"
+
+
+def test_cuda_is_used_where_it_is_and_refused_in_words_where_it_is_not() -> None:
+    if torch.cuda.is_available():
+        assert Classifier.load(checkpoints.find("digits"), "cuda").device.type == "cuda"
+    else:
+        with pytest.raises(SettingsError, match="use 'auto' or 'cpu'"):
+            Classifier.load(checkpoints.find("digits"), "cuda")

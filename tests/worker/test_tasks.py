@@ -1,0 +1,131 @@
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from worker.classifier import Classifier, Scores
+from worker.contract.errors import BrokerUnreachable
+from worker.contract.ledger import Ledger
+from worker.contract.messages import Answers, Batch, Group
+from worker.contract.settings import Settings
+from worker.tasks import Processor
+
+
+@pytest.fixture
+def samples(root: Path) -> Batch:
+    return Batch((Group("samples/", "samples/", tuple(sorted(file.name for file in (root / "samples").iterdir()))),))
+
+
+@pytest.fixture
+def at_root(settings: Settings, root: Path) -> Settings:
+    return replace(settings, image_root=str(root))
+
+
+def job_with(ledger: Ledger, batch: Batch) -> str:
+    job = ledger.create("digits", ("samples",))
+    ledger.add(job, 0, batch)
+    ledger.close(job)
+    return job
+
+
+def test_every_reference_has_its_row_in_order_whatever_the_chunk(
+    at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
+) -> None:
+    whole = list(Processor(at_root, classifier, ledger).classify(samples).predictions(samples))
+    assert [row.path for row in whole] == list(samples.shown())
+    assert {row.path.removeprefix("samples/"): row.error.partition(":")[0] for row in whole if row.error} == {
+        "empty.png": "empty",
+        "text.png": "not-an-image",
+        "92ce53-truncated.png": "truncated",
+    }
+    for chunk in (1, 7):
+        small = Processor(replace(at_root, chunk=chunk), classifier, ledger).classify(samples)
+        for row, other in zip(whole, small.predictions(samples), strict=True):
+            assert (row.path, row.label, row.error) == (other.path, other.label, other.error)
+            assert row.confidence == pytest.approx(other.confidence, abs=1e-5)
+
+
+def test_a_batch_in_which_nothing_can_be_read_still_has_its_rows(
+    at_root: Settings, classifier: Classifier, ledger: Ledger
+) -> None:
+    batch = Batch((Group("", "", ("gone.png", "samples")),))
+    rows = list(Processor(at_root, classifier, ledger).classify(batch).predictions(batch))
+    assert [row.error.partition(":")[0] for row in rows] == ["missing", "not-a-file"]
+
+
+def test_work_commits_once_and_finds_nothing_to_do_a_second_time(
+    at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
+) -> None:
+    job = job_with(ledger, samples)
+    processor = Processor(at_root, classifier, ledger)
+    assert processor.work(job, 0)
+    assert not processor.work(job, 0)
+    status = ledger.status(job)
+    assert (status.state, status.done, status.errors) == ("finished", len(samples), 3)
+
+
+def test_work_on_a_cancelled_or_unknown_job_does_nothing(
+    at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
+) -> None:
+    job = job_with(ledger, samples)
+    ledger.cancel(job)
+    processor = Processor(at_root, classifier, ledger)
+    assert not processor.work(job, 0)
+    assert not processor.work("20200101-000000-abcdef", 0)
+    assert ledger.status(job).done == 0
+
+
+def test_a_batch_that_can_not_be_understood_is_left_alone(
+    at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = job_with(ledger, samples)
+    ledger.client.hset(f"{at_root.prefix}:job:{job}:refs", 0, b"not deflated")
+    with caplog.at_level(logging.ERROR):
+        assert not Processor(at_root, classifier, ledger).work(job, 0)
+    assert "can't be read and is left alone" in caplog.text
+
+
+class LosesReplies(Ledger):
+    """A ledger whose connection breaks after Redis has done what it was asked, a few times."""
+
+    broken = 2
+
+    def commit(self, job: str, number: int, answers: Answers) -> bool:
+        done = super().commit(job, number, answers)
+        if self.broken:
+            self.broken -= 1
+            raise BrokerUnreachable("the connection broke before the reply came")
+        return done
+
+
+def test_a_reply_that_got_lost_after_the_commit_doubles_nothing(
+    at_root: Settings, classifier: Classifier, samples: Batch
+) -> None:
+    ledger = LosesReplies(at_root)
+    job = job_with(ledger, samples)
+    Processor(at_root, classifier, ledger).work(job, 0)
+    assert ledger.broken == 0
+    status = ledger.status(job)
+    assert (status.state, status.done) == ("finished", len(samples))
+
+
+class Fails(Classifier):
+    """A network that fails on chunks of more than two images, as torch would: with a RuntimeError."""
+
+    def predict(self, pixels: "np.ndarray") -> Scores:
+        if len(pixels) > 2:
+            raise RuntimeError("broken kernel")
+        return super().predict(pixels)
+
+
+def test_a_network_that_fails_costs_its_chunk_and_no_other(
+    at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = Fails(classifier.checkpoint, classifier.network, classifier.device)
+    few = Batch((Group("samples/", "samples/", samples.groups[0].paths[:5]),))
+    with caplog.at_level(logging.ERROR):
+        rows = list(Processor(replace(at_root, chunk=3), failing, ledger).classify(few).predictions(few))
+    assert [row.error for row in rows[:3]] == ["internal: the network failed: RuntimeError: broken kernel"] * 3
+    assert all(row.label for row in rows[3:])
