@@ -233,7 +233,9 @@ def _follow(client: "Client", job: str, run: Run) -> NoReturn:
     if run.as_json:
         typer.echo(json.dumps(summary.to_json(end, startup)))
     if not run.quiet:
-        _say(summary.to_text(end, startup))
+        first, _, others = summary.to_text(end, startup).partition("\n")
+        typer.secho(first, err=True, bold=True)
+        _say(others)
     raise typer.Exit(ExitCode.ERROR_ROWS if summary.errors else ExitCode.OK)
 
 

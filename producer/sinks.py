@@ -148,11 +148,14 @@ class Table:
         from rich.text import Text
 
         table = RichTable(box=None, pad_edge=False, header_style="bold")
-        for name in ("path", "label", "confidence", "", "error"):
-            table.add_column(name, justify="right" if name == "confidence" else "left", overflow="fold")
+        table.add_column("path", overflow="fold")
+        table.add_column("label", min_width=5, overflow="fold")
+        table.add_column("confidence", min_width=10, justify="right")
+        table.add_column("review", min_width=6)
+        table.add_column("error", overflow="fold")
         for row in self._rows:
             confidence = "" if row.confidence is None else f"{row.confidence:.4f}"
-            cells = (printable(row.path), row.label, confidence, "review" * row.review, row.error)
+            cells = (printable(row.path), row.label, confidence, "yes" * row.review, row.error)
             table.add_row(*(Text(printable(cell)) for cell in cells), style="red" if row.error else "")
         console = Console(file=sys.stdout)
         console.print(table)

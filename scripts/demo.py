@@ -5,12 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+
 from worker.contract.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results.csv"
-#: Rows that are shown: a few of the first, and all that are errors.
-SHOWN = 8
+#: How many rows of each kind are shown: right, wrong, error.
+SHOWN = 5
 
 
 def main() -> int:
@@ -21,15 +24,22 @@ def main() -> int:
     if code not in (ExitCode.OK, ExitCode.ERROR_ROWS):  # three of the samples are meant to be errors
         return code
     rows = list(csv.DictReader(RESULTS.open(newline="")))
-    labels = {row["path"]: row["label"] for row in csv.DictReader((ROOT / "samples-labels.csv").open(newline=""))}
-    right = sum(labels.get(row["path"]) == row["label"] for row in rows)
-    shown = [row for row in rows if not row["error"]][:SHOWN] + [row for row in rows if row["error"]]
-    print(f"\n{'path':34} {'label':>5} {'truth':>5}  confidence")
-    for row in shown:
-        print(
-            f"{row['path']:34} {row['label']:>5} {labels.get(row['path'], ''):>5}  {row['confidence'] or row['error']}"
-        )
-    print(f"… {len(rows)} rows in results.csv; {right} of the {len(labels)} labelled images are right")
+    truth = {row["path"]: row["label"] for row in csv.DictReader((ROOT / "samples-labels.csv").open(newline=""))}
+    errors = [row for row in rows if row["error"]]
+    right = [row for row in rows if row["label"] and truth.get(row["path"]) == row["label"]]
+    wrong = [row for row in rows if row["label"] and truth.get(row["path"]) != row["label"]]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, width in (("path", 28), ("label", 5), ("truth", 5), ("confidence", 10), ("review", 6)):
+        table.add_column(name, no_wrap=True, min_width=width)
+    table.add_column("error", no_wrap=True)  # the one that gives way where the terminal is narrow
+    for kind, style in ((right, ""), (wrong, "yellow"), (errors, "red")):
+        for row in kind[:SHOWN]:
+            shown = (row["path"], row["label"], truth.get(row["path"], ""), row["confidence"], row["review"])
+            table.add_row(*shown, row["error"].partition(" (")[0], style=style)
+    console = Console()
+    console.print()
+    console.print(table)
+    console.print(f"\n{len(rows)} rows in results.csv; {len(right)} of the {len(truth)} labelled images are right")
     return 0
 
 
