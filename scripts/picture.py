@@ -1,4 +1,4 @@
-"""`make picture`: runs `make demo` in a terminal and draws what that shows into docs/demo.svg."""
+"""Part of `make docs`: runs `make demo` in a terminal and draws what that shows into docs/demo.svg."""
 
 import os
 import pty

