@@ -228,7 +228,7 @@ def test_the_shipped_checkpoint_loads_is_small_and_says_what_it_is() -> None:
     assert path.stat().st_size < 1_000_000
     assert described.cost == checkpoint.Cost(*model.cost(network, described.preprocessing))
     assert described.cost.multiply_adds <= 1_100_000
-    assert described.measured["test"]["accuracy"] >= 0.99
+    assert described.measured["test"]["accuracy"] >= 0.995
     assert described.trained["dataset"] == "mnist"
 
 
