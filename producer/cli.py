@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, ParamSpec, TypeVar
 
 import typer
 
-from producer.sinks import File, Format, Sink, Stream, Table, format_of, printable
+from producer.sinks import File, Format, Sink, Stream, Table, format_of
+from producer.sources import Root, expand
 from worker.contract.errors import ExitCode, PigeonholeError, UsageError
 from worker.contract.settings import Settings
 
 if TYPE_CHECKING:
     from producer.client import Client
-    from worker.contract.ledger import JobStatus
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -91,11 +91,14 @@ def classify(
     """
     from producer.client import Client
 
-    settings = _settings(model)
     started = time.time()
+    settings = _settings(model)
+    if not settings.broker_url:
+        # The workers are this user's own processes: what the user can read, they may.
+        settings = replace(settings, image_root="/")
+    references = expand(sources, Root(settings.image_root), null)
     with _broker(settings) as (own, name, check_broker):
         client = Client(own)
-        references = client.references(sources, null)
         sink = None if as_json and output is None else _sink(output, format)
         job = client.create(sources, name())
         how_to_go_on = "run the same command again" if not settings.broker_url else _how_to_wait(job, output)
@@ -115,8 +118,9 @@ def submit(sources: Sources, model: Model = None, null: NullSeparated = False, q
     """Submit images to the workers at PIGEONHOLE_BROKER_URL and print the job's id."""
     from producer.client import Client
 
-    client = Client(_broker_settings(model))
-    references = client.references(sources, null)
+    settings = _broker_settings(model)
+    references = expand(sources, Root(settings.image_root), null)
+    client = Client(settings)
     job = client.create(sources)
     with _interruptible(job, f"what is in is classified; `pigeonhole cancel {job}` stops that"):
         client.submit(job, references)
@@ -145,15 +149,19 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show one job in full, or all jobs as a table."""
+    from rich.console import Console
+
+    from producer.summary import job_text, jobs_table
+
     ledger = _client().ledger
     statuses = [ledger.status(job)] if job else ledger.statuses()
     if as_json:
         shown = [status.to_json() for status in statuses]
         typer.echo(json.dumps(shown[0] if job else shown))
     elif job:
-        _show_job(statuses[0])
+        typer.echo(job_text(statuses[0]))
     else:
-        _show_jobs(statuses)
+        Console(file=sys.stdout).print(jobs_table(statuses) if statuses else "no jobs")
 
 
 @app.command(epilog="Example: pigeonhole results $JOB -o so-far.csv")
@@ -255,8 +263,7 @@ def _broker(settings: Settings) -> Iterator[tuple[Settings, Callable[[], str | N
         return
     from producer.embedded import embedded
 
-    # Embedded, the workers are this user's own processes: what the user can read, they may.
-    with embedded(replace(settings, image_root="/")) as private:
+    with embedded(settings) as private:
         yield private.settings, private.model, private.check
 
 
@@ -291,47 +298,6 @@ def _client() -> "Client":
     from producer.client import Client
 
     return Client(_broker_settings())
-
-
-def _show_job(status: "JobStatus") -> None:
-    from producer.summary import duration
-
-    seconds = duration(status)
-    lines = {
-        "job": status.job,
-        "state": status.state,
-        "model": status.model,
-        "sources": " ".join(printable(source) for source in status.sources),
-        "created": _when(status.created),
-        "finished": _when(status.finished) if status.finished else "",
-        "images": f"{status.images:,}" + (" so far: it is open" if status.state == "open" else ""),
-        "done": f"{status.done:,}",
-        "labels": f"{status.labels:,}",
-        "errors": f"{status.errors:,}",
-        "to review": f"{status.reviews:,}",
-        "batches": f"{status.batches:,}: {status.batches_waiting:,} wait, {status.batches_claimed:,} in hand",
-        "images/s": f"{status.done / seconds:,.0f}" if seconds else "",
-    }
-    for name, value in lines.items():
-        if value:
-            typer.echo(f"{name:10}{value}")
-
-
-def _show_jobs(statuses: "list[JobStatus]") -> None:
-    from rich.console import Console
-    from rich.table import Table as RichTable
-
-    table = RichTable(box=None, pad_edge=False, header_style="bold")
-    for name in ("job", "state", "model", "images", "done", "errors", "review"):
-        table.add_column(name, justify="left" if name in ("job", "state", "model") else "right", no_wrap=True)
-    for status in statuses:
-        counts = (status.images, status.done, status.errors, status.reviews)
-        table.add_row(status.job, status.state, status.model, *(f"{count:,}" for count in counts))
-    Console(file=sys.stdout).print(table if statuses else "no jobs")
-
-
-def _when(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _say(message: str) -> None:

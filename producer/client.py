@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 
 from producer.follow import Follower, results
-from producer.sources import Reference, Root, expand
+from producer.sources import Reference
 from producer.submit import submit
 from worker.contract.ledger import JobStatus, Ledger
 from worker.contract.messages import Prediction
@@ -30,14 +30,6 @@ class Client:
         self.queue = Queue(settings)
         self.workers = Workers(settings)
         self.ledger.ping()
-
-    def references(self, sources: list[str], null_separated: bool = False) -> Iterator[Reference]:
-        """Give what the SOURCES name; see `producer.sources.expand`.
-
-        Raises:
-            SourceError: one of them is of no use.
-        """
-        return expand(sources, Root(self.settings.image_root), null_separated)
 
     def create(self, sources: list[str], model: str | None = None) -> str:
         """Open a job and give its id.

@@ -22,6 +22,8 @@ from worker.contract.errors import SourceError
 EXTENSIONS = frozenset(
     "png jpg jpeg jpe jfif gif bmp dib tif tiff webp avif jp2 j2k jpx ico icns tga pbm pgm ppm pnm pcx dds qoi".split()  # noqa: SIM905  # a list of 25 quoted words is harder to read
 )
+#: Of listed and matched files, whose sizes cost a look at each, one in so many is looked at.
+_SAMPLED = 16
 #: Bytes of a list that are read at once.
 _BLOCK = 1 << 16
 
@@ -29,7 +31,7 @@ _BLOCK = 1 << 16
 class Reference(NamedTuple):
     """One image: shown to the user as `shown + path`, read at `rooted + path` below the image root.
 
-    `size` is the file's in bytes, 0 where it is not known.
+    `size` is the file's in bytes, or an estimate: batches are cut by it.
     """
 
     shown: str
@@ -155,12 +157,12 @@ def _inside(source: str, root: Root) -> str:
 
 def _references(source: _Named, root: Root, taken: _Taken, null_separated: bool) -> Iterator[Reference]:
     if source.kind == "list":
-        return _list(source.name, root, b"\0" if null_separated else b"\n")
+        return _sampled(_list(source.name, root, b"\0" if null_separated else b"\n"))
     if source.kind == "folder":
         return _folder(source.name, source.rooted)
     if source.kind == "file":
         return iter((_single(source.name, source.rooted, os.stat(source.name).st_size),))
-    return _glob(source, root, taken)
+    return _sampled(_glob(source, root, taken))
 
 
 def _begun(source: _Named, references: Iterator[Reference]) -> Iterator[Reference]:
@@ -244,6 +246,21 @@ def _glob(source: _Named, root: Root, taken: _Taken) -> Iterator[Reference]:
             yield _single(path, rooted, 0)
         elif "**" not in pattern and rooted not in taken.folders and not taken.by_folder(rooted, is_folder=True):
             yield from _folder(path, rooted)  # `**` gives what is in the folders it meets by itself
+
+
+def _sampled(references: Iterator[Reference]) -> Iterator[Reference]:
+    """Give references whose size is not known that of the last one that was looked at: one in `_SAMPLED`."""
+    size = 0
+    for at, reference in enumerate(references):
+        if reference.size:
+            yield reference
+            continue
+        if at % _SAMPLED == 0:
+            try:
+                size = os.stat(reference.shown + reference.path).st_size
+            except (OSError, ValueError):
+                size = 0  # the worker will say in its row what is wrong with it
+        yield reference._replace(size=size)
 
 
 def _single(shown: str, rooted: str, size: int) -> Reference:

@@ -1,9 +1,13 @@
-"""What is said when a job is over."""
+"""What is said of a job, when it is over and before."""
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from rich.table import Table
+
+from producer.sinks import printable
 from worker.contract.ledger import JobStatus
 from worker.contract.messages import Prediction
 
@@ -66,6 +70,42 @@ def duration(status: JobStatus) -> float:
     if status.started is None or status.finished is None:
         return 0.0
     return max(0.0, status.finished - status.started)
+
+
+def job_text(status: JobStatus) -> str:
+    """Give one job in full, a line for each thing there is to say."""
+    seconds = duration(status)
+    lines = {
+        "job": status.job,
+        "state": status.state,
+        "model": status.model,
+        "sources": " ".join(printable(source) for source in status.sources),
+        "created": _when(status.created),
+        "finished": _when(status.finished) if status.finished else "",
+        "images": f"{status.images:,}" + (" so far: it is open" if status.state == "open" else ""),
+        "done": f"{status.done:,}",
+        "labels": f"{status.labels:,}",
+        "errors": f"{status.errors:,}",
+        "to review": f"{status.reviews:,}",
+        "batches": f"{status.batches:,}: {status.batches_waiting:,} wait, {status.batches_claimed:,} in hand",
+        "images/s": f"{status.done / seconds:,.0f}" if seconds else "",
+    }
+    return "\n".join(f"{name:10}{value}" for name, value in lines.items() if value)
+
+
+def jobs_table(statuses: Sequence[JobStatus]) -> Table:
+    """Give all jobs as a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("job", "state", "model", "images", "done", "errors", "review"):
+        table.add_column(name, justify="left" if name in ("job", "state", "model") else "right", no_wrap=True)
+    for status in statuses:
+        counts = (status.images, status.done, status.errors, status.reviews)
+        table.add_row(status.job, status.state, status.model, *(f"{count:,}" for count in counts))
+    return table
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _count(number: int, noun: str) -> str:

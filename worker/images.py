@@ -1,9 +1,12 @@
 """A reference → the pixels a network sees, within limits; or a typed error for that one image."""
 
 import errno
+import fcntl
 import os
 import stat
+import sys
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,14 +95,20 @@ class ImageReader:
             left -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    @cached_property
+    def _real_root(self) -> str:
+        return os.path.realpath(self.root)
+
     def _check_inside(self, handle: int) -> None:
         """Ask the system where the open file lies: links can't be swapped any more behind this check."""
-        root = os.path.realpath(self.root)
-        if root == "/":
-            return
-        path = os.readlink(f"/proc/self/fd/{handle}")
-        if not path.startswith(root + "/"):
+        if self._real_root != "/" and not _path_of(handle).startswith(self._real_root + "/"):
             raise ImageUnreadable("outside", f"it leads out of the worker's image root {self.root}")
+
+
+def _path_of(handle: int) -> str:
+    if sys.platform == "darwin":
+        return os.fsdecode(fcntl.fcntl(handle, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
+    return os.readlink(f"/proc/self/fd/{handle}")
 
 
 def _unopened(exc: OSError) -> ImageUnreadable:
