@@ -64,7 +64,7 @@ _Device = Annotated[Device, typer.Option(help="Where to compute; auto takes a GP
 _Checkpoint = Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A file, or digits: the one that is shipped.")]
 
 
-@app.command(epilog="Example: pigeonhole train --data data --epochs 20 -o my-digits.safetensors --name my-digits")
+@app.command(epilog="Example: pigeonhole train --data data --epochs 20 -o my-digits.safetensors")
 def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="The checkpoint to write.")],
     data: Annotated[Path, typer.Option(help="The folder that holds the data set, or that it is downloaded to.")] = Path(
@@ -73,7 +73,7 @@ def train(
     dataset: Annotated[Dataset, typer.Option(help="What to train on.")] = Dataset.MNIST,
     network: Annotated[Network, typer.Option(help="Which network.")] = Network.DIGITS,
     name: Annotated[
-        str, typer.Option(help="The checkpoint's name: its workers' queue is named after it.  [default: the network's]")
+        str, typer.Option(help="The checkpoint's name: its workers' queue is named after it.  [default: FILE's]")
     ] = "",
     epochs: Annotated[
         int | None, typer.Option(min=1, max=10_000, help="Passes over the data.  [default: the network's]")
@@ -97,7 +97,7 @@ def train(
             data=data,
             output=output,
             network=network.value,
-            name=name or network.value,
+            name=name or output.stem,
             epochs=epochs,
             batch_size=batch_size,
             seed=seed,
@@ -143,7 +143,7 @@ def import_(
     output: Annotated[Path, typer.Option("-o", "--output", help="The checkpoint to write.")],
     network: Annotated[Network, typer.Option(help="Which network the weights are of.")] = Network.CLASSIC,
     name: Annotated[
-        str, typer.Option(help="The checkpoint's name: its workers' queue is named after it.  [default: the network's]")
+        str, typer.Option(help="The checkpoint's name: its workers' queue is named after it.  [default: FILE's]")
     ] = "",
     mean: Annotated[float, typer.Option(help="Subtracted from pixels of 0 to 1 when it was trained.")] = 0.0,
     std: Annotated[float, typer.Option(help="What they were divided by then.")] = 1.0,
@@ -152,7 +152,7 @@ def import_(
     with _mapped_errors():
         from training import oneoff
 
-        made = oneoff.import_raw(file, network.value, output, name or network.value, mean, std)
+        made = oneoff.import_raw(file, network.value, output, name or output.stem, mean, std)
         _stderr().print(
             "It is not calibrated: no image will be marked for review. Try it: "
             f"pigeonhole evaluate {output} --data DIR",

@@ -71,7 +71,9 @@ def test_the_classic_network_is_trained_by_its_name(tiny_mnist: Path, tmp_path: 
     path = tmp_path / "c.safetensors"
     result = run("train", "--data", tiny_mnist, "-o", path, "--network", "classic", *QUICK)
     assert result.exit_code == 0, result.output
-    assert (describe(path).name, describe(path).preprocessing.kind) == ("classic", "stretch")
+    about = describe(path)
+    assert (about.network, about.preprocessing.kind) == ("classic", "stretch")
+    assert about.name == "c", "named after its file, so that who serves /models/c.safetensors knows its queue"
 
 
 def test_what_cannot_work_is_said_before_training(tiny_mnist: Path, tmp_path: Path) -> None:
