@@ -8,6 +8,7 @@ escapes, and `os.fsencode` gives the bytes back.
 """
 
 import json
+import reprlib
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -134,11 +135,11 @@ class Answers:
         try:
             answers = cls(
                 model=_text(body["model"]),
-                labels=tuple(_text(label) for label in body["labels"]),
-                best=body["best"],
-                ppm=body["ppm"],
-                review=frozenset(_number(position) for position in body["review"]),
-                errors={_number(at): (_text(kind), _text(message)) for at, kind, message in body["errors"]},
+                labels=tuple(_text(label) for label in _list(body["labels"])),
+                best=_list(body["best"]),
+                ppm=_list(body["ppm"]),
+                review=frozenset(_number(position) for position in _list(body["review"])),
+                errors={_number(at): (_text(kind), _text(message)) for at, kind, message in _list(body["errors"])},
             )
             answers._check()
         except (KeyError, TypeError, ValueError) as exc:
@@ -166,12 +167,15 @@ class Answers:
         """Raise ValueError unless every row can be made."""
         if len(self.best) != len(self.ppm):
             raise ValueError(f"{len(self.best)} lists of classes but {len(self.ppm)} of probabilities")
-        for at, (best, ppm) in enumerate(zip(self.best, self.ppm, strict=True)):
+        for at in (*self.errors, *self.review):
+            if not 0 <= at < len(self):
+                raise ValueError(f"something is said of image {at} of {len(self)}")
+        for at, (best, ppm) in enumerate(zip(map(_list, self.best), map(_list, self.ppm), strict=True)):
             if len(best) != len(ppm) or bool(best) == (at in self.errors):
                 raise ValueError(f"image {at} has {len(best)} classes and {len(ppm)} probabilities")
             for index, parts in zip(best, ppm, strict=True):
                 if not (0 <= _number(index) < len(self.labels) and 0 <= _number(parts) <= PPM):
-                    raise ValueError(f"image {at} has class {index} with {parts} millionths")
+                    raise ValueError(f"image {at} has class {_shown(index)} with {_shown(parts)} millionths")
 
 
 def _deflate(body: dict[str, Any]) -> bytes:
@@ -188,10 +192,12 @@ def _inflate(data: bytes, what: str) -> dict[str, Any]:
         body = json.loads(text)
     except (zlib.error, ValueError, RecursionError) as exc:
         raise MessageInvalid(f"{what} in the ledger is not deflated JSON: {exc}") from exc
-    if not isinstance(body, dict) or body.get("v") != VERSION:
-        version = body.get("v") if isinstance(body, dict) else None
+    if not isinstance(body, dict):
+        raise MessageInvalid(f"{what} in the ledger is not an object")
+    version = body.get("v")
+    if type(version) is not int or version != VERSION:
         raise MessageInvalid(
-            f"{what} in the ledger has version {version!r} and this program reads {VERSION}: "
+            f"{what} in the ledger has version {_shown(version)} and this program reads {VERSION}: "
             "run the same version of Pigeonhole on both sides"
         )
     return body
@@ -201,18 +207,33 @@ def _group(value: object) -> Group:
     if not isinstance(value, list) or len(value) != 3 or not isinstance(value[2], list):
         raise MessageInvalid("a group of references is not [shown, rooted, [path, …]]")
     shown, rooted, paths = value
-    if not all(isinstance(text, str) for text in (shown, rooted, *paths)):
-        raise MessageInvalid("a group of references holds something that is not a path")
+    try:
+        _text("".join((shown, rooted, *paths)))
+    except (TypeError, ValueError) as exc:
+        raise MessageInvalid(f"a group of references holds something that is not a path: {exc}") from exc
     return Group(shown, rooted, tuple(paths))
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is not a text")
+        raise ValueError(f"{_shown(value)} is not a text")
+    # Only surrogates that stand for bytes, as `os.fsdecode` makes them, can ever be written out again.
+    value.encode("utf-8", "surrogateescape")
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError(f"{_shown(value)} is not a list")
     return value
 
 
 def _number(value: object) -> int:
     if type(value) is not int:
-        raise ValueError(f"{value!r} is not a whole number")
+        raise ValueError(f"{_shown(value)} is not a whole number")
     return value
+
+
+def _shown(value: object) -> str:
+    """Give a value for a message: `repr` of what a stranger wrote may be very long, or too deep."""
+    return reprlib.repr(value)

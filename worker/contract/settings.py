@@ -12,7 +12,12 @@ from urllib.parse import quote, urlsplit
 from worker.contract.errors import SettingsError
 
 ENV_PREFIX = "PIGEONHOLE_"
-_SCHEMES = ("redis", "rediss", "unix")
+_SCHEMES = ("redis://", "rediss://", "unix://")
+#: What stands before the last @ and after the first colon but the scheme's, and redis-py's `?password=`.
+_PASSWORD = re.compile(r"^([^:/@]*://)?+([^/@:]*):.*@", re.DOTALL)
+_PASSWORD_ARGUMENT = re.compile(r"([?&]password=)[^&]*", re.DOTALL)
+#: More than Redis takes for a time to live would be refused by it, in the middle of a commit.
+_MOST = 10**12
 _DEVICES = ("auto", "cpu", "cuda")
 
 T = TypeVar("T")
@@ -45,7 +50,7 @@ class Settings:
     result_ttl: int = _setting(604_800, "seconds that a finished job's rows stay in Redis")
 
     def __post_init__(self) -> None:
-        if self.broker_url and urlsplit(self.broker_url).scheme not in _SCHEMES:
+        if self.broker_url and not _is_broker(self.broker_url):
             raise _refused("broker_url", masked(self.broker_url), "a redis://, rediss:// or unix:// URL")
         if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", self.prefix):
             raise _refused("prefix", self.prefix, "1 to 64 letters, digits or any of _ . : -")
@@ -56,8 +61,8 @@ class Settings:
         if not self.model:
             raise _refused("model", self.model, "a model's name or a checkpoint file")
         for name in ("chunk", "max_pixels", "max_bytes", "claim_seconds", "publish_seconds", "result_ttl"):
-            if getattr(self, name) < 1:
-                raise _refused(name, getattr(self, name), "a number above 0")
+            if not 1 <= getattr(self, name) <= _MOST:
+                raise _refused(name, getattr(self, name), f"a number from 1 to {_MOST}")
         if self.processes < 0:
             raise _refused("processes", self.processes, "a number from 0 up")
 
@@ -99,16 +104,24 @@ class Settings:
 
 def masked(url: str) -> str:
     """Give a URL with its password, if it has one, as `***`: for logs, errors and `repr`."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user_info, _, host = parts.netloc.rpartition("@")
-    user = user_info.partition(":")[0]
-    return parts._replace(netloc=f"{user}:***@{host}").geturl()
+    # Not by parsing it: in a URL that is not well formed, the password is where nobody looks for it.
+    return _PASSWORD_ARGUMENT.sub(r"\1***", _PASSWORD.sub(r"\1\2:***@", url))
+
+
+def _is_broker(url: str) -> bool:
+    if not url.startswith(_SCHEMES):
+        return False
+    try:
+        parts = urlsplit(url)
+        return bool(parts.path if parts.scheme == "unix" else (parts.port or 1))
+    except ValueError:  # a bracket without its fellow, a port that is no number
+        return False
 
 
 def _with_password(url: str, file: str) -> str:
     """Put the password that a file holds into a URL that has none."""
+    if not _is_broker(url):
+        return url  # refused as it is
     try:
         password = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as exc:
