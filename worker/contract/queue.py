@@ -6,13 +6,15 @@ twice without harm, and nothing that a worker is sent is believed.
 
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
-from worker.contract.errors import BrokerUnreachable
+from worker.contract.errors import BrokerUnreachable, PigeonholeError
 from worker.contract.ledger import Ledger
+from worker.contract.redis_client import explained
 from worker.contract.settings import Settings, masked
 
 TASK = "pigeonhole.classify"
@@ -20,6 +22,8 @@ TASK = "pigeonhole.classify"
 LOWEST_PRIORITY = 9
 #: Sweeps are this many seconds apart, and `SWEEP_LOCK` keeps them one at a time.
 SWEEP_EVERY = 5.0
+#: How a lost connection is tried again: as patient as the ledger's is, some two seconds.
+_PATIENCE = {"max_retries": 4, "interval_start": 0, "interval_step": 0.2, "interval_max": 1.0}
 
 
 def queue_name(model: str) -> str:
@@ -93,15 +97,10 @@ class Queue:
                 args=(job, number),
                 queue=queue_name(model),
                 priority=priority(number),
-                retry_policy={
-                    "max_retries": 4,
-                    "interval_start": 0,
-                    "interval_step": 0.2,
-                    "interval_max": 1.0,
-                },
+                retry_policy=_PATIENCE,
             )
-        except OperationalError as exc:
-            raise BrokerUnreachable(f"no answer from Redis at {masked(self._settings.broker_url)}: {exc}") from exc
+        except (OperationalError, RedisError) as exc:
+            raise self._explained(exc) from exc
 
     def depth(self, model: str) -> int:
         """Give the number of messages that wait for a model's workers.
@@ -111,11 +110,19 @@ class Queue:
         """
         try:
             with self._app.connection_for_write() as connection:
+                connection.ensure_connection(**_PATIENCE)
                 # Not `passive`: that asks for keys without the prefix (kombu 5.7). On Redis, declaring makes nothing.
                 channel: Any = connection.default_channel
                 return int(channel.queue_declare(queue_name(model)).message_count)
-        except OperationalError as exc:
-            raise BrokerUnreachable(f"no answer from Redis at {masked(self._settings.broker_url)}: {exc}") from exc
+        except (OperationalError, RedisError) as exc:
+            raise self._explained(exc) from exc
+
+    def _explained(self, exc: Exception) -> PigeonholeError:
+        """Give our error: kombu wraps redis-py's when it connects, and lets them pass elsewhere."""
+        cause = exc if isinstance(exc, RedisError) else exc.__cause__
+        if isinstance(cause, RedisError):
+            return explained(cause, self._settings.broker_url)
+        return BrokerUnreachable(f"no answer from Redis at {masked(self._settings.broker_url)}: {exc}")
 
 
 def sweep(ledger: Ledger, queue: Queue, only_job: str | None = None) -> int:
@@ -135,7 +142,7 @@ def sweep(ledger: Ledger, queue: Queue, only_job: str | None = None) -> int:
         BrokerUnreachable: Redis does not answer.
     """
     published = 0
-    active = ledger.statuses(active_only=True)
+    active = [status for status in ledger.statuses(active_only=True) if not status.over]
     for model in sorted({status.model for status in active}):
         jobs = [status for status in active if status.model == model]
         lost = max(0, sum(status.batches_waiting for status in jobs) - queue.depth(model))
@@ -150,6 +157,9 @@ def sweep(ledger: Ledger, queue: Queue, only_job: str | None = None) -> int:
 
 
 def _celery_url(url: str) -> str:
-    """Give a broker URL as kombu spells it: a Unix socket is `redis+socket://` there."""
+    """Give a broker URL as kombu spells it: a Unix socket is `redis+socket://` there, its database `virtual_host`."""
     parts = urlsplit(url)
-    return f"redis+socket://{parts.path}" if parts.scheme == "unix" else url
+    if parts.scheme != "unix":
+        return url
+    database = parse_qs(parts.query).get("db", ["0"])[0]
+    return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"

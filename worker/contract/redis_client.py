@@ -1,6 +1,7 @@
 """How everything here connects to Redis, and what its errors become."""
 
 import functools
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeAlias, TypeVar
@@ -9,7 +10,7 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from worker.contract.errors import BrokerUnreachable, MessageInvalid
+from worker.contract.errors import BrokerUnreachable, MessageInvalid, PigeonholeError, SettingsError
 from worker.contract.settings import masked
 
 P = ParamSpec("P")
@@ -17,6 +18,26 @@ R = TypeVar("R")
 
 #: A `redis.Redis`, whose annotations differ from version to version and cover sync and async replies at once.
 Client: TypeAlias = Any
+
+_REFUSALS = (
+    redis.AuthenticationError,
+    redis.exceptions.AuthorizationError,
+    redis.exceptions.AuthenticationWrongNumberOfArgsError,
+    redis.exceptions.ExternalAuthProviderError,
+    redis.exceptions.NoPermissionError,
+)
+_PASSING = (
+    redis.BusyLoadingError,
+    redis.ReadOnlyError,
+    redis.exceptions.ClusterError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.TryAgainError,
+    redis.exceptions.MaxConnectionsError,
+)
+# What a script meets, Redis tells as the script's error, with the original in its middle.
+_NO_PERMISSION = re.compile(r"\bNOPERM\b|can't run this command or subcommand|no permissions to")
+_FULL = re.compile(r"\bOOM\b|command not allowed when used memory")
+_NOT_NOW = re.compile(r"\b(MISCONF|READONLY|MASTERDOWN|NOREPLICAS|BUSY|UNKILLABLE)\b|against a read only replica")
 
 #: Seconds that one command may take before the connection counts as lost: every script here takes milliseconds.
 COMMAND_TIMEOUT = 10.0
@@ -30,14 +51,25 @@ def connect(url: str, retries: int = 4) -> Client:
         url: as the setting `broker_url` allows.
         retries: how often a command whose connection is lost is sent again; four take some two seconds. All
             commands of the ledger may be: what is done twice there counts once.
+
+    Raises:
+        SettingsError: redis-py knows no such URL.
     """
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=COMMAND_TIMEOUT,
-        socket_connect_timeout=CONNECT_TIMEOUT,
-        health_check_interval=30,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=retries),
-    )
+    try:
+        client = redis.Redis.from_url(
+            url,
+            socket_timeout=COMMAND_TIMEOUT,
+            socket_connect_timeout=CONNECT_TIMEOUT,
+            health_check_interval=30,
+            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=retries),
+            # A job's name on the command line may be any bytes: then it is unknown, not an error of its own.
+            encoding_errors="surrogateescape",
+        )
+        pool = client.connection_pool
+        pool.connection_class(**pool.connection_kwargs)  # checks the URL's arguments; connects to nothing
+    except (ValueError, TypeError, redis.RedisError) as exc:
+        raise SettingsError(f"the broker's URL {masked(url)!r} can't be used: {exc}") from exc
+    return client
 
 
 @contextmanager
@@ -50,14 +82,22 @@ def translated(url: str) -> Iterator[None]:
     """
     try:
         yield
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as exc:
-        raise BrokerUnreachable(f"Redis at {masked(url)} refuses us: {exc}; check its user and password") from exc
-    except (redis.ConnectionError, redis.TimeoutError) as exc:
-        raise BrokerUnreachable(f"no answer from Redis at {masked(url)}: {exc}; is it running?") from exc
-    except redis.exceptions.OutOfMemoryError as exc:
-        raise BrokerUnreachable(f"Redis at {masked(url)} is full: {exc}; raise its maxmemory or delete jobs") from exc
     except redis.RedisError as exc:
-        raise MessageInvalid(f"Redis at {masked(url)} can't do what we ask: {exc}; do others use our prefix?") from exc
+        raise explained(exc, url) from exc
+
+
+def explained(exc: redis.RedisError, url: str) -> PigeonholeError:
+    """Give the error of ours that one of redis-py's becomes."""
+    where, said = f"Redis at {masked(url)}", str(exc)
+    if isinstance(exc, _REFUSALS) or _NO_PERMISSION.search(said):
+        return BrokerUnreachable(f"{where} refuses us: {said}; check its user and password")
+    if isinstance(exc, redis.exceptions.OutOfMemoryError) or _FULL.search(said):
+        return BrokerUnreachable(f"{where} is full: {said}; raise its maxmemory or delete jobs")
+    if isinstance(exc, _PASSING) or _NOT_NOW.search(said):
+        return BrokerUnreachable(f"{where} can't serve us now: {said}; its own log says why")
+    if isinstance(exc, (redis.ConnectionError, redis.TimeoutError)):
+        return BrokerUnreachable(f"no answer from {where}: {said}; is it running?")
+    return MessageInvalid(f"{where} can't do what we ask: {said}; do others use our prefix?")
 
 
 def translates(method: Callable[P, R]) -> Callable[P, R]:
