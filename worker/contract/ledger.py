@@ -32,22 +32,25 @@ from worker.contract.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class JobStatus:
-    """A job's counters at one moment; times are seconds since the epoch on Redis' clock, None if not yet."""
+    """A job's counters at one moment; times are seconds since the epoch on Redis' clock, None if not yet.
+
+    In a list of jobs, `state` is `unreadable` and the counters are 0 where another version wrote the record.
+    """
 
     job: str
     state: str
     model: str
-    sources: tuple[str, ...]
     created: float
-    started: float | None
-    finished: float | None
-    batches: int
-    batches_waiting: int
-    batches_claimed: int
-    images: int
-    done: int
-    errors: int
-    reviews: int
+    sources: tuple[str, ...] = ()
+    started: float | None = None
+    finished: float | None = None
+    batches: int = 0
+    batches_waiting: int = 0
+    batches_claimed: int = 0
+    images: int = 0
+    done: int = 0
+    errors: int = 0
+    reviews: int = 0
 
     @property
     def labels(self) -> int:
@@ -57,7 +60,7 @@ class JobStatus:
     @property
     def over(self) -> bool:
         """Whether nothing more will happen to it."""
-        return self.state in ("finished", "cancelled")
+        return self.state not in ("open", "closed")
 
     def to_json(self) -> dict[str, object]:
         """Give all fields, and `labels`, as they are printed with `--json`."""
@@ -194,7 +197,7 @@ class Ledger:
             lost: how many of the batches that wait may have lost their message.
         """
         seconds = self._settings.publish_seconds
-        return [int(number) for number in self._run(self._overdue, job, lost, seconds, "now")]
+        return _numbers(self._run(self._overdue, job, lost, seconds, "now"))
 
     @translates
     def owed(self, job: str) -> list[int]:
@@ -203,9 +206,9 @@ class Ledger:
         Raises:
             UnknownJob: no such job.
         """
-        status = self._statuses([job])[0]
+        status = self._status(job)
         seconds = self._settings.publish_seconds
-        return [int(number) for number in self._run(self._overdue, job, status.batches, seconds, "+inf")]
+        return _numbers(self._run(self._overdue, job, status.batches, seconds, "+inf"))
 
     @translates
     def status(self, job: str) -> JobStatus:
@@ -213,14 +216,19 @@ class Ledger:
 
         Raises:
             UnknownJob: no such job.
-            MessageInvalid: another version wrote it.
+            MessageInvalid: another version wrote it, or it is damaged.
         """
-        return self._statuses([job])[0]
+        return self._status(job)
 
     @translates
     def statuses(self, active_only: bool = False) -> list[JobStatus]:
-        """Give the counters of all jobs, oldest first, in two round trips; forgets those that have expired."""
-        names = [name.decode() for name in self.client.zrange(self._key("active" if active_only else "jobs"), 0, -1)]
+        """Give the counters of all jobs, oldest first, in two round trips; forgets those that have expired.
+
+        One whose record can't be understood is `unreadable`, and does not hide the others; `status` says why.
+        """
+        listed = self.client.zrange(self._key("active" if active_only else "jobs"), 0, -1, withscores=True)
+        created = {name.decode(errors="surrogateescape"): seconds for name, seconds in listed}
+        names = list(created)
         with self.client.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.exists(self._key(f"job:{name}"))
@@ -229,13 +237,16 @@ class Ledger:
         if expired:
             self.client.zrem(self._key("jobs"), *expired)
             self.client.zrem(self._key("active"), *expired)
-        return self._statuses([name for name, exists in zip(names, there, strict=True) if exists])
+        records = self._records([name for name, exists in zip(names, there, strict=True) if exists])
+        # One without a record has gone in this moment.
+        return [_status_or_unreadable(*record, created[record[0]]) for record in records if record[1]]
 
     @translates
     def read(self, job: str, start: int, limit: int) -> list[tuple[Batch, Answers]]:
         """Give the batches that are done, by number from `start`, up to the first of `limit` that is not.
 
         Raises:
+            UnknownJob: it was deleted meanwhile.
             MessageInvalid: what is stored can't be understood.
         """
         _, refs, _, _, rows, _ = self._keys(job)
@@ -244,9 +255,15 @@ class Ledger:
         if not done:
             return []
         batches = self.client.hmget(refs, numbers[: len(done)])
-        return [(_batch(batch), Answers.decode(data)) for batch, data in zip(batches, done, strict=True)]
+        if None in batches:
+            self._status(job)  # says so if it was deleted between the two
+            raise MessageInvalid(f"job {job} has answers without references: the ledger is damaged; submit it again")
+        return [(Batch.decode(batch), Answers.decode(data)) for batch, data in zip(batches, done, strict=True)]
 
-    def _statuses(self, names: list[str]) -> list[JobStatus]:
+    def _status(self, job: str) -> JobStatus:
+        return _status(*self._records([job])[0])
+
+    def _records(self, names: list[str]) -> list[tuple[str, dict[bytes, bytes], int, int]]:
         with self.client.pipeline(transaction=False) as pipe:
             for name in names:
                 job, _, waiting, claimed, *_ = self._keys(name)
@@ -255,7 +272,7 @@ class Ledger:
                 pipe.zcard(claimed)
             replies = pipe.execute()
         triples = zip(replies[::3], replies[1::3], replies[2::3], strict=True)
-        return [_status(name, *triple) for name, triple in zip(names, triples, strict=True)]
+        return [(name, *triple) for name, triple in zip(names, triples, strict=True)]
 
     def _run(self, script: Client, job: str, *args: object) -> Client:
         return script(self._keys(job), (self._time(), job, *args))
@@ -280,31 +297,43 @@ class Ledger:
         return self._now() if self._now else ""
 
 
-def _batch(data: bytes | None) -> Batch:
-    if data is None:
-        raise MessageInvalid("a batch has answers but no references: the ledger is damaged; submit the job again")
-    return Batch.decode(data)
+def _numbers(members: list[bytes]) -> list[int]:
+    """Give the batches among the members of a set; what we did not write shall not stop a sweep."""
+    return [int(member) for member in members if member.isdigit()]
 
 
 def _status(name: str, record: dict[bytes, bytes], waiting: int, claimed: int) -> JobStatus:
     if not record:
         raise UnknownJob(name)
-    fields = {key.decode(): value.decode() for key, value in record.items()}
+    fields = {key.decode(errors="replace"): value.decode(errors="replace") for key, value in record.items()}
     if fields.get("v") != str(VERSION):
         raise MessageInvalid(
             f"job {name} was written by another version of Pigeonhole (record {fields.get('v')!r}, we know "
             f"{VERSION}): use that version, or `pigeonhole delete {name}`"
         )
-    count = {key: int(fields.get(key, 0)) for key in ("batches", "images", "done", "errors", "reviews")}
-    return JobStatus(
-        job=name,
-        state=fields["state"],
-        model=fields["model"],
-        sources=tuple(json.loads(fields["sources"])),
-        created=float(fields["created"]),
-        started=float(fields["started"]) if "started" in fields else None,
-        finished=float(fields["finished"]) if "finished" in fields else None,
-        batches_waiting=waiting,
-        batches_claimed=claimed,
-        **count,
-    )
+    try:
+        return JobStatus(
+            job=name,
+            state=fields["state"],
+            model=fields["model"],
+            sources=tuple(json.loads(fields["sources"])),
+            created=float(fields["created"]),
+            started=float(fields["started"]) if "started" in fields else None,
+            finished=float(fields["finished"]) if "finished" in fields else None,
+            batches_waiting=waiting,
+            batches_claimed=claimed,
+            **{key: int(fields.get(key, 0)) for key in ("batches", "images", "done", "errors", "reviews")},
+        )
+    except (KeyError, TypeError, ValueError, RecursionError) as exc:
+        raise MessageInvalid(
+            f"the record of job {name} is damaged ({exc!r}): `pigeonhole delete {name}` forgets it"
+        ) from exc
+
+
+def _status_or_unreadable(
+    name: str, record: dict[bytes, bytes], waiting: int, claimed: int, created: float
+) -> JobStatus:
+    try:
+        return _status(name, record, waiting, claimed)
+    except MessageInvalid:
+        return JobStatus(job=name, state="unreadable", model="", created=created)

@@ -5,7 +5,7 @@ A worker renews its announcement from the loop that also takes its messages, so 
 connection falls silent.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from worker.contract.redis_client import Client, connect, translates
@@ -59,21 +59,29 @@ class Workers:
         self._now = now
 
     @translates
-    def announce(self, worker: Announcement, busy: bool = True) -> None:
+    def announce(self, worker: Announcement, busy: bool = True, loaded: Iterable[str] = ()) -> set[str]:
         """Say that a worker is there; it counts as gone unless this is repeated in time.
 
         Args:
             worker: what it says of itself; the times are those of this call.
             busy: whether it has something in hand, or has only just started.
+            loaded: what earlier calls returned. Processes say once that they have loaded the checkpoint, and the
+                record that tells so is gone when Redis was away for longer than a record lasts.
+
+        Returns:
+            Which of its processes have loaded the checkpoint.
         """
         now, key = self.time(), f"{self._prefix}:worker:{worker.name}"
         about: dict[str, str | float] = {"model": worker.model, "digest": worker.digest, "version": worker.version}
         about |= {"seen": now, "busy": now} if busy else {"seen": now}
+        about |= dict.fromkeys(loaded, 1)
         with self.client.pipeline() as pipe:
             pipe.hset(key, mapping=about)
             pipe.expire(key, GONE_AFTER)
             pipe.zadd(f"{self._prefix}:workers", {worker.name: now})
-            pipe.execute()
+            pipe.hkeys(key)
+            fields = pipe.execute()[-1]
+        return {_readable(field) for field in fields if field.startswith(b"process:")}
 
     @translates
     def ready(self, name: str, pid: int) -> None:
@@ -95,7 +103,7 @@ class Workers:
         """Give the workers that announced themselves lately, by name."""
         known, silent = f"{self._prefix}:workers", self.time() - GONE_AFTER
         self.client.zremrangebyscore(known, "-inf", silent)
-        names = sorted(name.decode() for name in self.client.zrange(known, 0, -1))
+        names = sorted(_readable(name) for name in self.client.zrange(known, 0, -1))
         with self.client.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.hgetall(f"{self._prefix}:worker:{name}")
@@ -120,10 +128,22 @@ class Workers:
 def _announcement(name: str, record: dict[bytes, bytes]) -> Announcement:
     return Announcement(
         name=name,
-        model=record.get(b"model", b"").decode(),
-        digest=record.get(b"digest", b"").decode(),
-        version=record.get(b"version", b"").decode(),
+        model=_readable(record.get(b"model", b"")),
+        digest=_readable(record.get(b"digest", b"")),
+        version=_readable(record.get(b"version", b"")),
         processes=sum(field.startswith(b"process:") for field in record),
-        seen=float(record[b"seen"]),
-        busy=float(record.get(b"busy", 0)),
+        seen=_seconds(record[b"seen"]),
+        busy=_seconds(record.get(b"busy", b"")),
     )
+
+
+# What another program left under our prefix shall not hide the workers beside it: it is shown as far as it goes.
+def _readable(data: bytes) -> str:
+    return data.decode(errors="replace")
+
+
+def _seconds(data: bytes) -> float:
+    try:
+        return float(data)
+    except ValueError:
+        return 0.0
