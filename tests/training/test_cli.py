@@ -67,12 +67,14 @@ def test_quiet_leaves_only_the_result(tiny_mnist: Path, tmp_path: Path) -> None:
     assert len(result.stdout.splitlines()) == 2
 
 
-def test_the_classic_network_is_trained_by_its_name(tiny_mnist: Path, tmp_path: Path) -> None:
-    path = tmp_path / "c.safetensors"
+def test_the_classic_network_is_trained_by_its_name_and_the_checkpoint_named_after_its_file(
+    tiny_mnist: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine-v2.safetensors"
     result = run("train", "--data", tiny_mnist, "-o", path, "--network", "classic", *QUICK)
     assert result.exit_code == 0, result.output
     about = describe(path)
-    assert (about.network, about.preprocessing.kind) == ("classic", "stretch")
+    assert (about.network, about.preprocessing.kind) == ("mine-v2", "stretch")
     assert about.name == "c", "named after its file, so that who serves /models/c.safetensors knows its queue"
 
 
