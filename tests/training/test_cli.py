@@ -74,8 +74,8 @@ def test_the_classic_network_is_trained_by_its_name_and_the_checkpoint_named_aft
     result = run("train", "--data", tiny_mnist, "-o", path, "--network", "classic", *QUICK)
     assert result.exit_code == 0, result.output
     about = describe(path)
-    assert (about.network, about.preprocessing.kind) == ("mine-v2", "stretch")
-    assert about.name == "c", "named after its file, so that who serves /models/c.safetensors knows its queue"
+    assert (about.network, about.preprocessing.kind) == ("classic", "stretch")
+    assert about.name == "mine-v2", "named after its file, so that who serves it knows its queue"
 
 
 def test_what_cannot_work_is_said_before_training(tiny_mnist: Path, tmp_path: Path) -> None:
