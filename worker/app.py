@@ -88,6 +88,7 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
     def __init__(self, parent: Any, **kwargs: object) -> None:  # noqa: ANN401
         super().__init__(parent, **kwargs)
         self._timers: list[Any] = []
+        self._loaded: set[str] = set()
         self._workers = Workers(settings, client=connect(settings.broker_url, retries=0))
         self._ledger = Ledger(settings)
         self._queue = queue.Queue(settings, app)
@@ -117,7 +118,8 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
 
     def _announce(self, busy: bool = False) -> None:
         try:
-            self._workers.announce(self._announcement, busy or bool(state.reserved_requests))
+            busy = busy or bool(state.reserved_requests)
+            self._loaded |= self._workers.announce(self._announcement, busy, self._loaded)
         except PigeonholeError as exc:
             logger.warning("not announced: %s", exc)
 

@@ -1,0 +1,17 @@
+"""A Redis that was away for longer than a worker's record lasts."""
+
+from worker.contract.settings import Settings
+from worker.contract.workers import Announcement, Workers
+
+WORKER = Announcement(name="celery@one", model="digits", digest="d", version="1")
+
+
+def test_a_worker_whose_record_expired_comes_back_with_its_loaded_processes(settings: Settings) -> None:
+    workers = Workers(settings)
+    assert workers.announce(WORKER) == set()
+    workers.ready(WORKER.name, 17)
+    loaded = workers.announce(WORKER)
+    assert loaded == {"process:17"}
+    workers.leave(WORKER.name)  # as when it expired
+    workers.announce(WORKER, loaded=loaded)
+    assert [worker.processes for worker in workers.alive()] == [1]
