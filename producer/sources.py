@@ -13,19 +13,18 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
-from producer.patterns import has_magic, matches, matching, windows
+from producer.lists import entries
+from producer.patterns import flattened, has_magic, is_folder, matching, prefixes, split, unreadable, windows
 from worker.contract.errors import SourceError
 
 #: By these, in any case, a file in a folder is known as an image. Pillow reads more; name or list such files.
 EXTENSIONS = frozenset(
     "png jpg jpeg jpe jfif gif bmp dib tif tiff webp avif jp2 j2k jpx ico icns tga pbm pgm ppm pnm pcx dds qoi".split()  # noqa: SIM905  # a list of 25 quoted words is harder to read
 )
-#: Of listed and matched files, whose sizes cost a look at each, one in so many is looked at.
+#: Of listed files, whose sizes cost a look at each, one in so many is looked at.
 _SAMPLED = 16
-#: Bytes of a list that are read at once.
-_BLOCK = 1 << 16
 
 
 class Reference(NamedTuple):
@@ -57,21 +56,39 @@ class Root:
         """
         absolute = os.path.join(os.getcwd(), path)
         if ".." not in absolute.split("/"):
-            inside = _relative(os.path.normpath(absolute), os.path.normpath(self.path))
+            inside = _relative(_normal(absolute), _normal(self.path))
             if inside is not None:
                 return inside
         folder, name = os.path.split(absolute)
-        real = os.path.realpath(absolute) if name in ("", ".", "..") else os.path.join(os.path.realpath(folder), name)
-        return _relative(real, os.path.realpath(self.path))
+        real = os.path.realpath(absolute)
+        named = real if name in ("", ".", "..") else os.path.join(os.path.realpath(folder), name)
+        root = os.path.realpath(self.path)
+        inside = _relative(named, root)
+        return _relative(real, root) if inside is None else inside
 
 
-@dataclass(frozen=True)
-class _Named:
-    """A SOURCE and what it turned out to be; `rooted` is its path below the root, empty for lists."""
+class _Named(NamedTuple):
+    """A SOURCE and what it turned out to be.
+
+    `rooted` is its path below the root: a glob's is that of the `folder` that its `pattern` begins in, a list has none.
+    """
 
     name: str
     kind: str
-    rooted: str
+    rooted: str = ""
+    folder: str = ""
+    pattern: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> tuple[str, tuple[str, ...], bool]:
+        """What makes it the same SOURCE, however it is spelled."""
+        return self.rooted, self.pattern, self.kind == "glob" and self.name.endswith("/")
+
+    def takes(self, file: str) -> bool:
+        """Tell whether a glob gives a file that it matches: `*/` is about folders, and `**/` about what is in them."""
+        if not self.name.endswith("/"):
+            return True
+        return self.pattern[-2:] == ("**", "*") and _is_image(file.rpartition("/")[2])
 
 
 @dataclass(frozen=True)
@@ -82,24 +99,39 @@ class _Taken:
     Holds the SOURCES as they were named, never the images in them. All paths are below the root.
     """
 
+    root: Root
     folders: frozenset[str]
     files: frozenset[str]
-    patterns: tuple[str, ...]
 
     def by_folder(self, path: str, is_folder: bool = False) -> bool:
         """Tell whether walking one of the folders finds this file or folder."""
         for folder in self.folders:
             inside = _relative(path, folder)
-            if inside and _is_visible(inside) and (is_folder or _is_image(inside)):
+            if inside and _is_found(inside, is_folder):
                 return True
         return False
 
-    def before_glob(self, path: str, earlier: Sequence[str]) -> bool:
-        """Tell whether a file that a glob matches is given out elsewhere."""
-        parts = path.split("/")
-        return (
-            path in self.files or self.by_folder(path) or any(matches(parts, pattern.split("/")) for pattern in earlier)
+    def by_globs(self, path: str, globs: Sequence[_Named]) -> bool:
+        """Tell whether one of some globs gives a file: it matches the file, or a folder above it, which it walks."""
+        return any(
+            self.in_glob(path, glob) or (glob.takes(path) and path.count("/") + 1 in self._prefixes(path, glob))
+            for glob in globs
         )
+
+    def in_glob(self, path: str, glob: _Named, is_folder: bool = False) -> bool:
+        """Tell whether walking a folder that a glob matches finds this file or folder."""
+        names = path.split("/")
+        return any(
+            count < len(names) and _is_found("/".join(names[count:]), is_folder) for count in self._prefixes(path, glob)
+        )
+
+    def _prefixes(self, path: str, glob: _Named) -> Iterator[int]:
+        """Give how many of the first names of a path a glob matches."""
+        inside = _relative(path, glob.rooted)
+        if inside:
+            top = _slash(os.path.join(self.root.path, glob.rooted))
+            above = path.count("/") - inside.count("/")
+            yield from (above + count for count in prefixes(top, inside, glob.pattern))
 
 
 def expand(sources: Sequence[str], root: Root, null_separated: bool = False) -> Iterator[Reference]:
@@ -114,34 +146,45 @@ def expand(sources: Sequence[str], root: Root, null_separated: bool = False) -> 
         SourceError: a SOURCE does not exist, holds no image, or lies outside the root. The call itself raises it,
             before the first reference is given out.
     """
-    named = list(dict.fromkeys(_named(source, root) for source in sources))
+    named = [_named(source, root) for source in dict.fromkeys(sources)]
     taken = _Taken(
+        root,
         frozenset(source.rooted for source in named if source.kind == "folder"),
         frozenset(source.rooted for source in named if source.kind == "file"),
-        tuple(source.rooted for source in named if source.kind == "glob"),
     )
     streams = []
-    seen: set[str] = set()
+    globs: list[_Named] = []
+    seen = set()
     for source in named:
-        if source.kind in ("file", "folder"):
-            if source.rooted in seen or taken.by_folder(source.rooted, source.kind == "folder"):
-                continue
-            seen.add(source.rooted)
-        streams.append(_begun(source, _references(source, root, taken, null_separated)))
+        if source.kind == "list":
+            streams.append(_begun(source, _list(source.name, root, null_separated)))
+        elif source.identity in seen or (
+            source.kind != "glob" and taken.by_folder(source.rooted, source.kind == "folder")
+        ):
+            continue
+        elif source.kind == "glob":
+            streams.append(_begun(source, _glob(source, root, taken, tuple(globs))))
+            globs.append(source)
+        elif source.kind == "folder":
+            streams.append(_begun(source, _folder(source.name, source.rooted)))
+        else:
+            streams.append(iter((_single(source.name, source.rooted, _size(source.name)),)))
+        seen.add(source.identity)
     return chain.from_iterable(streams)
 
 
 def _named(source: str, root: Root) -> _Named:
     if source == "-":
-        return _Named(source, "list", "")
+        return _Named(source, "list")
     try:
         mode = os.stat(source).st_mode
     except OSError as exc:
         if source.startswith("@"):
-            return _Named(source, "list", "")
-        if exc.errno == errno.ENOENT and has_magic(source):
-            return _Named(source, "glob", _inside(source, root))
-        raise SourceError(f"{os.fsencode(source)!r}: {exc.strerror}".lstrip("b")) from exc
+            return _Named(source, "list")
+        folder, pattern = split(source)
+        if exc.errno == errno.ENOENT and any(map(has_magic, pattern)):
+            return _Named(source, "glob", _inside(folder or ".", root), folder, pattern)
+        raise SourceError(f"{source!r}: {exc.strerror}") from exc
     return _Named(source, "folder" if stat.S_ISDIR(mode) else "file", _inside(source, root))
 
 
@@ -155,60 +198,42 @@ def _inside(source: str, root: Root) -> str:
     return rooted
 
 
-def _references(source: _Named, root: Root, taken: _Taken, null_separated: bool) -> Iterator[Reference]:
-    if source.kind == "list":
-        return _sampled(_list(source.name, root, b"\0" if null_separated else b"\n"))
-    if source.kind == "folder":
-        return _folder(source.name, source.rooted)
-    if source.kind == "file":
-        return iter((_single(source.name, source.rooted, os.stat(source.name).st_size),))
-    return _sampled(_glob(source, root, taken))
-
-
 def _begun(source: _Named, references: Iterator[Reference]) -> Iterator[Reference]:
     """Draw the first reference already now; SourceError where there is none."""
     first = next(references, None)
-    if first is None:
-        nothing = {
-            "list": "is a list without entries",
-            "folder": "holds no image; known by their extension are " + " ".join(sorted(EXTENSIONS)),
-            "glob": "matches nothing that another SOURCE does not give already",
-        }
-        raise SourceError(f"{source.name!r} {nothing[source.kind]}")
-    return chain((first,), references)
+    if first is not None:
+        return chain((first,), references)
+    if source.kind == "list":
+        raise SourceError(f"{source.name!r} is a list without entries")
+    if source.kind == "folder":
+        known = " ".join(sorted(EXTENSIONS))
+        raise SourceError(f"{source.name!r} holds no image; known by their extension are {known}")
+    return references  # all that the glob matches is given by other SOURCES
 
 
-def _list(name: str, root: Root, separator: bytes) -> Iterator[Reference]:
-    try:
-        with open(0 if name == "-" else name[1:], "rb", closefd=name != "-") as file:
-            for entry in _entries(file, separator):
-                path = os.fsdecode(entry)
-                rooted = root.below(path)
-                # One outside the root gets its error row from the worker, which refuses an absolute path.
-                yield _single(path, os.path.abspath(path) if rooted is None else rooted, 0)
-    except OSError as exc:
-        raise SourceError(f"the list {name!r} can't be read: {exc.strerror}") from exc
+def _rooted(path: str, root: Root) -> str:
+    """Give a path below the root; one outside gets its error row from the worker, which refuses an absolute path."""
+    rooted = root.below(path)
+    return os.path.abspath(path) if rooted is None else rooted
 
 
-def _entries(file: BinaryIO, separator: bytes) -> Iterator[bytes]:
-    """Split a stream; `read1` gives what a pipe has, so that a slow list is worked on as it comes."""
-    rest = b""
-    while block := file.read1(_BLOCK):  # type: ignore[attr-defined]  # both sys.stdin's and open's have it
-        *entries, rest = (rest + block).split(separator)
-        yield from filter(None, entries)
-    if rest:
-        yield rest
+def _list(name: str, root: Root, null_separated: bool) -> Iterator[Reference]:
+    size = 0
+    for at, path in enumerate(entries(name, null_separated)):
+        if at % _SAMPLED == 0:
+            size = _size(path)
+        yield _single(path, _rooted(path, root), size)
 
 
 def _folder(shown: str, rooted: str) -> Iterator[Reference]:
     """Walk a folder, files first, then the folders below; hidden ones are left out, links are followed."""
     shown, rooted = _slash(shown), _slash(rooted)
-    for path, size in _walk(shown, "", ()):
+    for path, size in flattened(_walk(shown, "", ())):
         yield Reference(shown, rooted, path, size)
 
 
-def _walk(top: str, below: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[str, int]]:
-    """Give (path below top, size) of the images in a folder.
+def _walk(top: str, below: str, above: tuple[tuple[int, int], ...]) -> Iterator[Any]:
+    """Give (path below top, size) of the images in a folder, and such generators for the folders in it.
 
     Args:
         top: where the walk began, with a slash at its end.
@@ -220,47 +245,38 @@ def _walk(top: str, below: str, above: tuple[tuple[int, int], ...]) -> Iterator[
         identity = (status.st_dev, status.st_ino)
         if identity in above:
             return
-        folders: list[str] = []
         for entries in windows(top + below):
+            folders = []
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
-                if entry.is_dir():
+                if is_folder(entry):
                     folders.append(entry.name)
                 elif _is_image(entry.name):
                     yield below + entry.name, _size(entry)
+            for name in folders:
+                yield _walk(top, f"{below}{name}/", (*above, identity))
     except OSError as exc:
-        raise SourceError(f"the folder {top + below!r} can't be read: {exc.strerror}") from exc
-    for name in folders:
-        yield from _walk(top, f"{below}{name}/", (*above, identity))
+        raise SourceError(unreadable(exc)) from exc
 
 
-def _glob(source: _Named, root: Root, taken: _Taken) -> Iterator[Reference]:
-    earlier = taken.patterns[: taken.patterns.index(source.rooted)]
-    pattern = os.path.normpath(source.name).split("/")
-    for path in matching("/" if source.name.startswith("/") else "", [part for part in pattern if part]):
-        rooted = root.below(path)
-        if rooted is None or taken.before_glob(rooted, earlier):
+def _glob(source: _Named, root: Root, taken: _Taken, earlier: Sequence[_Named]) -> Iterator[Reference]:
+    """Give what a glob matches and no other SOURCE gives; SourceError where it matches no image at all."""
+    found = False
+    for path in matching(source.folder, source.pattern):
+        rooted, is_folder = _rooted(path, root), os.path.isdir(path)
+        if not (is_folder or source.takes(rooted)) or taken.in_glob(rooted, source, is_folder):
             continue
-        if not os.path.isdir(path):
-            yield _single(path, rooted, 0)
-        elif "**" not in pattern and rooted not in taken.folders and not taken.by_folder(rooted, is_folder=True):
-            yield from _folder(path, rooted)  # `**` gives what is in the folders it meets by itself
-
-
-def _sampled(references: Iterator[Reference]) -> Iterator[Reference]:
-    """Give references whose size is not known that of the last one that was looked at: one in `_SAMPLED`."""
-    size = 0
-    for at, reference in enumerate(references):
-        if reference.size:
-            yield reference
+        if is_folder and (rooted in taken.folders or taken.by_folder(rooted, is_folder)):
+            found = True
             continue
-        if at % _SAMPLED == 0:
-            try:
-                size = os.stat(reference.shown + reference.path).st_size
-            except (OSError, ValueError):
-                size = 0  # the worker will say in its row what is wrong with it
-        yield reference._replace(size=size)
+        for reference in _folder(path, rooted) if is_folder else (_single(path, rooted, _size(path)),):
+            found = True
+            given = reference.rooted + reference.path
+            if given not in taken.files and not taken.by_folder(given) and not taken.by_globs(given, earlier):
+                yield reference
+    if not found:
+        raise SourceError(f"{source.name!r} matches no image")
 
 
 def _single(shown: str, rooted: str, size: int) -> Reference:
@@ -282,16 +298,23 @@ def _slash(folder: str) -> str:
     return folder if folder in ("", "/") or folder.endswith("/") else folder + "/"
 
 
-def _is_image(path: str) -> bool:
-    return path.rpartition(".")[2].lower() in EXTENSIONS
+def _normal(path: str) -> str:
+    """Normalize an absolute path; `normpath` leaves two slashes at its beginning."""
+    return "/" + os.path.normpath(path).lstrip("/")
 
 
-def _is_visible(path: str) -> bool:
-    return not path.startswith(".") and "/." not in path
+def _is_image(name: str) -> bool:
+    _, dot, extension = name.rpartition(".")
+    return bool(dot) and extension.lower() in EXTENSIONS
 
 
-def _size(entry: os.DirEntry[str]) -> int:
+def _is_found(path: str, is_folder: bool) -> bool:
+    """Tell whether a walk finds what is at this path below its beginning."""
+    return not path.startswith(".") and "/." not in path and (is_folder or _is_image(path.rpartition("/")[2]))
+
+
+def _size(file: str | os.DirEntry[str]) -> int:
     try:
-        return entry.stat().st_size
+        return os.stat(file).st_size
     except OSError:
         return 0  # gone, or a link to nowhere: the worker will say so in its row

@@ -1,0 +1,41 @@
+"""Lists of paths: `-`, standard input, and `@FILE`."""
+
+import os
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from worker.contract.errors import SourceError
+
+#: Bytes that are read at once.
+_BLOCK = 1 << 16
+#: No path is longer than 4,096 bytes; what goes on for so long is no list, or not one of this separator.
+_LONGEST = 1 << 20
+_SEPARATORS = "its entries are separated by newlines, or with -0 by NUL bytes"
+
+
+def entries(name: str, null_separated: bool) -> Iterator[str]:
+    """Stream the paths in a list, empty ones left out; a name that is not UTF-8 is spelled as `os.fsdecode` does.
+
+    Raises:
+        SourceError: it can't be read, or is not a list.
+    """
+    try:
+        with open(0 if name == "-" else name[1:], "rb", closefd=name != "-") as file:
+            for entry in _split(file, name, b"\0" if null_separated else b"\n"):
+                if b"\0" in entry:
+                    raise SourceError(f"the list {name!r} holds NUL bytes: {_SEPARATORS}")
+                yield os.fsdecode(entry)
+    except OSError as exc:
+        raise SourceError(f"the list {name!r} can't be read: {exc.strerror}") from exc
+
+
+def _split(file: BinaryIO, name: str, separator: bytes) -> Iterator[bytes]:
+    """Split a stream; `read1` gives what a pipe has, so that a slow list is worked on as it comes."""
+    rest = b""
+    while block := file.read1(_BLOCK):  # type: ignore[attr-defined]  # both sys.stdin's and open's have it
+        *whole, rest = (rest + block).split(separator)
+        yield from filter(None, whole)
+        if len(rest) > _LONGEST:
+            raise SourceError(f"the list {name!r} has an entry of more than {_LONGEST:,} bytes: {_SEPARATORS}")
+    if rest:
+        yield rest
