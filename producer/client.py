@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from producer.follow import Follower, results
 from producer.sources import Reference
 from producer.submit import submit
-from worker.contract.ledger import JobStatus, Ledger
+from worker.contract.jobs import JobStatus
+from worker.contract.ledger import Ledger
 from worker.contract.messages import Prediction
 from worker.contract.queue import Queue
 from worker.contract.settings import Settings
@@ -89,10 +90,10 @@ class Client:
             UnknownJob: no such job.
         """
         model = self.ledger.status(job).model
-        numbers = self.ledger.owed(job)
-        for number in numbers:
-            self.queue.publish(model, job, number)
-        return len(numbers)
+        pieces = self.ledger.owed(job)
+        for piece in pieces:
+            self.queue.publish(model, job, piece)
+        return len(pieces)
 
     @staticmethod
     def model_name(model: str) -> str:

@@ -3,9 +3,11 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 
 from worker.contract.errors import JobCancelled, NoWorker
-from worker.contract.ledger import JobStatus, Ledger
+from worker.contract.jobs import JobStatus
+from worker.contract.ledger import Ledger
 from worker.contract.messages import Prediction
 from worker.contract.queue import SWEEP_EVERY, Queue, sweep
 from worker.contract.workers import Workers
@@ -57,7 +59,7 @@ class Follower:
             # Before the rows: whatever the status counts as done is there when the rows are read.
             status = self.ledger.status(job)
             ready = self.ledger.read(job, done, BATCHES_AT_ONCE)
-            for batch, answers in ready:
+            for batch, answers in chain.from_iterable(ready):
                 yield list(answers.predictions(batch))
             done += len(ready)
             self.on_status(status)
@@ -94,7 +96,7 @@ def results(ledger: Ledger, job: str) -> Iterator[list[Prediction]]:
     """
     status = ledger.status(job)
     for number in range(status.batches):
-        for batch, answers in ledger.read(job, number, 1):
+        for batch, answers in chain.from_iterable(ledger.read(job, number, 1)):
             yield list(answers.predictions(batch))
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from worker.contract.ledger import JobStatus
+from worker.contract.jobs import JobStatus
 
 #: Seconds between two lines where there is no terminal.
 LINE_EVERY = 5.0

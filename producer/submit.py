@@ -6,6 +6,7 @@ from itertools import groupby
 from producer.sources import Reference
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Batch, Group
+from worker.contract.pieces import Piece
 from worker.contract.queue import Queue
 
 #: The first batches are small, so that a small job spreads over all workers; they double up to the largest, so that
@@ -33,7 +34,7 @@ def submit(ledger: Ledger, queue: Queue, job: str, references: Iterable[Referenc
     model = ledger.status(job).model
     for number, batch in enumerate(batches(references)):
         ledger.add(job, number, batch)
-        queue.publish(model, job, number)
+        queue.publish(model, job, Piece(number))
     ledger.close(job)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from rich.table import Table
 
 from producer.sinks import printable
-from worker.contract.ledger import JobStatus
+from worker.contract.jobs import JobStatus
 from worker.contract.messages import Prediction
 
 

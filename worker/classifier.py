@@ -36,11 +36,6 @@ class Classifier:
     network: "torch.nn.Module"
     device: "torch.device"
 
-    @property
-    def answers_as(self) -> str:
-        """What its rows carry: the checkpoint's name and the first 12 digits of its digest."""
-        return f"{self.checkpoint.name}@{self.checkpoint.digest[:12]}"
-
     @classmethod
     def load(cls, path: Path, device: str) -> "Classifier":
         """Load a checkpoint and warm it up.
@@ -82,3 +77,8 @@ class Classifier:
         ppm = (top.double().cpu().numpy() * PPM).round().astype(np.int64)
         # The row shows the rounded confidence, so the decision is made on that one.
         return Scores(best.cpu().numpy(), ppm, ppm[:, 0] < round(about.calibration.review_below * PPM))
+
+
+def answers_as(checkpoint: Checkpoint) -> str:
+    """Give what rows carry of a checkpoint: its name and the first 12 digits of its digest."""
+    return f"{checkpoint.name}@{checkpoint.digest[:12]}"

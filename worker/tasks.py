@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from training import checkpoint as checkpoints
 from training.errors import TrainingError
-from worker.classifier import Classifier, Scores
+from worker.classifier import Classifier, Scores, answers_as
 from worker.contract.errors import BrokerUnreachable, ImageUnreadable, MessageInvalid, PigeonholeError
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Answers, Batch
+from worker.contract.pieces import Piece
 from worker.contract.queue import TASK
 from worker.contract.settings import Settings
 from worker.contract.workers import Workers
@@ -65,25 +66,25 @@ class Processor:
         classifier = Classifier.load(checkpoints.find(settings.model), settings.device)
         return cls(settings, classifier, Ledger(settings))
 
-    def work(self, job: str, number: int) -> bool:
-        """Claim a batch, classify it and commit its rows.
+    def work(self, job: str, piece: Piece) -> bool:
+        """Claim a piece, classify it and commit its rows.
 
         Returns:
             False where there was nothing to do, or somebody else was first.
         """
         try:
-            batch = self._patiently(lambda: self._ledger.claim(job, number))
+            batch = self._patiently(lambda: self._ledger.claim(job, piece))
         except MessageInvalid:
-            logger.exception("job %s: batch %d can't be read and is left alone", job, number)
+            logger.exception("job %s: batch %s can't be read and is left alone", job, piece)
             return False
         if batch is None:
             return False
         started = time.monotonic()
         answers = self.classify(batch)
-        counted = self._patiently(lambda: self._ledger.commit(job, number, answers))
+        counted = self._patiently(lambda: self._ledger.commit(job, piece, answers))
         # Celery's own lines name a task, not the job that a user knows.
         what = f"{len(answers)} images ({len(answers.errors)} errors) in {time.monotonic() - started:.2f} s"
-        logger.info("job %s: batch %d: %s%s", job, number, what, "" if counted else "; somebody else was first")
+        logger.info("job %s: batch %s: %s%s", job, piece, what, "" if counted else "; somebody else was first")
         return counted
 
     def classify(self, batch: Batch) -> Answers:
@@ -103,7 +104,7 @@ class Processor:
                 if error is not None:
                     errors[at] = error
         classes = self._classifier.checkpoint.classes
-        return Answers(self._classifier.answers_as, classes, best, ppm, frozenset(review), errors)
+        return Answers(answers_as(self._classifier.checkpoint), classes, best, ppm, frozenset(review), errors)
 
     def _chunks(self, batch: Batch) -> Iterator[list[Read]]:
         references = batch.rooted()
@@ -180,10 +181,15 @@ def _start_process(sender: str, **_: object) -> None:
         raise refuse(exc) from None
 
 
-# acks_late: a batch in hand when its process dies is delivered again, at once with reject_on_worker_lost.
-@shared_task(name=TASK, acks_late=True, reject_on_worker_lost=True, ignore_result=True)
-def classify(job: str, number: int) -> None:
-    """Classify one batch of a job; see the module."""
+# acks_late: what is in hand when its process dies is delivered again, at once with reject_on_worker_lost.
+@shared_task(
+    name=TASK, acks_late=True, reject_on_worker_lost=True, ignore_result=True, Request="worker.deaths:WatchedRequest"
+)
+def classify(job: str, piece: str) -> None:
+    """Classify one piece of a job; see the module."""
     if _processor is None:
         raise RuntimeError("this process has no checkpoint: the worker's pool must be prefork (celery -P prefork)")
-    _processor.work(job, number)
+    try:
+        _processor.work(job, Piece.parse(piece))
+    except MessageInvalid as exc:
+        logger.error("a message is dropped: %s", exc)

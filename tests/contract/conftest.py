@@ -11,6 +11,7 @@ from producer.embedded import redis_server
 from tests.conftest import wait_for
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Answers, Batch, Group
+from worker.contract.pieces import Piece
 from worker.contract.redis_client import Client, connect
 
 
@@ -89,7 +90,7 @@ def finished_job(ledger: Ledger, *paths: str) -> str:
     job = ledger.create("digits", ("photos",))
     ledger.add(job, 0, batch_of(*paths))
     ledger.close(job)
-    ledger.commit(job, 0, answers_for(batch_of(*paths)))
+    ledger.commit(job, Piece(0), answers_for(batch_of(*paths)))
     return job
 
 

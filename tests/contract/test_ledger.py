@@ -10,6 +10,7 @@ from tests.contract.conftest import A, B, Clock, answers_for, batch_of, finished
 from worker.contract.errors import JobCancelled, UnknownJob, UsageError
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Answers
+from worker.contract.pieces import Piece
 from worker.contract.redis_client import Client
 from worker.contract.settings import Settings
 
@@ -25,30 +26,30 @@ def test_a_job_goes_from_open_to_closed_to_finished(settings: Settings, clock: C
     ledger.add(job, 0, A)
     ledger.add(job, 1, B)
     clock += 10
-    assert ledger.claim(job, 0) == A
+    assert ledger.claim(job, Piece(0)) == A
     at_work = ledger.status(job)
     assert (at_work.state, at_work.started, at_work.batches, at_work.images) == ("open", clock.now, 2, 3)
     assert (at_work.batches_waiting, at_work.batches_claimed) == (1, 1)
 
     errors = Answers("digits@1", ("0",), [[], [0]], [[], [7]], frozenset({1}), {0: ("missing", "no such file")})
-    assert ledger.commit(job, 0, errors)
+    assert ledger.commit(job, Piece(0), errors)
     ledger.close(job)
     assert ledger.status(job).state == "closed"
     clock += 10
-    assert ledger.claim(job, 1) == B
-    assert ledger.commit(job, 1, answers_for(B))
+    assert ledger.claim(job, Piece(1)) == B
+    assert ledger.commit(job, Piece(1), answers_for(B))
     end = ledger.status(job)
     assert (end.state, end.over, end.started, end.finished) == ("finished", True, clock.now - 10, clock.now)
     assert (end.images, end.done, end.errors, end.reviews, end.labels) == (3, 3, 1, 1, 2)
     assert (end.batches, end.batches_waiting, end.batches_claimed) == (2, 0, 0)
     assert end.to_json()["labels"] == 2
-    assert ledger.read(job, 0, 8) == [(A, errors), (B, answers_for(B))]
+    assert ledger.read(job, 0, 8) == [[(A, errors)], [(B, answers_for(B))]]
 
 
 def test_the_last_commit_finishes_nothing_while_the_source_is_not_exhausted(ledger: Ledger) -> None:
     job = open_job(ledger)
-    ledger.commit(job, 0, answers_for(A))
-    ledger.commit(job, 1, answers_for(B))
+    ledger.commit(job, Piece(0), answers_for(A))
+    ledger.commit(job, Piece(1), answers_for(B))
     assert ledger.status(job).state == "open"
     ledger.close(job)
     assert ledger.status(job).state == "finished"
@@ -83,14 +84,14 @@ def test_adding_a_batch_again_changes_nothing(ledger: Ledger) -> None:
     ledger.add(job, 0, A)
     ledger.add(job, 1, batch_of("something", "else"))
     assert ledger.status(job) == before
-    assert ledger.claim(job, 1) == B
+    assert ledger.claim(job, Piece(1)) == B
 
 
 def test_adding_a_batch_again_that_is_done_does_not_owe_it_anew(ledger: Ledger) -> None:
     job = open_job(ledger)
-    ledger.commit(job, 0, answers_for(A))
+    ledger.commit(job, Piece(0), answers_for(A))
     ledger.add(job, 0, A)
-    assert ledger.claim(job, 0) is None
+    assert ledger.claim(job, Piece(0)) is None
     assert ledger.status(job).batches_waiting == 1
 
 
@@ -101,23 +102,23 @@ def test_of_many_commits_of_a_batch_one_counts(settings: Settings) -> None:
 
     def commit(number: int) -> bool:
         ledger = Ledger(settings)
-        ledger.claim(job, 0)
+        ledger.claim(job, Piece(0))
         start.wait()
-        return ledger.commit(job, 0, answers_for(A, f"digits@{number:012}"))
+        return ledger.commit(job, Piece(0), answers_for(A, f"digits@{number:012}"))
 
     with ThreadPoolExecutor(racers) as pool:
         won = list(pool.map(commit, range(racers)))
     assert won.count(True) == 1
     ledger = Ledger(settings)
     assert ledger.status(job).done == len(A)
-    [(_, answers)] = ledger.read(job, 0, 1)
+    [[(_, answers)]] = ledger.read(job, 0, 1)
     assert answers.model == f"digits@{won.index(True):012}"
 
 
 def test_a_batch_counts_for_whoever_commits_it_first_claimed_or_not(ledger: Ledger) -> None:
     job = open_job(ledger)
-    assert ledger.commit(job, 0, answers_for(A))
-    assert not ledger.commit(job, 0, answers_for(A))
+    assert ledger.commit(job, Piece(0), answers_for(A))
+    assert not ledger.commit(job, Piece(0), answers_for(A))
     assert ledger.status(job).done == 2
 
 
@@ -125,7 +126,7 @@ def test_a_batch_counts_for_whoever_commits_it_first_claimed_or_not(ledger: Ledg
 def test_a_commit_of_a_batch_that_is_not_owed_changes_nothing(ledger: Ledger, raw: Client, number: int) -> None:
     job = open_job(ledger)
     before = ledger.status(job)
-    assert not ledger.commit(job, number, answers_for(A))
+    assert not ledger.commit(job, Piece(number), answers_for(A))
     assert ledger.status(job) == before
     assert not ledger.commit("no-such-job", 0, answers_for(A))
     assert not list(raw.scan_iter(f"{ledger._settings.prefix}:job:no-such-job*"))
@@ -133,34 +134,34 @@ def test_a_commit_of_a_batch_that_is_not_owed_changes_nothing(ledger: Ledger, ra
 
 def test_there_is_nothing_to_claim_of_what_is_done_unknown_cancelled_or_deleted(ledger: Ledger) -> None:
     job = open_job(ledger)
-    ledger.commit(job, 0, answers_for(A))
-    assert ledger.claim(job, 0) is None
-    assert ledger.claim(job, 2) is None
+    ledger.commit(job, Piece(0), answers_for(A))
+    assert ledger.claim(job, Piece(0)) is None
+    assert ledger.claim(job, Piece(2)) is None
     assert ledger.claim("no-such-job", 0) is None
     assert ledger.claim("\udcff", 0) is None
     ledger.cancel(job)
-    assert ledger.claim(job, 1) is None
+    assert ledger.claim(job, Piece(1)) is None
     ledger.delete(job)
-    assert ledger.claim(job, 1) is None
+    assert ledger.claim(job, Piece(1)) is None
 
 
 def test_a_claim_keeps_nobody_out(ledger: Ledger) -> None:
     job = open_job(ledger)
-    assert ledger.claim(job, 0) == ledger.claim(job, 0) == A
+    assert ledger.claim(job, Piece(0)) == ledger.claim(job, Piece(0)) == A
     assert ledger.status(job).batches_claimed == 1
 
 
 def test_a_cancelled_job_keeps_the_rows_it_has_and_owes_nothing(ledger: Ledger) -> None:
     job = open_job(ledger)
-    ledger.commit(job, 0, answers_for(A))
-    ledger.claim(job, 1)
+    ledger.commit(job, Piece(0), answers_for(A))
+    ledger.claim(job, Piece(1))
     ledger.cancel(job)
     status = ledger.status(job)
     assert (status.state, status.over, status.done) == ("cancelled", True, 2)
     assert (status.batches_waiting, status.batches_claimed) == (0, 0)
     assert ledger.owed(job) == []
-    assert not ledger.commit(job, 1, answers_for(B))
-    assert ledger.read(job, 0, 8) == [(A, answers_for(A))]
+    assert not ledger.commit(job, Piece(1), answers_for(B))
+    assert ledger.read(job, 0, 8) == [[(A, answers_for(A))]]
     said = f"^job {job} was cancelled; `pigeonhole results {job}` has the rows finished before that$"
     with pytest.raises(JobCancelled, match=said):
         ledger.add(job, 2, B)
@@ -205,8 +206,8 @@ def test_a_deleted_job_leaves_nothing_behind_and_is_unknown(
     if deleted in ("closed", "finished"):
         ledger.close(job)
     if deleted == "finished":
-        ledger.commit(job, 0, answers_for(A))
-        ledger.commit(job, 1, answers_for(B))
+        ledger.commit(job, Piece(0), answers_for(A))
+        ledger.commit(job, Piece(1), answers_for(B))
     if deleted == "cancelled":
         ledger.cancel(job)
     assert ledger.status(job).state == deleted
@@ -218,8 +219,8 @@ def test_a_deleted_job_leaves_nothing_behind_and_is_unknown(
             call(job)
     with pytest.raises(UnknownJob, match=said):
         ledger.add(job, 2, B)
-    assert not ledger.commit(job, 0, answers_for(A))
-    assert ledger.overdue(job, 10) == []
+    assert not ledger.commit(job, Piece(0), answers_for(A))
+    assert ledger.overdue(job, 10) == ([], [])
     assert ledger.read(job, 0, 8) == []
     assert list(raw.scan_iter(f"{settings.prefix}:*")) == []
 
@@ -235,8 +236,8 @@ def test_rows_are_read_up_to_the_first_batch_that_is_not_done(ledger: Ledger) ->
     for number, batch in enumerate(batches):
         ledger.add(job, number, batch)
     for number in (0, 1, 3, 4):
-        ledger.commit(job, number, answers_for(batches[number]))
-    assert [batch for batch, _ in ledger.read(job, 0, 8)] == batches[:2]
-    assert [batch for batch, _ in ledger.read(job, 0, 1)] == batches[:1]
+        ledger.commit(job, Piece(number), answers_for(batches[number]))
+    assert [batch for [(batch, _)] in ledger.read(job, 0, 8)] == batches[:2]
+    assert [batch for [(batch, _)] in ledger.read(job, 0, 1)] == batches[:1]
     assert ledger.read(job, 2, 8) == []
-    assert [batch for batch, _ in ledger.read(job, 3, 8)] == batches[3:]
+    assert [batch for [(batch, _)] in ledger.read(job, 3, 8)] == batches[3:]

@@ -7,6 +7,7 @@ import pytest
 from tests.contract.conftest import A, B, Clock, answers_for, finished_job, open_job
 from worker.contract.errors import MessageInvalid, UnknownJob
 from worker.contract.ledger import Ledger
+from worker.contract.pieces import Piece
 from worker.contract.redis_client import Client
 from worker.contract.settings import Settings
 
@@ -28,11 +29,11 @@ def test_the_keys_of_what_is_over_expire_and_those_of_what_is_not_never_do(
     ledger: Ledger, raw: Client, settings: Settings
 ) -> None:
     finished, cancelled, closed, still_open = (finished_job(ledger, "a.png"), *(open_job(ledger) for _ in range(3)))
-    ledger.commit(cancelled, 0, answers_for(A))
+    ledger.commit(cancelled, Piece(0), answers_for(A))
     ledger.cancel(cancelled)
     ledger.close(closed)
-    ledger.claim(closed, 0)
-    ledger.commit(closed, 1, answers_for(B))
+    ledger.claim(closed, Piece(0))
+    ledger.commit(closed, Piece(1), answers_for(B))
     for job in (finished, cancelled):
         assert keys_of(raw, settings, job)
         for key in keys_of(raw, settings, job):
@@ -116,8 +117,8 @@ def test_references_that_can_not_be_read_are_never_guessed_at(ledger: Ledger, se
     job = open_job(ledger)
     ledger.client.hset(f"{settings.prefix}:job:{job}:refs", "0", b"something else")
     with pytest.raises(MessageInvalid):
-        ledger.claim(job, 0)
-    ledger.commit(job, 1, answers_for(B))
+        ledger.claim(job, Piece(0))
+    ledger.commit(job, Piece(1), answers_for(B))
     ledger.client.hset(f"{settings.prefix}:job:{job}:rows", "1", b"something else")
     with pytest.raises(MessageInvalid):
         ledger.read(job, 1, 1)

@@ -9,6 +9,7 @@ import redis
 from tests.contract.conftest import Server, answers_for, batch_of
 from worker.contract.errors import BrokerUnreachable, MessageInvalid, PigeonholeError, SettingsError
 from worker.contract.ledger import Ledger
+from worker.contract.pieces import Piece
 from worker.contract.queue import Queue
 from worker.contract.redis_client import connect, explained, translated
 from worker.contract.settings import Settings
@@ -24,8 +25,9 @@ LEDGER_CALLS: dict[str, tuple[object, ...]] = {
     "close": ("job",),
     "cancel": ("job",),
     "delete": ("job",),
-    "claim": ("job", 0),
-    "commit": ("job", 0, answers_for(batch_of("a.png"))),
+    "claim": ("job", Piece(0)),
+    "commit": ("job", Piece(0), answers_for(batch_of("a.png"))),
+    "died": ("job", Piece(0), "digits"),
     "overdue": ("job", 1),
     "owed": ("job",),
     "status": ("job",),
@@ -114,14 +116,14 @@ def test_nothing_foreign_is_raised_when_redis_is_killed(start_redis: Starts) -> 
     ledger, workers, queue = Ledger(settings, client=client), Workers(settings, client=client), Queue(settings)
     job = ledger.create("digits", ("photos",))
     ledger.add(job, 0, batch_of("a.png"))
-    queue.publish("digits", job, 0)
+    queue.publish("digits", job, Piece(0))
     server.kill()
     calls: list[Callable[[], object]] = [
         *(lambda name=name: getattr(ledger, name)(*LEDGER_CALLS[name]) for name in LEDGER_CALLS),
         *(lambda name=name: getattr(workers, name)(*WORKERS_CALLS[name]) for name in WORKERS_CALLS),
-        lambda: queue.publish("digits", job, 1),
+        lambda: queue.publish("digits", job, Piece(1)),
         lambda: queue.depth("digits"),
-        lambda: Queue(settings).publish("digits", job, 1),
+        lambda: Queue(settings).publish("digits", job, Piece(1)),
     ]
     for call in calls:
         with pytest.raises(BrokerUnreachable) as caught:
@@ -143,7 +145,7 @@ def test_a_connection_that_was_lost_is_made_again_unnoticed(start_redis: Starts)
 def test_a_wrong_password_is_told_and_not_shown(start_redis: Starts, user: str) -> None:
     server = start_redis("--requirepass", "correct horse")
     settings = Settings(broker_url=f"unix://{user}{server.socket}")
-    for call in (Ledger(settings).ping, lambda: Queue(settings).publish("digits", "job", 0)):
+    for call in (Ledger(settings).ping, lambda: Queue(settings).publish("digits", "job", Piece(0))):
         with pytest.raises(BrokerUnreachable) as caught:
             call()
         assert " refuses us: " in str(caught.value)
@@ -162,7 +164,7 @@ def test_ledger_and_queue_find_the_same_database_with_the_same_password(start_re
     url = f"unix://:correct%20horse@{server.socket}"
     settings = Settings(broker_url=f"{url}?db=3", prefix="here")
     Ledger(settings).create("digits", ("photos",))
-    Queue(settings).publish("digits", "job", 0)
+    Queue(settings).publish("digits", "job", Piece(0))
     assert Queue(settings).depth("digits") == 1
     assert connect(f"{url}?db=0").dbsize() == 0
     assert b"here:classify.digits" in connect(f"{url}?db=3").scan_iter("*")
@@ -180,7 +182,7 @@ def test_a_user_without_the_rights_is_told_so(start_redis: Starts) -> None:
     for call in (
         lambda: ledger.add(job, 0, batch_of("a.png")),
         ledger.statuses,
-        lambda: queue.publish("digits", job, 0),
+        lambda: queue.publish("digits", job, Piece(0)),
     ):
         with pytest.raises(BrokerUnreachable, match=r"refuses us: .*; check its user and password$"):
             call()
@@ -192,17 +194,17 @@ def test_a_full_redis_is_told_so_and_still_takes_what_makes_it_less_full(start_r
     ledger, queue = Ledger(settings), Queue(settings)
     job = ledger.create("digits", ("photos",))
     ledger.add(job, 0, batch_of("a.png"))
-    queue.publish("digits", job, 0)
+    queue.publish("digits", job, Piece(0))
     ledger.client.config_set("maxmemory", "1")
     for call in (
         lambda: ledger.create("digits", ()),
         lambda: ledger.add(job, 1, batch_of("b.png")),
-        lambda: queue.publish("digits", job, 1),
+        lambda: queue.publish("digits", job, Piece(1)),
     ):
         with pytest.raises(BrokerUnreachable, match=r" is full: .*; raise its maxmemory or delete jobs$"):
             call()
     assert ledger.status(job).batches == 1
-    assert ledger.commit(job, 0, answers_for(batch_of("a.png")))
+    assert ledger.commit(job, Piece(0), answers_for(batch_of("a.png")))
     ledger.client.config_set("maxmemory", "0")
     ledger.add(job, 1, batch_of("b.png"))
     assert ledger.status(job).batches == 2
@@ -217,7 +219,7 @@ def test_a_replica_and_a_redis_that_can_not_save_are_told_so(start_redis: Starts
     for call in (
         lambda: ledger.create("digits", ()),
         lambda: ledger.add(job, 0, batch_of("a.png")),
-        lambda: queue.publish("digits", job, 0),
+        lambda: queue.publish("digits", job, Piece(0)),
     ):
         with pytest.raises(BrokerUnreachable, match=r" can't serve us now: .*; its own log says why$"):
             call()
@@ -227,9 +229,9 @@ def test_a_replica_and_a_redis_that_can_not_save_are_told_so(start_redis: Starts
     ("part", "call"),
     [
         ("job:J", lambda ledger, job: ledger.status(job)),
-        ("job:J:refs", lambda ledger, job: ledger.claim(job, 0)),
+        ("job:J:refs", lambda ledger, job: ledger.claim(job, Piece(0))),
         ("job:J:waiting", lambda ledger, job: ledger.overdue(job, 1)),
-        ("job:J:claimed", lambda ledger, job: ledger.claim(job, 0)),
+        ("job:J:claimed", lambda ledger, job: ledger.claim(job, Piece(0))),
         ("job:J:rows", lambda ledger, job: ledger.read(job, 0, 1)),
         ("active", lambda ledger, job: ledger.statuses(active_only=True)),
         ("jobs", lambda ledger, job: ledger.create("digits", ())),

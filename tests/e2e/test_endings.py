@@ -232,3 +232,33 @@ def test_a_reader_who_has_seen_enough_ends_the_program_quietly(home: Path, broke
             command("results", job), env=environment, stdout=closed, stderr=subprocess.PIPE, timeout=60, check=False
         )
     assert (run.returncode, run.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+def test_an_image_that_kills_whoever_reads_it_is_blamed_and_no_other(
+    home: Path, tmp_path: Path, settings: Settings, brokered: Run, start_worker: StartWorker
+) -> None:
+    # In the workers' processes, opening this one file ends the process as a crash in a decoder would: at once.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal\n"
+        "really = os.open\n"
+        "def open_(path, *args, **kwargs):\n"
+        "    if str(path).endswith('killer.png'):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return really(path, *args, **kwargs)\n"
+        "os.open = open_\n"
+    )
+    good = [f"samples/{path.name}" for path in sorted((home / "samples").glob("0*.png"))[:11]]
+    listed = [*good[:5], "killer.png", *good[5:]]
+    (home / "killer.png").write_bytes((home / "samples" / "003b50.png").read_bytes())
+    (home / "list").write_text("\n".join(listed) + "\n")
+    start_worker(PYTHONPATH=str(tmp_path), PIGEONHOLE_PROCESSES="2")
+    job = brokered("submit", "@list", "-q").stdout.decode().strip()
+    run = brokered("wait", job, "--format", "csv", "-q")
+    assert run.returncode == 3
+    rows = [line.split(",") for line in run.stdout.decode().splitlines()[1:]]
+    assert [row[0] for row in rows] == listed
+    assert [row[0] for row in rows if row[1] == ""] == ["killer.png"]
+    assert (
+        'killer.png,,,false,"crashed: reading it ended its process 3 times, alone in its batch",digits@'
+        in run.stdout.decode()
+    )

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from training import checkpoint as checkpoints
-from worker.classifier import Classifier
+from worker.classifier import Classifier, answers_as
 from worker.contract.errors import SettingsError
 from worker.contract.messages import PPM, TOP
 from worker.images import ImageReader
@@ -52,7 +52,7 @@ def test_review_marks_exactly_what_is_under_the_checkpoints_threshold(
 
 
 def test_rows_name_the_checkpoint_and_the_first_digits_of_its_digest(classifier: Classifier) -> None:
-    assert classifier.answers_as == f"digits@{checkpoints.describe(checkpoints.find('digits')).digest[:12]}"
+    assert answers_as(classifier.checkpoint) == f"digits@{checkpoints.describe(checkpoints.find('digits')).digest[:12]}"
 
 
 def test_cuda_is_used_where_it_is_and_refused_in_words_where_it_is_not() -> None:

@@ -9,6 +9,7 @@ from worker.classifier import Classifier, Scores
 from worker.contract.errors import BrokerUnreachable
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Answers, Batch, Group
+from worker.contract.pieces import Piece
 from worker.contract.settings import Settings
 from worker.tasks import Processor
 
@@ -60,8 +61,8 @@ def test_work_commits_once_and_finds_nothing_to_do_a_second_time(
 ) -> None:
     job = job_with(ledger, samples)
     processor = Processor(at_root, classifier, ledger)
-    assert processor.work(job, 0)
-    assert not processor.work(job, 0)
+    assert processor.work(job, Piece(0))
+    assert not processor.work(job, Piece(0))
     status = ledger.status(job)
     assert (status.state, status.done, status.errors) == ("finished", len(samples), 3)
 
@@ -72,8 +73,8 @@ def test_work_on_a_cancelled_or_unknown_job_does_nothing(
     job = job_with(ledger, samples)
     ledger.cancel(job)
     processor = Processor(at_root, classifier, ledger)
-    assert not processor.work(job, 0)
-    assert not processor.work("20200101-000000-abcdef", 0)
+    assert not processor.work(job, Piece(0))
+    assert not processor.work("20200101-000000-abcdef", Piece(0))
     assert ledger.status(job).done == 0
 
 
@@ -83,7 +84,7 @@ def test_a_batch_that_can_not_be_understood_is_left_alone(
     job = job_with(ledger, samples)
     ledger.client.hset(f"{at_root.prefix}:job:{job}:refs", 0, b"not deflated")
     with caplog.at_level(logging.ERROR):
-        assert not Processor(at_root, classifier, ledger).work(job, 0)
+        assert not Processor(at_root, classifier, ledger).work(job, Piece(0))
     assert "can't be read and is left alone" in caplog.text
 
 
@@ -92,8 +93,8 @@ class LosesReplies(Ledger):
 
     broken = 2
 
-    def commit(self, job: str, number: int, answers: Answers) -> bool:
-        done = super().commit(job, number, answers)
+    def commit(self, job: str, piece: Piece, answers: Answers) -> bool:
+        done = super().commit(job, piece, answers)
         if self.broken:
             self.broken -= 1
             raise BrokerUnreachable("the connection broke before the reply came")
@@ -105,7 +106,7 @@ def test_a_reply_that_got_lost_after_the_commit_doubles_nothing(
 ) -> None:
     ledger = LosesReplies(at_root)
     job = job_with(ledger, samples)
-    Processor(at_root, classifier, ledger).work(job, 0)
+    Processor(at_root, classifier, ledger).work(job, Piece(0))
     assert ledger.broken == 0
     status = ledger.status(job)
     assert (status.state, status.done) == ("finished", len(samples))

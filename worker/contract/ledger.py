@@ -8,63 +8,36 @@ that comes twice, harmless. The keys of job J, behind the prefix:
     job:J:waiting   zset   batch number → when it is overdue, for batches that nobody has claimed
     job:J:claimed   zset   batch number → when it is overdue, for batches that a worker has in hand
     job:J:rows      hash   batch number → its answers (`Answers`)
+    job:J:parts     hash   batch number → the pieces it was split into; and how often single images died
     active          zset   job → when it was created, for jobs that are neither finished nor cancelled
     jobs            zset   job → when it was created, for all
 
 A batch is owed while it stands in `waiting` or `claimed`; committing strikes it off and stores its answers in one
 step, so that a batch done twice counts once. A job is `open` while it is submitted to, `closed` when its source
 is exhausted, `finished` when a closed job owes nothing, or `cancelled`; then its keys expire.
+
+A batch whose process died is split in two, and so on, until an image that kills whoever reads it is alone; it is
+blamed after it has done so three times. So everything but `refs` goes by *pieces*: a batch's number, or
+`number:start:stop` for a part of it.
 """
 
 import json
 import secrets
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from itertools import takewhile
 
 from worker.contract import scripts
 from worker.contract.errors import JobCancelled, MessageInvalid, UnknownJob, UsageError
+from worker.contract.jobs import JobStatus, status_of, status_or_unreadable
 from worker.contract.messages import VERSION, Answers, Batch
+from worker.contract.pieces import Piece
 from worker.contract.redis_client import Client, connect, translates
 from worker.contract.settings import Settings
 
-
-@dataclass(frozen=True, kw_only=True)
-class JobStatus:
-    """A job's counters at one moment; times are seconds since the epoch on Redis' clock, None if not yet.
-
-    In a list of jobs, `state` is `unreadable` and the counters are 0 where another version wrote the record.
-    """
-
-    job: str
-    state: str
-    model: str
-    created: float
-    sources: tuple[str, ...] = ()
-    started: float | None = None
-    finished: float | None = None
-    batches: int = 0
-    batches_waiting: int = 0
-    batches_claimed: int = 0
-    images: int = 0
-    done: int = 0
-    errors: int = 0
-    reviews: int = 0
-
-    @property
-    def labels(self) -> int:
-        """How many images have a label."""
-        return self.done - self.errors
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.state not in ("open", "closed")
-
-    def to_json(self) -> dict[str, object]:
-        """Give all fields, and `labels`, as they are printed with `--json`."""
-        return asdict(self) | {"labels": self.labels}
+#: So often an image, alone in its piece, may take its process with it before it is blamed.
+DEATHS = 3
+#: What a job's own keys end with, in the order that the scripts know them by; `active` comes after them.
+_PARTS = ("", ":refs", ":waiting", ":claimed", ":rows", ":parts")
 
 
 class Ledger:
@@ -88,6 +61,7 @@ class Ledger:
         self._cancel = self.client.register_script(scripts.CANCEL)
         self._claim = self.client.register_script(scripts.CLAIM)
         self._commit = self.client.register_script(scripts.COMMIT)
+        self._died = self.client.register_script(scripts.DIED)
         self._overdue = self.client.register_script(scripts.OVERDUE)
 
     @translates
@@ -157,7 +131,7 @@ class Ledger:
             UnknownJob: no such job.
         """
         with self.client.pipeline() as pipe:
-            pipe.delete(*self._keys(job)[:5])
+            pipe.delete(*self._keys(job)[:-1])
             pipe.zrem(self._key("active"), job)
             pipe.zrem(self._key("jobs"), job)
             deleted, _, listed = pipe.execute()
@@ -165,50 +139,86 @@ class Ledger:
             raise UnknownJob(job)
 
     @translates
-    def claim(self, job: str, number: int) -> Batch | None:
-        """Note that a worker has a batch in hand, and give its references.
+    def claim(self, job: str, piece: Piece) -> Batch | None:
+        """Note that a worker has a piece in hand, and give its references.
 
         Returns:
-            None where the batch is done, cancelled or unknown: there is nothing to do.
+            None where it is done, split, cancelled or unknown: there is nothing to do.
 
         Raises:
             MessageInvalid: the references can't be understood.
         """
-        data = self._run(self._claim, job, number, self._settings.claim_seconds)
-        return None if data is None else Batch.decode(data)
+        data = self._run(self._claim, job, str(piece), self._settings.claim_seconds)
+        return None if data is None else piece.of(Batch.decode(data))
 
     @translates
-    def commit(self, job: str, number: int, answers: Answers) -> bool:
-        """Strike a batch off and store its answers, in one step.
+    def commit(self, job: str, piece: Piece, answers: Answers) -> bool:
+        """Strike a piece off and store its answers, in one step.
 
         Returns:
-            False where the batch was not owed any more; then nothing has changed.
+            False where it was not owed any more; then nothing has changed.
         """
         counts = (len(answers), len(answers.errors), len(answers.review))
         ttl = self._settings.result_ttl
-        return bool(self._run(self._commit, job, number, answers.encode(), *counts, ttl))
+        return bool(self._run(self._commit, job, str(piece), answers.encode(), *counts, ttl))
 
     @translates
-    def overdue(self, job: str, lost: int) -> list[int]:
-        """Take the batches that should be published again, and note that they are.
+    def died(self, job: str, piece: Piece, model: str) -> list[Piece]:
+        """Note that a process died with a piece in hand: halve it, or count it against the one image there is.
+
+        The piece is not owed any more then, only its halves are: what its late owner may commit is dropped.
+
+        Args:
+            job, piece: what was in hand.
+            model: what the error row names, once the one image is blamed.
+
+        Returns:
+            What should be published now.
+
+        Raises:
+            MessageInvalid: the references can't be understood.
+        """
+        data = self.client.hget(self._keys(job)[1], str(piece.number))
+        if data is None:
+            return []
+        halves = piece.halves(len(Batch.decode(data)))
+        names = map(str, halves) if halves else ("", "")
+        deaths = self._run(self._died, job, str(piece), *names, self._settings.publish_seconds)
+        if deaths is None:
+            return []
+        if halves:
+            return list(halves)
+        if deaths < DEATHS:
+            return [piece]
+        blame = ("crashed", f"reading it ended its process {deaths} times, alone in its batch")
+        self.commit(job, piece, Answers(model, (), [[]], [[]], errors={0: blame}))
+        return []
+
+    @translates
+    def overdue(self, job: str, lost: int) -> tuple[list[Piece], list[Piece]]:
+        """Give what somebody should look after.
 
         Args:
             job: its id.
-            lost: how many of the batches that wait may have lost their message.
+            lost: how many of the pieces that wait may have lost their message.
+
+        Returns:
+            Those that were claimed and are past their deadline, for `died`; and those that wait and should be
+            published again, which is noted.
         """
-        seconds = self._settings.publish_seconds
-        return _numbers(self._run(self._overdue, job, lost, seconds, "now"))
+        late, waiting = self._run(self._overdue, job, lost, self._settings.publish_seconds)
+        return _pieces(late), _pieces(waiting)
 
     @translates
-    def owed(self, job: str) -> list[int]:
-        """Take all batches that are not done, overdue or not, and note that they are published again.
+    def owed(self, job: str) -> list[Piece]:
+        """Give all pieces that are not done, overdue or not.
 
         Raises:
             UnknownJob: no such job.
         """
-        status = self._status(job)
-        seconds = self._settings.publish_seconds
-        return _numbers(self._run(self._overdue, job, status.batches, seconds, "+inf"))
+        self._status(job)
+        _, _, waiting, claimed, *_ = self._keys(job)
+        return sorted(_pieces([*self.client.zrange(waiting, 0, -1), *self.client.zrange(claimed, 0, -1)]))
 
     @translates
     def status(self, job: str) -> JobStatus:
@@ -239,29 +249,51 @@ class Ledger:
             self.client.zrem(self._key("active"), *expired)
         records = self._records([name for name, exists in zip(names, there, strict=True) if exists])
         # One without a record has gone in this moment.
-        return [_status_or_unreadable(*record, created[record[0]]) for record in records if record[1]]
+        return [status_or_unreadable(*record, created[record[0]]) for record in records if record[1]]
 
     @translates
-    def read(self, job: str, start: int, limit: int) -> list[tuple[Batch, Answers]]:
+    def read(self, job: str, start: int, limit: int) -> list[list[tuple[Batch, Answers]]]:
         """Give the batches that are done, by number from `start`, up to the first of `limit` that is not.
+
+        Returns:
+            For each batch its pieces, in order: one, unless it was split.
 
         Raises:
             UnknownJob: it was deleted meanwhile.
             MessageInvalid: what is stored can't be understood.
         """
-        _, refs, _, _, rows, _ = self._keys(job)
-        numbers = [str(number) for number in range(start, start + limit)]
-        done = list(takewhile(lambda data: data is not None, self.client.hmget(rows, numbers)))
+        keys = self._keys(job)
+        numbers = range(start, start + limit)
+        done: list[list[tuple[Piece, bytes]]] = []
+        for number, data in zip(numbers, self.client.hmget(keys[4], [str(number) for number in numbers]), strict=True):
+            pieces = [(Piece(number), data)] if data is not None else self._parts(keys, number)
+            if pieces is None:
+                break
+            done.append(pieces)
         if not done:
             return []
-        batches = self.client.hmget(refs, numbers[: len(done)])
+        batches = self.client.hmget(keys[1], [str(number) for number in numbers[: len(done)]])
         if None in batches:
             self._status(job)  # says so if it was deleted between the two
             raise MessageInvalid(f"job {job} has answers without references: the ledger is damaged; submit it again")
-        return [(Batch.decode(batch), Answers.decode(data)) for batch, data in zip(batches, done, strict=True)]
+        return [
+            [(piece.of(batch), Answers.decode(data)) for piece, data in pieces]
+            for batch, pieces in zip(map(Batch.decode, batches), done, strict=True)
+        ]
+
+    def _parts(self, keys: tuple[str, ...], number: int) -> list[tuple[Piece, bytes]] | None:
+        """Give the answers to all pieces of a batch that was split, or None where it was not, or not all are done."""
+        split = self.client.hget(keys[5], str(number))
+        if split is None:
+            return None
+        names = split.decode(errors="replace").split(",")
+        answers = self.client.hmget(keys[4], names)
+        return (
+            None if None in answers else [(Piece.parse(name), data) for name, data in zip(names, answers, strict=True)]
+        )
 
     def _status(self, job: str) -> JobStatus:
-        return _status(*self._records([job])[0])
+        return status_of(*self._records([job])[0])
 
     def _records(self, names: list[str]) -> list[tuple[str, dict[bytes, bytes], int, int]]:
         with self.client.pipeline(transaction=False) as pipe:
@@ -290,50 +322,19 @@ class Ledger:
 
     def _keys(self, job: str) -> tuple[str, ...]:
         """Give a job's keys in the order that the scripts know them by."""
-        own = [self._key(f"job:{job}{part}") for part in ("", ":refs", ":waiting", ":claimed", ":rows")]
+        own = [self._key(f"job:{job}{part}") for part in _PARTS]
         return (*own, self._key("active"))
 
     def _time(self) -> float | str:
         return self._now() if self._now else ""
 
 
-def _numbers(members: list[bytes]) -> list[int]:
-    """Give the batches among the members of a set; what we did not write shall not stop a sweep."""
-    return [int(member) for member in members if member.isdigit()]
-
-
-def _status(name: str, record: dict[bytes, bytes], waiting: int, claimed: int) -> JobStatus:
-    if not record:
-        raise UnknownJob(name)
-    fields = {key.decode(errors="replace"): value.decode(errors="replace") for key, value in record.items()}
-    if fields.get("v") != str(VERSION):
-        raise MessageInvalid(
-            f"job {name} was written by another version of Pigeonhole (record {fields.get('v')!r}, we know "
-            f"{VERSION}): use that version, or `pigeonhole delete {name}`"
-        )
-    try:
-        return JobStatus(
-            job=name,
-            state=fields["state"],
-            model=fields["model"],
-            sources=tuple(json.loads(fields["sources"])),
-            created=float(fields["created"]),
-            started=float(fields["started"]) if "started" in fields else None,
-            finished=float(fields["finished"]) if "finished" in fields else None,
-            batches_waiting=waiting,
-            batches_claimed=claimed,
-            **{key: int(fields.get(key, 0)) for key in ("batches", "images", "done", "errors", "reviews")},
-        )
-    except (KeyError, TypeError, ValueError, RecursionError) as exc:
-        raise MessageInvalid(
-            f"the record of job {name} is damaged ({exc!r}): `pigeonhole delete {name}` forgets it"
-        ) from exc
-
-
-def _status_or_unreadable(
-    name: str, record: dict[bytes, bytes], waiting: int, claimed: int, created: float
-) -> JobStatus:
-    try:
-        return _status(name, record, waiting, claimed)
-    except MessageInvalid:
-        return JobStatus(job=name, state="unreadable", model="", created=created)
+def _pieces(members: list[bytes]) -> list[Piece]:
+    """Give the pieces among the members of a set; what we did not write shall not stop a sweep."""
+    pieces = []
+    for member in members:
+        try:
+            pieces.append(Piece.parse(member.decode(errors="replace")))
+        except MessageInvalid:
+            continue  # nobody owes it; it goes with the job's keys
+    return pieces

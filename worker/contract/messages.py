@@ -53,6 +53,16 @@ class Batch:
         """Give each path relative to the image root; one that is absolute lies outside it."""
         return (group.rooted + path for group in self.groups for path in group.paths)
 
+    def part(self, start: int, stop: int) -> "Batch":
+        """Give the references from one position to before another."""
+        groups, at = [], 0
+        for group in self.groups:
+            paths = group.paths[max(0, start - at) : max(0, stop - at)]
+            if paths:
+                groups.append(group._replace(paths=paths))
+            at += len(group.paths)
+        return Batch(tuple(groups))
+
     def encode(self) -> bytes:
         """Give the batch as deflated JSON."""
         return _deflate({"v": VERSION, "groups": self.groups})

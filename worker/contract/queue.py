@@ -4,6 +4,7 @@ A message names a job and a batch and nothing else; what is owed stands in the l
 twice without harm, and nothing that a worker is sent is believed.
 """
 
+import logging
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,15 +13,19 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from worker.contract.errors import BrokerUnreachable, PigeonholeError
+from worker.contract.errors import BrokerUnreachable, MessageInvalid, PigeonholeError
+from worker.contract.jobs import JobStatus
 from worker.contract.ledger import Ledger
+from worker.contract.pieces import Piece
 from worker.contract.redis_client import explained
 from worker.contract.settings import Settings, masked
+
+logger = logging.getLogger(__name__)
 
 TASK = "pigeonhole.classify"
 #: On Redis 0 is the highest priority.
 LOWEST_PRIORITY = 9
-#: Sweeps are this many seconds apart, and `SWEEP_LOCK` keeps them one at a time.
+#: Sweeps are this many seconds apart; `Workers.may_sweep` keeps them one at a time.
 SWEEP_EVERY = 5.0
 #: How a lost connection is tried again: as patient as the ledger's is, some two seconds.
 _PATIENCE = {"max_retries": 4, "interval_start": 0, "interval_step": 0.2, "interval_max": 1.0}
@@ -85,8 +90,8 @@ class Queue:
     def _app(self) -> Celery:
         return self._given or configure(self._settings)
 
-    def publish(self, model: str, job: str, number: int) -> None:
-        """Ask the model's workers to classify a batch that the ledger owes.
+    def publish(self, model: str, job: str, piece: Piece) -> None:
+        """Ask the model's workers to classify a piece that the ledger owes.
 
         Raises:
             BrokerUnreachable: Redis does not take it.
@@ -94,9 +99,9 @@ class Queue:
         try:
             self._app.send_task(
                 TASK,
-                args=(job, number),
+                args=(job, str(piece)),
                 queue=queue_name(model),
-                priority=priority(number),
+                priority=priority(piece.number),
                 retry_policy=_PATIENCE,
             )
         except (OperationalError, RedisError) as exc:
@@ -125,18 +130,16 @@ class Queue:
         return BrokerUnreachable(f"no answer from Redis at {masked(self._settings.broker_url)}: {exc}")
 
 
-def sweep(ledger: Ledger, queue: Queue, only_job: str | None = None) -> int:
+def sweep(ledger: Ledger, queue: Queue) -> int:
     """Publish again what is owed and overdue; safe at any time and by anyone.
 
-    A batch that was claimed is overdue when its deadline has passed. One that waits may just be far back in the
-    queue: only where the queue holds fewer messages than batches wait are some of them lost, and as many are
-    published again. Which ones does not matter, since a message that comes twice is harmless.
-
-    Args:
-        only_job: sweep this one rather than all.
+    A piece that was claimed is overdue when its deadline has passed: whoever had it in hand counts as dead. One that
+    waits may just be far back in the queue: only where the queue holds fewer messages than pieces wait are some of
+    them lost, and as many are published again. Which ones does not matter, since a message that comes twice is
+    harmless.
 
     Returns:
-        The number of batches published.
+        The number of pieces published.
 
     Raises:
         BrokerUnreachable: Redis does not answer.
@@ -147,13 +150,22 @@ def sweep(ledger: Ledger, queue: Queue, only_job: str | None = None) -> int:
         jobs = [status for status in active if status.model == model]
         lost = max(0, sum(status.batches_waiting for status in jobs) - queue.depth(model))
         for status in jobs:
-            if only_job in (None, status.job):
-                numbers = ledger.overdue(status.job, lost)
-                for number in numbers:
-                    queue.publish(model, status.job, number)
-                lost = max(0, lost - len(numbers))
-                published += len(numbers)
+            late, waiting = ledger.overdue(status.job, lost)
+            lost -= len(waiting)
+            pieces = waiting + [half for piece in late for half in _after_death(ledger, status, piece)]
+            for piece in pieces:
+                queue.publish(model, status.job, piece)
+            published += len(pieces)
     return published
+
+
+def _after_death(ledger: Ledger, status: JobStatus, piece: Piece) -> list[Piece]:
+    try:
+        return ledger.died(status.job, piece, status.model)
+    except MessageInvalid as exc:
+        # One damaged batch must not keep the sweep from all others.
+        logger.warning("job %s: batch %s is overdue and can't be read: %s", status.job, piece, exc)
+        return []
 
 
 def _celery_url(url: str) -> str:

@@ -6,7 +6,7 @@ that machines need not agree) as its first argument.
 
 #: KEYS, by the order that `Ledger._keys` gives them in.
 _PRELUDE = """
-local job, refs, waiting, claimed, rows, active = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local job, refs, waiting, claimed, rows, parts, active = unpack(KEYS)
 local now = tonumber(ARGV[1])
 if not now then
   local time = redis.call('TIME')
@@ -16,7 +16,7 @@ local function owed(number)
   return redis.call('ZSCORE', waiting, number) or redis.call('ZSCORE', claimed, number)
 end
 local function expire(ttl)
-  for i = 1, 5 do redis.call('EXPIRE', KEYS[i], ttl) end
+  for i = 1, 6 do redis.call('EXPIRE', KEYS[i], ttl) end
   redis.call('ZREM', active, ARGV[2])
 end
 local function finish_if_done(ttl)
@@ -70,7 +70,7 @@ return state
 """
 )
 
-#: now, job, number, seconds until it is overdue → the references, or nothing where the batch is not owed.
+#: now, job, piece, seconds until it is overdue → the batch's references, or nothing where the piece is not owed.
 #: A claim keeps nobody out: it tells the sweep until when to leave the batch alone.
 CLAIM = (
     _PRELUDE
@@ -79,11 +79,11 @@ if not owed(ARGV[3]) then return false end
 redis.call('ZREM', waiting, ARGV[3])
 redis.call('ZADD', claimed, now + ARGV[4], ARGV[3])
 redis.call('HSETNX', job, 'started', now)
-return redis.call('HGET', refs, ARGV[3])
+return redis.call('HGET', refs, string.match(ARGV[3], '^%d+'))
 """
 )
 
-#: now, job, number, answers, images, errors, reviews, seconds to keep a finished job → 1 if they count.
+#: now, job, piece, answers, images, errors, reviews, seconds to keep a finished job → 1 if they count.
 COMMIT = (
     _PRELUDE
     + """
@@ -97,20 +97,35 @@ return 1
 """
 )
 
-#: now, job, how many may be lost, seconds until they are overdue again, until when to look (`now` or `+inf`) →
-#: numbers to publish again: all that were claimed and are past their deadline, and as many of those that wait as may
-#: be lost.
+#: now, job, piece, its left and right half (empty where it is one image), seconds until these are overdue → how often
+#: the one image has died by now, or 0 for halves; nothing where nobody has the piece in hand.
+DIED = (
+    _PRELUDE
+    + """
+if redis.call('ZREM', claimed, ARGV[3]) == 0 then return false end
+if ARGV[4] == '' then
+  redis.call('ZADD', waiting, now + ARGV[6], ARGV[3])
+  return redis.call('HINCRBY', parts, 'deaths:' .. ARGV[3], 1)
+end
+redis.call('ZADD', waiting, now + ARGV[6], ARGV[4], now + ARGV[6], ARGV[5])
+local number = string.match(ARGV[3], '^%d+')
+local split = {}
+for piece in string.gmatch(redis.call('HGET', parts, number) or ARGV[3], '[^,]+') do
+  split[#split + 1] = piece == ARGV[3] and ARGV[4] .. ',' .. ARGV[5] or piece
+end
+redis.call('HSET', parts, number, table.concat(split, ','))
+return 0
+"""
+)
+
+#: now, job, how many may be lost, seconds until they are overdue again → pieces that were claimed and are past their
+#: deadline, and as many of those that wait, and are overdue, as may be lost.
 OVERDUE = (
     _PRELUDE
     + """
-local by = ARGV[5] == 'now' and now or ARGV[5]
-local late = redis.call('ZRANGEBYSCORE', claimed, '-inf', by)
-local lost = redis.call('ZRANGEBYSCORE', waiting, '-inf', by, 'LIMIT', 0, ARGV[3])
-for _, number in ipairs(late) do
-  redis.call('ZREM', claimed, number)
-  lost[#lost + 1] = number
-end
-for _, number in ipairs(lost) do redis.call('ZADD', waiting, now + ARGV[4], number) end
-return lost
+local late = redis.call('ZRANGEBYSCORE', claimed, '-inf', now)
+local lost = redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, ARGV[3])
+for _, piece in ipairs(lost) do redis.call('ZADD', waiting, now + ARGV[4], piece) end
+return {late, lost}
 """
 )
