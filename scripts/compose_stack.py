@@ -1,0 +1,139 @@
+"""The engine and the services that `compose_test.py` tries: found or brought up, and taken down again."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LAB = ROOT.parent / "shared" / "compose-lab"
+#: The lab's pip has a CPU build of this one; the index it sees has only builds with CUDA, of gigabytes.
+LAB_TORCH = "torch==2.13.0"
+#: The user in the containers, where whoever runs this is root: root's own uid would test nothing.
+ANY_USER = 1000
+NO_ENGINE = 2
+
+
+class Failed(Exception):
+    """Raised when something is not as it should be; the message says what."""
+
+
+def say(line: str) -> None:
+    """Print at once: builds take minutes."""
+    print(f"compose-test: {line}", flush=True)
+
+
+def check(condition: object, wrong: str) -> None:
+    """Fail unless the condition holds."""
+    if not condition:
+        raise Failed(wrong)
+
+
+@contextmanager
+def engine() -> Iterator[dict[str, str]]:
+    """Give the environment in which `docker` reaches an engine, and stop the engine if it was started here."""
+    # Settings of whoever runs this must reach neither side.
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PIGEONHOLE_", "COMPOSE_"))
+    }
+    environment |= {"COMPOSE_PROJECT_NAME": "pigeonhole-test", "COMPOSE_FILE": str(ROOT / "docker-compose.yml")}
+    uid, gid = (os.getuid(), os.getgid()) if os.getuid() else (ANY_USER, ANY_USER)
+    environment["RUN_AS"] = f"{uid}:{gid}"
+    if answers(environment):
+        yield pinned(environment)
+        return
+    if os.getuid() or not (LAB / "up").exists():
+        say("there is no Docker engine that `docker info` can reach: install and start Docker, or set DOCKER_HOST")
+        sys.exit(NO_ENGINE)
+    say("engine: none is there; the lab brings one up (3 minutes the first time)")
+    script = f'exports=$({LAB}/up) && eval "$exports" && env -0'
+    done = subprocess.run(["bash", "-c", script], env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    try:
+        check(done.returncode == 0, "the lab did not come up")
+        environment = dict(entry.split("=", 1) for entry in done.stdout.split("\0") if "=" in entry)
+        yield pinned(environment)
+    finally:
+        say("engine: the lab's is stopped")
+        subprocess.run([LAB / "down"], check=False)
+
+
+def is_lab(environment: Mapping[str, str]) -> bool:
+    """Tell whether the engine is the lab's, also where it was up before."""
+    return LAB.name in environment.get("DOCKER_HOST", "")
+
+
+def pinned(environment: dict[str, str]) -> dict[str, str]:
+    """Ask for the torch that the lab has, in the lab."""
+    return {"TORCH": LAB_TORCH} | environment if is_lab(environment) else environment
+
+
+def answers(environment: Mapping[str, str]) -> bool:
+    """Tell whether `docker` is there and reaches an engine."""
+    try:
+        return subprocess.run(["docker", "info"], env=environment, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+class Stack:
+    """The services of docker-compose.yml under a project name of their own.
+
+    Args:
+        environment: in which `docker` reaches an engine, and which the file's ${…} are taken from.
+    """
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
+        plugin = self.docker("compose", "version", "--short", check_it=False)
+        # `docker compose` where the plugin is installed, else the older program of that name.
+        self._program = ["docker", "compose"] if plugin.returncode == 0 else ["docker-compose"]
+        try:
+            version = plugin.stdout.strip() or self("version", "--short").stdout.strip()
+        except FileNotFoundError:
+            raise Failed("neither `docker compose` nor `docker-compose` is installed") from None
+        server = self.docker("version", "--format", "{{.Server.Version}}").stdout.strip()
+        say(f"engine: Docker {server}, {' '.join(self._program)} {version}")
+
+    def __call__(self, *arguments: str, codes: Sequence[int] = (0,)) -> subprocess.CompletedProcess[str]:
+        """Run compose; Failed with its output where the exit code is not one of `codes`."""
+        return self._run([*self._program, *arguments], codes)
+
+    def docker(self, *arguments: str, check_it: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run docker itself."""
+        return self._run(["docker", *arguments], (0,) if check_it else range(256))
+
+    def containers(self, service: str) -> list[str]:
+        """Give the ids of a service's containers."""
+        return self("ps", "-q", service).stdout.split()
+
+    def inspect(self, container: str, template: str) -> str:
+        """Give what `docker inspect` says of a container."""
+        return self.docker("inspect", "--format", template, container).stdout.strip()
+
+    def log(self, container: str) -> str:
+        """Give what a container has printed, on both of its outputs, in order."""
+        return self.docker("logs", container).stdout
+
+    def task(self, service: str, *arguments: str, codes: Sequence[int] = (0,)) -> str:
+        """Run a one-off task as a user would, and give its standard output."""
+        say(f"$ {' '.join(self._program)} run --rm {service} {' '.join(arguments)}")
+        return self("run", "--rm", "-T", service, *arguments, codes=codes).stdout
+
+    def _run(self, command: list[str], codes: Sequence[int]) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            # Of a log, both outputs in their order are wanted; a task's standard output is its result.
+            stderr=subprocess.STDOUT if command[1] in ("logs", "exec") else subprocess.PIPE,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode not in codes:
+            output = "\n".join((done.stdout + (done.stderr or "")).splitlines()[-30:])
+            raise Failed(f"`{' '.join(command)}` gave exit code {done.returncode}:\n{output}")
+        return done

@@ -1,0 +1,332 @@
+"""`make compose-test`: build the images, scale to three workers, and compare with the embedded run.
+
+It uses the Docker engine that is there; where there is none, the one that ../shared/compose-lab brings up. What it
+starts has a project name, a temporary folder and volumes of its own, and is taken down again however it ends.
+"""
+
+import argparse
+import csv
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from compose_stack import ANY_USER, ROOT, Failed, Stack, check, engine, is_lab, say
+
+WORKERS = 3
+#: Times the samples for the larger job: seconds of work for all workers, so that one can be stopped in the middle.
+COPIES = 250
+#: Confidences of two builds of torch on two machines may differ by rounding.
+TOLERANCE = 1e-5
+#: `pigeonhole classify` ends so where some rows are errors, as three of the samples are meant to be.
+ERROR_ROWS = 3
+#: How long a worker may take to stop: as docker-compose.yml says.
+GRACE = 310
+
+
+class Row(NamedTuple):
+    """A line of a CSV that `pigeonhole` wrote."""
+
+    path: str
+    label: str
+    review: str
+    error: str
+    model: str
+    confidence: float
+
+
+def main() -> int:
+    """Run it all and give the exit code."""
+    parser = argparse.ArgumentParser(description="Try docker-compose.yml with a real engine.")
+    parser.add_argument("--no-training", action="store_true", help="Leave out the training image, the largest one.")
+    training = not parser.parse_args().no_training
+    started = time.monotonic()
+    try:
+        with engine() as environment, folders() as work:
+            environment |= {"IMAGES": f"{work}/images", "RESULTS": f"{work}/results", "MODELS": f"{work}/models"}
+            Trial(Stack(environment), work).run(training)
+    except Failed as exc:
+        say(f"FAILED: {exc}")
+        return 1
+    say(f"all as it should be, in {time.monotonic() - started:.0f} s")
+    return 0
+
+
+@contextmanager
+def folders() -> Iterator[Path]:
+    """Give a folder with images/samples, images/more, results, models and data, which the containers' user may use."""
+    work = Path(tempfile.mkdtemp(prefix="pigeonhole-compose-"))
+    try:
+        work.chmod(0o755)
+        shutil.copytree(ROOT / "samples", work / "images" / "samples")
+        for number in range(COPIES):
+            shutil.copytree(
+                work / "images" / "samples", work / "images" / "more" / f"{number:03}", copy_function=os.link
+            )
+        for name in ("results", "models", "data"):
+            (work / name).mkdir()
+            if os.getuid() == 0:
+                os.chown(work / name, ANY_USER, ANY_USER)
+        yield work
+    finally:
+        shutil.rmtree(work)
+
+
+class Trial:
+    """What is tried, in order.
+
+    Args:
+        stack: the services.
+        work: as `folders` made it.
+    """
+
+    def __init__(self, stack: Stack, work: Path) -> None:
+        self._stack, self._work = stack, work
+        self._expected: dict[str, Row] = {}
+
+    def run(self, training: bool) -> None:
+        """Try everything, and take down what was started."""
+        self._build("redis", "producer", "worker")
+        self._embedded()
+        try:
+            self._up()
+            self._hardened()
+            self._classify()
+            self._stop_gently()
+            self._restart_redis()
+            if training:
+                self._train_and_serve()
+        except Failed:
+            for worker in self._stack.containers("worker"):
+                say(f"the log of worker {worker[:12]} ends:\n" + "\n".join(self._stack.log(worker).splitlines()[-20:]))
+            raise
+        finally:
+            self._stack("down", "--volumes", "--remove-orphans", "--timeout", "30")
+            say("down: containers, networks and volumes are gone")
+
+    def _build(self, *services: str) -> None:
+        started = time.monotonic()
+        self._stack("build", *services)
+        size = {
+            service: int(self._stack.docker("image", "inspect", "-f", "{{.Size}}", f"pigeonhole-{service}").stdout)
+            for service in services
+        }
+        sizes = ", ".join(f"{service} {bytes_ / 1e6:,.0f} MB" for service, bytes_ in size.items())
+        say(f"build: {sizes}; {time.monotonic() - started:.0f} s")
+
+    def _embedded(self) -> None:
+        """Classify the samples without any container: what compose must agree with."""
+        program, rows = Path(sys.executable).parent / "pigeonhole", self._work / "embedded.csv"
+        check(program.exists(), f"{program} is missing: run this with `make compose-test`")
+        own = {name: value for name, value in self._stack.environment.items() if name != "PATH"}
+        done = subprocess.run(
+            [program, "classify", "samples", "-o", rows, "--quiet"],
+            cwd=self._work / "images",
+            env=own | {"PATH": os.environ["PATH"]},
+            check=False,
+        )
+        check(done.returncode == ERROR_ROWS, f"the embedded run gave exit code {done.returncode}")
+        self._expected = {Path(row.path).name: row for row in read(rows)}
+        say(f"embedded: {len(self._expected)} rows to compare with")
+
+    def _up(self, **settings: str) -> None:
+        started = time.monotonic()
+        self._stack.environment |= settings
+        self._stack("up", "-d", "--scale", f"worker={WORKERS}")
+        workers = self._stack.containers("worker")
+        check(len(workers) == WORKERS, f"{len(workers)} workers run, not {WORKERS}")
+        for worker in workers:
+            self._wait_until_healthy(worker)
+        say(f"up: {WORKERS} workers are healthy after {time.monotonic() - started:.0f} s")
+
+    def _wait_until_healthy(self, container: str) -> None:
+        health = "{{.State.Health.Status}}"
+        self._wait(lambda: self._stack.inspect(container, health) == "healthy", f"{container} to be healthy", 180)
+
+    def _wait(self, condition: Callable[[], object], what: str, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            check(time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}")
+            time.sleep(0.5)
+
+    def _hardened(self) -> None:
+        """Look from outside and from inside at what a container may do."""
+        worker, redis = self._stack.containers("worker")[0], self._stack.containers("redis")[0]
+        for service, container in (("worker", worker), ("redis", redis)):
+            host = json.loads(self._stack.inspect(container, "{{json .HostConfig}}"))
+            check(host["ReadonlyRootfs"], f"{service}: its root can be written")
+            check(host["Memory"], f"{service}: no memory limit")
+            check(not host["PortBindings"], f"{service}: publishes {host['PortBindings']}")
+            # tini is process 1; its child is the program.
+            seen = self._inside(container, "id -u; grep -h -E '^(CapEff|NoNewPrivs)' /proc/1/status; touch /x || true")
+            uid, *rest = seen.splitlines()
+            check(uid != "0", f"{service}: runs as root")
+            check("CapEff:\t0000000000000000" in rest, f"{service}: has capabilities: {seen}")
+            check("NoNewPrivs:\t1" in rest, f"{service}: could gain privileges: {seen}")
+            check("Read-only file system" in seen, f"{service}: could write to its root: {seen}")
+            say(f"{service}: uid {uid}, read-only root, no capabilities, no new privileges, {host['Memory'] >> 20} MiB")
+        seen = self._inside(worker, "touch /images/x /models/x /run/broker/x || true")
+        check(seen.count("Read-only") == 3, f"a worker can write where it should only read: {seen}")
+        seen = self._inside(redis, "redis-cli ping")
+        check("NOAUTH" in seen, f"Redis talks to whoever has no password: {seen}")
+        password = self._inside(redis, "cat /run/broker/password").strip()
+        shown = self._stack.docker("inspect", worker, redis).stdout + self._stack.log(worker) + self._stack.log(redis)
+        check(password and password not in shown, "Redis' password is shown by `docker inspect` or in a log")
+        say("Redis: refuses those without its password, which neither `docker inspect` nor a log shows; no port")
+
+    def _inside(self, container: str, script: str) -> str:
+        # One stream, so that its lines come in order.
+        return self._stack.docker("exec", container, "sh", "-c", f"exec 2>&1; {script}", check_it=False).stdout
+
+    def _classify(self) -> None:
+        """Classify the samples and compare row by row."""
+        summary = json.loads(
+            self._stack.task(
+                "producer", "classify", "/images/samples", "-o", "/results/rows.csv", "--json", codes=(ERROR_ROWS,)
+            )
+        )
+        self._compare("rows.csv", 1)
+        self._who_did_what(summary["job"], len(self._expected))
+        say(f"classify: {summary['labels']} labels and {summary['errors']} errors, the same as embedded")
+
+    def _compare(self, name: str, copies: int) -> None:
+        rows = read(self._work / "results" / name)
+        wanted = len(self._expected) * copies
+        check(len(rows) == wanted, f"{name}: {len(rows)} rows, not {wanted}")
+        check(len({row.path for row in rows}) == wanted, f"{name}: a path comes twice")
+        for row in rows:
+            expected = self._expected[Path(row.path).name]
+            same = row[1:-1] == expected[1:-1] and abs(row.confidence - expected.confidence) <= TOLERANCE
+            check(same, f"{name}: {row}, embedded {expected}")
+        owner = (self._work / "results" / name).stat().st_uid
+        check(owner in (os.getuid(), ANY_USER), f"{name}: belongs to user {owner}")
+
+    def _who_did_what(self, job: str, images: int) -> dict[str, int]:
+        """Give the number of images by worker, from their logs; Failed unless each batch was done once."""
+        done: dict[str, int] = {}
+        numbers: list[str] = []
+        for worker in self._workers():
+            for number, count in batches(job, self._stack.log(worker)):
+                done[worker[:12]] = done.get(worker[:12], 0) + int(count)
+                numbers.append(number)
+        check(len(set(numbers)) == len(numbers), f"job {job}: a batch was done twice: {sorted(numbers)}")
+        check(sum(done.values()) == images, f"job {job}: the workers' logs tell of {done}, not of {images} images")
+        check(len(done) > 1, f"job {job}: only one worker did anything: {done}")
+        shares = ", ".join(f"{worker} {count}" for worker, count in sorted(done.items()))
+        say(f"{len(numbers)} batches on {len(done)} workers, each once: {shares}")
+        return done
+
+    def _workers(self) -> list[str]:
+        """Give the workers' containers, those that were stopped included."""
+        label = f"label=com.docker.compose.project={self._stack.environment['COMPOSE_PROJECT_NAME']}"
+        service = "label=com.docker.compose.service=worker"
+        return self._stack.docker("ps", "--all", "--quiet", "--filter", label, "--filter", service).stdout.split()
+
+    def _stop_gently(self) -> None:
+        """Stop a worker in the middle of a job: it finishes what it has in hand, and the others do the rest."""
+        images = len(self._expected) * COPIES
+        job = self._stack.task("producer", "submit", "/images/more").strip()
+        worker = self._workers()[0]
+        self._wait(lambda: f"job {job}: batch" in self._stack.log(worker), f"worker {worker} to do a batch", 60)
+        started = time.monotonic()
+        self._stack.docker("stop", "--time", str(GRACE), worker)
+        seconds, code = time.monotonic() - started, self._stack.inspect(worker, "{{.State.ExitCode}}")
+        check(code == "0", f"a stopped worker gave exit code {code}")
+        done = sum(int(count) for each in self._workers() for _, count in batches(job, self._stack.log(each)))
+        check(done < images, "the worker was stopped when all was done, which shows nothing: raise COPIES")
+        before, _, after = self._stack.log(worker).partition("Warm shutdown")
+        taken = set(re.findall(r"Task \S+\[(\S+)\] received", before + after))
+        dropped = taken - set(re.findall(r"Task \S+\[(\S+)\] succeeded", before + after))
+        in_hand = len(batches(job, after))
+        check(in_hand and not dropped, f"stopped, it finished {in_hand} batches and dropped {len(dropped)}")
+        say(
+            f"stop: of {images:,} images some {done:,} are done; {worker} finished the {in_hand} batches it had in hand"
+        )
+        say(f"stop: it ended {seconds:.1f} s after SIGTERM, with exit code {code}")
+        self._stack.task("producer", "wait", job, "-o", "/results/more.csv", codes=(ERROR_ROWS,))
+        self._compare("more.csv", COPIES)
+        self._who_did_what(job, images)
+        again = [line for each in self._workers() for line in self._stack.log(each).splitlines() if "again" in line]
+        check(not again, f"batches were lost by a gentle stop: {again}")
+        say(f"stop: {images} rows, the same as embedded, no batch done again")
+        self._stack.docker("start", worker)
+        self._wait_until_healthy(worker)
+
+    def _restart_redis(self) -> None:
+        """Kill Redis: the health check says so, what was acknowledged is still there, and work goes on."""
+        redis, worker = self._stack.containers("redis")[0], self._stack.containers("worker")[0]
+        jobs = self._stack.task("producer", "status", "--json")
+        self._stack.docker("kill", redis)
+        said = self._stack.docker("exec", worker, "python", "-m", "worker.health", check_it=False)
+        check(said.returncode == 1, f"without Redis, a worker calls itself {said.stdout}")
+        say(f"health check without Redis: {said.stdout.strip()}")
+        self._stack.docker("start", redis)
+        self._wait_until_healthy(redis)
+        started = time.monotonic()
+        for each in self._workers():
+            self._wait(partial(self._consumes, each), f"{each} to find Redis again", 60)
+        say(f"Redis was killed and started: all workers consume {time.monotonic() - started:.0f} s after it answers")
+        check(self._stack.task("producer", "status", "--json") == jobs, "Redis lost something when it was killed")
+        self._stack.task("producer", "classify", "/images/samples", "-o", "/results/again.csv", codes=(ERROR_ROWS,))
+        self._compare("again.csv", 1)
+        say("its jobs are still there, and a new one gives the same rows")
+
+    def _consumes(self, worker: str) -> bool:
+        return self._stack.docker("exec", worker, "python", "-m", "worker.health", check_it=False).returncode == 0
+
+    def _train_and_serve(self) -> None:
+        """Train for one epoch on a stand-in for MNIST, serve the checkpoint, and classify with it."""
+        pinned = self._stack.environment.get("TORCH")
+        if is_lab(self._stack.environment):
+            # torchvision there fits no other torch than the index's.
+            self._stack.environment["TORCH"] = "torch"
+        self._build("training")
+        self._stack.environment |= {"DATA": str(self._work / "data"), "TORCH": pinned or "torch"}
+        write_stand_in(self._work / "data" / "MNIST" / "raw")
+        said = self._stack.task(
+            "training", "train", "--epochs", "1", "--name", "trained", "-o", "/models/trained.safetensors"
+        )
+        say(f"training: {said.splitlines()[0]}")
+        self._up(PIGEONHOLE_MODEL="/models/trained.safetensors")
+        self._stack.task("producer", "classify", "/images/samples", "-o", "/results/trained.csv", codes=(ERROR_ROWS,))
+        models = {row.model.partition("@")[0] for row in read(self._work / "results" / "trained.csv")}
+        check(models == {"trained"}, f"rows come from {models}, not from the checkpoint just trained")
+        say("served: every row names the checkpoint just trained")
+
+
+def batches(job: str, log: str) -> list[tuple[str, str]]:
+    """Give number and images of each batch of a job that a worker's log tells of."""
+    return re.findall(rf"job {job}: batch (\d+): (\d+) images", log)
+
+
+def read(path: Path) -> list[Row]:
+    """Give the rows of a CSV."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            Row(row["path"], row["label"], row["review"], row["error"], row["model"], float(row["confidence"] or 0))
+            for row in csv.DictReader(file)
+        ]
+
+
+def write_stand_in(raw: Path) -> None:
+    """Write files as MNIST's, of bars in place of digits: enough to see that training runs."""
+    raw.mkdir(parents=True)
+    for part, images in (("train", 6000), ("t10k", 500)):
+        labels = bytes(number % 10 for number in range(images))
+        rows = (b"\xff" * 28 if row // 2 == label + 1 else bytes(28) for label in labels for row in range(28))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, images) + labels)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, images, 28, 28) + b"".join(rows))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
