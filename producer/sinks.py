@@ -8,7 +8,8 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import BinaryIO, Protocol
 
@@ -45,7 +46,7 @@ def to_csv(rows: Sequence[Prediction]) -> bytes:
     """
     lines = [
         f"{_csv_field(row.path)},{_csv_field(row.label)},{'' if row.confidence is None else row.confidence},"
-        f"{'true' if row.review else 'false'},{_csv_field(row.error)},{row.model}\n"
+        f"{'true' if row.review else 'false'},{_csv_field(row.error)},{_csv_field(row.model)}\n"
         for row in rows
     ]
     return os.fsencode("".join(lines))
@@ -73,7 +74,9 @@ class Stream:
         """Write the rows, and the header before the first."""
         data, self._header = self._header + self._encode(rows), b""
         try:
-            self._stream.write(data)
+            rest = memoryview(data)
+            while rest:  # an unbuffered file takes as much as fits on the disk, and says how much
+                rest = rest[self._stream.write(rest) :]
             self._stream.flush()
         except BrokenPipeError:
             raise  # whoever read our rows has seen enough: that is for the program to end quietly by
@@ -90,7 +93,8 @@ class File:
     """Writes rows to `FILE.part`, and renames it in the end.
 
     Args:
-        path: of FILE. One that exists and is no regular file (a pipe, a device) is written to as it is.
+        path: of FILE. One that exists and is no regular file (a pipe, a device) is written to as it is, and a link to
+            a file leads to it.
         format: how.
 
     Raises:
@@ -98,8 +102,10 @@ class File:
     """
 
     def __init__(self, path: str, format: Format) -> None:
-        self._path = path
-        self.part = path if _is_special(path) else path + ".part"
+        special = _is_special(path)
+        self._path = os.path.realpath(path) if os.path.islink(path) and not special else path
+        self.part = path if special else self._path + ".part"
+        self._whole = 0
         try:
             self._file = open(self.part, "wb", buffering=0)  # noqa: SIM115  # closed in finish, kept if that is not reached
         except OSError as exc:
@@ -108,14 +114,13 @@ class File:
 
     def write(self, rows: Sequence[Prediction]) -> None:
         """Append the rows, in one piece."""
-        try:
+        with self._whole_rows():
             self._stream.write(rows)
-        except OutputFailed as exc:
-            raise OutputFailed(f"{self.part!r}: {exc}") from exc
 
     def finish(self) -> None:
         """Give the file its name."""
-        self._stream.finish()
+        with self._whole_rows():
+            self._stream.finish()
         try:
             if self.part != self._path:
                 os.fsync(self._file.fileno())
@@ -126,6 +131,19 @@ class File:
             raise OutputFailed(
                 f"{self._path!r} can't be written: {exc.strerror}; the rows are in {self.part!r}"
             ) from exc
+
+    @contextmanager
+    def _whole_rows(self) -> Iterator[None]:
+        """Take back what was written of a row when the rest of it can't be."""
+        try:
+            yield
+        except OutputFailed as exc:
+            if self.part != self._path:
+                os.ftruncate(self._file.fileno(), self._whole)
+            self._file.close()
+            raise OutputFailed(f"{self.part!r}: {exc}") from exc
+        if self.part != self._path:
+            self._whole = self._file.tell()
 
 
 class Table:
