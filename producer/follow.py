@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 
-from worker.contract.errors import JobCancelled, NoWorker
+from worker.contract.errors import JobCancelled, MessageInvalid, NoWorker
 from worker.contract.jobs import JobStatus
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Prediction
@@ -65,9 +65,13 @@ class Follower:
             self.on_status(status)
             if ready:
                 pause = POLL_LEAST
+                self._worker_seen = self.clock()
+            elif status.state == "cancelled":
+                raise JobCancelled(job)
+            elif status.over and done < status.batches:
+                self.ledger.status(job)  # says so if it was deleted since
+                raise MessageInvalid(f"job {job} is finished, but has no rows of batch {done}: the ledger is damaged")
             elif status.over:
-                if status.state == "cancelled":
-                    raise JobCancelled(job)
                 return
             else:
                 self._tend(status)
@@ -92,12 +96,13 @@ def results(ledger: Ledger, job: str) -> Iterator[list[Prediction]]:
     """Give the rows of the batches that are done by now, a batch at a time, in the order of submission.
 
     Raises:
-        UnknownJob: no such job.
+        UnknownJob: no such job, or it was deleted meanwhile.
     """
     status = ledger.status(job)
     for number in range(status.batches):
         for batch, answers in chain.from_iterable(ledger.read(job, number, 1)):
             yield list(answers.predictions(batch))
+    ledger.status(job)  # says so if it was deleted meanwhile, and rows are missing for that
 
 
 def no_worker(model: str, workers: Workers) -> str:
