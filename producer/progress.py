@@ -12,26 +12,33 @@ LINE_EVERY = 5.0
 
 
 @contextmanager
-def progress(quiet: bool) -> Iterator[Callable[[JobStatus], None]]:
-    """Give a function that shows a job's counters; what it shows is gone, or complete, when the block is left."""
+def progress(quiet: bool, clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[JobStatus], None]]:
+    """Give a function that shows a job's counters; what it shows is gone, or complete, when the block is left.
+
+    Args:
+        quiet: nothing is shown.
+        clock: in place of the real one, for tests.
+    """
     if quiet:
         yield lambda status: None
     elif sys.stderr.isatty():
         with _bar() as show:
             yield show
     else:
-        yield _lines()
+        yield _lines(clock)
 
 
-def _lines() -> Callable[[JobStatus], None]:
-    last = time.monotonic()
+def _lines(clock: Callable[[], float]) -> Callable[[JobStatus], None]:
+    last = clock()
 
     def show(status: JobStatus) -> None:
         nonlocal last
-        now = time.monotonic()
+        now = clock()
         if now - last >= LINE_EVERY:
             last = now
-            sys.stderr.write(f"{status.done:,} of {_total(status)} images, {status.errors:,} errors\n")
+            sys.stderr.write(
+                f"{status.done:,} of {_total(status)} images, {status.errors:,} error{'s' * (status.errors != 1)}\n"
+            )
             sys.stderr.flush()
 
     return show

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.table import Table
+from rich.text import Text
 
 from producer.sinks import printable
 from worker.contract.jobs import JobStatus
@@ -100,7 +101,8 @@ def jobs_table(statuses: Sequence[JobStatus]) -> Table:
         table.add_column(name, justify="left" if name in ("job", "state", "model") else "right", no_wrap=True)
     for status in statuses:
         counts = (status.images, status.done, status.errors, status.reviews)
-        table.add_row(status.job, status.state, status.model, *(f"{count:,}" for count in counts))
+        names = (Text(printable(name)) for name in (status.job, status.state, status.model))
+        table.add_row(*names, *(f"{count:,}" for count in counts))
     return table
 
 
