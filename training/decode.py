@@ -18,6 +18,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from training.errors import ImageError
 
 _WHITE = 255
+_BAND = 1_000_000  # pixels that are converted at once
 
 # EXIF tag 0x0112 → the transposition that makes the image upright (CIPA DC-008, "Orientation").
 _ORIENTATION = 0x0112
@@ -174,21 +175,25 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     """A grey image of 16-bit integers (any byte order), 32-bit integers or floats → "L"."""
     values = np.asarray(image)  # [H, W]; uint16 in either byte order, int32 or float32
     transparent = image.info.get("transparency")
-    finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=np.inf, neginf=-np.inf)
-    low, high = _range(finite, image)
-    with np.errstate(invalid="ignore"):
-        scaled = np.clip((finite - low) / (high - low) * 255.0, 0.0, 255.0)
-    grey = np.rint(np.nan_to_num(scaled)).astype(np.uint8)
-    if isinstance(transparent, int):
-        grey[values == transparent] = _WHITE
+    low, high = _range(values, image)
+    grey = np.empty(values.shape, np.uint8)
+    # In bands: as float64, a whole picture at the pixel limit would take gigabytes.
+    rows = max(1, _BAND // max(1, values.shape[1]))
+    for top in range(0, values.shape[0], rows):
+        band = values[top : top + rows]
+        with np.errstate(invalid="ignore"):
+            scaled = np.clip((band.astype(np.float64) - low) / (high - low) * 255.0, 0.0, 255.0)
+        grey[top : top + rows] = np.rint(np.nan_to_num(scaled)).astype(np.uint8)
+        if isinstance(transparent, int):
+            grey[top : top + rows][band == transparent] = _WHITE
     return Image.fromarray(grey)
 
 
 def _range(values: np.ndarray, image: Image.Image) -> tuple[float, float]:
-    """What is black and what is white in `values` (float64 [H, W]): by the format, or by a guess where it says not."""
+    """What is black and what is white in `values` [H, W]: by the format, or by a guess where it says not."""
     if image.mode.startswith("I;16") or image.format in ("PNG", "PPM"):
         return 0.0, 65535.0 if image.mode != "F" else 1.0
-    known = values[np.isfinite(values)]
+    known = values[np.isfinite(values)] if image.mode == "F" else values
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
     if low >= 0.0:
         # The narrowest usual range that holds every value: floats of 0 to 1, bytes, 16-bit words.

@@ -163,11 +163,13 @@ class _Run:
             lr=recipe.learning_rate,
             fused=True,
         )
+        total = recipe.epochs * steps + 1
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser,
             max_lr=recipe.learning_rate,
-            total_steps=recipe.epochs * steps + 1,
-            pct_start=recipe.warmup,
+            total_steps=total,
+            # Of a handful of steps, a share may be less than one, and torch divides by it.
+            pct_start=min(1.0, max(recipe.warmup, 2 / total)),
             final_div_factor=1e3,
             cycle_momentum=False,
         )

@@ -5,6 +5,7 @@ name, and each pool process loads it when it starts.
 """
 
 import logging
+import os
 import signal
 from typing import Any
 
@@ -88,7 +89,7 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
     def __init__(self, parent: Any, **kwargs: object) -> None:  # noqa: ANN401
         super().__init__(parent, **kwargs)
         self._timers: list[Any] = []
-        self._loaded: set[str] = set()
+        self._loaded: set[int] = set()
         self._workers = Workers(settings, client=connect(settings.broker_url, retries=0))
         self._ledger = Ledger(settings)
         self._queue = queue.Queue(settings, app)
@@ -119,7 +120,8 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
     def _announce(self, busy: bool = False) -> None:
         try:
             busy = busy or bool(state.reserved_requests)
-            self._loaded |= self._workers.announce(self._announcement, busy, self._loaded)
+            living = {pid for pid in self._loaded if _lives(pid)}
+            self._loaded = living | self._workers.announce(self._announcement, busy, living, self._loaded - living)
         except PigeonholeError as exc:
             logger.warning("not announced: %s", exc)
 
@@ -131,6 +133,14 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
                     logger.warning("published again: %d batches that were lost or overdue", published)
         except PigeonholeError as exc:
             logger.warning("not swept: %s", exc)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 app.steps["consumer"].add(Presence)

@@ -296,3 +296,12 @@ def test_the_shipped_checkpoint_reads_real_handwriting(kind: str, wanted: float)
     evaluated = oneoff.evaluate(checkpoint.find("digits"), SHARED / "real-digits" / kind, "folder", "cpu")
     assert evaluated.report.accuracy >= wanted
     assert [path.name for path, _error in evaluated.failed] == []
+
+
+@pytest.mark.parametrize("batch_size", [48, 120, 160, 240, 480])
+def test_a_handful_of_steps_can_be_trained(tiny_mnist: Path, tmp_path: Path, batch_size: int) -> None:
+    path = tmp_path / "few.safetensors"
+    arguments = ("--epochs", 1, "--batch-size", batch_size, "--validation", 0.2, "--device", "cpu", "--quiet")
+    result = run("train", "--data", tiny_mnist, "-o", path, *arguments)
+    assert result.exit_code == 0, result.output
+    assert describe(path).name == "few"

@@ -1,3 +1,4 @@
+import io
 import random
 import struct
 import subprocess
@@ -291,3 +292,13 @@ def test_the_eight_orientations_of_one_photo_look_the_same(shape: str) -> None:
         # Each photo has its own number printed on it, so they differ a little, and upside down a lot.
         assert np.abs(image - images[0]).mean() < 12
         assert np.abs(image[::-1] - images[0]).mean() > 30
+
+
+def test_a_large_sixteen_bit_image_is_scaled_in_bands_that_show_nowhere() -> None:
+    rows, columns = 1_201, 1_003  # more than one band, and not a whole number of them
+    values = (np.arange(rows * columns, dtype=np.uint32).reshape(rows, columns) * 7919 % 65536).astype(np.uint16)
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, "PNG")
+    preprocessing = Preprocessing("stretch", rows, columns, 1)
+    seen = prepare(file.getvalue(), preprocessing, max_pixels=rows * columns)[:, :, 0]
+    np.testing.assert_array_equal(seen, np.rint(values / 65535.0 * 255.0).astype(np.uint8))

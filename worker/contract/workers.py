@@ -5,7 +5,8 @@ A worker renews its announcement from the loop that also takes its messages, so 
 connection falls silent.
 """
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from worker.contract.redis_client import Client, connect, translates
@@ -14,6 +15,7 @@ from worker.contract.settings import Settings
 #: Seconds between two announcements, and after which a silent worker counts as gone.
 ANNOUNCE_EVERY = 3.0
 GONE_AFTER = 12
+_PROCESS = re.compile(rb"process:(\d+)")
 #: Seconds that one worker's turn to sweep lasts.
 SWEEP_TURN = 4.0
 
@@ -59,14 +61,17 @@ class Workers:
         self._now = now
 
     @translates
-    def announce(self, worker: Announcement, busy: bool = True, loaded: Iterable[str] = ()) -> set[str]:
+    def announce(
+        self, worker: Announcement, busy: bool = True, loaded: Collection[int] = (), dead: Collection[int] = ()
+    ) -> set[int]:
         """Say that a worker is there; it counts as gone unless this is repeated in time.
 
         Args:
             worker: what it says of itself; the times are those of this call.
             busy: whether it has something in hand, or has only just started.
-            loaded: what earlier calls returned. Processes say once that they have loaded the checkpoint, and the
-                record that tells so is gone when Redis was away for longer than a record lasts.
+            loaded: which of its processes are known to have loaded the checkpoint. They say so once, and the record
+                that tells it is gone when Redis was away for longer than a record lasts.
+            dead: which of them have ended since.
 
         Returns:
             Which of its processes have loaded the checkpoint.
@@ -74,21 +79,23 @@ class Workers:
         now, key = self.time(), f"{self._prefix}:worker:{worker.name}"
         about: dict[str, str | float] = {"model": worker.model, "digest": worker.digest, "version": worker.version}
         about |= {"seen": now, "busy": now} if busy else {"seen": now}
-        about |= dict.fromkeys(loaded, 1)
+        about |= dict.fromkeys(map(_process, loaded), 1)
         with self.client.pipeline() as pipe:
             pipe.hset(key, mapping=about)
+            if dead:
+                pipe.hdel(key, *map(_process, dead))
             pipe.expire(key, GONE_AFTER)
             pipe.zadd(f"{self._prefix}:workers", {worker.name: now})
             pipe.hkeys(key)
             fields = pipe.execute()[-1]
-        return {_readable(field) for field in fields if field.startswith(b"process:")}
+        return {int(match[1]) for match in map(_PROCESS.fullmatch, fields) if match}
 
     @translates
     def ready(self, name: str, pid: int) -> None:
         """Say that a worker's process has loaded its checkpoint and can classify."""
         key = f"{self._prefix}:worker:{name}"
         with self.client.pipeline() as pipe:
-            pipe.hset(key, f"process:{pid}", 1)
+            pipe.hset(key, _process(pid), 1)
             pipe.expire(key, GONE_AFTER)
             pipe.execute()
 
@@ -123,6 +130,10 @@ class Workers:
             return self._now()
         seconds, microseconds = self.client.time()
         return float(seconds) + float(microseconds) / 1e6
+
+
+def _process(pid: int) -> str:
+    return f"process:{pid}"
 
 
 def _announcement(name: str, record: dict[bytes, bytes]) -> Announcement:
