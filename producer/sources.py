@@ -80,15 +80,19 @@ class _Named(NamedTuple):
     pattern: tuple[str, ...] = ()
 
     @property
-    def identity(self) -> tuple[str, tuple[str, ...], bool]:
+    def identity(self) -> tuple[str, tuple[str, ...], str]:
         """What makes it the same SOURCE, however it is spelled."""
-        return self.rooted, self.pattern, self.kind == "glob" and self.name.endswith("/")
+        return self.rooted, self.pattern, self._ending
+
+    @property
+    def _ending(self) -> str:
+        if self.kind != "glob" or not self.name.endswith("/"):
+            return ""
+        return "**/" if self.name.rstrip("/").rpartition("/")[2] == "**" else "*/"
 
     def takes(self, file: str) -> bool:
         """Tell whether a glob gives a file that it matches: `*/` is about folders, and `**/` about what is in them."""
-        if not self.name.endswith("/"):
-            return True
-        return self.pattern[-2:] == ("**", "*") and _is_image(file.rpartition("/")[2])
+        return not self._ending or (self._ending == "**/" and _is_image(file.rpartition("/")[2]))
 
 
 @dataclass(frozen=True)
