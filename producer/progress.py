@@ -36,9 +36,8 @@ def _lines(clock: Callable[[], float]) -> Callable[[JobStatus], None]:
         now = clock()
         if now - last >= LINE_EVERY:
             last = now
-            sys.stderr.write(
-                f"{status.done:,} of {_total(status)} images, {status.errors:,} error{'s' * (status.errors != 1)}\n"
-            )
+            errors = f"{status.errors:,} error{'' if status.errors == 1 else 's'}"
+            sys.stderr.write(f"{status.done:,} of {_total(status)} images, {errors}\n")
             sys.stderr.flush()
 
     return show

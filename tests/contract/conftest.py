@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 
@@ -13,6 +14,10 @@ from worker.contract.ledger import Ledger
 from worker.contract.messages import Answers, Batch, Group
 from worker.contract.pieces import Piece
 from worker.contract.redis_client import Client, connect
+
+# A busy machine takes longer for an example now and then; that is no fault of ours.
+hypothesis.settings.register_profile("ours", deadline=None)
+hypothesis.settings.load_profile("ours")
 
 
 class Server:

@@ -46,11 +46,11 @@ def as_nobody() -> Callable[[Path], AbstractContextManager[None]]:
 
     @contextmanager
     def block(folder: Path) -> Iterator[None]:
-        for above in (folder, *folder.parents):
-            if above.stat().st_mode & 0o055 != 0o055:
-                above.chmod(above.stat().st_mode | 0o055)
         before = os.geteuid()
         if before == 0:
+            for above in (folder, *folder.parents):
+                if above.stat().st_mode & 0o055 != 0o055:
+                    above.chmod(above.stat().st_mode | 0o055)
             os.seteuid(NOBODY)
         try:
             yield

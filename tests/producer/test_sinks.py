@@ -243,9 +243,11 @@ def test_where_there_is_no_room_for_the_header_it_is_told_in_the_end(tmp_path: P
 def test_a_folder_that_can_not_be_written_is_told_with_what_to_do(
     tmp_path: Path, as_nobody: Callable[[Path], AbstractContextManager[None]]
 ) -> None:
+    (tmp_path / "read-only").mkdir(mode=0o555)
+    path = str(tmp_path / "read-only/rows.csv")
     with as_nobody(tmp_path), pytest.raises(OutputFailed) as error:
-        File(str(tmp_path / "rows.csv"), Format.csv)
-    part = str(tmp_path / "rows.csv.part")
+        File(path, Format.csv)
+    part = path + ".part"
     assert str(error.value) == f"{part!r} can't be written: Permission denied; choose another place with -o"
 
 
