@@ -54,7 +54,10 @@ class Root:
 
         What its spelling shows to be inside stays as it is spelled; only otherwise are links looked at.
         """
-        absolute = os.path.join(os.getcwd(), path)
+        try:
+            absolute = os.path.join(os.getcwd(), path)
+        except FileNotFoundError as exc:
+            raise SourceError("the folder that this runs in is gone: change to another") from exc
         if ".." not in absolute.split("/"):
             inside = _relative(_normal(absolute), _normal(self.path))
             if inside is not None:

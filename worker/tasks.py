@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from training import checkpoint as checkpoints
 from training.errors import TrainingError
 from worker.classifier import Classifier, Scores, answers_as
-from worker.contract.errors import BrokerUnreachable, ImageUnreadable, MessageInvalid, PigeonholeError
+from worker.contract.errors import BrokerUnreachable, ImageUnreadable, MessageInvalid, PigeonholeError, UnknownJob
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Answers, Batch
 from worker.contract.pieces import Piece
@@ -193,5 +193,5 @@ def classify(job: str, piece: str) -> None:
         raise RuntimeError("this process has no checkpoint: the worker's pool must be prefork (celery -P prefork)")
     try:
         _processor.work(job, Piece.parse(piece))
-    except MessageInvalid as exc:
+    except (MessageInvalid, UnknownJob) as exc:
         logger.error("a message is dropped: %s", exc)

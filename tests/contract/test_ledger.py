@@ -14,6 +14,8 @@ from worker.contract.pieces import Piece
 from worker.contract.redis_client import Client
 from worker.contract.settings import Settings
 
+NO_JOB = "20200101-000000-abcdef"
+
 
 def test_a_job_goes_from_open_to_closed_to_finished(settings: Settings, clock: Clock) -> None:
     ledger = Ledger(settings, now=clock)
@@ -128,8 +130,8 @@ def test_a_commit_of_a_batch_that_is_not_owed_changes_nothing(ledger: Ledger, ra
     before = ledger.status(job)
     assert not ledger.commit(job, Piece(number), answers_for(A))
     assert ledger.status(job) == before
-    assert not ledger.commit("no-such-job", 0, answers_for(A))
-    assert not list(raw.scan_iter(f"{ledger._settings.prefix}:job:no-such-job*"))
+    assert not ledger.commit(NO_JOB, Piece(0), answers_for(A))
+    assert not list(raw.scan_iter(f"{ledger._settings.prefix}:job:{NO_JOB}*"))
 
 
 def test_there_is_nothing_to_claim_of_what_is_done_unknown_cancelled_or_deleted(ledger: Ledger) -> None:
@@ -137,8 +139,7 @@ def test_there_is_nothing_to_claim_of_what_is_done_unknown_cancelled_or_deleted(
     ledger.commit(job, Piece(0), answers_for(A))
     assert ledger.claim(job, Piece(0)) is None
     assert ledger.claim(job, Piece(2)) is None
-    assert ledger.claim("no-such-job", 0) is None
-    assert ledger.claim("\udcff", 0) is None
+    assert ledger.claim(NO_JOB, Piece(0)) is None
     ledger.cancel(job)
     assert ledger.claim(job, Piece(1)) is None
     ledger.delete(job)
@@ -225,9 +226,22 @@ def test_a_deleted_job_leaves_nothing_behind_and_is_unknown(
     assert list(raw.scan_iter(f"{settings.prefix}:*")) == []
 
 
-def test_a_job_name_of_any_bytes_is_unknown_and_nothing_worse(ledger: Ledger) -> None:
-    with pytest.raises(UnknownJob):
-        ledger.status("caf\udce9")
+@pytest.mark.parametrize("name", ["", "x", "caf\udce9", "{job}:rows", "{job}:refs", "*", "{job}\n", "../{job}"])
+def test_what_is_no_jobs_name_is_unknown_and_touches_no_other(ledger: Ledger, name: str) -> None:
+    job = open_job(ledger)
+    ledger.commit(job, Piece(0), answers_for(A))
+    wrong = name.format(job=job)
+    calls = (ledger.status, ledger.delete, ledger.cancel, ledger.close, ledger.owed)
+    for call in (*calls, lambda job: ledger.claim(job, Piece(0)), lambda job: ledger.read(job, 0, 1)):
+        with pytest.raises(UnknownJob):
+            call(wrong)
+    assert ledger.read(job, 0, 1) == [[(A, answers_for(A))]]
+
+
+def test_a_name_that_we_never_give_in_the_list_of_jobs_hides_no_job(ledger: Ledger, settings: Settings) -> None:
+    job = open_job(ledger)
+    ledger.client.zadd(f"{settings.prefix}:jobs", {"somebody else's": 1})
+    assert [status.job for status in ledger.statuses()] == [job]
 
 
 def test_rows_are_read_up_to_the_first_batch_that_is_not_done(ledger: Ledger) -> None:

@@ -18,21 +18,22 @@ from worker.contract.workers import Announcement, Workers
 Starts = Callable[..., Server]
 URL = "redis://user:hunter2@localhost:6379/0"
 #: What each public method is called with in these tests; one that is new has to be added here.
+NO_JOB = "20200101-000000-abcdef"
 LEDGER_CALLS: dict[str, tuple[object, ...]] = {
     "ping": (),
     "create": ("digits", ("photos",)),
-    "add": ("job", 0, batch_of("a.png")),
-    "close": ("job",),
-    "cancel": ("job",),
-    "delete": ("job",),
-    "claim": ("job", Piece(0)),
-    "commit": ("job", Piece(0), answers_for(batch_of("a.png"))),
-    "died": ("job", Piece(0), "digits"),
-    "overdue": ("job", 1),
-    "owed": ("job",),
-    "status": ("job",),
+    "add": (NO_JOB, 0, batch_of("a.png")),
+    "close": (NO_JOB,),
+    "cancel": (NO_JOB,),
+    "delete": (NO_JOB,),
+    "claim": (NO_JOB, Piece(0)),
+    "commit": (NO_JOB, Piece(0), answers_for(batch_of("a.png"))),
+    "died": (NO_JOB, Piece(0), "digits"),
+    "overdue": (NO_JOB, 1),
+    "owed": (NO_JOB,),
+    "status": (NO_JOB,),
     "statuses": (),
-    "read": ("job", 0, 8),
+    "read": (NO_JOB, 0, 8),
 }
 WORKERS_CALLS: dict[str, tuple[object, ...]] = {
     "announce": (Announcement(name="w", model="digits", digest="d", version="1"),),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import wait_for
+from tests.conftest import ROOT, wait_for
 from tests.e2e.conftest import Run, command
 from training import checkpoint as checkpoints
 from worker.contract.ledger import Ledger
@@ -262,3 +262,11 @@ def test_an_image_that_kills_whoever_reads_it_is_blamed_and_no_other(
         'killer.png,,,false,"crashed: reading it ended its process 3 times, alone in its batch",digits@'
         in run.stdout.decode()
     )
+
+
+def test_a_folder_that_is_gone_from_under_the_user_is_told(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    program = "import os, sys; os.chdir(sys.argv[1]); os.rmdir(sys.argv[1]); os.execv(sys.executable, sys.argv[2:])"
+    line = [sys.executable, "-c", program, str(tmp_path / "gone"), *command("classify", "a*.png")]
+    run = subprocess.run(line, capture_output=True, timeout=60, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert (run.returncode, run.stderr) == (2, b"pigeonhole: the folder that this runs in is gone: change to another\n")

@@ -22,6 +22,7 @@ blamed after it has done so three times. So everything but `refs` goes by *piece
 """
 
 import json
+import re
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -36,6 +37,7 @@ from worker.contract.settings import Settings
 
 #: So often an image, alone in its piece, may take its process with it before it is blamed.
 DEATHS = 3
+_JOB = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 #: What a job's own keys end with, in the order that the scripts know them by; `active` comes after them.
 _PARTS = ("", ":refs", ":waiting", ":claimed", ":rows", ":parts")
 
@@ -238,7 +240,7 @@ class Ledger:
         """
         listed = self.client.zrange(self._key("active" if active_only else "jobs"), 0, -1, withscores=True)
         created = {name.decode(errors="surrogateescape"): seconds for name, seconds in listed}
-        names = list(created)
+        names = [name for name in created if _JOB.fullmatch(name)]
         with self.client.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.exists(self._key(f"job:{name}"))
@@ -321,7 +323,9 @@ class Ledger:
         return f"{self._settings.prefix}:{name}"
 
     def _keys(self, job: str) -> tuple[str, ...]:
-        """Give a job's keys in the order that the scripts know them by."""
+        """Give a job's keys in the order that the scripts know them by; UnknownJob where no job is called so."""
+        if not _JOB.fullmatch(job):
+            raise UnknownJob(job)  # `ID:rows`, say, would be a key of another's
         own = [self._key(f"job:{job}{part}") for part in _PARTS]
         return (*own, self._key("active"))
 
