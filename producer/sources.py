@@ -53,6 +53,9 @@ class Root:
         """Give a path relative to the root, or None where it lies outside.
 
         What its spelling shows to be inside stays as it is spelled; only otherwise are links looked at.
+
+        Raises:
+            SourceError: the working folder is gone.
         """
         try:
             absolute = os.path.join(os.getcwd(), path)
