@@ -96,6 +96,7 @@ def classify(
     if not settings.broker_url:
         # The workers are this user's own processes: what the user can read, they may.
         settings = replace(settings, image_root="/")
+    format = _row_format(output, format)
     references = expand(sources, Root(settings.image_root), null)
     with _broker(settings) as (own, name, check_broker):
         client = Client(own)
@@ -135,6 +136,7 @@ def wait(
     job: Job, output: Output = None, format: RowFormat = None, quiet: Quiet = False, as_json: AsJson = False
 ) -> None:
     """Follow a job to its end and write its rows; can be interrupted and run again."""
+    format = _row_format(output, format)
     client = _client()
     client.ledger.status(job)
     with _interruptible(job, _how_to_wait(job, output)):
@@ -168,6 +170,7 @@ def status(
 @guarded
 def results(job: Job, output: Output = None, format: RowFormat = None) -> None:
     """Write the rows that a job has so far, in the order of submission."""
+    format = _row_format(output, format)
     client = _client()
     client.ledger.status(job)
     sink = _sink(output, format)
@@ -247,12 +250,17 @@ def _follow(client: "Client", job: str, run: Run) -> NoReturn:
     raise typer.Exit(ExitCode.ERROR_ROWS if summary.errors else ExitCode.OK)
 
 
+def _row_format(output: str | None, format: Format | None) -> Format | None:
+    """Give the format of the rows, None for a table; told before anything is started if there is none."""
+    if format is None and output is not None:
+        return format_of(output)
+    return Format.csv if format is None and not sys.stdout.isatty() else format
+
+
 def _sink(output: str | None, format: Format | None) -> Sink:
-    if output is not None:
-        return File(output, format or format_of(output))
-    if format is None and sys.stdout.isatty():
+    if format is None:
         return Table()
-    return Stream(sys.stdout.buffer, format or Format.csv)
+    return Stream(sys.stdout.buffer, format) if output is None else File(output, format)
 
 
 @contextmanager
