@@ -98,7 +98,7 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
     server = redis_server()
     folder = _folder()
     socket = os.path.join(folder, "redis.sock")
-    own = replace(settings, broker_url=f"unix://{socket}")
+    own = replace(settings, broker_url=f"unix://{socket}", model=_absolute(settings.model))
     redis_command = [server, "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", folder]
     # It lives as long as the command; what would survive on disk is of no use to anybody.
     redis_command += ["--save", "", "--appendonly", "no", "--daemonize", "no"]
@@ -107,6 +107,8 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
         [sys.executable, "-m", "producer.keeper", folder, "--", *redis_command, "--", *worker_command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        # In its own folder, since Python and Celery import what lies in theirs: a user's may hold a worker.py.
+        cwd=folder,
         # TMPDIR: what the workers put aside goes with the folder, since they are killed before they can tidy up.
         env=os.environ | own.to_environment() | {"TMPDIR": folder},
         start_new_session=True,  # the terminal's Ctrl-C is for the command, which then closes the pipe
@@ -119,6 +121,12 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
         yield private
     finally:
         keeper.communicate()  # closes its input, and waits until all is gone
+
+
+def _absolute(model: str) -> str:
+    """Give a checkpoint's file by its full path, and the name of a shipped one as it is."""
+    is_path = os.sep in model or model.endswith(".safetensors")
+    return os.path.abspath(model) if is_path else model
 
 
 def redis_server() -> str:

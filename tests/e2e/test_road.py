@@ -4,6 +4,9 @@ import csv
 import io
 import json
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -159,3 +162,14 @@ def test_a_second_model_has_a_queue_of_its_own(
         assert rows[0]["model"].startswith(f"{model}@")
     assert answers["digits"]["label"] == answers["digits-v2"]["label"]
     assert answers["digits"]["confidence"] != answers["digits-v2"]["confidence"]
+
+
+def test_what_lies_in_the_users_folder_is_never_imported(home: Path) -> None:
+    for name in ("worker", "producer", "training", "celery", "redis", "kombu", "torch"):
+        (home / f"{name}.py").write_text("raise SystemExit('imported from the user')\n")
+    shutil.copy(checkpoints.find("digits"), home / "mine.safetensors")
+    program = str(Path(sys.executable).parent / "pigeonhole")
+    line = [program, "classify", "samples/003b50.png", "--model", "mine.safetensors", "-q"]
+    run = subprocess.run(line, cwd=home, capture_output=True, timeout=100, check=False)
+    assert run.returncode == 0, run.stderr
+    assert rows_of(run.stdout)[0]["label"] == "8"
