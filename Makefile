@@ -37,7 +37,7 @@ docs: .venv/.dev ## write what docs are made of: the README's table of settings 
 	$(BIN)/python scripts/picture.py
 
 compose-test: .venv/.local ## build the images, scale to three workers, compare with the embedded run
-	$(BIN)/python scripts/compose_test.py
+	$(BIN)/python -m scripts.compose_test
 
 clean: ## remove what the targets made
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis results.csv
