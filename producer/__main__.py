@@ -1,6 +1,6 @@
 """`python -m producer` is the program `pigeonhole`."""
 
-from producer.cli import main
+from producer.program import main
 
 if __name__ == "__main__":
     main()

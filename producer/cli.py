@@ -7,6 +7,7 @@ takes time to import is imported where it is used, so that `--help` and a submis
 import functools
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -19,7 +20,7 @@ import typer
 
 from producer.sinks import File, Format, Sink, Stream, Table, format_of
 from producer.sources import Root, expand
-from worker.contract.errors import ExitCode, PigeonholeError, UsageError
+from worker.contract.errors import ExitCode, JobCancelled, PigeonholeError, UnknownJob, UsageError
 from worker.contract.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,7 +50,12 @@ Output = Annotated[
     str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the rows here, in the format it ends with.")
 ]
 RowFormat = Annotated[Format | None, typer.Option("--format", help="How rows are written, whatever FILE ends with.")]
-Model = Annotated[str | None, typer.Option("--model", help="The model that shall answer.  [default: digits]")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="The model that shall answer: its name, or embedded a checkpoint file too.  \\[default: digits]"
+    ),
+]
 NullSeparated = Annotated[bool, typer.Option("-0", "--null", help="Lists are separated by NUL, not by newlines.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
@@ -102,8 +108,8 @@ def classify(
         client = Client(own)
         sink = None if as_json and output is None else _sink(output, format)
         job = client.create(sources, name())
-        how_to_go_on = "run the same command again" if not settings.broker_url else _how_to_wait(job, output)
-        with _interruptible(job, how_to_go_on):
+        how_to_go_on = (lambda: _how_to_go_on(client, job, output)) if settings.broker_url else None
+        with _told(job, how_to_go_on):
             check_submission = client.submit_meanwhile(job, references)
 
             def check() -> None:
@@ -123,7 +129,7 @@ def submit(sources: Sources, model: Model = None, null: NullSeparated = False, q
     references = expand(sources, Root(settings.image_root), null)
     client = Client(settings)
     job = client.create(sources)
-    with _interruptible(job, f"what is in is classified; `pigeonhole cancel {job}` stops that"):
+    with _told(job, lambda: _how_to_go_on(client, job, None)):
         client.submit(job, references)
     typer.echo(job)
     if not quiet:
@@ -139,7 +145,7 @@ def wait(
     format = _row_format(output, format)
     client = _client()
     client.ledger.status(job)
-    with _interruptible(job, _how_to_wait(job, output)):
+    with _told(job, lambda: _how_to_go_on(client, job, output)):
         sink = None if as_json and output is None else _sink(output, format)
         _follow(client, job, Run(sink, quiet, as_json))
 
@@ -147,7 +153,7 @@ def wait(
 @app.command(epilog="Example: pigeonhole status --json")
 @guarded
 def status(
-    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="One job in full; without it, all.")] = None,
+    job: Annotated[str | None, typer.Argument(metavar="JOB", help="One job in full; without it, all.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show one job in full, or all jobs as a table."""
@@ -156,11 +162,11 @@ def status(
     from producer.summary import job_text, jobs_table
 
     ledger = _client().ledger
-    statuses = [ledger.status(job)] if job else ledger.statuses()
+    statuses = ledger.statuses() if job is None else [ledger.status(job)]
     if as_json:
         shown = [status.to_json() for status in statuses]
-        typer.echo(json.dumps(shown[0] if job else shown))
-    elif job:
+        typer.echo(json.dumps(shown if job is None else shown[0]))
+    elif job is not None:
         typer.echo(job_text(statuses[0]))
     else:
         Console(file=sys.stdout).print(jobs_table(statuses) if statuses else "no jobs")
@@ -186,7 +192,8 @@ def resume(job: Job) -> None:
     client = _client()
     published = client.resume(job)
     now = client.ledger.status(job)
-    _say(f"job {job} is {now.state}: published {published} batches again, {now.images - now.done:,} images are owed")
+    owed = "nothing is owed" if now.over else f"{now.images - now.done:,} images are owed"
+    _say(f"job {job} is {now.state}: published {published} batches again, {owed}")
     if now.state == "open":
         _say("it is open: not everything was submitted, or somebody submits to it now")
 
@@ -276,15 +283,36 @@ def _broker(settings: Settings) -> Iterator[tuple[Settings, Callable[[], str | N
 
 
 @contextmanager
-def _interruptible(job: str, how_to_go_on: str) -> Iterator[None]:
+def _told(job: str, how_to_go_on: Callable[[], str] | None) -> Iterator[None]:
+    """Name the job, and how to go on with it, when a command ends before it.
+
+    Args:
+        how_to_go_on: None where the job ends with the command, since its workers do.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        _fail(f"interrupted: job {job}; {how_to_go_on}", ExitCode.INTERRUPTED)
+        again = how_to_go_on() if how_to_go_on else "run the same command again"
+        _fail(f"interrupted: job {job}; {again}", ExitCode.INTERRUPTED)
+    except (UnknownJob, JobCancelled):
+        raise
+    except PigeonholeError as exc:
+        if how_to_go_on is None:
+            raise
+        _fail(f"{exc}\njob {job}: {how_to_go_on()}", exc.exit_code)
 
 
-def _how_to_wait(job: str, output: str | None) -> str:
-    return f"it goes on; `pigeonhole wait {job}{f' -o {output}' if output else ''}` follows it again"
+def _how_to_go_on(client: "Client", job: str, output: str | None) -> str:
+    try:
+        now = client.ledger.status(job)
+        if now.state == "open":
+            return (
+                f"not everything was submitted; the {now.images:,} images that were are classified "
+                f"(`pigeonhole results {job}`), and `pigeonhole cancel {job}` ends it"
+            )
+    except PigeonholeError as exc:
+        return f"what became of it can't be told ({exc}); `pigeonhole status {job}` tells it later"
+    return f"it goes on; `pigeonhole wait {job}{f' -o {shlex.quote(output)}' if output else ''}` follows it again"
 
 
 def _settings(model: str | None = None) -> Settings:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from urllib.parse import quote
 
 from worker.contract.errors import BrokerUnreachable, EmbeddedFailed, ExitCode, UsageError
 from worker.contract.ledger import Ledger
@@ -103,16 +104,11 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
     # It lives as long as the command; what would survive on disk is of no use to anybody.
     redis_command += ["--save", "", "--appendonly", "no", "--daemonize", "no"]
     worker_command = [sys.executable, "-m", "celery", "--quiet", "-A", "worker.app", "worker", "--loglevel", "WARNING"]
-    keeper = subprocess.Popen(
-        [sys.executable, "-m", "producer.keeper", folder, "--", *redis_command, "--", *worker_command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        # In its own folder, since Python and Celery import what lies in theirs: a user's may hold a worker.py.
-        cwd=folder,
-        # TMPDIR: what the workers put aside goes with the folder, since they are killed before they can tidy up.
-        env=os.environ | own.to_environment() | {"TMPDIR": folder},
-        start_new_session=True,  # the terminal's Ctrl-C is for the command, which then closes the pipe
-    )
+    try:
+        keeper = _start_keeper(own, folder, [*redis_command, "--", *worker_command])
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     try:
         assert keeper.stdout is not None  # for the type checker: it is a pipe
         os.set_blocking(keeper.stdout.fileno(), False)
@@ -121,11 +117,25 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
         yield private
     finally:
         keeper.communicate()  # closes its input, and waits until all is gone
+        shutil.rmtree(folder, ignore_errors=True)  # there is something left where the keeper itself was killed
+
+
+def _start_keeper(own: Settings, folder: str, commands: list[str]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "producer.keeper", folder, "--", *commands],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # In its own folder, since Python and Celery import what lies in theirs: a user's may hold a worker.py.
+        cwd=folder,
+        # TMPDIR: what the workers put aside goes with the folder, since they are killed before they can tidy up.
+        env=os.environ | own.to_environment() | {"TMPDIR": folder},
+        start_new_session=True,  # the terminal's Ctrl-C is for the command, which then closes the pipe
+    )
 
 
 def _absolute(model: str) -> str:
     """Give a checkpoint's file by its full path, and the name of a shipped one as it is."""
-    is_path = os.sep in model or model.endswith(".safetensors")
+    is_path = os.sep in model or (model != Settings.model and os.path.isfile(model))
     return os.path.abspath(model) if is_path else model
 
 
@@ -153,7 +163,8 @@ def redis_server() -> str:
 
 def _folder() -> str:
     folder = tempfile.mkdtemp(prefix="pigeonhole-")
-    if len(folder) <= _SOCKET_PATH:
+    socket = os.path.join(folder, "redis.sock")
+    if len(os.fsencode(socket)) <= _SOCKET_PATH and quote(socket) == socket:  # it becomes a part of a URL
         return folder
     os.rmdir(folder)
     return tempfile.mkdtemp(prefix="pigeonhole-", dir="/tmp")

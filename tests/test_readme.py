@@ -80,3 +80,8 @@ def test_the_readmes_exit_codes_are_those_of_the_program() -> None:
 def test_the_changelog_begins_with_this_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE).group(1) == version  # type: ignore[union-attr]
+
+
+def test_a_default_that_is_told_in_brackets_is_shown() -> None:
+    for command in ("classify", "worker", "train"):
+        assert "[default: digits]" in re.sub(r"[│\s]+", " ", help_of(command)), command

@@ -73,13 +73,13 @@ def train(
     dataset: Annotated[Dataset, typer.Option(help="What to train on.")] = Dataset.MNIST,
     network: Annotated[Network, typer.Option(help="Which network.")] = Network.DIGITS,
     name: Annotated[
-        str, typer.Option(help="The checkpoint's name: its workers' queue is named after it.  [default: FILE's]")
+        str, typer.Option(help="The checkpoint's name: its workers' queue is named after it.  \\[default: FILE's]")
     ] = "",
     epochs: Annotated[
-        int | None, typer.Option(min=1, max=10_000, help="Passes over the data.  [default: the network's]")
+        int | None, typer.Option(min=1, max=10_000, help="Passes over the data.  \\[default: the network's]")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=2, max=65_536, help="Images in a step.  [default: the network's]")
+        int | None, typer.Option(min=2, max=65_536, help="Images in a step.  \\[default: the network's]")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same machine, same weights (on the CPU).")] = 0,
     validation: Annotated[float, typer.Option(help="Share of the training images kept for validation.")] = 0.05,
@@ -143,7 +143,7 @@ def import_(
     output: Annotated[Path, typer.Option("-o", "--output", help="The checkpoint to write.")],
     network: Annotated[Network, typer.Option(help="Which network the weights are of.")] = Network.CLASSIC,
     name: Annotated[
-        str, typer.Option(help="The checkpoint's name: its workers' queue is named after it.  [default: FILE's]")
+        str, typer.Option(help="The checkpoint's name: its workers' queue is named after it.  \\[default: FILE's]")
     ] = "",
     mean: Annotated[float, typer.Option(help="Subtracted from pixels of 0 to 1 when it was trained.")] = 0.0,
     std: Annotated[float, typer.Option(help="What they were divided by then.")] = 1.0,

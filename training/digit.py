@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from training.errors import ImageError
+
 SIDE = 28  # pixels, the whole image
 BOX = 20  # pixels, the ink's longest side
 WORKING_SIDE = 1024  # pixels; a larger picture is reduced first: a digit in it is still hundreds across
@@ -34,7 +36,10 @@ def normalise(image: Image.Image) -> NDArray[np.uint8]:
         image: Mode "L", any size of at least 1 x 1 pixel, ink darker or brighter than the paper.
 
     Returns:
-        uint8 [28, 28], the ink bright on 0. All 0 where the image holds no contrast.
+        uint8 [28, 28], the ink bright on 0.
+
+    Raises:
+        ImageError: `blank`: the image holds no contrast.
     """
     if image.size == (SIDE, SIDE):
         pixels = np.asarray(image)
@@ -45,7 +50,7 @@ def normalise(image: Image.Image) -> NDArray[np.uint8]:
         image = image.reduce(factor)
     ink = _ink(np.asarray(image))
     if ink is None:
-        return np.zeros((SIDE, SIDE), np.uint8)
+        raise ImageError("blank", "it is of one colour, or nearly: there is nothing to read")
     return _centre(_shrink(ink))
 
 

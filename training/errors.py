@@ -27,7 +27,7 @@ class ImageError(TrainingError):
         message: What was wrong with the image, for a person.
     """
 
-    KINDS = ("empty", "not-an-image", "truncated", "too-large", "corrupt", "unsupported")
+    KINDS = ("empty", "not-an-image", "truncated", "too-large", "corrupt", "unsupported", "blank")
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(kind, message)

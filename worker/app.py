@@ -7,6 +7,7 @@ name, and each pool process loads it when it starts.
 import logging
 import os
 import signal
+from dataclasses import replace
 from typing import Any
 
 from celery import Celery, bootsteps, signals
@@ -16,6 +17,8 @@ from kombu.entity import Queue as KombuQueue
 
 from training import checkpoint as checkpoints
 from training.errors import TrainingError
+from worker import deaths
+from worker.classifier import answers_as
 from worker.contract import queue
 from worker.contract.errors import ExitCode, PigeonholeError, SettingsError
 from worker.contract.ledger import Ledger
@@ -32,6 +35,9 @@ def _settings() -> Settings:
     settings = Settings.from_environment()
     if not settings.broker_url:
         raise SettingsError("a worker needs a broker: set PIGEONHOLE_BROKER_URL, for instance redis://localhost:6379/0")
+    if not os.path.isdir(settings.image_root):
+        # Started all the same, it would make an error row of every image.
+        raise SettingsError(f"PIGEONHOLE_IMAGE_ROOT is {settings.image_root!r}, and no such folder is there: mount it")
     return settings
 
 
@@ -70,6 +76,7 @@ def _consume_own_queue(instance: Any, conf: Any, **_: object) -> None:  # noqa: 
     """Read the checkpoint's header: its name is the queue's."""
     try:
         instance.pigeonhole_checkpoint = about = checkpoints.describe(checkpoints.find(settings.model))
+        deaths.watch(settings, answers_as(about))
     except TrainingError as exc:
         raise refuse(exc) from None
     conf.task_queues = [KombuQueue(queue.queue_name(about.name))]
@@ -89,15 +96,16 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
     def __init__(self, parent: Any, **kwargs: object) -> None:  # noqa: ANN401
         super().__init__(parent, **kwargs)
         self._timers: list[Any] = []
-        self._loaded: set[int] = set()
         self._workers = Workers(settings, client=connect(settings.broker_url, retries=0))
-        self._ledger = Ledger(settings)
+        # No retries: this is the loop that takes messages, and the next turn comes by itself.
+        self._ledger = Ledger(settings, client=connect(settings.broker_url, retries=0))
         self._queue = queue.Queue(settings, app)
 
     def start(self, parent: Any) -> None:  # noqa: ANN401
         """Announce the worker now and from time to time."""
         about = parent.controller.pigeonhole_checkpoint
         self._announcement = Announcement(name=parent.hostname, model=about.name, digest=about.digest, version=VERSION)
+        self._pool = parent.pool
         self._announce(busy=True)
         self._timers = [
             parent.timer.call_repeatedly(ANNOUNCE_EVERY, self._announce),
@@ -119,9 +127,8 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
 
     def _announce(self, busy: bool = False) -> None:
         try:
-            busy = busy or bool(state.reserved_requests)
-            living = {pid for pid in self._loaded if _lives(pid)}
-            self._loaded = living | self._workers.announce(self._announcement, busy, living, self._loaded - living)
+            worker = replace(self._announcement, processes=_ready_processes(self._pool))
+            self._workers.announce(worker, busy or bool(state.reserved_requests))
         except PigeonholeError as exc:
             logger.warning("not announced: %s", exc)
 
@@ -135,12 +142,9 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
             logger.warning("not swept: %s", exc)
 
 
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def _ready_processes(pool: Any) -> int:  # noqa: ANN401
+    """Give how many of the pool's processes have loaded the checkpoint: Celery lists one here when it says it is up."""
+    return len(pool._pool._fileno_to_inq)
 
 
 app.steps["consumer"].add(Presence)

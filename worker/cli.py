@@ -1,6 +1,7 @@
 """The command that starts workers; the only place in this package, besides the app itself, that prints or exits."""
 
 import os
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -8,17 +9,26 @@ import typer
 app = typer.Typer()
 
 
+class LogLevel(StrEnum):
+    """As Celery knows them."""
+
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
 @app.command(epilog="Example: PIGEONHOLE_BROKER_URL=redis://localhost:6379/0 pigeonhole worker --processes 4")
 def worker(
     processes: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes.  [default: one for each core that may be used]")
+        int | None, typer.Option(min=1, help="Worker processes.  \\[default: one for each core that may be used]")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="A checkpoint file, or the name of the shipped one.  [default: digits]")
+        str | None, typer.Option(help="A checkpoint file, or the name of the shipped one.  \\[default: digits]")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.  [default: auto]")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.  \\[default: auto]")] = None,
     name: Annotated[str, typer.Option(help="Celery's name of this worker; %h is the host's.")] = "celery@%h",
-    log_level: Annotated[str, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = "INFO",
+    log_level: Annotated[LogLevel, typer.Option(help="From where on the log tells things.")] = LogLevel.INFO,
 ) -> None:
     """Start workers for one model, until they are told to stop (Ctrl-C or SIGTERM: what is in hand is finished).
 
@@ -29,8 +39,13 @@ def worker(
         if value is not None:
             os.environ[f"PIGEONHOLE_{variable}"] = str(value)
     try:
+        from celery.bin.celery import celery as program
+
         from worker.app import app as celery_app
     except ImportError as exc:
         typer.echo(f"pigeonhole worker: {exc.name or exc} is not installed: pip install 'pigeonhole[worker]'", err=True)
         raise typer.Exit(2) from exc
-    celery_app.worker_main(["--quiet", "worker", "--hostname", name, "--loglevel", log_level])
+    # As `celery_app.worker_main` does, which throws the exit code away.
+    program.params[0].default = celery_app
+    arguments = ["--quiet", "worker", "--hostname", name, "--loglevel", log_level.value]
+    raise typer.Exit(program.main(args=arguments, standalone_mode=False) or 0)

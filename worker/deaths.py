@@ -5,19 +5,16 @@ it first, and the halves are published; what Celery delivers again then finds no
 image, the death is counted against it.
 """
 
-import functools
 import logging
 from typing import Any
 
 from billiard.exceptions import WorkerLostError
 from celery.worker.request import Request
 
-from training import checkpoint as checkpoints
-from worker.classifier import answers_as
-from worker.contract.errors import PigeonholeError
 from worker.contract.ledger import Ledger
 from worker.contract.pieces import Piece
 from worker.contract.queue import Queue
+from worker.contract.redis_client import connect
 from worker.contract.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -38,16 +35,24 @@ class WatchedRequest(Request):  # type: ignore[misc]  # Celery has no types
         try:
             job, name = self.args
             piece = Piece.parse(name)
-            ledger, queue, model = _services()
+            ledger, queue, model = _services[0]
             halves = [half for half in ledger.died(job, piece, model) if half != piece]  # that one Celery delivers
             for half in halves:
                 queue.publish(ledger.status(job).model, job, half)
             logger.warning("job %s: a process died with %s in hand; published %d halves", job, piece, len(halves))
-        except (PigeonholeError, ValueError, TypeError) as exc:
-            logger.warning("a death could not be noted: %s; the sweep will find the piece overdue", exc)
+        except Exception:  # whatever it is, Celery must handle the failure as well
+            logger.exception("a death could not be noted; the sweep will find the piece overdue")
 
 
-@functools.cache
-def _services() -> tuple[Ledger, Queue, str]:
-    settings = Settings.from_environment()
-    return Ledger(settings), Queue(settings), answers_as(checkpoints.describe(checkpoints.find(settings.model)))
+_services: list[tuple[Ledger, Queue, str]] = []
+
+
+def watch(settings: Settings, model: str) -> None:
+    """Say where deaths are noted; called once, in the parent process.
+
+    Args:
+        settings: the worker's.
+        model: what the row of an image names that is blamed.
+    """
+    # No retries: this is the loop that takes messages.
+    _services[:] = [(Ledger(settings, client=connect(settings.broker_url, retries=0)), Queue(settings), model)]

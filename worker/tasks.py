@@ -26,7 +26,6 @@ from worker.contract.messages import Answers, Batch
 from worker.contract.pieces import Piece
 from worker.contract.queue import TASK
 from worker.contract.settings import Settings
-from worker.contract.workers import Workers
 from worker.images import ImageReader
 from worker.refusal import refuse
 
@@ -166,8 +165,8 @@ _processor: Processor | None = None
 
 
 @signals.worker_process_init.connect
-def _start_process(sender: str, **_: object) -> None:
-    """Make this process ready for tasks, and say so; Celery calls it once, when a pool process starts.
+def _start_process(**_: object) -> None:
+    """Make this process ready for tasks; Celery calls it once, when a pool process starts, and says then that it is up.
 
     It is here, not with the app: a spawned process imports the task's module, not the app's.
     """
@@ -175,8 +174,6 @@ def _start_process(sender: str, **_: object) -> None:
     try:
         settings = Settings.from_environment()
         _processor = Processor.start(settings)
-        workers = Workers(settings)
-        _patiently(settings, lambda: workers.ready(sender, os.getpid()))
     except (TrainingError, PigeonholeError) as exc:
         # Its parent would start it again and again; `worker.app` knows this signal.
         os.kill(os.getppid(), signal.SIGUSR2)
@@ -195,3 +192,7 @@ def classify(job: str, piece: str) -> None:
         _processor.work(job, Piece.parse(piece))
     except (MessageInvalid, UnknownJob) as exc:
         logger.error("a message is dropped: %s", exc)
+    except MemoryError:
+        # One that leaves a task is raised again in the parent and ends the whole worker; a death halves the piece.
+        logger.critical("job %s: batch %s: out of memory; this process ends", job, piece)
+        os._exit(1)

@@ -230,8 +230,7 @@ def test_every_key_carries_the_prefix_and_two_prefixes_share_a_redis_unnoticed(
     for bench in (Bench(own, clock), Bench(other, clock)):
         job = bench.job(3)
         workers = Workers(bench.settings, now=clock)
-        workers.announce(Announcement(name="w", model="digits", digest="d", version="1"))
-        workers.ready("w", 1)
+        workers.announce(Announcement(name="w", model="digits", digest="d", version="1", processes=1))
         assert workers.may_sweep()
         for number in range(3):
             bench.ledger.claim(job, Piece(number))

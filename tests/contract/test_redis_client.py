@@ -37,7 +37,6 @@ LEDGER_CALLS: dict[str, tuple[object, ...]] = {
 }
 WORKERS_CALLS: dict[str, tuple[object, ...]] = {
     "announce": (Announcement(name="w", model="digits", digest="d", version="1"),),
-    "ready": ("w", 1),
     "leave": ("w",),
     "alive": (),
     "may_sweep": (),

@@ -24,18 +24,10 @@ def test_a_worker_is_seen_with_all_it_says_of_itself(workers: Workers, clock: Cl
     assert workers.alive() == [replace(ONE, seen=clock.now, busy=clock.now)]
 
 
-def test_a_worker_counts_its_processes_that_are_ready(workers: Workers) -> None:
-    workers.announce(ONE)
-    for pid in (10, 11, 11):
-        workers.ready(ONE.name, pid)
-    assert [worker.processes for worker in workers.alive()] == [2]
-
-
-def test_a_process_that_is_ready_before_its_worker_is_announced_is_not_lost(workers: Workers) -> None:
-    workers.ready(ONE.name, 10)
-    assert workers.alive() == []
-    workers.announce(ONE)
-    assert [worker.processes for worker in workers.alive()] == [1]
+def test_a_worker_tells_how_many_of_its_processes_are_ready_now(workers: Workers) -> None:
+    for processes in (0, 2, 1):
+        workers.announce(replace(ONE, processes=processes))
+        assert [worker.processes for worker in workers.alive()] == [processes]
 
 
 def test_a_worker_tells_when_it_last_had_something_in_hand(workers: Workers, clock: Clock) -> None:
@@ -69,13 +61,10 @@ def test_an_announcement_expires_in_redis_by_itself(workers: Workers, raw: Clien
     assert GONE_AFTER - 5 < raw.ttl(key) <= GONE_AFTER
     raw.pexpire(key, 0)  # what time would do
     assert workers.alive() == []
-    workers.ready("celery@two", 1)
-    assert GONE_AFTER - 5 < raw.ttl(f"{settings.prefix}:worker:celery@two") <= GONE_AFTER
 
 
 def test_a_worker_that_leaves_is_gone_at_once(workers: Workers, raw: Client, settings: Settings) -> None:
     workers.announce(ONE)
-    workers.ready(ONE.name, 1)
     workers.leave(ONE.name)
     assert workers.alive() == []
     assert list(raw.scan_iter(f"{settings.prefix}:*")) == []
@@ -97,7 +86,7 @@ def test_without_a_clock_of_its_own_time_is_that_of_redis(settings: Settings, ra
     assert seconds <= Workers(settings).time() <= seconds + 60
 
 
-@pytest.mark.parametrize("field", ["seen", "busy", "model", "name"])
+@pytest.mark.parametrize("field", ["seen", "busy", "processes", "model", "name"])
 def test_a_worker_whose_announcement_is_damaged_hides_no_other(
     workers: Workers, raw: Client, settings: Settings, clock: Clock, field: str
 ) -> None:

@@ -78,13 +78,13 @@ def test_an_interrupted_wait_says_how_to_go_on_and_can_be_run_again(
     start_worker()
     job = brokered("submit", "samples", "--model", "nobody", "-q").stdout.decode().strip()
     environment = os.environ | settings.to_environment()
-    wait = subprocess.Popen(command("wait", job, "-o", "x.csv"), cwd=home, env=environment, stderr=subprocess.PIPE)
-    wait_for((home / "x.csv.part").exists, "the output file")
+    wait = subprocess.Popen(command("wait", job, "-o", "x 1.csv"), cwd=home, env=environment, stderr=subprocess.PIPE)
+    wait_for((home / "x 1.csv.part").exists, "the output file")
     wait.send_signal(signal.SIGINT)
     _, said = wait.communicate(timeout=30)
     assert wait.returncode == 130
     assert said.decode().endswith(
-        f"pigeonhole: interrupted: job {job}; it goes on; `pigeonhole wait {job} -o x.csv` follows it again\n"
+        f"pigeonhole: interrupted: job {job}; it goes on; `pigeonhole wait {job} -o 'x 1.csv'` follows it again\n"
     )
     Ledger(settings).cancel(job)
     assert brokered("wait", job, "-o", "x.csv").returncode == 6
@@ -96,6 +96,26 @@ def test_without_a_worker_the_command_says_so_and_the_job_stays(settings: Settin
     assert b"no worker consumes the queue of the model 'digits'; start one: `pigeonhole worker`" in run.stderr
     (status,) = Ledger(settings).statuses()
     assert (status.state, status.images, status.done) == ("closed", 203, 0)
+    assert f"job {status.job}: it goes on; `pigeonhole wait {status.job}`" in run.stderr.decode()
+
+
+def test_a_submission_that_is_interrupted_says_that_not_everything_was_submitted(
+    home: Path, settings: Settings, brokered: Run
+) -> None:
+    environment = os.environ | settings.to_environment()
+    line = command("classify", "-", "-o", "x.csv")
+    run = subprocess.Popen(line, cwd=home, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert run.stdin is not None
+    run.stdin.write(b"samples/003b50.png\n" * 100)  # and no end of it
+    run.stdin.flush()
+    wait_for(lambda: any(status.images for status in Ledger(settings).statuses()), "the first batch")
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=30)
+    (status,) = Ledger(settings).statuses()
+    assert run.returncode == 130
+    assert status.state == "open"
+    assert f"job {status.job}; not everything was submitted; the 64 images that were" in said.decode()
+    assert f"`pigeonhole cancel {status.job}` ends it" in said.decode()
 
 
 def test_a_cancelled_job_ends_with_its_own_code_and_keeps_its_rows(brokered: Run) -> None:
@@ -103,7 +123,8 @@ def test_a_cancelled_job_ends_with_its_own_code_and_keeps_its_rows(brokered: Run
     assert brokered("cancel", job).returncode == 0
     assert brokered("wait", job).returncode == 6
     again = brokered("cancel", job)
-    assert (again.returncode, b"is cancelled already" in again.stderr) == (2, True)
+    assert (again.returncode, b"is cancelled: 0 of 203 images were done" in again.stderr) == (0, True)
+    assert b"nothing is owed" in brokered("resume", job).stderr
 
 
 def test_resume_publishes_what_was_lost_from_the_queue(
@@ -173,6 +194,7 @@ def test_a_worker_that_is_stopped_gently_finishes_what_it_has_in_hand(
     ("changes", "message"),
     [
         ({"PIGEONHOLE_MODEL": "nobody"}, "The checkpoint 'nobody' doesn't exist"),
+        ({"PIGEONHOLE_IMAGE_ROOT": "/no/such"}, "PIGEONHOLE_IMAGE_ROOT is '/no/such', and no such folder is there"),
         ({"PIGEONHOLE_BROKER_URL": ""}, "a worker needs a broker: set PIGEONHOLE_BROKER_URL"),
         ({"PIGEONHOLE_CHUNKS": "8"}, "unknown setting PIGEONHOLE_CHUNKS: did you mean PIGEONHOLE_CHUNK?"),
     ],
@@ -188,19 +210,16 @@ def test_a_worker_that_is_set_up_wrongly_stops_with_a_message(
     assert "Traceback" not in run.stderr.decode()
 
 
-def test_a_worker_whose_checkpoint_is_damaged_inside_stops_with_a_message(settings: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", [["-m", "celery", "-A", "worker.app", "worker"], ["-m", "producer", "worker"]])
+def test_a_worker_whose_checkpoint_is_damaged_inside_stops_with_a_message(
+    settings: Settings, tmp_path: Path, program: list[str]
+) -> None:
     data = bytearray(checkpoints.find("digits").read_bytes())
     data[-100] ^= 1  # the header is whole, so only the process that loads the weights can tell
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(data)
     environment = os.environ | settings.to_environment() | {"PIGEONHOLE_MODEL": str(damaged)}
-    run = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "-c", "1"],
-        env=environment,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
+    run = subprocess.run([sys.executable, *program], env=environment, capture_output=True, timeout=60, check=False)
     assert run.returncode == 2
     assert "pigeonhole worker:" in (run.stderr + run.stdout).decode()
 

@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tests.training.conftest import SHARED, drawn_digit
 from training import digit
+from training.errors import ImageError
 
 MARGINS = [(0, 0), (60, 10), (200, 150)]
 
@@ -110,8 +111,9 @@ def test_grain_of_the_paper_is_not_ink() -> None:
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 @pytest.mark.parametrize("size", [(1, 1), (28, 28), (500, 3)])
-def test_a_blank_page_holds_no_ink(level: int, size: tuple[int, int]) -> None:
-    assert not digit.normalise(Image.new("L", size, level)).any()
+def test_a_blank_page_is_an_error_and_not_a_digit(level: int, size: tuple[int, int]) -> None:
+    with pytest.raises(ImageError, match=r"^blank: it is of one colour, or nearly: there is nothing to read$"):
+        digit.normalise(Image.new("L", size, level))
 
 
 @pytest.mark.parametrize("size", [(1, 2), (2, 1), (3, 3), (5000, 2), (2, 5000)])

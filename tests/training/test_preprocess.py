@@ -13,7 +13,9 @@ from training.preprocess import Preprocessing, apply, decode, prepare
 
 
 def test_the_array_has_the_size_and_channels_asked_for_and_is_writable() -> None:
-    image = png(Image.new("RGB", (40, 30), (10, 20, 30)))
+    picture = Image.new("RGB", (40, 30), (10, 20, 30))
+    picture.paste((250, 240, 230), (18, 8, 22, 24))
+    image = png(picture)
     for kind, height, width, channels in (("stretch", 12, 17, 3), ("stretch", 30, 40, 3), ("digit", 28, 28, 1)):
         pixels = prepare(image, Preprocessing(kind, height, width, channels), 10_000)
         assert pixels.shape == (height, width, channels)

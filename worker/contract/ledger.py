@@ -118,12 +118,13 @@ class Ledger:
 
         Raises:
             UnknownJob: no such job.
-            UsageError: it is over already.
+            UsageError: it is finished.
         """
         state = self._run(self._cancel, job, self._settings.result_ttl)
-        if state in (b"finished", b"cancelled"):
-            raise UsageError(f"job {job} is {state.decode()} already")
-        self._check(job, state)
+        if state == b"finished":
+            raise UsageError(f"job {job} is finished already")
+        if state is None:
+            raise UnknownJob(job)
 
     @translates
     def delete(self, job: str) -> None:

@@ -66,6 +66,8 @@ def configure(settings: Settings) -> Celery:
             # Without these a connection that died quietly is noticed by nobody for minutes.
             "socket_keepalive": True,
             "socket_connect_timeout": 3,
+            # A stalled Redis holds a publisher for ever without it.
+            "socket_timeout": 10,
             "health_check_interval": 10,
         },
         # What a remote-control client that vanished did not fetch would stay for ever (celery issue 6089).

@@ -49,7 +49,8 @@ def connect(url: str, retries: int = 4) -> Client:
 
     Args:
         url: as the setting `broker_url` allows.
-        retries: how often a command whose connection is lost is sent again; four take some two seconds. All
+        retries: how often a command whose connection is lost is sent again; four take some two seconds where
+            connecting fails at once, and ten more for each where Redis stalls. All
             commands of the ledger may be: what is done twice there counts once.
 
     Raises:

@@ -62,8 +62,8 @@ CANCEL = (
     + """
 local state = redis.call('HGET', job, 'state')
 if state == 'open' or state == 'closed' then
+  redis.call('DEL', waiting, claimed) -- first: a full Redis refuses what begins with a write that needs room
   redis.call('HSET', job, 'state', 'cancelled', 'finished', now)
-  redis.call('DEL', waiting, claimed)
   expire(ARGV[3])
 end
 return state

@@ -113,7 +113,9 @@ def _is_broker(url: str) -> bool:
         return False
     try:
         parts = urlsplit(url)
-        return bool(parts.path if parts.scheme == "unix" else (parts.port or 1))
+        if parts.scheme == "unix":
+            return bool(parts.path)
+        return (parts.port or 1) > 0 and re.fullmatch(r"/?\d*", parts.path) is not None  # its path is a database
     except ValueError:  # a bracket without its fellow, a port that is no number
         return False
 

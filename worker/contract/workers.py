@@ -5,8 +5,7 @@ A worker renews its announcement from the loop that also takes its messages, so 
 connection falls silent.
 """
 
-import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from worker.contract.redis_client import Client, connect, translates
@@ -15,7 +14,6 @@ from worker.contract.settings import Settings
 #: Seconds between two announcements, and after which a silent worker counts as gone.
 ANNOUNCE_EVERY = 3.0
 GONE_AFTER = 12
-_PROCESS = re.compile(rb"process:(\d+)")
 #: Seconds that one worker's turn to sweep lasts.
 SWEEP_TURN = 4.0
 
@@ -61,42 +59,20 @@ class Workers:
         self._now = now
 
     @translates
-    def announce(
-        self, worker: Announcement, busy: bool = True, loaded: Collection[int] = (), dead: Collection[int] = ()
-    ) -> set[int]:
+    def announce(self, worker: Announcement, busy: bool = True) -> None:
         """Say that a worker is there; it counts as gone unless this is repeated in time.
 
         Args:
             worker: what it says of itself; the times are those of this call.
             busy: whether it has something in hand, or has only just started.
-            loaded: which of its processes are known to have loaded the checkpoint. They say so once, and the record
-                that tells it is gone when Redis was away for longer than a record lasts.
-            dead: which of them have ended since.
-
-        Returns:
-            Which of its processes have loaded the checkpoint.
         """
         now, key = self.time(), f"{self._prefix}:worker:{worker.name}"
         about: dict[str, str | float] = {"model": worker.model, "digest": worker.digest, "version": worker.version}
-        about |= {"seen": now, "busy": now} if busy else {"seen": now}
-        about |= dict.fromkeys(map(_process, loaded), 1)
+        about |= {"processes": worker.processes, "seen": now} | ({"busy": now} if busy else {})
         with self.client.pipeline() as pipe:
             pipe.hset(key, mapping=about)
-            if dead:
-                pipe.hdel(key, *map(_process, dead))
             pipe.expire(key, GONE_AFTER)
             pipe.zadd(f"{self._prefix}:workers", {worker.name: now})
-            pipe.hkeys(key)
-            fields = pipe.execute()[-1]
-        return {int(match[1]) for match in map(_PROCESS.fullmatch, fields) if match}
-
-    @translates
-    def ready(self, name: str, pid: int) -> None:
-        """Say that a worker's process has loaded its checkpoint and can classify."""
-        key = f"{self._prefix}:worker:{name}"
-        with self.client.pipeline() as pipe:
-            pipe.hset(key, _process(pid), 1)
-            pipe.expire(key, GONE_AFTER)
             pipe.execute()
 
     @translates
@@ -132,19 +108,15 @@ class Workers:
         return float(seconds) + float(microseconds) / 1e6
 
 
-def _process(pid: int) -> str:
-    return f"process:{pid}"
-
-
 def _announcement(name: str, record: dict[bytes, bytes]) -> Announcement:
     return Announcement(
         name=name,
         model=_readable(record.get(b"model", b"")),
         digest=_readable(record.get(b"digest", b"")),
         version=_readable(record.get(b"version", b"")),
-        processes=sum(field.startswith(b"process:") for field in record),
-        seen=_seconds(record[b"seen"]),
-        busy=_seconds(record.get(b"busy", b"")),
+        processes=int(_number(record.get(b"processes", b""))),
+        seen=_number(record[b"seen"]),
+        busy=_number(record.get(b"busy", b"")),
     )
 
 
@@ -153,7 +125,7 @@ def _readable(data: bytes) -> str:
     return data.decode(errors="replace")
 
 
-def _seconds(data: bytes) -> float:
+def _number(data: bytes) -> float:
     try:
         return float(data)
     except ValueError:
