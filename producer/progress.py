@@ -63,7 +63,7 @@ def _bar() -> Iterator[Callable[[JobStatus], None]]:
             speed = bar.tasks[0].speed
             bar.update(
                 task,
-                description="classifying" if status.started else "waiting for a worker",
+                description=_doing(status),
                 completed=status.done,
                 total=status.images if status.state != "open" else None,
                 of=_total(status),
@@ -71,6 +71,12 @@ def _bar() -> Iterator[Callable[[JobStatus], None]]:
             )
 
         yield show
+
+
+def _doing(status: JobStatus) -> str:
+    if status.state == "open" and status.done == status.images:
+        return "waiting for more to be submitted"
+    return "classifying" if status.started else "waiting for a worker"
 
 
 def _total(status: JobStatus) -> str:

@@ -201,6 +201,8 @@ def _named(source: str, root: Root) -> _Named:
 def _inside(source: str, root: Root) -> str:
     rooted = root.below(source)
     if rooted is None:
+        if not os.path.isdir(root.path):
+            raise SourceError(f"PIGEONHOLE_IMAGE_ROOT is {root.path!r}, and no such folder is there")
         raise SourceError(
             f"{source!r} lies outside the image root {root.path!r}: set PIGEONHOLE_IMAGE_ROOT to a folder that holds "
             "it, here and (as it is mounted there) for the workers"

@@ -225,8 +225,9 @@ def _say_trained(trained: "Trained", output: Path) -> None:
 
     made, outcome = trained.checkpoint, trained.outcome
     if outcome.interrupted:
+        done = "1 epoch" if len(outcome.epochs) == 1 else f"{len(outcome.epochs)} epochs"
         _stderr().print(
-            f"Interrupted after {len(outcome.epochs)} epochs; the best so far, epoch {outcome.best.number}, is kept.",
+            f"Interrupted after {done}; the best so far, epoch {outcome.best.number}, is kept.",
             highlight=False,
         )
     print(
@@ -295,7 +296,7 @@ _EXTRAS = frozenset({"torch", "torchvision", "numpy", "PIL", "safetensors"})
 
 
 def _fail(message: str, code: Exit, cause: BaseException) -> NoReturn:
-    _stderr().print(message, highlight=False, markup=False, soft_wrap=True)
+    _stderr().print(f"pigeonhole: {message}", highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(code) from cause
 
 

@@ -142,7 +142,8 @@ def test_a_checkpoint_that_is_not_there_is_a_line_and_exit_code_2(tmp_path: Path
         result = run(*command)
         assert result.exit_code == 2
         assert result.stderr == (
-            "The checkpoint 'nine' doesn't exist; give a .safetensors file, or the name of a shipped one: digits.\n"
+            "pigeonhole: The checkpoint 'nine' doesn't exist; give a .safetensors file, or the name of a shipped one: "
+            "digits.\n"
         )
 
 
@@ -285,7 +286,7 @@ def test_a_machine_without_torch_is_told_what_to_install(tmp_path: Path) -> None
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     assert done.returncode == 2
-    assert done.stderr == "torch is not installed; run: pip install 'pigeonhole[training]'\n"
+    assert done.stderr == "pigeonhole: torch is not installed; run: pip install 'pigeonhole[training]'\n"
 
 
 @pytest.mark.shared
