@@ -106,7 +106,7 @@ def classify(
     references = expand(sources, Root(settings.image_root), null)
     with _broker(settings) as (own, name, check_broker):
         client = Client(own)
-        sink = None if as_json and output is None else _sink(output, format)
+        sink = _run_sink(output, format, as_json)
         job = client.create(sources, name())
         how_to_go_on = (lambda: _how_to_go_on(client, job, output)) if settings.broker_url else None
         with _told(job, how_to_go_on):
@@ -146,7 +146,7 @@ def wait(
     client = _client()
     client.ledger.status(job)
     with _told(job, lambda: _how_to_go_on(client, job, output)):
-        sink = None if as_json and output is None else _sink(output, format)
+        sink = _run_sink(output, format, as_json)
         _follow(client, job, Run(sink, quiet, as_json))
 
 
@@ -268,6 +268,11 @@ def _sink(output: str | None, format: Format | None) -> Sink:
     if format is None:
         return Table()
     return Stream(sys.stdout.buffer, format) if output is None else File(output, format)
+
+
+def _run_sink(output: str | None, format: Format | None, as_json: bool) -> Sink | None:
+    """Give where a run's rows go; None: the summary stands in their place."""
+    return None if as_json and output is None else _sink(output, format)
 
 
 @contextmanager

@@ -106,18 +106,16 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
     worker_command = [sys.executable, "-m", "celery", "--quiet", "-A", "worker.app", "worker", "--loglevel", "WARNING"]
     try:
         keeper = _start_keeper(own, folder, [*redis_command, "--", *worker_command])
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    try:
-        assert keeper.stdout is not None  # for the type checker: it is a pipe
-        os.set_blocking(keeper.stdout.fileno(), False)
-        private = Embedded(own, folder, keeper)
-        private._await_redis()
-        yield private
+        try:
+            assert keeper.stdout is not None  # for the type checker: it is a pipe
+            os.set_blocking(keeper.stdout.fileno(), False)
+            private = Embedded(own, folder, keeper)
+            private._await_redis()
+            yield private
+        finally:
+            keeper.communicate()  # closes its input, and waits until all is gone
     finally:
-        keeper.communicate()  # closes its input, and waits until all is gone
-        shutil.rmtree(folder, ignore_errors=True)  # there is something left where the keeper itself was killed
+        shutil.rmtree(folder, ignore_errors=True)  # something is left where the keeper never started, or was killed
 
 
 def _start_keeper(own: Settings, folder: str, commands: list[str]) -> "subprocess.Popen[bytes]":

@@ -28,7 +28,6 @@ class Follower:
         ledger, queue, workers: of one Redis.
         on_status: is told the job's counters at every look.
         check: is called at every look; what it raises ends the following.
-        wait_for_workers: seconds without any worker after which NoWorker is raised.
         clock, sleep: in place of the real ones, for tests.
     """
 
@@ -37,7 +36,6 @@ class Follower:
     workers: Workers
     on_status: Callable[[JobStatus], None] = lambda status: None
     check: Callable[[], None] = lambda: None
-    wait_for_workers: float = WORKER_PATIENCE
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     _swept: float = field(default=0.0, init=False)
@@ -86,7 +84,7 @@ class Follower:
         self._swept = now
         if any(worker.model == status.model for worker in self.workers.alive()):
             self._worker_seen = now
-        elif now - self._worker_seen >= self.wait_for_workers:
+        elif now - self._worker_seen >= WORKER_PATIENCE:
             raise NoWorker(no_worker(status.model, self.workers))
         if self.workers.may_sweep():
             sweep(self.ledger, self.queue)

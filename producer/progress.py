@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from producer.summary import counted
 from worker.contract.jobs import JobStatus
 
 #: Seconds between two lines where there is no terminal.
@@ -36,8 +37,7 @@ def _lines(clock: Callable[[], float]) -> Callable[[JobStatus], None]:
         now = clock()
         if now - last >= LINE_EVERY:
             last = now
-            errors = f"{status.errors:,} error{'' if status.errors == 1 else 's'}"
-            sys.stderr.write(f"{status.done:,} of {_total(status)} images, {errors}\n")
+            sys.stderr.write(f"{status.done:,} of {_total(status)} images, {counted(status.errors, 'error')}\n")
             sys.stderr.flush()
 
     return show

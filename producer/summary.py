@@ -57,8 +57,8 @@ class Summary:
         speed = f"{self.images / seconds:,.0f} images/s" if seconds else "at once"
         startup = f"; start-up took {startup_seconds:.1f} s" if startup_seconds else ""
         lines = [
-            f"{_count(self.images, 'image')} in {seconds:.1f} s ({speed}{startup})",
-            f"{_count(self.images - errors, 'label')}, {_count(errors, 'error')}, {self.reviews:,} to review",
+            f"{counted(self.images, 'image')} in {seconds:.1f} s ({speed}{startup})",
+            f"{counted(self.images - errors, 'label')}, {counted(errors, 'error')}, {self.reviews:,} to review",
         ]
         if errors:
             lines.append("errors: " + ", ".join(f"{count} {kind}" for kind, count in self.errors.most_common()))
@@ -110,5 +110,6 @@ def _when(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """Give a number of things in words."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

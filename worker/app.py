@@ -76,7 +76,7 @@ def _consume_own_queue(instance: Any, conf: Any, **_: object) -> None:  # noqa: 
     """Read the checkpoint's header: its name is the queue's."""
     try:
         instance.pigeonhole_checkpoint = about = checkpoints.describe(checkpoints.find(settings.model))
-        deaths.watch(settings, answers_as(about))
+        deaths.watch(settings, about.name, answers_as(about))
     except TrainingError as exc:
         raise refuse(exc) from None
     conf.task_queues = [KombuQueue(queue.queue_name(about.name))]
@@ -96,9 +96,10 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
     def __init__(self, parent: Any, **kwargs: object) -> None:  # noqa: ANN401
         super().__init__(parent, **kwargs)
         self._timers: list[Any] = []
-        self._workers = Workers(settings, client=connect(settings.broker_url, retries=0))
         # No retries: this is the loop that takes messages, and the next turn comes by itself.
-        self._ledger = Ledger(settings, client=connect(settings.broker_url, retries=0))
+        client = connect(settings.broker_url, retries=0)
+        self._workers = Workers(settings, client=client)
+        self._ledger = Ledger(settings, client=client)
         self._queue = queue.Queue(settings, app)
 
     def start(self, parent: Any) -> None:  # noqa: ANN401

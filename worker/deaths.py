@@ -35,24 +35,26 @@ class WatchedRequest(Request):  # type: ignore[misc]  # Celery has no types
         try:
             job, name = self.args
             piece = Piece.parse(name)
-            ledger, queue, model = _services[0]
-            halves = [half for half in ledger.died(job, piece, model) if half != piece]  # that one Celery delivers
+            ledger, queue, name_of_model, answers_as = _services[0]
+            halves = [half for half in ledger.died(job, piece, answers_as) if half != piece]  # that one Celery delivers
             for half in halves:
-                queue.publish(ledger.status(job).model, job, half)
+                queue.publish(name_of_model, job, half)
             logger.warning("job %s: a process died with %s in hand; published %d halves", job, piece, len(halves))
         except Exception:  # whatever it is, Celery must handle the failure as well
             logger.exception("a death could not be noted; the sweep will find the piece overdue")
 
 
-_services: list[tuple[Ledger, Queue, str]] = []
+_services: list[tuple[Ledger, Queue, str, str]] = []
 
 
-def watch(settings: Settings, model: str) -> None:
+def watch(settings: Settings, model: str, answers_as: str) -> None:
     """Say where deaths are noted; called once, in the parent process.
 
     Args:
         settings: the worker's.
-        model: what the row of an image names that is blamed.
+        model: the name of its checkpoint, after which the queue is named that it takes from.
+        answers_as: what the row of an image names that is blamed.
     """
     # No retries: this is the loop that takes messages.
-    _services[:] = [(Ledger(settings, client=connect(settings.broker_url, retries=0)), Queue(settings), model)]
+    ledger = Ledger(settings, client=connect(settings.broker_url, retries=0))
+    _services[:] = [(ledger, Queue(settings), model, answers_as)]

@@ -72,7 +72,7 @@ class Processor:
             False where there was nothing to do, or somebody else was first.
         """
         try:
-            batch = _patiently(self._settings, lambda: self._ledger.claim(job, piece))
+            batch = self._patiently(lambda: self._ledger.claim(job, piece))
         except MessageInvalid:
             logger.exception("job %s: batch %s can't be read and is left alone", job, piece)
             return False
@@ -80,7 +80,7 @@ class Processor:
             return False
         started = time.monotonic()
         answers = self.classify(batch)
-        counted = _patiently(self._settings, lambda: self._ledger.commit(job, piece, answers))
+        counted = self._patiently(lambda: self._ledger.commit(job, piece, answers))
         # Celery's own lines name a task, not the job that a user knows.
         what = f"{len(answers)} images ({len(answers.errors)} errors) in {time.monotonic() - started:.2f} s"
         logger.info("job %s: batch %s: %s%s", job, piece, what, "" if counted else "; somebody else was first")
@@ -140,21 +140,20 @@ class Processor:
             else:
                 yield *next(rows), None
 
+    def _patiently(self, step: Callable[[], T]) -> T:
+        """Repeat a step while Redis is away: what has been classified shall not be lost to a restart."""
+        give_up = time.monotonic() + self._settings.claim_seconds
+        while True:
+            try:
+                return step()
+            except BrokerUnreachable as exc:
+                if time.monotonic() > give_up:
+                    raise
+                logger.warning("%s; trying again", exc)
+                time.sleep(0.5)
+
 
 _NOTHING = Scores(np.empty((0, 0), np.int64), np.empty((0, 0), np.int64), np.empty(0, np.bool_))
-
-
-def _patiently(settings: Settings, step: Callable[[], T]) -> T:
-    """Repeat a step while Redis is away: what has been loaded or classified shall not be lost to a restart."""
-    give_up = time.monotonic() + settings.claim_seconds
-    while True:
-        try:
-            return step()
-        except BrokerUnreachable as exc:
-            if time.monotonic() > give_up:
-                raise
-            logger.warning("%s; trying again", exc)
-            time.sleep(0.5)
 
 
 def _failed(exc: Exception) -> tuple[str, str]:

@@ -32,7 +32,7 @@ from worker.contract.errors import JobCancelled, MessageInvalid, UnknownJob, Usa
 from worker.contract.jobs import JobStatus, status_of, status_or_unreadable
 from worker.contract.messages import VERSION, Answers, Batch
 from worker.contract.pieces import Piece
-from worker.contract.redis_client import Client, connect, translates
+from worker.contract.redis_client import Client, connect, server_time, translates
 from worker.contract.settings import Settings
 
 #: So often an image, alone in its piece, may take its process with it before it is blamed.
@@ -74,7 +74,7 @@ class Ledger:
     @translates
     def create(self, model: str, sources: tuple[str, ...]) -> str:
         """Open a job for a model's queue and give its id, which begins with the date and sorts by it."""
-        now = self._now() if self._now else float("{}.{:06d}".format(*self.client.time()))
+        now = self._now() if self._now else server_time(self.client)
         job = f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         with self.client.pipeline() as pipe:
             pipe.hset(
@@ -219,7 +219,7 @@ class Ledger:
         Raises:
             UnknownJob: no such job.
         """
-        self._status(job)
+        self.status(job)
         _, _, waiting, claimed, *_ = self._keys(job)
         return sorted(_pieces([*self.client.zrange(waiting, 0, -1), *self.client.zrange(claimed, 0, -1)]))
 
@@ -231,7 +231,7 @@ class Ledger:
             UnknownJob: no such job.
             MessageInvalid: another version wrote it, or it is damaged.
         """
-        return self._status(job)
+        return status_of(*self._records([job])[0])
 
     @translates
     def statuses(self, active_only: bool = False) -> list[JobStatus]:
@@ -277,7 +277,7 @@ class Ledger:
             return []
         batches = self.client.hmget(keys[1], [str(number) for number in numbers[: len(done)]])
         if None in batches:
-            self._status(job)  # says so if it was deleted between the two
+            self.status(job)  # says so if it was deleted between the two
             raise MessageInvalid(f"job {job} has answers without references: the ledger is damaged; submit it again")
         return [
             [(piece.of(batch), Answers.decode(data)) for piece, data in pieces]
@@ -294,9 +294,6 @@ class Ledger:
         return (
             None if None in answers else [(Piece.parse(name), data) for name, data in zip(names, answers, strict=True)]
         )
-
-    def _status(self, job: str) -> JobStatus:
-        return status_of(*self._records([job])[0])
 
     def _records(self, names: list[str]) -> list[tuple[str, dict[bytes, bytes], int, int]]:
         with self.client.pipeline(transaction=False) as pipe:

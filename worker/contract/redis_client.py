@@ -73,6 +73,12 @@ def connect(url: str, retries: int = 4) -> Client:
     return client
 
 
+def server_time(client: Client) -> float:
+    """Give the time on Redis' clock, in seconds since the epoch."""
+    seconds, microseconds = client.time()
+    return float(seconds) + float(microseconds) / 1e6
+
+
 @contextmanager
 def translated(url: str) -> Iterator[None]:
     """Turn redis-py's errors into ours.

@@ -4,7 +4,7 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, urlsplit
@@ -67,8 +67,7 @@ class Settings:
             raise _refused("processes", self.processes, "a number from 0 up")
 
     def __repr__(self) -> str:
-        shown = replace(self, broker_url="") if self.broker_url else self
-        values = {f.name: getattr(shown, f.name) for f in fields(self)} | {"broker_url": masked(self.broker_url)}
+        values = {f.name: getattr(self, f.name) for f in fields(self)} | {"broker_url": masked(self.broker_url)}
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in values.items())})"
 
     @classmethod

@@ -8,7 +8,7 @@ connection falls silent.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker.contract.redis_client import Client, connect, translates
+from worker.contract.redis_client import Client, connect, server_time, translates
 from worker.contract.settings import Settings
 
 #: Seconds between two announcements, and after which a silent worker counts as gone.
@@ -102,10 +102,7 @@ class Workers:
     @translates
     def time(self) -> float:
         """Give the time on Redis' clock, in seconds since the epoch."""
-        if self._now:
-            return self._now()
-        seconds, microseconds = self.client.time()
-        return float(seconds) + float(microseconds) / 1e6
+        return self._now() if self._now else server_time(self.client)
 
 
 def _announcement(name: str, record: dict[bytes, bytes]) -> Announcement:
