@@ -32,10 +32,12 @@ def submit(ledger: Ledger, queue: Queue, job: str, references: Iterable[Referenc
         JobCancelled, UnknownJob: somebody else cancelled or deleted it.
     """
     model = ledger.status(job).model
+    count = 0
     for number, batch in enumerate(batches(references)):
-        ledger.add(job, number, batch)
-        queue.publish(model, job, Piece(number))
-    ledger.close(job)
+        if ledger.add(job, number, batch):
+            queue.publish(model, job, Piece(number))
+        count += 1
+    ledger.close(job, count)
 
 
 def batches(references: Iterable[Reference]) -> Iterator[Batch]:

@@ -10,6 +10,7 @@ import signal
 from dataclasses import replace
 from typing import Any
 
+import redis
 from celery import Celery, bootsteps, signals
 from celery.worker import state
 from celery.worker.consumer.tasks import Tasks
@@ -55,6 +56,10 @@ app.conf.update(
     # A process imports torch and loads its checkpoint before it says that it is up; by default its parent would
     # kill it after 4 s.
     worker_proc_alive_timeout=120.0,
+    # A process that takes so long for a batch is ended, and the batch split: worker.deaths.
+    task_time_limit=settings.batch_seconds,
+    # Comes back within seconds, and is not brought down by what it can't understand.
+    worker_consumer="worker.consumer:Consumer",
     # `auto` is what the container's cgroup allows, not what the host has.
     worker_concurrency=settings.processes or "auto",
     # A batch is a second's work or near it: one in hand for each process, the others stay for other workers.
@@ -65,6 +70,9 @@ app.conf.update(
     # With late acknowledgement, what is in hand while the connection is lost is delivered again; finishing it is
     # no harm, since it commits once.
     worker_cancel_long_running_tasks_on_connection_loss=False,
+    # After a lost connection a worker would take fewer tasks, until as many as it had in hand were acknowledged; those
+    # can't be any more.
+    worker_enable_prefetch_count_reduction=False,
     # Workers don't gossip: the ledger knows who is there.
     worker_send_task_events=False,
     worker_hijack_root_logger=True,
@@ -84,11 +92,16 @@ def _consume_own_queue(instance: Any, conf: Any, **_: object) -> None:  # noqa: 
     signal.signal(signal.SIGUSR2, lambda *_: setattr(state, "should_stop", int(ExitCode.USAGE)))
 
 
+#: Seconds within which Redis must answer an announcement.
+_ANSWER = 4.0
+
+
 class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
     """Announces the worker while it consumes, and sweeps what got lost.
 
     It runs in the loop that takes the messages: a worker whose loop stands still, or waits for its connection,
-    falls silent, and that is how others know.
+    falls silent, and that is how others know. An announcement that gets no answer is how the worker itself knows that
+    Redis is gone, where a connection stalls without closing: then it connects anew.
     """
 
     requires = (Tasks,)
@@ -96,8 +109,8 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
     def __init__(self, parent: Any, **kwargs: object) -> None:  # noqa: ANN401
         super().__init__(parent, **kwargs)
         self._timers: list[Any] = []
-        # No retries: this is the loop that takes messages, and the next turn comes by itself.
-        client = connect(settings.broker_url, retries=0)
+        # No retries, and not long: this is the loop that takes messages, and the next turn comes by itself.
+        client = connect(settings.broker_url, retries=0, timeout=_ANSWER)
         self._workers = Workers(settings, client=client)
         self._ledger = Ledger(settings, client=client)
         self._queue = queue.Queue(settings, app)
@@ -132,6 +145,9 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
             self._workers.announce(worker, busy or bool(state.reserved_requests))
         except PigeonholeError as exc:
             logger.warning("not announced: %s", exc)
+            if isinstance(exc.__cause__, (redis.ConnectionError, redis.TimeoutError)):
+                # Celery's loop takes it as the end of its own connection.
+                raise exc.__cause__ from exc
 
     def _sweep(self) -> None:
         try:

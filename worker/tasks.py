@@ -1,15 +1,18 @@
 """The one task: claim a batch, classify its images, commit their rows.
 
 A process loads its checkpoint when it starts. A batch goes through the network in chunks; the next chunk is read
-and decoded by a thread meanwhile. Each image stands for itself: what goes wrong with one becomes its error row.
+and decoded by a thread meanwhile, and another renews the batch's lease. Each image stands for itself: what goes wrong
+with one becomes its error row.
 """
 
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -20,14 +23,17 @@ from numpy.typing import NDArray
 from training import checkpoint as checkpoints
 from training.errors import TrainingError
 from worker.classifier import Classifier, Scores, answers_as
-from worker.contract.errors import BrokerUnreachable, ImageUnreadable, MessageInvalid, PigeonholeError, UnknownJob
-from worker.contract.ledger import Ledger
+from worker.contract.dead_letters import DeadLetters
+from worker.contract.errors import ImageUnreadable, MessageInvalid, PigeonholeError, UnknownJob
+from worker.contract.ledger import LEASE, Ledger
 from worker.contract.messages import Answers, Batch
 from worker.contract.pieces import Piece
 from worker.contract.queue import TASK
+from worker.contract.redis_client import patiently
 from worker.contract.settings import Settings
 from worker.images import ImageReader
 from worker.refusal import refuse
+from worker.trial import Trial
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -52,8 +58,12 @@ class Processor:
         self._reader = ImageReader(
             settings.image_root, classifier.checkpoint.preprocessing, settings.max_bytes, settings.max_pixels
         )
+        self._dead_letters = DeadLetters(settings, client=ledger.client)
+        self._trial = Trial(self._reader, settings.batch_seconds / 3)
         # One thread: the chunk after the one that the network has is being read, no more.
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        self._held: tuple[str, Piece] | None = None
+        threading.Thread(target=self._keep_lease, name="lease", daemon=True).start()
 
     @classmethod
     def start(cls, settings: Settings) -> "Processor":
@@ -73,14 +83,15 @@ class Processor:
         """
         try:
             batch = self._patiently(lambda: self._ledger.claim(job, piece))
-        except MessageInvalid:
-            logger.exception("job %s: batch %s can't be read and is left alone", job, piece)
+        except MessageInvalid as exc:
+            self.bury(f"job {job}, batch {piece}", exc)
             return False
         if batch is None:
             return False
         started = time.monotonic()
-        answers = self.classify(batch)
-        counted = self._patiently(lambda: self._ledger.commit(job, piece, answers))
+        with self._holding(job, piece):
+            answers = self._suspicious(batch) if piece.suspect else self.classify(batch)
+            counted = self._patiently(lambda: self._ledger.commit(job, piece, answers))
         # Celery's own lines name a task, not the job that a user knows.
         what = f"{len(answers)} images ({len(answers.errors)} errors) in {time.monotonic() - started:.2f} s"
         logger.info("job %s: batch %s: %s%s", job, piece, what, "" if counted else "; somebody else was first")
@@ -102,8 +113,28 @@ class Processor:
                     review.add(at)
                 if error is not None:
                     errors[at] = error
-        classes = self._classifier.checkpoint.classes
-        return Answers(answers_as(self._classifier.checkpoint), classes, best, ppm, frozenset(review), errors)
+        return self._answers(best, ppm, frozenset(review), errors)
+
+    def bury(self, what: str, exc: PigeonholeError) -> None:
+        """Put what can't be understood where `status` shows it."""
+        logger.error("%s can't be understood: %s", what, exc)
+        self._patiently(lambda: self._dead_letters.bury(what, str(exc)))
+
+    def _suspicious(self, batch: Batch) -> Answers:
+        """Classify an image that was in hand when a process died, once another has lived through reading it."""
+        (reference,) = batch.rooted()
+        verdict = self._trial.verdict(reference)
+        return self.classify(batch) if verdict is None else self._answers([[]], [[]], frozenset(), {0: verdict})
+
+    def _answers(
+        self,
+        best: Sequence[Sequence[int]],
+        ppm: Sequence[Sequence[int]],
+        review: frozenset[int],
+        errors: dict[int, tuple[str, str]],
+    ) -> Answers:
+        about = self._classifier.checkpoint
+        return Answers(answers_as(about), about.classes, best, ppm, review, errors)
 
     def _chunks(self, batch: Batch) -> Iterator[list[Read]]:
         references = batch.rooted()
@@ -141,16 +172,29 @@ class Processor:
                 yield *next(rows), None
 
     def _patiently(self, step: Callable[[], T]) -> T:
-        """Repeat a step while Redis is away: what has been classified shall not be lost to a restart."""
-        give_up = time.monotonic() + self._settings.claim_seconds
+        """Repeat a step while Redis is away or full: what has been classified shall not be lost to a restart."""
+        return patiently(step, self._settings.patience, lambda exc: logger.warning("%s; trying again", exc))
+
+    @contextmanager
+    def _holding(self, job: str, piece: Piece) -> Iterator[None]:
+        """Have the lease of a piece renewed meanwhile."""
+        self._held = (job, piece)
+        try:
+            yield
+        finally:
+            self._held = None
+
+    def _keep_lease(self) -> None:
+        """Renew what is in hand: it lives and dies with this process, so that the lease tells whether that does."""
         while True:
+            time.sleep(LEASE / 4)
+            held = self._held
+            if held is None:
+                continue
             try:
-                return step()
-            except BrokerUnreachable as exc:
-                if time.monotonic() > give_up:
-                    raise
-                logger.warning("%s; trying again", exc)
-                time.sleep(0.5)
+                self._ledger.renew(held[0], [held[1]])
+            except PigeonholeError as exc:
+                logger.warning("job %s: the lease of batch %s is not renewed: %s", *held, exc)
 
 
 _NOTHING = Scores(np.empty((0, 0), np.int64), np.empty((0, 0), np.int64), np.empty(0, np.bool_))
@@ -190,8 +234,8 @@ def classify(job: str, piece: str) -> None:
     try:
         _processor.work(job, Piece.parse(piece))
     except (MessageInvalid, UnknownJob) as exc:
-        logger.error("a message is dropped: %s", exc)
+        _processor.bury(f"job {job!r}, batch {piece!r}", exc)
     except MemoryError:
-        # One that leaves a task is raised again in the parent and ends the whole worker; a death halves the piece.
+        # One that leaves a task is raised again in the parent and ends the whole worker; a death splits the piece.
         logger.critical("job %s: batch %s: out of memory; this process ends", job, piece)
         os._exit(1)

@@ -94,7 +94,7 @@ def answers_for(batch: Batch, model: str = "digits@0123456789ab") -> Answers:
 def finished_job(ledger: Ledger, *paths: str) -> str:
     job = ledger.create("digits", ("photos",))
     ledger.add(job, 0, batch_of(*paths))
-    ledger.close(job)
+    ledger.close(job, 1)
     ledger.commit(job, Piece(0), answers_for(batch_of(*paths)))
     return job
 

@@ -9,7 +9,7 @@ import pytest
 from tests.contract.conftest import A, B, Clock, answers_for, batch_of, finished_job, open_job
 from worker.contract.errors import JobCancelled, UnknownJob, UsageError
 from worker.contract.ledger import Ledger
-from worker.contract.messages import Answers
+from worker.contract.messages import Answers, Batch, Group
 from worker.contract.pieces import Piece
 from worker.contract.redis_client import Client
 from worker.contract.settings import Settings
@@ -35,7 +35,7 @@ def test_a_job_goes_from_open_to_closed_to_finished(settings: Settings, clock: C
 
     errors = Answers("digits@1", ("0",), [[], [0]], [[], [7]], frozenset({1}), {0: ("missing", "no such file")})
     assert ledger.commit(job, Piece(0), errors)
-    ledger.close(job)
+    assert ledger.close(job, 2)
     assert ledger.status(job).state == "closed"
     clock += 10
     assert ledger.claim(job, Piece(1)) == B
@@ -53,13 +53,13 @@ def test_the_last_commit_finishes_nothing_while_the_source_is_not_exhausted(ledg
     ledger.commit(job, Piece(0), answers_for(A))
     ledger.commit(job, Piece(1), answers_for(B))
     assert ledger.status(job).state == "open"
-    ledger.close(job)
+    assert ledger.close(job, 2)
     assert ledger.status(job).state == "finished"
 
 
 def test_a_job_of_no_batches_is_finished_when_it_is_closed(ledger: Ledger) -> None:
     job = ledger.create("digits", ())
-    ledger.close(job)
+    assert ledger.close(job, 0)
     assert ledger.status(job).state == "finished"
     assert ledger.read(job, 0, 8) == []
     assert ledger.owed(job) == []
@@ -83,10 +83,47 @@ def test_without_a_clock_of_its_own_the_ledger_goes_by_that_of_redis(ledger: Led
 def test_adding_a_batch_again_changes_nothing(ledger: Ledger) -> None:
     job = open_job(ledger)
     before = ledger.status(job)
-    ledger.add(job, 0, A)
-    ledger.add(job, 1, batch_of("something", "else"))
+    assert not ledger.add(job, 0, A)
+    assert not ledger.add(job, 1, B)
     assert ledger.status(job) == before
+    assert ledger.add(job, 2, A)
+
+
+def test_another_batch_under_the_same_number_is_refused_since_the_sources_have_changed(ledger: Ledger) -> None:
+    job = open_job(ledger)
+    with pytest.raises(UsageError, match=f"^job {job} holds other images as its batch 1: the sources are not what"):
+        ledger.add(job, 1, batch_of("something", "else"))
     assert ledger.claim(job, Piece(1)) == B
+
+
+def test_the_same_images_shown_otherwise_are_the_same_batch(ledger: Ledger) -> None:
+    job = ledger.create("digits", ("photos",))
+    ledger.add(job, 0, Batch((Group("photos/", "home/photos/", ("a.png", "b.png")),)))
+    assert not ledger.add(
+        job, 0, Batch((Group("./photos/", "home/photos/", ("a.png",)), Group("", "home/", ("photos/b.png",))))
+    )
+
+
+def test_a_complete_job_takes_no_offence_at_being_submitted_once_more(ledger: Ledger) -> None:
+    job = finished_job(ledger, "a.png")
+    assert not ledger.add(job, 0, batch_of("a.png"))
+    assert ledger.close(job, 1)
+
+
+def test_a_job_of_which_redis_forgot_a_batch_is_not_closed(ledger: Ledger) -> None:
+    job = open_job(ledger)
+    assert not ledger.close(job, 3)
+    assert ledger.status(job).state == "open"
+    assert ledger.add(job, 2, A)
+    assert ledger.close(job, 3)
+    assert ledger.status(job).state == "closed"
+
+
+def test_a_job_that_holds_more_than_its_sources_make_is_not_closed(ledger: Ledger) -> None:
+    job = open_job(ledger)
+    with pytest.raises(UsageError, match=f"^job {job} has 2 batches, and these sources make 1"):
+        ledger.close(job, 1)
+    assert ledger.status(job).state == "open"
 
 
 def test_adding_a_batch_again_that_is_done_does_not_owe_it_anew(ledger: Ledger) -> None:
@@ -167,7 +204,7 @@ def test_a_cancelled_job_keeps_the_rows_it_has_and_owes_nothing(ledger: Ledger) 
     with pytest.raises(JobCancelled, match=said):
         ledger.add(job, 2, B)
     with pytest.raises(JobCancelled, match=said):
-        ledger.close(job)
+        ledger.close(job, 2)
     ledger.cancel(job)  # again, as when the first reply was lost: nothing changes
     assert ledger.status(job) == status
     assert ledger.status(job) == status
@@ -175,7 +212,7 @@ def test_a_cancelled_job_keeps_the_rows_it_has_and_owes_nothing(ledger: Ledger) 
 
 def test_a_closed_job_can_be_cancelled(ledger: Ledger) -> None:
     job = open_job(ledger)
-    ledger.close(job)
+    ledger.close(job, 2)
     ledger.cancel(job)
     assert ledger.status(job).state == "cancelled"
 
@@ -183,7 +220,7 @@ def test_a_closed_job_can_be_cancelled(ledger: Ledger) -> None:
 def test_a_finished_job_can_be_closed_again_but_neither_cancelled_nor_added_to(ledger: Ledger) -> None:
     job = finished_job(ledger, "a.png")
     before = ledger.status(job)
-    ledger.close(job)
+    assert ledger.close(job, 1)
     with pytest.raises(UsageError, match=f"^job {job} is finished already$"):
         ledger.cancel(job)
     with pytest.raises(UsageError, match=f"^job {job} is finished: nothing can be added to it; submit a new one$"):
@@ -193,7 +230,7 @@ def test_a_finished_job_can_be_closed_again_but_neither_cancelled_nor_added_to(l
 
 def test_a_closed_job_takes_no_more(ledger: Ledger) -> None:
     job = open_job(ledger)
-    ledger.close(job)
+    ledger.close(job, 2)
     with pytest.raises(UsageError, match=f"^job {job} is closed: nothing can be added to it; submit a new one$"):
         ledger.add(job, 2, B)
     assert ledger.status(job).batches == 2
@@ -205,7 +242,7 @@ def test_a_deleted_job_leaves_nothing_behind_and_is_unknown(
 ) -> None:
     job = open_job(ledger)
     if deleted in ("closed", "finished"):
-        ledger.close(job)
+        ledger.close(job, 2)
     if deleted == "finished":
         ledger.commit(job, Piece(0), answers_for(A))
         ledger.commit(job, Piece(1), answers_for(B))
@@ -215,7 +252,7 @@ def test_a_deleted_job_leaves_nothing_behind_and_is_unknown(
     ledger.delete(job)
     assert list(raw.scan_iter(f"{settings.prefix}:*")) == []
     said = f"^no job '{job}': it was deleted, has expired, or never was; `pigeonhole status` lists them$"
-    for call in (ledger.status, ledger.close, ledger.cancel, ledger.delete, ledger.owed):
+    for call in (ledger.status, lambda job: ledger.close(job, 2), ledger.cancel, ledger.delete, ledger.owed):
         with pytest.raises(UnknownJob, match=said):
             call(job)
     with pytest.raises(UnknownJob, match=said):
@@ -231,7 +268,7 @@ def test_what_is_no_jobs_name_is_unknown_and_touches_no_other(ledger: Ledger, na
     job = open_job(ledger)
     ledger.commit(job, Piece(0), answers_for(A))
     wrong = name.format(job=job)
-    calls = (ledger.status, ledger.delete, ledger.cancel, ledger.close, ledger.owed)
+    calls = (ledger.status, ledger.delete, ledger.cancel, ledger.owed, lambda job: ledger.close(job, 2))
     for call in (*calls, lambda job: ledger.claim(job, Piece(0)), lambda job: ledger.read(job, 0, 1)):
         with pytest.raises(UnknownJob):
             call(wrong)

@@ -2,12 +2,13 @@
 
 import base64
 import json
+from collections.abc import Callable
 
 import pytest
 
 from tests.contract.conftest import Clock, answers_for, batch_of
 from worker.contract.errors import BrokerUnreachable
-from worker.contract.ledger import Ledger
+from worker.contract.ledger import LEASE, Ledger
 from worker.contract.pieces import Piece
 from worker.contract.queue import LOWEST_PRIORITY, TASK, Queue, configure, priority, queue_name, sweep
 from worker.contract.redis_client import Client
@@ -31,18 +32,19 @@ class Bench:
         return job
 
     def sweep(self) -> int:
+        self.ledger.note_sweep()  # as if others had swept all the time
         return sweep(self.ledger, self.queue)
 
-    def messages(self, raw: Client, model: str = "digits") -> list[tuple[str, int]]:
-        """Give (job, number) of what is queued, first to be taken first."""
-        queued: list[tuple[str, int]] = []
+    def messages(self, raw: Client, model: str = "digits") -> list[tuple[str, Piece]]:
+        """Give (job, piece) of what is queued, first to be taken first."""
+        queued: list[tuple[str, Piece]] = []
         for step in range(LOWEST_PRIORITY + 1):
             name = f"{self.settings.prefix}:{queue_name(model)}"
             key = name if step == 0 else f"{name}\x06\x16{step}"
             for message in reversed(raw.lrange(key, 0, -1)):
                 body = json.loads(base64.b64decode(json.loads(message)["body"]))
                 job, piece = body[0]
-                queued.append((job, int(piece)))
+                queued.append((job, Piece.parse(piece)))
         return queued
 
     def lose(self, raw: Client, model: str = "digits") -> None:
@@ -65,8 +67,8 @@ def test_messages_are_taken_by_priority_and_name_a_job_and_a_batch_only(bench: B
     large = bench.job(20)
     small = bench.job(1)
     taken = bench.messages(raw)
-    assert taken[:2] == [(large, 0), (small, 0)]
-    assert [number for job, number in taken if job == large] == list(range(20))
+    assert taken[:2] == [(large, Piece(0)), (small, Piece(0))]
+    assert [piece for job, piece in taken if job == large] == [Piece(number) for number in range(20)]
     [message] = raw.lrange(f"{bench.settings.prefix}:classify.digits\x06\x161", 0, -1)
     assert json.loads(base64.b64decode(json.loads(message)["body"]))[:2] == [[large, "1"], {}]
     assert json.loads(message)["headers"]["task"] == TASK
@@ -96,31 +98,60 @@ def test_where_nothing_is_lost_nothing_is_published_again(bench: Bench) -> None:
     assert bench.queue.depth("digits") == 5
 
 
-def test_a_claimed_batch_is_published_again_once_its_deadline_has_passed(bench: Bench, raw: Client) -> None:
+def test_a_claimed_batch_is_published_again_once_its_lease_has_run_out(bench: Bench, raw: Client) -> None:
     job = bench.job(3)
     bench.lose(raw)
     for number in range(3):
         bench.ledger.claim(job, Piece(number))
         bench.clock += 1
-    bench.clock += bench.settings.claim_seconds - 4
+    bench.clock += LEASE - 4
     assert bench.sweep() == 0
     bench.clock += 1  # the first is due to the second
     assert bench.sweep() == 1
-    assert bench.messages(raw) == [(job, 0)]
+    assert bench.messages(raw) == [(job, Piece(0, 0, 1))]
     status = bench.ledger.status(job)
     assert (status.batches_waiting, status.batches_claimed) == (1, 2)
     bench.clock += 10
     assert bench.sweep() == 2
-    assert sorted(bench.messages(raw)) == [(job, 0), (job, 1), (job, 2)]
+    assert sorted(bench.messages(raw)) == [(job, Piece(number, 0, 1)) for number in range(3)]
 
 
-def test_a_batch_that_is_claimed_again_gets_a_new_deadline(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    "again", [Ledger.claim, lambda ledger, job, piece: ledger.renew(job, [piece])], ids=["claimed", "renewed"]
+)
+def test_a_batch_that_is_claimed_again_or_renewed_gets_another_lease(
+    bench: Bench, again: Callable[[Ledger, str, Piece], object]
+) -> None:
     job = bench.job(1)
     bench.ledger.claim(job, Piece(0))
-    bench.clock += bench.settings.claim_seconds - 1
-    bench.ledger.claim(job, Piece(0))
+    bench.clock += LEASE - 1
+    again(bench.ledger, job, Piece(0))
     bench.clock += 2
     assert bench.ledger.overdue(job, 0) == ([], [])
+
+
+def test_only_what_is_claimed_can_be_renewed(bench: Bench) -> None:
+    job = bench.job(3)
+    bench.ledger.claim(job, Piece(0))
+    bench.ledger.claim(job, Piece(1))
+    bench.ledger.commit(job, Piece(1), answers_for(batch_of("1.png")))
+    assert bench.ledger.renew(job, [Piece(0), Piece(1), Piece(2)]) == 1
+    status = bench.ledger.status(job)
+    assert (status.batches_waiting, status.batches_claimed) == (1, 1)
+
+
+def test_where_nobody_swept_for_a_while_a_lease_that_ran_out_says_nothing(bench: Bench) -> None:
+    """Redis was away: those who hold leases could not renew them, and are not dead for that."""
+    job = bench.job(1)
+    bench.sweep()
+    bench.ledger.claim(job, Piece(0))
+    bench.clock += 10 * LEASE
+    assert sweep(bench.ledger, bench.queue) == 0
+    bench.clock += LEASE - 1
+    assert bench.sweep() == 0
+    bench.clock += 1
+    assert bench.sweep() == 1, "but another lease is all it gets"
+    assert bench.ledger.owed(job) == [Piece(0, 0, 1)]
 
 
 def test_a_batch_whose_message_is_lost_is_published_again_when_it_is_overdue(bench: Bench, raw: Client) -> None:
@@ -130,7 +161,7 @@ def test_a_batch_whose_message_is_lost_is_published_again_when_it_is_overdue(ben
     assert bench.sweep() == 0
     bench.clock += 1
     assert bench.sweep() == 4
-    assert bench.messages(raw) == [(job, 0), (job, 1), (job, 2), (job, 3)]
+    assert bench.messages(raw) == [(job, Piece(number)) for number in range(4)]
     assert bench.sweep() == 0
 
 
@@ -150,7 +181,7 @@ def test_a_batch_that_was_lost_again_is_published_again(bench: Bench, raw: Clien
     for _ in range(3):
         bench.clock += bench.settings.publish_seconds
         assert bench.sweep() == 1
-        assert bench.messages(raw) == [(job, 0)]
+        assert bench.messages(raw) == [(job, Piece(0))]
         bench.lose(raw)
 
 
@@ -160,7 +191,7 @@ def test_jobs_of_another_model_are_counted_and_published_apart(bench: Bench, raw
     bench.lose(raw, "letters")
     bench.clock += bench.settings.publish_seconds
     assert bench.sweep() == 2
-    assert bench.messages(raw, "letters") == [(letters, 0), (letters, 1)]
+    assert bench.messages(raw, "letters") == [(letters, Piece(0)), (letters, Piece(1))]
     assert bench.queue.depth("digits") == 5
 
 
@@ -170,7 +201,7 @@ def test_what_is_done_cancelled_or_deleted_is_not_published_again(bench: Bench, 
     bench.ledger.commit(done, Piece(0), answers_for(batch_of("0.png")))
     bench.ledger.cancel(cancelled)
     bench.ledger.delete(deleted)
-    bench.clock += 10 * bench.settings.claim_seconds
+    bench.clock += 10 * LEASE
     assert bench.sweep() == 0
     assert bench.messages(raw) == []
 
@@ -179,10 +210,10 @@ def test_a_job_of_another_version_does_not_stop_the_sweep(bench: Bench, raw: Cli
     ours, theirs = bench.job(1, published=False), bench.job(1, published=False)
     bench.ledger.claim(theirs, Piece(0))
     bench.ledger.client.hset(f"{bench.settings.prefix}:job:{theirs}", "v", "2")
-    bench.clock += bench.settings.claim_seconds
+    bench.clock += LEASE
     assert bench.sweep() == 1
     assert bench.messages(raw, "") == []
-    assert bench.messages(raw) == [(ours, 0)]
+    assert bench.messages(raw) == [(ours, Piece(0))]
 
 
 def test_what_we_did_not_write_among_what_is_owed_does_not_stop_the_sweep(bench: Bench, raw: Client) -> None:
@@ -190,7 +221,7 @@ def test_what_we_did_not_write_among_what_is_owed_does_not_stop_the_sweep(bench:
     raw.zadd(f"{bench.settings.prefix}:job:{job}:waiting", {"not a number": 0})
     bench.clock += bench.settings.publish_seconds
     assert bench.sweep() == 1
-    assert bench.messages(raw) == [(job, 0)]
+    assert bench.messages(raw) == [(job, Piece(0))]
 
 
 def test_all_that_is_owed_can_be_asked_for_overdue_or_not(bench: Bench) -> None:
@@ -216,7 +247,7 @@ def test_a_sweep_that_fails_after_the_ledger_noted_it_is_made_up_for_by_a_later_
     assert bench.sweep() == 0
     bench.clock += bench.settings.publish_seconds
     assert bench.sweep() == 2
-    assert bench.messages(raw) == [(job, 0), (job, 1)]
+    assert bench.messages(raw) == [(job, Piece(0)), (job, Piece(1))]
 
 
 def test_every_key_carries_the_prefix_and_two_prefixes_share_a_redis_unnoticed(
@@ -236,7 +267,7 @@ def test_every_key_carries_the_prefix_and_two_prefixes_share_a_redis_unnoticed(
             bench.ledger.claim(job, Piece(number))
         bench.ledger.commit(job, Piece(0), answers_for(batch_of("0.png")))
         assert [worker.processes for worker in workers.alive()] == [1]
-        bench.clock += bench.settings.claim_seconds
+        bench.clock += LEASE
         assert bench.sweep() == 2
         assert bench.queue.depth("digits") == 5
         assert [status.job for status in bench.ledger.statuses()] == [job]

@@ -31,7 +31,7 @@ def test_the_keys_of_what_is_over_expire_and_those_of_what_is_not_never_do(
     finished, cancelled, closed, still_open = (finished_job(ledger, "a.png"), *(open_job(ledger) for _ in range(3)))
     ledger.commit(cancelled, Piece(0), answers_for(A))
     ledger.cancel(cancelled)
-    ledger.close(closed)
+    ledger.close(closed, 2)
     ledger.claim(closed, Piece(0))
     ledger.commit(closed, Piece(1), answers_for(B))
     for job in (finished, cancelled):
@@ -50,7 +50,7 @@ def test_a_list_of_jobs_is_in_order_and_tells_the_active_apart(settings: Setting
         clock += 1
         jobs.append(open_job(ledger))
     ledger.cancel(jobs[1])
-    ledger.close(jobs[2])
+    ledger.close(jobs[2], 2)
     assert [status.job for status in ledger.statuses()] == jobs
     assert ledger.statuses() == [ledger.status(job) for job in jobs]
     assert [status.job for status in ledger.statuses(active_only=True)] == [jobs[0], jobs[2], jobs[3]]

@@ -23,11 +23,14 @@ LEDGER_CALLS: dict[str, tuple[object, ...]] = {
     "ping": (),
     "create": ("digits", ("photos",)),
     "add": (NO_JOB, 0, batch_of("a.png")),
-    "close": (NO_JOB,),
+    "close": (NO_JOB, 1),
     "cancel": (NO_JOB,),
     "delete": (NO_JOB,),
     "claim": (NO_JOB, Piece(0)),
     "commit": (NO_JOB, Piece(0), answers_for(batch_of("a.png"))),
+    "renew": (NO_JOB, [Piece(0)]),
+    "release": (NO_JOB, Piece(0)),
+    "note_sweep": (),
     "died": (NO_JOB, Piece(0), "digits"),
     "overdue": (NO_JOB, 1),
     "owed": (NO_JOB,),
@@ -175,7 +178,7 @@ def test_a_user_without_the_rights_is_told_so(start_redis: Starts) -> None:
     open_to_all = Ledger(Settings(broker_url=server.url))
     job = open_to_all.create("digits", ("photos",))
     open_to_all.client.execute_command(
-        "ACL", "SETUSER", "weak", "on", ">w", "~*", "+@all", "-hsetnx", "-lpush", "-zrange"
+        "ACL", "SETUSER", "weak", "on", ">w", "~*", "+@all", "-hexists", "-lpush", "-zrange"
     )
     settings = Settings(broker_url=f"unix://weak:w@{server.socket}")
     ledger, queue = Ledger(settings), Queue(settings)

@@ -18,7 +18,8 @@ NOT_DEFAULTS: dict[str, str | int] = {
     "chunk": 32,
     "max_pixels": 1_000,
     "max_bytes": 2_000,
-    "claim_seconds": 60,
+    "batch_seconds": 60,
+    "patience": 30,
     "publish_seconds": 5,
     "result_ttl": 3_600,
 }
@@ -65,7 +66,7 @@ def test_an_unknown_setting_is_refused_with_the_one_that_was_meant(variable: str
 def test_an_unknown_setting_like_no_other_is_refused_with_all_there_are() -> None:
     with pytest.raises(SettingsError) as refused:
         Settings.from_environment({ENV_PREFIX + "Q" * 40: "1"})
-    assert f"unknown setting {ENV_PREFIX}{'Q' * 40}: known are PIGEONHOLE_BROKER_PASSWORD_FILE, " in str(refused.value)
+    assert f"unknown setting {ENV_PREFIX}{'Q' * 40}: known are PIGEONHOLE_BATCH_SECONDS, " in str(refused.value)
     assert all(ENV_PREFIX + name.upper() in str(refused.value) for name in NOT_DEFAULTS)
 
 
@@ -100,7 +101,7 @@ def test_a_value_that_can_not_be_used_is_refused_in_words(variable: str, value: 
     assert str(refused.value) == f"{ENV_PREFIX}{variable} is {value!r}: it must be {wanted}"
 
 
-@pytest.mark.parametrize("name", ["CHUNK", "MAX_PIXELS", "MAX_BYTES", "CLAIM_SECONDS", "PUBLISH_SECONDS", "RESULT_TTL"])
+@pytest.mark.parametrize("name", ["CHUNK", "MAX_PIXELS", "MAX_BYTES", "BATCH_SECONDS", "PUBLISH_SECONDS", "RESULT_TTL"])
 @pytest.mark.parametrize("value", [0, -1, 10**18])
 def test_a_number_out_of_bounds_is_refused_in_words(name: str, value: int) -> None:
     with pytest.raises(SettingsError) as refused:

@@ -39,7 +39,7 @@ class Scene:
         for number in range(batches):
             self.ledger.add(job, number, batch_of(f"{number}.png"))
         if close:
-            self.ledger.close(job)
+            self.ledger.close(job, len(self.ledger.owed(job)))
         return job
 
     def done(self, job: str, *numbers: int) -> None:
@@ -106,7 +106,7 @@ def test_an_open_job_is_followed_while_it_is_submitted(scene: Scene) -> None:
     scene.then(
         lambda: scene.done(job, 0),
         lambda: scene.ledger.add(job, 1, batch_of("1.png")),
-        lambda: scene.ledger.close(job),
+        lambda: scene.ledger.close(job, 2),
         lambda: scene.done(job, 1),
     )
     assert scene.rows(job) == ["0.png", "1.png"]

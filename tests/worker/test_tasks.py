@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from worker.classifier import Classifier, Scores
+from worker.contract.dead_letters import DeadLetters
 from worker.contract.errors import BrokerUnreachable
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Answers, Batch, Group
@@ -27,7 +28,7 @@ def at_root(settings: Settings, root: Path) -> Settings:
 def job_with(ledger: Ledger, batch: Batch) -> str:
     job = ledger.create("digits", ("samples",))
     ledger.add(job, 0, batch)
-    ledger.close(job)
+    ledger.close(job, 1)
     return job
 
 
@@ -78,14 +79,18 @@ def test_work_on_a_cancelled_or_unknown_job_does_nothing(
     assert ledger.status(job).done == 0
 
 
-def test_a_batch_that_can_not_be_understood_is_left_alone(
+def test_a_batch_that_can_not_be_understood_is_a_dead_letter_and_owed_still(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = job_with(ledger, samples)
     ledger.client.hset(f"{at_root.prefix}:job:{job}:refs", 0, b"not deflated")
     with caplog.at_level(logging.ERROR):
         assert not Processor(at_root, classifier, ledger).work(job, Piece(0))
-    assert "can't be read and is left alone" in caplog.text
+    assert "a batch in the ledger is not deflated JSON" in caplog.text
+    (letter,) = DeadLetters(at_root).all()
+    assert letter.what == f"job {job}, batch 0"
+    assert letter.why.startswith("a batch in the ledger is not deflated JSON")
+    assert ledger.status(job).batches_claimed == 1, "it is owed still: another version may be able to read it"
 
 
 class LosesReplies(Ledger):

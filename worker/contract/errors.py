@@ -5,7 +5,8 @@
     │   ├── SettingsError         a setting is unknown or has a value that can't be used
     │   ├── SourceError           a SOURCE does not exist, holds no image, or lies outside the image root
     │   └── UnknownJob            no job of that name in the ledger
-    ├── BrokerUnreachable         Redis does not answer, or refuses us
+    ├── BrokerUnreachable         Redis does not answer, or is full: trying again later may help
+    │   └── BrokerRefuses         Redis refuses us; waiting does not help
     ├── NoWorker                  nobody consumes this model's queue
     ├── JobCancelled              somebody cancelled the job
     ├── EmbeddedFailed            the private Redis or its workers did not start, or stopped
@@ -62,9 +63,13 @@ class UnknownJob(UsageError):
 
 
 class BrokerUnreachable(PigeonholeError):
-    """Raised when Redis does not answer or refuses us; trying again later may help."""
+    """Raised when Redis does not answer, or can't take anything now; trying again later may help."""
 
     exit_code = ExitCode.BROKER_UNREACHABLE
+
+
+class BrokerRefuses(BrokerUnreachable):
+    """Raised when Redis does not let us do something: its user or password is wrong, or its rules."""
 
 
 class NoWorker(PigeonholeError):

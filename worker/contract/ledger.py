@@ -6,25 +6,26 @@ that comes twice, harmless. The keys of job J, behind the prefix:
     job:J           hash   model, sources, state, counters, times
     job:J:refs      hash   batch number → its references (`Batch`)
     job:J:waiting   zset   batch number → when it is overdue, for batches that nobody has claimed
-    job:J:claimed   zset   batch number → when it is overdue, for batches that a worker has in hand
+    job:J:claimed   zset   batch number → when its lease runs out, for batches that a worker has in hand
     job:J:rows      hash   batch number → its answers (`Answers`)
-    job:J:parts     hash   batch number → the pieces it was split into; and how often single images died
+    job:J:parts     hash   batch number → the pieces it was split into; and how often a single image was lost
     active          zset   job → when it was created, for jobs that are neither finished nor cancelled
     jobs            zset   job → when it was created, for all
+    swept           string when the last sweep was
 
 A batch is owed while it stands in `waiting` or `claimed`; committing strikes it off and stores its answers in one
 step, so that a batch done twice counts once. A job is `open` while it is submitted to, `closed` when its source
 is exhausted, `finished` when a closed job owes nothing, or `cancelled`; then its keys expire.
 
-A batch whose process died is split in two, and so on, until an image that kills whoever reads it is alone; it is
-blamed after it has done so three times. So everything but `refs` goes by *pieces*: a batch's number, or
-`number:start:stop` for a part of it.
+A claim is a lease, which the process that holds it renews. A batch whose process died, or let its lease run out, is
+split, and so on, until an image that kills whoever reads it is alone. So everything but `refs` goes by *pieces*: a
+batch's number, or `number:start:stop` for a part of it.
 """
 
 import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from worker.contract import scripts
@@ -35,8 +36,13 @@ from worker.contract.pieces import Piece
 from worker.contract.redis_client import Client, connect, server_time, translates
 from worker.contract.settings import Settings
 
-#: So often an image, alone in its piece, may take its process with it before it is blamed.
-DEATHS = 3
+#: Seconds that a claim lasts unless it is renewed: so long a worker that vanished goes unnoticed.
+LEASE = 20.0
+#: Seconds between two sweeps after which holders may have been kept from renewing: then a lapsed lease says nothing.
+SWEEP_GAP = 10.0
+#: So often a single image may be lost with its process before it is blamed. One that ends whoever reads it is found by
+#: the worker (`worker.trial`) long before; this only keeps any other from going round for ever.
+DEATHS = 20
 _JOB = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 #: What a job's own keys end with, in the order that the scripts know them by; `active` comes after them.
 _PARTS = ("", ":refs", ":waiting", ":claimed", ":rows", ":parts")
@@ -62,6 +68,7 @@ class Ledger:
         self._close = self.client.register_script(scripts.CLOSE)
         self._cancel = self.client.register_script(scripts.CANCEL)
         self._claim = self.client.register_script(scripts.CLAIM)
+        self._renew = self.client.register_script(scripts.RENEW)
         self._commit = self.client.register_script(scripts.COMMIT)
         self._died = self.client.register_script(scripts.DIED)
         self._overdue = self.client.register_script(scripts.OVERDUE)
@@ -93,24 +100,54 @@ class Ledger:
         return job
 
     @translates
-    def add(self, job: str, number: int, batch: Batch) -> None:
-        """Put a batch on record as owed; once it is there, adding it again changes nothing.
+    def add(self, job: str, number: int, batch: Batch) -> bool:
+        """Put a batch on record as owed.
+
+        Returns:
+            False where it is on record already; then nothing has changed.
 
         Raises:
             UnknownJob, JobCancelled: the job is gone.
-            UsageError: the job is complete; nothing can be added.
+            UsageError: the job is complete, so nothing can be added, or another batch is on record under this number.
         """
-        state = self._run(self._add, job, number, batch.encode(), len(batch), self._settings.publish_seconds)
-        self._check(job, state, submitting=True)
+        seconds = self._settings.publish_seconds
+        state, added = self._run(self._add, job, number, batch.encode(), len(batch), seconds)
+        self._check(job, state)
+        if added:
+            return True
+        known = self.client.hget(self._keys(job)[1], str(number))
+        if known is None:
+            raise UsageError(f"job {job} is {state.decode()}: nothing can be added to it; submit a new one")
+        # Not byte for byte: another machine's zlib may deflate the same otherwise.
+        if list(Batch.decode(known).rooted()) != list(batch.rooted()):
+            raise UsageError(
+                f"job {job} holds other images as its batch {number}: the sources are not what they were when it was "
+                f"begun; `pigeonhole cancel {job}`, then submit a new one"
+            )
+        return False
 
     @translates
-    def close(self, job: str) -> None:
+    def close(self, job: str, batches: int) -> bool:
         """Say that everything is submitted.
+
+        Args:
+            job: its id.
+            batches: how many that is.
+
+        Returns:
+            False where fewer are on record: Redis has forgotten what it had acknowledged, and they must be added again.
 
         Raises:
             UnknownJob, JobCancelled: the job is gone.
+            UsageError: there are more.
         """
-        self._check(job, self._run(self._close, job, self._settings.result_ttl))
+        state, known = self._run(self._close, job, batches, self._settings.result_ttl)
+        self._check(job, state)
+        if known > batches:
+            raise UsageError(
+                f"job {job} has {known} batches, and these sources make {batches}: they are not what it was begun with"
+            )
+        return bool(known == batches)
 
     @translates
     def cancel(self, job: str) -> None:
@@ -145,14 +182,25 @@ class Ledger:
     def claim(self, job: str, piece: Piece) -> Batch | None:
         """Note that a worker has a piece in hand, and give its references.
 
+        It must be renewed within `LEASE` seconds, and again, for as long as it is in hand.
+
         Returns:
             None where it is done, split, cancelled or unknown: there is nothing to do.
 
         Raises:
             MessageInvalid: the references can't be understood.
         """
-        data = self._run(self._claim, job, str(piece), self._settings.claim_seconds)
+        data = self._run(self._claim, job, str(piece), LEASE)
         return None if data is None else piece.of(Batch.decode(data))
+
+    @translates
+    def renew(self, job: str, pieces: Iterable[Piece]) -> int:
+        """Say that pieces are still in hand.
+
+        Returns:
+            How many of them are claimed; the others are done or split, or wait again.
+        """
+        return int(self._run(self._renew, job, LEASE, *map(str, pieces)))
 
     @translates
     def commit(self, job: str, piece: Piece, answers: Answers) -> bool:
@@ -167,35 +215,56 @@ class Ledger:
 
     @translates
     def died(self, job: str, piece: Piece, model: str) -> list[Piece]:
-        """Note that a process died with a piece in hand: halve it, or count it against the one image there is.
+        """Note that a process died with a piece in hand: split it, or count it against the one image there is.
 
-        The piece is not owed any more then, only its halves are: what its late owner may commit is dropped.
+        A piece that is split is not owed any more, only its parts are: what its late owner may commit is dropped.
 
         Args:
             job, piece: what was in hand.
-            model: what the error row names, once the one image is blamed.
+            model: what the error row names, should the one image be blamed.
 
         Returns:
             What should be published now.
 
         Raises:
-            MessageInvalid: the references can't be understood.
+            MessageInvalid: the references can't be understood; then nothing has changed.
         """
         data = self.client.hget(self._keys(job)[1], str(piece.number))
         if data is None:
             return []
-        halves = piece.halves(len(Batch.decode(data)))
-        names = map(str, halves) if halves else ("", "")
-        deaths = self._run(self._died, job, str(piece), *names, self._settings.publish_seconds)
+        parts = piece.split(len(Batch.decode(data)))
+        deaths = self._run(self._died, job, str(piece), self._settings.publish_seconds, *map(str, parts))
         if deaths is None:
             return []
-        if halves:
-            return list(halves)
+        if parts:
+            return parts
         if deaths < DEATHS:
             return [piece]
-        blame = ("crashed", f"reading it ended its process {deaths} times, alone in its batch")
+        blame = ("crashed", f"the process that had it, and nothing else, in hand ended {deaths} times")
         self.commit(job, piece, Answers(model, (), [[]], [[]], errors={0: blame}))
         return []
+
+    @translates
+    def release(self, job: str, piece: Piece) -> list[Piece]:
+        """Let a piece wait again that somebody claimed and could not read: another worker may be able to.
+
+        Returns:
+            What should be published now.
+        """
+        deaths = self._run(self._died, job, str(piece), self._settings.publish_seconds)
+        return [] if deaths is None else [piece]
+
+    @translates
+    def note_sweep(self) -> bool:
+        """Note that somebody sweeps now.
+
+        Returns:
+            Whether somebody did a moment ago as well. If not, Redis or everybody was away: those who hold leases had no
+            chance to renew them.
+        """
+        now = self._now() if self._now else server_time(self.client)
+        last = self.client.set(self._key("swept"), now, get=True)
+        return last is not None and 0 <= now - float(last) < SWEEP_GAP
 
     @translates
     def overdue(self, job: str, lost: int) -> tuple[list[Piece], list[Piece]]:
@@ -206,11 +275,11 @@ class Ledger:
             lost: how many of the pieces that wait may have lost their message.
 
         Returns:
-            Those that were claimed and are past their deadline, for `died`; and those that wait and should be
-            published again, which is noted.
+            Those whose lease has run out, for `died` or `renew`; and those that wait and should be published again,
+            which is noted.
         """
-        late, waiting = self._run(self._overdue, job, lost, self._settings.publish_seconds)
-        return _pieces(late), _pieces(waiting)
+        lapsed, waiting = self._run(self._overdue, job, lost, self._settings.publish_seconds)
+        return _pieces(lapsed), _pieces(waiting)
 
     @translates
     def owed(self, job: str) -> list[Piece]:
@@ -309,13 +378,11 @@ class Ledger:
     def _run(self, script: Client, job: str, *args: object) -> Client:
         return script(self._keys(job), (self._time(), job, *args))
 
-    def _check(self, job: str, state: bytes | None, submitting: bool = False) -> None:
+    def _check(self, job: str, state: bytes | None) -> None:
         if state is None:
             raise UnknownJob(job)
         if state == b"cancelled":
             raise JobCancelled(job)
-        if submitting and state != b"open":
-            raise UsageError(f"job {job} is {state.decode()}: nothing can be added to it; submit a new one")
 
     def _key(self, name: str) -> str:
         return f"{self._settings.prefix}:{name}"

@@ -62,7 +62,7 @@ def configure(settings: Settings) -> Celery:
             "queue_order_strategy": "priority",
             # A task may not run longer than this or Redis' transport delivers it again. The ledger's sweep is
             # what notices a lost batch, long before this does.
-            "visibility_timeout": max(3600, 2 * settings.claim_seconds),
+            "visibility_timeout": max(3600, 2 * settings.batch_seconds),
             # Without these a connection that died quietly is noticed by nobody for minutes.
             "socket_keepalive": True,
             "socket_connect_timeout": 3,
@@ -135,10 +135,10 @@ class Queue:
 def sweep(ledger: Ledger, queue: Queue) -> int:
     """Publish again what is owed and overdue; safe at any time and by anyone.
 
-    A piece that was claimed is overdue when its deadline has passed: whoever had it in hand counts as dead. One that
-    waits may just be far back in the queue: only where the queue holds fewer messages than pieces wait are some of
-    them lost, and as many are published again. Which ones does not matter, since a message that comes twice is
-    harmless.
+    A piece whose lease has run out is overdue: whoever had it in hand counts as dead, unless nobody swept for a while,
+    since then nobody may have been able to renew; it gets another lease. A piece that waits may just be far back in
+    the queue: only where the queue holds fewer messages than pieces wait are some of them lost, and as many are
+    published again. Which ones does not matter, since a message that comes twice is harmless.
 
     Returns:
         The number of pieces published.
@@ -146,15 +146,19 @@ def sweep(ledger: Ledger, queue: Queue) -> int:
     Raises:
         BrokerUnreachable: Redis does not answer.
     """
+    lapsed_is_dead = ledger.note_sweep()
     published = 0
     active = [status for status in ledger.statuses(active_only=True) if not status.over]
     for model in sorted({status.model for status in active}):
         jobs = [status for status in active if status.model == model]
         lost = max(0, sum(status.batches_waiting for status in jobs) - queue.depth(model))
         for status in jobs:
-            late, waiting = ledger.overdue(status.job, lost)
+            lapsed, waiting = ledger.overdue(status.job, lost)
             lost -= len(waiting)
-            pieces = waiting + [half for piece in late for half in _after_death(ledger, status, piece)]
+            if not lapsed_is_dead and lapsed:
+                ledger.renew(status.job, lapsed)
+                lapsed = []
+            pieces = waiting + [part for piece in lapsed for part in _after_death(ledger, status, piece)]
             for piece in pieces:
                 queue.publish(model, status.job, piece)
             published += len(pieces)
@@ -167,7 +171,7 @@ def _after_death(ledger: Ledger, status: JobStatus, piece: Piece) -> list[Piece]
     except MessageInvalid as exc:
         # One damaged batch must not keep the sweep from all others.
         logger.warning("job %s: batch %s is overdue and can't be read: %s", status.job, piece, exc)
-        return []
+        return ledger.release(status.job, piece)
 
 
 def _celery_url(url: str) -> str:

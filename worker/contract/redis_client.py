@@ -2,6 +2,7 @@
 
 import functools
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeAlias, TypeVar
@@ -10,7 +11,7 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from worker.contract.errors import BrokerUnreachable, MessageInvalid, PigeonholeError, SettingsError
+from worker.contract.errors import BrokerRefuses, BrokerUnreachable, MessageInvalid, PigeonholeError, SettingsError
 from worker.contract.settings import masked
 
 P = ParamSpec("P")
@@ -42,9 +43,11 @@ _NOT_NOW = re.compile(r"\b(MISCONF|READONLY|MASTERDOWN|NOREPLICAS|BUSY|UNKILLABL
 #: Seconds that one command may take before the connection counts as lost: every script here takes milliseconds.
 COMMAND_TIMEOUT = 10.0
 CONNECT_TIMEOUT = 3.0
+#: Seconds between two tries of `patiently`.
+PAUSE = 0.5
 
 
-def connect(url: str, retries: int = 4) -> Client:
+def connect(url: str, retries: int = 4, timeout: float = COMMAND_TIMEOUT) -> Client:
     """Give a client for a `redis://`, `rediss://` or `unix://` URL; nothing is sent yet.
 
     Args:
@@ -52,6 +55,7 @@ def connect(url: str, retries: int = 4) -> Client:
         retries: how often a command whose connection is lost is sent again; four take some two seconds where
             connecting fails at once, and ten more for each where Redis stalls. All
             commands of the ledger may be: what is done twice there counts once.
+        timeout: seconds that one command may take.
 
     Raises:
         SettingsError: redis-py knows no such URL.
@@ -59,7 +63,7 @@ def connect(url: str, retries: int = 4) -> Client:
     try:
         client = redis.Redis.from_url(
             url,
-            socket_timeout=COMMAND_TIMEOUT,
+            socket_timeout=timeout,
             socket_connect_timeout=CONNECT_TIMEOUT,
             health_check_interval=30,
             retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=retries),
@@ -71,6 +75,34 @@ def connect(url: str, retries: int = 4) -> Client:
     except (ValueError, TypeError, redis.RedisError) as exc:
         raise SettingsError(f"the broker's URL {masked(url)!r} can't be used: {exc}") from exc
     return client
+
+
+def patiently(
+    step: Callable[[], R], seconds: float, waiting: Callable[[BrokerUnreachable], None], pause: float = PAUSE
+) -> R:
+    """Repeat a step while Redis is away or full.
+
+    Args:
+        step: may be done more than once.
+        seconds: after which it is given up.
+        waiting: is told why, before each pause.
+        pause: seconds between two tries.
+
+    Raises:
+        BrokerRefuses: at once, since waiting does not help.
+        BrokerUnreachable: it is still away after that time.
+    """
+    give_up = time.monotonic() + seconds
+    while True:
+        try:
+            return step()
+        except BrokerRefuses:
+            raise
+        except BrokerUnreachable as exc:
+            if time.monotonic() > give_up:
+                raise
+            waiting(exc)
+            time.sleep(pause)
 
 
 def server_time(client: Client) -> float:
@@ -97,7 +129,7 @@ def explained(exc: redis.RedisError, url: str) -> PigeonholeError:
     """Give the error of ours that one of redis-py's becomes."""
     where, said = f"Redis at {masked(url)}", str(exc)
     if isinstance(exc, _REFUSALS) or _NO_PERMISSION.search(said):
-        return BrokerUnreachable(f"{where} refuses us: {said}; check its user and password")
+        return BrokerRefuses(f"{where} refuses us: {said}; check its user and password")
     if isinstance(exc, redis.exceptions.OutOfMemoryError) or _FULL.search(said):
         return BrokerUnreachable(f"{where} is full: {said}; raise its maxmemory or delete jobs")
     if isinstance(exc, _PASSING) or _NOT_NOW.search(said):

@@ -28,31 +28,35 @@ local function finish_if_done(ttl)
 end
 """
 
-#: now, job, number, references, images, seconds until it is overdue → the job's state. A batch that is on record
-#: already stays as it is.
+#: now, job, number, references, images, seconds until it is overdue → the job's state, and 1 if the batch is new. One
+#: that is on record already stays as it is, whatever state the job is in by now.
 ADD = (
     _PRELUDE
     + """
 local state = redis.call('HGET', job, 'state')
-if state == 'open' and redis.call('HSETNX', refs, ARGV[3], ARGV[4]) == 1 then
-  redis.call('ZADD', waiting, now + ARGV[6], ARGV[3])
-  redis.call('HINCRBY', job, 'images', ARGV[5])
-  redis.call('HINCRBY', job, 'batches', 1)
+if redis.call('HEXISTS', refs, ARGV[3]) == 1 or state ~= 'open' then
+  return {state, 0}
 end
-return state
+redis.call('HSET', refs, ARGV[3], ARGV[4])
+redis.call('ZADD', waiting, now + ARGV[6], ARGV[3])
+redis.call('HINCRBY', job, 'images', ARGV[5])
+redis.call('HINCRBY', job, 'batches', 1)
+return {state, 1}
 """
 )
 
-#: now, job, seconds to keep a finished job → the state before. What was submitted is all there is.
+#: now, job, batches, seconds to keep a finished job → the state before, and how many batches are on record. Closes it
+#: where these are all.
 CLOSE = (
     _PRELUDE
     + """
 local state = redis.call('HGET', job, 'state')
-if state == 'open' then
+local batches = tonumber(redis.call('HGET', job, 'batches') or 0)
+if state == 'open' and batches == tonumber(ARGV[3]) then
   redis.call('HSET', job, 'state', 'closed', 'closed', now)
-  finish_if_done(ARGV[3])
+  finish_if_done(ARGV[4])
 end
-return state
+return {state, batches}
 """
 )
 
@@ -70,8 +74,8 @@ return state
 """
 )
 
-#: now, job, piece, seconds until it is overdue → the batch's references, or nothing where the piece is not owed.
-#: A claim keeps nobody out: it tells the sweep until when to leave the batch alone.
+#: now, job, piece, seconds of the lease → the batch's references, or nothing where the piece is not owed. A claim keeps
+#: nobody out: it tells the sweep that somebody is at it.
 CLAIM = (
     _PRELUDE
     + """
@@ -80,6 +84,21 @@ redis.call('ZREM', waiting, ARGV[3])
 redis.call('ZADD', claimed, now + ARGV[4], ARGV[3])
 redis.call('HSETNX', job, 'started', now)
 return redis.call('HGET', refs, string.match(ARGV[3], '^%d+'))
+"""
+)
+
+#: now, job, seconds of the lease, pieces → how many of them somebody has claimed; only of these the lease is renewed.
+RENEW = (
+    _PRELUDE
+    + """
+local held = 0
+for i = 4, #ARGV do
+  if redis.call('ZSCORE', claimed, ARGV[i]) then
+    redis.call('ZADD', claimed, now + ARGV[3], ARGV[i])
+    held = held + 1
+  end
+end
+return held
 """
 )
 
@@ -97,35 +116,35 @@ return 1
 """
 )
 
-#: now, job, piece, its left and right half (empty where it is one image), seconds until these are overdue → how often
-#: the one image has died by now, or 0 for halves; nothing where nobody has the piece in hand.
+#: now, job, piece, seconds until they are overdue, parts that it is split into → for parts 0; for none, how often the
+#: piece was lost by now, which waits again; nothing where nobody has the piece in hand.
 DIED = (
     _PRELUDE
     + """
 if redis.call('ZREM', claimed, ARGV[3]) == 0 then return false end
-if ARGV[4] == '' then
-  redis.call('ZADD', waiting, now + ARGV[6], ARGV[3])
+if #ARGV == 4 then
+  redis.call('ZADD', waiting, now + ARGV[4], ARGV[3])
   return redis.call('HINCRBY', parts, 'deaths:' .. ARGV[3], 1)
 end
-redis.call('ZADD', waiting, now + ARGV[6], ARGV[4], now + ARGV[6], ARGV[5])
+for i = 5, #ARGV do redis.call('ZADD', waiting, now + ARGV[4], ARGV[i]) end
 local number = string.match(ARGV[3], '^%d+')
 local split = {}
 for piece in string.gmatch(redis.call('HGET', parts, number) or ARGV[3], '[^,]+') do
-  split[#split + 1] = piece == ARGV[3] and ARGV[4] .. ',' .. ARGV[5] or piece
+  split[#split + 1] = piece == ARGV[3] and table.concat(ARGV, ',', 5) or piece
 end
 redis.call('HSET', parts, number, table.concat(split, ','))
 return 0
 """
 )
 
-#: now, job, how many may be lost, seconds until they are overdue again → pieces that were claimed and are past their
-#: deadline, and as many of those that wait, and are overdue, as may be lost.
+#: now, job, how many may be lost, seconds until they are overdue again → pieces whose lease has run out, and as many
+#: of those that wait, and are overdue, as may be lost.
 OVERDUE = (
     _PRELUDE
     + """
-local late = redis.call('ZRANGEBYSCORE', claimed, '-inf', now)
+local lapsed = redis.call('ZRANGEBYSCORE', claimed, '-inf', now)
 local lost = redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, ARGV[3])
 for _, piece in ipairs(lost) do redis.call('ZADD', waiting, now + ARGV[4], piece) end
-return {late, lost}
+return {lapsed, lost}
 """
 )

@@ -45,8 +45,9 @@ class Settings:
     chunk: int = _setting(256, "images that go through the network at once")
     max_pixels: int = _setting(80_000_000, "an image of more pixels is an error row, told from its header")
     max_bytes: int = _setting(256_000_000, "a file of more bytes is an error row")
-    claim_seconds: int = _setting(300, "a batch claimed this long ago and not done is published again")
+    batch_seconds: int = _setting(300, "a process that takes longer for a batch is ended, and the batch split")
     publish_seconds: int = _setting(15, "a batch published this long ago and gone from the queue is published again")
+    patience: int = _setting(600, "seconds that a Redis which went away, or is full, is waited for")
     result_ttl: int = _setting(604_800, "seconds that a finished job's rows stay in Redis")
 
     def __post_init__(self) -> None:
@@ -60,7 +61,7 @@ class Settings:
             raise _refused("device", self.device, " or ".join(_DEVICES))
         if not self.model:
             raise _refused("model", self.model, "a model's name or a checkpoint file")
-        for name in ("chunk", "max_pixels", "max_bytes", "claim_seconds", "publish_seconds", "result_ttl"):
+        for name in ("chunk", "max_pixels", "max_bytes", "batch_seconds", "publish_seconds", "patience", "result_ttl"):
             if not 1 <= getattr(self, name) <= _MOST:
                 raise _refused(name, getattr(self, name), f"a number from 1 to {_MOST}")
         if self.processes < 0:
