@@ -7,7 +7,7 @@ twice without harm, and nothing that a worker is sent is believed.
 import logging
 from functools import cached_property
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import quote
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -17,7 +17,7 @@ from worker.contract.errors import BrokerUnreachable, MessageInvalid, Pigeonhole
 from worker.contract.jobs import JobStatus
 from worker.contract.ledger import Ledger
 from worker.contract.pieces import Piece
-from worker.contract.redis_client import explained
+from worker.contract.redis_client import connect, explained
 from worker.contract.settings import Settings, masked
 
 logger = logging.getLogger(__name__)
@@ -46,8 +46,9 @@ def priority(number: int) -> int:
 
 def configure(settings: Settings) -> Celery:
     """Give a Celery app with what producer and worker must agree on."""
-    app = Celery("pigeonhole", broker=_celery_url(settings.broker_url), set_as_current=False)
+    app = Celery("pigeonhole", set_as_current=False)
     app.conf.update(
+        **_broker(settings.broker_url),
         # JSON only: a pickle from the queue would run whatever its writer wants.
         task_serializer="json",
         accept_content=["json"],
@@ -174,10 +175,20 @@ def _after_death(ledger: Ledger, status: JobStatus, piece: Piece) -> list[Piece]
         return ledger.release(status.job, piece)
 
 
-def _celery_url(url: str) -> str:
-    """Give a broker URL as kombu spells it: a Unix socket is `redis+socket://` there, its database `virtual_host`."""
-    parts = urlsplit(url)
-    if parts.scheme != "unix":
-        return url
-    database = parse_qs(parts.query).get("db", ["0"])[0]
-    return f"redis+socket://{parts.netloc}{parts.path}?virtual_host={database}"
+def _broker(url: str) -> dict[str, object]:
+    """Give Celery's settings for a broker URL, read as redis-py reads it.
+
+    kombu reads one differently: it trusts any certificate where the URL says nothing of them, takes no `?db=` and no
+    `unix://` with a user, and a `;` in a password for the start of another URL.
+    """
+    read = connect(url).connection_pool.connection_kwargs
+    user, password = (quote(read.get(part) or "", safe="") for part in ("username", "password"))
+    login = f"{user}:{password}@" if user or password else ""
+    if "path" in read:
+        return {"broker_url": f"redis+socket://{login}{quote(read['path'])}?virtual_host={read.get('db', 0)}"}
+    host, port, database = read.get("host", "localhost"), read.get("port", 6379), read.get("db", 0)
+    place = f"{login}{f'[{host}]' if ':' in host else host}:{port}/{database}"
+    if not url.startswith("rediss://"):
+        return {"broker_url": f"redis://{place}"}
+    tls = {name: value for name, value in read.items() if name.startswith("ssl_")}
+    return {"broker_url": f"rediss://{place}", "broker_use_ssl": {"ssl_cert_reqs": "required"} | tls}

@@ -13,9 +13,9 @@ from worker.contract.errors import SettingsError
 
 ENV_PREFIX = "PIGEONHOLE_"
 _SCHEMES = ("redis://", "rediss://", "unix://")
-#: What stands before the last @ and after the first colon but the scheme's, and redis-py's `?password=`.
+#: What stands before the last @ and after the first colon but the scheme's; and two of redis-py's arguments.
 _PASSWORD = re.compile(r"^([^:/@]*://)?+([^/@:]*):.*@", re.DOTALL)
-_PASSWORD_ARGUMENT = re.compile(r"([?&]password=)[^&]*", re.DOTALL)
+_PASSWORD_ARGUMENT = re.compile(r"([?&](?:ssl_)?password=)[^&]*", re.DOTALL)
 #: More than Redis takes for a time to live would be refused by it, in the middle of a commit.
 _MOST = 10**12
 _DEVICES = ("auto", "cpu", "cuda")
