@@ -1,18 +1,18 @@
 """A reference → the pixels a network sees, within limits; or a typed error for that one image."""
 
 import errno
-import fcntl
 import os
 import stat
-import sys
-from dataclasses import dataclass
-from functools import cached_property
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import ImageError
 from training.preprocess import Preprocessing, prepare
+from worker.beneath import LeadsOutside, open_beneath
 from worker.contract.errors import ImageUnreadable
 
 #: What the system says when a path can't be opened → the kind of error row, and what to tell the user.
@@ -21,10 +21,51 @@ _OPEN_ERRORS = {
     errno.ENOTDIR: ("missing", "no such file: a part of its path is not a folder"),
     errno.EACCES: ("unreadable", "the worker may not read it"),
     errno.EPERM: ("unreadable", "the worker may not read it"),
-    errno.ELOOP: ("unreadable", "its symbolic links go round in a circle"),
+    errno.ELOOP: ("unreadable", "its links go round in a circle, lead through /proc, or were changed meanwhile"),
     errno.ENAMETOOLONG: ("unreadable", "its path is too long for this system"),
     errno.ENXIO: ("not-a-file", "it is a socket or a device"),
 }
+
+#: What may be gone at the next attempt: a disk's or a network file system's passing trouble, too many open files.
+_PASSING = frozenset(
+    {
+        *(errno.EIO, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ENFILE, errno.EMFILE, errno.ENOMEM),
+        *(errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH),
+    }
+)
+#: Seconds before a read is tried again: five attempts in one second.
+_PAUSES = (0.05, 0.15, 0.3, 0.5)
+
+
+class Patience:
+    """How long reads that fail in passing may be waited for.
+
+    Each has its second, but a disk that is gone for good must not cost a batch of 2,048 images half an hour: there
+    are 20 seconds, and one in ten that pass comes back.
+
+    Args:
+        clock: gives seconds that only rise.
+        sleep: waits for so many seconds.
+    """
+
+    _MOST = 20.0
+    _GAINED = 0.1
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._clock, self._sleep = clock, sleep
+        self._left, self._since = self._MOST, clock()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait, unless there is no patience left; returns whether it did."""
+        now = self._clock()
+        self._left, self._since = min(self._MOST, self._left + self._GAINED * (now - self._since)), now
+        if seconds > self._left:
+            return False
+        self._left -= seconds
+        self._sleep(seconds)
+        return True
 
 
 @dataclass(frozen=True)
@@ -36,12 +77,14 @@ class ImageReader:
         preprocessing: the checkpoint's.
         max_bytes: a larger file is refused.
         max_pixels: an image of more pixels is refused, from its header.
+        patience: with reads that fail in passing.
     """
 
     root: str
     preprocessing: Preprocessing
     max_bytes: int
     max_pixels: int
+    patience: Patience = field(default_factory=Patience, compare=False)
 
     def pixels(self, reference: str) -> NDArray[np.uint8]:
         """Read, decode and preprocess one image.
@@ -65,25 +108,35 @@ class ImageReader:
 
     def _read(self, reference: str) -> bytes:
         if reference.startswith("/") or "\0" in reference:
-            raise ImageUnreadable("outside", f"it is not below the worker's image root {self.root}")
+            raise self._outside()
+        pauses = iter(_PAUSES)
+        while True:
+            try:
+                # From the start each time: a stale handle stays stale.
+                return self._read_once(reference)
+            except OSError as exc:
+                pause = next(pauses, None) if exc.errno in _PASSING else None
+                if pause is None or not self.patience.wait(pause):
+                    raise _unreadable(exc) from exc
+
+    def _read_once(self, reference: str) -> bytes:
         try:
-            # O_NONBLOCK: a FIFO nobody writes to would hold the worker for ever.
-            handle = os.open(os.path.join(self.root, reference), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as exc:
-            raise _unopened(exc) from exc
+            handle = open_beneath(self.root, reference)
+        except LeadsOutside as exc:
+            raise self._outside() from exc
         try:
             return self._read_open(handle)
-        except OSError as exc:
-            raise ImageUnreadable("unreadable", f"reading it failed: {exc.strerror}") from exc
         finally:
             os.close(handle)
+
+    def _outside(self) -> ImageUnreadable:
+        return ImageUnreadable("outside", f"it is not below the worker's image root {self.root}")
 
     def _read_open(self, handle: int) -> bytes:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
             raise ImageUnreadable("not-a-file", f"it is {kind}")
-        self._check_inside(handle)
         if status.st_size > self.max_bytes:
             raise ImageUnreadable(
                 "too-large", f"{status.st_size:,} bytes, and PIGEONHOLE_MAX_BYTES is {self.max_bytes:,}"
@@ -95,22 +148,7 @@ class ImageReader:
             left -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    @cached_property
-    def _real_root(self) -> str:
-        return os.path.realpath(self.root)
 
-    def _check_inside(self, handle: int) -> None:
-        """Ask the system where the open file lies: links can't be swapped any more behind this check."""
-        if self._real_root != "/" and not _path_of(handle).startswith(self._real_root + "/"):
-            raise ImageUnreadable("outside", f"it leads out of the worker's image root {self.root}")
-
-
-def _path_of(handle: int) -> str:
-    if sys.platform == "darwin":
-        return os.fsdecode(fcntl.fcntl(handle, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0"))
-    return os.readlink(f"/proc/self/fd/{handle}")
-
-
-def _unopened(exc: OSError) -> ImageUnreadable:
-    kind, message = _OPEN_ERRORS.get(exc.errno or 0, ("unreadable", f"it can't be opened: {exc.strerror}"))
+def _unreadable(exc: OSError) -> ImageUnreadable:
+    kind, message = _OPEN_ERRORS.get(exc.errno or 0, ("unreadable", f"reading it failed: {exc.strerror}"))
     return ImageUnreadable(kind, message)
