@@ -7,13 +7,14 @@ with one becomes its error row.
 
 import logging
 import os
+import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
+from itertools import islice, repeat
 from typing import TypeVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from training import checkpoint as checkpoints
 from training.errors import TrainingError
-from worker.classifier import Classifier, Scores, answers_as
+from worker.classifier import Classifier, answers_as
 from worker.contract.dead_letters import DeadLetters
 from worker.contract.errors import ImageUnreadable, MessageInvalid, PigeonholeError, UnknownJob
 from worker.contract.ledger import LEASE, Ledger
@@ -40,6 +41,10 @@ T = TypeVar("T")
 
 #: What became of one image before the network: its pixels, or the (kind, message) of its error row.
 Read = NDArray[np.uint8] | tuple[str, str]
+#: What became of one image in the end: (best, ppm, review, error), as `Answers` has them.
+Scored = tuple[Sequence[int], Sequence[int], bool, tuple[str, str] | None]
+
+_OUT_OF_MEMORY = re.compile(r"out of memory|can(no|')t allocate|alloc_failed", re.I)
 
 
 class Processor:
@@ -155,21 +160,33 @@ class Processor:
             logger.exception("%r: the decoder failed in a way that is not foreseen", reference)
             return "internal", f"{type(exc).__name__}: {exc}"
 
-    def _scored(self, chunk: list[Read]) -> Iterator[tuple[Sequence[int], Sequence[int], bool, tuple[str, str] | None]]:
-        """Give (best, ppm, review, error) for each image of a chunk."""
-        pixels = [read for read in chunk if not isinstance(read, tuple)]
-        try:
-            scores = self._classifier.predict(np.stack(pixels)) if pixels else _NOTHING
-        except Exception as exc:  # torch raises RuntimeError for nearly everything
-            logger.exception("the network failed on a chunk of %d images", len(pixels))
-            yield from (([], [], False, read if isinstance(read, tuple) else _failed(exc)) for read in chunk)
-            return
-        rows = zip(scores.best.tolist(), scores.ppm.tolist(), scores.review.tolist(), strict=True)
+    def _scored(self, chunk: list[Read]) -> Iterator[Scored]:
+        """Give one answer for each image of a chunk."""
+        answers = self._predicted([read for read in chunk if not isinstance(read, tuple)])
         for read in chunk:
-            if isinstance(read, tuple):
-                yield [], [], False, read
-            else:
-                yield *next(rows), None
+            yield ([], [], False, read) if isinstance(read, tuple) else next(answers)
+
+    def _predicted(self, pixels: list[NDArray[np.uint8]]) -> Iterator[Scored]:
+        """Run images through the network: all at once or, where that takes more memory than there is, by halves."""
+        if not pixels:
+            return
+        try:
+            scores = self._classifier.predict(np.stack(pixels))
+        except Exception as exc:  # torch raises RuntimeError for nearly everything
+            if len(pixels) == 1 or not _is_out_of_memory(exc):
+                logger.exception("the network failed on a chunk of %d images", len(pixels))
+                yield from [([], [], False, _failed(exc))] * len(pixels)
+                return
+        else:
+            yield from zip(scores.best.tolist(), scores.ppm.tolist(), scores.review.tolist(), repeat(None))
+            return
+        # Out here, where the exception and all that its frames held are gone.
+        half = len(pixels) // 2
+        logger.warning(
+            "no memory for %d images at once, trying %d; a smaller PIGEONHOLE_CHUNK saves that", 2 * half, half
+        )
+        yield from self._predicted(pixels[:half])
+        yield from self._predicted(pixels[half:])
 
     def _patiently(self, step: Callable[[], T]) -> T:
         """Repeat a step while Redis is away or full: what has been classified shall not be lost to a restart."""
@@ -197,10 +214,14 @@ class Processor:
                 logger.warning("job %s: the lease of batch %s is not renewed: %s", *held, exc)
 
 
-_NOTHING = Scores(np.empty((0, 0), np.int64), np.empty((0, 0), np.int64), np.empty(0, np.bool_))
+def _is_out_of_memory(exc: Exception) -> bool:
+    # torch says so in a RuntimeError's words: its allocators', cuBLAS' and cuDNN's.
+    return isinstance(exc, MemoryError) or bool(_OUT_OF_MEMORY.search(str(exc)))
 
 
 def _failed(exc: Exception) -> tuple[str, str]:
+    if _is_out_of_memory(exc):
+        return "internal", "there is not enough memory to run the network on this image; fewer processes leave more"
     return "internal", f"the network failed: {type(exc).__name__}: {exc}"
 
 
