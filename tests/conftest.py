@@ -94,6 +94,20 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+def children(pid: int) -> list[int]:
+    """The pool processes of a worker."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+            line = (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if int(parent) == pid and b"spawn_main" in line:
+            found.append(int(process.name))
+    return found
+
+
 def _answers(url: str) -> bool:
     try:
         Ledger(Settings(broker_url=url)).ping()

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, wait_for
+from tests import decoder_faults
+from tests.conftest import ROOT, children, wait_for
 from tests.e2e.conftest import Run, command
 from training import checkpoint as checkpoints
 from worker.contract.ledger import Ledger
@@ -161,20 +162,6 @@ def test_a_killed_process_costs_no_row_and_doubles_none(
     assert ledger.status(job).done == len(listed)
 
 
-def children(pid: int) -> list[int]:
-    """The pool processes of a worker."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
-            line = (process / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if int(parent) == pid and b"spawn_main" in line:
-            found.append(int(process.name))
-    return found
-
-
 def test_a_worker_that_is_stopped_gently_finishes_what_it_has_in_hand(
     home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
@@ -256,21 +243,11 @@ def test_a_reader_who_has_seen_enough_ends_the_program_quietly(home: Path, broke
 def test_an_image_that_kills_whoever_reads_it_is_blamed_and_no_other(
     home: Path, tmp_path: Path, settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
-    # In the workers' processes, opening this one file ends the process as a crash in a decoder would: at once.
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os, signal\n"
-        "really = os.open\n"
-        "def open_(path, *args, **kwargs):\n"
-        "    if str(path).endswith('killer.png'):\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return really(path, *args, **kwargs)\n"
-        "os.open = open_\n"
-    )
     good = [f"samples/{path.name}" for path in sorted((home / "samples").glob("0*.png"))[:11]]
     listed = [*good[:5], "killer.png", *good[5:]]
-    (home / "killer.png").write_bytes((home / "samples" / "003b50.png").read_bytes())
+    (home / "killer.png").write_bytes(decoder_faults.image(home / "samples" / "003b50.png", "signal=SIGKILL"))
     (home / "list").write_text("\n".join(listed) + "\n")
-    start_worker(PYTHONPATH=str(tmp_path), PIGEONHOLE_PROCESSES="2")
+    start_worker(PYTHONPATH=decoder_faults.install(tmp_path), PIGEONHOLE_PROCESSES="2")
     job = brokered("submit", "@list", "-q").stdout.decode().strip()
     run = brokered("wait", job, "--format", "csv", "-q")
     assert run.returncode == 3

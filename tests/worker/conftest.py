@@ -7,6 +7,11 @@ from PIL import Image
 
 from training import checkpoint as checkpoints
 from worker.classifier import Classifier
+from worker.contract.ledger import Ledger
+from worker.contract.messages import Batch
+from worker.contract.pieces import Piece
+from worker.contract.queue import Queue
+from worker.contract.settings import Settings
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "samples"
 
@@ -29,3 +34,13 @@ def png(size: tuple[int, int] = (28, 28)) -> bytes:
     file = io.BytesIO()
     Image.new("L", size, 90).save(file, "PNG")
     return file.getvalue()
+
+
+def published(settings: Settings, batch: Batch) -> str:
+    """Submit a job of one batch; gives its name."""
+    ledger = Ledger(settings)
+    job = ledger.create("digits", ("test",))
+    ledger.add(job, 0, batch)
+    Queue(settings).publish("digits", job, Piece(0))
+    ledger.close(job, 1)
+    return job
