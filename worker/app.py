@@ -58,7 +58,7 @@ app.conf.update(
     worker_proc_alive_timeout=120.0,
     # A process that takes so long for a batch is ended, and the batch split: worker.deaths.
     task_time_limit=settings.batch_seconds,
-    # Comes back within seconds, and is not brought down by what it can't understand.
+    # Comes back within seconds, and takes nothing but what our producer sends.
     worker_consumer="worker.consumer:Consumer",
     # `auto` is what the container's cgroup allows, not what the host has.
     worker_concurrency=settings.processes or "auto",
@@ -73,8 +73,9 @@ app.conf.update(
     # After a lost connection a worker would take fewer tasks, until as many as it had in hand were acknowledged; those
     # can't be any more.
     worker_enable_prefetch_count_reduction=False,
-    # Workers don't gossip: the ledger knows who is there.
+    # Nobody is told of each task, nor may tell a worker what to do: the ledger knows who is there.
     worker_send_task_events=False,
+    worker_enable_remote_control=False,
     worker_hijack_root_logger=True,
 )
 
@@ -92,6 +93,8 @@ def _consume_own_queue(instance: Any, conf: Any, **_: object) -> None:  # noqa: 
     signal.signal(signal.SIGUSR2, lambda *_: setattr(state, "should_stop", int(ExitCode.USAGE)))
 
 
+#: Seconds between two looks at whether a process has ended.
+_LOOK_EVERY = 0.5
 #: Seconds within which Redis must answer an announcement.
 _ANSWER = 4.0
 
@@ -124,6 +127,9 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
         self._timers = [
             parent.timer.call_repeatedly(ANNOUNCE_EVERY, self._announce),
             parent.timer.call_repeatedly(queue.SWEEP_EVERY, self._sweep),
+            # A process's end is told by its pipe, which may close before it can be waited for; Celery then finds it
+            # only when it looks again, every 5 s.
+            parent.timer.call_repeatedly(_LOOK_EVERY, parent.pool._pool.maintain_pool),
         ]
 
     def stop(self, parent: Any) -> None:  # noqa: ANN401
