@@ -7,6 +7,8 @@ name, and each pool process loads it when it starts.
 import logging
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -146,23 +148,27 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
             logger.info("not signed off: %s", exc)  # it expires
 
     def _announce(self, busy: bool = False) -> None:
-        try:
+        with _reconnecting("not announced"):
             worker = replace(self._announcement, processes=_ready_processes(self._pool))
             self._workers.announce(worker, busy or bool(state.reserved_requests))
-        except PigeonholeError as exc:
-            logger.warning("not announced: %s", exc)
-            if isinstance(exc.__cause__, (redis.ConnectionError, redis.TimeoutError)):
-                # Celery's loop takes it as the end of its own connection.
-                raise exc.__cause__ from exc
 
     def _sweep(self) -> None:
-        try:
+        with _reconnecting("not swept"):
             if self._workers.may_sweep():
                 published = queue.sweep(self._ledger, self._queue)
                 if published:
                     logger.warning("published again: %d batches that were lost or overdue", published)
-        except PigeonholeError as exc:
-            logger.warning("not swept: %s", exc)
+
+
+@contextmanager
+def _reconnecting(failed: str) -> Iterator[None]:
+    """Log what goes wrong, and where Redis does not answer raise what Celery's loop takes as its connection's end."""
+    try:
+        yield
+    except PigeonholeError as exc:
+        logger.warning("%s: %s", failed, exc)
+        if isinstance(exc.__cause__, (redis.ConnectionError, redis.TimeoutError)):
+            raise exc.__cause__ from exc
 
 
 def _ready_processes(pool: Any) -> int:  # noqa: ANN401

@@ -67,8 +67,9 @@ def configure(settings: Settings) -> Celery:
             # Without these a connection that died quietly is noticed by nobody for minutes.
             "socket_keepalive": True,
             "socket_connect_timeout": 3,
-            # A stalled Redis holds a publisher for ever without it.
-            "socket_timeout": 10,
+            # A stalled Redis holds a publisher for ever without it; a worker's loop would wait so long for each of the
+            # commands that it has on the way when its connection stalls.
+            "socket_timeout": 4,
             "health_check_interval": 10,
         },
         # What a remote-control client that vanished did not fetch would stay for ever (celery issue 6089).
