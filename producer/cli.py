@@ -1,33 +1,52 @@
 """The program `pigeonhole`: the commands for jobs, and beside them those of the worker and of training.
 
-Rows and results go to standard output, everything else to standard error. Only here is printed or exited. What
-takes time to import is imported where it is used, so that `--help` and a submission start at once.
+Rows and results go to standard output, everything else to standard error. What takes time to import is imported where
+it is used, so that `--help` and a submission start at once.
 """
 
-import functools
 import json
 import os
-import shlex
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, NoReturn, ParamSpec, TypeVar
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from producer.sinks import File, Format, Sink, Stream, Table, format_of
-from producer.sources import Root, expand
-from worker.contract.errors import ExitCode, JobCancelled, PigeonholeError, UnknownJob, UsageError
+from producer.command import (
+    AsJson,
+    Job,
+    Model,
+    NullSeparated,
+    Output,
+    Quiet,
+    RowFormat,
+    Run,
+    Sources,
+    broker_settings,
+    client_for,
+    follow,
+    guarded,
+    how_to_go_on,
+    row_format,
+    run_again,
+    run_sink,
+    say,
+    settings_from,
+    sink_of_job,
+    submit_again,
+    told,
+)
+from producer.sinks import Sink, is_special
+from producer.sources import Root
+from worker.contract.errors import UsageError
 from worker.contract.settings import Settings
 
 if TYPE_CHECKING:
     from producer.client import Client
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 app = typer.Typer(
@@ -39,46 +58,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Sources = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="SOURCE", help="Images, folders, globs; - reads a list from standard input, @FILE from a file."
-    ),
-]
-Job = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `submit` and `status` print it.")]
-Output = Annotated[
-    str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the rows here, in the format it ends with.")
-]
-RowFormat = Annotated[Format | None, typer.Option("--format", help="How rows are written, whatever FILE ends with.")]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model", help="The model that shall answer: its name, or embedded a checkpoint file too.  \\[default: digits]"
-    ),
-]
-NullSeparated = Annotated[bool, typer.Option("-0", "--null", help="Lists are separated by NUL, not by newlines.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
-
-
-def guarded(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn our errors into a message and an exit code."""
-
-    @functools.wraps(command)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except PigeonholeError as exc:
-            _fail(str(exc), exc.exit_code)
-        except KeyboardInterrupt:
-            _fail("interrupted", ExitCode.INTERRUPTED)
-        except BrokenPipeError:
-            # Whoever read our output has closed it; without this, Python complains once more at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(128 + signal.SIGPIPE) from None
-
-    return wrapper
-
 
 @app.command(epilog="Example: pigeonhole classify photos/ more/*.jpg -o results.csv")
 @guarded
@@ -88,66 +67,116 @@ def classify(
     format: RowFormat = None,
     model: Model = None,
     null: NullSeparated = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start over: don't go on with an interrupted run.")] = False,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="Keep the labels in FILE, and classify all other images again.")
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Classify images: submit them, follow the job, write a row for each.
 
-    With PIGEONHOLE_BROKER_URL set, the workers at that Redis do it; without, a Redis and workers of its own.
+    With PIGEONHOLE_BROKER_URL set, the workers at that Redis do it; without, a Redis and workers of its own. Where it
+    was interrupted, the same command goes on with the rows in FILE.part.
     """
-    from producer.client import Client
+    from producer.journal import Command, earlier
+    from producer.kept import Kept, begin
+    from producer.submit import Walk
 
     started = time.time()
-    settings = _settings(model)
-    if not settings.broker_url:
+    settings = settings_from(model)
+    shared = bool(settings.broker_url)
+    if not shared:
         # The workers are this user's own processes: what the user can read, they may.
         settings = replace(settings, image_root="/")
-    format = _row_format(output, format)
-    references = expand(sources, Root(settings.image_root), null)
-    with _broker(settings) as (own, name, check_broker):
-        client = Client(own)
-        sink = _run_sink(output, format, as_json)
-        job = client.create(sources, name())
-        how_to_go_on = (lambda: _how_to_go_on(client, job, output)) if settings.broker_url else None
-        with _told(job, how_to_go_on):
-            check_submission = client.submit_meanwhile(job, references)
+    format = row_format(output, format)
+    file = None if output is None or is_special(output) else output
+    _check_options(file, fresh, retry_errors)
+    walk = Walk(sources, Root(settings.image_root), null)
+    command = Command(tuple(sources), null, os.getcwd(), settings.image_root, str(format))
+    before = None if file is None or fresh else earlier(file, command, retry_errors)
+    with _broker(settings, quiet) as (client, serving, check_broker):
+        name, checkpoint = serving()
+        kept = Kept(before, checkpoint, retry_errors, client.goes_on)
+        create = partial(client.create, sources, name)
+        sink: Sink | None
+        if file is not None:
+            sink, job = begin(file, command, kept, create, shared)
+            _tell(kept.told(), quiet)
+        else:
+            sink, job = run_sink(output, format, as_json), create()
+        again = run_again(sources, file) if file else submit_again(job, sources, null)
+        with told(partial(how_to_go_on, client, job, output, again) if shared else lambda: again if file else ""):
+            submission = client.submission(job, lambda: kept.missing(walk()), at_once=not kept.job)
 
             def check() -> None:
                 check_broker()
-                check_submission()
+                submission.check()
 
-            _follow(client, job, Run(sink, quiet, as_json, check, None if settings.broker_url else started))
+            run = Run(sink, kept.summary, quiet, as_json, check, submission.look, None if shared else started)
+            code = follow(client, job, run)
+    raise typer.Exit(code)
 
 
 @app.command(epilog="Example: JOB=$(pigeonhole submit photos/)")
 @guarded
-def submit(sources: Sources, model: Model = None, null: NullSeparated = False, quiet: Quiet = False) -> None:
-    """Submit images to the workers at PIGEONHOLE_BROKER_URL and print the job's id."""
-    from producer.client import Client
+def submit(
+    sources: Sources,
+    model: Model = None,
+    null: NullSeparated = False,
+    job: Annotated[
+        str | None, typer.Option("--job", metavar="JOB", help="Finish this job's submission, which was cut off.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Submit images to the workers at PIGEONHOLE_BROKER_URL and print the job's id.
 
-    settings = _broker_settings(model)
-    references = expand(sources, Root(settings.image_root), null)
-    client = Client(settings)
-    job = client.create(sources)
-    with _told(job, lambda: _how_to_go_on(client, job, None)):
-        client.submit(job, references)
+    With --job and the same sources, a submission that was cut off is finished, and nothing is submitted twice.
+    """
+    from producer.submit import Walk
+
+    settings = broker_settings(model)
+    walk = Walk(sources, Root(settings.image_root), null)
+    client = client_for(settings, quiet)
+    before = client.status(job) if job else None
+    job = job or client.create(sources)
+    with told(partial(how_to_go_on, client, job, None, submit_again(job, sources, null))):
+        client.submit(job, walk)
     typer.echo(job)
-    if not quiet:
-        _say(f"submitted {client.ledger.status(job).images:,} images; `pigeonhole wait {job}` follows them")
+    images = client.status(job).images
+    if before is None:
+        _tell(f"submitted {images:,} images; `pigeonhole wait {job}` follows them", quiet)
+    elif before.state == "open":
+        _tell(f"submitted {images:,} images, {before.images:,} of them before", quiet)
+    else:
+        _tell(f"job {job} had all of its {images:,} images already", quiet)
 
 
 @app.command(epilog="Example: pigeonhole wait $JOB -o results.csv")
 @guarded
 def wait(
-    job: Job, output: Output = None, format: RowFormat = None, quiet: Quiet = False, as_json: AsJson = False
+    job: Job,
+    output: Output = None,
+    format: RowFormat = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Forget the job once its rows are safe in FILE.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Follow a job to its end and write its rows; can be interrupted and run again."""
-    format = _row_format(output, format)
-    client = _client()
-    client.ledger.status(job)
-    with _told(job, lambda: _how_to_go_on(client, job, output)):
-        sink = _run_sink(output, format, as_json)
-        _follow(client, job, Run(sink, quiet, as_json))
+    from producer.summary import Summary
+
+    format = row_format(output, format)
+    if delete and (format is None or (as_json and output is None)):
+        raise UsageError("--delete would lose the rows: name a file for them with -o FILE")
+    client = client_for(broker_settings(), quiet)
+    client.status(job)
+    again = "submit the same sources again with `pigeonhole submit --job`"
+    with told(partial(how_to_go_on, client, job, output, again)):
+        sink = None if as_json and output is None else sink_of_job(output, format, job)
+        code = follow(client, job, Run(sink, Summary(), quiet, as_json))
+        if delete:
+            client.ledger.delete(job)
+    raise typer.Exit(code)
 
 
 @app.command(epilog="Example: pigeonhole status --json")
@@ -161,7 +190,7 @@ def status(
 
     from producer.summary import job_text, jobs_table
 
-    ledger = _client().ledger
+    ledger = client_for(broker_settings()).ledger
     statuses = ledger.statuses() if job is None else [ledger.status(job)]
     if as_json:
         shown = [status.to_json() for status in statuses]
@@ -176,10 +205,10 @@ def status(
 @guarded
 def results(job: Job, output: Output = None, format: RowFormat = None) -> None:
     """Write the rows that a job has so far, in the order of submission."""
-    format = _row_format(output, format)
-    client = _client()
+    format = row_format(output, format)
+    client = client_for(broker_settings())
     client.ledger.status(job)
-    sink = _sink(output, format)
+    sink = sink_of_job(output, format, job)
     for rows in client.results(job):
         sink.write(rows)
     sink.finish()
@@ -189,165 +218,63 @@ def results(job: Job, output: Output = None, format: RowFormat = None) -> None:
 @guarded
 def resume(job: Job) -> None:
     """Publish again what a job still owes; safe at any time."""
-    client = _client()
+    client = client_for(broker_settings())
     published = client.resume(job)
     now = client.ledger.status(job)
     owed = "nothing is owed" if now.over else f"{now.images - now.done:,} images are owed"
-    _say(f"job {job} is {now.state}: published {published} batches again, {owed}")
+    say(f"job {job} is {now.state}: published {published} batches again, {owed}")
     if now.state == "open":
-        _say("it is open: not everything was submitted, or somebody submits to it now")
+        say("it is open: not everything was submitted, or somebody submits to it now")
 
 
 @app.command(epilog="Example: pigeonhole cancel $JOB")
 @guarded
 def cancel(job: Job) -> None:
     """Strike off what a job still owes; the rows it has stay."""
-    ledger = _client().ledger
+    ledger = client_for(broker_settings()).ledger
     ledger.cancel(job)
     now = ledger.status(job)
-    _say(f"job {job} is cancelled: {now.done:,} of {now.images:,} images were done")
+    say(f"job {job} is cancelled: {now.done:,} of {now.images:,} images were done")
 
 
 @app.command(epilog="Example: pigeonhole delete $JOB")
 @guarded
 def delete(job: Job) -> None:
     """Forget a job and its rows."""
-    _client().ledger.delete(job)
-    _say(f"job {job} is deleted")
-
-
-@dataclass(frozen=True)
-class Run:
-    """How a job is followed: where its rows go and what is shown.
-
-    Args:
-        sink: None: the rows are only counted, since the summary stands in their place.
-        check: raises what ends the following.
-        started: when the command that started its own workers began, in seconds since the epoch.
-    """
-
-    sink: Sink | None
-    quiet: bool
-    as_json: bool
-    check: Callable[[], None] = lambda: None
-    started: float | None = None
-
-
-def _follow(client: "Client", job: str, run: Run) -> NoReturn:
-    """Follow a job, write its rows, say how it went, and exit accordingly."""
-    from producer.progress import progress
-    from producer.summary import Summary
-
-    summary = Summary()
-    with progress(run.quiet) as show:
-        for rows in client.rows(job, show, run.check):
-            summary.add(rows)
-            if run.sink:
-                run.sink.write(rows)
-    if run.sink:
-        run.sink.finish()
-    end = client.ledger.status(job)
-    startup = max(0.0, (end.started or run.started) - run.started) if run.started is not None else 0.0
-    if run.as_json:
-        typer.echo(json.dumps(summary.to_json(end, startup)))
-    if not run.quiet:
-        first, _, others = summary.to_text(end, startup).partition("\n")
-        typer.secho(first, err=True, bold=True)
-        _say(others)
-    raise typer.Exit(ExitCode.ERROR_ROWS if summary.errors else ExitCode.OK)
-
-
-def _row_format(output: str | None, format: Format | None) -> Format | None:
-    """Give the format of the rows, None for a table; told before anything is started if there is none."""
-    if format is None and output is not None:
-        return format_of(output)
-    return Format.csv if format is None and not sys.stdout.isatty() else format
-
-
-def _sink(output: str | None, format: Format | None) -> Sink:
-    if format is None:
-        return Table()
-    return Stream(sys.stdout.buffer, format) if output is None else File(output, format)
-
-
-def _run_sink(output: str | None, format: Format | None, as_json: bool) -> Sink | None:
-    """Give where a run's rows go; None: the summary stands in their place."""
-    return None if as_json and output is None else _sink(output, format)
+    client_for(broker_settings()).ledger.delete(job)
+    say(f"job {job} is deleted")
 
 
 @contextmanager
-def _broker(settings: Settings) -> Iterator[tuple[Settings, Callable[[], str | None], Callable[[], None]]]:
-    """Give settings with a broker, the name of the model to submit to, and a check that raises if it ended."""
+def _broker(
+    settings: Settings, quiet: bool
+) -> "Iterator[tuple[Client, Callable[[], tuple[str, str]], Callable[[], None]]]":
+    """Give a client of the broker, one that is brought up where none is set.
+
+    With it come a function that tells which model answers, by its queue's name and by its checkpoint as far as that is
+    known, and one that raises if a broker of our own has ended.
+    """
     if settings.broker_url:
-        yield settings, lambda: None, lambda: None
+        client = client_for(settings, quiet)
+        name = client.model_name(settings.model)
+        yield client, lambda: (name, name), lambda: None
         return
     from producer.embedded import embedded
 
     with embedded(settings) as private:
-        yield private.settings, private.model, private.check
+        yield client_for(private.settings, quiet), private.model, private.check
 
 
-@contextmanager
-def _told(job: str, how_to_go_on: Callable[[], str] | None) -> Iterator[None]:
-    """Name the job, and how to go on with it, when a command ends before it.
-
-    Args:
-        how_to_go_on: None where the job ends with the command, since its workers do.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        again = how_to_go_on() if how_to_go_on else "run the same command again"
-        _fail(f"interrupted: job {job}; {again}", ExitCode.INTERRUPTED)
-    except (UnknownJob, JobCancelled):
-        raise
-    except PigeonholeError as exc:
-        if how_to_go_on is None:
-            raise
-        _fail(f"{exc}\njob {job}: {how_to_go_on()}", exc.exit_code)
+def _check_options(file: str | None, fresh: bool, retry_errors: bool) -> None:
+    if retry_errors and fresh:
+        raise UsageError("--fresh keeps no row, and --retry-errors those with a label: give one of them")
+    if retry_errors and file is None:
+        raise UsageError("--retry-errors takes the rows of a file: name it with -o FILE")
 
 
-def _how_to_go_on(client: "Client", job: str, output: str | None) -> str:
-    try:
-        now = client.ledger.status(job)
-        if now.state == "open":
-            return (
-                f"not everything was submitted; the {now.images:,} images that were are classified "
-                f"(`pigeonhole results {job}`), and `pigeonhole cancel {job}` ends it"
-            )
-    except PigeonholeError as exc:
-        return f"what became of it can't be told ({exc}); `pigeonhole status {job}` tells it later"
-    return f"it goes on; `pigeonhole wait {job}{f' -o {shlex.quote(output)}' if output else ''}` follows it again"
-
-
-def _settings(model: str | None = None) -> Settings:
-    settings = Settings.from_environment()
-    return replace(settings, model=model) if model else settings
-
-
-def _broker_settings(model: str | None = None) -> Settings:
-    settings = _settings(model)
-    if not settings.broker_url:
-        raise UsageError(
-            "this needs a broker: set PIGEONHOLE_BROKER_URL to the workers' Redis, for instance "
-            "redis://localhost:6379/0 (only `classify` brings its own)"
-        )
-    return settings
-
-
-def _client() -> "Client":
-    from producer.client import Client
-
-    return Client(_broker_settings())
-
-
-def _say(message: str) -> None:
-    typer.echo(message, err=True)
-
-
-def _fail(message: str, code: ExitCode) -> NoReturn:
-    _say(f"pigeonhole: {message}")
-    raise typer.Exit(code)
+def _tell(message: str, quiet: bool) -> None:
+    if message and not quiet:
+        say(message)
 
 
 def _mount() -> None:

@@ -1,12 +1,13 @@
 """What a person's command does with a Redis: submit, follow, and everything about a job in between."""
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 
 from producer.follow import Follower, results
+from producer.patience import Patience
 from producer.sources import Reference
-from producer.submit import submit
+from producer.submit import Submission, submit
+from worker.contract.errors import UnknownJob
 from worker.contract.jobs import JobStatus
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Prediction
@@ -20,13 +21,15 @@ class Client:
 
     Args:
         settings: with a broker.
+        patience: how a Redis that goes away later is waited for.
 
     Raises:
         BrokerUnreachable: Redis does not answer.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, patience: Patience | None = None) -> None:
         self.settings = settings
+        self.patience = patience or Patience(settings.patience)
         self.ledger = Ledger(settings)
         self.queue = Queue(settings)
         self.workers = Workers(settings)
@@ -39,33 +42,28 @@ class Client:
             sources: as the user named them, for `status`.
             model: whose queue it goes to; None: the setting's.
         """
-        return self.ledger.create(model or self.model_name(self.settings.model), tuple(sources))
+        model = model or self.model_name(self.settings.model)
+        return self.patience(lambda: self.ledger.create(model, tuple(sources)))
 
-    def submit(self, job: str, references: Iterable[Reference]) -> None:
+    def goes_on(self, job: str) -> bool:
+        """Tell whether a job is there and was not cancelled."""
+        try:
+            return self.status(job).state != "cancelled"
+        except UnknownJob:
+            return False
+
+    def status(self, job: str) -> JobStatus:
+        """Give a job's counters; see `Ledger.status`."""
+        return self.patience(lambda: self.ledger.status(job))
+
+    def submit(self, job: str, references: Callable[[], Iterable[Reference]]) -> None:
         """Put all references on record and in the queue; see `producer.submit.submit`."""
-        submit(self.ledger, self.queue, job, references)
+        submit(self.ledger, self.queue, job, references, self.patience)
 
-    def submit_meanwhile(self, job: str, references: Iterable[Reference]) -> Callable[[], None]:
-        """Submit from a thread of its own, so that rows can be followed from the beginning.
-
-        Returns:
-            A function that raises what went wrong with the submission, if something did.
-        """
-        wrong: list[Exception] = []
-
-        def run() -> None:
-            try:
-                submit(Ledger(self.settings), Queue(self.settings), job, references)
-            except Exception as exc:  # noqa: BLE001  # raised again where the job is followed
-                wrong.append(exc)
-
-        threading.Thread(target=run, name="submit", daemon=True).start()
-
-        def check() -> None:
-            if wrong:
-                raise wrong[0]
-
-        return check
+    def submission(self, job: str, references: Callable[[], Iterable[Reference]], at_once: bool = True) -> Submission:
+        """Submit from a thread of its own, with connections of its own; see `producer.submit.Submission`."""
+        own = Ledger(self.settings), Queue(self.settings)
+        return Submission(lambda: submit(*own, job, references, self.patience), at_once)
 
     def rows(
         self,
@@ -74,7 +72,7 @@ class Client:
         check: Callable[[], None] = lambda: None,
     ) -> Iterator[list[Prediction]]:
         """Follow a job to its end; see `producer.follow.Follower.rows`."""
-        return Follower(self.ledger, self.queue, self.workers, on_status, check).rows(job)
+        return Follower(self.ledger, self.queue, self.workers, on_status, check, self.patience).rows(job)
 
     def results(self, job: str) -> Iterator[list[Prediction]]:
         """Give the rows there are so far; see `producer.follow.results`."""

@@ -56,8 +56,8 @@ class Embedded:
             raise UsageError(refused)
         raise EmbeddedFailed(f"the embedded {name} stopped with {code}; the last it said: {said}")
 
-    def model(self) -> str:
-        """Wait until the worker announces itself, and give its model's name.
+    def model(self) -> tuple[str, str]:
+        """Wait until the worker announces itself, and give its model's name and what its rows say of the checkpoint.
 
         Raises:
             EmbeddedFailed: it does not start; the message is the worker's.
@@ -67,7 +67,7 @@ class Embedded:
         while time.monotonic() < give_up:
             self.check()
             for worker in workers.alive():
-                return worker.model
+                return worker.model, f"{worker.model}@{worker.digest[:12]}"
             time.sleep(0.02)
         raise EmbeddedFailed(f"the embedded worker did not start within {START_TIMEOUT:.0f} s")
 

@@ -3,8 +3,11 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
+from typing import TypeVar
 
+from producer.patience import Patience
 from worker.contract.errors import JobCancelled, MessageInvalid, NoWorker
 from worker.contract.jobs import JobStatus
 from worker.contract.ledger import Ledger
@@ -18,6 +21,10 @@ BATCHES_AT_ONCE = 8
 POLL_LEAST, POLL_MOST = 0.02, 0.25
 #: Seconds without any worker for the job's queue after which following ends.
 WORKER_PATIENCE = 10.0
+#: Where Redis takes longer than this to answer, it was away, and the workers' announcements may have run out with it.
+OUTAGE = 1.0
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -27,7 +34,8 @@ class Follower:
     Args:
         ledger, queue, workers: of one Redis.
         on_status: is told the job's counters at every look.
-        check: is called at every look; what it raises ends the following.
+        check: is called at every look, and while Redis is away; what it raises ends the following.
+        patience: how a Redis that is away is waited for.
         clock, sleep: in place of the real ones, for tests.
     """
 
@@ -36,6 +44,7 @@ class Follower:
     workers: Workers
     on_status: Callable[[JobStatus], None] = lambda status: None
     check: Callable[[], None] = lambda: None
+    patience: Patience = field(default_factory=Patience)
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     _swept: float = field(default=0.0, init=False)
@@ -48,15 +57,15 @@ class Follower:
             UnknownJob: no such job, or it was deleted meanwhile.
             JobCancelled: it was cancelled; the rows before the first that is missing have been given.
             NoWorker: nobody has consumed the job's queue for a while; the job goes on when somebody does.
-            BrokerUnreachable: Redis is away for longer than we wait.
+            BrokerUnreachable: Redis is away for longer than our patience lasts.
         """
         done, pause = 0, POLL_LEAST
         self._swept = self._worker_seen = self.clock()
         while True:
             self.check()
             # Before the rows: whatever the status counts as done is there when the rows are read.
-            status = self.ledger.status(job)
-            ready = self.ledger.read(job, done, BATCHES_AT_ONCE)
+            status = self._patiently(lambda: self.ledger.status(job))
+            ready = self._patiently(partial(self.ledger.read, job, done, BATCHES_AT_ONCE))
             for batch, answers in chain.from_iterable(ready):
                 yield list(answers.predictions(batch))
             done += len(ready)
@@ -67,7 +76,7 @@ class Follower:
             elif status.state == "cancelled":
                 raise JobCancelled(job)
             elif status.over and done < status.batches:
-                self.ledger.status(job)  # says so if it was deleted since
+                self._patiently(lambda: self.ledger.status(job))  # says so if it was deleted since
                 raise MessageInvalid(f"job {job} is finished, but has no rows of batch {done}: the ledger is damaged")
             elif status.over:
                 return
@@ -82,12 +91,20 @@ class Follower:
         if now - self._swept < SWEEP_EVERY:
             return
         self._swept = now
-        if any(worker.model == status.model for worker in self.workers.alive()):
-            self._worker_seen = now
+        if any(worker.model == status.model for worker in self._patiently(self.workers.alive)):
+            self._worker_seen = self.clock()
         elif now - self._worker_seen >= WORKER_PATIENCE:
             raise NoWorker(no_worker(status.model, self.workers))
-        if self.workers.may_sweep():
-            sweep(self.ledger, self.queue)
+        if self._patiently(self.workers.may_sweep):
+            self._patiently(lambda: sweep(self.ledger, self.queue))
+
+    def _patiently(self, step: Callable[[], T]) -> T:
+        """Do a step, waiting for Redis; while that was away, no worker could show itself."""
+        before = self.clock()
+        done = self.patience(step, self.check)
+        if self.clock() - before >= OUTAGE:
+            self._worker_seen = self.clock()
+        return done
 
 
 def results(ledger: Ledger, job: str) -> Iterator[list[Prediction]]:

@@ -4,49 +4,92 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from producer.summary import counted
+from worker.contract.errors import BrokerUnreachable
 from worker.contract.jobs import JobStatus
 
 #: Seconds between two lines where there is no terminal.
 LINE_EVERY = 5.0
 
 
+class Progress(Protocol):
+    """Shows how far a job is; from any thread."""
+
+    def show(self, status: JobStatus) -> None:
+        """Show its counters."""
+
+    def away(self, exc: BrokerUnreachable) -> None:
+        """Show that Redis is waited for."""
+
+    def back(self) -> None:
+        """Show that it no longer is."""
+
+
 @contextmanager
-def progress(quiet: bool, clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[JobStatus], None]]:
-    """Give a function that shows a job's counters; what it shows is gone, or complete, when the block is left.
+def progress(quiet: bool, clock: Callable[[], float] = time.monotonic) -> Iterator[Progress]:
+    """Give what shows a job's progress; what it shows is gone, or complete, when the block is left.
 
     Args:
         quiet: nothing is shown.
         clock: in place of the real one, for tests.
     """
     if quiet:
-        yield lambda status: None
+        yield Quiet()
     elif sys.stderr.isatty():
-        with _bar() as show:
-            yield show
+        with _bar() as shown:
+            yield shown
     else:
-        yield _lines(clock)
+        yield Lines(clock)
 
 
-def _lines(clock: Callable[[], float]) -> Callable[[JobStatus], None]:
-    last = clock()
+class Quiet:
+    """Shows nothing; see `Progress`."""
 
-    def show(status: JobStatus) -> None:
-        nonlocal last
-        now = clock()
-        if now - last >= LINE_EVERY:
-            last = now
-            sys.stderr.write(f"{status.done:,} of {_total(status)} images, {counted(status.errors, 'error')}\n")
-            sys.stderr.flush()
+    def show(self, status: JobStatus) -> None:
+        """Show nothing."""
 
-    return show
+    def away(self, exc: BrokerUnreachable) -> None:
+        """Show nothing."""
+
+    def back(self) -> None:
+        """Show nothing."""
+
+
+class Lines:
+    """Writes a line now and then; see `Progress`."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = clock()
+
+    def show(self, status: JobStatus) -> None:
+        """Write a line if the last was some time ago."""
+        now = self._clock()
+        if now - self._last >= LINE_EVERY:
+            self._last = now
+            _write(f"{status.done:,} of {_total(status)} images, {counted(status.errors, 'error')}")
+
+    def away(self, exc: BrokerUnreachable) -> None:
+        """Write what is wrong."""
+        _write(f"waiting for Redis: {exc}")
+
+    def back(self) -> None:
+        """Write that it is over."""
+        _write("Redis is back")
+
+
+def _write(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[JobStatus], None]]:
+def _bar() -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     columns = (
         TextColumn("{task.description}"),
@@ -56,21 +99,31 @@ def _bar() -> Iterator[Callable[[JobStatus], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=None, of="?", speed="")
 
-        def show(status: JobStatus) -> None:
-            speed = bar.tasks[0].speed
-            bar.update(
-                task,
-                description=_doing(status),
-                completed=status.done,
-                total=status.images if status.state != "open" else None,
-                of=_total(status),
-                speed=f"{speed:,.0f}/s" if speed else "",
-            )
+        class OnTerminal:
+            waiting = ""
 
-        yield show
+            def show(self, status: JobStatus) -> None:
+                speed = bar.tasks[0].speed
+                bar.update(
+                    task,
+                    description=self.waiting or _doing(status),
+                    completed=status.done,
+                    total=status.images if status.state != "open" else None,
+                    of=_total(status),
+                    speed=f"{speed:,.0f}/s" if speed else "",
+                )
+
+            def away(self, exc: BrokerUnreachable) -> None:
+                self.waiting = f"{'Redis is full' if ' is full: ' in str(exc) else 'Redis is away'}, waiting"
+                bar.update(task, description=self.waiting)
+
+            def back(self) -> None:
+                self.waiting = ""
+
+        yield OnTerminal()
 
 
 def _doing(status: JobStatus) -> str:

@@ -1,32 +1,27 @@
-"""Rows → CSV, JSONL, or a table on a terminal.
+"""Where rows go: a stream, a file, or a table on a terminal.
 
 A file grows as `FILE.part`, in whole rows only, and takes its name when the run is finished.
 """
 
-import json
+import fcntl
 import os
-import re
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from itertools import islice
 from typing import BinaryIO, Protocol
 
-from worker.contract.errors import OutputFailed, UsageError
+from producer.rows import CSV_HEADER, Format, to_csv, to_jsonl
+from worker.contract.errors import OutputFailed, PigeonholeError
 from worker.contract.messages import Prediction
 
 #: Rows of a table on a terminal; more scroll by unread.
 TABLE_ROWS = 20
-_CSV_HEADER = b"path,label,confidence,review,error,model\n"
-_CSV_QUOTED = re.compile(r'[,"\r\n]')
-
-
-class Format(StrEnum):
-    """How rows are written."""
-
-    csv = "csv"
-    jsonl = "jsonl"
+#: What the file beside `FILE.part` ends with that says whose rows it holds; see `producer.journal`.
+JOURNAL = ".journal"
+#: What the file ends with that takes the place of one of ours once it is whole.
+_NEW = ".new"
 
 
 class Sink(Protocol):
@@ -37,24 +32,6 @@ class Sink(Protocol):
 
     def finish(self) -> None:
         """Take note that there are no more."""
-
-
-def to_csv(rows: Sequence[Prediction]) -> bytes:
-    """Give rows as CSV lines, without the header; a name that is not UTF-8 keeps its bytes.
-
-    Not with the csv module: until Python 3.13 it leaves a carriage return in a name unquoted.
-    """
-    lines = [
-        f"{_csv_field(row.path)},{_csv_field(row.label)},{'' if row.confidence is None else row.confidence},"
-        f"{'true' if row.review else 'false'},{_csv_field(row.error)},{_csv_field(row.model)}\n"
-        for row in rows
-    ]
-    return os.fsencode("".join(lines))
-
-
-def to_jsonl(rows: Sequence[Prediction]) -> bytes:
-    """Give rows as lines of JSON; a name that is not UTF-8 is spelled as `os.fsdecode` does."""
-    return b"".join(_json_line(row) for row in rows)
 
 
 class Stream:
@@ -68,11 +45,15 @@ class Stream:
     def __init__(self, stream: BinaryIO, format: Format) -> None:
         self._stream = stream
         self._encode: Callable[[Sequence[Prediction]], bytes] = to_csv if format is Format.csv else to_jsonl
-        self._header = _CSV_HEADER if format is Format.csv else b""
+        self._header = CSV_HEADER if format is Format.csv else b""
 
     def write(self, rows: Sequence[Prediction]) -> None:
         """Write the rows, and the header before the first."""
-        data, self._header = self._header + self._encode(rows), b""
+        self.copy(self._encode(rows))
+
+    def copy(self, rows: bytes) -> None:
+        """Write rows that are encoded already, and the header before the first."""
+        data, self._header = self._header + rows, b""
         try:
             rest = memoryview(data)
             while rest:  # an unbuffered file takes as much as fits on the disk, and says how much
@@ -90,27 +71,54 @@ class Stream:
 
 
 class File:
-    """Writes rows to `FILE.part`, and renames it in the end.
+    """Writes rows to `FILE.part`, and renames it in the end; it is locked until then.
 
     Args:
         path: of FILE. One that exists and is no regular file (a pipe, a device) is written to as it is, and a link to
             a file leads to it.
         format: how.
+        keep: encoded rows that it begins with. Only when all of them are there do they take the place of what is in
+            `FILE.part`, which they may be read from.
+        ready: is called just before they do, with the lock held.
+
+    Attributes:
+        begun: when this was, in nanoseconds on the clock of the file's own file system.
+        offset: how many bytes the rows take that it began with.
 
     Raises:
-        OutputFailed: it can't be opened.
+        OutputFailed: it can't be opened, or another command writes to it.
     """
 
-    def __init__(self, path: str, format: Format) -> None:
-        special = _is_special(path)
-        self._path = os.path.realpath(path) if os.path.islink(path) and not special else path
+    def __init__(
+        self, path: str, format: Format, keep: Iterable[bytes] = (), ready: Callable[[], None] = lambda: None
+    ) -> None:
+        special = is_special(path)
+        self._path = path if special else target(path)
         self.part = path if special else self._path + ".part"
-        self._whole = 0
         try:
-            self._file = open(self.part, "wb", buffering=0)  # noqa: SIM115  # closed in finish, kept if that is not reached
+            with nullcontext() if special else _locked(self.part):
+                self._file = open(path, "wb", buffering=0) if special else _new(self.part)  # noqa: SIM115  # closed in finish, kept if that is not reached
+                self.begun = os.fstat(self._file.fileno()).st_mtime_ns
+                self._stream = Stream(self._file, format)
+                self.offset = self._whole = 0 if special else self._begin(iter(keep), ready)
         except OSError as exc:
             raise OutputFailed(f"{self.part!r} can't be written: {exc.strerror}; choose another place with -o") from exc
-        self._stream = Stream(self._file, format)
+
+    def _begin(self, keep: Iterator[bytes], ready: Callable[[], None]) -> int:
+        """Write the rows there are, and only then take the place of what was there before."""
+        try:
+            while rows := b"".join(islice(keep, 1000)):
+                self._stream.copy(rows)
+            os.fsync(self._file.fileno())
+            ready()
+            os.replace(self.part + _NEW, self.part)
+        except (PigeonholeError, OSError) as exc:
+            os.unlink(self.part + _NEW)
+            self._file.close()
+            if isinstance(exc, OutputFailed):
+                raise OutputFailed(f"{self.part!r}: {exc}") from exc
+            raise
+        return self._file.tell()
 
     def write(self, rows: Sequence[Prediction]) -> None:
         """Append the rows, in one piece."""
@@ -118,19 +126,23 @@ class File:
             self._stream.write(rows)
 
     def finish(self) -> None:
-        """Give the file its name."""
+        """Give the file its name; when this returns it is on the disk."""
         with self._whole_rows():
             self._stream.finish()
         try:
             if self.part != self._path:
                 os.fsync(self._file.fileno())
-            self._file.close()
-            if self.part != self._path:
                 os.replace(self.part, self._path)
+                # Not before: until it has its name, the journal is what makes its rows worth something.
+                with suppress(FileNotFoundError):
+                    os.unlink(self.part + JOURNAL)
+                _sync_folder(self._path)
         except OSError as exc:
             raise OutputFailed(
                 f"{self._path!r} can't be written: {exc.strerror}; the rows are in {self.part!r}"
             ) from exc
+        finally:
+            self._file.close()
 
     @contextmanager
     def _whole_rows(self) -> Iterator[None]:
@@ -181,39 +193,68 @@ class Table:
             console.print(f"… and {self._more:,} more rows; -o FILE keeps all of them", style="dim")
 
 
-def format_of(path: str) -> Format:
-    """Give the format that a file's extension names.
-
-    Raises:
-        UsageError: it names none.
-    """
-    extension = os.path.splitext(path)[1].lower().lstrip(".")
-    if extension not in list(Format):
-        known = " or ".join(f".{name}" for name in Format)
-        raise UsageError(f"{path!r} does not say a format: end it with {known}, or give --format")
-    return Format(extension)
-
-
 def printable(text: str) -> str:
     """Give a text with everything that a terminal would obey, or can't show, as escapes."""
     shown = text.encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
-def _csv_field(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if _CSV_QUOTED.search(text) else text
+def target(path: str) -> str:
+    """Give the file that a path leads to: a link's target is what takes its place, not the link."""
+    return os.path.realpath(path) if os.path.islink(path) else path
 
 
-def _json_line(row: Prediction) -> bytes:
-    body = row._asdict() | {"label": row.label or None, "top": [{"label": label, "p": p} for label, p in row.top]}
-    try:
-        return json.dumps(body, ensure_ascii=False).encode() + b"\n"
-    except UnicodeEncodeError:  # the lone surrogates of a name that is not UTF-8 need their escapes
-        return json.dumps(body).encode() + b"\n"
-
-
-def _is_special(path: str) -> bool:
+def is_special(path: str) -> bool:
+    """Tell whether a path is something else than a file, or what may become one."""
     try:
         return not stat.S_ISREG(os.stat(path).st_mode)
     except OSError:
         return False
+
+
+@contextmanager
+def _locked(part: str) -> Iterator[None]:
+    """Have the lock of what is at a path now, so that whoever puts something else there does so alone."""
+    while True:
+        with open(part, "ab", buffering=0) as file:
+            _lock(file, part)
+            if _is_at(part, file):
+                yield
+                return
+
+
+def _is_at(path: str, file: BinaryIO) -> bool:
+    """Tell whether a file has still the name it was opened by: another command may just have given it another."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _new(part: str) -> BinaryIO:
+    with suppress(FileNotFoundError):
+        os.unlink(part + _NEW)  # of a command that was killed
+    file = open(part + _NEW, "xb", buffering=0)  # noqa: SIM115  # the sink's
+    _lock(file, part)
+    return file
+
+
+def _lock(file: BinaryIO, part: str) -> None:
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        raise OutputFailed(
+            f"{part!r} is being written by another command: wait for its end, or choose another place with -o"
+        ) from exc
+    except OSError:
+        pass  # a file system without locks
+
+
+def _sync_folder(path: str) -> None:
+    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    except OSError:
+        pass  # some file systems have no such thing for folders
+    finally:
+        os.close(folder)

@@ -1,9 +1,14 @@
 """References → batches → ledger and queue."""
 
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import groupby
 
-from producer.sources import Reference
+from producer.patience import Patience
+from producer.sources import Reference, Root, expand
+from worker.contract.errors import SourceError
+from worker.contract.jobs import JobStatus
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Batch, Group
 from worker.contract.pieces import Piece
@@ -18,26 +23,97 @@ PER_SIZE = 8
 MOST_BYTES = 64_000_000
 
 
-def submit(ledger: Ledger, queue: Queue, job: str, references: Iterable[Reference]) -> None:
-    """Put all references on record and publish their batches, then close the job.
-
-    Each batch is in the ledger before its message is published, so what is owed is known whatever gets lost.
-
-    Args:
-        job: an open one.
+class Walk:
+    """The references that SOURCES name, as often as they are asked for; see `expand`.
 
     Raises:
-        SourceError: a source can't be read to its end; the job stays open, with what was submitted.
-        BrokerUnreachable: Redis is away for longer than we wait.
+        SourceError: as `expand`, already when this is made.
+    """
+
+    def __init__(self, sources: list[str], root: Root, null_separated: bool = False) -> None:
+        self._expand = partial(expand, sources, root, null_separated)
+        self._begun: Iterator[Reference] | None = self._expand()
+        self._has_input = "-" in sources
+
+    def __call__(self) -> Iterator[Reference]:
+        """Give the stream of references, from the beginning; SourceError where standard input was read already."""
+        begun, self._begun = self._begun, None
+        if begun is None and self._has_input:
+            raise SourceError(
+                "Redis has lost a part of what was submitted, and the list on standard input can't be read a second "
+                "time: feed it again"
+            )
+        return begun or self._expand()
+
+
+def submit(
+    ledger: Ledger, queue: Queue, job: str, references: Callable[[], Iterable[Reference]], patience: Patience
+) -> None:
+    """Put all references on record and publish their batches, then close the job.
+
+    Each batch is in the ledger before its message is published, so what is owed is known whatever gets lost. A job that
+    was submitted in part, or that Redis has forgotten a part of, gets what it lacks: the same stream makes the same
+    batches.
+
+    Args:
+        ledger, queue: of one Redis.
+        job: an open one; of one that is complete it is only checked that these are its references.
+        references: gives the stream anew; called once more where Redis forgot what it had acknowledged.
+        patience: how a Redis that is away or full is waited for.
+
+    Raises:
+        SourceError: a source can't be read to its end, or again; the job stays open, with what was submitted.
+        UsageError: it was begun with other references.
+        BrokerUnreachable: Redis is away for longer than our patience lasts.
         JobCancelled, UnknownJob: somebody else cancelled or deleted it.
     """
-    model = ledger.status(job).model
-    count = 0
-    for number, batch in enumerate(batches(references)):
-        if ledger.add(job, number, batch):
-            queue.publish(model, job, Piece(number))
-        count += 1
-    ledger.close(job, count)
+    model = patience(lambda: ledger.status(job)).model
+    complete = False
+    while not complete:
+        count = 0
+        for batch in batches(references()):
+            piece = Piece(count)
+            if patience(partial(ledger.add, job, piece.number, batch)):
+                patience(partial(queue.publish, model, job, piece))
+            count += 1
+        complete = patience(partial(ledger.close, job, count))
+
+
+class Submission:
+    """Submits from a thread of its own, so that rows can be followed from the beginning.
+
+    Args:
+        submit: does it; called once more where Redis has forgotten, after the end, that there was one.
+        at_once: or only when a look at the job shows that it is open.
+    """
+
+    def __init__(self, submit: Callable[[], None], at_once: bool = True) -> None:
+        self._submit = submit
+        self._wrong: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="submit", daemon=True)
+        self._was_over = not at_once
+        if at_once:
+            self._thread.start()
+
+    def check(self) -> None:
+        """Raise what went wrong with it, if something did; called before each look at the job."""
+        over = not self._thread.is_alive()  # first: what went wrong is set before the thread ends
+        if self._wrong:
+            raise self._wrong
+        self._was_over = over
+
+    def look(self, status: JobStatus) -> None:
+        """Submit again if the job is open though no submission was going on before this look."""
+        if self._was_over and status.state == "open":
+            self._was_over = False
+            self._thread = threading.Thread(target=self._run, name="submit", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._submit()
+        except Exception as exc:  # noqa: BLE001  # raised again where the job is followed
+            self._wrong = exc
 
 
 def batches(references: Iterable[Reference]) -> Iterator[Batch]:

@@ -21,6 +21,12 @@ class Summary:
     errors: Counter[str] = field(default_factory=Counter)
     reviews: int = 0
     images: int = 0
+    kept: int = 0
+
+    def keep(self, row: Prediction) -> None:
+        """Count a row that an earlier run made."""
+        self.add([row])
+        self.kept += 1
 
     def add(self, rows: Sequence[Prediction]) -> None:
         """Count some rows."""
@@ -40,12 +46,13 @@ class Summary:
         return {
             "job": status.job,
             "images": self.images,
+            "kept": self.kept,
             "labels": self.images - self.errors.total(),
             "errors": self.errors.total(),
             "errors_by_kind": dict(sorted(self.errors.items())),
             "reviews": self.reviews,
             "seconds": round(seconds, 3),
-            "images_per_second": round(self.images / seconds, 1) if seconds else None,
+            "images_per_second": round((self.images - self.kept) / seconds, 1) if seconds else None,
             "startup_seconds": round(startup_seconds, 3),
             "model": ", ".join(sorted(self.models)),
         }
@@ -54,10 +61,11 @@ class Summary:
         """Give the summary in two or three lines for a person."""
         errors = self.errors.total()
         seconds = duration(status)
-        speed = f"{self.images / seconds:,.0f} images/s" if seconds else "at once"
+        speed = f"{(self.images - self.kept) / seconds:,.0f} images/s" if seconds else "at once"
+        kept = f", {self.kept:,} of them kept," if self.kept else ""
         startup = f"; start-up took {startup_seconds:.1f} s" if startup_seconds else ""
         lines = [
-            f"{counted(self.images, 'image')} in {seconds:.1f} s ({speed}{startup})",
+            f"{counted(self.images, 'image')}{kept} in {seconds:.1f} s ({speed}{startup})",
             f"{counted(self.images - errors, 'label')}, {counted(errors, 'error')}, {self.reviews:,} to review",
         ]
         if errors:

@@ -66,7 +66,7 @@ def test_an_embedded_run_that_is_ended_leaves_nothing_but_whole_rows(
     _, said = run.communicate(timeout=30)
     assert run.returncode == (130 if number == signal.SIGINT else -number)
     if number == signal.SIGINT and part == "rows":
-        assert b"run the same command again" in said
+        assert b"interrupted; the same command again goes on with the rows in 'rows.csv.part'" in said
     wait_for(lambda: not leftovers(temporary), "an end to what was embedded")
     assert not (home / "rows.csv").exists()
     if part == "rows":
@@ -85,7 +85,7 @@ def test_an_interrupted_wait_says_how_to_go_on_and_can_be_run_again(
     _, said = wait.communicate(timeout=30)
     assert wait.returncode == 130
     assert said.decode().endswith(
-        f"pigeonhole: interrupted: job {job}; it goes on; `pigeonhole wait {job} -o 'x 1.csv'` follows it again\n"
+        f"pigeonhole: interrupted; job {job}: it goes on; `pigeonhole wait {job} -o 'x 1.csv'` follows it again\n"
     )
     Ledger(settings).cancel(job)
     assert brokered("wait", job, "-o", "x.csv").returncode == 6
@@ -115,8 +115,10 @@ def test_a_submission_that_is_interrupted_says_that_not_everything_was_submitted
     (status,) = Ledger(settings).statuses()
     assert run.returncode == 130
     assert status.state == "open"
-    assert f"job {status.job}; not everything was submitted; the 64 images that were" in said.decode()
-    assert f"`pigeonhole cancel {status.job}` ends it" in said.decode()
+    assert said.decode().endswith(
+        f"pigeonhole: interrupted; job {status.job}: not everything was submitted (64 images so far); the same command "
+        f"again, fed the same list, goes on with the rows in 'x.csv.part', or `pigeonhole cancel {status.job}` ends it\n"
+    )
 
 
 def test_a_cancelled_job_ends_with_its_own_code_and_keeps_its_rows(brokered: Run) -> None:

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.sinks import TABLE_ROWS, File, Format, Sink, Stream, Table, format_of, printable, to_csv, to_jsonl
+from producer.rows import Format, format_of, to_csv, to_jsonl
+from producer.sinks import TABLE_ROWS, File, Sink, Stream, Table, printable
 from tests.conftest import ROOT
 from worker.contract.errors import OutputFailed, UsageError
 from worker.contract.messages import Prediction

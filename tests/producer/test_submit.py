@@ -1,12 +1,14 @@
 import itertools
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from producer.client import Client
-from producer.sources import Reference, Root, expand
-from producer.submit import LARGEST, MOST_BYTES, PER_SIZE, SMALLEST, batch_size, batches, submit
+from producer.patience import Patience
+from producer.sources import Reference, Root
+from producer.submit import LARGEST, MOST_BYTES, PER_SIZE, SMALLEST, Walk, batch_size, batches, submit
 from tests.producer.conftest import touch
 from worker.contract.errors import BrokerUnreachable, JobCancelled, SourceError, UnknownJob
 from worker.contract.ledger import Ledger
@@ -14,6 +16,9 @@ from worker.contract.messages import Group
 from worker.contract.pieces import Piece
 from worker.contract.queue import Queue, sweep
 from worker.contract.settings import Settings
+
+#: Waits for nothing.
+AT_ONCE = Patience(0)
 
 
 def references(count: int, size: int = 0) -> Iterator[Reference]:
@@ -85,7 +90,7 @@ def test_a_submitted_job_is_closed_owes_everything_and_has_a_message_for_each_ba
     ledger: Ledger, queue: Queue
 ) -> None:
     job = ledger.create("digits", ("in",))
-    submit(ledger, queue, job, references(1000))
+    submit(ledger, queue, job, lambda: references(1000), AT_ONCE)
     status = ledger.status(job)
     assert (status.state, status.images, status.batches, status.batches_waiting) == ("closed", 1000, 12, 12)
     assert queue.depth("digits") == 12
@@ -96,7 +101,7 @@ def test_a_submitted_job_is_closed_owes_everything_and_has_a_message_for_each_ba
 
 def test_a_job_without_references_is_finished_at_once(ledger: Ledger, queue: Queue) -> None:
     job = ledger.create("digits", ("in",))
-    submit(ledger, queue, job, [])
+    submit(ledger, queue, job, lambda: [], AT_ONCE)
     assert ledger.status(job).state == "finished"
     assert queue.depth("digits") == 0
 
@@ -118,7 +123,7 @@ class Fails(Queue):
 def test_a_batch_is_on_record_before_its_message_is_published(settings: Settings, ledger: Ledger, queue: Queue) -> None:
     job = ledger.create("digits", ("in",))
     with pytest.raises(BrokerUnreachable):
-        submit(ledger, Fails(settings, after=2), job, references(64 * 3))
+        submit(ledger, Fails(settings, after=2), job, lambda: references(64 * 3), AT_ONCE)
     status = ledger.status(job)
     assert (status.state, status.batches, status.batches_waiting) == ("open", 3, 3)
     assert queue.depth("digits") == 2
@@ -131,12 +136,12 @@ def test_a_source_that_fails_midway_leaves_the_job_open_with_what_was_submitted(
     folder: Path, ledger: Ledger, queue: Queue
 ) -> None:
     touch(*(f"in/{number:03}.png" for number in range(100)), "in/sub/last.png")
-    stream = expand(["in"], Root("/"))
+    walk = Walk(["in"], Root("/"))
     (folder / "in/sub/last.png").unlink()
     (folder / "in/sub").rmdir()
     job = ledger.create("digits", ("in",))
     with pytest.raises(SourceError, match=r"^the folder 'in/sub/' can't be read: No such file or directory$"):
-        submit(ledger, queue, job, stream)
+        submit(ledger, queue, job, walk, AT_ONCE)
     status = ledger.status(job)
     assert (status.state, status.images) == ("open", 64)
 
@@ -150,7 +155,7 @@ def test_a_job_that_is_cancelled_or_deleted_meanwhile_ends_its_submission(ledger
     for step, error in (("cancel", JobCancelled), ("delete", UnknownJob)):
         job = ledger.create("digits", ("in",))
         with pytest.raises(error):
-            submit(ledger, queue, job, interrupted(job, step))
+            submit(ledger, queue, job, partial(interrupted, job, step), AT_ONCE)
 
 
 def test_a_client_names_the_queue_after_the_model(settings: Settings) -> None:
@@ -176,16 +181,16 @@ def test_what_goes_wrong_with_a_submission_in_the_background_is_raised_where_it_
         yield from references(65)
         raise SourceError("the folder 'in' can't be read: gone")
 
-    check = client.submit_meanwhile(job, breaks())
+    submission = client.submission(job, breaks)
     with pytest.raises(SourceError, match=r"^the folder 'in' can't be read: gone$"):
-        list(client.rows(job, check=check))
+        list(client.rows(job, submission.look, submission.check))
     assert client.ledger.status(job).images == 64
 
 
 def test_resuming_publishes_everything_that_is_owed_and_nothing_else(settings: Settings) -> None:
     client = Client(settings)
     job = client.create(["in"])
-    client.submit(job, references(64 * 3))
+    client.submit(job, lambda: references(64 * 3))
     client.ledger.claim(job, Piece(0))
     before = client.queue.depth("digits")
     assert client.resume(job) == 3

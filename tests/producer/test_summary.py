@@ -66,6 +66,7 @@ def test_a_summary_as_json_has_these_keys() -> None:
     assert json.loads(json.dumps(said)) == {
         "job": "20270115-080000-abc123",
         "images": 8,
+        "kept": 0,
         "labels": 5,
         "errors": 3,
         "errors_by_kind": {"broken": 1, "missing": 2},
@@ -147,21 +148,21 @@ def test_all_jobs_are_a_table_that_obeys_nothing_in_a_name(capsys: pytest.Captur
 
 
 def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress(quiet=True) as show:
-        show(status())
+    with progress(quiet=True) as shown:
+        shown.show(status())
     assert capsys.readouterr() == ("", "")
 
 
 def test_where_there_is_no_terminal_a_line_tells_now_and_then(capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
-    with progress(quiet=False, clock=clock) as show:
-        show(status(state="open", images=500, done=0))
+    with progress(quiet=False, clock=clock) as shown:
+        shown.show(status(state="open", images=500, done=0))
         clock += LINE_EVERY - 1
-        show(status(state="open", images=900, done=100))
+        shown.show(status(state="open", images=900, done=100))
         clock += 1
-        show(status(state="open", images=2000, done=1000, errors=1))
-        show(status(state="closed", images=2000, done=1100))
+        shown.show(status(state="open", images=2000, done=1000, errors=1))
+        shown.show(status(state="closed", images=2000, done=1100))
         clock += LINE_EVERY
-        show(status(state="closed", images=2000, done=1500, errors=3))
+        shown.show(status(state="closed", images=2000, done=1500, errors=3))
     assert capsys.readouterr() == ("", "1,000 of 2,000… images, 1 error\n1,500 of 2,000 images, 3 errors\n")
 
 
@@ -177,11 +178,11 @@ def test_on_a_terminal_a_bar_tells_and_is_gone_in_the_end(
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
-    with progress(quiet=False) as show:
-        show(status(state="open", started=None, images=500))
-        show(status(state="closed", images=2000, done=1500))
-    shown = terminal.getvalue()
-    assert "classifying" in shown
-    assert "1,500/2,000 images" in shown
-    assert shown.endswith("\x1b[2K"), "the bar's line is cleared"
+    with progress(quiet=False) as shown:
+        shown.show(status(state="open", started=None, images=500))
+        shown.show(status(state="closed", images=2000, done=1500))
+    written = terminal.getvalue()
+    assert "classifying" in written
+    assert "1,500/2,000 images" in written
+    assert written.endswith("\x1b[2K"), "the bar's line is cleared"
     assert capsys.readouterr().out == ""

@@ -1,0 +1,239 @@
+"""What the commands in `producer.cli` share: their options, how they follow a job, and how they end.
+
+Only here and there is printed or exited.
+"""
+
+import functools
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, NoReturn, ParamSpec, TypeVar
+
+import typer
+
+from producer.rows import Format, format_of
+from producer.sinks import File, Sink, Stream, Table, is_special, target
+from worker.contract.errors import ExitCode, JobCancelled, PigeonholeError, SourceError, UnknownJob, UsageError
+from worker.contract.settings import Settings
+
+if TYPE_CHECKING:
+    from producer.client import Client
+    from producer.summary import Summary
+    from worker.contract.jobs import JobStatus
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE", help="Images, folders, globs; - reads a list from standard input, @FILE from a file."
+    ),
+]
+Job = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `submit` and `status` print it.")]
+Output = Annotated[
+    str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the rows here, in the format it ends with.")
+]
+RowFormat = Annotated[Format | None, typer.Option("--format", help="How rows are written, whatever FILE ends with.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="The model that shall answer: its name, or embedded a checkpoint file too.  \\[default: digits]"
+    ),
+]
+NullSeparated = Annotated[bool, typer.Option("-0", "--null", help="Lists are separated by NUL, not by newlines.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn our errors into a message and an exit code."""
+
+    @functools.wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except PigeonholeError as exc:
+            fail(str(exc), exc.exit_code)
+        except KeyboardInterrupt:
+            fail("interrupted", ExitCode.INTERRUPTED)
+        except BrokenPipeError:
+            # Whoever read our output has closed it; without this, Python complains once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(128 + signal.SIGPIPE) from None
+
+    return wrapper
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a job is followed: where its rows go and what is shown.
+
+    Args:
+        sink: None: the rows are only counted, since the summary stands in their place.
+        summary: of the rows that are there already.
+        check: raises what ends the following; called before every look at the job.
+        on_status: is told what each look saw.
+        started: when the command that started its own workers began, in seconds since the epoch.
+    """
+
+    sink: Sink | None
+    summary: "Summary"
+    quiet: bool
+    as_json: bool
+    check: Callable[[], None] = lambda: None
+    on_status: "Callable[[JobStatus], None]" = lambda status: None
+    started: float | None = None
+
+
+def follow(client: "Client", job: str, run: Run) -> ExitCode:
+    """Follow a job, write its rows, and say how it went."""
+    from producer.progress import progress
+
+    with progress(run.quiet) as shown:
+        client.patience.shown = shown
+
+        def look(status: "JobStatus") -> None:
+            run.on_status(status)
+            shown.show(status)
+
+        for rows in client.rows(job, look, run.check):
+            run.summary.add(rows)
+            if run.sink:
+                run.sink.write(rows)
+    if run.sink:
+        run.sink.finish()
+    end = client.status(job)
+    startup = max(0.0, (end.started or run.started) - run.started) if run.started is not None else 0.0
+    if run.as_json:
+        typer.echo(json.dumps(run.summary.to_json(end, startup)))
+    if not run.quiet:
+        first, _, others = run.summary.to_text(end, startup).partition("\n")
+        typer.secho(first, err=True, bold=True)
+        say(others)
+    return ExitCode.ERROR_ROWS if run.summary.errors else ExitCode.OK
+
+
+def row_format(output: str | None, format: Format | None) -> Format | None:
+    """Give the format of the rows, None for a table; told before anything is started if there is none."""
+    if format is None and output is not None:
+        return format_of(output)
+    return Format.csv if format is None and not sys.stdout.isatty() else format
+
+
+def run_sink(output: str | None, format: Format | None, as_json: bool) -> Sink | None:
+    """Give where a run's rows go that begins with none; None: the summary stands in their place."""
+    if output is None and as_json:
+        return None
+    return _plain_sink(output, format)
+
+
+def sink_of_job(output: str | None, format: Format | None, job: str) -> Sink:
+    """Give where a job's rows go; a file that `classify` has begun with others keeps these."""
+    if format is None or output is None or is_special(output):
+        return _plain_sink(output, format)
+    from producer.journal import of_job
+    from producer.kept import Kept, opened
+
+    return opened(output, format, Kept(of_job(output, job, format), goes_on=lambda job: True))
+
+
+def _plain_sink(output: str | None, format: Format | None) -> Sink:
+    if format is None:
+        return Table()
+    return Stream(sys.stdout.buffer, format) if output is None else File(output, format)
+
+
+@contextmanager
+def told(how_to_go_on: Callable[[], str]) -> Iterator[None]:
+    """Say how to go on with a job when a command ends before it; empty: there is nothing to say."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail(f"interrupted; {how_to_go_on() or 'run the same command again'}", ExitCode.INTERRUPTED)
+    except SourceError as exc:
+        _fail_with(exc, how_to_go_on())
+    except (UsageError, UnknownJob, JobCancelled):
+        raise  # the message says all there is
+    except PigeonholeError as exc:
+        _fail_with(exc, how_to_go_on())
+
+
+def _fail_with(exc: PigeonholeError, remedy: str) -> NoReturn:
+    fail(f"{exc}\n{remedy}" if remedy else str(exc), exc.exit_code)
+
+
+def how_to_go_on(client: "Client", job: str, output: str | None, again: str) -> str:
+    """Say what becomes of a job whose command has ended before it.
+
+    Args:
+        output: where its rows were to go.
+        again: what finishes a submission that was cut off.
+    """
+    try:
+        now = client.ledger.status(job)
+    except PigeonholeError as exc:
+        return f"job {job}: what became of it can't be told ({exc}); `pigeonhole status {job}` tells it later"
+    if now.state == "open":
+        return (
+            f"job {job}: not everything was submitted ({now.images:,} images so far); {again}, or "
+            f"`pigeonhole cancel {job}` ends it"
+        )
+    wait = shlex.join(["pigeonhole", "wait", job, *(["-o", output] if output else [])])
+    return f"job {job}: it goes on; `{wait}` follows it again"
+
+
+def run_again(sources: list[str], file: str) -> str:
+    """Say how to go on with an interrupted `classify`."""
+    feed = ", fed the same list," if "-" in sources else ""
+    return f"the same command again{feed} goes on with the rows in {target(file) + '.part'!r}"
+
+
+def submit_again(job: str, sources: list[str], null_separated: bool) -> str:
+    """Say how to finish a submission that was cut off."""
+    options = ["--job", job, *(["-0"] if null_separated else [])]
+    command = shlex.join(["pigeonhole", "submit", *options, *sources])
+    feed = ", fed the same list," if "-" in sources else ""
+    return f"`{command}`{feed} submits the rest"
+
+
+def settings_from(model: str | None = None) -> Settings:
+    """Give the environment's settings, with the model that an option names."""
+    settings = Settings.from_environment()
+    return replace(settings, model=model) if model else settings
+
+
+def broker_settings(model: str | None = None) -> Settings:
+    """Give the settings of a command that brings no broker of its own; UsageError where none is set."""
+    settings = settings_from(model)
+    if not settings.broker_url:
+        raise UsageError(
+            "this needs a broker: set PIGEONHOLE_BROKER_URL to the workers' Redis, for instance "
+            "redis://localhost:6379/0 (only `classify` brings its own)"
+        )
+    return settings
+
+
+def client_for(settings: Settings, quiet: bool = False) -> "Client":
+    """Connect; a Redis that goes away after that is waited for, and that is told unless we are to be quiet."""
+    from producer.client import Client
+    from producer.patience import Patience
+    from producer.progress import Lines
+
+    return Client(settings, Patience(settings.patience, None if quiet else Lines()))
+
+
+def say(message: str) -> None:
+    """Tell the user something."""
+    typer.echo(message, err=True)
+
+
+def fail(message: str, code: ExitCode) -> NoReturn:
+    """Tell the user what went wrong, and end."""
+    say(f"pigeonhole: {message}")
+    raise typer.Exit(code)

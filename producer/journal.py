@@ -1,0 +1,192 @@
+"""Going on with an interrupted `classify … -o FILE`: the same command again keeps the rows that `FILE.part` has.
+
+Beside it lies `FILE.part.journal`: which command this is, and when its rows began to be made. A file that changed at
+that time or later may not be what was classified, and loses its row. Its change time, which nobody can set back, tells
+that, so no sizes and times of single files are kept. Which checkpoint made a row stands in the row.
+
+Over a broker the rows of a job are safe in the ledger, and the job goes on by itself; so the journal names it, and
+where its rows begin, and they are fetched from there again.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from producer.rows import Format, read
+from producer.sinks import JOURNAL, printable, target
+from producer.summary import counted
+from worker.contract.errors import OutputFailed, UsageError
+from worker.contract.messages import Prediction
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Command:
+    """What makes a `classify` the same command: all that decides which rows it writes, and how."""
+
+    sources: tuple[str, ...]
+    null_separated: bool
+    folder: str
+    image_root: str
+    format: str
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What is known of the rows in a `FILE.part`.
+
+    Args:
+        command: whose they are.
+        begun: before any of them was made, in nanoseconds on the clock of the file's own file system.
+        job: over a broker, the job whose rows they are,
+        offset: from this byte on; those before it were kept from an earlier one.
+    """
+
+    command: Command
+    begun: int
+    job: str = ""
+    offset: int = 0
+
+    def write(self, part: str) -> None:
+        """Put it beside a `FILE.part`, whole or not at all.
+
+        Raises:
+            OutputFailed: it can't be written.
+        """
+        path = part + JOURNAL
+        try:
+            with open(path + ".new", "w", encoding="ascii") as file:
+                json.dump({"v": VERSION} | asdict(self), file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(path + ".new", path)
+        except OSError as exc:
+            raise OutputFailed(f"{path!r} can't be written: {exc.strerror}; choose another place with -o") from exc
+
+    @classmethod
+    def read(cls, part: str) -> "Journal | None":
+        """Read what lies beside a `FILE.part`; None where nothing does.
+
+        Raises:
+            UsageError: it can't be read, or is not what this version writes.
+        """
+        path = part + JOURNAL
+        try:
+            with open(path, encoding="ascii") as file:
+                body = json.load(file)
+            if body.pop("v") != VERSION:
+                raise ValueError("another version of Pigeonhole wrote it")
+            command = body.pop("command")
+            journal = cls(Command(**command | {"sources": tuple(command["sources"])}), **body)
+            if not (isinstance(journal.begun, int) and isinstance(journal.offset, int)):
+                raise TypeError("its times are no numbers")
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise UsageError(f"{path!r} can't be read: {exc.strerror}; choose another place with -o") from exc
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as exc:
+            raise UsageError(
+                f"{path!r}, which says whose rows are in {part!r}, can't be understood: {exc}; --fresh starts over, "
+                "or choose another place with -o"
+            ) from exc
+        return journal
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An earlier run whose rows may be kept.
+
+    Args:
+        file: where they are.
+        begun: as the journal's; of a finished run, which has none any more, when it ended.
+        journal: None of a finished run.
+    """
+
+    file: str
+    begun: int
+    journal: Journal | None = None
+
+    @property
+    def job(self) -> str:
+        """The job that may go on; empty where none does."""
+        return self.journal.job if self.journal else ""
+
+
+def earlier(path: str, command: Command, retry_errors: bool) -> Earlier | None:
+    """Find what a command can go on with; None where it has to start from nothing.
+
+    Args:
+        path: of FILE.
+        command: as it is given now.
+        retry_errors: a run that has finished will do too.
+
+    Raises:
+        UsageError: the rows of another command are there, or what is there can't be understood.
+    """
+    file = target(path)
+    part = file + ".part"
+    journal = Journal.read(part)
+    if journal is not None and journal.command != command:
+        _refuse(part, journal)
+        journal = None
+    if journal is not None and os.path.exists(part):
+        return Earlier(part, journal.begun, journal)
+    if not retry_errors:
+        return None
+    try:
+        return Earlier(file, os.stat(file).st_mtime_ns)
+    except OSError as exc:
+        raise UsageError(
+            f"--retry-errors takes the rows of {path!r}, and that can't be read: {exc.strerror}; leave it out to "
+            "classify everything"
+        ) from exc
+
+
+def of_job(path: str, job: str, format: Format) -> Earlier | None:
+    """Find what stands before a job's rows in what becomes FILE, where `classify` began it and was interrupted.
+
+    Raises:
+        UsageError: the rows of another command are there, or what is there can't be understood.
+    """
+    part = target(path) + ".part"
+    journal = Journal.read(part)
+    if journal is None:
+        return None
+    if journal.job == job and journal.command.format == format:
+        return Earlier(part, journal.begun, journal)
+    _refuse(part, journal)
+    return None
+
+
+def rows(path: str, format: Format, stop: int | None = None) -> Iterator[tuple[bytes, Prediction]]:
+    """Read the rows of a file, up to a byte; see `producer.rows.read`.
+
+    Raises:
+        UsageError: it can't be read, or something in it is no row of ours.
+    """
+    try:
+        with open(path, "rb") as file:
+            for line, row in read(file, format):
+                if stop is not None and file.tell() > stop:
+                    return
+                yield line, row
+    except OSError as exc:
+        raise UsageError(f"{path!r} can't be read: {exc.strerror}; --fresh starts over") from exc
+    except UsageError as exc:
+        raise UsageError(f"{path!r} can't be gone on with: {exc}; --fresh starts over") from exc
+
+
+def _refuse(part: str, journal: Journal) -> None:
+    """Raise UsageError if there are rows of another command."""
+    there = 0
+    if os.path.exists(part):
+        there = sum(1 for _ in rows(part, Format(journal.command.format)))
+    if there:
+        sources = " ".join(printable(source) for source in journal.command.sources)
+        raise UsageError(
+            f"{part!r} holds {counted(there, 'row')} of another command that was interrupted, `classify {sources}` in "
+            f"{printable(journal.command.folder)!r}: run that again to go on with it, give --fresh to discard them, or "
+            "choose another place with -o"
+        )

@@ -1,0 +1,189 @@
+"""The rows that a run keeps of an earlier one, and what is left to be classified."""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from producer.journal import Command, Earlier, Journal, rows
+from producer.rows import Format
+from producer.sinks import JOURNAL, File, target
+from producer.sources import Reference
+from producer.summary import Summary, counted
+from worker.contract.errors import OutputFailed
+from worker.contract.messages import Prediction
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+class Kept:
+    """The rows that a run keeps of an earlier one.
+
+    Args:
+        earlier: None: there is none, and nothing is kept.
+        checkpoint: whose rows are kept: `name@digest`, or a name alone for all of that name.
+        retry_errors: error rows are not.
+        goes_on: tells whether a job can be taken up.
+
+    Attributes:
+        job: the earlier one's, where it is taken up: then all rows before its own are kept, since what it was submitted
+            with depends on them.
+        summary: of what is kept, once it was read.
+        dropped: how many rows are not kept, for each reason.
+    """
+
+    def __init__(
+        self,
+        earlier: Earlier | None,
+        checkpoint: str = "",
+        retry_errors: bool = False,
+        goes_on: Callable[[str], bool] = lambda job: False,
+    ) -> None:
+        self.job = earlier.job if earlier and not retry_errors and goes_on(earlier.job) else ""
+        self.summary = Summary()
+        self.dropped: Counter[str] = Counter()
+        self._earlier = earlier
+        self._checkpoint = checkpoint
+        self._retry_errors = retry_errors
+        self._index: sqlite3.Connection | None = None
+
+    def rows(self, format: Format) -> Iterator[bytes]:
+        """Give them as they stand there, and remember their paths.
+
+        Raises:
+            UsageError: something there is no row of ours.
+            OutputFailed: there is no room for the paths.
+        """
+        if self._earlier is None:
+            return
+        journal = self._earlier.journal
+        stop = journal.offset if journal and self.job else None
+        for line, row in rows(self._earlier.file, format, stop):
+            why = "" if self.job else self._why_not(row)
+            if why:
+                self.dropped[why] += 1
+                continue
+            self.summary.keep(row)
+            self._remember(row.path)
+            yield line
+
+    def missing(self, references: Iterable[Reference]) -> Iterator[Reference]:
+        """Leave out what has a row; one that is named twice, and has one row, is left out once.
+
+        Raises:
+            OutputFailed: there is no room for the paths.
+        """
+        if self._index is None:
+            yield from references
+            return
+        self._sql("UPDATE kept SET left = rows")
+        for reference in references:
+            if not self._sql(
+                "UPDATE kept SET left = left - 1 WHERE path = ? AND left > 0", reference.shown + reference.path
+            ):
+                yield reference
+
+    def told(self) -> str:
+        """Say what is kept, and what is not; empty where there was nothing."""
+        if self._earlier is None or not (self.summary.images or self.dropped):
+            return ""
+        again = ", ".join(f"{count:,} {why}" for why, count in self.dropped.most_common())
+        return (
+            f"going on with {self._earlier.file!r}: {counted(self.summary.images, 'row')} kept"
+            f"{f'; classified again: {again}' if again else ''}"
+        )
+
+    def taken_from(self, part: str) -> None:
+        """Make the journal beside a `FILE.part` fit for the rows that are kept, just before they take its place.
+
+        A command that is killed between the two must find nothing that it would misread.
+        """
+        journal = self._earlier.journal if self._earlier else None
+        if journal is None:
+            with suppress(FileNotFoundError):
+                os.unlink(part + JOURNAL)
+        elif journal.job and not self.job:
+            replace(journal, job="", offset=0).write(part)
+
+    def close(self) -> None:
+        """Forget the paths."""
+        if self._index is not None:
+            self._index.close()
+
+    def _why_not(self, row: Prediction) -> str:
+        assert self._earlier is not None  # for the type checker
+        if row.error and self._retry_errors:
+            return "with an error"
+        if not _same_checkpoint(row.model, self._checkpoint):
+            return f"by {row.model}, not {self._checkpoint}"
+        return "whose file has changed" if _changed(row.path, self._earlier.begun) else ""
+
+    def _remember(self, path: str) -> None:
+        if self._index is None:
+            import sqlite3
+
+            # A database of this process's own, of which only a part is in memory: paths may be many. It is read where
+            # references are submitted, which is a thread of its own.
+            self._index = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+            self._sql("PRAGMA journal_mode = OFF")
+            self._sql("CREATE TABLE kept (path BLOB PRIMARY KEY, rows INTEGER, left INTEGER) WITHOUT ROWID")
+        self._sql("INSERT INTO kept VALUES (?, 1, 1) ON CONFLICT (path) DO UPDATE SET rows = rows + 1", path)
+
+    def _sql(self, statement: str, *paths: str) -> int:
+        """Do something with the paths, and tell how many it changed."""
+        import sqlite3
+
+        assert self._index is not None  # for the type checker
+        try:
+            return self._index.execute(statement, tuple(map(os.fsencode, paths))).rowcount
+        except sqlite3.Error as exc:
+            raise OutputFailed(
+                f"the paths that have a row can't be put aside: {exc}; set TMPDIR to where there is room"
+            ) from exc
+
+
+def opened(path: str, format: Format, kept: Kept) -> File:
+    """Open FILE with the rows that are kept.
+
+    Raises:
+        OutputFailed: it can't be written, or another command writes to it.
+        UsageError: what is there can't be understood.
+    """
+    return File(path, format, kept.rows(format), lambda: kept.taken_from(target(path) + ".part"))
+
+
+def begin(path: str, command: Command, kept: Kept, create: Callable[[], str], shared: bool) -> tuple[File, str]:
+    """Open FILE for a command, with the rows that are kept, and give the job whose rows follow.
+
+    Args:
+        path: of FILE.
+        command, kept: which it is, and what it keeps.
+        create: makes a job where none is taken up.
+        shared: the job goes on without us.
+
+    Raises:
+        OutputFailed, UsageError: as `opened`.
+    """
+    file = opened(path, Format(command.format), kept)
+    if kept.job:
+        return file, kept.job
+    job = create()
+    Journal(command, file.begun, job if shared else "", file.offset).write(file.part)
+    return file, job
+
+
+def _same_checkpoint(one: str, other: str) -> bool:
+    """Compare `name@digest`; where one has no digest, any will do."""
+    (name, _, digest), (other_name, _, other_digest) = one.partition("@"), other.partition("@")
+    return name == other_name and (digest == other_digest or not digest or not other_digest)
+
+
+def _changed(path: str, since: int) -> bool:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return False  # what is gone has had its row
+    return max(status.st_mtime_ns, status.st_ctime_ns) >= since

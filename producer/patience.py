@@ -1,0 +1,69 @@
+"""Waiting for a Redis that is away or full."""
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from producer.progress import Progress, Quiet
+from worker.contract.errors import BrokerUnreachable
+from worker.contract.redis_client import patiently
+from worker.contract.settings import Settings
+
+T = TypeVar("T")
+
+
+class Patience:
+    """Repeats steps while Redis is away or full; an outage is told once, whichever threads meet it.
+
+    Args:
+        seconds: after which a step is given up.
+        shown: is told when an outage begins and when it is over; another may take its place at any time.
+    """
+
+    def __init__(self, seconds: float = Settings.patience, shown: Progress | None = None) -> None:
+        self.shown = shown or Quiet()
+        self._seconds = seconds
+        self._waiting = 0
+        self._lock = threading.Lock()
+
+    def __call__(self, step: Callable[[], T], meanwhile: Callable[[], None] = lambda: None) -> T:
+        """Do a step, again and again if need be.
+
+        Args:
+            step: may be done more than once.
+            meanwhile: is called before each pause; what it raises ends the waiting.
+
+        Raises:
+            BrokerRefuses: at once, since waiting does not help.
+            BrokerUnreachable: it is still away.
+        """
+        waited = False
+
+        def waiting(exc: BrokerUnreachable) -> None:
+            nonlocal waited
+            if not waited:
+                waited = True
+                self._begin(exc)
+            meanwhile()
+
+        try:
+            done = patiently(step, self._seconds, waiting)
+        except BaseException:
+            if waited:
+                self._end()
+            raise
+        if waited and self._end() == 0:
+            self.shown.back()
+        return done
+
+    def _begin(self, exc: BrokerUnreachable) -> None:
+        with self._lock:
+            self._waiting += 1
+            first = self._waiting == 1
+        if first:
+            self.shown.away(exc)
+
+    def _end(self) -> int:
+        with self._lock:
+            self._waiting -= 1
+            return self._waiting

@@ -1,0 +1,136 @@
+"""Rows ↔ bytes: CSV and JSON lines, and back, for a run that goes on with what an earlier one wrote."""
+
+import json
+import os
+import re
+import reprlib
+from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
+from typing import BinaryIO
+
+from worker.contract.errors import UsageError
+from worker.contract.messages import Prediction
+
+CSV_HEADER = b"path,label,confidence,review,error,model\n"
+_CSV_QUOTED = re.compile(r'[,"\r\n]')
+_CSV_FIELD = r'("(?:[^"]++|"")*+"|[^",\r\n]*+)'
+_CSV_ROW = re.compile(",".join([_CSV_FIELD] * CSV_HEADER.count(b",")) + f",{_CSV_FIELD}\n")
+#: An entry of a list has 2**20 bytes at most, and an escape takes six for one; what is longer is no row of ours.
+_LONGEST = 1 << 23
+
+
+class Format(StrEnum):
+    """How rows are written."""
+
+    csv = "csv"
+    jsonl = "jsonl"
+
+
+def format_of(path: str) -> Format:
+    """Give the format that a file's extension names.
+
+    Raises:
+        UsageError: it names none.
+    """
+    extension = os.path.splitext(path)[1].lower().lstrip(".")
+    if extension not in list(Format):
+        known = " or ".join(f".{name}" for name in Format)
+        raise UsageError(f"{path!r} does not say a format: end it with {known}, or give --format")
+    return Format(extension)
+
+
+def to_csv(rows: Sequence[Prediction]) -> bytes:
+    """Give rows as CSV lines, without the header; a name that is not UTF-8 keeps its bytes.
+
+    Not with the csv module: until Python 3.13 it leaves a carriage return in a name unquoted.
+    """
+    lines = [
+        f"{_csv_field(row.path)},{_csv_field(row.label)},{'' if row.confidence is None else row.confidence},"
+        f"{'true' if row.review else 'false'},{_csv_field(row.error)},{_csv_field(row.model)}\n"
+        for row in rows
+    ]
+    return os.fsencode("".join(lines))
+
+
+def to_jsonl(rows: Sequence[Prediction]) -> bytes:
+    """Give rows as lines of JSON; a name that is not UTF-8 is spelled as `os.fsdecode` does."""
+    return b"".join(_json_line(row) for row in rows)
+
+
+def read(file: BinaryIO, format: Format) -> Iterator[tuple[bytes, Prediction]]:
+    """Read back what `to_csv` (after the header) or `to_jsonl` gave.
+
+    Gives each row as it stands there, and as what it says; of CSV, which does not have it, without `top`. A last row
+    that was not written to its end is left out.
+
+    Raises:
+        UsageError: something in it is no row of ours.
+    """
+    lines = iter(lambda: file.readline(_LONGEST), b"")
+    parse: Callable[[bytes], Prediction] = _from_json
+    if format is Format.csv:
+        header = next(lines, b"")
+        if header != CSV_HEADER[: len(header)] or (header.endswith(b"\n") and header != CSV_HEADER):
+            raise UsageError(f"it does not begin with {CSV_HEADER.decode().strip()}")
+        lines, parse = _whole(lines), _from_csv
+    for number, line in enumerate(lines, 1):
+        if not line.endswith(b"\n"):
+            if len(line) < _LONGEST:
+                return  # half a row, the last
+            raise UsageError(f"its row {number:,} is no row of ours: it is longer than {_LONGEST:,} bytes")
+        try:
+            row = parse(line)
+        except (KeyError, TypeError, ValueError, RecursionError) as exc:
+            raise UsageError(f"its row {number:,} is no row of ours: {exc}") from exc
+        yield line, row
+
+
+def _whole(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """Put together the lines of each row: a newline between quotes is a name's."""
+    for line in lines:
+        row, size, quotes = [line], len(line), line.count(b'"')
+        while quotes % 2 and size < _LONGEST:
+            line = next(lines, b"")
+            if not line:
+                return  # half a row, the last
+            row.append(line)
+            size, quotes = size + len(line), quotes + line.count(b'"')
+        yield b"".join(row)
+
+
+def _from_csv(line: bytes) -> Prediction:
+    found = _CSV_ROW.fullmatch(os.fsdecode(line))
+    if found is None:
+        raise ValueError(f"{reprlib.repr(line)} has not {CSV_HEADER.count(b',') + 1} fields")
+    path, label, confidence, review, error, model = map(_unquoted, found.groups())
+    return Prediction(path, label, float(confidence) if confidence else None, review == "true", error, model, ())
+
+
+def _unquoted(field: str) -> str:
+    return field[1:-1].replace('""', '"') if field.startswith('"') else field
+
+
+def _from_json(line: bytes) -> Prediction:
+    body = json.loads(line)
+    top = tuple((best["label"], best["p"]) for best in body["top"])
+    path, error, model = (_text(body[name]) for name in ("path", "error", "model"))
+    return Prediction(path, body["label"] or "", body["confidence"], body["review"], error, model, top)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    os.fsencode(value)  # ValueError for surrogates that stand for no byte
+    return value
+
+
+def _csv_field(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if _CSV_QUOTED.search(text) else text
+
+
+def _json_line(row: Prediction) -> bytes:
+    body = row._asdict() | {"label": row.label or None, "top": [{"label": label, "p": p} for label, p in row.top]}
+    try:
+        return json.dumps(body, ensure_ascii=False).encode() + b"\n"
+    except UnicodeEncodeError:  # the lone surrogates of a name that is not UTF-8 need their escapes
+        return json.dumps(body).encode() + b"\n"
