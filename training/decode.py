@@ -10,15 +10,25 @@ import re
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from training.errors import ImageError
 
 _WHITE = 255
 _BAND = 1_000_000  # pixels that are converted at once
+
+# What no honest file comes near, and a hostile one could spend minutes on; each is a second or so of work.
+_MAX_READS = 1_000_000  # that a format's plugin makes of the file: chunks, segments, tags, padding
+_MAX_SCANS = 100  # of a JPEG, each of which may touch every pixel; libtiff has the same limit for those in a TIFF
+_MAX_COMMENTS = 1_000  # in a plain PPM: Pillow cuts each out of a megabyte at a time
+_SLOW_PIXELS = 16_000_000  # in a format that Pillow decodes in Python, at half a microsecond each
+_LONGEST_SIDE = 65_535  # pixels, the most that a JPEG has: resizing takes memory for each row and each column
+_LONGEST_TEXT = 200  # characters of what Pillow says, which may quote the file at any length
 
 # EXIF tag 0x0112 → the transposition that makes the image upright (CIPA DC-008, "Orientation").
 _ORIENTATION = 0x0112
@@ -32,13 +42,20 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# Opening an EPS file makes Pillow run Ghostscript on it: no program is run on somebody's upload.
-_REFUSED_FORMATS = frozenset({"EPS"})
+# Opening an EPS file makes Pillow run Ghostscript on it: no program is run on somebody's upload. A BLP or an IPTC
+# record holds a whole file of another format, whose size only Pillow's own limit bounds.
+_REFUSED_FORMATS = frozenset({"EPS", "BLP", "IPTC"})
 
 # How files begin that are images, though none that we decode, or damaged ones that we would have.
 _PNG = b"\x89PNG\r\n\x1a\n"
-_ICONS = (b"\0\0\1\0", b"icns")
-_DAMAGED = ((_PNG, "PNG"), (b"\xff\xd8\xff", "JPEG"), (b"GIF8", "GIF"), (b"BM", "BMP"))
+_JPEG = b"\xff\xd8\xff"
+_PLAIN = (b"P1", b"P2", b"P3")
+_ICO, _ICNS = b"\0\0\1\0", b"icns"
+# The sizes in a PNG's and in a JPEG 2000's header.
+_ICON_SIZE = re.compile(re.escape(_PNG) + rb"....IHDR(.{8})|\xff\x4f\xff\x51....(.{8})", re.S)
+# A JPEG's "start of scan" for 1 to 4 components, and an EXIF segment: Pillow joins these, each to all before it.
+_JPEG_REPEATS = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)|\xff\xe1..Exif\0\0", re.S)
+_DAMAGED = ((_PNG, "PNG"), (_JPEG, "JPEG"), (b"GIF8", "GIF"), (b"BM", "BMP"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"))
 _SHORTEST = 64  # bytes; no such file that holds a picture is shorter, so what is was cut in its header
 _UNSUPPORTED = (
     (re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg\b", re.S), "SVG"),
@@ -59,7 +76,8 @@ def decode(data: bytes, mode: str, least: tuple[int, int], max_pixels: int) -> I
         max_pixels: The most pixels (width × height) the header may announce.
 
     Returns:
-        An image of that mode, 8 bits a channel.
+        An image of that mode, 8 bits a channel; of the format's own size, but for sides of over 65,535 pixels and
+        for JPEG, which are smaller by a whole number of times.
 
     Raises:
         ImageError: The file is none of that; its `kind` says why. No other exception leaves here.
@@ -68,13 +86,17 @@ def decode(data: bytes, mode: str, least: tuple[int, int], max_pixels: int) -> I
         raise ImageError("empty", "the file has no bytes")
     _silence_pillow()
     try:
-        if data.startswith(_PNG):
-            _check_png(data)
+        _check_container(data, max_pixels)
         with _open(data, max_pixels) as image:
             if max(image.size) > 2 * max(least):
                 image.draft(mode, least)  # only JPEG takes it
             image.load()
-            return _convert(_upright(image), mode)
+            turn = _turn(image)
+        # Converted before it is turned: a turn takes a second copy, and this one is smaller.
+        image = _convert(image, mode)
+        if max(image.size) > _LONGEST_SIDE:
+            image = image.reduce((-(-image.width // _LONGEST_SIDE), -(-image.height // _LONGEST_SIDE)))  # rounded up
+        return image if turn is None else image.transpose(turn)
     except ImageError:
         raise
     except Exception as exc:
@@ -82,15 +104,64 @@ def decode(data: bytes, mode: str, least: tuple[int, int], max_pixels: int) -> I
         raise _translate(exc, data, max_pixels) from exc
 
 
+class _File(io.BytesIO):
+    """The file as Pillow's plugins read it, until they have read too often.
+
+    They go through chunks, segments and tags in Python, a microsecond or more for each, and no plugin limits how
+    many of them a file has.
+    """
+
+    _reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._reads += 1
+        if self._reads > _MAX_READS:
+            raise ImageError("too-large", f"its headers take more than {_MAX_READS:,} reads")
+        return super().read(size)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        self.read(0)  # counts
+        return super().readline(size)
+
+
 def _open(data: bytes, max_pixels: int) -> Image.Image:
-    if data.startswith(_ICONS):
-        # Icons hold whole PNG files. Pillow decodes one as soon as it opens the icon, whatever the icon says of
-        # its size.
-        for found in re.finditer(re.escape(_PNG) + rb"....IHDR(.{8})", data, re.S):
-            _check_size(struct.unpack(">II", found[1]), max_pixels)
-    image = Image.open(io.BytesIO(data), formats=_formats())
+    image = Image.open(_File(data), formats=_formats())
     _check_size(image.size, max_pixels)
+    if any(tile[0] in Image.DECODERS for tile in image.tile):  # those that are written in Python
+        _check_size(image.size, min(max_pixels, _SLOW_PIXELS))
+        image.fp = io.BytesIO(data)  # they read as often as there are pixels
+    if isinstance(image, TiffImageFile):
+        # libtiff makes room for a whole tile, however little of it lies in the image.
+        _check_size((image.tag_v2.get(TILEWIDTH, 1), image.tag_v2.get(TILELENGTH, 1)), max_pixels)
     return image
+
+
+def _check_container(data: bytes, max_pixels: int) -> None:
+    if data.startswith(_PNG):
+        _check_png(data)
+    elif data.startswith(_JPEG):
+        repeats = sum(1 for _ in _JPEG_REPEATS.finditer(data))
+        if repeats > _MAX_SCANS:
+            raise ImageError(
+                "too-large", f"a JPEG of {repeats:,} scans or EXIF segments, and the limit is {_MAX_SCANS}"
+            )
+    elif data.startswith(_PLAIN) and data.count(b"#") > _MAX_COMMENTS:
+        raise ImageError("too-large", f"a plain PPM of more than {_MAX_COMMENTS:,} comments")
+    elif data.startswith((_ICO, _ICNS)):
+        _check_icon(data, max_pixels)
+
+
+def _check_icon(data: bytes, max_pixels: int) -> None:
+    """Check the sizes of what an icon holds: Pillow decodes that as soon as it opens it, whatever the icon says."""
+    for found in _ICON_SIZE.finditer(data):
+        _check_size(struct.unpack(">II", found[1] or found[2]), max_pixels)
+    if data.startswith(_ICO):
+        pictures = int.from_bytes(data[4:6], "little")
+        for entry in range(6, min(6 + 16 * pictures, len(data) - 15), 16):
+            (at,) = struct.unpack_from("<I", data, entry + 12)
+            if not data.startswith(_PNG, at) and at + 12 <= len(data):
+                width, height = struct.unpack_from("<ii", data, at + 4)  # a bitmap's; its mask counts for half
+                _check_size((abs(width), abs(height) // 2), max_pixels)
 
 
 def _check_size(size: tuple[int, ...], max_pixels: int) -> None:
@@ -105,16 +176,19 @@ def _check_size(size: tuple[int, ...], max_pixels: int) -> None:
 
 def _check_png(data: bytes) -> None:
     """Check what Pillow leaves unchecked: the checksums of the chunks that hold the pixels."""
-    at = len(_PNG)
-    while at + 12 <= len(data):
+    at, view = len(_PNG), memoryview(data)
+    for _ in range(_MAX_READS):
+        if at + 12 > len(data):
+            return
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 8 + length
         if end + 4 > len(data):
             return  # truncated, which decoding it will tell
         # A lower-case first letter: an ancillary chunk, which the picture does without.
-        if kind[:1].isupper() and zlib.crc32(data[at + 4 : end]) != int.from_bytes(data[end : end + 4]):
+        if kind[:1].isupper() and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4]):
             raise ImageError("corrupt", f"the PNG chunk {kind!r} at byte {at} doesn't match its checksum")
         at = end + 4
+    raise ImageError("too-large", f"a PNG of more than {_MAX_READS:,} chunks")
 
 
 @cache
@@ -134,34 +208,46 @@ def _silence_pillow() -> None:
 _PILLOW_FILTER = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes the image upright, by its EXIF."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - damaged EXIF raises anything, and the pixels are good without it
-        orientation = 1
-    method = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
+        return None
+    return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
 def _convert(image: Image.Image, mode: str) -> Image.Image:
+    """Any image → a plain one of `mode`, flattened on white."""
     if image.mode == mode and not image.has_transparency_data:
-        return image.copy()  # the caller's, with no tie to a file
-    if image.mode.startswith(("I", "F")):
-        image = _eight_bits(image)
-    elif image.mode == "LAB":
+        return image
+    range_ = _range(image) if image.mode.startswith(("I", "F")) else None
+    converted = Image.new(mode, image.size)
+    # In bands: what lies between the two takes up to 8 bytes a pixel, several times over.
+    for box in _bands(image):
+        band = image.crop(box)
+        converted.paste(_flatten(band if range_ is None else _eight_bits(band, range_), mode), box)
+    return converted
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
+    """The image cut across into boxes of about `_BAND` pixels."""
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        yield 0, top, image.width, min(top + rows, image.height)
+
+
+def _flatten(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode == "LAB":
         image = _from_lab(image)
     if image.has_transparency_data or image.mode in ("La", "RGBa"):
-        image = _flatten(image)
+        # Straight to "RGBA" from every mode that can be transparent, palettes and single transparent colours too.
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, (_WHITE, _WHITE, _WHITE, _WHITE))
+        image = Image.alpha_composite(paper, image).convert("RGB")
     if image.mode not in ("L", "RGB"):
         image = image.convert("L" if image.mode == "1" else "RGB")
-    return image if image.mode == mode else image.convert(mode)
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    # Straight to "RGBA" from every mode that can be transparent, palettes and single transparent colours too.
-    image = image.convert("RGBA")
-    paper = Image.new("RGBA", image.size, (_WHITE, _WHITE, _WHITE, _WHITE))
-    return Image.alpha_composite(paper, image).convert("RGB")
+    return image.convert(mode)
 
 
 def _from_lab(image: Image.Image) -> Image.Image:
@@ -171,30 +257,24 @@ def _from_lab(image: Image.Image) -> Image.Image:
     return converted
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image, range_: tuple[float, float]) -> Image.Image:
     """A grey image of 16-bit integers (any byte order), 32-bit integers or floats → "L"."""
     values = np.asarray(image)  # [H, W]; uint16 in either byte order, int32 or float32
+    low, high = range_
+    with np.errstate(invalid="ignore"):
+        scaled = np.clip((values.astype(np.float64) - low) / (high - low) * 255.0, 0.0, 255.0)
+    grey = np.rint(np.nan_to_num(scaled)).astype(np.uint8)
     transparent = image.info.get("transparency")
-    low, high = _range(values, image)
-    grey = np.empty(values.shape, np.uint8)
-    # In bands: as float64, a whole picture at the pixel limit would take gigabytes.
-    rows = max(1, _BAND // max(1, values.shape[1]))
-    for top in range(0, values.shape[0], rows):
-        band = values[top : top + rows]
-        with np.errstate(invalid="ignore"):
-            scaled = np.clip((band.astype(np.float64) - low) / (high - low) * 255.0, 0.0, 255.0)
-        grey[top : top + rows] = np.rint(np.nan_to_num(scaled)).astype(np.uint8)
-        if isinstance(transparent, int):
-            grey[top : top + rows][band == transparent] = _WHITE
+    if isinstance(transparent, int):
+        grey[values == transparent] = _WHITE
     return Image.fromarray(grey)
 
 
-def _range(values: np.ndarray, image: Image.Image) -> tuple[float, float]:
-    """What is black and what is white in `values` [H, W]: by the format, or by a guess where it says not."""
+def _range(image: Image.Image) -> tuple[float, float]:
+    """What is black and what is white in a grey image: by the format, or by a guess where it says not."""
     if image.mode.startswith("I;16") or image.format in ("PNG", "PPM"):
         return 0.0, 65535.0 if image.mode != "F" else 1.0
-    known = values[np.isfinite(values)] if image.mode == "F" else values
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    low, high = _extrema(image)
     if low >= 0.0:
         # The narrowest usual range that holds every value: floats of 0 to 1, bytes, 16-bit words.
         usual = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
@@ -204,12 +284,26 @@ def _range(values: np.ndarray, image: Image.Image) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
+def _extrema(image: Image.Image) -> tuple[float, float]:
+    """The least and the greatest number in the image, infinities left out; 0 and 0 where there is none."""
+    lows, highs = [], []
+    for box in _bands(image):
+        values = np.asarray(image.crop(box))  # [h, W]; int32 or float32
+        known = values[np.isfinite(values)]
+        if known.size:
+            lows.append(float(known.min()))
+            highs.append(float(known.max()))
+    return min(lows, default=0.0), max(highs, default=0.0)
+
+
 def _translate(exc: Exception, data: bytes, max_pixels: int) -> ImageError:
-    text = str(exc) or type(exc).__name__
+    text = (str(exc) or type(exc).__name__)[:_LONGEST_TEXT]
     if isinstance(exc, UnidentifiedImageError):
         return _unidentified(data)
     if isinstance(exc, Image.DecompressionBombError):
         return ImageError("too-large", f"{text} (Pillow's own limit; ours is {max_pixels:,} pixels)")
+    if re.search(r"too large|too much memory", text, re.I):
+        return ImageError("too-large", text)
     if isinstance(exc, MemoryError):
         return ImageError("too-large", "there is not enough memory to decode it")
     if isinstance(exc, EOFError) or re.search(r"truncated|not enough (image )?data|end of file", text, re.I):

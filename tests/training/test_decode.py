@@ -181,6 +181,33 @@ def test_a_large_png_inside_a_small_icon_counts_by_its_own_size() -> None:
     assert failure(bytes(icon)).kind == "too-large"
 
 
+def test_a_side_longer_than_any_jpegs_is_shrunk_so_that_resizing_it_stays_cheap() -> None:
+    rows = np.tile(np.array([[0], [255]], np.uint8), (100_000, 1))  # [200,000, 1]
+    rows[:100_000] = 255
+    for pixels in (rows, rows.T):
+        image = decode(png(Image.fromarray(pixels)), GREY, LIMIT)
+        assert sorted(image.size) == [1, 50_000]
+        seen = prepare(png(Image.fromarray(pixels)), Preprocessing("stretch", 2, 2, 1), LIMIT)
+        assert sorted(seen.ravel().tolist()) == [146, 146, 237, 237]  # half stripes, half white; the filter is soft
+
+
+def test_a_file_within_the_limits_on_repetition_is_read() -> None:
+    jpeg = encoded(quarters(64), "JPEG", progressive=True)
+    last = jpeg.rindex(b"\xff\xda")
+    many = jpeg[:-2] + jpeg[last:-2] * 80 + jpeg[-2:]
+    assert np.array_equal(np.asarray(decode(many, COLOUR, LIMIT)), np.asarray(decode(jpeg, COLOUR, LIMIT)))
+    plain = b"P2\n" + b"# a remark\n" * 1000 + b"1 1 255\n 255\n"
+    assert np.asarray(decode(plain, GREY, LIMIT)).tolist() == [[255]]
+
+
+def test_what_a_file_makes_pillow_say_is_cut_short() -> None:
+    tags = [(256, 4, 1, 1), (257, 4, 1, 1), (258, 3, 50_000, 200), (262, 3, 1, 1), (277, 3, 1, 1)]
+    entries = b"".join(struct.pack("<HHLL", *tag) for tag in tags)
+    file = (b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4)).ljust(200, b"\0")
+    error = failure(file + struct.pack("<50000H", *range(50_000)))  # bits per sample, as many as it has samples
+    assert len(error.message) <= 300
+
+
 def test_each_kind_of_failure_has_its_name() -> None:
     whole = png(Image.fromarray(np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)))
     jpeg = encoded(quarters(64), "JPEG")
