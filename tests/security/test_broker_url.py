@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import redis
-from kombu import Connection
+from kombu.connection import Connection
 
 from tests.contract.conftest import Server
 from worker.contract.ledger import Ledger

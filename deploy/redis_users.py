@@ -1,0 +1,84 @@
+"""Write the two Redis users that Pigeonhole needs, with the least each can do its work with.
+
+    python deploy/redis_users.py PREFIX PRODUCER_PASSWORD_FILE WORKER_PASSWORD_FILE >>/etc/redis/users.acl
+
+The lines are those of an `aclfile`, or of redis.conf itself. They hold the passwords' SHA-256, not the passwords.
+What was found in use (Redis' MONITOR and ACL LOG, kombu 5.7, redis-py 8.1) is allowed; tests/security/test_acl.py
+works with exactly these lines, and tries what they forbid.
+"""
+
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+#: Each command and who needs it for what. No categories: what they hold changes from release to release.
+BOTH = {
+    # the connection
+    "ping": "is the connection alive",
+    "select": "a database other than 0",
+    "multi": "several steps in one",
+    "exec": "several steps in one",
+    # the ledger's steps; what a script calls is checked as if its caller had called it
+    "evalsha": "the ledger's scripts; kombu's lock",
+    "script|load": "they are loaded where Redis has lost them",
+    "script|exists": "redis-py asks before a pipeline runs one",
+    "time": "Redis' clock is everybody's",
+    "del": "what is cancelled; a lock",
+    "exists": "which jobs have expired",
+    "expire": "a finished job's keys, an announcement",
+    "hdel": "what is split",
+    "hexists": "is a batch on record",
+    "hget": "one batch",
+    "hgetall": "a job's record, a worker's announcement, dead letters",
+    "hincrby": "a job's counters",
+    "hlen": "how many dead letters",
+    "hmget": "several batches",
+    "hset": "a batch's references, its answers",
+    "hsetnx": "what the first one writes",
+    "set": "whose turn it is to sweep",
+    "zadd": "what is owed",
+    "zcard": "how much is owed",
+    "zrange": "jobs, workers, what is owed",
+    "zrangebyscore": "what is overdue",
+    "zrem": "what is done",
+    "zremrangebyscore": "workers that are gone",
+    "zscore": "is a batch owed",
+    # the queue: whoever waits for a job sweeps, so both publish
+    "lpush": "a message",
+    "llen": "how many wait",
+    "sadd": "kombu's list of queues",
+}
+WORKER = {
+    "brpop": "takes a message",
+    "get": "kombu's lock, while it looks for messages that nobody acknowledged",
+    "rpush": "gives back what it had not begun",
+    "smembers": "kombu's list of queues",
+    "watch": "so that only one gives it back",
+    "unwatch": "somebody else did",
+}
+
+
+def line(user: str, password: str, prefix: str, commands: dict[str, str]) -> str:
+    """Give one user: only this password, only keys with the prefix, no channel, only these commands."""
+    digest = hashlib.sha256(password.encode()).hexdigest()
+    # `reset` first: what an earlier line allowed is gone.
+    rules = ["reset", "on", f"#{digest}", f"~{prefix}:*", "resetchannels", *(f"+{name}" for name in commands)]
+    return " ".join(["user", user, *rules])
+
+
+def main() -> None:
+    """Print both."""
+    prefix, *files = sys.argv[1:]
+    # It is a pattern for Redis: a star would be every key.
+    if len(files) != 2 or not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", prefix):
+        sys.exit("usage: redis_users.py PREFIX PRODUCER_PASSWORD_FILE WORKER_PASSWORD_FILE")
+    producer, worker = (Path(file).read_text(encoding="utf-8").rstrip("\r\n") for file in files)
+    if not producer or not worker:
+        sys.exit("redis_users.py: an empty password lets anybody in")
+    sys.stdout.write(line("producer", producer, prefix, BOTH) + "\n")
+    sys.stdout.write(line("worker", worker, prefix, BOTH | WORKER) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""A Redis as a careful person runs one: TLS with client certificates, users with as little as they need."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import redis
+
+from tests.conftest import ROOT, tls_redis_server, wait_for
+from worker.contract.settings import Settings
+
+PREFIX = "guarded"
+#: Passwords that neither a log nor an error may show; the characters are those that URLs and kombu stumble over.
+PASSWORDS = {"producer": "pr;od@ucer/s3cret", "worker": "wo;rk@er/s3cret"}
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate and its key, as files."""
+
+    certificate: Path
+    key: Path
+
+
+class Authority:
+    """Signs certificates, with the `openssl` program."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.own = self._made("authority", "-x509", "-days", "2", "-addext", "keyUsage=critical,keyCertSign")
+
+    def sign(self, name: str, days: int = 2, hosts: str = "DNS:localhost") -> Certificate:
+        """Give a certificate.
+
+        Args:
+            name: whose.
+            days: that it is valid from now on; negative: it has expired.
+            hosts: that it stands for.
+        """
+        request = self._made(name, "-addext", f"subjectAltName={hosts}")
+        _openssl("x509", "-req", "-in", request.certificate, "-out", request.certificate, "-copy_extensions", "copy",
+                 "-CA", self.own.certificate, "-CAkey", self.own.key, "-days", days)  # fmt: skip
+        return request
+
+    def _made(self, name: str, *arguments: str) -> Certificate:
+        made = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
+        # An elliptic curve's key is made at once; an RSA one takes a good part of a second.
+        _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                 "-subj", f"/CN={name}", "-out", made.certificate, "-keyout", made.key, *arguments)  # fmt: skip
+        return made
+
+
+def _openssl(*arguments: object) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """A Redis with TLS and users.
+
+    Args:
+        port: on `localhost`.
+        authority: signed its certificate, and must have signed the clients'.
+        client: a certificate that it accepts.
+        admin: a client that may do everything, to look at what happened.
+        log: Redis' own.
+    """
+
+    port: int
+    authority: Authority
+    client: Certificate
+    admin: Any
+
+    def url(self, user: str, host: str = "localhost", **changes: Path | None) -> str:
+        """Give a user's broker URL; changes replace or (None) leave out one of the files."""
+        files: dict[str, Path | None] = {
+            "ssl_ca_certs": self.authority.own.certificate,
+            "ssl_certfile": self.client.certificate,
+            "ssl_keyfile": self.client.key,
+        }
+        named = "&".join(f"{name}={quote(str(file))}" for name, file in (files | changes).items() if file)
+        return f"rediss://{user}:{quote(PASSWORDS[user], safe='')}@{host}:{self.port}/0?{named}"
+
+    def settings(self, user: str, **changes: Any) -> Settings:
+        """Give a user's settings."""
+        return Settings(broker_url=self.url(user), prefix=PREFIX, image_root=str(ROOT), **changes)
+
+    def refused(self) -> list[str]:
+        """Give what Redis refused to whom since this was last asked."""
+        entries = self.admin.acl_log()
+        self.admin.acl_log_reset()
+        return [f"{entry['username']}: {entry['reason']} {entry['object']}" for entry in entries]
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """One for all tests."""
+    folder, server = tmp_path_factory.mktemp("guarded"), tls_redis_server()
+    assert server is not None, "tests marked `tls` are left out where there is none"
+    authority = Authority(folder)
+    own, client = authority.sign("server"), authority.sign("client")
+    admin_socket, port = folder / "admin.sock", _free_port()
+    users = folder / "users.acl"
+    users.write_text(f"user default off\nuser admin on nopass ~* &* +@all\n{_users(folder)}", encoding="utf-8")
+    command = [server, "--port", "0", "--bind", "127.0.0.1", "--tls-port", str(port), "--tls-auth-clients", "yes"]
+    command += ["--tls-cert-file", str(own.certificate), "--tls-key-file", str(own.key)]
+    command += ["--tls-ca-cert-file", str(authority.own.certificate), "--aclfile", str(users), "--dir", str(folder)]
+    command += ["--unixsocket", str(admin_socket), "--save", ""]
+    with (folder / "redis.log").open("wb") as log, subprocess.Popen(command, stdout=log) as process:
+        admin = redis.Redis(unix_socket_path=str(admin_socket), username="admin", password="", decode_responses=True)
+        wait_for(lambda: _answers(admin), f"Redis: {folder / 'redis.log'}")
+        yield Guarded(port, authority, client, admin)
+        process.kill()
+
+
+def _users(folder: Path) -> str:
+    """Give the lines that our own script writes."""
+    files = []
+    for user, password in PASSWORDS.items():
+        (folder / user).write_text(password, encoding="utf-8")
+        files.append(str(folder / user))
+    command = [sys.executable, str(ROOT / "deploy" / "redis_users.py"), PREFIX, *files]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def produce(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run a command of the program with these settings, as a process of its own."""
+    command = [sys.executable, "-m", "producer", *arguments]
+    environment = os.environ | settings.to_environment()
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=60, check=False)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(client: Any) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False

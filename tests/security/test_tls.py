@@ -1,0 +1,116 @@
+"""TLS: who may connect, and what a person reads who may not. A real Redis, real certificates."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, wait_for
+from tests.security.conftest import Authority, Guarded, produce
+from worker.contract.errors import BrokerUnreachable, ExitCode
+from worker.contract.ledger import Ledger
+from worker.contract.queue import Queue
+from worker.contract.settings import Settings
+
+pytestmark = pytest.mark.tls
+
+
+@pytest.fixture(scope="module")
+def urls(guarded: Guarded, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Give URLs with something wrong, by what is wrong."""
+    stranger = Authority(tmp_path_factory.mktemp("stranger"))
+    expired, theirs = guarded.authority.sign("expired", days=-1), stranger.sign("stranger")
+    good = guarded.url("producer")
+    return {
+        "an authority that did not sign the server's certificate": guarded.url(
+            "producer", ssl_ca_certs=stranger.own.certificate
+        ),
+        "no authority but the system's": guarded.url("producer", ssl_ca_certs=None),
+        "no client certificate": guarded.url("producer", ssl_certfile=None, ssl_keyfile=None),
+        "an expired client certificate": guarded.url(
+            "producer", ssl_certfile=expired.certificate, ssl_keyfile=expired.key
+        ),
+        "a stranger's client certificate": guarded.url(
+            "producer", ssl_certfile=theirs.certificate, ssl_keyfile=theirs.key
+        ),
+        "a host that the certificate is not for": guarded.url("producer", host="127.0.0.1"),
+        "no TLS": good.partition("?")[0].replace("rediss://", "redis://"),
+        "a wrong password": good.replace("pr%3Bod", "wrong"),
+        "a key that is not the certificate's": guarded.url("producer", ssl_keyfile=expired.key),
+        "a file that is not there": guarded.url("producer", ssl_certfile=Path("/nowhere.pem")),
+    }
+
+
+WORDS = {
+    "an authority that did not sign the server's certificate": "CERTIFICATE_VERIFY_FAILED",
+    "no authority but the system's": "CERTIFICATE_VERIFY_FAILED",
+    # Here it is Redis that refuses, and closes the connection; what of it a client sees depends on who is quicker.
+    "no client certificate": "no answer from Redis",
+    "an expired client certificate": "no answer from Redis",
+    "a stranger's client certificate": "no answer from Redis",
+    "a host that the certificate is not for": "certificate is not valid for '127.0.0.1'",
+    "no TLS": "no answer from Redis",
+    "a wrong password": "check its user and password",
+    "a key that is not the certificate's": "KEY_VALUES_MISMATCH",
+    "a file that is not there": "No such file or directory",
+}
+
+
+@pytest.fixture(scope="module")
+def refusals(urls: dict[str, str]) -> dict[str, list[BrokerUnreachable]]:
+    """Give what ledger and queue raise, by what is wrong; all at once, since each tries again for a second or two."""
+
+    def attempt(url: str) -> list[BrokerUnreachable]:
+        settings = Settings(broker_url=url, prefix="guarded")
+        with pytest.raises(BrokerUnreachable) as of_ledger:
+            Ledger(settings).ping()
+        with pytest.raises(BrokerUnreachable) as of_queue:
+            Queue(settings).depth("digits")
+        return [of_ledger.value, of_queue.value]
+
+    with ThreadPoolExecutor(len(urls)) as pool:
+        return dict(zip(urls, pool.map(attempt, urls.values()), strict=True))
+
+
+@pytest.mark.parametrize("wrong", WORDS)
+def test_ledger_and_queue_say_what_is_wrong_without_the_password(
+    wrong: str, refusals: dict[str, list[BrokerUnreachable]]
+) -> None:
+    for refusal in refusals[wrong]:
+        assert WORDS[wrong] in str(refusal)
+        assert "s3cret" not in str(refusal)
+
+
+@pytest.mark.parametrize("wrong", ["no client certificate", "a host that the certificate is not for"])
+def test_a_command_ends_with_one_line_and_exit_code_4(wrong: str, urls: dict[str, str]) -> None:
+    ended = produce(Settings(broker_url=urls[wrong]), "status")
+    assert ended.returncode == ExitCode.BROKER_UNREACHABLE
+    said = ended.stderr.decode()
+    assert said.startswith("pigeonhole: ")
+    assert said.count("\n") == 1
+    assert WORDS[wrong] in said
+    assert "s3cret" not in said
+
+
+def test_a_worker_is_not_brought_down_by_a_certificate_but_says_why_it_waits(
+    guarded: Guarded, urls: dict[str, str], tmp_path: Path
+) -> None:
+    environment = os.environ | guarded.settings("worker").to_environment()
+    environment["PIGEONHOLE_BROKER_URL"] = urls["a host that the certificate is not for"]
+    log = tmp_path / "worker.log"
+    with log.open("wb") as file:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "producer", "worker"], cwd=ROOT, env=environment, stdout=file, stderr=file
+        )
+    try:
+        wait_for(lambda: b"Cannot connect to" in log.read_bytes(), "a line of the worker's")
+        said = log.read_text()
+        assert "certificate is not valid for '127.0.0.1'" in said
+        assert "s3cret" not in said
+        assert worker.poll() is None
+    finally:
+        worker.kill()
+        worker.wait()
