@@ -42,7 +42,7 @@ from producer.command import (
 )
 from producer.sinks import Sink, is_special
 from producer.sources import Root
-from worker.contract.errors import UsageError
+from worker.contract.errors import OutputFailed, UsageError
 from worker.contract.settings import Settings
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def classify(
     before = None if file is None or fresh else earlier(file, command, retry_errors)
     with _broker(settings, quiet) as (client, serving, check_broker):
         name, checkpoint = serving()
-        kept = Kept(before, checkpoint, retry_errors, client.goes_on)
+        kept = Kept(before, checkpoint, retry_errors, lambda job: client.goes_on(job, name))
         create = partial(client.create, sources, name)
         sink: Sink | None
         if file is not None:
@@ -114,7 +114,12 @@ def classify(
                 submission.check()
 
             run = Run(sink, kept.summary, quiet, as_json, check, submission.look, None if shared else started)
-            code = follow(client, job, run)
+            try:
+                code = follow(client, job, run)
+            except OutputFailed:
+                if shared:
+                    submission.finish()  # the job goes on without us
+                raise
     raise typer.Exit(code)
 
 
@@ -175,7 +180,7 @@ def wait(
         sink = None if as_json and output is None else sink_of_job(output, format, job)
         code = follow(client, job, Run(sink, Summary(), quiet, as_json))
         if delete:
-            client.ledger.delete(job)
+            client.delete(job)
     raise typer.Exit(code)
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 from producer.follow import Follower, results
 from producer.patience import Patience
@@ -45,12 +46,18 @@ class Client:
         model = model or self.model_name(self.settings.model)
         return self.patience(lambda: self.ledger.create(model, tuple(sources)))
 
-    def goes_on(self, job: str) -> bool:
-        """Tell whether a job is there and was not cancelled."""
+    def goes_on(self, job: str, model: str) -> bool:
+        """Tell whether a job is there, was not cancelled, and asks for this model."""
         try:
-            return self.status(job).state != "cancelled"
+            status = self.status(job)
         except UnknownJob:
             return False
+        return status.state != "cancelled" and status.model == model
+
+    def delete(self, job: str) -> None:
+        """Forget a job and its rows; it need not be there any more."""
+        with suppress(UnknownJob):
+            self.patience(lambda: self.ledger.delete(job))
 
     def status(self, job: str) -> JobStatus:
         """Give a job's counters; see `Ledger.status`."""

@@ -18,7 +18,7 @@ import typer
 
 from producer.rows import Format, format_of
 from producer.sinks import File, Sink, Stream, Table, is_special, target
-from worker.contract.errors import ExitCode, JobCancelled, PigeonholeError, SourceError, UnknownJob, UsageError
+from worker.contract.errors import ExitCode, JobCancelled, PigeonholeError, SourceError, UsageError
 from worker.contract.settings import Settings
 
 if TYPE_CHECKING:
@@ -156,10 +156,10 @@ def told(how_to_go_on: Callable[[], str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         fail(f"interrupted; {how_to_go_on() or 'run the same command again'}", ExitCode.INTERRUPTED)
-    except SourceError as exc:
+    except (UsageError, JobCancelled) as exc:
+        if not isinstance(exc, SourceError):
+            raise  # the message says all there is
         _fail_with(exc, how_to_go_on())
-    except (UsageError, UnknownJob, JobCancelled):
-        raise  # the message says all there is
     except PigeonholeError as exc:
         _fail_with(exc, how_to_go_on())
 
@@ -185,7 +185,7 @@ def how_to_go_on(client: "Client", job: str, output: str | None, again: str) -> 
             f"`pigeonhole cancel {job}` ends it"
         )
     wait = shlex.join(["pigeonhole", "wait", job, *(["-o", output] if output else [])])
-    return f"job {job}: it goes on; `{wait}` follows it again"
+    return f"job {job}: it goes on; `{wait}` follows it again{', and so it does with another -o' if output else ''}"
 
 
 def run_again(sources: list[str], file: str) -> str:

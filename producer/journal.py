@@ -76,20 +76,20 @@ class Journal:
         try:
             with open(path, encoding="ascii") as file:
                 body = json.load(file)
-            if body.pop("v") != VERSION:
-                raise ValueError("another version of Pigeonhole wrote it")
-            command = body.pop("command")
+            version, command = body.pop("v"), body.pop("command")
             journal = cls(Command(**command | {"sources": tuple(command["sources"])}), **body)
-            if not (isinstance(journal.begun, int) and isinstance(journal.offset, int)):
-                raise TypeError("its times are no numbers")
+            texts = (*journal.command.sources, journal.command.folder, journal.command.image_root, journal.job)
+            if version != VERSION or not all(isinstance(text, str) for text in texts):
+                raise ValueError(f"version {version}")
+            Format(journal.command.format), int(journal.begun), int(journal.offset)
         except FileNotFoundError:
             return None
         except OSError as exc:
             raise UsageError(f"{path!r} can't be read: {exc.strerror}; choose another place with -o") from exc
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as exc:
             raise UsageError(
-                f"{path!r}, which says whose rows are in {part!r}, can't be understood: {exc}; --fresh starts over, "
-                "or choose another place with -o"
+                f"{path!r}, which says whose rows are in {part!r}, is damaged, or another version of Pigeonhole wrote "
+                f"it ({exc!r}): --fresh starts over, or choose another place with -o"
             ) from exc
         return journal
 

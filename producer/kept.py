@@ -88,12 +88,14 @@ class Kept:
 
     def told(self) -> str:
         """Say what is kept, and what is not; empty where there was nothing."""
-        if self._earlier is None or not (self.summary.images or self.dropped):
+        if self._earlier is None or not (self.job or self.summary.images or self.dropped):
             return ""
+        kept = f"{counted(self.summary.images, 'row')} of {self._earlier.file!r} kept"
+        if self.job:
+            return f"going on with job {self.job}; {kept} from before it"
         again = ", ".join(f"{count:,} {why}" for why, count in self.dropped.most_common())
-        return (
-            f"going on with {self._earlier.file!r}: {counted(self.summary.images, 'row')} kept"
-            f"{f'; classified again: {again}' if again else ''}"
+        return f"{'going on' if self.summary.images else 'starting over'}: {kept}" + (
+            f"; classified again: {again}" if again else ""
         )
 
     def taken_from(self, part: str) -> None:
@@ -170,8 +172,15 @@ def begin(path: str, command: Command, kept: Kept, create: Callable[[], str], sh
     file = opened(path, Format(command.format), kept)
     if kept.job:
         return file, kept.job
-    job = create()
-    Journal(command, file.begun, job if shared else "", file.offset).write(file.part)
+    journal = Journal(command, file.begun, offset=file.offset)
+    try:
+        journal.write(file.part)
+        job = create()  # only now: where there is no room, no job is left behind
+        if shared:
+            replace(journal, job=job).write(file.part)
+    except BaseException:
+        file.close()
+        raise
     return file, job
 
 

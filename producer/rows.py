@@ -114,7 +114,7 @@ def _from_json(line: bytes) -> Prediction:
     body = json.loads(line)
     top = tuple((best["label"], best["p"]) for best in body["top"])
     path, error, model = (_text(body[name]) for name in ("path", "error", "model"))
-    return Prediction(path, body["label"] or "", body["confidence"], body["review"], error, model, top)
+    return Prediction(path, body["label"] or "", body["confidence"], body["review"] is True, error, model, top)
 
 
 def _text(value: object) -> str:

@@ -144,6 +144,10 @@ class File:
         finally:
             self._file.close()
 
+    def close(self) -> None:
+        """Let go of it as it is, for another command to go on with."""
+        self._file.close()
+
     @contextmanager
     def _whole_rows(self) -> Iterator[None]:
         """Take back what was written of a row when the rest of it can't be."""

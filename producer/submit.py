@@ -109,6 +109,11 @@ class Submission:
             self._thread = threading.Thread(target=self._run, name="submit", daemon=True)
             self._thread.start()
 
+    def finish(self) -> None:
+        """Wait for the end of what is going on, whether it goes well or not."""
+        if self._thread.is_alive():
+            self._thread.join()
+
     def _run(self) -> None:
         try:
             self._submit()
