@@ -69,11 +69,9 @@ app.conf.update(
     # Redis may be away for as long as it likes: a worker that gave up would have to be started by hand.
     broker_connection_max_retries=None,
     broker_connection_retry_on_startup=True,
-    # With late acknowledgement, what is in hand while the connection is lost is delivered again; finishing it is
-    # no harm, since it commits once.
+    # What is in hand while the connection is lost is finished, and commits when Redis is back.
     worker_cancel_long_running_tasks_on_connection_loss=False,
-    # After a lost connection a worker would take fewer tasks, until as many as it had in hand were acknowledged; those
-    # can't be any more.
+    # After a lost connection a worker would take fewer tasks, until as many as it had in hand were acknowledged.
     worker_enable_prefetch_count_reduction=False,
     # Nobody is told of each task, nor may tell a worker what to do: the ledger knows who is there.
     worker_send_task_events=False,

@@ -1,8 +1,7 @@
-"""What happens in a worker's parent process when one of its pool processes dies with a piece in hand.
+"""What happens in a worker's parent process when one of its pool processes ends with a piece in hand.
 
-Celery delivers the message again by itself, unless it ended the process for taking too long. But whatever killed the
-process may be in the piece, so the ledger splits it first, and the parts are published; what Celery delivers again
-then finds nothing to do.
+Whatever ended it may be in the piece, so the ledger splits that, and the parts are published. Celery does not deliver
+the message again.
 """
 
 import logging
@@ -28,20 +27,18 @@ class WatchedRequest(Request):  # type: ignore[misc]  # Celery has no types
         failure = getattr(exc_info.exception, "exc", exc_info.exception)
         # SystemExit: a process that ended in the middle of a task, by a signal of its own or by `exit`.
         if isinstance(failure, (WorkerLostError, SystemExit, TimeLimitExceeded)):
-            self._take_note(delivered_again=not isinstance(failure, TimeLimitExceeded))
+            self._take_note()
         super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
-    def _take_note(self, delivered_again: bool) -> None:
+    def _take_note(self) -> None:
         try:
             job, name = self.args
             piece = Piece.parse(name)
             ledger, queue, name_of_model, answers_as = _services[0]
-            published = [
-                part for part in ledger.died(job, piece, answers_as) if not (part == piece and delivered_again)
-            ]
-            for part in published:
+            parts = ledger.died(job, piece, answers_as)
+            for part in parts:
                 queue.publish(name_of_model, job, part)
-            logger.warning("job %s: a process died with %s in hand; published %d parts", job, piece, len(published))
+            logger.warning("job %s: a process ended with batch %s in hand; published %d parts", job, piece, len(parts))
         except Exception:  # whatever it is, Celery must handle the failure as well
             logger.exception("a death could not be noted; the sweep will find the lease run out")
 

@@ -244,10 +244,8 @@ def _start_process(**_: object) -> None:
         raise refuse(exc) from None
 
 
-# acks_late: what is in hand when its process dies is delivered again, at once with reject_on_worker_lost.
-@shared_task(
-    name=TASK, acks_late=True, reject_on_worker_lost=True, ignore_result=True, Request="worker.deaths:WatchedRequest"
-)
+# acks_late: a process gets no second task while it has one in hand; the other workers may have it sooner.
+@shared_task(name=TASK, acks_late=True, ignore_result=True, Request="worker.deaths:WatchedRequest")
 def classify(job: str, piece: str) -> None:
     """Classify one piece of a job; see the module."""
     if _processor is None:

@@ -31,6 +31,9 @@ _EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 class Channel(redis.Channel):
     """Reads the queue."""
 
+    #: Nothing is put back when a connection ends: what was taken and not begun waits in the ledger.
+    do_restore = False
+
     def _brpop_read(self, **options: Any) -> Any:  # noqa: ANN401
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]

@@ -61,9 +61,10 @@ def configure(settings: Settings) -> Celery:
             # By default only four levels exist, and queues take turns whatever their messages' priority.
             "priority_steps": list(range(LOWEST_PRIORITY + 1)),
             "queue_order_strategy": "priority",
-            # A task may not run longer than this or Redis' transport delivers it again. The ledger's sweep is
-            # what notices a lost batch, long before this does.
-            "visibility_timeout": max(3600, 2 * settings.batch_seconds),
+            # What is owed stands in the ledger, so the queue keeps no record of its own of what was taken from it:
+            # that would double each message's commands, end a worker when Redis is full, and deliver a task again that
+            # runs for long.
+            "ack_emulation": False,
             # Without these a connection that died quietly is noticed by nobody for minutes.
             "socket_keepalive": True,
             "socket_connect_timeout": 3,

@@ -93,7 +93,7 @@ RENEW = (
     + """
 local held = 0
 for i = 4, #ARGV do
-  if redis.call('ZSCORE', claimed, ARGV[i]) then
+  if redis.call('ZREM', claimed, ARGV[i]) == 1 then -- first: a full Redis lets a script go on that made room
     redis.call('ZADD', claimed, now + ARGV[3], ARGV[i])
     held = held + 1
   end
@@ -148,3 +148,14 @@ for _, piece in ipairs(lost) do redis.call('ZADD', waiting, now + ARGV[4], piece
 return {lapsed, lost}
 """
 )
+
+#: KEYS: a worker's announcement, and the list of workers. Time, name, seconds until it is gone, whether it
+#: is busy, fields and values in turn. It can be made in a full Redis too, in which workers go on.
+ANNOUNCE = """
+local announcement, workers = unpack(KEYS)
+redis.call('ZREM', workers, ARGV[2]) -- first: a full Redis lets a script go on that made room
+redis.call('ZADD', workers, ARGV[1], ARGV[2])
+redis.call('HSET', announcement, 'seen', ARGV[1], unpack(ARGV, 5))
+if ARGV[4] == '1' then redis.call('HSET', announcement, 'busy', ARGV[1]) end
+redis.call('EXPIRE', announcement, ARGV[3])
+"""

@@ -8,6 +8,7 @@ connection falls silent.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from worker.contract import scripts
 from worker.contract.redis_client import Client, connect, server_time, translates
 from worker.contract.settings import Settings
 
@@ -57,6 +58,7 @@ class Workers:
         self.client = client or connect(settings.broker_url)
         self._prefix = settings.prefix
         self._now = now
+        self._announce = self.client.register_script(scripts.ANNOUNCE)
 
     @translates
     def announce(self, worker: Announcement, busy: bool = True) -> None:
@@ -66,14 +68,10 @@ class Workers:
             worker: what it says of itself; the times are those of this call.
             busy: whether it has something in hand, or has only just started.
         """
-        now, key = self.time(), f"{self._prefix}:worker:{worker.name}"
-        about: dict[str, str | float] = {"model": worker.model, "digest": worker.digest, "version": worker.version}
-        about |= {"processes": worker.processes, "seen": now} | ({"busy": now} if busy else {})
-        with self.client.pipeline() as pipe:
-            pipe.hset(key, mapping=about)
-            pipe.expire(key, GONE_AFTER)
-            pipe.zadd(f"{self._prefix}:workers", {worker.name: now})
-            pipe.execute()
+        about = {"model": worker.model, "digest": worker.digest, "version": worker.version}
+        fields = [part for pair in about.items() for part in pair] + ["processes", worker.processes]
+        keys = (f"{self._prefix}:worker:{worker.name}", f"{self._prefix}:workers")
+        self._announce(keys, (self.time(), worker.name, GONE_AFTER, int(busy), *fields))
 
     @translates
     def leave(self, name: str) -> None:

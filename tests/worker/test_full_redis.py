@@ -1,0 +1,49 @@
+"""A Redis at its `maxmemory` (noeviction): workers finish what is owed, and nothing is lost."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests import decoder_faults
+from tests.conftest import wait_for
+from tests.worker.conftest import published
+from worker.contract.ledger import Ledger
+from worker.contract.messages import Batch, Group
+from worker.contract.settings import Settings
+from worker.contract.workers import GONE_AFTER, Workers
+
+
+@pytest.fixture
+def ledger(settings: Settings) -> Iterator[Ledger]:
+    """A ledger in the tests' Redis, which has room again afterwards."""
+    ledger = Ledger(settings)
+    yield ledger
+    ledger.client.config_set("maxmemory", "0")
+
+
+@pytest.fixture
+def settings(settings: Settings, tmp_path: Path, root: Path) -> Settings:
+    (tmp_path / "images").mkdir()
+    for name, seconds in (("quick.png", 0), ("slow.png", GONE_AFTER + 3)):
+        fault = decoder_faults.image(root / "samples" / "003b50.png", f"sleep={seconds}")
+        (tmp_path / "images" / name).write_bytes(fault)
+    return replace(settings, image_root=str(tmp_path / "images"))
+
+
+def test_workers_take_classify_and_commit_in_a_full_redis_and_are_still_known_to_be_there(
+    settings: Settings, ledger: Ledger, tmp_path: Path, start_worker: Callable[..., "subprocess.Popen[bytes]"]
+) -> None:
+    worker = start_worker(PYTHONPATH=decoder_faults.install(tmp_path))
+    batches = [Batch((Group("", "", names),)) for names in (("quick.png",), ("slow.png",), ("quick.png",) * 3)]
+    first, *others = [published(settings, batch) for batch in batches]
+    wait_for(lambda: ledger.status(first).over, "the first job's end")
+    ledger.client.config_set("maxmemory", "1")
+    for job in others:
+        wait_for(lambda job=job: ledger.status(job).over, "the job's end")  # type: ignore[misc]
+        status = ledger.status(job)
+        assert (status.state, status.done, status.errors) == ("finished", status.images, 0)
+    assert [other.processes for other in Workers(settings).alive()] == [1], "announcements are made in it too"
+    assert worker.poll() is None
