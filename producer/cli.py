@@ -193,10 +193,13 @@ def status(
     """Show one job in full, or all jobs as a table."""
     from rich.console import Console
 
-    from producer.summary import job_text, jobs_table
+    from producer.summary import dead_letters_text, job_text, jobs_table
+    from worker.contract.dead_letters import DeadLetters
 
-    ledger = client_for(broker_settings()).ledger
+    settings = broker_settings()
+    ledger, letters = client_for(settings).ledger, DeadLetters(settings)
     statuses = ledger.statuses() if job is None else [ledger.status(job)]
+    dead = letters.all() if job is None else letters.of_job(job)
     if as_json:
         shown = [status.to_json() for status in statuses]
         typer.echo(json.dumps(shown if job is None else shown[0]))
@@ -204,6 +207,8 @@ def status(
         typer.echo(job_text(statuses[0]))
     else:
         Console(file=sys.stdout).print(jobs_table(statuses) if statuses else "no jobs")
+    if dead:
+        say(dead_letters_text(dead))
 
 
 @app.command(epilog="Example: pigeonhole results $JOB -o so-far.csv")

@@ -8,9 +8,10 @@ from itertools import chain
 from typing import TypeVar
 
 from producer.patience import Patience
+from worker.contract.dead_letters import DeadLetters
 from worker.contract.errors import JobCancelled, MessageInvalid, NoWorker
 from worker.contract.jobs import JobStatus
-from worker.contract.ledger import Ledger
+from worker.contract.ledger import LEASE, Ledger
 from worker.contract.messages import Prediction
 from worker.contract.queue import SWEEP_EVERY, Queue, sweep
 from worker.contract.workers import Workers
@@ -21,6 +22,8 @@ BATCHES_AT_ONCE = 8
 POLL_LEAST, POLL_MOST = 0.02, 0.25
 #: Seconds without any worker for the job's queue after which following ends.
 WORKER_PATIENCE = 10.0
+#: Seconds for which it counts that a worker could not understand a batch: it is tried again sooner than that.
+DESPAIR = 2 * (LEASE + SWEEP_EVERY)
 #: Where Redis takes longer than this to answer, it was away, and the workers' announcements may have run out with it.
 OUTAGE = 1.0
 
@@ -57,6 +60,7 @@ class Follower:
             UnknownJob: no such job, or it was deleted meanwhile.
             JobCancelled: it was cancelled; the rows before the first that is missing have been given.
             NoWorker: nobody has consumed the job's queue for a while; the job goes on when somebody does.
+            MessageInvalid: what is stored of it is damaged, or all that is owed can't be understood by the workers.
             BrokerUnreachable: Redis is away for longer than our patience lasts.
         """
         done, pause = 0, POLL_LEAST
@@ -95,8 +99,17 @@ class Follower:
             self._worker_seen = self.clock()
         elif now - self._worker_seen >= WORKER_PATIENCE:
             raise NoWorker(no_worker(status.model, self.workers))
+        self._patiently(lambda: self._despair(status))
         if self._patiently(self.workers.may_sweep):
             self._patiently(lambda: sweep(self.ledger, self.queue))
+
+    def _despair(self, status: JobStatus) -> None:
+        """Raise MessageInvalid if workers are there, and have lately failed to understand everything that is owed."""
+        since = self.workers.time() - DESPAIR
+        letters = DeadLetters(self.ledger.settings, self.ledger.client).of_job(status.job)
+        dead = [letter for letter in letters if letter.seen > since]
+        if dead and len(dead) >= status.batches_waiting + status.batches_claimed:
+            raise MessageInvalid(f"the workers can't understand what is left of job {status.job}: {dead[-1].why}")
 
     def _patiently(self, step: Callable[[], T]) -> T:
         """Do a step, waiting for Redis; while that was away, no worker could show itself."""

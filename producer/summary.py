@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from producer.sinks import printable
+from worker.contract.dead_letters import DeadLetter
 from worker.contract.jobs import JobStatus
 from worker.contract.messages import Prediction
 
@@ -112,6 +113,13 @@ def jobs_table(statuses: Sequence[JobStatus]) -> Table:
         names = (Text(printable(name)) for name in (status.job, status.state, status.model))
         table.add_row(*names, *(f"{count:,}" for count in counts))
     return table
+
+
+def dead_letters_text(letters: Sequence[DeadLetter]) -> str:
+    """Give the last things that could not be understood, and why."""
+    lines = [f"{counted(len(letters), 'thing')} came over Redis that nobody understands; the last:"]
+    lines += [f"  {_when(letter.seen)}  {printable(letter.what)}: {printable(letter.why)}" for letter in letters[-5:]]
+    return "\n".join(lines)
 
 
 def _when(seconds: float) -> str:

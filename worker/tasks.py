@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from training import checkpoint as checkpoints
 from training.errors import TrainingError
 from worker.classifier import Classifier, answers_as
-from worker.contract.dead_letters import DeadLetters
+from worker.contract.dead_letters import DeadLetters, about
 from worker.contract.errors import ImageUnreadable, MessageInvalid, PigeonholeError, UnknownJob
 from worker.contract.ledger import LEASE, Ledger
 from worker.contract.messages import Answers, Batch
@@ -89,7 +89,7 @@ class Processor:
         try:
             batch = self._patiently(lambda: self._ledger.claim(job, piece))
         except MessageInvalid as exc:
-            self.bury(f"job {job}, batch {piece}", exc)
+            self.bury(about(job, piece), exc)
             return False
         if batch is None:
             return False
@@ -253,7 +253,7 @@ def classify(job: str, piece: str) -> None:
     try:
         _processor.work(job, Piece.parse(piece))
     except (MessageInvalid, UnknownJob) as exc:
-        _processor.bury(f"job {job!r}, batch {piece!r}", exc)
+        _processor.bury(about(job, piece), exc)
     except MemoryError:
         # One that leaves a task is raised again in the parent and ends the whole worker; a death splits the piece.
         logger.critical("job %s: batch %s: out of memory; this process ends", job, piece)

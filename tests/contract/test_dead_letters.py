@@ -50,5 +50,9 @@ def test_any_text_can_be_buried_and_what_we_did_not_write_hides_nothing(
     letters.bury("caf\udce9 \ud800", "\udcff")
     raw.hset(f"{settings.prefix}:dead", b"\xff", b"{")
     assert [letter.why for letter in letters.all()] == ["not written by us", "\\udcff"]
-    letters.clear()
-    assert letters.all() == []
+
+
+def test_those_of_one_job_can_be_told_apart(letters: DeadLetters) -> None:
+    for what in ("job A, batch 3", "job A2, batch 3", "a message", "job A, batch 4:0:1"):
+        letters.bury(what, "version 9")
+    assert [letter.what for letter in letters.of_job("A")] == ["job A, batch 3", "job A, batch 4:0:1"]

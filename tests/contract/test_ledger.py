@@ -168,7 +168,7 @@ def test_a_commit_of_a_batch_that_is_not_owed_changes_nothing(ledger: Ledger, ra
     assert not ledger.commit(job, Piece(number), answers_for(A))
     assert ledger.status(job) == before
     assert not ledger.commit(NO_JOB, Piece(0), answers_for(A))
-    assert not list(raw.scan_iter(f"{ledger._settings.prefix}:job:{NO_JOB}*"))
+    assert not list(raw.scan_iter(f"{ledger.settings.prefix}:job:{NO_JOB}*"))
 
 
 def test_there_is_nothing_to_claim_of_what_is_done_unknown_cancelled_or_deleted(ledger: Ledger) -> None:

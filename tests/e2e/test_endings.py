@@ -1,9 +1,11 @@
 """How commands end: exit codes, interruptions, and what stays behind."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -116,8 +118,8 @@ def test_a_submission_that_is_interrupted_says_that_not_everything_was_submitted
     assert run.returncode == 130
     assert status.state == "open"
     assert said.decode().endswith(
-        f"pigeonhole: interrupted; job {status.job}: not everything was submitted (64 images so far); the same command "
-        f"again, fed the same list, goes on with the rows in 'x.csv.part', or `pigeonhole cancel {status.job}` ends it\n"
+        f"pigeonhole: interrupted; job {status.job}: not everything was submitted (64 images so far); the same "
+        f"command again, fed the same list, goes on with the rows in 'x.csv.part', or `pigeonhole cancel {status.job}` ends it\n"
     )
 
 
@@ -265,3 +267,24 @@ def test_a_folder_that_is_gone_from_under_the_user_is_told(tmp_path: Path) -> No
     line = [sys.executable, "-c", program, str(tmp_path / "gone"), *command("classify", "a*.png")]
     run = subprocess.run(line, capture_output=True, timeout=60, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert (run.returncode, run.stderr) == (2, b"pigeonhole: the folder that this runs in is gone: change to another\n")
+
+
+def test_a_batch_of_a_version_that_no_worker_knows_is_told_of_and_kept(
+    settings: Settings, brokered: Run, start_worker: StartWorker
+) -> None:
+    job = brokered("submit", "samples/003b50.png", "-q").stdout.decode().strip()
+    ledger = Ledger(settings)
+    newer = zlib.compress(json.dumps({"v": 9, "images": ["a.png"]}).encode())
+    ledger.client.hset(f"{settings.prefix}:job:{job}:refs", 0, newer)
+    start_worker()
+    ended = brokered("wait", job, "-q")
+    assert ended.returncode == 1
+    said = (
+        "a batch in the ledger has version 9 and this program reads 1: run the same version of Pigeonhole on both sides"
+    )
+    assert f"pigeonhole: the workers can't understand what is left of job {job}: {said}" in ended.stderr.decode()
+    for shown in (brokered("status", job), brokered("status")):
+        assert shown.returncode == 0
+        assert "1 thing came over Redis that nobody understands; the last:" in shown.stderr.decode()
+        assert f"  job {job}, batch 0: {said}" in shown.stderr.decode()
+    assert ledger.status(job).images - ledger.status(job).done == 1, "it is owed still"

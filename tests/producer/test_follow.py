@@ -7,6 +7,7 @@ import pytest
 
 from producer.follow import BATCHES_AT_ONCE, POLL_MOST, WORKER_PATIENCE, Follower, no_worker, results
 from tests.contract.conftest import Clock, answers_for, batch_of
+from worker.contract.dead_letters import DeadLetters, about
 from worker.contract.errors import BrokerUnreachable, JobCancelled, MessageInvalid, NoWorker, UnknownJob
 from worker.contract.jobs import JobStatus
 from worker.contract.ledger import Ledger
@@ -231,6 +232,24 @@ def test_what_was_lost_is_published_again_while_somebody_waits(scene: Scene, raw
     scene.then(*[later] * 500)
     assert scene.rows(job) == ["0.png", "1.png"]
     assert scene.settings.publish_seconds <= sum(scene.slept) <= scene.settings.publish_seconds + 2 * SWEEP_EVERY
+
+
+def test_where_workers_understand_nothing_of_what_is_left_following_ends_with_their_reason(scene: Scene) -> None:
+    job = scene.job(2)
+    letters = DeadLetters(scene.settings)
+
+    def later() -> None:
+        scene.workers.announce(DIGITS)
+        if scene.ledger.status(job).done == 0:
+            letters.bury(about(job, 1), "a batch in the ledger has version 9")
+            scene.done(job, 0)
+
+    scene.follower.workers = Workers(scene.settings)  # the letters' times are of Redis' own clock
+    scene.then(*[later] * 500)
+    said = f"^the workers can't understand what is left of job {job}: a batch in the ledger has version 9$"
+    with pytest.raises(MessageInvalid, match=said):
+        scene.rows(job)
+    assert scene.ledger.owed(job) == [Piece(1)], "it is owed still: a worker of that version may come"
 
 
 def test_an_unknown_job_is_told_at_once(scene: Scene) -> None:

@@ -59,10 +59,14 @@ class DeadLetters:
         """Give all, oldest first."""
         return sorted(_letter(what, body) for what, body in self.client.hgetall(self._key).items())
 
-    @translates
-    def clear(self) -> None:
-        """Forget them."""
-        self.client.delete(self._key)
+    def of_job(self, job: str) -> list[DeadLetter]:
+        """Give those about a job's batches, oldest first."""
+        return [letter for letter in self.all() if letter.what.startswith(about(job, ""))]
+
+
+def about(job: str, piece: object) -> str:
+    """Say which batch of which job could not be understood."""
+    return f"job {job}, batch {piece}"
 
 
 def _letter(what: bytes, body: bytes) -> DeadLetter:

@@ -62,7 +62,7 @@ class Ledger:
     ) -> None:
         self.url = settings.broker_url
         self.client = client or connect(settings.broker_url)
-        self._settings = settings
+        self.settings = settings
         self._now = now
         self._add = self.client.register_script(scripts.ADD)
         self._close = self.client.register_script(scripts.CLOSE)
@@ -110,7 +110,7 @@ class Ledger:
             UnknownJob, JobCancelled: the job is gone.
             UsageError: the job is complete, so nothing can be added, or another batch is on record under this number.
         """
-        seconds = self._settings.publish_seconds
+        seconds = self.settings.publish_seconds
         state, added = self._run(self._add, job, number, batch.encode(), len(batch), seconds)
         self._check(job, state)
         if added:
@@ -141,7 +141,7 @@ class Ledger:
             UnknownJob, JobCancelled: the job is gone.
             UsageError: there are more.
         """
-        state, known = self._run(self._close, job, batches, self._settings.result_ttl)
+        state, known = self._run(self._close, job, batches, self.settings.result_ttl)
         self._check(job, state)
         if known > batches:
             raise UsageError(
@@ -157,7 +157,7 @@ class Ledger:
             UnknownJob: no such job.
             UsageError: it is finished.
         """
-        state = self._run(self._cancel, job, self._settings.result_ttl)
+        state = self._run(self._cancel, job, self.settings.result_ttl)
         if state == b"finished":
             raise UsageError(f"job {job} is finished already")
         if state is None:
@@ -210,7 +210,7 @@ class Ledger:
             False where it was not owed any more; then nothing has changed.
         """
         counts = (len(answers), len(answers.errors), len(answers.review))
-        ttl = self._settings.result_ttl
+        ttl = self.settings.result_ttl
         return bool(self._run(self._commit, job, str(piece), answers.encode(), *counts, ttl))
 
     @translates
@@ -233,7 +233,7 @@ class Ledger:
         if data is None:
             return []
         parts = piece.split(len(Batch.decode(data)))
-        deaths = self._run(self._died, job, str(piece), self._settings.publish_seconds, *map(str, parts))
+        deaths = self._run(self._died, job, str(piece), self.settings.publish_seconds, *map(str, parts))
         if deaths is None:
             return []
         if parts:
@@ -251,7 +251,7 @@ class Ledger:
         Returns:
             What should be published now.
         """
-        deaths = self._run(self._died, job, str(piece), self._settings.publish_seconds)
+        deaths = self._run(self._died, job, str(piece), self.settings.publish_seconds)
         return [] if deaths is None else [piece]
 
     @translates
@@ -278,7 +278,7 @@ class Ledger:
             Those whose lease has run out, for `died` or `renew`; and those that wait and should be published again,
             which is noted.
         """
-        lapsed, waiting = self._run(self._overdue, job, lost, self._settings.publish_seconds)
+        lapsed, waiting = self._run(self._overdue, job, lost, self.settings.publish_seconds)
         return _pieces(lapsed), _pieces(waiting)
 
     @translates
@@ -385,7 +385,7 @@ class Ledger:
             raise JobCancelled(job)
 
     def _key(self, name: str) -> str:
-        return f"{self._settings.prefix}:{name}"
+        return f"{self.settings.prefix}:{name}"
 
     def _keys(self, job: str) -> tuple[str, ...]:
         """Give a job's keys in the order that the scripts know them by; UnknownJob where no job is called so."""
