@@ -119,7 +119,8 @@ def test_a_submission_that_is_interrupted_says_that_not_everything_was_submitted
     assert status.state == "open"
     assert said.decode().endswith(
         f"pigeonhole: interrupted; job {status.job}: not everything was submitted (64 images so far); the same "
-        f"command again, fed the same list, goes on with the rows in 'x.csv.part', or `pigeonhole cancel {status.job}` ends it\n"
+        f"command again, fed the same list, goes on with the rows in 'x.csv.part', or "
+        f"`pigeonhole cancel {status.job}` ends it\n"
     )
 
 
