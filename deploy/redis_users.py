@@ -20,22 +20,18 @@ BOTH = {
     "multi": "several steps in one",
     "exec": "several steps in one",
     # the ledger's steps; what a script calls is checked as if its caller had called it
-    "evalsha": "the ledger's scripts; kombu's lock",
+    "evalsha": "the ledger's scripts",
     "script|load": "they are loaded where Redis has lost them",
-    "script|exists": "redis-py asks before a pipeline runs one",
     "time": "Redis' clock is everybody's",
-    "del": "what is cancelled; a lock",
-    "exists": "which jobs have expired",
+    "del": "what is cancelled or deleted",
+    "exists": "has a job expired",
     "expire": "a finished job's keys, an announcement",
-    "hdel": "what is split",
     "hexists": "is a batch on record",
     "hget": "one batch",
     "hgetall": "a job's record, a worker's announcement, dead letters",
     "hincrby": "a job's counters",
-    "hlen": "how many dead letters",
     "hmget": "several batches",
     "hset": "a batch's references, its answers",
-    "hsetnx": "what the first one writes",
     "set": "whose turn it is to sweep",
     "zadd": "what is owed",
     "zcard": "how much is owed",
@@ -51,11 +47,8 @@ BOTH = {
 }
 WORKER = {
     "brpop": "takes a message",
-    "get": "kombu's lock, while it looks for messages that nobody acknowledged",
-    "rpush": "gives back what it had not begun",
-    "smembers": "kombu's list of queues",
-    "watch": "so that only one gives it back",
-    "unwatch": "somebody else did",
+    "hlen": "how many dead letters there are",
+    "hsetnx": "when the first batch was begun",
 }
 
 

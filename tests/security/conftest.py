@@ -13,10 +13,14 @@ from urllib.parse import quote
 import pytest
 import redis
 
+from producer.embedded import redis_server
 from tests.conftest import ROOT, tls_redis_server, wait_for
+from tests.security.target import Target
 from worker.contract.settings import Settings
 
 PREFIX = "guarded"
+#: Not the first: to choose one must be allowed as well.
+DATABASE = 1
 #: Passwords that neither a log nor an error may show; the characters are those that URLs and kombu stumble over.
 PASSWORDS = {"producer": "pr;od@ucer/s3cret", "worker": "wo;rk@er/s3cret"}
 
@@ -63,34 +67,36 @@ def _openssl(*arguments: object) -> None:
 
 @dataclass(frozen=True)
 class Guarded:
-    """A Redis with TLS and users.
+    """A Redis with users, and with TLS where there is one that has it.
 
     Args:
-        port: on `localhost`.
-        authority: signed its certificate, and must have signed the clients'.
-        client: a certificate that it accepts.
+        place: its port on `localhost`, or its Unix socket.
         admin: a client that may do everything, to look at what happened.
-        log: Redis' own.
+        authority: signed its certificate, and must have signed the clients'; None without TLS.
+        client: a certificate that it accepts.
     """
 
-    port: int
-    authority: Authority
-    client: Certificate
+    place: int | Path
     admin: Any
+    authority: Authority | None
+    client: Certificate | None
 
     def url(self, user: str, host: str = "localhost", **changes: Path | None) -> str:
         """Give a user's broker URL; changes replace or (None) leave out one of the files."""
+        login = f"{user}:{quote(PASSWORDS[user], safe='')}"
+        if self.authority is None or self.client is None:
+            return f"unix://{login}@{self.place}?db={DATABASE}"
         files: dict[str, Path | None] = {
             "ssl_ca_certs": self.authority.own.certificate,
             "ssl_certfile": self.client.certificate,
             "ssl_keyfile": self.client.key,
         }
         named = "&".join(f"{name}={quote(str(file))}" for name, file in (files | changes).items() if file)
-        return f"rediss://{user}:{quote(PASSWORDS[user], safe='')}@{host}:{self.port}/0?{named}"
+        return f"rediss://{login}@{host}:{self.place}/{DATABASE}?{named}"
 
-    def settings(self, user: str, **changes: Any) -> Settings:
+    def settings(self, user: str) -> Settings:
         """Give a user's settings."""
-        return Settings(broker_url=self.url(user), prefix=PREFIX, image_root=str(ROOT), **changes)
+        return Settings(broker_url=self.url(user), prefix=PREFIX, image_root=str(ROOT))
 
     def refused(self) -> list[str]:
         """Give what Redis refused to whom since this was last asked."""
@@ -103,20 +109,24 @@ class Guarded:
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     """One for all tests."""
     folder, server = tmp_path_factory.mktemp("guarded"), tls_redis_server()
-    assert server is not None, "tests marked `tls` are left out where there is none"
-    authority = Authority(folder)
-    own, client = authority.sign("server"), authority.sign("client")
-    admin_socket, port = folder / "admin.sock", _free_port()
-    users = folder / "users.acl"
+    socket_file, users = folder / "redis.sock", folder / "users.acl"
     users.write_text(f"user default off\nuser admin on nopass ~* &* +@all\n{_users(folder)}", encoding="utf-8")
-    command = [server, "--port", "0", "--bind", "127.0.0.1", "--tls-port", str(port), "--tls-auth-clients", "yes"]
-    command += ["--tls-cert-file", str(own.certificate), "--tls-key-file", str(own.key)]
-    command += ["--tls-ca-cert-file", str(authority.own.certificate), "--aclfile", str(users), "--dir", str(folder)]
-    command += ["--unixsocket", str(admin_socket), "--save", ""]
+    command = [server or redis_server(), "--port", "0", "--unixsocket", str(socket_file), "--dir", str(folder)]
+    command += ["--aclfile", str(users), "--save", ""]
+    admin = redis.Redis(
+        unix_socket_path=str(socket_file), db=DATABASE, username="admin", password="", decode_responses=True
+    )
+    made = Guarded(socket_file, admin, None, None)
+    if server is not None:
+        authority, port = Authority(folder), _free_port()
+        own = authority.sign("server")
+        command += ["--bind", "127.0.0.1", "--tls-port", str(port), "--tls-auth-clients", "yes"]
+        command += ["--tls-cert-file", str(own.certificate), "--tls-key-file", str(own.key)]
+        command += ["--tls-ca-cert-file", str(authority.own.certificate)]
+        made = Guarded(port, admin, authority, authority.sign("client"))
     with (folder / "redis.log").open("wb") as log, subprocess.Popen(command, stdout=log) as process:
-        admin = redis.Redis(unix_socket_path=str(admin_socket), username="admin", password="", decode_responses=True)
         wait_for(lambda: _answers(admin), f"Redis: {folder / 'redis.log'}")
-        yield Guarded(port, authority, client, admin)
+        yield made
         process.kill()
 
 
@@ -148,3 +158,13 @@ def _answers(client: Any) -> bool:
         return bool(client.ping())
     except redis.ConnectionError:
         return False
+
+
+@pytest.fixture(scope="module")
+def target(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """A real worker, the same one for all tests of a module: none of them may end it."""
+    folder = tmp_path_factory.mktemp("target")
+    settings = Settings(broker_url=redis_url, prefix=f"test-{folder.name}-{os.getpid()}", image_root=str(ROOT))
+    worker = Target(settings, folder)
+    yield worker
+    worker.close()

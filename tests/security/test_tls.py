@@ -21,6 +21,7 @@ pytestmark = pytest.mark.tls
 @pytest.fixture(scope="module")
 def urls(guarded: Guarded, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Give URLs with something wrong, by what is wrong."""
+    assert guarded.authority is not None
     stranger = Authority(tmp_path_factory.mktemp("stranger"))
     expired, theirs = guarded.authority.sign("expired", days=-1), stranger.sign("stranger")
     good = guarded.url("producer")

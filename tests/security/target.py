@@ -1,0 +1,132 @@
+"""A real worker to throw things at, and messages as a producer's, to be changed."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import ROOT, children, wait_for
+from worker.contract.ledger import Ledger
+from worker.contract.messages import Batch, Group
+from worker.contract.queue import LOWEST_PRIORITY, TASK, Queue, queue_name
+from worker.contract.redis_client import connect
+from worker.contract.settings import Settings
+from worker.contract.workers import Workers
+
+MODEL = "digits"
+SAMPLE = "samples/003b50.png"
+
+
+class Target:
+    """One worker with one process.
+
+    Args:
+        settings: its Redis, and a prefix of its own.
+        folder: for its log.
+        arguments: more of the command line.
+    """
+
+    def __init__(self, settings: Settings, folder: Path, *arguments: str) -> None:
+        self.settings = settings
+        self.raw = connect(settings.broker_url)
+        self.ledger, self.queue = Ledger(settings), Queue(settings)
+        self.log = folder / "worker.log"
+        command = [
+            sys.executable,
+            "-m",
+            "producer",
+            "worker",
+            "--processes",
+            "1",
+            "--name",
+            "celery@target",
+            *arguments,
+        ]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, *arguments], cwd=ROOT, env=os.environ | settings.to_environment(), stdout=log, stderr=log
+            )
+        workers = Workers(settings)
+        wait_for(lambda: any(worker.processes for worker in workers.alive()), f"the worker: {self.log}")
+        self.children = children(self.process.pid)
+
+    def close(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.wait()
+
+    def key(self, priority: int = 0) -> str:
+        """Give the Redis list of one priority."""
+        name = f"{self.settings.prefix}:{queue_name(MODEL)}"
+        return f"{name}\x06\x16{priority}" if priority else name
+
+    def throw(self, *items: bytes | dict[str, Any], priority: int = 0) -> None:
+        """Put something into the queue, and show that the worker takes it and goes on with a sound job."""
+        for item in items:
+            self.raw.lpush(self.key(priority), item if isinstance(item, bytes) else json.dumps(item))
+        self.finish_a_sound_job()
+
+    def finish_a_sound_job(self) -> None:
+        """Have one image classified behind all that is queued, by the process that was there from the beginning."""
+        job = self.ledger.create(MODEL, ("test",))
+        # Published with the lowest priority, so that all else is taken before it.
+        self.ledger.add(job, 0, Batch((Group("", "", (SAMPLE,)),)))
+        self.ledger.close(job, 1)
+        message = sound(job, "0")
+        self.raw.lpush(self.key(LOWEST_PRIORITY), json.dumps(message))
+        wait_for(lambda: self.ledger.status(job).over or self.process.poll() is not None, f"a sound job: {self.log}")
+        assert self.process.poll() is None, self.log.read_text(errors="replace")[-2000:]
+        assert (self.ledger.status(job).done, self.ledger.status(job).errors) == (1, 0)
+        assert children(self.process.pid) == self.children
+
+
+def sound(job: str = "20260101-000000-abcdef", piece: str = "0") -> dict[str, Any]:
+    """Give a message as a producer publishes it; the job does not exist unless it is named."""
+    name = str(uuid.uuid4())
+    embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+    return {
+        "body": encoded([[job, piece], {}, embed]),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {
+            "lang": "py", "task": TASK, "id": name, "shadow": None, "eta": None, "expires": None, "group": None,
+            "group_index": None, "retries": 0, "timelimit": [None, None], "root_id": name, "parent_id": None,
+            "argsrepr": "()", "kwargsrepr": "{}", "origin": "test", "ignore_result": True,
+            "replaced_task_nesting": 0, "stamped_headers": None, "stamps": {},
+        },
+        "properties": {
+            "correlation_id": name,
+            "reply_to": str(uuid.uuid4()),
+            "delivery_mode": 2,
+            "delivery_info": {"exchange": "", "routing_key": queue_name(MODEL)},
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_tag": str(uuid.uuid4()),
+        },
+    }  # fmt: skip
+
+
+def encoded(body: object) -> str:
+    """Give a body as it stands in a message."""
+    return base64.b64encode(json.dumps(body).encode()).decode()
+
+
+def changed(path: str, value: object) -> dict[str, Any]:
+    """Give a sound message with one field, `headers.id` for instance, replaced; by nothing where it is ABSENT."""
+    message = sound()
+    *folders, name = path.split(".")
+    place = message
+    for folder in folders:
+        place = place[folder]
+    if value is ABSENT:
+        place.pop(name, None)
+    else:
+        place[name] = value
+    return message
+
+
+ABSENT = object()

@@ -1,0 +1,113 @@
+"""What is no message of ours, right on the queue: a real worker takes it, tells why it drops it, and goes on."""
+
+import base64
+import json
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from tests.security.target import ABSENT, Target, changed, encoded, sound
+from worker.contract.dead_letters import DeadLetters
+from worker.contract.queue import TASK
+
+WRONG: tuple[object, ...] = (ABSENT, None, True, 7, 1.5, "zz", "\ud800", "\0\n\x1b[31m", [], [1], {}, {"a": 1})
+FIELDS = ("body", "content-type", "content-encoding", "headers", "properties")
+PROPERTIES = ("delivery_tag", "delivery_info", "body_encoding", "priority", "correlation_id", "reply_to")
+HEADERS: tuple[str, ...] = ("task", "id", "eta", "expires", "retries", "timelimit", "group", "root_id", "argsrepr")
+HEADERS += ("shadow", "stamps", "stamped_headers", "ignore_result", "compression", "chord", "args", "kwargs")
+HEADERS += ("properties", "hostname")
+BODIES: tuple[Any, ...] = (None, 1, "abc", [], [[]], [[], {}], [[], {}, {}, {}], {}, [None, {}, {}], [1, {}, {}])
+BODIES += (["ab", {}, {}], [{}, {}, {}], [["a", "0"], [], {}], [["a", "0"], None, None], [[], {}, {}], [["a"], {}, {}])
+BODIES += ([["a", "0", "c"], {}, {}], [[1, 2], {}, {}], [[{"a": 1}, [1]], {}, {}], [[None, None], {}, {}])
+BODIES += ([["a", "0"], {"x": 1}, {}], [["a" * 10_000, "0"], {}, {}], {"task": TASK, "id": "x", "args": ["a", "0"]})
+
+GARBAGE = (
+    b"",
+    b"hello",
+    b"\xff\xfe\x80",
+    b"\0\0",
+    b"NaN",
+    b"null",
+    b"true",
+    b"-1",
+    b'"text"',
+    b"[]",
+    b"{}",
+    b"1" * 5_000,
+    b"[" * 900 + b"]" * 900,
+    b"[" * 200_000 + b"]" * 200_000,
+    b"x" * 20_000_000,
+    # kombu turns these into objects while it reads.
+    b'{"__type__": "uuid", "__value__": "x"}',
+    b'{"__type__": "datetime", "__value__": 3}',
+    b'{"__type__": "decimal", "__value__": {}}',
+    b'{"__type__": [], "__value__": {}}',
+    json.dumps(sound()).encode().replace(b'"retries": 0', b'"retries": ' + b"1" * 5_000),
+    json.dumps(sound()).encode().replace(b'"retries": 0', b'"retries": Infinity'),
+    json.dumps(sound()).encode().replace(b'"stamps": {}', b'"stamps": ' + b'{"a":' * 900 + b"1" + b"}" * 900),
+)
+
+
+def test_what_is_no_json(target: Target) -> None:
+    target.throw(*GARBAGE)
+    assert any(letter.why.startswith("JSONDecodeError") for letter in DeadLetters(target.settings).all())
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_field_of_the_wrong_kind(target: Target, field: str) -> None:
+    target.throw(*(changed(field, value) for value in WRONG))
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_a_property_of_the_wrong_kind(target: Target, name: str) -> None:
+    target.throw(*(changed(f"properties.{name}", value) for value in WRONG))
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_header_of_the_wrong_kind(target: Target, name: str) -> None:
+    target.throw(*(changed(f"headers.{name}", value) for value in WRONG))
+
+
+def test_a_body_of_the_wrong_shape(target: Target) -> None:
+    target.throw(*(changed("body", encoded(body)) for body in BODIES))
+    target.throw(*(changed("body", text) for text in ("!!!!", "abcde", "äöü", base64.b64encode(b"\xff{").decode())))
+    target.throw(changed("body", base64.b64encode(b"[" * 100_000).decode()), changed("body", "A" * 10_000_000))
+
+
+@pytest.mark.parametrize("task", ["celery.backend_cleanup", "celery.chunks", "celery.group", "celery.map", "os.system"])
+def test_a_task_that_is_not_ours(target: Target, task: str) -> None:
+    target.throw(changed("headers.task", task))
+    assert any("no task is called" in letter.why for letter in DeadLetters(target.settings).all())
+
+
+def test_the_same_message_a_thousand_times(target: Target) -> None:
+    target.throw(*[sound()] * 1000)
+
+
+@pytest.mark.parametrize("priority", [0, 1, 9])
+def test_every_priority_has_the_same_door(target: Target, priority: int) -> None:
+    target.throw(*GARBAGE[:12], changed("properties", None), priority=priority)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=10,
+)
+PLACES = [*FIELDS, *(f"properties.{name}" for name in PROPERTIES), *(f"headers.{name}" for name in HEADERS)]
+ITEMS = (
+    st.binary(max_size=200)
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | st.builds(changed, st.sampled_from(PLACES), JSON)
+    | JSON.map(lambda body: changed("body", encoded(body)))
+)
+
+
+@hypothesis.settings(
+    max_examples=50, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+@hypothesis.given(items=st.lists(ITEMS, min_size=20, max_size=40))
+def test_whatever_hypothesis_makes(target: Target, items: list[bytes | dict[str, Any]]) -> None:
+    target.throw(*items)

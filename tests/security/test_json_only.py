@@ -1,0 +1,144 @@
+"""Nothing but JSON is ever read, and a message decides nothing but which piece of which job is looked at."""
+
+import base64
+import pickle
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.security.target import Target, changed, encoded, sound
+from worker.contract.dead_letters import DeadLetters
+from worker.contract.queue import TASK, configure
+
+PICKLED = ("application/x-python-serialize", "application/pickle", "application/x-pickle", "pickle")
+#: Where Celery, in one of its releases or protocols, has looked for something to load.
+HEADERS = (
+    "callbacks",
+    "errbacks",
+    "chain",
+    "chord",
+    "stamps",
+    "stamped_headers",
+    "args",
+    "kwargs",
+    "argsrepr",
+    "group",
+)
+EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
+
+
+class Bomb:
+    """Makes a file when it is loaded."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self._file,)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Path]:
+    """The file that a bomb makes. It must not be there in the end."""
+    file = tmp_path / "made"
+    yield file
+    assert not file.exists()
+
+
+def bomb(file: Path, protocol: int = 2) -> bytes:
+    """Give a task's arguments, pickled, with a bomb among them."""
+    return pickle.dumps(((Bomb(file), "0"), {}, {}), protocol=protocol)
+
+
+def test_the_bomb_works(tmp_path: Path) -> None:
+    pickle.loads(bomb(tmp_path / "loaded"))  # noqa: S301  # without this, all that follows would show nothing
+    assert (tmp_path / "loaded").exists()
+
+
+@pytest.mark.parametrize("kind", [*PICKLED, "application/json", "application/data", "application/octet-stream"])
+@pytest.mark.parametrize("encoding", ["binary", "utf-8", "base64"])
+def test_a_pickle_is_never_loaded_whatever_it_calls_itself(
+    target: Target, made: Path, kind: str, encoding: str
+) -> None:
+    messages = []
+    for protocol in (0, 2, pickle.HIGHEST_PROTOCOL):
+        for data in (bomb(made, protocol), base64.b64encode(bomb(made, protocol))):
+            message = sound() | {"content-type": kind, "content-encoding": encoding}
+            messages += [message | {"body": base64.b64encode(data).decode()}]
+            plain = message | {"body": data.decode("latin-1")}
+            messages += [plain | {"properties": message["properties"] | {"body_encoding": None}}]
+    target.throw(*messages)
+    assert any("not JSON" in letter.why for letter in DeadLetters(target.settings).all())
+
+
+def test_a_compressed_pickle_is_never_loaded(target: Target, made: Path) -> None:
+    for name in ("zlib", "application/x-gzip", "gzip"):
+        message = sound() | {"content-type": PICKLED[0], "content-encoding": "binary"}
+        message["headers"]["compression"] = name
+        target.throw(message | {"body": base64.b64encode(zlib.compress(bomb(made))).decode()})
+
+
+@pytest.mark.parametrize("kind", ["application/x-yaml", "application/x-msgpack", "application/yaml", "text/plain"])
+def test_nor_is_anything_else(target: Target, made: Path, kind: str) -> None:
+    yaml = f"- !!python/object/apply:os.mknod ['{made}']\n- {{}}\n- {{}}\n".encode()
+    for data in (yaml, b"\x93\x92\xa1a\xa10\x80\x80", bomb(made)):
+        target.throw(sound() | {"content-type": kind, "body": base64.b64encode(data).decode()})
+
+
+def test_a_pickle_in_a_header_or_embedded_is_never_loaded(target: Target, made: Path) -> None:
+    hidden = base64.b64encode(bomb(made)).decode()
+    nested = {"task": TASK, "args": [hidden], "kwargs": {}, "options": {"serializer": "pickle"}, "pickle": hidden}
+    in_headers = [changed(f"headers.{name}", value) for name in HEADERS for value in (hidden, nested, [nested])]
+    embedded = [
+        changed("body", encoded([["a", "0"], {}, {name: value}]))
+        for name in EMBEDDED
+        for value in (hidden, nested, [nested])
+    ]
+    target.throw(*in_headers, *embedded)
+
+
+def test_a_message_cannot_make_a_worker_publish(target: Target) -> None:
+    """Callbacks, error callbacks, chains, chords and a place to reply to: each would, were it obeyed."""
+    call: dict[str, object] = {
+        "task": TASK,
+        "args": ["a", "0"],
+        "kwargs": {},
+        "options": {"queue": "elsewhere"},
+        "subtask_type": None,
+    }
+    call |= {"immutable": True, "chord_size": None}
+    job = target.ledger.create("digits", ("test",))  # exists, so that its task succeeds
+    for name, value in (("callbacks", [call]), ("errbacks", [call]), ("chain", [call]), ("chord", call)):
+        target.throw(sound(job) | {"body": encoded([[job, "0"], {}, {name: value}])})
+        target.throw(changed("body", encoded([["no such job", "0"], {}, {name: value}])))
+    target.throw(changed("properties.reply_to", "elsewhere"))
+    assert not list(target.raw.scan_iter("*elsewhere*"))
+
+
+def test_a_message_cannot_end_the_process_that_takes_it_nor_be_kept_for_later(target: Target) -> None:
+    target.throw(changed("headers.timelimit", [0.000001, 0.000001]), changed("headers.timelimit", [1, 0.000001]))
+    for when in ("2999-01-01T00:00:00", "9999-12-31T23:59:59+00:00", "0001-01-01T00:00:00+23:59"):
+        target.throw(*[changed("headers.eta", when)] * 10, changed("headers.expires", when))
+
+
+def test_nobody_can_tell_a_worker_what_to_do(target: Target) -> None:
+    """Celery's remote control is off: a worker listens to no channel, so none of this reaches it."""
+    control = configure(target.settings).control
+    for command in (
+        "shutdown",
+        "pool_restart",
+        "pool_shrink",
+        "cancel_consumer",
+        "add_consumer",
+        "rate_limit",
+        "revoke",
+    ):
+        control.broadcast(command, arguments={"queue": "classify.digits", "task_name": TASK, "rate_limit": "1/h"})
+    assert not control.inspect(timeout=0.2).ping()
+    for channel in target.raw.pubsub_channels(f"{target.settings.prefix}:*"):
+        target.raw.publish(channel, "1")
+    assert not target.raw.pubsub_numpat(), "a worker listens"
+    target.finish_a_sound_job()
