@@ -102,14 +102,8 @@ def test_a_pickle_in_a_header_or_embedded_is_never_loaded(target: Target, made: 
 
 def test_a_message_cannot_make_a_worker_publish(target: Target) -> None:
     """Callbacks, error callbacks, chains, chords and a place to reply to: each would, were it obeyed."""
-    call: dict[str, object] = {
-        "task": TASK,
-        "args": ["a", "0"],
-        "kwargs": {},
-        "options": {"queue": "elsewhere"},
-        "subtask_type": None,
-    }
-    call |= {"immutable": True, "chord_size": None}
+    call: dict[str, object] = {"task": TASK, "args": ["a", "0"], "kwargs": {}, "options": {"queue": "elsewhere"}}
+    call |= {"subtask_type": None, "immutable": True, "chord_size": None}
     job = target.ledger.create("digits", ("test",))  # exists, so that its task succeeds
     for name, value in (("callbacks", [call]), ("errbacks", [call]), ("chain", [call]), ("chord", call)):
         target.throw(sound(job) | {"body": encoded([[job, "0"], {}, {name: value}])})

@@ -1,0 +1,100 @@
+"""The broker's password: not in a command line, not in a log, not in what a command says."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, wait_for
+from tests.contract.conftest import Server
+from tests.security.conftest import produce
+from tests.security.target import Target
+from worker.contract.settings import Settings
+
+#: As it stands in the file, and in a URL; kombu and URLs stumble over its characters.
+PASSWORD, QUOTED = "s3;cr@t/W0rd", "s3%3Bcr%40t%2FW0rd"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A Redis that asks for it."""
+    running = Server(tmp_path, "--requirepass", PASSWORD)
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def settings(server: Server) -> Settings:
+    """With the password in the URL, where it is seen soonest."""
+    return Settings(broker_url=f"{server.url}?password={QUOTED}", image_root=str(ROOT))
+
+
+def _assert_hidden(text: str, where: str) -> None:
+    for shown in (PASSWORD, QUOTED, "cr@t", "cr%40t", "W0rd"):
+        assert shown not in text, where
+
+
+def _command_lines(ancestor: int) -> dict[int, str]:
+    """Give the command line of a process and all that came of it."""
+    parents, lines, family = {}, {}, {ancestor}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            lines[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue  # it has just ended
+    while grown := {child for child, parent in parents.items() if parent in family} - family:
+        family |= grown
+    return {process: lines[process] for process in family & lines.keys()}
+
+
+def test_no_command_line_and_no_log_of_a_worker_shows_it_at_any_level(
+    settings: Settings, server: Server, tmp_path: Path
+) -> None:
+    target = Target(settings, tmp_path, "--log-level", "DEBUG")
+    try:
+        target.throw(b"no message", {"headers": {"task": "unknown"}})
+        lines = _command_lines(target.process.pid)
+        assert len(lines) >= 3  # the parent, its resource tracker, a pool process
+        for line in lines.values():
+            _assert_hidden(line, "a command line")
+        server.kill()
+        wait_for(lambda: b"Cannot connect to" in target.log.read_bytes(), f"a lost connection: {target.log}")
+        target.process.terminate()
+        _assert_hidden(target.log.read_text(errors="replace"), "the log")
+    finally:
+        target.close()
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("status", "--json"), ("status", "20260101-000000-abcdef")])
+def test_no_command_shows_it(settings: Settings, server: Server, arguments: tuple[str, ...]) -> None:
+    ended = produce(settings, *arguments)
+    _assert_hidden((ended.stdout + ended.stderr).decode(), "what it says")
+
+
+def test_nor_when_the_broker_is_gone_or_takes_another(settings: Settings, server: Server) -> None:
+    refused = produce(Settings(broker_url=settings.broker_url + "x"), "status")
+    server.kill()
+    gone = produce(settings, "status")
+    assert (refused.returncode, gone.returncode) == (4, 4)
+    _assert_hidden((refused.stderr + gone.stderr).decode(), "an error")
+
+
+def test_no_process_of_the_embedded_default_has_one_to_show(tmp_path: Path) -> None:
+    """Its Redis is a socket that only its owner may open, so there is none; nor does it learn of the other one's."""
+    environment = os.environ | {"PIGEONHOLE_BROKER_PASSWORD_FILE": str(tmp_path / "password")}
+    (tmp_path / "password").write_text(PASSWORD)
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "1.png").write_bytes(next((ROOT / "samples").glob("*.png")).read_bytes())
+    command = [sys.executable, "-m", "producer", "classify", str(images), "-o", str(tmp_path / "rows.csv")]
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE) as running:
+        wait_for(lambda: any("spawn_main" in line for line in _command_lines(running.pid).values()), "a pool process")
+        lines = _command_lines(running.pid)
+        assert any("redis-server" in line for line in lines.values())
+        for line in lines.values():
+            _assert_hidden(line, "a command line")
+        running.communicate(timeout=60)
