@@ -160,9 +160,9 @@ def _answers(client: Any) -> bool:
         return False
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def target(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """A real worker, the same one for all tests of a module: none of them may end it."""
+    """A real worker, the same one for all tests: none of them may end it."""
     folder = tmp_path_factory.mktemp("target")
     settings = Settings(broker_url=redis_url, prefix=f"test-{folder.name}-{os.getpid()}", image_root=str(ROOT))
     worker = Target(settings, folder)

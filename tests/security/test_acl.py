@@ -1,0 +1,114 @@
+"""The two Redis users: enough for everything that is done as them, and for nothing else."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from deploy.redis_users import BOTH, WORKER
+from tests.conftest import ROOT, wait_for
+from tests.security.conftest import PASSWORDS, PREFIX, Guarded, produce
+from worker.contract.dead_letters import DeadLetters
+from worker.contract.ledger import Ledger
+from worker.contract.queue import Queue, sweep
+from worker.contract.redis_client import Client, connect
+from worker.contract.workers import Workers
+
+#: A command, with its arguments: to look around, to break, to get out.
+OUTSIDE = """
+FLUSHALL | FLUSHDB | SWAPDB 0 1 | SHUTDOWN NOSAVE | DEBUG SLEEP 0 | SAVE | BGSAVE | BGREWRITEAOF | SCRIPT FLUSH
+SCRIPT KILL | MODULE LIST | MODULE LOAD /x.so | REPLICAOF localhost 1 | SYNC | MIGRATE localhost 1 guarded:x 0 1
+CONFIG GET * | CONFIG SET dir / | CONFIG REWRITE | ACL LIST | ACL SETUSER x on | CLIENT LIST | CLIENT KILL TYPE normal
+KEYS * | SCAN 0 | DBSIZE | RANDOMKEY | INFO | MONITOR | SLOWLOG GET | LATENCY RESET | EVAL return 0
+PUBLISH guarded:x 0 | PUBLISH other 0 | SUBSCRIBE guarded:x | PSUBSCRIBE *
+MOVE guarded:x 0 | RENAME guarded:x other:x | COPY guarded:x other:x | SORT guarded:x STORE other:x
+HGET other:job x | HSET other:job x 0 | DEL other:job | LPUSH other:queue 0 | ZADD other:jobs 0 x
+HGET guarded x | HGET guardedly:job x | SET * 0
+"""
+COMMANDS = [command.strip() for line in OUTSIDE.strip().split("\n") for command in line.split("|")]
+#: What Redis 6.2 and 7 say: to the caller, to a script's caller, and of what configuration forbids to all.
+REFUSED = r"(?i)no permissions|can't run this command|can't access at least one of the keys|not allowed"
+
+
+@pytest.fixture
+def worker(guarded: Guarded, tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A real worker, whose every command is counted from its first on."""
+    guarded.refused()
+    guarded.admin.config_resetstat()
+    settings = guarded.settings("worker")
+    command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker"]
+    # What workers tell each other would need channels, and gives whoever may use them a way to tell workers things.
+    command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+    environment = os.environ | settings.to_environment() | {"PIGEONHOLE_PROCESSES": "1"}
+    with (tmp_path / "worker.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+    wait_for(lambda: any(one.processes for one in Workers(settings).alive()), f"the worker: {tmp_path / 'worker.log'}")
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_all_that_is_done_can_be_done_as_these_users_and_needs_each_of_their_rights(
+    guarded: Guarded, worker: "subprocess.Popen[bytes]", tmp_path: Path
+) -> None:
+    def run(*arguments: str) -> str:
+        ended = produce(guarded.settings("producer"), *arguments)
+        assert ended.returncode in (0, 3), ended.stderr.decode()  # 3: some samples are meant to be no images
+        return ended.stdout.decode().strip()
+
+    connect(guarded.url("producer")).lpush(f"{PREFIX}:classify.digits", "no message at all")
+    run("classify", "samples", "-o", str(tmp_path / "classified.csv"))
+    job = run("submit", "samples")
+    run("wait", job, "-o", str(tmp_path / "waited.csv"))
+    worker.send_signal(signal.SIGTERM)
+    worker.wait()
+    unfinished = run("submit", "samples")
+    run("status")
+    run("status", unfinished)
+    for user in PASSWORDS:
+        assert Workers(guarded.settings(user), client=connect(guarded.url(user))).may_sweep() is (user == "producer")
+        sweep(Ledger(guarded.settings(user)), Queue(guarded.settings(user)))
+    run("resume", unfinished)
+    run("cancel", unfinished)
+    run("results", job, "-o", str(tmp_path / "again.csv"))
+    run("delete", unfinished)
+    assert len({(tmp_path / name).read_bytes() for name in ("classified.csv", "waited.csv", "again.csv")}) == 1
+    assert [letter.why.partition(":")[0] for letter in DeadLetters(guarded.settings("worker")).all()] == [
+        "JSONDecodeError"
+    ]
+    assert guarded.refused() == []
+    used = {name.removeprefix("cmdstat_") for name in guarded.admin.info("commandstats")}
+    assert (BOTH | WORKER).keys() - used == set()
+
+
+@pytest.fixture(params=PASSWORDS)
+def client(request: pytest.FixtureRequest, guarded: Guarded) -> Iterator[Client]:
+    """A client as each of the users, beside which others' keys lie."""
+    guarded.admin.hset("other:job", "x", "theirs")
+    yield connect(guarded.url(request.param), retries=0)
+    assert guarded.admin.hgetall("other:job") == {"x": "theirs"}
+    assert set(guarded.admin.acl_users()) == {"default", "admin", "producer", "worker"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_neither_user_can_do_anything_else(client: Client, command: str) -> None:
+    with pytest.raises(redis.ResponseError, match=REFUSED):
+        client.execute_command(*command.split(" "))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_script_can_do_no_more_than_its_caller(client: Client, command: str) -> None:
+    quoted = ", ".join(f"'{word}'" for word in command.split(" "))
+    digest = client.script_load(f"return redis.call({quoted})")
+    with pytest.raises(redis.ResponseError, match=REFUSED):
+        client.evalsha(digest, 0)
+
+
+def test_a_producer_can_take_no_message(guarded: Guarded) -> None:
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        connect(guarded.url("producer")).brpop([f"{PREFIX}:classify.digits"], timeout=1)
