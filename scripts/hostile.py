@@ -209,7 +209,7 @@ HOSTILE: dict[str, Hostile] = {
     "GIF of 3,000 frames": Hostile(lambda _: _frames("GIF"), ""),
     "TIFF of 100,000 frames": Hostile(lambda _: _tiff_frames(100_000), ""),
     "TIFF of 65,535 tags that all hold the whole file": Hostile(
-        lambda size: tiff([(1 + tag, 7, size, 0) for tag in range(65_535)], bytes(size)), "too-large"
+        lambda size: tiff([(1 + tag, 7, size, 0) for tag in range(65_535)], bytes(size)), "corrupt"
     ),
     "TIFF with an enormous tag": Hostile(lambda size: tiff(_one_pixel((700, 1, size, 4096)), bytes(size)), ""),
     "TIFF of one pixel on a tile of 400 megapixels": Hostile(lambda _: _tiff_tile(), "too-large"),

@@ -5,7 +5,9 @@ Nothing here keeps state, so any number of threads may decode at once. Pillow's 
 stays behind it for what a container hides from the header.
 """
 
+import ctypes
 import io
+import logging
 import re
 import struct
 import warnings
@@ -14,7 +16,7 @@ from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError, _imaging
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from training.errors import ImageError
@@ -198,11 +200,25 @@ def _formats() -> tuple[str, ...]:
 
 
 def _silence_pillow() -> None:
+    _silence_logs()
     # Pillow warns of what one file has wrong with it (and of 90 million pixels, where our limit decides).
     # `catch_warnings` swaps the process's filters, so with several threads it loses some for good; one filter
     # for Pillow's modules, put back when somebody reset the filters, is safe from any thread.
     if _PILLOW_FILTER not in warnings.filters:
         warnings.filterwarnings("ignore", module=_PILLOW_FILTER[3].pattern)
+
+
+@cache
+def _silence_logs() -> None:
+    # Pillow logs an error or two that it raises as well.
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    # libtiff writes what one file has wrong with it to standard error. What matters of that, Pillow raises.
+    library = ctypes.CDLL(_imaging.__file__)  # finds what this is linked to, too
+    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        set_handler = getattr(library, name, None)  # hidden in a Pillow that carries its own libtiff inside
+        if set_handler is not None:
+            set_handler.argtypes, set_handler.restype = (ctypes.c_void_p,), ctypes.c_void_p
+            set_handler(None)
 
 
 _PILLOW_FILTER = ("ignore", None, Warning, re.compile(r"PIL\."), 0)

@@ -288,6 +288,25 @@ def test_pillows_warnings_are_silent_also_where_warnings_are_errors(tmp_path: Pa
     assert (run.stdout, run.stderr) == ("(16, 16)\n", "")
 
 
+def test_what_libtiff_and_pillow_have_to_say_of_one_file_goes_nowhere_but_into_its_error(tmp_path: Path) -> None:
+    whole = encoded(Image.new("L", (64, 64)), "TIFF", compression="tiff_lzw")
+    (tmp_path / "lzw.tif").write_bytes(whole.replace(whole[8:24], b"\xff" * 16))
+    samples = bytearray(encoded(quarters(), "TIFF"))
+    at = samples.index(struct.pack("<HHI", 277, 3, 1)) + 8  # SamplesPerPixel
+    samples[at : at + 2] = struct.pack("<H", 2048)
+    (tmp_path / "samples.tif").write_bytes(samples)
+    code = (
+        "import sys; from pathlib import Path; from training.errors import ImageError;"
+        "from training.preprocess import Preprocessing, decode\n"
+        "for name in sys.argv[1:]:\n"
+        "    try: decode(Path(name).read_bytes(), Preprocessing('stretch', 8, 8, 3), 10_000)\n"
+        "    except ImageError as error: print(error.kind)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "lzw.tif"), str(tmp_path / "samples.tif")]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (run.stdout, run.stderr) == ("corrupt\ncorrupt\n", "")
+
+
 def test_a_decoded_image_outlives_its_file() -> None:
     buffer = png(quarters())
     image = decode(buffer, COLOUR, LIMIT)
