@@ -83,7 +83,9 @@ def test_all_that_is_done_can_be_done_as_these_users_and_needs_each_of_their_rig
     ]
     assert guarded.refused() == []
     used = {name.removeprefix("cmdstat_") for name in guarded.admin.info("commandstats")}
-    assert (BOTH | WORKER).keys() - used == set()
+    # Redis 6.2 counts `script|load` as `script`.
+    unused = [name for name in BOTH | WORKER if not {name, name.partition("|")[0]} & used]
+    assert unused == []
 
 
 @pytest.fixture(params=PASSWORDS)
