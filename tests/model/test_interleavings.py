@@ -1,0 +1,62 @@
+"""Claim, commit, death, sweep, cancellation, lost and doubled messages, in every order: nothing lost, nothing twice."""
+
+import logging
+
+import pytest
+
+from tests.model.explore import Budget, Explorer, Violation
+from tests.model.world import World
+from worker.contract import scripts
+from worker.contract.redis_client import connect
+from worker.contract.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def no_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Each of thousands of deaths is told in it."""
+    caplog.set_level(logging.CRITICAL, "worker")
+
+
+@pytest.fixture
+def world(settings: Settings) -> World:
+    """A job of one batch of two images."""
+    return World(settings, connect(settings.broker_url), (2,))
+
+
+def test_in_no_order_of_events_is_a_row_lost_or_stored_twice(world: World) -> None:
+    explorer = Explorer(world, Budget(faults=1, times=1, sweeps=1, cancels=1)).run()
+    # As many as there are at least: a search that ends too soon finds nothing either.
+    assert explorer.states > 10_000
+    assert explorer.interleavings() > 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("script", "sound", "broken", "found"),
+    [
+        ("CLAIM", "if not owed(ARGV[3]) then", "if false then", "an image is done and owed"),
+        ("COMMIT", "== 0 then return 0 end", "== 9 then return 0 end", "the counter of rows is wrong"),
+        ("COMMIT", "redis.call('HSET', rows, ARGV[3], ARGV[4])", "", "an image is neither done nor owed"),
+        ("COMMIT", "finish_if_done(ARGV[8])", "", "it owes nothing and is not finished"),
+        ("COMMIT", "for i = 1, 6 do", "for i = 1, 3 do", "the wrong keys expire"),
+        (
+            "DIED",
+            "ZREM', claimed, ARGV[3]) == 0 then return",
+            "ZREM', claimed, ARGV[3]) == 9 then return",
+            "an image is",
+        ),
+        ("DIED", "for i = 5, #ARGV do", "for i = 6, #ARGV do", "an image is neither done nor owed"),
+        ("RENEW", "== 1 then", "<= 1 then", "an image is done and owed"),
+        ("CANCEL", "'DEL', waiting, claimed", "'DEL', waiting", "it is cancelled and owes something"),
+        ("OVERDUE", "return {lapsed, lost}", "return {{}, lost}", "it would never finish"),
+        ("OVERDUE", "return {lapsed, lost}", "return {lapsed, {}}", "it would never finish"),
+    ],
+)
+def test_a_script_that_is_broken_is_found_out(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, script: str, sound: str, broken: str, found: str
+) -> None:
+    text = getattr(scripts, script)
+    assert sound in text
+    monkeypatch.setattr(scripts, script, text.replace(sound, broken))
+    world = World(settings, connect(settings.broker_url), (2,))
+    with pytest.raises(Violation, match=f"^{found}"):
+        Explorer(world, Budget(cancels=int(script == "CANCEL"))).run()

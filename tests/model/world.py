@@ -1,0 +1,300 @@
+"""A job in a real Redis that can be put back to any moment, and programs that stop after each round trip to it.
+
+What runs is the product's own code: the scripts in Redis, `Ledger`, `sweep`, and what a worker's parent does about a
+death. Only Celery's queue is a list here, since what matters of it is that messages come in any order.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import Any
+
+from worker import deaths
+from worker.contract.errors import UsageError
+from worker.contract.ledger import LEASE, Ledger
+from worker.contract.messages import Answers, Batch, Group
+from worker.contract.pieces import Piece
+from worker.contract.queue import Queue, sweep
+from worker.contract.redis_client import Client
+from worker.contract.settings import Settings
+
+MODEL = "digits"
+
+_DUMP = """
+local held = {}
+for i, key in ipairs(KEYS) do
+  held[i] = redis.call('DUMP', key) or ''
+  held[#KEYS + i] = redis.call('TTL', key) > 0 and 1 or 0
+end
+return held
+"""
+_RESTORE = """
+redis.call('DEL', unpack(KEYS))
+for i, key in ipairs(KEYS) do
+  if ARGV[1 + i] ~= '' then
+    redis.call('RESTORE', key, ARGV[1 + #KEYS + i] * ARGV[1] * 1000, ARGV[1 + i])
+  end
+end
+"""
+
+
+@dataclass(frozen=True)
+class Held:
+    """All that Redis holds of the job, in an order that does not depend on how it came there."""
+
+    record: frozenset[tuple[bytes, bytes]]
+    rows: frozenset[tuple[bytes, bytes]]
+    parts: frozenset[tuple[bytes, bytes]]
+    waiting: frozenset[tuple[bytes, float]]
+    claimed: frozenset[tuple[bytes, float]]
+    active: frozenset[tuple[bytes, float]]
+    swept: bytes | None
+    keys: frozenset[str]
+    expiring: frozenset[str]
+
+    @cached_property
+    def state(self) -> str:
+        """The job's: `closed`, `finished` or `cancelled`."""
+        return dict(self.record)[b"state"].decode()
+
+    def counter(self, name: bytes) -> int:
+        """Give one of the record's numbers."""
+        return int(dict(self.record).get(name, 0))
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What Redis holds, the messages that wait in any order, and the time."""
+
+    held: Held
+    messages: tuple[Piece, ...]
+    now: float
+
+
+@dataclass(frozen=True)
+class Running:
+    """A program somewhere in its middle: with the answers that it has got so far it gets there again.
+
+    Args:
+        program: which one, a method of `World`.
+        piece: what it was started with.
+        answers: of Redis and the queue, in order.
+    """
+
+    program: str
+    piece: Piece | None = None
+    answers: tuple[Any, ...] = ()
+
+    def __hash__(self) -> int:
+        return hash((self.program, self.piece, len(self.answers)))  # the answers may be lists
+
+
+class World:
+    """One job of one Redis.
+
+    Args:
+        settings: with a prefix of its own.
+        client: to that Redis.
+        sizes: images in each batch.
+    """
+
+    def __init__(self, settings: Settings, client: Client, sizes: tuple[int, ...]) -> None:
+        self._settings, self._client = settings, client
+        self.sizes = sizes
+        self._now = 1_800_000_000.0
+        ledger = self._ledger(client)
+        self._job = ledger.create(MODEL, ())
+        for number, size in enumerate(sizes):
+            names = tuple(f"{number}-{image}.png" for image in range(size))
+            ledger.add(self._job, number, Batch((Group("", "", names),)))
+        ledger.close(self._job, len(sizes))
+        # What changes of it; its references never do.
+        key = f"{settings.prefix}:job:{self._job}"
+        self._own = [key, f"{key}:rows", f"{key}:parts", f"{key}:waiting", f"{key}:claimed"]
+        self._keys = [*self._own, f"{settings.prefix}:active", f"{settings.prefix}:swept"]
+        self._dump, self._restore = client.register_script(_DUMP), client.register_script(_RESTORE)
+        self._messages: list[Piece] = [Piece(number) for number in range(len(sizes))]
+        # What Redis gave for what it holds; the same may come in several ways, by the order in which it came there.
+        self._known: dict[tuple[bytes | int, ...], Held] = {}
+        self._dumps: dict[Held, tuple[bytes | int, ...]] = {}
+        # Whoever else is at work, and whatever may still happen: a step depends on nothing but these two.
+        self._steps: dict[tuple[Moment, Running], tuple[Moment, Running | None]] = {}
+        self.start = self._look()
+        self._at = self.start.held
+
+    def step(self, moment: Moment, running: Running) -> tuple[Moment, Running | None]:
+        """Let a program make one round trip; gives the moment after it, and where the program is, None at its end."""
+        key = (moment, running)
+        if key not in self._steps:
+            self._put_back(moment)
+            steps = _Steps(running.answers)
+            queue: Any = _Messages(self._messages, steps)
+            ledger = self._ledger(_StepClient(self._client, steps))
+            after: Running | None = None
+            try:
+                getattr(self, f"_{running.program}")(ledger, queue, running.piece)
+            except Paused:
+                after = replace(running, answers=tuple(steps.answers))
+            self._steps[key] = (self._look(), after)
+        return self._steps[key]
+
+    def run(self, moment: Moment, program: str, piece: Piece | None = None) -> Moment:
+        """Run a program to its end, with nobody in between."""
+        running: Running | None = Running(program, piece)
+        while running is not None:
+            moment, running = self.step(moment, running)
+        return moment
+
+    def later(self, moment: Moment, swept: bool) -> Moment:
+        """Let all leases run out, and all that waits become overdue.
+
+        Args:
+            moment: until when.
+            swept: whether somebody swept meanwhile; else nobody could, since Redis was away.
+        """
+        moment = replace(moment, now=moment.now + LEASE + 1)
+        return self.run(moment, "note_sweep") if swept else moment
+
+    def _look(self) -> Moment:
+        dump = tuple(self._dump(self._keys))
+        if dump not in self._known:
+            self._known[dump] = self._read()
+            self._dumps.setdefault(self._known[dump], dump)
+        self._at = self._known[dump]
+        return Moment(self._at, tuple(sorted(self._messages, key=str)), self._now)
+
+    def _put_back(self, moment: Moment) -> None:
+        if moment.held != self._at:
+            self._restore(self._keys, (self._settings.result_ttl, *self._dumps[moment.held]))
+        self._messages = list(moment.messages)
+        self._now = moment.now
+
+    def _read(self) -> Held:
+        record, rows, parts = (frozenset(self._client.hgetall(key).items()) for key in self._keys[:3])
+        waiting, claimed, active = (
+            frozenset(map(tuple, self._client.zrange(key, 0, -1, withscores=True))) for key in self._keys[3:6]
+        )
+        swept = self._client.get(self._keys[6])
+        there = frozenset(key for key in self._own if self._client.exists(key))
+        expiring = frozenset(key for key in self._own if self._client.ttl(key) > 0)
+        return Held(record, rows, parts, waiting, claimed, active, swept, there, expiring)
+
+    # The programs. Each is run again from its beginning for each of its steps.
+
+    def _work(self, ledger: Ledger, queue: Queue, piece: Piece) -> None:
+        """What a worker process does."""
+        batch = ledger.claim(self._job, piece)
+        if batch is not None:
+            ledger.commit(self._job, piece, answers_to(batch))
+
+    def _mourn(self, ledger: Ledger, queue: Queue, piece: Piece) -> None:
+        """What its parent does when it dies."""
+        deaths._services[:] = [(ledger, queue, MODEL, MODEL)]
+        request: Any = _Request(args=(self._job, str(piece)))
+        deaths.WatchedRequest._take_note(request)
+
+    def _renew(self, ledger: Ledger, queue: Queue, piece: Piece) -> None:
+        ledger.renew(self._job, [piece])
+
+    def _sweep(self, ledger: Ledger, queue: Queue, piece: None) -> None:
+        sweep(ledger, queue)
+
+    def _note_sweep(self, ledger: Ledger, queue: Queue, piece: None) -> None:
+        ledger.note_sweep()
+
+    def _cancel(self, ledger: Ledger, queue: Queue, piece: None) -> None:
+        with suppress(UsageError):  # it is finished already
+            ledger.cancel(self._job)
+
+    def _ledger(self, client: Client) -> Ledger:
+        return Ledger(self._settings, now=lambda: self._now, client=client)
+
+
+def answers_to(batch: Batch) -> Answers:
+    """Give answers from which the images can be told."""
+    return Answers(MODEL, tuple(batch.shown()), [[at] for at in range(len(batch))], [[900_000]] * len(batch))
+
+
+class Paused(BaseException):
+    """A program has made its one step. No `Exception`: nothing but the world may catch it."""
+
+
+@dataclass
+class _Request:
+    args: tuple[str, str]
+
+
+class _Steps:
+    """Answers round trips as they were answered before, lets one more happen, and stops at the next."""
+
+    def __init__(self, answers: tuple[Any, ...]) -> None:
+        self.answers = list(answers)
+        self._known = len(answers)
+        self._next = 0
+
+    def __call__(self, trip: Callable[[], Any]) -> Any:
+        if self._next > self._known:
+            raise Paused
+        if self._next == self._known:
+            self.answers.append(trip())
+        self._next += 1
+        return self.answers[self._next - 1]
+
+
+class _StepClient:
+    """A Redis client each of whose round trips is a step."""
+
+    def __init__(self, client: Client, steps: _Steps) -> None:
+        self._client, self._steps = client, steps
+
+    def register_script(self, source: str) -> Callable[..., Any]:
+        script = _registered(self._client, source)
+        return lambda keys, args: self._steps(lambda: script(keys, args))
+
+    def pipeline(self, **options: object) -> "_StepPipeline":
+        return _StepPipeline(self._client.pipeline(**options), self._steps)
+
+    def hget(self, key: str, field: str) -> Any:
+        return self._client.hget(key, field)  # no step: the ledger reads a batch's references so, which never change
+
+    def __getattr__(self, command: str) -> Callable[..., Any]:
+        send = getattr(self._client, command)
+        return lambda *args, **options: self._steps(lambda: send(*args, **options))
+
+
+@cache
+def _registered(client: Client, source: str) -> Callable[..., Any]:
+    return client.register_script(source)  # type: ignore[no-any-return]
+
+
+class _StepPipeline:
+    """A pipeline, which is one step."""
+
+    def __init__(self, pipe: Client, steps: _Steps) -> None:
+        self._pipe, self._steps = pipe, steps
+
+    def __enter__(self) -> "_StepPipeline":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pipe.reset()
+
+    def execute(self) -> Any:
+        return self._steps(self._pipe.execute)
+
+    def __getattr__(self, command: str) -> Callable[..., Any]:
+        return getattr(self._pipe, command)  # type: ignore[no-any-return]
+
+
+class _Messages:
+    """Celery's queue, as `Queue` shows it."""
+
+    def __init__(self, messages: list[Piece], steps: _Steps) -> None:
+        self._messages, self._steps = messages, steps
+
+    def publish(self, model: str, job: str, piece: Piece) -> None:
+        self._steps(lambda: self._messages.append(piece))
+
+    def depth(self, model: str) -> int:
+        return self._steps(lambda: len(self._messages))  # type: ignore[no-any-return]
