@@ -1,0 +1,400 @@
+"""Interrupted commands, run again: every image in exactly one row."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, wait_for
+from tests.e2e.conftest import SAMPLES, Run, command
+from tests.e2e.test_endings import leftovers, start, temporary
+from tests.e2e.test_road import rows_of
+from worker.contract.ledger import Ledger
+from worker.contract.settings import Settings
+
+__all__ = ["temporary"]
+
+StartWorker = Callable[..., "subprocess.Popen[bytes]"]
+
+
+def many(home: Path, copies: int = 40) -> list[str]:
+    """A folder with thousands of images; returns them in the order that they are submitted in."""
+    image = (home / "samples" / "003b50.png").read_bytes()
+    (home / "many").mkdir()
+    for number in range(64 * copies):
+        (home / "many" / f"{number:05}.png").write_bytes(image)
+    return [f"many/{number:05}.png" for number in range(64 * copies)]
+
+
+def paths(file: Path) -> list[str]:
+    return [row["path"] for row in rows_of(file.read_bytes())]
+
+
+def interrupt_at_rows(run: "subprocess.Popen[bytes]", part: Path, number: int = signal.SIGKILL) -> None:
+    wait_for(lambda: part.exists() and part.stat().st_size > 0, "the first row")
+    run.send_signal(number)
+    run.communicate(timeout=30)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+def test_an_embedded_run_that_was_interrupted_is_gone_on_with_by_the_same_command(
+    home: Path, temporary: Path, embedded: Run, number: signal.Signals, name: str
+) -> None:
+    listed = many(home)
+    line = ("classify", "many", "-o", name)
+    interrupt_at_rows(start(home, temporary, *line), home / f"{name}.part", number)
+    wait_for(lambda: not leftovers(temporary), "an end to what was embedded")
+    there = (home / f"{name}.part").read_bytes().count(b"\n") - (name == "rows.csv")
+    assert 0 < there < len(listed), "it was interrupted in the midst"
+    with (home / f"{name}.part").open("ab") as part:
+        part.write(b'{"path": "many/half')  # of a row that was being written; no CSV of ours either
+
+    again = embedded(*line, "--json")
+    assert again.returncode == 0, again.stderr
+    assert f"going on: {there:,} rows of '{name}.part' kept\n" in again.stderr.decode()
+    summary = json.loads(again.stdout)
+    assert (summary["images"], summary["kept"], summary["errors"]) == (len(listed), there, 0)
+    if name == "rows.csv":
+        assert paths(home / name) == listed
+    else:
+        assert [json.loads(row)["path"] for row in (home / name).read_bytes().splitlines()] == listed
+    assert sorted(file.name for file in home.iterdir()) == ["many", name, "samples"]
+
+
+def test_a_finished_run_is_not_gone_on_with_and_its_file_is_replaced(home: Path, embedded: Run) -> None:
+    assert embedded("classify", "samples/0*", "-o", "rows.csv").returncode == 0
+    (home / "rows.csv").write_bytes(b"what somebody made of it\n")
+    again = embedded("classify", "samples/0*", "-o", "rows.csv")
+    assert again.returncode == 0
+    assert b"kept" not in again.stderr
+    assert paths(home / "rows.csv")
+
+
+def test_a_list_on_standard_input_is_gone_on_with_when_it_is_fed_again(
+    home: Path, temporary: Path, embedded: Run
+) -> None:
+    listed = [path for path in many(home, 20) for _ in range(2)]  # and each image twice
+    (home / "list").write_bytes("\n".join(listed).encode())
+    line = ("classify", "-", "-o", "rows.csv")
+    with (home / "list").open("rb") as feed:
+        run = subprocess.Popen(command(*line), cwd=home, env=os.environ | {"TMPDIR": str(temporary)}, stdin=feed)
+    interrupt_at_rows(run, home / "rows.csv.part")
+    wait_for(lambda: not leftovers(temporary), "an end to what was embedded")
+    again = embedded(*line, input=(home / "list").read_bytes())
+    assert again.returncode == 0, again.stderr
+    assert b"going on: " in again.stderr
+    assert paths(home / "rows.csv") == listed
+
+
+def test_a_changed_image_and_a_new_one_are_classified_and_the_rows_of_the_others_kept(
+    home: Path, temporary: Path, embedded: Run
+) -> None:
+    listed = many(home)
+    line = ("classify", "many", "-o", "rows.csv")
+    interrupt_at_rows(start(home, temporary, *line), home / "rows.csv.part")
+    wait_for(lambda: not leftovers(temporary), "an end to what was embedded")
+    (home / "many" / "00000.png").unlink()
+    (home / "many" / "00000.png").write_bytes(b"now it is something else")
+    (home / "many" / "new.png").write_bytes((home / "samples" / "003b50.png").read_bytes())
+    again = embedded(*line)
+    assert again.returncode == 3, again.stderr
+    assert b" kept; classified again: 1 whose file has changed\n" in again.stderr
+    rows = {row["path"]: row["error"].partition(":")[0] for row in rows_of((home / "rows.csv").read_bytes())}
+    assert sorted(paths(home / "rows.csv")) == sorted([*listed, "many/new.png"])
+    assert {path for path in rows if rows[path]} == {"many/00000.png"}
+
+
+def test_another_command_is_refused_before_anything_is_started_unless_it_starts_afresh(
+    home: Path, temporary: Path, embedded: Run
+) -> None:
+    many(home)
+    interrupt_at_rows(start(home, temporary, "classify", "many", "-o", "rows.csv"), home / "rows.csv.part")
+    wait_for(lambda: not leftovers(temporary), "an end to what was embedded")
+    part = (home / "rows.csv.part").read_bytes()
+    for other in (["samples/0*"], ["many", "--retry-errors", "-0"], ["samples", "many"]):
+        refused = embedded("classify", *other, "-o", "rows.csv")
+        assert refused.returncode == 2
+        assert b"'rows.csv.part' holds " in refused.stderr
+        assert b"rows of another command that was interrupted, `classify many` in" in refused.stderr
+        assert b"give --fresh to discard them, or choose another place with -o\n" in refused.stderr
+    assert (home / "rows.csv.part").read_bytes() == part
+    fresh = embedded("classify", "samples/0*", "-o", "rows.csv", "--fresh")
+    assert fresh.returncode == 0
+    assert len(paths(home / "rows.csv")) == len(list((home / "samples").glob("0*")))
+
+
+def test_errors_are_retried_and_labels_kept(home: Path, embedded: Run) -> None:
+    assert embedded("classify", "samples", "-o", "rows.csv").returncode == 3
+    before = rows_of((home / "rows.csv").read_bytes())
+    (home / "samples" / "empty.png").write_bytes((SAMPLES / "003b50.png").read_bytes())
+    again = embedded("classify", "samples", "-o", "rows.csv", "--retry-errors")
+    assert again.returncode == 3
+    assert b"going on: 200 rows of 'rows.csv' kept; classified again: 3 with an error\n" in again.stderr
+    rows = rows_of((home / "rows.csv").read_bytes())
+    assert sorted(row["path"] for row in rows) == sorted(row["path"] for row in before)
+    assert [row for row in rows if not row["error"]][:200] == [row for row in before if not row["error"]]
+    assert {row["path"] for row in rows if row["error"]} == {"samples/text.png", "samples/92ce53-truncated.png"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--retry-errors"], b"--retry-errors takes the rows of a file: name it with -o FILE"),
+        (["--retry-errors", "-o", "/dev/null"], b"--retry-errors takes the rows of a file: name it with -o FILE"),
+        (["--retry-errors", "-o", "x.csv"], b"--retry-errors takes the rows of 'x.csv', and that can't be read"),
+        (["--retry-errors", "--fresh", "-o", "x.csv"], b"give one of them"),
+    ],
+)
+def test_options_that_make_no_sense_are_told_with_what_does(embedded: Run, options: list[str], message: bytes) -> None:
+    run = embedded("classify", "samples", *options, "--format", "csv")
+    assert run.returncode == 2
+    assert message in run.stderr
+
+
+# Where the rows can't be written
+
+
+def after(statement: str, *arguments: str) -> list[str]:
+    """The program's command line, run after something was taken from its process."""
+    program = (
+        f"import ctypes, os, resource, sys; {statement}; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    )
+    return [sys.executable, "-c", program, *command(*arguments)[1:]]
+
+
+#: No room for larger files, as on a full disk.
+LITTLE_ROOM = "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))"
+#: Linux: not even root may write where its mode forbids it (prctl PR_CAPBSET_DROP, CAP_DAC_OVERRIDE).
+NO_POWER = "ctypes.CDLL(None).prctl(24, 1)"
+
+
+def test_where_the_disk_is_full_the_same_command_goes_on_once_there_is_room(
+    home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
+) -> None:
+    """Over a broker: an embedded Redis would meet the limit as well."""
+    listed = many(home, 10)
+    start_worker()
+    line = ["classify", "many", "-o", "rows.csv"]
+    environment = os.environ | settings.to_environment() | {"PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        after(LITTLE_ROOM, *line), cwd=home, env=environment, capture_output=True, timeout=60, check=False
+    )
+    assert run.returncode == 1
+    (status,) = Ledger(settings).statuses()
+    assert status.state in ("closed", "finished"), "all was submitted first: the job goes on"
+    said = run.stderr.decode()
+    assert "pigeonhole: 'rows.csv.part': the rows can't be written: File too large\n" in said
+    assert f"job {status.job}: it goes on; `pigeonhole wait {status.job} -o rows.csv` follows it again" in said
+    assert "Traceback" not in said
+    assert (home / "rows.csv.part").read_bytes().endswith(b"\n")
+
+    wait_for(lambda: Ledger(settings).status(status.job).state == "finished", "the end of the job")
+    assert brokered("results", status.job, "-o", "elsewhere.csv").returncode == 0
+    assert paths(home / "elsewhere.csv") == listed
+    again = brokered(*line)
+    assert again.returncode == 0, again.stderr
+    assert f"going on with job {status.job}; 0 rows of 'rows.csv.part' kept from before it\n" in again.stderr.decode()
+    assert paths(home / "rows.csv") == listed
+    assert len(Ledger(settings).statuses()) == 1, "nothing was submitted again"
+    assert sorted(file.name for file in home.iterdir()) == ["elsewhere.csv", "many", "rows.csv", "samples"]
+
+
+def test_where_writing_is_forbidden_it_is_told_before_anything_is_submitted(
+    home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
+) -> None:
+    (home / "taken").mkdir(mode=0o555)
+    environment = os.environ | settings.to_environment() | {"PYTHONPATH": str(ROOT)}
+
+    def forbidden(*arguments: str) -> str:
+        line = after(NO_POWER, *arguments, "-o", "taken/rows.csv")
+        run = subprocess.run(line, cwd=home, env=environment, capture_output=True, timeout=60, check=False)
+        assert run.returncode == 1, run.stderr
+        return run.stderr.decode()
+
+    denied = "pigeonhole: 'taken/rows.csv.part' can't be written: Permission denied; choose another place with -o\n"
+    assert forbidden("classify", "samples") == denied
+    assert Ledger(settings).statuses() == []
+    job = brokered("submit", "samples", "-q").stdout.decode().strip()
+    start_worker()
+    wait = f"`pigeonhole wait {job} -o taken/rows.csv` follows it again, and so it does with another -o"
+    assert forbidden("wait", job) == f"{denied}job {job}: it goes on; {wait}\n"
+    assert brokered("wait", job, "-o", "elsewhere.csv", "-q").returncode == 3
+    assert len(paths(home / "elsewhere.csv")) == 203
+
+
+def test_two_commands_do_not_write_to_one_file(home: Path, settings: Settings, brokered: Run) -> None:
+    environment = os.environ | settings.to_environment()
+    line = command("classify", "-", "-o", "rows.csv")
+    first = subprocess.Popen(line, cwd=home, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert first.stdin is not None
+    first.stdin.write(b"samples/003b50.png\n" * 100)
+    first.stdin.flush()
+    wait_for(lambda: (home / "rows.csv.part.journal").exists(), "the first command")
+    second = brokered("classify", "-", "-o", "rows.csv", input=b"samples/003b50.png\n")
+    assert second.returncode == 1
+    assert second.stderr.endswith(
+        b"pigeonhole: 'rows.csv.part' is being written by another command: wait for its end, or choose another place "
+        b"with -o\n"
+    )
+    assert first.poll() is None
+    first.kill()
+    first.communicate()
+
+
+# Over a broker
+
+
+def test_rows_that_are_safe_in_a_file_free_their_jobs_keys(
+    home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
+) -> None:
+    start_worker()
+    job = brokered("submit", "samples", "-q").stdout.decode().strip()
+    refused = brokered("wait", job, "--delete", "--json")
+    assert refused.returncode == 2
+    assert b"--delete would lose the rows: name a file for them with -o FILE" in refused.stderr
+    (home / "folder.csv").mkdir()
+    assert brokered("wait", job, "--delete", "-o", "folder.csv").returncode == 1
+    assert Ledger(settings).status(job).state in ("closed", "finished"), "what has no place to go stays"
+    assert brokered("wait", job, "--delete", "-o", "rows.csv", "-q").returncode == 3
+    assert len(paths(home / "rows.csv")) == 203
+    assert list(Ledger(settings).client.scan_iter(f"{settings.prefix}:job:*")) == []
+    assert Ledger(settings).statuses() == []
+
+
+def test_a_producer_that_is_killed_while_it_follows_costs_nothing(
+    home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
+) -> None:
+    listed = many(home)
+    start_worker()
+    line = ["classify", "many", "-o", "rows.csv"]
+    run = subprocess.Popen(command(*line), cwd=home, env=os.environ | settings.to_environment())
+    ledger = Ledger(settings)
+    wait_for(lambda: any(status.state == "closed" for status in ledger.statuses()), "the end of the submission")
+    interrupt_at_rows(run, home / "rows.csv.part")
+    (status,) = ledger.statuses()
+    elsewhere = brokered("wait", status.job, "-o", "elsewhere.csv", "-q")
+    assert elsewhere.returncode == 0, elsewhere.stderr
+    assert paths(home / "elsewhere.csv") == listed
+    again = brokered(*line)
+    assert again.returncode == 0, again.stderr
+    assert paths(home / "rows.csv") == listed
+    assert len(ledger.statuses()) == 1
+
+
+def test_a_wait_goes_on_with_the_file_that_an_interrupted_classify_began(
+    home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
+) -> None:
+    listed = many(home)
+    start_worker()
+    run = subprocess.Popen(
+        command("classify", "many", "-o", "rows.csv"), cwd=home, env=os.environ | settings.to_environment()
+    )
+    ledger = Ledger(settings)
+    wait_for(lambda: any(status.state == "closed" for status in ledger.statuses()), "the end of the submission")
+    interrupt_at_rows(run, home / "rows.csv.part")
+    (status,) = ledger.statuses()
+    assert brokered("wait", status.job, "-o", "rows.csv", "-q").returncode == 0
+    assert paths(home / "rows.csv") == listed
+    assert sorted(file.name for file in home.iterdir()) == ["many", "rows.csv", "samples"]
+
+
+def test_a_job_that_was_deleted_leaves_its_rows_and_the_rest_is_submitted_anew(
+    home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
+) -> None:
+    listed = many(home)
+    start_worker()
+    line = ["classify", "many", "-o", "rows.csv"]
+    run = subprocess.Popen(command(*line), cwd=home, env=os.environ | settings.to_environment())
+    interrupt_at_rows(run, home / "rows.csv.part")
+    (status,) = Ledger(settings).statuses()
+    there = len(paths(home / "rows.csv.part"))
+    assert brokered("delete", status.job).returncode == 0
+    again = brokered(*line, "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["kept"] == there
+    assert json.loads(again.stdout)["job"] != status.job
+    assert paths(home / "rows.csv") == listed
+
+
+@pytest.fixture
+def cut_off(home: Path, settings: Settings) -> str:
+    """A job whose submission was killed after its first batches: the list came slowly."""
+    many(home)
+    (home / "list").write_text("".join(f"{path}\n" for path in sorted(map(str, Path(home / "many").iterdir()))))
+    feed = (home / "list").read_bytes()
+    run = subprocess.Popen(
+        command("submit", "-"), cwd=home, env=os.environ | settings.to_environment(), stdin=subprocess.PIPE
+    )
+    assert run.stdin is not None
+    run.stdin.write(feed[: len(feed) // 2])
+    run.stdin.flush()
+    ledger = Ledger(settings)
+    wait_for(lambda: any(status.batches > 2 for status in ledger.statuses()), "the first batches")
+    run.kill()
+    run.wait()
+    run.stdin.close()
+    (status,) = ledger.statuses()
+    return status.job
+
+
+def test_a_submission_that_was_killed_is_finished_by_submitting_the_same_again(
+    home: Path, settings: Settings, brokered: Run, start_worker: StartWorker, cut_off: str
+) -> None:
+    feed = (home / "list").read_bytes()
+    listed = feed.decode().splitlines()
+    before = json.loads(brokered("status", cut_off, "--json").stdout)
+    assert before["state"] == "open"
+    assert 0 < before["images"] < len(listed)
+    assert b" so far: it is open" in brokered("status", cut_off).stdout
+
+    other = brokered("submit", "--job", cut_off, "samples", "many")
+    assert other.returncode == 2
+    assert b"holds other images as its batch" in other.stderr
+
+    finished = brokered("submit", "--job", cut_off, "-", input=feed)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.decode() == f"{cut_off}\n"
+    assert f"submitted {len(listed):,} images, {before['images']:,} of them before\n" in finished.stderr.decode()
+    again = brokered("submit", "--job", cut_off, "-", input=feed)
+    assert again.returncode == 0
+    assert f"job {cut_off} had all of its {len(listed):,} images already\n" in again.stderr.decode()
+    fewer = brokered("submit", "--job", cut_off, "-", input=b"\n".join(feed.splitlines()[:-1]))
+    assert fewer.returncode == 2
+    assert b"Traceback" not in fewer.stderr
+
+    start_worker()
+    assert brokered("wait", cut_off, "-o", "rows.csv", "-q").returncode == 0
+    assert paths(home / "rows.csv") == listed
+
+
+def test_a_submission_that_is_interrupted_names_the_command_that_finishes_it(
+    home: Path, settings: Settings, brokered: Run
+) -> None:
+    environment = os.environ | settings.to_environment()
+    line = command("submit", "-0", "-", "samples/it's")
+    (home / "samples" / "it's").write_bytes((SAMPLES / "003b50.png").read_bytes())
+    run = subprocess.Popen(line, cwd=home, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert run.stdin is not None
+    run.stdin.write(b"samples/003b50.png\0" * 100)
+    run.stdin.flush()
+    wait_for(lambda: any(status.images for status in Ledger(settings).statuses()), "the first batch")
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=30)
+    (status,) = Ledger(settings).statuses()
+    assert said.decode().endswith(
+        f"""pigeonhole: interrupted; job {status.job}: not everything was submitted (64 images so far); `pigeonhole """
+        f"""submit --job {status.job} -0 - 'samples/it'"'"'s'`, fed the same list, submits the rest, or `pigeonhole """
+        f"""cancel {status.job}` ends it\n"""
+    )
+
+
+def test_a_job_that_no_one_knows_can_not_be_submitted_to(brokered: Run) -> None:
+    run = brokered("submit", "--job", "20270115-080000-abc123", "samples")
+    assert run.returncode == 2
+    assert b"no job '20270115-080000-abc123'" in run.stderr
