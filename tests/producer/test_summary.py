@@ -7,6 +7,7 @@ import pytest
 from producer.progress import LINE_EVERY, progress
 from producer.summary import Summary, duration, job_text, jobs_table
 from tests.contract.conftest import Clock
+from worker.contract.errors import BrokerUnreachable
 from worker.contract.jobs import JobStatus
 from worker.contract.messages import Prediction
 
@@ -144,6 +145,21 @@ def test_all_jobs_are_a_table_that_obeys_nothing_in_a_name(capsys: pytest.Captur
     assert second.split()[2] == r"[red]\x1b[2J"
 
 
+def test_a_summary_tells_how_many_rows_were_kept_and_counts_only_the_others_as_fast() -> None:
+    made = summary()
+    for row in rows(labels=1000, errors=("broken",)):
+        made.keep(row)
+    made.add(rows(labels=500))
+    assert made.to_text(status(), 0.0) == (
+        "1,501 images, 1,001 of them kept, in 2.5 s (200 images/s)\n"
+        "1,500 labels, 1 error, 0 to review\n"
+        "errors: 1 broken\n"
+        "by digits@0123456789ab"
+    )
+    said = made.to_json(status(), 0.0)
+    assert (said["images"], said["kept"], said["images_per_second"]) == (1501, 1001, 200.0)
+
+
 # Progress
 
 
@@ -164,6 +180,40 @@ def test_where_there_is_no_terminal_a_line_tells_now_and_then(capsys: pytest.Cap
         clock += LINE_EVERY
         shown.show(status(state="closed", images=2000, done=1500, errors=3))
     assert capsys.readouterr() == ("", "1,000 of 2,000… images, 1 error\n1,500 of 2,000 images, 3 errors\n")
+
+
+def test_an_outage_is_told_and_its_end(capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
+    away = BrokerUnreachable("no answer from Redis at redis://a: refused; is it running?")
+    for quiet, expected in ((True, ""), (False, f"waiting for Redis: {away}\nRedis is back\n")):
+        with progress(quiet=quiet, clock=clock) as shown:
+            shown.away(away)
+            shown.back()
+        assert capsys.readouterr() == ("", expected)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("no answer from Redis at redis://a: refused; is it running?", "Redis is away, waiting"),
+        ("Redis at redis://a is full: OOM; raise its maxmemory or delete jobs", "Redis is full, waiting"),
+    ],
+)
+def test_on_a_terminal_the_bar_tells_of_an_outage_until_it_is_over(
+    monkeypatch: pytest.MonkeyPatch, said: str, expected: str
+) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    for over in (False, True):
+        with progress(quiet=False) as shown:
+            shown.away(BrokerUnreachable(said))
+            if over:
+                shown.back()
+            shown.show(status(state="closed", images=2000, done=1000))  # a full one still answers
+        written = terminal.getvalue()
+        assert (expected in written, "classifying" in written) == (not over, over)
+        terminal.truncate(0)
 
 
 class Terminal(io.StringIO):
