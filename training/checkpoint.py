@@ -7,6 +7,7 @@ Reading the description needs the standard library only; torch is imported where
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -27,7 +28,10 @@ SUFFIX = ".safetensors"
 NETWORKS = ("classic", "digits")  # as `training.model.NAMES`, which costs torch to ask; a test compares them
 
 _SHIPPED = Path(__file__).resolve().parent.parent / "worker" / "models"
-_MAX_HEADER = 100_000_000  # bytes, the library's own limit
+_MAX_HEADER = 10_000_000  # bytes; ours have some thousands, and a tenth of the library's own limit is read in a second
+_MAX_TEXT = 200  # characters of what a damaged file makes others say, which may quote it at any length
+_MAX_ARGUMENT = 2048  # of a network: channels, layers; two layers of so many channels take 150 MB
+_MAX_DIMENSIONS = 16  # of a tensor; a convolution's weights have 4
 _DTYPES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "U8": 1, "I8": 1, "BOOL": 1}
 
 
@@ -106,7 +110,9 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> tuple[Checkpoint,
         weights = load_file(path)
     except (SafetensorError, OSError) as exc:
         raise CheckpointError(f"{path}: its weights can't be read ({exc}); copy or make it again.") from exc
+
     try:
+        _check_arguments(checkpoint.arguments)
         network = model.build(checkpoint.network, checkpoint.arguments, len(checkpoint.classes))
         _check_weights(weights, network.state_dict())
     except TrainingError as exc:
@@ -185,18 +191,21 @@ def save(
 def _header(length: bytes, read: Any, size: int) -> dict[str, Any]:  # noqa: ANN401 - a bound method
     """Parse a safetensors header: 8 bytes of its length, little-endian; JSON; then the tensors, end to end."""
     count = int.from_bytes(length, "little")
-    if len(length) < 8 or not 2 <= count <= _MAX_HEADER:
+    if len(length) < 8:
         raise CheckpointError("It is not a safetensors file.")
-    text = read(min(count, size))
-    if not text.startswith(b"{"):
+    if not 2 <= count <= _MAX_HEADER:
+        raise CheckpointError(f"It is not a safetensors file: its header would take {count:,} bytes.")
+    content = read(min(count, size))
+    if not content.startswith(b"{"):
         raise CheckpointError("It is not a safetensors file.")
-    if len(text) < count:
+    if len(content) < count:
         raise CheckpointError(f"It is truncated: {size} bytes, and its header alone takes {8 + count}; copy it again.")
     try:
-        header = json.loads(text)
+        header = json.loads(content)
         ends = [_end(entry) for key, entry in header.items() if key != "__metadata__"]
-    except (ValueError, TypeError, KeyError) as exc:
-        raise CheckpointError(f"It is not a safetensors file: its header is damaged ({exc}).") from exc
+    except (ValueError, TypeError, KeyError, RecursionError) as exc:
+        text = str(exc)[:_MAX_TEXT]
+        raise CheckpointError(f"It is not a safetensors file: its header is damaged ({text}).") from exc
     whole = 8 + count + max(ends, default=0)
     if size != whole:
         what = "truncated" if size < whole else "longer than its header says"
@@ -206,11 +215,12 @@ def _header(length: bytes, read: Any, size: int) -> dict[str, Any]:  # noqa: ANN
 
 def _end(entry: Mapping[str, Any]) -> int:
     begin, end = entry["data_offsets"]
-    values = 1
-    for extent in entry["shape"]:
-        values *= extent
-    if not 0 <= begin <= end or end - begin != values * _DTYPES[entry["dtype"]]:
-        raise ValueError(f"offsets {begin} to {end} for {entry['dtype']} {entry['shape']}")
+    shape = entry["shape"]
+    # Before they are multiplied: numbers of any length take hours, and a text times a number takes all memory.
+    if len(shape) > _MAX_DIMENSIONS or not all(type(x) is int and 0 <= x < 2**63 for x in (begin, end, *shape)):
+        raise ValueError(f"offsets {begin!r} to {end!r} for the shape {shape!r}")
+    if begin > end or end - begin != math.prod(shape) * _DTYPES[entry["dtype"]]:
+        raise ValueError(f"offsets {begin} to {end} for {entry['dtype']} {shape}")
     return int(end)
 
 
@@ -221,13 +231,25 @@ def _checked(header: Mapping[str, Any]) -> Checkpoint:
         raise CheckpointError(
             "It is a safetensors file, though no pigeonhole checkpoint; make one with `pigeonhole train` or `import`."
         )
-    checkpoint = Checkpoint.from_json(text)
+    try:
+        checkpoint = Checkpoint.from_json(text)
+    except RecursionError as exc:
+        raise CheckpointError("Its metadata is nested too deeply for any that we write.") from exc
     if checkpoint.network not in NETWORKS:
         raise CheckpointError(
             f"It needs the network {checkpoint.network!r}, and this version knows {', '.join(NETWORKS)}; "
             "use a newer pigeonhole."
         )
     return checkpoint
+
+
+def _check_arguments(value: object) -> None:
+    """Refuse what would build a network of many times the memory that its weights, which are read by then, take."""
+    if isinstance(value, Mapping | list):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            _check_arguments(part)
+    elif isinstance(value, int | float) and not abs(value) <= _MAX_ARGUMENT:
+        raise CheckpointError(f"A network's argument must be a number up to {_MAX_ARGUMENT}, not {str(value)[:20]}.")
 
 
 def _check_weights(weights: Mapping[str, "Tensor"], expected: Mapping[str, "Tensor"]) -> None:

@@ -199,6 +199,100 @@ def test_arguments_that_the_network_does_not_take_are_told(fresh: Fresh) -> None
     assert "'digits' can't be built with {'depth': 9}" in refused(rewrite(fresh[0], arguments={"depth": 9}), load)
 
 
+@pytest.mark.parametrize("width", [10**6, 10**300, 1e300, float("nan")])
+def test_a_network_larger_than_any_is_refused_before_it_takes_memory(fresh: Fresh, width: float) -> None:
+    path = rewrite(fresh[0], arguments={"widths": [24, width, 48, 64]})
+    assert "A network's argument must be a number up to 2048, not" in refused(path, load)
+
+
+@pytest.mark.parametrize("width", [64, -1, "wide"])
+def test_a_network_of_another_size_than_the_weights_is_refused(fresh: Fresh, width: object) -> None:
+    message = refused(rewrite(fresh[0], arguments={"widths": [24, width, 48, 64]}), load)
+    assert "'layers.1.0.bias' is torch.float32 [32], not torch.float32 [64]" in message or "can't be built" in message
+
+
+def damage(path: Path, header: object, length: int | None = None) -> Path:
+    """The same file with another header: JSON values or bytes, and a length that it says of itself."""
+    whole = path.read_bytes()
+    (old,) = struct.unpack_from("<Q", whole)
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + whole[8 + old :])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("length", "message"),
+    [
+        (0, "its header would take 0 bytes"),
+        (20_000_000, "its header would take 20,000,000 bytes"),
+        (2**62, "its header would take 4,611,686,018,427,387,904 bytes"),
+        (9_000_000, "It is truncated: .* bytes, and its header alone takes 9000008"),
+        (100, "its header is damaged"),
+        (6_000, "its header is damaged"),
+    ],
+)
+def test_a_header_that_lies_about_its_length_is_refused(fresh: Fresh, length: int, message: str) -> None:
+    content = fresh[0].read_bytes()
+    (old,) = struct.unpack_from("<Q", content)
+    with pytest.raises(CheckpointError, match=message):
+        describe(damage(fresh[0], content[8 : 8 + old], length))
+
+
+@pytest.mark.timeout(20)  # minutes, or all memory, were they multiplied
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shape": [10**300] * 20_000},
+        {"shape": [2**62] * 16},
+        {"shape": ["a", 10**12]},
+        {"shape": [[0], 10**12]},
+        {"shape": [-1, -10]},
+        {"shape": [True, 10]},
+        {"shape": [10.0]},
+        {"shape": {}},
+        {"shape": None},
+        {"data_offsets": [0.0, 40.0]},
+        {"data_offsets": [-40, 0]},
+        {"data_offsets": [40, 0]},
+        {"data_offsets": [0]},
+        {"dtype": "F8_E4M3"},
+        {"dtype": ["F32"]},
+    ],
+)
+def test_a_tensor_that_can_not_be_is_refused_at_once(fresh: Fresh, changes: dict[str, object]) -> None:
+    content = fresh[0].read_bytes()
+    header = json.loads(content[8 : 8 + struct.unpack_from("<Q", content)[0]])
+    header["head.bias"] |= changes
+    for action in (describe, load):
+        message = refused(damage(fresh[0], header), action)
+        assert "not a safetensors file: its header is damaged" in message
+        assert len(message) < 500
+
+
+@pytest.mark.parametrize(
+    "header", [b"{", b"{not json}", b'{"\xff": 1}', b'{"a": ' + b"[" * 100_000, b'{"a": 1}', b'{"a": []}']
+)
+def test_a_header_that_is_no_json_or_not_of_tensors_is_refused(fresh: Fresh, header: bytes) -> None:
+    assert "It is not a safetensors file" in refused(damage(fresh[0], header))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        (None, "no pigeonhole checkpoint"),
+        (["pigeonhole"], "no pigeonhole checkpoint"),
+        ({"pigeonhole": {}}, "no pigeonhole checkpoint"),
+        ({"pigeonhole": "{"}, "Its metadata is not JSON"),
+        ({"pigeonhole": "[]"}, "Its metadata is not a JSON object"),
+        ({"pigeonhole": "[" * 100_000}, "Its metadata is nested too deeply"),
+    ],
+)
+def test_metadata_that_is_none_of_ours_is_refused(fresh: Fresh, metadata: object, message: str) -> None:
+    content = fresh[0].read_bytes()
+    header = json.loads(content[8 : 8 + struct.unpack_from("<Q", content)[0]])
+    assert message in refused(damage(fresh[0], {**header, "__metadata__": metadata}))
+
+
 def test_a_device_that_torch_does_not_have_is_told(fresh: Fresh) -> None:
     message = refused(fresh[0], lambda path: load(path, "cuda:63"))
     assert "The device 'cuda:63' can't be used" in message
