@@ -175,8 +175,7 @@ def wait(
         raise UsageError("--delete would lose the rows: name a file for them with -o FILE")
     client = client_for(broker_settings(), quiet)
     client.status(job)
-    again = "submit the same sources again with `pigeonhole submit --job`"
-    with told(partial(how_to_go_on, client, job, output, again)):
+    with told(partial(how_to_go_on, client, job, output)):
         sink = None if as_json and output is None else sink_of_job(output, format, job)
         code = follow(client, job, Run(sink, Summary(), quiet, as_json))
         if delete:

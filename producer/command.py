@@ -168,18 +168,19 @@ def _fail_with(exc: PigeonholeError, remedy: str) -> NoReturn:
     fail(f"{exc}\n{remedy}" if remedy else str(exc), exc.exit_code)
 
 
-def how_to_go_on(client: "Client", job: str, output: str | None, again: str) -> str:
+def how_to_go_on(client: "Client", job: str, output: str | None, again: str | None = None) -> str:
     """Say what becomes of a job whose command has ended before it.
 
     Args:
         output: where its rows were to go.
-        again: what finishes a submission that was cut off.
+        again: what finishes a submission that was cut off; None: it was another command's.
     """
     try:
         now = client.ledger.status(job)
     except PigeonholeError as exc:
         return f"job {job}: what became of it can't be told ({exc}); `pigeonhole status {job}` tells it later"
     if now.state == "open":
+        again = again or submit_again(job, list(now.sources), False)
         return (
             f"job {job}: not everything was submitted ({now.images:,} images so far); {again}, or "
             f"`pigeonhole cancel {job}` ends it"

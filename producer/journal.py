@@ -89,7 +89,7 @@ class Journal:
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as exc:
             raise UsageError(
                 f"{path!r}, which says whose rows are in {part!r}, is damaged, or another version of Pigeonhole wrote "
-                f"it ({exc!r}): --fresh starts over, or choose another place with -o"
+                f"it ({exc!r}): `classify --fresh` starts over, or choose another place with -o"
             ) from exc
         return journal
 
@@ -129,7 +129,7 @@ def earlier(path: str, command: Command, retry_errors: bool) -> Earlier | None:
     part = file + ".part"
     journal = Journal.read(part)
     if journal is not None and journal.command != command:
-        _refuse(part, journal)
+        _refuse(part, journal, "give --fresh to discard them, or choose another place with -o")
         journal = None
     if journal is not None and os.path.exists(part):
         return Earlier(part, journal.begun, journal)
@@ -156,7 +156,7 @@ def of_job(path: str, job: str, format: Format) -> Earlier | None:
         return None
     if journal.job == job and journal.command.format == format:
         return Earlier(part, journal.begun, journal)
-    _refuse(part, journal)
+    _refuse(part, journal, "or choose another place with -o")
     return None
 
 
@@ -173,12 +173,12 @@ def rows(path: str, format: Format, stop: int | None = None) -> Iterator[tuple[b
                     return
                 yield line, row
     except OSError as exc:
-        raise UsageError(f"{path!r} can't be read: {exc.strerror}; --fresh starts over") from exc
+        raise UsageError(f"{path!r} can't be read: {exc.strerror}; `classify --fresh` starts over") from exc
     except UsageError as exc:
-        raise UsageError(f"{path!r} can't be gone on with: {exc}; --fresh starts over") from exc
+        raise UsageError(f"{path!r} can't be gone on with: {exc}; `classify --fresh` starts over") from exc
 
 
-def _refuse(part: str, journal: Journal) -> None:
+def _refuse(part: str, journal: Journal, remedy: str) -> None:
     """Raise UsageError if there are rows of another command."""
     there = 0
     if os.path.exists(part):
@@ -187,6 +187,5 @@ def _refuse(part: str, journal: Journal) -> None:
         sources = " ".join(printable(source) for source in journal.command.sources)
         raise UsageError(
             f"{part!r} holds {counted(there, 'row')} of another command that was interrupted, `classify {sources}` in "
-            f"{printable(journal.command.folder)!r}: run that again to go on with it, give --fresh to discard them, or "
-            "choose another place with -o"
+            f"{printable(journal.command.folder)!r}: run that again to go on with it, {remedy}"
         )

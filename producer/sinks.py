@@ -13,7 +13,7 @@ from itertools import islice
 from typing import BinaryIO, Protocol
 
 from producer.rows import CSV_HEADER, Format, to_csv, to_jsonl
-from worker.contract.errors import OutputFailed, PigeonholeError
+from worker.contract.errors import OutputFailed
 from worker.contract.messages import Prediction
 
 #: Rows of a table on a terminal; more scroll by unread.
@@ -112,7 +112,7 @@ class File:
             os.fsync(self._file.fileno())
             ready()
             os.replace(self.part + _NEW, self.part)
-        except (PigeonholeError, OSError) as exc:
+        except BaseException as exc:
             os.unlink(self.part + _NEW)
             self._file.close()
             if isinstance(exc, OutputFailed):
