@@ -1,0 +1,40 @@
+"""Fault 4: connections are cut, or stall without closing, on the producer's side and on the worker's."""
+
+from collections.abc import Callable
+from functools import partial
+
+from tests.conftest import wait_for
+from tests.faults.conftest import Job
+from tests.faults.site import Site
+
+NewJob = Callable[..., Job]
+
+
+def test_connections_are_cut_again_and_again_on_both_sides(site: Site, new_job: NewJob) -> None:
+    site.gate.shut()
+    job = new_job().submit()
+    rows = job.follow()
+    job.await_claimed()
+    for done in (0, 200, 500):
+        site.gate.open()
+        wait_for(partial(_has_rows, site, job, done), f"{done} rows")
+        site.gate.shut()
+        assert site.workers["first"].proxy.cut() > 0
+        assert site.producer.cut() > 0
+    site.gate.open()
+    job.assert_whole(rows.result(timeout=60))
+
+
+def test_connections_stall_for_good_on_both_sides_and_new_ones_are_made(site: Site, new_job: NewJob) -> None:
+    site.gate.shut()
+    job = new_job().submit()
+    rows = job.follow()
+    job.await_claimed()
+    site.workers["first"].proxy.stall(new=False)
+    site.producer.stall(new=False, to_server=False)
+    site.gate.open()
+    job.assert_whole(rows.result(timeout=60))
+
+
+def _has_rows(site: Site, job: Job, wanted: int) -> bool:
+    return site.ledger.status(job.id).done >= wanted

@@ -1,0 +1,68 @@
+"""Fault 3: Redis is killed, forgets what it had not yet written, and is away for a while."""
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from producer.sources import Reference
+from tests.conftest import wait_for
+from tests.faults.conftest import Job
+from tests.faults.site import Site
+
+NewJob = Callable[..., Job]
+#: Seconds within which workers must consume again, from Redis' first answer.
+BACK = 10.0
+
+
+def test_redis_is_killed_and_started_again_twice_in_mid_job(site: Site, new_job: NewJob) -> None:
+    site.gate.shut()
+    job = new_job().submit()
+    rows = job.follow()
+    job.await_claimed()
+    for away in (0, 3):
+        site.redis.kill()
+        time.sleep(away)
+        site.redis.start()
+        known = site.claimed(job.id)
+        site.gate.open()
+        assert site.await_claim(job.id, known, BACK) < BACK
+        site.gate.shut()
+    site.gate.open()
+    job.assert_whole(rows.result(timeout=60))
+
+
+def test_redis_forgets_commits_whose_rows_were_fetched(site: Site, new_job: NewJob) -> None:
+    site.gate.shut()
+    job = new_job().submit()
+    written = site.redis.size()
+    rows = job.follow()
+    site.gate.open()
+    wait_for(lambda: site.ledger.status(job.id).done > 100, "some rows")
+    site.gate.shut()
+    site.redis.kill()
+    assert site.redis.truncate(written) > 0
+    site.redis.start()
+    assert site.ledger.status(job.id).done == 0
+    site.gate.open()
+    job.assert_whole(rows.result(timeout=60))
+
+
+def test_redis_forgets_the_end_of_a_submission_that_goes_on(site: Site, new_job: NewJob) -> None:
+    job = new_job()
+    times = 0
+
+    def references() -> Iterator[Reference]:
+        nonlocal times
+        times += 1
+        stream = job.references()
+        yield from islice(stream, 400)
+        written = site.redis.size()
+        yield from stream
+        if times == 1:
+            site.redis.kill()
+            assert site.redis.truncate(written) > 0
+            site.redis.start()
+
+    job.client.submit(job.id, references)
+    assert times == 2, "it was not seen that batches are missing"
+    job.assert_whole(job.follow().result(timeout=60))

@@ -1,0 +1,55 @@
+"""Fault 1 and 2: worker processes, and whole workers, end in the middle of a batch."""
+
+import os
+import signal
+from collections.abc import Callable
+
+from tests.conftest import wait_for
+from tests.faults.conftest import Job
+from tests.faults.site import Site
+
+NewJob = Callable[..., Job]
+
+
+def test_a_batch_whose_process_is_killed_is_taken_up_again_within_two_seconds(site: Site, new_job: NewJob) -> None:
+    for _ in range(3):
+        site.wait_ready("first", 2)
+        site.gate.shut()
+        job = new_job(64).submit()
+        assert job.await_claimed() == {"0"}
+        wait_for(lambda: bool(site.gate.held()), "a process with the batch in hand")
+        (holder,) = site.gate.held()
+        os.kill(holder, signal.SIGKILL)
+        assert site.await_claim(job.id, {"0"}, within=2) < 2
+        site.gate.open()
+        job.assert_whole(job.follow().result(timeout=60))
+
+
+def test_a_worker_that_is_told_to_stop_finishes_what_it_has_in_hand_and_takes_nothing_new(
+    site: Site, new_job: NewJob
+) -> None:
+    site.wait_ready("first", 2)
+    worker = site.start_worker("stopped", processes=1)
+    site.gate.shut()
+    job = new_job().submit()
+    rows = job.follow()
+    wait_for(lambda: len(site.gate.held()) == 3, "all three processes with a batch in hand")
+    worker.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: "Warm shutdown" in site.log("stopped").read_text(), "the worker to hear of it")
+    site.gate.open()
+    assert worker.process.wait(timeout=30) == 0
+    assert site.log("stopped").read_text().count(f"job {job.id}: batch ") == 1
+    job.assert_whole(rows.result(timeout=60))
+
+
+def test_what_a_worker_that_vanished_whole_had_in_hand_another_takes_over(site: Site, new_job: NewJob) -> None:
+    site.wait_ready("first", 2)
+    worker = site.start_worker("vanishing", processes=1)
+    site.gate.shut()
+    job = new_job(64 * 3).submit()
+    rows = job.follow()
+    wait_for(lambda: len(site.gate.held()) == 3, "all three processes with a batch in hand")
+    worker.kill()
+    site.gate.open()
+    # Not at once: the others can't tell it from one that takes its time until its lease has run out.
+    job.assert_whole(rows.result(timeout=60))
