@@ -217,7 +217,7 @@ def results(job: Job, output: Output = None, format: RowFormat = None) -> None:
     format = row_format(output, format)
     client = client_for(broker_settings())
     client.ledger.status(job)
-    sink = sink_of_job(output, format, job)
+    sink = sink_of_job(output, format, None)
     for rows in client.results(job):
         sink.write(rows)
     sink.finish()

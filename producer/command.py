@@ -133,8 +133,12 @@ def run_sink(output: str | None, format: Format | None, as_json: bool) -> Sink |
     return _plain_sink(output, format)
 
 
-def sink_of_job(output: str | None, format: Format | None, job: str) -> Sink:
-    """Give where a job's rows go; a file that `classify` has begun with others keeps these."""
+def sink_of_job(output: str | None, format: Format | None, job: str | None) -> Sink:
+    """Give where rows go that do not take the place of what an interrupted `classify` has left there.
+
+    Args:
+        job: whose rows all come, after those that `classify` had kept there before them; None: they are only some.
+    """
     if format is None or output is None or is_special(output):
         return _plain_sink(output, format)
     from producer.journal import of_job

@@ -144,8 +144,12 @@ def earlier(path: str, command: Command, retry_errors: bool) -> Earlier | None:
         ) from exc
 
 
-def of_job(path: str, job: str, format: Format) -> Earlier | None:
+def of_job(path: str, job: str | None, format: Format) -> Earlier | None:
     """Find what stands before a job's rows in what becomes FILE, where `classify` began it and was interrupted.
+
+    Args:
+        path, format: of FILE.
+        job: None is none that `classify` began.
 
     Raises:
         UsageError: the rows of another command are there, or what is there can't be understood.

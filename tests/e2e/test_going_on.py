@@ -299,6 +299,8 @@ def test_a_wait_goes_on_with_the_file_that_an_interrupted_classify_began(
     wait_for(lambda: any(status.state == "closed" for status in ledger.statuses()), "the end of the submission")
     interrupt_at_rows(run, home / "rows.csv.part")
     (status,) = ledger.statuses()
+    some = brokered("results", status.job, "-o", "rows.csv")  # which would take the place of all
+    assert (some.returncode, b"'rows.csv.part' holds " in some.stderr) == (2, True)
     assert brokered("wait", status.job, "-o", "rows.csv", "-q").returncode == 0
     assert paths(home / "rows.csv") == listed
     assert sorted(file.name for file in home.iterdir()) == ["many", "rows.csv", "samples"]

@@ -310,7 +310,7 @@ def test_a_wait_for_the_job_of_an_interrupted_classify_keeps_the_rows_before_its
     interrupted([row("a.png"), row("b.png")], job="old", offset=offset)
     with closing(Kept(of_job("x.csv", "old", Format.csv), goes_on=lambda job: True)) as kept:
         assert kept_of(kept) == ["a.png"]
-    for job, format in (("another", Format.csv), ("old", Format.jsonl)):
+    for job, format in (("another", Format.csv), ("old", Format.jsonl), (None, Format.csv)):
         with pytest.raises(UsageError) as error:
             of_job("x.csv", job, format)
         assert str(error.value).startswith("'x.csv.part' holds 2 rows of another command that was interrupted, ")
