@@ -3,8 +3,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/mnist
+SEED ?= 1
+COUNT ?= 20000
 
-.PHONY: help demo venv test lint format samples train-shipped docs compose-test clean
+.PHONY: help demo venv test lint format samples train-shipped docs compose-test fuzz worst-images clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +40,12 @@ docs: .venv/.dev ## write what docs are made of: the README's table of settings 
 
 compose-test: .venv/.local ## build the images, scale to three workers, compare with the embedded run
 	$(BIN)/python -m scripts.compose_test
+
+fuzz: .venv/.dev ## 20,000 damaged image files through real workers; SEED and COUNT choose which
+	$(BIN)/python -m scripts.fuzz --seed $(SEED) --count $(COUNT)
+
+worst-images: .venv/.dev ## what the most expensive images that the limits admit cost a worker, in memory and time
+	$(BIN)/python -m scripts.worst_images
 
 clean: ## remove what the targets made
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis results.csv

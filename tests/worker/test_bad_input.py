@@ -1,6 +1,14 @@
 """What a worker makes of input that is broken, hostile or too much for the memory: a row for each image."""
 
+import csv
+import io
 import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +16,12 @@ import numpy as np
 import pytest
 import torch
 
+from scripts.fuzz import Sound, damaged_files
+from scripts.hostile import HOSTILE
+from tests.conftest import SHARED
+from tests.worker.conftest import png
 from worker.classifier import Classifier, Scores
+from worker.contract.errors import ExitCode
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Batch, Group, Prediction
 from worker.contract.settings import Settings
@@ -89,3 +102,101 @@ def test_an_image_that_alone_is_too_much_for_the_memory_gets_an_error_row(
         "internal: there is not enough memory to run the network on this image; fewer processes leave more"
     }
     assert sorted(hungry.sizes) == [1, 1, 1, 1, 1, 2, 2, 3, 5]
+
+
+StartWorker = Callable[..., "subprocess.Popen[bytes]"]
+
+
+def classified(names: list[str], settings: Settings, root: Path) -> dict[str, dict[str, str]]:
+    """The rows that real workers make of files, by path; there is one for each."""
+    line = [sys.executable, "-m", "producer", "classify", "-0", "-", "--format", "csv", "--quiet"]
+    environment = os.environ | replace(settings, image_root=str(root)).to_environment()
+    listed = b"\0".join(map(os.fsencode, names))
+    run = subprocess.run(line, cwd=root, env=environment, input=listed, capture_output=True, timeout=100, check=False)
+    assert (run.returncode, run.stderr) == (ExitCode.ERROR_ROWS, b"")
+    rows = list(csv.DictReader(io.StringIO(run.stdout.decode("utf-8", "surrogateescape"), newline="")))
+    assert [row["path"] for row in rows] == names
+    assert all(bool(row["label"]) != bool(row["error"]) for row in rows)
+    # Whatever a file is like, the worker foresaw it, and lived.
+    assert not [row for row in rows if row["error"].partition(":")[0] in ("internal", "crashed")]
+    return {row["path"]: row for row in rows}
+
+
+@contextmanager
+def undisturbed(worker: "subprocess.Popen[bytes]", log: Path) -> Iterator[None]:
+    """Nothing in this block costs a worker a process, or a word in its log."""
+    before, written = pool_of(worker), log.stat().st_size
+    yield
+    assert pool_of(worker) == before
+    assert log.read_bytes()[written:] == b""
+
+
+def pool_of(worker: "subprocess.Popen[bytes]") -> list[str]:
+    """The processes that a worker's parent has started; none where there is no /proc to tell."""
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
+    return sorted(children.read_text().split()) if children.exists() else []
+
+
+@pytest.fixture
+def worker(start_worker: StartWorker, root: Path) -> "subprocess.Popen[bytes]":
+    return start_worker(PIGEONHOLE_IMAGE_ROOT=str(root))
+
+
+def test_damaged_and_hostile_files_and_whatever_else_a_path_leads_to_have_rows_and_cost_no_worker_and_no_warning(
+    worker: "subprocess.Popen[bytes]", settings: Settings, root: Path, tmp_path: Path
+) -> None:
+    names = []
+    hostile = (Sound(f"{at}.hostile", file.make(500_000)) for at, file in enumerate([*HOSTILE.values()][::4]))
+    for name, data in (*damaged_files(seed=4, count=400), *hostile):
+        (root / name).write_bytes(data)
+        names.append(name)
+    expected = odd_paths(root)
+    with socket.socket(socket.AF_UNIX) as server, undisturbed(worker, tmp_path / "celery@test.log"):
+        server.bind(os.path.relpath(root / "socket.png"))
+        rows = classified([*names, *expected], settings, root)
+    kinds = {path: row["error"].partition(":")[0] for path, row in rows.items()}
+    assert {path: kinds[path] for path in expected} == expected
+    assert {kinds[name] for name in names} > {"", "not-an-image", "truncated", "corrupt", "too-large"}
+
+
+def odd_paths(root: Path) -> dict[str, str]:
+    """References to whatever there is but images, each with the kind of error that it is to become."""
+    (root / "folder.png").mkdir()
+    (root / "empty.png").touch()
+    os.mkfifo(root / "fifo.png")
+    (root.parent / "secret.png").write_bytes(png())
+    (root / "out.png").symlink_to(root.parent / "secret.png")
+    (root / "in.png").symlink_to("samples/003b50.png")
+    (root / "circle.png").symlink_to("circle.png")
+    (root / "device.png").symlink_to("/dev/zero")
+    return {
+        "folder.png": "not-a-file",
+        "empty.png": "empty",
+        "fifo.png": "not-a-file",
+        "socket.png": "not-a-file",
+        "out.png": "outside",
+        "device.png": "outside",
+        "../secret.png": "outside",
+        "circle.png": "unreadable",
+        "gone.png": "missing",
+        "in.png/x.png": "missing",
+        "in.png": "",
+        "/".join(["d" * 200] * 20): "missing",  # 4,019 bytes, and with the root as many as a path may have
+        ("x" * 63 + "/") * 63 + "x" * 64: "unreadable",  # 4,096 bytes
+    }
+
+
+@pytest.mark.shared
+def test_every_odd_image_has_its_row_and_costs_no_warning(
+    start_worker: StartWorker, settings: Settings, tmp_path: Path
+) -> None:
+    odd = SHARED / "odd-images"
+    worker = start_worker(PIGEONHOLE_IMAGE_ROOT=str(odd))
+    names = sorted(str(file.relative_to(odd)) for file in odd.rglob("*") if file.is_file())
+    assert len(names) > 180
+    with undisturbed(worker, tmp_path / "celery@test.log"):
+        rows = classified(names, settings, odd)
+    broken = {name for name in names if Path(name).name.startswith("x") or not name.endswith((".png", ".jpg"))}
+    kinds = {name: row["error"].partition(":")[0] for name, row in rows.items() if row["error"]}
+    # One colour all over is no digit: some of the suite's test pictures are.
+    assert {name for name, kind in kinds.items() if kind != "blank"} == broken

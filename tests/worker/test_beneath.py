@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -178,14 +179,14 @@ def swapped(request: pytest.FixtureRequest, root: Path) -> Iterator[str]:
 def test_a_link_swapped_between_check_and_open_never_gives_a_byte_from_outside(root: Path, swapped: str) -> None:
     seen = {INSIDE: 0, OUTSIDE: 0}
     refused = 0
-    for _ in range(3000):
-        try:
-            seen[content(root, swapped)] += 1
-        except (LeadsOutside, OSError):
-            refused += 1
+    # Thousands of reads, and until both have come often enough: the system decides how they meet.
+    while sum(seen.values()) + refused < 3000 or min(seen[INSIDE], refused) < 20:
+        with suppress(OSError):  # for a moment it is not there, or a link where a folder was
+            try:
+                seen[content(root, swapped)] += 1
+            except LeadsOutside:
+                refused += 1
     assert seen[OUTSIDE] == 0
-    assert seen[INSIDE] > 0
-    assert refused > 0
 
 
 # A seccomp filter, as container engines set one (<linux/filter.h>): what openat2 is answered with; all else passes.

@@ -1,0 +1,316 @@
+"""`make fuzz`: thousands of damaged image files through real workers, as a user would run them.
+
+The same seed gives the same files. They go through the embedded `pigeonhole classify`, and so does the same number of
+sound ones. Every file must have its row, no worker process may be lost, and neither the command nor the workers may
+have anything to say about single files. The closing table compares memory and time.
+"""
+
+import argparse
+import csv
+import os
+import platform
+import random
+import shutil
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import PIL
+from PIL import Image, ImageDraw
+
+from scripts.hostile import encoded
+from training import checkpoint as checkpoints
+from worker.contract.errors import ImageUnreadable
+from worker.contract.settings import Settings
+from worker.images import ImageReader
+
+TOP = Path(__file__).resolve().parent.parent
+SAMPLES = TOP / "samples"
+#: Sides of the sound images in pixels; most of what is damaged shall be header.
+SIDES = (28, 28, 97, 640)
+FORMS: dict[str, dict[str, dict[str, object]]] = {
+    "PNG": {mode: {} for mode in ("1", "L", "P", "LA", "RGB", "RGBA", "I;16")},
+    "JPEG": {"L": {}, "RGB": {"progressive": True}, "CMYK": {"quality": 50}},
+    "GIF": {"P": {}, "L": {"interlace": 0}},
+    "TIFF": {
+        **{mode: {} for mode in ("1", "CMYK", "F", "LAB")},
+        **{mode: {"compression": "tiff_lzw"} for mode in ("L", "I;16")},
+        **{"RGB": {"compression": "jpeg"}, "RGBA": {"compression": "tiff_adobe_deflate"}},
+    },
+    "BMP": {mode: {} for mode in ("1", "L", "P", "RGB", "RGBA")},
+    "WEBP": {"RGB": {}, "RGBA": {"lossless": True}},
+}
+#: Seconds between two looks at the workers' memory.
+LOOK_EVERY = 0.1
+
+
+class Sound(NamedTuple):
+    """An image file as it should be."""
+
+    name: str
+    data: bytes
+
+
+class Run(NamedTuple):
+    """What became of one folder.
+
+    Args:
+        rows: as the command wrote them.
+        said: by the command on standard error, and by the workers in their log.
+        processes: worker processes that were ever there.
+        peak: the most memory that one of them held, in MB.
+        seconds: that the command took.
+    """
+
+    rows: list[dict[str, str]]
+    said: list[str]
+    processes: int
+    peak: int
+    seconds: float
+
+
+def sound_files() -> list[Sound]:
+    """Drawn pictures in each format, mode and size, with EXIF where the format has it, and the shipped samples."""
+    made = []
+    for form, modes in FORMS.items():
+        for mode, options in modes.items():
+            for number, side in enumerate(SIDES):
+                exif = Image.Exif()
+                exif[0x0112] = 1 + number
+                more = {} if form in ("GIF", "BMP") or number % 2 else {"exif": exif}
+                name = f"{mode.replace(';', '')}-{side}.{form.lower()}"
+                made.append(Sound(name, encoded(_picture(mode, side), form, **options, **more)))
+    for file in sorted(SAMPLES.iterdir())[:50]:
+        if (file.name not in ("empty.png", "text.png")) and "truncated" not in file.name:
+            made.append(Sound(f"sample-{file.name}", file.read_bytes()))
+    return made
+
+
+def _picture(mode: str, side: int) -> Image.Image:
+    page = Image.linear_gradient("L").resize((side, side))
+    ImageDraw.Draw(page).line((side // 3, side // 5, side // 2, side - side // 5), fill=0, width=1 + side // 12)
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(page).astype(np.uint16) * 257)
+    if mode == "LAB":
+        flat = Image.new("L", page.size, 128)
+        return Image.merge("LAB", (page, flat, flat))
+    return page.convert("RGB").convert(mode) if mode in ("CMYK", "P") else page.convert(mode)
+
+
+def _flip_bits(data: bytearray, lot: random.Random, _other: bytes) -> None:
+    # Half of them where the headers are: most of a file is pixels, which are easy to survive.
+    reach = len(data) if lot.random() < 0.5 else min(len(data), 100)
+    for _ in range(lot.choice((1, 1, 2, 8, 64))):
+        data[lot.randrange(reach)] ^= 1 << lot.randrange(8)
+
+
+def _truncate(data: bytearray, lot: random.Random, _other: bytes) -> None:
+    del data[lot.randrange(len(data)) :]
+
+
+def _splice(data: bytearray, lot: random.Random, other: bytes) -> None:
+    start = lot.randrange(len(other))
+    piece = other[start : start + lot.choice((4, 16, 256, 4096))]
+    at = lot.randrange(len(data))
+    data[at : at + (len(piece) if lot.random() < 0.5 else 0)] = piece
+
+
+def _set_number(data: bytearray, lot: random.Random, _other: bytes) -> None:
+    """Write a number that a length, a size or an offset had better not be."""
+    number = lot.choice((0, 1, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, lot.getrandbits(32)))
+    at = lot.randrange(min(len(data), 200))
+    code = lot.choice(("<H", ">H", "<I", ">I"))
+    data[at : at + struct.calcsize(code)] = struct.pack(code, number & (0xFFFF if code[1] == "H" else 0xFFFFFFFF))
+
+
+def _repeat(data: bytearray, lot: random.Random, _other: bytes) -> None:
+    start = lot.randrange(len(data))
+    piece = bytes(data[start : start + lot.randrange(1, 64)])
+    data[start:start] = piece * lot.randrange(1, 2000)
+
+
+DAMAGES: dict[str, Callable[[bytearray, random.Random, bytes], None]] = {
+    "flip": _flip_bits,
+    "truncate": _truncate,
+    "splice": _splice,
+    "number": _set_number,
+    "repeat": _repeat,
+}
+
+
+def damaged_files(seed: int, count: int) -> Iterator[Sound]:
+    """The same `count` files for the same seed: names say what was done to what; some are damaged twice."""
+    sound = sound_files()
+    for number in range(count):
+        lot = random.Random(f"{seed} {number}")
+        base = sound[number % len(sound)]
+        data, done = bytearray(base.data), []
+        for _ in range(lot.choice((1, 1, 2))):
+            damage = lot.choice(list(DAMAGES))
+            if data:
+                DAMAGES[damage](data, lot, lot.choice(sound).data)
+                done.append(damage)
+        if base.name.endswith("png") and lot.random() < 0.5:
+            _mend_checksums(data)
+        yield Sound(f"{number:06}-{'-'.join(done)}-{base.name}", bytes(data))
+
+
+def _mend_checksums(data: bytearray) -> None:
+    """Make every chunk's checksum right, or no damage would ever get past them into a PNG."""
+    at = 8
+    while at + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        if at + 12 + length > len(data):
+            return
+        struct.pack_into(">I", data, at + 8 + length, zlib.crc32(data[at + 4 : at + 8 + length]))
+        at += 12 + length
+
+
+def write(files: Iterator[Sound], folder: Path) -> int:
+    """Write files into a folder, a thousand to each of its own; returns how many."""
+    count = 0
+    for count, (name, data) in enumerate(files, 1):
+        part = folder / f"{count // 1000:04}"
+        part.mkdir(parents=True, exist_ok=True)
+        (part / name).write_bytes(data)
+    return count
+
+
+def classify(folder: Path) -> Run:
+    """Run the embedded `pigeonhole classify` on a folder, and look at its workers meanwhile."""
+    rows, started = folder.with_suffix(".csv"), time.monotonic()
+    with tempfile.TemporaryDirectory() as place:
+        line = [sys.executable, "-m", "producer", "classify", folder.name, "-o", rows.name, "--quiet"]
+        # Its folder, with the workers' log in it, goes with the command: it is put where it can be watched.
+        environment = os.environ | {"TMPDIR": place}
+        command = subprocess.Popen(line, cwd=folder.parent, env=environment, stderr=subprocess.PIPE)
+        log, peaks = None, dict[int, int]()
+        while command.poll() is None:
+            if log is None and (found := next(Path(place).glob("*/worker.log"), None)):
+                log = found.open(encoding="utf-8", errors="replace")
+            peaks |= {pid: _peak(pid) for pid in _worker_processes(command.pid)}
+            time.sleep(LOOK_EVERY)
+        assert command.stderr is not None  # for the type checker: it is a pipe
+        said = [line.decode() for line in command.stderr] + (list(log) if log is not None else ["there was no log"])
+    with rows.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return Run(list(csv.DictReader(file)), said, len(peaks), max(peaks.values()), time.monotonic() - started)
+
+
+def _worker_processes(command: int) -> list[int]:
+    """The command's descendants that Celery's parent process spawned: those that classify."""
+    parents, names = {}, {}
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit():
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                names[int(entry.name)] = (entry / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended since
+    family, size = {command}, 0
+    while len(family) > size:
+        size = len(family)
+        family |= {pid for pid, parent in parents.items() if parent in family}
+    return [pid for pid in family if b"spawn_main" in names.get(pid, b"") and b"celery" in names.get(parents[pid], b"")]
+
+
+def _peak(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next((int(line.split()[1]) * 1024 // 1_000_000 for line in status.splitlines() if "VmHWM" in line), 0)
+
+
+def time_each(folder: Path) -> list[float]:
+    """Seconds that each file of a folder takes, read and decoded as a worker does it; least first."""
+    settings = Settings()
+    preprocessing = checkpoints.describe(checkpoints.find(settings.model)).preprocessing
+    reader = ImageReader("/", preprocessing, settings.max_bytes, settings.max_pixels)
+    seconds = []
+    for file in sorted(folder.rglob("*.*")):
+        started = time.perf_counter()
+        with suppress(ImageUnreadable):  # told as fast as a picture is read, or it shows in the table
+            reader.pixels(str(file.absolute())[1:])
+        seconds.append(time.perf_counter() - started)
+    return sorted(seconds)
+
+
+def faults_of(run: Run, count: int, processes: int) -> list[str]:
+    """What must not be, in words; none is well."""
+    paths = Counter(row["path"] for row in run.rows)
+    faults = [f"{len(paths)} of {count} files have a row"] if len(paths) != count else []
+    faults += [f"{times} rows for {path}" for path, times in paths.items() if times > 1]
+    faults += [
+        f"{row['path']}: neither a label nor an error" for row in run.rows if not row["label"] and not row["error"]
+    ]
+    faults += [
+        f"{row['path']}: {row['error']}"
+        for row in run.rows
+        if row["error"].partition(":")[0] in ("internal", "crashed")
+    ]
+    faults += (
+        [f"{run.processes} worker processes, and there should be {processes}"] if run.processes != processes else []
+    )
+    return faults
+
+
+def main() -> int:
+    """Make the files, run them, print what was found; exit code 1 if there is anything to mend."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--keep", type=Path, help="a folder to keep the files in")
+    arguments = parser.parse_args()
+    folder = arguments.keep or Path(tempfile.mkdtemp())
+    try:
+        return _compare(folder, arguments.seed, arguments.count)
+    finally:
+        if arguments.keep is None:
+            shutil.rmtree(folder)
+
+
+def _compare(folder: Path, seed: int, count: int) -> int:
+    sound = sound_files()
+    write(damaged_files(seed, count), folder / "damaged")
+    write(
+        (Sound(f"{at:06}-{sound[at % len(sound)].name}", sound[at % len(sound)].data) for at in range(count)),
+        folder / "sound",
+    )
+    processes = len(os.sched_getaffinity(0))
+    print(f"{platform.platform()}, Python {platform.python_version()}, Pillow {PIL.__version__}, seed {seed}\n")
+    print("| files | rows | labels | errors | peak of a worker | median | 99 % | longest | in all |")
+    print("| --- | --: | --: | --: | --: | --: | --: | --: | --: |")
+    faults, usual = list[str](), set[str]()
+    for name in ("sound", "damaged"):
+        run, seconds = classify(folder / name), time_each(folder / name)
+        faults += faults_of(run, count, processes)
+        faults += [f"said: {line.rstrip()}" for line in run.said if usual and line not in usual]
+        usual = {"", *run.said}  # such as that workers had better not be root's
+        labels = sum(bool(row["label"]) for row in run.rows)
+        milliseconds = [
+            1000 * at for at in (statistics.median(seconds), seconds[len(seconds) * 99 // 100], seconds[-1])
+        ]
+        print(
+            f"| {count:,} {name} | {len(run.rows):,} | {labels:,} | {len(run.rows) - labels:,} | {run.peak} MB |"
+            f" {milliseconds[0]:.2f} ms | {milliseconds[1]:.1f} ms | {milliseconds[2]:.0f} ms | {run.seconds:.0f} s |"
+        )
+    kinds = Counter(row["error"].partition(":")[0] for row in run.rows if row["error"])
+    print("\nerrors:", ", ".join(f"{number:,} {kind}" for kind, number in kinds.most_common()))
+    print("faults:", len(faults))
+    for fault in faults[:50]:
+        print("  " + fault)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
