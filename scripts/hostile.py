@@ -165,7 +165,7 @@ def _psd(size: int) -> bytes:
 
 #: What each is, in the words of the docs → how to make it.
 HOSTILE: dict[str, Hostile] = {
-    "PNG of 100 megapixels in 13 KB": Hostile(lambda _: png(SIDE, SIDE, bits=1), "too-large"),
+    "PNG of 100 megapixels in 12 KB": Hostile(lambda _: png(SIDE, SIDE, bits=1), "too-large"),
     "PNG of 2.5 gigapixels": Hostile(lambda _: png(50_000, 50_000, bits=1), "too-large"),
     "PNG, 1 pixel wide and 79 million high": Hostile(lambda size: png(1, min(79_000_000, size)), ""),
     "PNG, 79 million pixels wide and 1 high": Hostile(lambda size: png(min(79_000_000, size), 1), ""),
