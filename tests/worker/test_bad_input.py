@@ -25,7 +25,7 @@ from worker.contract.errors import ExitCode
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Batch, Group, Prediction
 from worker.contract.settings import Settings
-from worker.tasks import Processor
+from worker.tasks import Processor, _is_out_of_memory
 
 TOO_MUCH = 2**60  # bytes; no machine has them
 
@@ -200,3 +200,17 @@ def test_every_odd_image_has_its_row_and_costs_no_warning(
     kinds = {name: row["error"].partition(":")[0] for name, row in rows.items() if row["error"]}
     # One colour all over is no digit: some of the suite's test pictures are.
     assert {name for name, kind in kinds.items() if kind != "blank"} == broken
+
+
+@pytest.mark.parametrize(
+    ("error", "is_memory"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (MemoryError(), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_the_words_of_a_gpu_that_has_no_memory_left_are_known(error: Exception, is_memory: bool) -> None:
+    assert _is_out_of_memory(error) is is_memory
