@@ -10,19 +10,16 @@ from worker.transport import Transport
 #: Seconds between attempts to connect: the first pause, what each adds, the longest. By default kombu waits 2, 4, …
 #: 30 s, so that after a minute without Redis it would come back half a minute late.
 _PAUSES = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": 2.0}
-#: Steps that subscribe to channels on which whoever reaches Redis may tell a worker to shut down, and garbage ends it.
-#: Workers need nothing of each other, and what they do they announce themselves.
-_DOORS = {"celery.worker.consumer.gossip:Gossip", "celery.worker.consumer.mingle:Mingle"}
-_DOORS |= {"celery.worker.consumer.control:Control"}
+#: What subscribes to channels on which whoever reaches Redis may speak to a worker, or publishes on them. Workers need
+#: nothing of each other, and what they do they announce themselves.
+_OFF = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
 
 
 class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
     """Takes tasks from the queue, through our own transport, and nothing else from anywhere."""
 
-    class Blueprint(CeleryConsumer.Blueprint):  # type: ignore[misc]
-        """Celery's, less what listens to others."""
-
-        default_steps = [step for step in CeleryConsumer.Blueprint.default_steps if step not in _DOORS]  # noqa: RUF012  # Celery's attribute
+    def __init__(self, *args: Any, worker_options: dict[str, Any] | None = None, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, worker_options=(worker_options or {}) | _OFF, **kwargs)
 
     def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401
         """Connect, as patiently as it takes."""

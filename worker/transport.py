@@ -102,7 +102,7 @@ def rebuilt(message: Any, queue: str) -> dict[str, object]:  # noqa: ANN401
 def bury(message: object, why: str) -> None:
     """Keep what could not be understood where `status` shows it."""
     what = f"a message: {str(message)[:1000]}"
-    logger.error("dropped %.300s: %.300s", what, why)
+    logger.error("dropped %.300r: %.300r", what, why)  # as `repr`: it could forge lines otherwise
     try:
         _dead_letters().bury(what, why)
     except PigeonholeError as exc:

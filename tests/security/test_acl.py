@@ -42,8 +42,6 @@ def worker(guarded: Guarded, tmp_path: Path) -> Iterator["subprocess.Popen[bytes
     guarded.admin.config_resetstat()
     settings = guarded.settings("worker")
     command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker"]
-    # What workers tell each other would need channels, and gives whoever may use them a way to tell workers things.
-    command += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     environment = os.environ | settings.to_environment() | {"PIGEONHOLE_PROCESSES": "1"}
     with (tmp_path / "worker.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)

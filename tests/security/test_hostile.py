@@ -111,3 +111,11 @@ ITEMS = (
 @hypothesis.given(items=st.lists(ITEMS, min_size=20, max_size=40))
 def test_whatever_hypothesis_makes(target: Target, items: list[bytes | dict[str, Any]]) -> None:
     target.throw(*items)
+
+
+def test_nobody_clears_a_screen_or_forges_a_line_of_the_log(target: Target) -> None:
+    target.throw(b"\x1b[2J\n[2026-01-01: INFO] forged", changed("properties.priority", "\x1b[2J\nforged"))
+    said = target.log.read_text(errors="replace")
+    assert "forged" in said
+    assert "\x1b" not in said
+    assert not any(line.startswith(("forged", "[2026-01-01: INFO]")) for line in said.split("\n"))

@@ -36,7 +36,9 @@ _PASSING = (
     redis.exceptions.MaxConnectionsError,
 )
 # What a script meets, Redis tells as the script's error, with the original in its middle.
-_NO_PERMISSION = re.compile(r"\bNOPERM\b|can't run this command or subcommand|no permissions to")
+_NO_PERMISSION = re.compile(
+    r"\bNOPERM\b|can't run this command or subcommand|no permissions to|can't access at least one of the keys"
+)
 _FULL = re.compile(r"\bOOM\b|command not allowed when used memory")
 _NOT_NOW = re.compile(r"\b(MISCONF|READONLY|MASTERDOWN|NOREPLICAS|BUSY|UNKILLABLE)\b|against a read only replica")
 
@@ -135,7 +137,8 @@ def explained(exc: redis.RedisError, url: str) -> PigeonholeError:
     if isinstance(exc, _PASSING) or _NOT_NOW.search(said):
         return BrokerUnreachable(f"{where} can't serve us now: {said}; its own log says why")
     if isinstance(exc, (redis.ConnectionError, redis.TimeoutError)):
-        return BrokerUnreachable(f"no answer from {where}: {said}; is it running?")
+        tls = ", and do its certificate and ours fit" if url.startswith("rediss:") else ""
+        return BrokerUnreachable(f"no answer from {where}: {said}; is it running{tls}?")
     return MessageInvalid(f"{where} can't do what we ask: {said}; do others use our prefix?")
 
 
