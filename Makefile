@@ -3,10 +3,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= ../shared/mnist
+RUNS ?= 1
 SEED ?= 1
 COUNT ?= 20000
 
-.PHONY: help demo venv test lint format samples train-shipped docs compose-test fuzz worst-images clean
+.PHONY: help demo venv test lint format samples train-shipped docs compose-test fuzz worst-images chaos clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +47,9 @@ fuzz: .venv/.dev ## 20,000 damaged image files through real workers; SEED and CO
 
 worst-images: .venv/.dev ## what the most expensive images that the limits admit cost a worker, in memory and time
 	$(BIN)/python -m scripts.worst_images
+
+chaos: .venv/.dev ## a job of 40,600 images under all faults at once, compared row by row; SEED and RUNS choose
+	$(BIN)/python -m scripts.chaos --runs $(RUNS) --seed $(SEED) --model
 
 clean: ## remove what the targets made
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis results.csv

@@ -166,13 +166,13 @@ class Site:
     def wait_ready(self, name: str, processes: int) -> None:
         """Wait until so many processes of a worker can classify, as it says from now on."""
         now = server_time(self.redis.client)
-        workers = Workers(self.direct, client=self.redis.client)
+        wait_for(lambda: self.ready(name, now) >= processes, f"{processes} processes of {name} ({self.log(name)})")
 
-        def ready() -> bool:
-            known = {worker.name: worker for worker in workers.alive()}.get(f"{name}@site")
-            return known is not None and known.processes >= processes and known.seen > now
-
-        wait_for(ready, f"{processes} processes of {name} ({self.log(name)})")
+    def ready(self, name: str, since: float = 0.0) -> int:
+        """Give how many processes of a worker can classify, as it last said after a point in time."""
+        workers = Workers(self.direct, client=self.redis.client).alive()
+        said = [worker for worker in workers if worker.name == f"{name}@site" and worker.seen > since]
+        return said[0].processes if said else 0
 
     def log(self, name: str) -> Path:
         """Give the file that a worker writes its log to."""

@@ -1,0 +1,82 @@
+"""`make chaos`: a large job under all faults at once, compared row by row with the same job undisturbed.
+
+    python -m scripts.chaos --runs 10 --seed 1
+
+Each run has a Redis of its own, on a file that is written once a second, and two workers of two processes. What
+happens, to whom and how long after the last is drawn from the seed; what that hits depends on the machine.
+"""
+
+import argparse
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from scripts.chaos.run import Outcome, Undisturbed, chaotic, undisturbed
+from scripts.chaos.search import search
+from tests.faults.site import Site
+
+
+def main() -> int:
+    """Run it and give the exit code."""
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=1, help="how many, each with the next seed [1]")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the first run [random]")
+    parser.add_argument("--copies", type=int, default=200, help="of the 203 samples [200]")
+    parser.add_argument("--pause", type=float, default=0.005, help="seconds that opening an image takes [0.005]")
+    parser.add_argument("--away", type=float, default=60.0, help="seconds of the longest outage [60]")
+    parser.add_argument("--model", action="store_true", help="search the interleavings of two faults as well")
+    options = parser.parse_args()
+    if options.model:
+        search()
+    folder = Path(tempfile.mkdtemp(prefix="pigeonhole-chaos-"))
+    calm, outcomes = None, list[Outcome]()
+    try:
+        calm = undisturbed(_site(folder, "undisturbed", options.pause), options.copies)
+        print(f"undisturbed: {len(calm.listed):,} images in {calm.seconds:.0f} s", flush=True)
+        for seed in range(options.seed, options.seed + options.runs):
+            print(f"seed {seed}", flush=True)
+            outcomes.append(chaotic(_site(folder, str(seed), options.pause), calm, seed, options.away))
+            print(f"  {outcomes[-1]}", flush=True)
+    finally:
+        if calm and outcomes:
+            print(_table(calm, outcomes))
+        failed = not calm or len(outcomes) < options.runs or any(outcome.wrong for outcome in outcomes)
+        if failed:
+            print(f"what was written is in {folder}")
+        else:
+            shutil.rmtree(folder)
+    return int(failed)
+
+
+def _site(folder: Path, name: str, pause: float) -> Site:
+    (folder / name).mkdir()
+    return Site(folder / name, pause=pause, fsync="everysec")
+
+
+def _table(calm: Undisturbed, outcomes: list[Outcome]) -> str:
+    """Give all that was injected, and what became of the rows, a column for each run."""
+    kinds = sorted({kind for outcome in outcomes for kind in outcome.faults})
+    lines = [["seed", *(str(outcome.seed) for outcome in outcomes), "all"]]
+    counts = {kind: [outcome.faults[kind] for outcome in outcomes] for kind in kinds}
+    for name in ("lost", "twice", "changed", "blamed"):
+        what = {"lost": "rows lost", "twice": "rows twice", "changed": "labels changed", "blamed": "innocent blamed"}
+        counts[what[name]] = [getattr(outcome.difference, name) for outcome in outcomes]
+    counts["other failures"] = [len(outcome.failures) for outcome in outcomes]
+    lines += [[kind, *map(str, numbers), str(sum(numbers))] for kind, numbers in counts.items()]
+    backs = [max(outcome.back) for outcome in outcomes]
+    lines.append(["s from Redis' answer to a claim", *(f"{back:.1f}" for back in backs), f"≤ {max(backs):.1f}"])
+    times = [outcome.seconds for outcome in outcomes]
+    lines.append([f"s (undisturbed {calm.seconds:.0f})", *(f"{seconds:.0f}" for seconds in times), f"{sum(times):.0f}"])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    rows = ((line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])) for line in lines)
+    return "\n".join("  ".join(row) for row in rows)
+
+
+if __name__ == "__main__":
+    started = time.monotonic()
+    code = main()
+    print(f"{'FAILED' if code else 'all as it should be'}, in {time.monotonic() - started:.0f} s")
+    sys.exit(code)

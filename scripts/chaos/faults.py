@@ -1,0 +1,206 @@
+"""What is done to an installation in the middle of a job, and what it takes to go on after that."""
+
+import heapq
+import os
+import random
+import signal
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tests.faults.proxy import Proxy
+from tests.faults.site import Site, Worker
+
+#: How often each happens in a run, besides one long outage of Redis and what befalls the submission.
+PLAN = {
+    "processes killed": 16,
+    "workers killed whole": 4,
+    "workers stopped gently": 2,
+    "Redis killed": 1,
+    "Redis frozen": 1,
+    "connections of a worker cut": 3,
+    "connections of the producer cut": 2,
+    "connections of a worker stalled": 2,
+    "connections of the producer stalled": 2,
+    "queue doubled": 3,
+    "queue deleted": 2,
+    "followers killed": 3,
+}
+OUTAGE = "Redis killed and away for long"
+#: Seconds within which workers must consume again after that.
+BACK = 10.0
+#: Seconds between two faults, at least and at most.
+GAP = (0.3, 2.5)
+
+
+@dataclass
+class Faults:
+    """Breaks a site, and starts again what a service manager would.
+
+    Args:
+        site: with its workers running.
+        draw: where all chance comes from.
+        away: seconds of the long outage.
+    """
+
+    site: Site
+    draw: random.Random
+    away: float
+    #: The job, once it is there, and what kills whoever follows it; told by whoever does.
+    job: str = ""
+    kill_follower: Callable[[], bool] = lambda: False
+    #: How many of each kind; seconds from Redis' first answer after the long outage to a claim; what went wrong.
+    injected: Counter[str] = field(default_factory=Counter)
+    back: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        kinds = [kind for kind, times in PLAN.items() for _ in range(times)]
+        self.draw.shuffle(kinds)
+        # Not among the last: then there might be nothing left to claim when Redis is back.
+        kinds.insert(self.draw.randrange(len(kinds) // 2), OUTAGE)
+        self._plan = deque(kinds)
+        self._due = 0.0
+        self._later: list[tuple[float, int, Callable[[], None]]] = []
+        self._sizes: deque[tuple[float, int]] = deque()
+        self._redis_up = True
+        #: Workers that we have ended, and those that we have told to.
+        self._killed: set[str] = set()
+        self._stopping: set[str] = set()
+
+    @property
+    def over(self) -> bool:
+        """Whether all is done and made good."""
+        return not self._plan and not self._later
+
+    def turn(self) -> None:
+        """Do what is due; called again and again."""
+        now = time.monotonic()
+        while self._later and self._later[0][0] <= now:
+            heapq.heappop(self._later)[2]()
+        self.tend()
+        if self._plan and now >= self._due:
+            if self.inject(self._plan[0]):
+                self._plan.popleft()
+                self._due = time.monotonic() + self.draw.uniform(*GAP)
+            else:
+                self._plan.rotate(-1)  # whom it would hit is not there now
+
+    def tend(self) -> None:
+        """Start workers that have ended, and remember how long Redis' file was when."""
+        now = time.monotonic()
+        self._sizes.append((now, self.site.redis.size()))
+        while len(self._sizes) > 1 and self._sizes[1][0] < now - 1:
+            self._sizes.popleft()
+        for name, worker in list(self.site.workers.items()):
+            code = worker.process.poll()
+            if code is None:
+                continue
+            if name not in self._killed and (code != 0 or name not in self._stopping):
+                self.failures.append(f"worker {name} ended with {code}: {self.site.log(name)}")
+            self._killed.discard(name)
+            self._stopping.discard(name)
+            worker.kill()  # whatever of it is left
+            self.site.start_worker(name, wait=False)
+
+    def inject(self, kind: str) -> bool:
+        """Do it; gives False where it can't be done now."""
+        actions = {
+            "processes killed": self._kill_process,
+            "workers killed whole": self._kill_worker,
+            "workers stopped gently": self._stop_worker,
+            "Redis killed": lambda: self.kill_redis(self.draw.uniform(0, 4)),
+            OUTAGE: self._outage,
+            "Redis frozen": self._freeze_redis,
+            "connections of a worker cut": lambda: self._worker().proxy.cut() > 0,
+            "connections of the producer cut": lambda: self.site.producer.cut() > 0,
+            "connections of a worker stalled": lambda: self._stall(self._worker().proxy),
+            "connections of the producer stalled": lambda: self._stall(self.site.producer),
+            "queue doubled": lambda: self._redis_up and self.site.double_messages() > 0,
+            "queue deleted": lambda: self._redis_up and self.site.delete_messages() > 0,
+            "followers killed": self.kill_follower,
+        }
+        done = actions[kind]()
+        self.injected[kind] += done
+        return done
+
+    def kill_redis(self, away: float) -> bool:
+        """Kill it, have its file lose up to a second, and start it again after a while."""
+        if self._redis_up:
+            self._fell_redis()
+            self._after(away, self._start_redis)
+            return True
+        return False
+
+    def _fell_redis(self) -> None:
+        before, now = self._sizes[0][1], self.site.redis.size()
+        self.site.redis.kill()
+        self._redis_up = False
+        cut = self.site.redis.truncate(self.draw.randint(min(before, now), now))
+        self.injected["bytes that Redis forgot"] += cut
+
+    def _start_redis(self) -> None:
+        self.site.redis.start()
+        self._redis_up = True
+
+    def _outage(self) -> bool:
+        """Redis is away for long, with no other fault, and workers must be back soon after it is."""
+        if self._later or not self._redis_up or not all(self.site.ready(name) for name in self.site.workers):
+            return False
+        self._fell_redis()
+        time.sleep(self.away)
+        self._start_redis()
+        try:
+            self.back.append(self.site.await_claim(self.job, self.site.claimed(self.job), within=30))
+        except AssertionError:
+            self.back.append(30.0)
+        if self.back[-1] > BACK:
+            self.failures.append(f"after an outage of {self.away} s workers were back after {self.back[-1]:.1f} s")
+        return True
+
+    def _freeze_redis(self) -> bool:
+        if self._redis_up:
+            self.site.redis.freeze()
+            self._redis_up = False
+            self._after(self.draw.uniform(1, 8), self._thaw_redis)
+            return True
+        return False
+
+    def _thaw_redis(self) -> None:
+        self.site.redis.thaw()
+        self._redis_up = True
+
+    def _kill_process(self) -> bool:
+        children = self._worker().children()
+        if children:
+            os.kill(self.draw.choice(children), signal.SIGKILL)
+        return bool(children)
+
+    def _kill_worker(self) -> bool:
+        worker = self._worker()
+        self._killed.add(worker.name)
+        worker.kill()
+        return True
+
+    def _stop_worker(self) -> bool:
+        worker = self._worker()
+        if worker.name in self._stopping or not self._redis_up or not self.site.ready(worker.name):
+            return False
+        self._stopping.add(worker.name)
+        worker.process.send_signal(signal.SIGTERM)
+        return True
+
+    def _stall(self, proxy: Proxy) -> bool:
+        """Stall the connections that are open for good, or all, new ones too, for a while."""
+        for_all = self.draw.random() < 0.5
+        proxy.stall(new=for_all, to_server=self.draw.random() < 0.5)
+        if for_all:
+            self._after(self.draw.uniform(3, 10), proxy.flow)
+        return True
+
+    def _worker(self) -> Worker:
+        return self.site.workers[self.draw.choice(sorted(self.site.workers))]
+
+    def _after(self, seconds: float, make_good: Callable[[], None]) -> None:
+        heapq.heappush(self._later, (time.monotonic() + seconds, len(self._later), make_good))

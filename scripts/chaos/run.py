@@ -1,0 +1,196 @@
+"""One job, submitted, followed and compared: undisturbed, and under faults."""
+
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.chaos.faults import OUTAGE, Faults
+from tests.conftest import ROOT
+from tests.faults.rows import Difference, Row, difference, read
+from tests.faults.site import Site
+
+WORKERS = ("one", "two")
+#: How `wait` ends where some rows are errors, as some of the samples' are; and where no worker has shown itself for
+#: a while: it is run again, as that says.
+ERROR_ROWS, NO_WORKER = 3, 5
+#: Seconds after which a run counts as hanging.
+PATIENCE = 900.0
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """What a run should give.
+
+    Args:
+        listed: what was submitted.
+        rows: what is said of each sample, by its name.
+        seconds: from the submission to the last row.
+    """
+
+    listed: list[str]
+    rows: dict[str, Row]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run under faults."""
+
+    seed: int
+    faults: Counter[str]
+    difference: Difference
+    back: list[float]
+    failures: list[str]
+    seconds: float
+
+    @property
+    def wrong(self) -> bool:
+        """Whether anything was not as it should be."""
+        return bool(self.difference or self.failures)
+
+    def __str__(self) -> str:
+        kills = self.faults["processes killed"] + self.faults["workers killed whole"]
+        redis = self.faults["Redis killed"] + self.faults[OUTAGE]
+        told = "".join(f"\n  {failure}" for failure in self.failures)
+        return f"{kills} kills, Redis killed {redis} times; {self.difference}; {self.seconds:.0f} s{told}"
+
+
+def undisturbed(site: Site, copies: int) -> Undisturbed:
+    """Submit and follow a job of so many copies of the samples, and break nothing."""
+    with closing(site):
+        listed = site.copy_samples(copies)
+        for name in WORKERS:
+            site.start_worker(name)
+        started = time.monotonic()
+        submission = _submission(site)
+        _feed(submission, listed, end=True)
+        submission.wait(timeout=PATIENCE)
+        (status,) = site.ledger.statuses()
+        code = _wait(site, status.job).wait(timeout=PATIENCE)
+        if code != ERROR_ROWS:
+            raise RuntimeError(f"undisturbed, following the job ended with {code}: {_said(site)}")
+        rows = read(site.folder / "rows.csv")
+        calm = Undisturbed(listed, {Path(row.path).name: row for row in rows}, time.monotonic() - started)
+        if wrong := difference(rows, listed, calm.rows):
+            raise RuntimeError(f"undisturbed, the rows are wrong already: {wrong}")
+        return calm
+
+
+def chaotic(site: Site, calm: Undisturbed, seed: int, away: float) -> Outcome:
+    """Do the same under faults."""
+    with closing(site):
+        site.copy_samples(len(calm.listed) // len(calm.rows))
+        faults = Faults(site, random.Random(seed), away)
+        for name in WORKERS:
+            site.start_worker(name)
+        started = time.monotonic()
+        _submit(site, faults, calm.listed)
+        _follow(site, faults, started + PATIENCE)
+        seconds = time.monotonic() - started
+        status = site.ledger.status(faults.job)
+        if (status.state, status.done) != ("finished", len(calm.listed)):
+            faults.failures.append(f"the job is {status.state} with {status.done} rows")
+        wrong = difference(read(site.folder / "rows.csv"), calm.listed, calm.rows)
+        return Outcome(seed, faults.injected, wrong, faults.back, faults.failures, seconds)
+
+
+def _submit(site: Site, faults: Faults, listed: list[str]) -> None:
+    """Submit the list; kill the producer in its middle, and Redis under the next, until one comes to its end."""
+    first = _submission(site)
+    _feed(first, listed[: len(listed) // 3])
+    while not faults.job:
+        faults.tend()
+        faults.job = next((status.job for status in site.ledger.statuses() if status.batches > 8), "")
+        time.sleep(0.1)
+    first.kill()
+    first.wait()
+    faults.injected["submissions killed"] += 1
+    second = _submission(site, faults.job)
+    _feed(second, listed[: len(listed) // 2])
+    faults.inject("Redis killed")
+    # From a thread: it takes nothing from the pipe while it waits for Redis, which is started again here.
+    threading.Thread(target=_feed, args=(second, listed[len(listed) // 2 :], True), daemon=True).start()
+    while _ended(second, faults) != 0:
+        # Redis has forgotten a part, and what came through a pipe can't be read again: so it says.
+        second = _submission(site, faults.job)
+        threading.Thread(target=_feed, args=(second, listed, True), daemon=True).start()
+
+
+def _submission(site: Site, job: str = "") -> "subprocess.Popen[bytes]":
+    return _start(site, "submit", "-", "-q", *(("--job", job) if job else ()), stdin=subprocess.PIPE)
+
+
+def _feed(submission: "subprocess.Popen[bytes]", listed: list[str], end: bool = False) -> None:
+    """Write paths to a submission's input; it may end before it has read them."""
+    pipe = submission.stdin
+    assert pipe is not None  # for the type checker
+    with suppress(BrokenPipeError):
+        pipe.write("".join(f"{path}\n" for path in listed).encode())
+        pipe.flush()
+        if end:
+            pipe.close()
+
+
+def _wait(site: Site, job: str) -> "subprocess.Popen[bytes]":
+    return _start(site, "wait", job, "-o", "rows.csv", "-q")
+
+
+def _start(site: Site, *arguments: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+    """Start a command of the producer, as a user does."""
+    environment = site.environment() | {"PYTHONPATH": str(ROOT)}
+    with site.log("producer").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "producer", *arguments],
+            cwd=site.folder,
+            env=environment,
+            stdin=stdin,
+            stdout=log,
+            stderr=log,
+        )
+
+
+def _said(site: Site) -> str:
+    """Give what the producer's commands said last."""
+    return " / ".join(site.log("producer").read_text().splitlines()[-3:])
+
+
+def _ended(process: "subprocess.Popen[bytes]", faults: Faults) -> int:
+    while process.poll() is None:
+        faults.turn()
+        time.sleep(0.05)
+    return process.returncode
+
+
+def _follow(site: Site, faults: Faults, give_up: float) -> None:
+    """Follow the job to its end, again each time that the follower is killed."""
+    follower = _wait(site, faults.job)
+
+    def kill() -> bool:
+        if follower.poll() is not None or not (site.folder / "rows.csv.part").exists():
+            return False
+        follower.send_signal(signal.SIGKILL)
+        return True
+
+    faults.kill_follower = kill
+    while True:
+        faults.turn()
+        code = follower.poll()
+        if code == ERROR_ROWS:
+            break
+        if code is not None:
+            if code not in (NO_WORKER, -signal.SIGKILL):
+                faults.failures.append(f"following ended with {code}: {_said(site)}")
+            follower = _wait(site, faults.job)
+        if time.monotonic() > give_up:
+            follower.kill()
+            raise RuntimeError(f"the job does not end: {site.ledger.status(faults.job)}")
+        time.sleep(0.05)
+    if not faults.over:
+        faults.failures.append("the job ended before all faults were injected: raise --pause or --copies")

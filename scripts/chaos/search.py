@@ -1,0 +1,32 @@
+"""The search of tests/model, further than the tests have time for."""
+
+import logging
+import tempfile
+import time
+from pathlib import Path
+
+from tests.faults.server import RedisServer
+from tests.model.explore import Budget, Explorer
+from tests.model.world import World
+from worker.contract.settings import Settings
+
+#: Images in each batch, and what may happen.
+SEARCHES = (((2,), Budget(faults=1)), ((2, 1), Budget(faults=1)), ((2,), Budget(faults=2)))
+
+
+def search() -> None:
+    """Search each, and say how far that was; Violation where an invariant does not hold."""
+    logging.disable(logging.CRITICAL)  # each of many deaths would be told
+    with tempfile.TemporaryDirectory() as folder:
+        redis = RedisServer(Path(folder), "--appendonly", "no")
+        try:
+            for number, (sizes, budget) in enumerate(SEARCHES):
+                started = time.monotonic()
+                settings = Settings(broker_url=redis.url, prefix=f"model-{number}")
+                found = Explorer(World(settings, redis.client, sizes), budget).run()
+                seconds = time.monotonic() - started
+                print(f"batches of {sizes} images, {budget}: {found.states:,} states, {found.events:,} steps between")
+                print(f"  them, {found.interleavings():.1e} interleavings, all sound, in {seconds:.0f} s", flush=True)
+        finally:
+            redis.close()
+    logging.disable(logging.NOTSET)
