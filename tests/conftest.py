@@ -108,8 +108,8 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def children(pid: int) -> list[int]:
-    """The pool processes of a worker."""
+def children(pid: int, named: bytes = b"spawn_main") -> list[int]:
+    """The pool processes of a worker, or what else a process has started."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -117,7 +117,7 @@ def children(pid: int) -> list[int]:
             line = (process / "cmdline").read_bytes()
         except OSError:
             continue
-        if int(parent) == pid and b"spawn_main" in line:
+        if int(parent) == pid and named in line:
             found.append(int(process.name))
     return found
 

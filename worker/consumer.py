@@ -20,6 +20,9 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
 
     def __init__(self, *args: Any, worker_options: dict[str, Any] | None = None, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(*args, worker_options=(worker_options or {}) | _OFF, **kwargs)
+        # Not -1: at its first start Celery ends the worker if one of its processes has ended by then. Another takes
+        # its place, and a process that can't load its checkpoint says so itself.
+        self.restart_count = 0
 
     def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401
         """Connect, as patiently as it takes."""

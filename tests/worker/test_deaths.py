@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -71,3 +72,27 @@ def test_a_batch_that_takes_too_long_ends_in_rows_and_only_the_image_to_blame_is
     assert {row.path: row.error for row in came if row.error} == {
         "hangs.png": "timeout: reading it took longer than 1 s"
     }
+
+
+def test_a_worker_whose_processes_are_killed_while_they_start_goes_on_and_starts_others(
+    settings: Settings, start_worker: StartWorker
+) -> None:
+    killed: list[int] = []
+
+    def kill() -> None:
+        while len(killed) < 4:
+            for parent in children(os.getpid(), b"worker.app"):
+                for child in set(children(parent)).difference(killed):
+                    os.kill(child, signal.SIGKILL)
+                    killed.append(child)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    worker = start_worker()
+    killer.join(timeout=60)
+    assert len(killed) >= 4
+    assert worker.poll() is None
+    job = published(settings, batch("0.png"))
+    ledger = Ledger(settings)
+    wait_for(lambda: ledger.status(job).over, "the job's end")
+    assert [row.label for row in rows(ledger, job)] == ["8"]
