@@ -422,7 +422,8 @@ def test_memory_does_not_grow_with_the_number_of_images(folder: Path, monkeypatc
         tracemalloc.stop()
         return most
 
-    assert peak(50_000) < peak(5_000) + 200_000
+    # 45,000 references would take ten times that; other threads of these tests may hold something too.
+    assert peak(50_000) < peak(5_000) + 1_000_000
 
 
 def test_memory_does_not_grow_with_the_number_of_folders(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
