@@ -149,7 +149,7 @@ class Site:
             wait: until all of them can classify.
             changes: to its environment.
         """
-        proxy = self._proxies.setdefault(name, Proxy(self.redis.port))
+        proxy = self.proxy(name)
         command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--hostname", f"{name}@site"]
         command += ["--loglevel", "INFO"]
         environment = self.environment(proxy.url) | {"PYTHONPATH": f"{self.gate.pythonpath}{os.pathsep}{ROOT}"}
@@ -162,6 +162,12 @@ class Site:
         if wait:
             self.wait_ready(name, processes)
         return self.workers[name]
+
+    def proxy(self, name: str) -> Proxy:
+        """Give the proxy between a worker and Redis, the same each time that the worker is started."""
+        if name not in self._proxies:
+            self._proxies[name] = Proxy(self.redis.port)
+        return self._proxies[name]
 
     def wait_ready(self, name: str, processes: int) -> None:
         """Wait until so many processes of a worker can classify, as it says from now on."""
