@@ -7,7 +7,7 @@ RUNS ?= 1
 SEED ?= 1
 COUNT ?= 20000
 
-.PHONY: help demo venv test lint format samples train-shipped docs compose-test fuzz worst-images chaos clean
+.PHONY: help demo venv test lint format samples train-shipped docs compose-test fuzz worst-images bounds chaos clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ fuzz: .venv/.dev ## 20,000 damaged image files through real workers; SEED and CO
 
 worst-images: .venv/.dev ## what the most expensive images that the limits admit cost a worker, in memory and time
 	$(BIN)/python -m scripts.worst_images
+
+bounds: .venv/.dev ## what a job takes of memory, how long a small one waits behind a large one, what appendfsync costs
+	$(BIN)/python -m scripts.bounds
 
 chaos: .venv/.dev ## a job of 40,600 images under all faults at once, compared row by row; SEED and RUNS choose
 	$(BIN)/python -m scripts.chaos --runs $(RUNS) --seed $(SEED) --model

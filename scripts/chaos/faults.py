@@ -185,8 +185,10 @@ class Faults:
 
     def _stop_worker(self) -> bool:
         worker = self._worker()
-        if worker.name in self._stopping or not self._redis_up or not self.site.ready(worker.name):
+        if worker.name in self._stopping or not self._redis_up:
             return False
+        if not self.site.ready(worker.name, since=worker.begun):
+            return False  # while it starts, Python itself is ended by a SIGTERM, and has nothing in hand
         self._stopping.add(worker.name)
         worker.process.send_signal(signal.SIGTERM)
         return True

@@ -77,11 +77,19 @@ class Gate:
 
 @dataclass
 class Worker:
-    """A worker, parent and pool processes, whose connections go through a proxy of its own."""
+    """A worker, parent and pool processes, whose connections go through a proxy of its own.
+
+    Args:
+        name: before the @ of its name.
+        process: the parent.
+        proxy: its own.
+        begun: when it was started, in seconds since the epoch.
+    """
 
     name: str
     process: "subprocess.Popen[bytes]"
     proxy: Proxy
+    begun: float
 
     def children(self) -> list[int]:
         """Give its pool processes."""
@@ -154,11 +162,12 @@ class Site:
         command += ["--loglevel", "INFO"]
         environment = self.environment(proxy.url) | {"PYTHONPATH": f"{self.gate.pythonpath}{os.pathsep}{ROOT}"}
         environment |= {"PIGEONHOLE_PROCESSES": str(processes)} | changes
+        begun = time.time()
         with self.log(name).open("ab") as log:
             process = subprocess.Popen(
                 command, env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
             )
-        self.workers[name] = Worker(name, process, proxy)
+        self.workers[name] = Worker(name, process, proxy, begun)
         if wait:
             self.wait_ready(name, processes)
         return self.workers[name]
