@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TypeVar
 
 from producer.patience import Patience
-from worker.contract.dead_letters import DeadLetters
+from worker.contract.dead_letters import DeadLetters, about
 from worker.contract.errors import JobCancelled, MessageInvalid, NoWorker
 from worker.contract.jobs import JobStatus
 from worker.contract.ledger import LEASE, Ledger
@@ -107,9 +107,12 @@ class Follower:
         """Raise MessageInvalid if workers are there, and have lately failed to understand everything that is owed."""
         since = self.workers.time() - DESPAIR
         letters = DeadLetters(self.ledger.settings, self.ledger.client).of_job(status.job)
-        dead = [letter for letter in letters if letter.seen > since]
-        if dead and len(dead) >= status.batches_waiting + status.batches_claimed:
-            raise MessageInvalid(f"the workers can't understand what is left of job {status.job}: {dead[-1].why}")
+        dead = {letter.what: letter.why for letter in letters if letter.seen > since}
+        # By name: a letter may be about a batch that another worker has done since, or about none at all.
+        if status.batches_claimed == 0 and len(dead) >= status.batches_waiting > 0:
+            if all(about(status.job, piece) in dead for piece in self.ledger.owed(status.job)):
+                why = list(dead.values())[-1]
+                raise MessageInvalid(f"the workers can't understand what is left of job {status.job}: {why}")
 
     def _patiently(self, step: Callable[[], T]) -> T:
         """Do a step, waiting for Redis; while that was away, no worker could show itself."""

@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.conftest import A, B, Clock, answers_for, batch_of, finished_job, open_job
 from worker.contract.errors import JobCancelled, UnknownJob, UsageError
-from worker.contract.ledger import Ledger
+from worker.contract.ledger import SWEEP_GAP, Ledger
 from worker.contract.messages import Answers, Batch, Group
 from worker.contract.pieces import Piece
 from worker.contract.redis_client import Client
@@ -181,6 +181,25 @@ def test_there_is_nothing_to_claim_of_what_is_done_unknown_cancelled_or_deleted(
     assert ledger.claim(job, Piece(1)) is None
     ledger.delete(job)
     assert ledger.claim(job, Piece(1)) is None
+
+
+def test_jobs_that_have_expired_leave_the_list_when_others_are_made(
+    ledger: Ledger, raw: Client, settings: Settings
+) -> None:
+    gone, there = open_job(ledger), open_job(ledger)
+    raw.delete(f"{settings.prefix}:job:{gone}")
+    new = open_job(ledger)
+    assert set(raw.zrange(f"{settings.prefix}:jobs", 0, -1)) == {there.encode(), new.encode()}
+
+
+def test_when_the_last_sweep_was_stays_known_for_a_while(settings: Settings, clock: Clock) -> None:
+    ledger = Ledger(settings, now=clock)
+    assert not ledger.swept_lately()
+    ledger.note_sweep()
+    clock += SWEEP_GAP / 2
+    assert ledger.swept_lately() and ledger.swept_lately(), "asked again, since the reply was lost, it says the same"
+    clock += SWEEP_GAP / 2
+    assert not ledger.swept_lately()
 
 
 def test_a_claim_keeps_nobody_out(ledger: Ledger) -> None:

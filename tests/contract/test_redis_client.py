@@ -31,6 +31,7 @@ LEDGER_CALLS: dict[str, tuple[object, ...]] = {
     "renew": (NO_JOB, [Piece(0)]),
     "release": (NO_JOB, Piece(0)),
     "note_sweep": (),
+    "swept_lately": (),
     "died": (NO_JOB, Piece(0), "digits"),
     "overdue": (NO_JOB, 1),
     "owed": (NO_JOB,),
@@ -195,7 +196,7 @@ def test_a_full_redis_is_told_so_and_still_takes_what_makes_it_less_full(start_r
     server = start_redis()
     settings = Settings(broker_url=server.url)
     ledger, queue = Ledger(settings), Queue(settings)
-    job = ledger.create("digits", ("photos",))
+    job, other = (ledger.create("digits", ("photos",)) for _ in range(2))
     ledger.add(job, 0, batch_of("a.png"))
     queue.publish("digits", job, Piece(0))
     ledger.client.config_set("maxmemory", "1")
@@ -203,13 +204,15 @@ def test_a_full_redis_is_told_so_and_still_takes_what_makes_it_less_full(start_r
         lambda: ledger.create("digits", ()),
         lambda: ledger.add(job, 1, batch_of("b.png")),
         lambda: queue.publish("digits", job, Piece(1)),
+        lambda: ledger.commit(job, Piece(0), answers_for(batch_of("a.png"))),
     ):
         with pytest.raises(BrokerUnreachable, match=r" is full: .*; raise its maxmemory or delete jobs$"):
             call()
-    assert ledger.status(job).batches == 1
-    assert ledger.commit(job, Piece(0), answers_for(batch_of("a.png")))
+    assert (ledger.status(job).batches, ledger.status(job).batches_waiting) == (1, 1), "nothing has changed"
+    ledger.delete(other)
     ledger.client.config_set("maxmemory", "0")
     ledger.add(job, 1, batch_of("b.png"))
+    assert ledger.commit(job, Piece(0), answers_for(batch_of("a.png")))
     assert ledger.status(job).batches == 2
 
 

@@ -252,6 +252,24 @@ def test_where_workers_understand_nothing_of_what_is_left_following_ends_with_th
     assert scene.ledger.owed(job) == [Piece(1)], "it is owed still: a worker of that version may come"
 
 
+def test_letters_about_what_is_done_since_or_about_nothing_do_not_end_following(scene: Scene) -> None:
+    job = scene.job(3)
+    letters = DeadLetters(scene.settings)
+
+    def later() -> None:
+        scene.workers.announce(DIGITS)
+        if scene.ledger.status(job).done == 0:
+            letters.bury(about(job, 0), "a batch in the ledger has version 9")  # says a worker that is too old
+            letters.bury(about(job, "garbage"), "no piece is called so")  # as anybody may who writes to the queue
+            scene.done(job, 0)
+        elif sum(scene.slept) > 60:
+            scene.done(job, 1, 2)
+
+    scene.follower.workers = Workers(scene.settings)  # the letters' times are of Redis' own clock
+    scene.then(*[later] * 500)
+    assert len(scene.rows(job)) == 3
+
+
 def test_an_unknown_job_is_told_at_once(scene: Scene) -> None:
     with pytest.raises(UnknownJob):
         scene.rows("no-such-job")

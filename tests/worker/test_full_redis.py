@@ -1,4 +1,4 @@
-"""A Redis at its `maxmemory` (noeviction): workers finish what is owed, and nothing is lost."""
+"""A Redis at its `maxmemory` (noeviction): workers hold what they have done until there is room, and lose nothing."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def settings(settings: Settings, tmp_path: Path, root: Path) -> Settings:
     return replace(settings, image_root=str(tmp_path / "images"))
 
 
-def test_workers_take_classify_and_commit_in_a_full_redis_and_are_still_known_to_be_there(
+def test_workers_wait_in_a_full_redis_with_what_they_have_done_and_are_still_known_to_be_there(
     settings: Settings, ledger: Ledger, tmp_path: Path, start_worker: Callable[..., "subprocess.Popen[bytes]"]
 ) -> None:
     worker = start_worker(PYTHONPATH=decoder_faults.install(tmp_path))
@@ -41,9 +41,13 @@ def test_workers_take_classify_and_commit_in_a_full_redis_and_are_still_known_to
     first, *others = [published(settings, batch) for batch in batches]
     wait_for(lambda: ledger.status(first).over, "the first job's end")
     ledger.client.config_set("maxmemory", "1")
+    log = tmp_path / "celery@test.log"
+    wait_for(lambda: b"is full" in log.read_bytes(), "what the worker says of it")
+    assert [ledger.status(job).done for job in others] == [0, 0], "it takes no more room"
+    assert [other.processes for other in Workers(settings).alive()] == [1], "announcements are made in it too"
+    assert worker.poll() is None
+    ledger.client.config_set("maxmemory", "0")
     for job in others:
         wait_for(lambda job=job: ledger.status(job).over, "the job's end")  # type: ignore[misc]
         status = ledger.status(job)
         assert (status.state, status.done, status.errors) == ("finished", status.images, 0)
-    assert [other.processes for other in Workers(settings).alive()] == [1], "announcements are made in it too"
-    assert worker.poll() is None

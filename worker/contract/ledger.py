@@ -71,6 +71,7 @@ class Ledger:
         self._renew = self.client.register_script(scripts.RENEW)
         self._commit = self.client.register_script(scripts.COMMIT)
         self._died = self.client.register_script(scripts.DIED)
+        self._release = self.client.register_script(scripts.RELEASE)
         self._overdue = self.client.register_script(scripts.OVERDUE)
 
     @translates
@@ -81,7 +82,9 @@ class Ledger:
     @translates
     def create(self, model: str, sources: tuple[str, ...]) -> str:
         """Open a job for a model's queue and give its id, which begins with the date and sorts by it."""
-        now = self._now() if self._now else server_time(self.client)
+        oldest = [name.decode(errors="replace") for name in self.client.zrange(self._key("jobs"), 0, 9)]
+        self._forget_expired(oldest)  # so that the list ends somewhere though nobody looks at it
+        now = self._clock()
         job = f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         with self.client.pipeline() as pipe:
             pipe.hset(
@@ -170,13 +173,12 @@ class Ledger:
         Raises:
             UnknownJob: no such job.
         """
-        with self.client.pipeline() as pipe:
-            pipe.delete(*self._keys(job)[:-1])
-            pipe.zrem(self._key("active"), job)
-            pipe.zrem(self._key("jobs"), job)
-            deleted, _, listed = pipe.execute()
-        if not deleted and not listed:
+        # Looked for before, not counted after: a deletion that is sent again finds nothing any more.
+        if not self.client.exists(*self._keys(job)[:-1]) and self.client.zscore(self._key("jobs"), job) is None:
             raise UnknownJob(job)
+        # No MULTI, which a full Redis refuses: a job without keys is struck off the lists sooner or later.
+        self.client.delete(*self._keys(job)[:-1])
+        self._strike([job])
 
     @translates
     def claim(self, job: str, piece: Piece) -> Batch | None:
@@ -245,26 +247,32 @@ class Ledger:
         return []
 
     @translates
-    def release(self, job: str, piece: Piece) -> list[Piece]:
+    def release(self, job: str, piece: Piece) -> bool:
         """Let a piece wait again that somebody claimed and could not read: another worker may be able to.
 
         Returns:
-            What should be published now.
+            False where nobody has it in hand.
         """
-        deaths = self._run(self._died, job, str(piece), self.settings.publish_seconds)
-        return [] if deaths is None else [piece]
+        return bool(self._run(self._release, job, str(piece), self.settings.publish_seconds))
 
     @translates
-    def note_sweep(self) -> bool:
-        """Note that somebody sweeps now.
+    def swept_lately(self) -> bool:
+        """Tell whether somebody swept a moment ago.
 
-        Returns:
-            Whether somebody did a moment ago as well. If not, Redis or everybody was away: those who hold leases had no
-            chance to renew them.
+        If not, Redis or everybody was away: those who hold leases had no chance to renew them.
         """
-        now = self._now() if self._now else server_time(self.client)
-        last = self.client.set(self._key("swept"), now, get=True)
-        return last is not None and 0 <= now - float(last) < SWEEP_GAP
+        last = self.client.get(self._key("swept"))
+        return last is not None and 0 <= self._clock() - float(last) < SWEEP_GAP
+
+    @translates
+    def deaths(self, job: str, piece: Piece) -> int:
+        """Give how often a suspect was lost with its process, or released, since it was set apart."""
+        return int(self.client.hget(self._keys(job)[5], f"deaths:{piece}") or 0)
+
+    @translates
+    def note_sweep(self) -> None:
+        """Note that somebody has swept, at the end of it: one that fails on its way gives nobody's lease up."""
+        self.client.set(self._key("swept"), self._clock())
 
     @translates
     def overdue(self, job: str, lost: int) -> tuple[list[Piece], list[Piece]]:
@@ -310,16 +318,7 @@ class Ledger:
         """
         listed = self.client.zrange(self._key("active" if active_only else "jobs"), 0, -1, withscores=True)
         created = {name.decode(errors="surrogateescape"): seconds for name, seconds in listed}
-        names = [name for name in created if _JOB.fullmatch(name)]
-        with self.client.pipeline(transaction=False) as pipe:
-            for name in names:
-                pipe.exists(self._key(f"job:{name}"))
-            there = pipe.execute()
-        expired = [name for name, exists in zip(names, there, strict=True) if not exists]
-        if expired:
-            self.client.zrem(self._key("jobs"), *expired)
-            self.client.zrem(self._key("active"), *expired)
-        records = self._records([name for name, exists in zip(names, there, strict=True) if exists])
+        records = self._records(self._forget_expired([name for name in created if _JOB.fullmatch(name)]))
         # One without a record has gone in this moment.
         return [status_or_unreadable(*record, created[record[0]]) for record in records if record[1]]
 
@@ -364,6 +363,21 @@ class Ledger:
             None if None in answers else [(Piece.parse(name), data) for name, data in zip(names, answers, strict=True)]
         )
 
+    def _forget_expired(self, names: list[str]) -> list[str]:
+        """Strike off the jobs whose keys are gone, and give the others."""
+        with self.client.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.exists(self._key(f"job:{name}"))
+            there = pipe.execute()
+        if expired := [name for name, exists in zip(names, there, strict=True) if not exists]:
+            self._strike(expired)
+        return [name for name, exists in zip(names, there, strict=True) if exists]
+
+    def _strike(self, names: list[str]) -> None:
+        """Take jobs off both lists."""
+        self.client.zrem(self._key("jobs"), *names)
+        self.client.zrem(self._key("active"), *names)
+
     def _records(self, names: list[str]) -> list[tuple[str, dict[bytes, bytes], int, int]]:
         with self.client.pipeline(transaction=False) as pipe:
             for name in names:
@@ -396,6 +410,9 @@ class Ledger:
 
     def _time(self) -> float | str:
         return self._now() if self._now else ""
+
+    def _clock(self) -> float:
+        return self._now() if self._now else server_time(self.client)
 
 
 def _pieces(members: list[bytes]) -> list[Piece]:

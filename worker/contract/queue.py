@@ -149,7 +149,7 @@ def sweep(ledger: Ledger, queue: Queue) -> int:
     Raises:
         BrokerUnreachable: Redis does not answer.
     """
-    lapsed_is_dead = ledger.note_sweep()
+    lapsed_is_dead = ledger.swept_lately()
     published = 0
     active = [status for status in ledger.statuses(active_only=True) if not status.over]
     for model in sorted({status.model for status in active}):
@@ -165,6 +165,7 @@ def sweep(ledger: Ledger, queue: Queue) -> int:
             for piece in pieces:
                 queue.publish(model, status.job, piece)
             published += len(pieces)
+    ledger.note_sweep()
     return published
 
 
@@ -174,7 +175,8 @@ def _after_death(ledger: Ledger, status: JobStatus, piece: Piece) -> list[Piece]
     except MessageInvalid as exc:
         # One damaged batch must not keep the sweep from all others.
         logger.warning("job %s: batch %s is overdue and can't be read: %s", status.job, piece, exc)
-        return ledger.release(status.job, piece)
+        ledger.release(status.job, piece)
+        return []
 
 
 def _broker(url: str) -> dict[str, object]:

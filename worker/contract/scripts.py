@@ -106,12 +106,24 @@ return held
 COMMIT = (
     _PRELUDE
     + """
-if redis.call('ZREM', waiting, ARGV[3]) + redis.call('ZREM', claimed, ARGV[3]) == 0 then return 0 end
-redis.call('HSET', rows, ARGV[3], ARGV[4])
+if not owed(ARGV[3]) then return 0 end
+redis.call('HSET', rows, ARGV[3], ARGV[4]) -- first: a full Redis refuses it, and nothing has changed
+redis.call('ZREM', waiting, ARGV[3])
+redis.call('ZREM', claimed, ARGV[3])
 redis.call('HINCRBY', job, 'done', ARGV[5])
 redis.call('HINCRBY', job, 'errors', ARGV[6])
 redis.call('HINCRBY', job, 'reviews', ARGV[7])
 finish_if_done(ARGV[8])
+return 1
+"""
+)
+
+#: now, job, piece, seconds until it is overdue → 1 if somebody had it in hand; now it waits again.
+RELEASE = (
+    _PRELUDE
+    + """
+if redis.call('ZREM', claimed, ARGV[3]) == 0 then return 0 end
+redis.call('ZADD', waiting, now + ARGV[4], ARGV[3])
 return 1
 """
 )
