@@ -44,9 +44,16 @@ from producer.sinks import Sink, is_special
 from producer.sources import Root
 from worker.contract.errors import OutputFailed, UsageError
 from worker.contract.settings import Settings
+from worker.contract.version import VERSION
 
 if TYPE_CHECKING:
     from producer.client import Client
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pigeonhole {VERSION}")
+        raise typer.Exit
 
 
 app = typer.Typer(
@@ -57,6 +64,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
 
 
 @app.command(epilog="Example: pigeonhole classify photos/ more/*.jpg -o results.csv")

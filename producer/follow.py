@@ -109,10 +109,11 @@ class Follower:
         letters = DeadLetters(self.ledger.settings, self.ledger.client).of_job(status.job)
         dead = {letter.what: letter.why for letter in letters if letter.seen > since}
         # By name: a letter may be about a batch that another worker has done since, or about none at all.
-        if status.batches_claimed == 0 and len(dead) >= status.batches_waiting > 0:
-            if all(about(status.job, piece) in dead for piece in self.ledger.owed(status.job)):
-                why = list(dead.values())[-1]
-                raise MessageInvalid(f"the workers can't understand what is left of job {status.job}: {why}")
+        if status.batches_claimed or not len(dead) >= status.batches_waiting > 0:
+            return
+        if all(about(status.job, piece) in dead for piece in self.ledger.owed(status.job)):
+            why = list(dead.values())[-1]
+            raise MessageInvalid(f"the workers can't understand what is left of job {status.job}: {why}")
 
     def _patiently(self, step: Callable[[], T]) -> T:
         """Do a step, waiting for Redis; while that was away, no worker could show itself."""

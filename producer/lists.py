@@ -1,5 +1,6 @@
 """Lists of paths: `-`, standard input, and `@FILE`."""
 
+import codecs
 import os
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -31,11 +32,15 @@ def entries(name: str, null_separated: bool) -> Iterator[str]:
 
 def _split(file: BinaryIO, name: str, separator: bytes) -> Iterator[bytes]:
     """Split a stream; `read1` gives what a pipe has, so that a slow list is worked on as it comes."""
-    rest = b""
+    rest, ending, first = b"", b"", True
     while block := file.read1(_BLOCK):  # type: ignore[attr-defined]  # both sys.stdin's and open's have it
         *whole, rest = (rest + block).split(separator)
-        yield from filter(None, whole)
+        if first and whole and separator == b"\n":
+            whole[0] = whole[0].removeprefix(codecs.BOM_UTF8)
+            ending = b"\r" if whole[0].endswith(b"\r") else b""  # Windows', if the first line has it
+            first = False
+        yield from filter(None, (entry.removesuffix(ending) for entry in whole))
         if len(rest) > _LONGEST:
             raise SourceError(f"the list {name!r} has an entry of more than {_LONGEST:,} bytes: {_SEPARATORS}")
-    if rest:
-        yield rest
+    if last := rest.removesuffix(ending):
+        yield last

@@ -1,10 +1,14 @@
-"""The entry point: `producer.cli`, and a Ctrl-C while even that is being imported."""
+"""The entry point: `producer.cli`, and an interruption while even that is being imported."""
 
+import signal
 import sys
 
 
 def main() -> None:
-    """Run the program."""
+    """Run the program; who ends it by SIGTERM or a hang-up is told how to go on, as after Ctrl-C."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has it ignored
+            signal.signal(number, signal.default_int_handler)
     try:
         from producer.cli import main as program
 

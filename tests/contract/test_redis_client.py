@@ -33,6 +33,7 @@ LEDGER_CALLS: dict[str, tuple[object, ...]] = {
     "note_sweep": (),
     "swept_lately": (),
     "died": (NO_JOB, Piece(0), "digits"),
+    "deaths": (NO_JOB, Piece(0)),
     "overdue": (NO_JOB, 1),
     "owed": (NO_JOB,),
     "status": (NO_JOB,),
@@ -214,6 +215,12 @@ def test_a_full_redis_is_told_so_and_still_takes_what_makes_it_less_full(start_r
     ledger.add(job, 1, batch_of("b.png"))
     assert ledger.commit(job, Piece(0), answers_for(batch_of("a.png")))
     assert ledger.status(job).batches == 2
+
+
+def test_a_database_that_is_not_there_is_told_so(start_redis: Starts) -> None:
+    settings = Settings(broker_url=f"{start_redis().url}?db=99")
+    with pytest.raises(BrokerUnreachable, match=r": DB index is out of range; the number at the end of its URL is "):
+        Ledger(settings).ping()
 
 
 def test_a_replica_and_a_redis_that_can_not_save_are_told_so(start_redis: Starts) -> None:

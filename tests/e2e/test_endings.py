@@ -49,7 +49,7 @@ def start(home: Path, temporary: Path, *arguments: str) -> "subprocess.Popen[byt
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 @pytest.mark.parametrize("part", ["start-up", "rows"])
 def test_an_embedded_run_that_is_ended_leaves_nothing_but_whole_rows(
     home: Path, temporary: Path, number: signal.Signals, part: str
@@ -66,8 +66,8 @@ def test_an_embedded_run_that_is_ended_leaves_nothing_but_whole_rows(
         wait_for(lambda: rows.exists() and rows.stat().st_size > 0, "the first row")
     run.send_signal(number)
     _, said = run.communicate(timeout=30)
-    assert run.returncode == (130 if number == signal.SIGINT else -number)
-    if number == signal.SIGINT and part == "rows":
+    assert run.returncode == (-number if number == signal.SIGKILL else 130)
+    if number != signal.SIGKILL and part == "rows":
         assert b"interrupted; the same command again goes on with the rows in 'rows.csv.part'" in said
     wait_for(lambda: not leftovers(temporary), "an end to what was embedded")
     assert not (home / "rows.csv").exists()

@@ -237,6 +237,14 @@ def test_a_list_has_a_path_on_each_line(folder: Path, end: bytes) -> None:
     assert [os.fsencode(path) for path in shown("@list")] == [b"a.png", b"b c.png", b"caf\xe9.png"]
 
 
+@pytest.mark.parametrize("end", [b"", b"\r\n"])
+def test_a_list_may_come_from_windows(folder: Path, end: bytes) -> None:
+    Path("list").write_bytes(b"\xef\xbb\xbfa.png\r\n\r\nb c.png" + end)
+    assert shown("@list") == ["a.png", "b c.png"]
+    Path("list").write_bytes(b"a.png\nb\r\n")
+    assert shown("@list") == ["a.png", "b\r"], "a name may end so where the first line does not"
+
+
 def test_a_list_may_be_separated_by_nul_bytes(folder: Path) -> None:
     Path("list").write_bytes(b"a\n1.png\0\0b.png\0")
     assert shown("@list", null_separated=True) == ["a\n1.png", "b.png"]

@@ -33,7 +33,7 @@ from worker.contract.errors import JobCancelled, MessageInvalid, UnknownJob, Usa
 from worker.contract.jobs import JobStatus, status_of, status_or_unreadable
 from worker.contract.messages import VERSION, Answers, Batch
 from worker.contract.pieces import Piece
-from worker.contract.redis_client import Client, connect, server_time, translates
+from worker.contract.redis_client import CONNECT_TIMEOUT, Client, connect, server_time, translates
 from worker.contract.settings import Settings
 
 #: Seconds that a claim lasts unless it is renewed: so long a worker that vanished goes unnoticed.
@@ -76,8 +76,9 @@ class Ledger:
 
     @translates
     def ping(self) -> None:
-        """Raise BrokerUnreachable unless Redis answers."""
-        self.client.ping()
+        """Raise BrokerUnreachable unless Redis answers, and soon: whoever asks first has not waited yet."""
+        with connect(self.url, retries=1, timeout=CONNECT_TIMEOUT) as client:
+            client.ping()
 
     @translates
     def create(self, model: str, sources: tuple[str, ...]) -> str:
@@ -125,7 +126,7 @@ class Ledger:
         if list(Batch.decode(known).rooted()) != list(batch.rooted()):
             raise UsageError(
                 f"job {job} holds other images as its batch {number}: the sources are not what they were when it was "
-                f"begun; `pigeonhole cancel {job}`, then submit a new one"
+                f"begun; `pigeonhole cancel {job}`, then the same command again, without --job"
             )
         return False
 
@@ -148,7 +149,8 @@ class Ledger:
         self._check(job, state)
         if known > batches:
             raise UsageError(
-                f"job {job} has {known} batches, and these sources make {batches}: they are not what it was begun with"
+                f"job {job} has {known} batches, and these sources make {batches}: they are not what it was begun "
+                f"with; `pigeonhole cancel {job}`, then the same command again, without --job"
             )
         return bool(known == batches)
 

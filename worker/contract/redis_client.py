@@ -132,6 +132,8 @@ def explained(exc: redis.RedisError, url: str) -> PigeonholeError:
     where, said = f"Redis at {masked(url)}", str(exc)
     if isinstance(exc, _REFUSALS) or _NO_PERMISSION.search(said):
         return BrokerRefuses(f"{where} refuses us: {said}; check its user and password")
+    if "DB index" in said:
+        return BrokerRefuses(f"{where}: {said}; the number at the end of its URL is the database")
     if isinstance(exc, redis.exceptions.OutOfMemoryError) or _FULL.search(said):
         return BrokerUnreachable(f"{where} is full: {said}; raise its maxmemory or delete jobs")
     if isinstance(exc, _PASSING) or _NOT_NOW.search(said):
