@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, ParamSpec, TypeVar
 import typer
 
 from producer.rows import Format, format_of
-from producer.sinks import File, Sink, Stream, Table, is_special, target
+from producer.sinks import File, Sink, Stream, Table, is_special, printable, target
 from worker.contract.errors import ExitCode, JobCancelled, PigeonholeError, SourceError, UsageError
 from worker.contract.settings import Settings
 
@@ -59,7 +59,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except PigeonholeError as exc:
-            fail(str(exc), exc.exit_code)
+            fail(printable(str(exc)), exc.exit_code)
         except KeyboardInterrupt:
             fail("interrupted", ExitCode.INTERRUPTED)
         except BrokenPipeError:
@@ -169,7 +169,8 @@ def told(how_to_go_on: Callable[[], str]) -> Iterator[None]:
 
 
 def _fail_with(exc: PigeonholeError, remedy: str) -> NoReturn:
-    fail(f"{exc}\n{remedy}" if remedy else str(exc), exc.exit_code)
+    said = printable(str(exc))
+    fail(f"{said}\n{remedy}" if remedy else said, exc.exit_code)
 
 
 def how_to_go_on(client: "Client", job: str, output: str | None, again: str | None = None) -> str:
@@ -234,8 +235,8 @@ def client_for(settings: Settings, quiet: bool = False) -> "Client":
 
 
 def say(message: str) -> None:
-    """Tell the user something."""
-    typer.echo(message, err=True)
+    """Tell the user something; what came over Redis stands in it, and none of that may command the terminal."""
+    typer.echo("\n".join(printable(one) for one in message.split("\n")), err=True)
 
 
 def fail(message: str, code: ExitCode) -> NoReturn:

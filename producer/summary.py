@@ -70,8 +70,10 @@ class Summary:
             f"{counted(self.images - errors, 'label')}, {counted(errors, 'error')}, {self.reviews:,} to review",
         ]
         if errors:
-            lines.append("errors: " + ", ".join(f"{count} {kind}" for kind, count in self.errors.most_common()))
-        lines.append(f"by {', '.join(sorted(self.models))}")
+            lines.append(
+                "errors: " + ", ".join(f"{count} {printable(kind)}" for kind, count in self.errors.most_common())
+            )
+        lines.append(f"by {', '.join(printable(model) for model in sorted(self.models))}")
         return "\n".join(lines)
 
 
@@ -89,7 +91,7 @@ def job_text(status: JobStatus) -> str:
         "job": status.job,
         "state": status.state,
         "model": status.model,
-        "sources": " ".join(printable(source) for source in status.sources),
+        "sources": " ".join(status.sources),
         "created": _when(status.created),
         "finished": _when(status.finished) if status.finished else "",
         "images": f"{status.images:,}" + (" so far: it is open" if status.state == "open" else ""),
@@ -100,7 +102,7 @@ def job_text(status: JobStatus) -> str:
         "batches": f"{status.batches:,}: {status.batches_waiting:,} wait, {status.batches_claimed:,} in hand",
         "images/s": f"{status.done / seconds:,.0f}" if seconds else "",
     }
-    return "\n".join(f"{name:10}{value}" for name, value in lines.items() if value)
+    return "\n".join(f"{name:10}{printable(value)}" for name, value in lines.items() if value)
 
 
 def jobs_table(statuses: Sequence[JobStatus]) -> Table:

@@ -1,15 +1,27 @@
 """The part of a Celery worker that takes messages: connects again soon after Redis is back, and opens no other door."""
 
 import functools
+import logging
+import time
+import warnings
 from typing import Any
 
+from celery.exceptions import CPendingDeprecationWarning
 from celery.worker.consumer import Consumer as CeleryConsumer
+from celery.worker.state import maybe_shutdown
+from redis import RedisError
 
+from worker.contract.redis_client import explained
 from worker.transport import Transport
+
+logger = logging.getLogger(__name__)
 
 #: Seconds between attempts to connect: the first pause, what each adds, the longest. By default kombu waits 2, 4, …
 #: 30 s, so that after a minute without Redis it would come back half a minute late.
 _PAUSES = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": 2.0}
+#: Seconds after which a connection counts as one that worked. Where Redis lets us connect and then answers with an
+#: error, it is of no use, and nobody but us waits before the next.
+_WORKED = 5.0
 #: What subscribes to channels on which whoever reaches Redis may speak to a worker, or publishes on them. Workers need
 #: nothing of each other, and what they do they announce themselves.
 _OFF = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
@@ -23,9 +35,34 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
         # Not -1: at its first start Celery ends the worker if one of its processes has ended by then. Another takes
         # its place, and a process that can't load its checkpoint says so itself.
         self.restart_count = 0
+        # Not of kombu's own transport, which Celery asked before it could know of ours.
+        self.connection_errors = Transport.connection_errors
+        self._connected = 0.0
+        self._useless = 0
+        self._said = ""
 
     def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401
         """Connect, as patiently as it takes."""
+        if self._useless:
+            pause = _PAUSES["interval_start"] + _PAUSES["interval_step"] * (self._useless - 1)
+            time.sleep(min(pause, _PAUSES["interval_max"]))
+            maybe_shutdown()
         conn.transport_cls = Transport
         conn.ensure_connection = functools.partial(conn.ensure_connection, **_PAUSES)
-        return super().ensure_connected(conn)
+        conn = super().ensure_connected(conn)
+        self._connected = time.monotonic()
+        return conn
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Say what Redis said, and what to do about it: Celery says each time that the connection is lost, not why."""
+        if time.monotonic() - self._connected < _WORKED:
+            self._useless += 1
+        else:
+            self._useless, self._said = 0, ""
+        if isinstance(exc, RedisError) and str(exc) != self._said:
+            self._said = str(exc)
+            logger.error("%s", explained(exc, self.conninfo.as_uri()))
+        with warnings.catch_warnings():
+            # Nine lines each time about a setting that `worker.app` makes on purpose.
+            warnings.simplefilter("ignore", CPendingDeprecationWarning)
+            super().on_connection_error_after_connected(exc)

@@ -14,6 +14,7 @@ from base64 import b64decode, b64encode
 from typing import Any
 
 from kombu.transport import redis
+from redis import RedisError
 
 from worker.contract.dead_letters import DeadLetters
 from worker.contract.errors import MessageInvalid, PigeonholeError
@@ -42,11 +43,24 @@ class Channel(redis.Channel):
             bury(getattr(exc, "doc", "a message"), f"{type(exc).__name__}: {exc}")
             return True
 
+    # Two things that kombu asks whenever it connects: a worker needs neither, and a full Redis refuses both.
+
+    def _queue_bind(self, *args: object) -> None:
+        """Leave kombu's list of queues as it is: messages are published by the queue's name."""
+
+    def _size(self, queue: str) -> int:
+        """Don't ask how long the queue is: nobody here looks at it."""
+        return 0
+
 
 class Transport(redis.Transport):
     """Hands on what is read."""
 
     Channel = Channel
+    #: An answer that is an error counts as a lost connection, whatever was asked. Celery waits and connects again only
+    #: after those and ends the worker after others, but these pass too: a full disk, a fail-over, a key that somebody
+    #: has overwritten.
+    connection_errors = (*redis.Transport.connection_errors, RedisError)
 
     def _deliver(self, message: Any, queue: str) -> None:  # noqa: ANN401
         try:

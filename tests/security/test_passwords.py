@@ -12,7 +12,8 @@ from tests.conftest import ROOT, wait_for
 from tests.contract.conftest import Server
 from tests.security.conftest import produce
 from tests.security.target import Target
-from worker.contract.settings import Settings
+from worker.contract.redis_client import connect
+from worker.contract.settings import Settings, masked
 
 #: As it stands in the file, and in a URL; kombu and URLs stumble over its characters.
 PASSWORD, QUOTED = "s3;cr@t/W0rd", "s3%3Bcr%40t%2FW0rd"
@@ -81,6 +82,18 @@ def test_nor_when_the_broker_is_gone_or_takes_another(settings: Settings, server
     gone = produce(settings, "status")
     assert (refused.returncode, gone.returncode) == (4, 4)
     _assert_hidden((refused.stderr + gone.stderr).decode(), "an error")
+
+
+@pytest.mark.parametrize(
+    "name", ["password", "pass%77ord", "%70assword", "ssl_password", "ssl%5fpassword", "ssl%5Fpassw%6Frd", "pass\nword"]
+)
+@pytest.mark.parametrize("before", ["?", "?db=1&", "?health_check_interval=1&"])
+def test_nor_do_settings_whose_url_writes_an_arguments_name_in_another_way(name: str, before: str) -> None:
+    url = f"rediss://localhost/0{before}{name}={QUOTED}&socket_timeout=1"
+    known = connect(url).connection_pool.connection_kwargs
+    assert PASSWORD in (known.get("password"), known.get("ssl_password")), "it works as one"
+    _assert_hidden(repr(Settings(broker_url=url)), "the settings")
+    assert masked(url) == f"rediss://localhost/0{before}{name}=***&socket_timeout=1"
 
 
 def test_no_process_of_the_embedded_default_has_one_to_show(tmp_path: Path) -> None:

@@ -15,7 +15,13 @@ ENV_PREFIX = "PIGEONHOLE_"
 _SCHEMES = ("redis://", "rediss://", "unix://")
 #: What stands before the last @ and after the first colon but the scheme's; and two of redis-py's arguments.
 _PASSWORD = re.compile(r"^([^:/@]*://)?+([^/@:]*):.*@", re.DOTALL)
-_PASSWORD_ARGUMENT = re.compile(r"([?&](?:ssl_)?password=)[^&]*", re.DOTALL)
+#: It knows these by their names however they are written: as `pass%77ord`, or with a line break in it.
+_LETTERS = {
+    name: "".join(rf"(?:{letter}|%{ord(letter):x})[\t\r\n]*" for letter in name) for name in ("ssl_", "password")
+}
+_PASSWORD_ARGUMENT = re.compile(
+    rf"([?&][\t\r\n]*(?:{_LETTERS['ssl_']})?{_LETTERS['password']}=)[^&]*", re.DOTALL | re.IGNORECASE
+)
 #: More than Redis takes for a time to live would be refused by it, in the middle of a commit.
 _MOST = 10**12
 _DEVICES = ("auto", "cpu", "cuda")

@@ -1,0 +1,71 @@
+"""What lies in Redis is shown on a terminal, and commands none: whoever may write it could clear it, or retitle it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+
+from producer.command import guarded, told
+from tests.contract.conftest import batch_of
+from tests.security.conftest import produce
+from worker.contract.dead_letters import DeadLetters, about
+from worker.contract.errors import MessageInvalid
+from worker.contract.ledger import Ledger
+from worker.contract.messages import Answers
+from worker.contract.pieces import Piece
+from worker.contract.settings import Settings
+
+#: Gives a terminal's window another title. Where the output is no terminal, click would take out only colours.
+RETITLED = "\x1b]0;owned\x07"
+SHOWN = r"\x1b]0;owned\x07"
+
+
+@pytest.fixture
+def job(settings: Settings) -> str:
+    """A job that says it to whoever looks at it or waits for it."""
+    ledger, batch = Ledger(settings), batch_of("a.png")
+    job = ledger.create("digits", (RETITLED,))
+    ledger.add(job, 0, batch)
+    ledger.close(job, 1)
+    ledger.commit(job, Piece(0), Answers(f"m{RETITLED}", ("0",), [[]], [[]], frozenset(), {0: (f"k{RETITLED}", "why")}))
+    ledger.client.hset(f"{settings.prefix}:job:{job}", "model", f"digits{RETITLED}")
+    DeadLetters(settings).bury(about(job, Piece(0)), f"reason{RETITLED}")
+    return job
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("status",), f"reason{SHOWN}"),
+        (("status", "{job}"), f"digits{SHOWN}"),
+        (("status", "{job}"), f"reason{SHOWN}"),
+        (("wait", "{job}", "-o", "{folder}/rows.csv"), f"errors: 1 k{SHOWN}\nby m{SHOWN}"),
+    ],
+)
+def test_a_command_shows_a_control_sequence_as_text(
+    settings: Settings, job: str, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    ended = produce(settings, *(argument.format(job=job, folder=tmp_path) for argument in arguments))
+    shown = (ended.stdout + ended.stderr).decode()
+    assert "\x1b" not in shown
+    assert "\x07" not in shown
+    assert said in shown
+
+
+def _fails() -> None:
+    raise MessageInvalid(f"the workers can't understand it: {RETITLED}\nforged")
+
+
+def _fails_with_a_remedy() -> None:
+    with told(lambda: f"do this: {RETITLED}"):
+        _fails()
+
+
+@pytest.mark.parametrize(("fails", "remedy"), [(_fails, ""), (_fails_with_a_remedy, f"do this: {SHOWN}\n")])
+def test_so_does_an_error_of_what_came_over_redis_in_one_line(
+    fails: Callable[[], None], remedy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit):
+        guarded(fails)()
+    assert capsys.readouterr().err == f"pigeonhole: the workers can't understand it: {SHOWN}\\nforged\n{remedy}"

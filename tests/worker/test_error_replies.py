@@ -1,0 +1,169 @@
+"""Redis answers, but with an error: a worker says so, waits, and takes messages again once that is over."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.redis_users import BOTH, line
+from tests import decoder_faults
+from tests.conftest import ROOT, children, wait_for
+from tests.contract.conftest import Server
+from tests.worker.conftest import published
+from worker.contract.ledger import Ledger
+from worker.contract.messages import Batch, Group
+from worker.contract.redis_client import connect
+from worker.contract.settings import Settings
+from worker.contract.workers import Workers
+
+PREFIX, PASSWORD = "replies", "producers-own"
+QUEUE, NAME = f"{PREFIX}:classify.digits", "celery@replies"
+QUICK, SLOW = Batch((Group("", "", ("quick.png",)),)), Batch((Group("", "", ("slow.png",)),))
+#: What Celery logs once for each attempt that fails.
+FAILED = ("Connection to broker lost", "Cannot connect to")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A Redis and a worker, the same ones for all tests: none of these errors may end either.
+
+    Args:
+        settings: the worker's.
+        admin: may do everything.
+        producer: a client as the Redis user of that name.
+        log: the worker's.
+    """
+
+    settings: Settings
+    server: int
+    admin: Any
+    producer: Any
+    worker: "subprocess.Popen[bytes]"
+    log: Path
+
+    def said(self) -> list[str]:
+        """Give the lines of the worker's parent process, and what else is not of its pool processes."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return [one for one in lines if one and "/SpawnPoolWorker" not in one]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("replies")
+    for name in ("images", "data"):
+        (folder / name).mkdir()
+    for name, seconds in (("quick.png", 0), ("slow.png", 3)):
+        fault = decoder_faults.image(ROOT / "samples" / "003b50.png", f"sleep={seconds}")
+        (folder / "images" / name).write_bytes(fault)
+    server = Server(folder, "--dir", str(folder / "data"))
+    admin = connect(server.url)
+    _, user, *rules = line("producer", PASSWORD, PREFIX, BOTH).split()
+    admin.execute_command("ACL", "SETUSER", user, *rules)
+    settings = Settings(broker_url=server.url, prefix=PREFIX, image_root=str(folder / "images"), processes=2)
+    environment = os.environ | settings.to_environment() | {"PYTHONPATH": decoder_faults.install(folder)}
+    command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--loglevel", "INFO", "--hostname", NAME]
+    with (folder / "worker.log").open("wb") as log:
+        worker = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+    try:
+        ready = Workers(settings)
+        wait_for(lambda: any(one.processes == 2 for one in ready.alive()), f"the worker: {folder / 'worker.log'}")
+        producer = connect(f"unix://producer:{PASSWORD}@{server.socket}")
+        yield Site(settings, server.process.pid, admin, producer, worker, folder / "worker.log")
+    finally:
+        worker.kill()
+        worker.wait()
+        server.kill()
+
+
+def _wrong_type(site: Site) -> None:
+    """Once the queue is empty, or there would be nothing to tell afterwards."""
+    wait_for(lambda: not site.admin.exists(QUEUE), "the queue taken")
+    site.producer.set(QUEUE, 1)
+
+
+def _no_replicas(site: Site) -> None:
+    site.admin.config_set("min-replicas-to-write", 1)
+
+
+def _no_disk(site: Site) -> None:
+    """What Redis saves has no place any more: its own folder is gone."""
+    site.admin.config_set("save", "3600 1")
+    Path(os.readlink(f"/proc/{site.server}/cwd")).rmdir()
+    site.admin.bgsave()
+    wait_for(lambda: site.admin.info("persistence")["rdb_last_bgsave_status"] == "err", "the failed save")
+
+
+def _fail_over(site: Site) -> None:
+    """A replica, of a Redis that is not there."""
+    site.admin.replicaof("127.0.0.1", "1")
+
+
+BREAK_AND_MEND: dict[str, tuple[Callable[[Site], None], Callable[[Site], None]]] = {
+    "WRONGTYPE": (_wrong_type, lambda site: site.producer.delete(QUEUE)),
+    "NOREPLICAS": (_no_replicas, lambda site: site.admin.config_set("min-replicas-to-write", 0)),
+    "read only replica": (_fail_over, lambda site: site.admin.replicaof("NO", "ONE")),
+    "MISCONF": (_no_disk, lambda site: site.admin.config_set("save", "")),
+}
+
+
+@pytest.mark.parametrize("reply", BREAK_AND_MEND)
+def test_a_worker_outlives_an_error_reply_finishes_what_it_has_in_hand_and_consumes_again(
+    site: Site, reply: str
+) -> None:
+    breaks, mend = BREAK_AND_MEND[reply]
+    ledger, processes = Ledger(site.settings), children(site.worker.pid)
+    job = published(site.settings, SLOW)
+    wait_for(lambda: ledger.status(job).batches_claimed == 1, "the batch in hand")
+    before = len(site.said())
+
+    breaks(site)
+    try:
+        wait_for(lambda: _attempts(site.said()[before:]) >= 3 or site.worker.poll() is not None, f"tries: {site.log}")
+        said = site.said()[before:]
+    finally:
+        mend(site)
+
+    after = published(site.settings, QUICK)
+    for name in (job, after):
+        _wait_until_over(site, ledger, name)
+        status = ledger.status(name)
+        assert (status.state, status.batches, status.done, status.errors) == ("finished", 1, 1, 0)
+    assert children(site.worker.pid) == processes
+    assert reply in "\n".join(said)
+    # That it connected, that it can't announce itself, and that it lost the connection; what to do, when that is new.
+    assert len(said) <= 3 * _attempts(said) + 3
+    assert not [one for one in site.said()[before:] if "Traceback" in one or "a process ended" in one]
+
+
+def test_a_worker_that_loses_its_connection_to_a_full_redis_consumes_on_the_next(site: Site) -> None:
+    ledger, before = Ledger(site.settings), len(site.said())
+
+    def shown() -> float:
+        return float(site.admin.hget(f"{PREFIX}:worker:{NAME}", "seen"))
+
+    site.admin.config_set("maxmemory", "1")
+    try:
+        site.admin.client_kill_filter(_type="normal", skipme=True)
+        wait_for(lambda: any("Connected to" in one for one in site.said()[before:]), f"it connected again: {site.log}")
+        since = shown()
+        # It shows itself when it consumes, not before.
+        wait_for(lambda: shown() > since, f"its announcement: {site.log}")
+    finally:
+        site.admin.config_set("maxmemory", "0")
+    assert _attempts(site.said()[before:]) == 1, "its first attempt is all it took"
+    job = published(site.settings, QUICK)
+    _wait_until_over(site, ledger, job)
+
+
+def _attempts(said: list[str]) -> int:
+    return sum(any(words in one for words in FAILED) for one in said)
+
+
+def _wait_until_over(site: Site, ledger: Ledger, job: str) -> None:
+    wait_for(lambda: ledger.status(job).over or site.worker.poll() is not None, f"the job's end: {site.log}")
+    assert site.worker.poll() is None, site.log.read_text(errors="replace")[-2000:]
