@@ -9,7 +9,6 @@ gentle end: the ledger goes with its Redis.
 It prints one line when one of the two ends by itself, and waits for its input to close then too.
 """
 
-import ctypes
 import os
 import select
 import shutil
@@ -17,14 +16,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 
-_PR_SET_PDEATHSIG = 1
-
-
-def _die_with_keeper() -> None:
-    """On Linux the kernel ends a child with its parent: should the keeper itself be killed, nothing stays."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+from worker.contract.processes import end_with
 
 
 def _start(command: Sequence[str], log: str) -> "subprocess.Popen[bytes]":
@@ -35,7 +29,8 @@ def _start(command: Sequence[str], log: str) -> "subprocess.Popen[bytes]":
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a group of its own: killed with its children
-            preexec_fn=_die_with_keeper,  # no threads here
+            # Should the keeper itself be killed, nothing stays. It has no other threads, which would forbid this.
+            preexec_fn=partial(end_with, os.getpid()),
         )
 
 

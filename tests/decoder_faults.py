@@ -1,4 +1,4 @@
-"""Images that make the decoder do what a damaged one might: end its process, or never come back.
+"""Images that make the decoder, or the network, do what a damaged one might: end its process, or never come back.
 
 `install` puts a `sitecustomize.py` into a folder for a worker's PYTHONPATH; its processes then have a decoder that
 obeys the text `fault:…;` in an image; `image` makes such an image.
@@ -25,12 +25,19 @@ def obey(fault):
         os._exit(int(value))
     elif what == "sleep":
         time.sleep(float(value))
-    elif what == "once":
-        try:
-            os.mkdir(value)
-        except FileExistsError:
-            return
-        os.kill(os.getpid(), signal.SIGKILL)
+    elif what == "killed":
+        times, _, folder = value.partition(",")
+        os.makedirs(folder, exist_ok=True)
+        if len(os.listdir(folder)) < int(times):
+            os.mkdir(os.path.join(folder, str(os.getpid())))
+            os.kill(os.getpid(), signal.SIGKILL)
+    elif what == "network":
+        from worker.classifier import Classifier
+
+        # What is read ahead is of the same batch, so no other dies of it.
+        Classifier.predict = lambda *_: obey(value.replace(":", "="))
+    elif what == "raise":
+        raise KeyError(value)
     else:
         raise ValueError(fault)
 
@@ -57,7 +64,8 @@ def image(original: Path, fault: str) -> bytes:
 
     Args:
         original: any image file.
-        fault: `signal=SIGSEGV`, `exit=7`, `sleep=0.3` (seconds), or `once=FOLDER` (SIGKILL, unless that folder exists).
+        fault: `signal=SIGSEGV`, `exit=7`, `raise=WORDS`, `sleep=0.3` (seconds), or `killed=4,FOLDER` (SIGKILL so often,
+            counted in that folder); `network=signal:SIGKILL`: the same, done by the network.
     """
     text = PngInfo()
     text.add_text("Comment", f"fault:{fault};")

@@ -34,7 +34,7 @@ from worker.contract.redis_client import patiently
 from worker.contract.settings import Settings
 from worker.images import ImageReader
 from worker.refusal import refuse
-from worker.trial import Trial
+from worker.trial import NotHeld, Trial
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -44,6 +44,8 @@ Read = NDArray[np.uint8] | tuple[str, str]
 #: What became of one image in the end: (best, ppm, review, error), as `Answers` has them.
 Scored = tuple[Sequence[int], Sequence[int], bool, tuple[str, str] | None]
 
+#: A suspect that was lost so often is tried with the network too: reading it is not what ended its process.
+_LOST_ALONE = 2
 _OUT_OF_MEMORY = re.compile(r"out of memory|can(no|')t allocate|alloc_failed", re.I)
 
 
@@ -64,7 +66,7 @@ class Processor:
             settings.image_root, classifier.checkpoint.preprocessing, settings.max_bytes, settings.max_pixels
         )
         self._dead_letters = DeadLetters(settings, client=ledger.client)
-        self._trial = Trial(self._reader, settings.batch_seconds / 3)
+        self._trial = Trial(self._reader, settings.batch_seconds / 3, settings.model, settings.device)
         # One thread: the chunk after the one that the network has is being read, no more.
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         self._held: tuple[str, Piece] | None = None
@@ -84,7 +86,7 @@ class Processor:
         """Claim a piece, classify it and commit its rows.
 
         Returns:
-            False where there was nothing to do, or somebody else was first.
+            False where there was nothing to do, somebody else was first, or it could not be tried and waits again.
         """
         try:
             batch = self._patiently(lambda: self._ledger.claim(job, piece))
@@ -95,7 +97,13 @@ class Processor:
             return False
         started = time.monotonic()
         with self._holding(job, piece):
-            answers = self._suspicious(batch) if piece.suspect else self.classify(batch)
+            try:
+                answers = self._suspicious(job, piece, batch) if piece.suspect else self.classify(batch)
+            except NotHeld as exc:
+                # Nobody publishes it now, so the sweep will, after a while in which things may mend.
+                logger.warning("job %s: batch %s waits again, it can't be tried: %s", job, piece, exc)
+                self._patiently(lambda: self._ledger.release(job, piece))
+                return False
             counted = self._patiently(lambda: self._ledger.commit(job, piece, answers))
         # Celery's own lines name a task, not the job that a user knows.
         what = f"{len(answers)} images ({len(answers.errors)} errors) in {time.monotonic() - started:.2f} s"
@@ -125,10 +133,18 @@ class Processor:
         logger.error("%s can't be understood: %s", what, exc)
         self._patiently(lambda: self._dead_letters.bury(what, str(exc)))
 
-    def _suspicious(self, batch: Batch) -> Answers:
-        """Classify an image that was in hand when a process died, once another has lived through reading it."""
+    def _suspicious(self, job: str, piece: Piece, batch: Batch) -> Answers:
+        """Classify an image that was in hand when a process died, once another has lived through it."""
         (reference,) = batch.rooted()
-        verdict = self._trial.verdict(reference)
+        network = self._patiently(lambda: self._ledger.deaths(job, piece)) >= _LOST_ALONE
+        try:
+            verdict = self._trial.verdict(reference, network)
+        except NotHeld as exc:
+            if not network:
+                raise
+            # There may never be room for the network twice. Waiting would have no end; the ledger counts deaths.
+            logger.warning("job %s: batch %s is classified untried: %s", job, piece, exc)
+            verdict = None
         return self.classify(batch) if verdict is None else self._answers([[]], [[]], frozenset(), {0: verdict})
 
     def _answers(
@@ -235,10 +251,15 @@ def _start_process(**_: object) -> None:
     It is here, not with the app: a spawned process imports the task's module, not the app's.
     """
     global _processor
+    settings = None
     try:
         settings = Settings.from_environment()
         _processor = Processor.start(settings)
-    except (TrainingError, PigeonholeError) as exc:
+    except Exception as exc:  # Celery would swallow it, and give messages to a process that fails each of them
+        if not isinstance(exc, (TrainingError, PigeonholeError)):
+            logger.exception("a process could not start")
+            model = settings.model if settings else "?"
+            exc = PigeonholeError(f"the checkpoint {model!r} can't be made ready: {type(exc).__name__}: {exc}")
         # Its parent would start it again and again; `worker.app` knows this signal.
         os.kill(os.getppid(), signal.SIGUSR2)
         raise refuse(exc) from None
@@ -254,7 +275,10 @@ def classify(job: str, piece: str) -> None:
         _processor.work(job, Piece.parse(piece))
     except (MessageInvalid, UnknownJob) as exc:
         _processor.bury(about(job, piece), exc)
-    except MemoryError:
-        # One that leaves a task is raised again in the parent and ends the whole worker; a death splits the piece.
-        logger.critical("job %s: batch %s: out of memory; this process ends", job, piece)
+    except PigeonholeError:
+        raise  # Redis was away for too long: the lease runs out, and the sweep finds the piece
+    except Exception:
+        # Not foreseen, so nobody knows what else this process would fail. (And a MemoryError that leaves a task is
+        # raised again in the parent and ends the whole worker.) Its death splits the piece and is counted.
+        logger.critical("job %s: batch %s: this process ends", job, piece, exc_info=True)
         os._exit(1)

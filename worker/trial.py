@@ -1,9 +1,9 @@
-"""Reads one image in a process of its own: for an image that was in hand when a process died.
+"""Tries one image in a process of its own: for an image that was in hand when a process died.
 
-That death may have been the image's doing, or the kernel's, or a person's. Only where a process that does nothing but
-read this image dies of it, and once more, is it to blame; whoever else is killed meanwhile.
+That death may have been the image's doing, or the kernel's, or a person's. Only where process after process that does
+nothing but this one image dies of it is it to blame; whoever else is killed meanwhile.
 
-    echo REFERENCE | python -m worker.trial ROOT PREPROCESSING MAX_BYTES MAX_PIXELS
+`python -m worker.trial` takes what it needs as JSON on standard input, and says on standard output how far it came.
 """
 
 import json
@@ -11,65 +11,152 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
+
+from training import checkpoint as checkpoints
 from training.preprocess import Preprocessing
-from worker.contract.errors import ImageUnreadable
+from worker.classifier import Classifier
+from worker.contract.processes import end_with
 from worker.images import ImageReader
 
-#: So often a process must die of an image until that is believed.
-DEATHS = 2
+#: Seconds before each attempt. So many processes must die of an image until that is believed, since SIGKILL may come
+#: from outside: whatever ends processes there has this time to pass.
+PAUSES = (0.0, 0.1, 0.2, 0.5, 1.0)
+#: So many deaths suffice of a kind that a process brings on itself: by one of these signals, or by an exit.
+OWN_DEATHS = 2
+_OWN = {
+    *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL),
+    *(signal.SIGABRT, signal.SIGSYS, signal.SIGTRAP),
+}
+#: All attempts together may take this many times what one image may: less than the task's whole limit, thrice that.
+_IN_ALL = 2.4
+
+#: What the process says: what it does next with the image, or that it has outlived it. Before, its end says nothing.
+_READS, _RUNS, _LIVES = "reads", "runs", "lives"
+_DOES = {
+    _READS: ("reading it ends the process that does", "reading it"),
+    _RUNS: ("the network ends the process that runs it on this image", "running the network on it"),
+}
+
+
+class NotHeld(Exception):
+    """Raised when no trial could be held: there is no memory for its process, say. The image may be sound or not."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How images are tried.
+    """How images are tried. Trials belong on the main thread, with which their processes end (`end_with`).
 
     Args:
         reader: as the worker has it.
-        seconds: after which reading an image is given up.
+        seconds: after which an image is given up.
+        model, device: as in the worker's settings; for trials with the network.
     """
 
     reader: ImageReader
     seconds: float
+    model: str
+    device: str
 
-    def verdict(self, reference: str) -> tuple[str, str] | None:
-        """Read an image in a process of its own.
+    def verdict(self, reference: str, network: bool = False) -> tuple[str, str] | None:
+        """Try an image, as often as it takes.
 
         Args:
             reference: its path, relative to the root.
+            network: run the network on it as well; loading it takes seconds.
 
         Returns:
-            None where the process lives: whatever is wrong with the image otherwise, it may be read. Else the (kind,
-            message) of its error row.
+            None where the process lives: whatever is wrong with the image otherwise, it may be classified. Else the
+            (kind, message) of its error row.
+
+        Raises:
+            NotHeld: that can't be said.
         """
-        reader = self.reader
-        command = [sys.executable, "-P", "-m", "worker.trial", reader.root, json.dumps(reader.preprocessing.to_json())]
-        command += [str(reader.max_bytes), str(reader.max_pixels)]
-        for _ in range(DEATHS):
-            try:
-                code = subprocess.run(
-                    command, input=os.fsencode(reference), timeout=self.seconds, capture_output=True, check=False
-                ).returncode
-            except subprocess.TimeoutExpired:
-                return "timeout", f"reading it took longer than {self.seconds:.0f} s"
-            if code == 0:
+        over = time.monotonic() + _IN_ALL * self.seconds
+        deaths = own = 0
+        for pause in PAUSES:
+            time.sleep(pause)
+            end = self._attempt(reference, network, over - time.monotonic())
+            if end.did == _LIVES:
                 return None
-        return "crashed", f"reading it ends the process that does ({_said(code)})"
+            if end.did not in _DOES:
+                continue
+            ends, doing = _DOES[end.did]
+            if end.code == -signal.SIGALRM:
+                return "timeout", f"{doing} took longer than {self.seconds:.0f} s"
+            deaths += 1
+            own += end.code >= 0 or -end.code in _OWN
+            if own == OWN_DEATHS or deaths == len(PAUSES):
+                return "crashed", f"{ends} ({_said(end.code)})"
+        raise NotHeld(f"{len(PAUSES) - deaths} of {len(PAUSES)} processes ended before they began: {end.complaint}")
+
+    def _attempt(self, reference: str, network: bool, timeout: float) -> "_End":
+        """Start the process once."""
+        reader = self.reader
+        request = {
+            "parent": os.getpid(),
+            "reader": [reader.root, reader.preprocessing.to_json(), reader.max_bytes, reader.max_pixels],
+            "network": [self.model, self.device] if network else None,
+            "seconds": self.seconds,
+            "reference": reference,
+        }
+        command = [sys.executable, "-P", "-m", "worker.trial"]
+        try:
+            run = subprocess.run(
+                command, input=json.dumps(request).encode(), timeout=timeout, capture_output=True, check=False
+            )
+        except subprocess.TimeoutExpired as exc:  # it is slow to start, or somebody stopped it
+            raise NotHeld(f"a process did not come to an end within {timeout:.0f} s") from exc
+        except (OSError, MemoryError) as exc:
+            return _End("", 0, f"{type(exc).__name__}: {exc}")
+        lines, complaints = (text.decode(errors="replace").split("\n") for text in (run.stdout, run.stderr))
+        # A library may write there as well.
+        did = next((line for line in reversed(lines) if line in (*_DOES, _LIVES)), "")
+        complaint = next((line for line in reversed(complaints) if line), "it said nothing")
+        return _End(did, run.returncode, f"{_said(run.returncode)}, {complaint}")
+
+
+class _End(NamedTuple):
+    """How a process ended: what it did last, its exit code, and what to say of it where it had not begun."""
+
+    did: str
+    code: int
+    complaint: str
 
 
 def _said(code: int) -> str:
     return signal.Signals(-code).name if -code in set(signal.Signals) else f"exit code {code}"
 
 
+def _say(what: str) -> None:
+    os.write(1, f"{what}\n".encode())  # at once: nothing may stay in a buffer when the process dies
+
+
 def main() -> None:
-    """Read the image, whose reference is on standard input; whatever goes wrong and can be caught is no death."""
-    root, preprocessing, max_bytes, max_pixels = sys.argv[1:]
-    reader = ImageReader(root, Preprocessing.from_json(json.loads(preprocessing)), int(max_bytes), int(max_pixels))
-    try:
-        reader.pixels(os.fsdecode(sys.stdin.buffer.read()))
-    except ImageUnreadable:
-        return  # the worker will find the same, and say so in the image's row
+    """Try the image; whatever goes wrong and can be caught is no death."""
+    request = json.loads(sys.stdin.buffer.read())
+    end_with(request["parent"])  # or a decoder that hangs would outlive a worker that is killed
+    root, preprocessing, max_bytes, max_pixels = request["reader"]
+    reader = ImageReader(root, Preprocessing.from_json(preprocessing), max_bytes, max_pixels)
+    classifier = None
+    if request["network"]:
+        model, device = request["network"]
+        classifier = Classifier.load(checkpoints.find(model), device)
+    # From here, whatever the loading took. Python can't act on a signal while a decoder runs; the kernel ends it.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, request["seconds"])
+    with suppress(Exception):  # the worker will find the same, and say so in the image's row
+        _say(_READS)
+        pixels = reader.pixels(request["reference"])
+        if classifier is not None:
+            _say(_RUNS)
+            classifier.predict(pixels[np.newaxis])
+    _say(_LIVES)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """Real workers whose processes are ended: by hand, by an image, by the time limit."""
 
+import math
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,8 +16,11 @@ import pytest
 from tests import decoder_faults
 from tests.conftest import children, wait_for
 from tests.worker.conftest import published
+from worker.contract.errors import ExitCode
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Batch, Group, Prediction
+from worker.contract.pieces import Piece
+from worker.contract.queue import Queue
 from worker.contract.settings import Settings
 
 StartWorker = Callable[..., "subprocess.Popen[bytes]"]
@@ -28,7 +33,10 @@ def settings(settings: Settings, tmp_path: Path, root: Path) -> Settings:
     for number in range(10):
         (images / f"{number}.png").write_bytes(original.read_bytes())
     (images / "slow.png").write_bytes(decoder_faults.image(original, "sleep=0.3"))
-    (images / "hangs.png").write_bytes(decoder_faults.image(original, "sleep=600"))
+    faults = {"hangs": "sleep=600", "killer": "network=signal:SIGKILL"}
+    faults["killed"] = f"killed=4,{tmp_path / 'killed'}"
+    for name, fault in faults.items():
+        (images / f"{name}.png").write_bytes(decoder_faults.image(original, fault))
     return replace(settings, image_root=str(images))
 
 
@@ -38,6 +46,31 @@ def batch(*names: str) -> Batch:
 
 def rows(ledger: Ledger, job: str) -> list[Prediction]:
     return [row for pieces in ledger.read(job, 0, 8) for part, answers in pieces for row in answers.predictions(part)]
+
+
+def suspected(settings: Settings, name: str) -> str:
+    """Submit a job of one image that was in hand when a process died."""
+    ledger = Ledger(settings)
+    job = ledger.create("digits", ("test",))
+    ledger.add(job, 0, batch(name))
+    ledger.close(job, 1)
+    ledger.claim(job, Piece(0))
+    for part in ledger.died(job, Piece(0), "digits"):
+        Queue(settings).publish("digits", job, part)
+    return job
+
+
+def deaths(tmp_path: Path) -> int:
+    """How many pool processes the worker says it lost with a batch in hand."""
+    return (tmp_path / "celery@test.log").read_text().count("a process ended with batch")
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there, other than as what nobody has waited for yet: that has no command line."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except OSError:
+        return False
 
 
 def test_a_batch_whose_process_is_killed_is_taken_up_again_within_two_seconds(
@@ -74,6 +107,46 @@ def test_a_batch_that_takes_too_long_ends_in_rows_and_only_the_image_to_blame_is
     }
 
 
+def test_an_image_on_which_the_network_kills_costs_no_more_processes_than_one_that_kills_its_decoder(
+    settings: Settings, tmp_path: Path, start_worker: StartWorker
+) -> None:
+    start_worker(PYTHONPATH=decoder_faults.install(tmp_path), PIGEONHOLE_PROCESSES="2")
+    names = [f"{number % 10}.png" for number in range(64)]
+    names[17] = "killer.png"
+    ledger = Ledger(settings)
+    job = published(settings, batch(*names))
+    wait_for(lambda: ledger.status(job).over, "the job's end")
+    came = rows(ledger, job)
+    assert [row.path for row in came] == names
+    assert {row.path: row.error for row in came if row.error} == {
+        "killer.png": "crashed: the network ends the process that runs it on this image (SIGKILL)"
+    }
+    assert 0 < deaths(tmp_path) <= math.log2(len(names)) + 4
+
+
+def test_a_trial_ends_with_its_pool_process(settings: Settings, tmp_path: Path, start_worker: StartWorker) -> None:
+    worker = start_worker(PYTHONPATH=decoder_faults.install(tmp_path))
+    suspected(settings, "hangs.png")
+    (child,) = children(worker.pid)
+    wait_for(lambda: bool(children(child, b"worker.trial")), "the trial")
+    (trial,) = children(child, b"worker.trial")
+    os.kill(child, signal.SIGKILL)
+    killed = time.monotonic()
+    wait_for(lambda: not runs(trial), "the trial's end")
+    assert time.monotonic() - killed < 1
+
+
+def test_an_image_whose_trials_are_killed_from_outside_has_its_row(
+    settings: Settings, tmp_path: Path, start_worker: StartWorker
+) -> None:
+    start_worker(PYTHONPATH=decoder_faults.install(tmp_path))
+    ledger, job = Ledger(settings), suspected(settings, "killed.png")
+    wait_for(lambda: ledger.status(job).over, "the job's end")
+    assert len(list((tmp_path / "killed").iterdir())) == 4
+    assert [(row.label, row.error) for row in rows(ledger, job)] == [("8", "")]
+    assert deaths(tmp_path) == 0
+
+
 def test_a_worker_whose_processes_are_killed_while_they_start_goes_on_and_starts_others(
     settings: Settings, start_worker: StartWorker
 ) -> None:
@@ -96,3 +169,46 @@ def test_a_worker_whose_processes_are_killed_while_they_start_goes_on_and_starts
     ledger = Ledger(settings)
     wait_for(lambda: ledger.status(job).over, "the job's end")
     assert [row.label for row in rows(ledger, job)] == ["8"]
+
+
+@pytest.mark.parametrize("cause", ['RuntimeError("CUDA error: out of memory")', 'OSError(5, "I/O error")'])
+def test_a_worker_whose_checkpoint_can_not_be_loaded_ends_and_says_why(
+    settings: Settings, tmp_path: Path, cause: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import worker.classifier\n\n\ndef load(*_):\n    raise {cause}\n\n\n"
+        "worker.classifier.Classifier.load = load\n"
+    )
+    environment = os.environ | settings.to_environment() | {"PIGEONHOLE_PROCESSES": "2", "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker"]
+    job = published(settings, batch("0.png"))
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == ExitCode.USAGE
+    name, _, words = cause.partition("(")
+    assert f"pigeonhole worker: the checkpoint 'digits' can't be made ready: {name}: " in ended.stderr
+    assert words.rpartition('"')[0].rpartition('"')[2] in ended.stderr
+    assert Ledger(settings).status(job).batches_claimed == 0
+
+
+def test_a_process_that_fails_in_a_way_not_foreseen_takes_no_further_message(
+    settings: Settings, tmp_path: Path, start_worker: StartWorker
+) -> None:
+    # As `RuntimeError: can't start new thread`: each process fails its first batch, but the second process none.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\nimport worker.contract.messages as messages\n\nreally = messages.Batch.rooted\n\n\n"
+        "def rooted(self):\n"
+        f"    first = {str(tmp_path / 'first')!r}\n"
+        "    if not os.path.exists(first):\n"
+        "        open(first, 'w').write(str(os.getpid()))\n"
+        "    if open(first).read() == str(os.getpid()):\n"
+        '        raise RuntimeError("can\'t start new thread")\n'
+        "    return really(self)\n\n\n"
+        "messages.Batch.rooted = rooted\n"
+    )
+    start_worker(PYTHONPATH=str(tmp_path))
+    names = [f"{number}.png" for number in range(4)]
+    ledger = Ledger(settings)
+    jobs = [published(settings, batch(*names)) for _ in range(3)]
+    wait_for(lambda: all(ledger.status(job).over for job in jobs), "the jobs' end")
+    assert [ledger.status(job).errors for job in jobs] == [0, 0, 0]
+    assert deaths(tmp_path) == 1

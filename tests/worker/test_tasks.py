@@ -13,6 +13,7 @@ from worker.contract.messages import Answers, Batch, Group
 from worker.contract.pieces import Piece
 from worker.contract.settings import Settings
 from worker.tasks import Processor
+from worker.trial import NotHeld, Trial
 
 
 @pytest.fixture
@@ -135,3 +136,63 @@ def test_a_network_that_fails_costs_its_chunk_and_no_other(
         rows = list(Processor(replace(at_root, chunk=3), failing, ledger).classify(few).predictions(few))
     assert [row.error for row in rows[:3]] == ["internal: the network failed: RuntimeError: broken kernel"] * 3
     assert all(row.label for row in rows[3:])
+
+
+def suspect(ledger: Ledger, batch: Batch) -> tuple[str, Piece]:
+    """A job, and the first image of its batch: in hand when a process died, and set apart."""
+    job = job_with(ledger, Batch((Group("samples/", "samples/", batch.groups[0].paths[:1]),)))
+    ledger.claim(job, Piece(0))
+    (piece,) = ledger.died(job, Piece(0), "digits")
+    return job, piece
+
+
+def lose(ledger: Ledger, job: str, piece: Piece, times: int) -> None:
+    for _ in range(times):
+        ledger.claim(job, piece)
+        ledger.died(job, piece, "digits")
+
+
+def test_a_suspect_is_tried_with_the_network_once_it_was_lost_alone_twice(
+    at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[bool] = []
+    monkeypatch.setattr(Trial, "verdict", lambda self, reference, network: tried.append(network))
+    for losses in range(4):
+        job, piece = suspect(ledger, samples)
+        lose(ledger, job, piece, losses)
+        assert ledger.deaths(job, piece) == losses
+        assert Processor(at_root, classifier, ledger).work(job, piece)
+    assert tried == [False, False, True, True]
+
+
+@pytest.fixture
+def untried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No trial can be held."""
+
+    def verdict(*_: object) -> None:
+        raise NotHeld("no memory")
+
+    monkeypatch.setattr(Trial, "verdict", verdict)
+
+
+@pytest.mark.usefixtures("untried")
+def test_a_suspect_that_can_not_be_tried_waits_again_and_no_death_is_counted(
+    at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
+) -> None:
+    job, piece = suspect(ledger, samples)
+    for _ in range(3):
+        assert not Processor(at_root, classifier, ledger).work(job, piece)
+        status = ledger.status(job)
+        assert (status.batches_waiting, status.batches_claimed) == (1, 0)
+        assert ledger.overdue(job, 1) == ([], []), "it is not published at once"
+    assert ledger.deaths(job, piece) == 0
+
+
+@pytest.mark.usefixtures("untried")
+def test_a_suspect_that_can_not_be_tried_with_the_network_is_classified_untried(
+    at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
+) -> None:
+    job, piece = suspect(ledger, samples)
+    lose(ledger, job, piece, 2)
+    assert Processor(at_root, classifier, ledger).work(job, piece), "there may never be memory for two"
+    assert ledger.status(job).errors == 0

@@ -268,7 +268,7 @@ class Ledger:
 
     @translates
     def deaths(self, job: str, piece: Piece) -> int:
-        """Give how often a suspect was lost with its process, or released, since it was set apart."""
+        """Give how often a suspect was lost with its process since it was set apart."""
         return int(self.client.hget(self._keys(job)[5], f"deaths:{piece}") or 0)
 
     @translates
