@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from producer.sinks import printable
 from producer.summary import counted
 from worker.contract.errors import BrokerUnreachable
 from worker.contract.jobs import JobStatus
@@ -73,7 +74,7 @@ class Lines:
 
     def away(self, exc: BrokerUnreachable) -> None:
         """Write what is wrong."""
-        _write(f"waiting for Redis: {exc}")
+        _write(f"waiting for Redis: {printable(str(exc))}")
 
     def back(self) -> None:
         """Write that it is over."""
