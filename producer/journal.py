@@ -4,22 +4,32 @@ Beside it lies `FILE.part.journal`: which command this is, and when its rows beg
 that time or later may not be what was classified, and loses its row. Its change time, which nobody can set back, tells
 that, so no sizes and times of single files are kept. Which checkpoint made a row stands in the row.
 
+It does not tell that a folder above the file was exchanged, by renaming, by a link or by a mount: the files in the new
+one may be old. So `FILE.part.folders` says which folders the images were in.
+
 Over a broker the rows of a job are safe in the ledger, and the job goes on by itself; so the journal names it, and
 where its rows begin, and they are fetched from there again.
 """
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 from producer.rows import Format, read
-from producer.sinks import JOURNAL, printable, target
+from producer.sinks import JOURNAL, PLACES, printable, target
 from producer.summary import counted
 from worker.contract.errors import OutputFailed, UsageError
 from worker.contract.messages import Prediction
 
 VERSION = 1
+#: Places that are remembered as noted: an unsorted list goes to and fro between folders.
+_REMEMBERED = 65_536
+
+#: Device and inode of what a path leads to; empty where none will do.
+Identity = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -55,15 +65,7 @@ class Journal:
         Raises:
             OutputFailed: it can't be written.
         """
-        path = part + JOURNAL
-        try:
-            with open(path + ".new", "w", encoding="ascii") as file:
-                json.dump({"v": VERSION} | asdict(self), file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(path + ".new", path)
-        except OSError as exc:
-            raise OutputFailed(f"{path!r} can't be written: {exc.strerror}; choose another place with -o") from exc
+        _write(part + JOURNAL, [json.dumps({"v": VERSION} | asdict(self))])
 
     @classmethod
     def read(cls, part: str) -> "Journal | None":
@@ -92,6 +94,66 @@ class Journal:
                 f"it ({exc!r}): `classify --fresh` starts over, or choose another place with -o"
             ) from exc
         return journal
+
+
+class Places(dict[str, Identity]):
+    """What lies where the images of rows are: in which folder, and of an image that is a link, which file it leads to.
+
+    In memory they take some 0.3 GB for a million folders and links.
+    """
+
+    @classmethod
+    def read(cls, part: str) -> "Places":
+        """Read what was noted beside a `FILE.part` and is so now.
+
+        What was noted as two different things in one run is left out: nobody knows which of them has the rows.
+        """
+        noted: dict[str, Identity] = {}
+        with suppress(OSError), open(part + PLACES, "rb") as file:
+            for line in file:
+                with suppress(ValueError, TypeError):  # half a line, of a command that was killed
+                    path, *identity = json.loads(line)
+                    noted[path] = tuple(identity) if noted.get(path) in (None, tuple(identity)) else ()
+        return cls((path, identity) for path, identity in noted.items() if identity and identity == _identity(path))
+
+    def add(self, path: str) -> None:
+        """Take what lies there now for what is known of an image."""
+        for place in _places(path, os.path.islink(path)):
+            self.setdefault(place, _identity(place))
+
+    def have(self, path: str, link: bool) -> bool:
+        """Tell whether an image is where it was."""
+        return all(self.get(place) for place in _places(path, link))
+
+    def write(self, part: str) -> None:
+        """Put them in the place of those beside a `FILE.part`; OutputFailed where that can't be done."""
+        _write(part + PLACES, (_noted(*item) for item in self.items()))
+
+
+@contextmanager
+def noting(part: str) -> Iterator[Callable[[str, bool], None]]:
+    """Give what notes, beside a `FILE.part`, where an image is (and whether it is a link), before it is submitted.
+
+    Raises:
+        OutputFailed: nothing can be written there.
+    """
+    path = part + PLACES
+    try:
+        file = open(path, "ab", buffering=0)  # noqa: SIM115  # it is closed below
+    except OSError as exc:
+        raise _unwritable(path, exc) from exc
+    with file:
+
+        @lru_cache(_REMEMBERED)
+        def once(place: str) -> None:
+            with suppress(OSError):  # a full disk is the rows' to tell; what is not noted is classified again
+                file.write(_noted(place, _identity(place)).encode())
+
+        def note(path: str, link: bool) -> None:
+            for place in _places(path, link):
+                once(place)
+
+        yield note
 
 
 @dataclass(frozen=True)
@@ -180,6 +242,39 @@ def rows(path: str, format: Format, stop: int | None = None) -> Iterator[tuple[b
         raise UsageError(f"{path!r} can't be read: {exc.strerror}; `classify --fresh` starts over") from exc
     except UsageError as exc:
         raise UsageError(f"{path!r} can't be gone on with: {exc}; `classify --fresh` starts over") from exc
+
+
+def _places(path: str, link: bool) -> tuple[str, ...]:
+    folder = os.path.dirname(path) or "."
+    return (folder, path) if link else (folder,)
+
+
+def _identity(path: str) -> Identity:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return ()
+    return status.st_dev, status.st_ino
+
+
+def _noted(path: str, identity: Identity) -> str:
+    return json.dumps((path, *identity)) + "\n"
+
+
+def _write(path: str, lines: Iterable[str]) -> None:
+    """Write a file whole or not at all; OutputFailed where that can't be done."""
+    try:
+        with open(path + ".new", "w", encoding="ascii") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(path + ".new", path)
+    except OSError as exc:
+        raise _unwritable(path, exc) from exc
+
+
+def _unwritable(path: str, exc: OSError) -> OutputFailed:
+    return OutputFailed(f"{path!r} can't be written: {exc.strerror}; choose another place with -o")
 
 
 def _refuse(part: str, journal: Journal, remedy: str) -> None:

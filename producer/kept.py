@@ -1,13 +1,14 @@
 """The rows that a run keeps of an earlier one, and what is left to be classified."""
 
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from producer.journal import Command, Earlier, Journal, rows
+from producer.journal import Command, Earlier, Journal, Places, noting, rows
 from producer.rows import Format
 from producer.sinks import JOURNAL, File, target
 from producer.sources import Reference
@@ -49,6 +50,8 @@ class Kept:
         self._checkpoint = checkpoint
         self._retry_errors = retry_errors
         self._index: sqlite3.Connection | None = None
+        self._places = Places()
+        self._part = ""
 
     def rows(self, format: Format) -> Iterator[bytes]:
         """Give them as they stand there, and remember their paths.
@@ -61,11 +64,15 @@ class Kept:
             return
         journal = self._earlier.journal
         stop = journal.offset if journal and self.job else None
+        if journal and not self.job:
+            self._places = Places.read(self._earlier.file)
         for line, row in rows(self._earlier.file, format, stop):
             why = "" if self.job else self._why_not(row)
             if why:
                 self.dropped[why] += 1
                 continue
+            if journal is None:
+                self._places.add(row.path)
             self.summary.keep(row)
             self._remember(row.path)
             yield line
@@ -73,18 +80,21 @@ class Kept:
     def missing(self, references: Iterable[Reference]) -> Iterator[Reference]:
         """Leave out what has a row; one that is named twice, and has one row, is left out once.
 
+        Where the others are is noted, for whoever goes on with their rows.
+
         Raises:
             OutputFailed: there is no room for the paths.
         """
-        if self._index is None:
-            yield from references
-            return
-        self._sql("UPDATE kept SET left = rows")
-        for reference in references:
-            if not self._sql(
-                "UPDATE kept SET left = left - 1 WHERE path = ? AND left > 0", reference.shown + reference.path
-            ):
-                yield reference
+        if self._index is not None:
+            self._sql("UPDATE kept SET left = rows")
+        with noting(self._part) if self._part else nullcontext(lambda path, link: None) as note:
+            for reference in references:
+                path = reference.shown + reference.path
+                if self._index is None or not self._sql(
+                    "UPDATE kept SET left = left - 1 WHERE path = ? AND left > 0", path
+                ):
+                    note(path, reference.link)  # first: a row without a note is of no use, and the reverse does no harm
+                    yield reference
 
     def told(self) -> str:
         """Say what is kept, and what is not; empty where there was nothing."""
@@ -99,16 +109,21 @@ class Kept:
         )
 
     def taken_from(self, part: str) -> None:
-        """Make the journal beside a `FILE.part` fit for the rows that are kept, just before they take its place.
+        """Make what lies beside a `FILE.part` fit for the rows that are kept, just before they take its place.
 
-        A command that is killed between the two must find nothing that it would misread.
+        A command that is killed in between must find nothing that it would misread: places without a journal say
+        nothing, and without its place a row is made again.
         """
+        self._part = part
+        if self.job:
+            return  # its rows are where it was submitted from
         journal = self._earlier.journal if self._earlier else None
         if journal is None:
             with suppress(FileNotFoundError):
                 os.unlink(part + JOURNAL)
-        elif journal.job and not self.job:
+        elif journal.job:
             replace(journal, job="", offset=0).write(part)
+        self._places.write(part)
 
     def close(self) -> None:
         """Forget the paths."""
@@ -121,7 +136,18 @@ class Kept:
             return "with an error"
         if not _same_checkpoint(row.model, self._checkpoint):
             return f"by {row.model}, not {self._checkpoint}"
-        return "whose file has changed" if _changed(row.path, self._earlier.begun) else ""
+        return "whose file has changed" if self._changed(row.path, self._earlier) else ""
+
+    def _changed(self, path: str, earlier: Earlier) -> bool:
+        """Tell whether a file may not be what was classified; of a finished run, its times alone must tell."""
+        try:
+            # The path's own as well: where it is a link, this is what changes when it is led elsewhere.
+            found, own = os.stat(path), os.lstat(path)
+        except (OSError, ValueError):
+            return False  # what is gone has had its row
+        if max(found.st_mtime_ns, found.st_ctime_ns, own.st_mtime_ns, own.st_ctime_ns) >= earlier.begun:
+            return True
+        return earlier.journal is not None and not self._places.have(path, stat.S_ISLNK(own.st_mode))
 
     def _remember(self, path: str) -> None:
         if self._index is None:
@@ -188,11 +214,3 @@ def _same_checkpoint(one: str, other: str) -> bool:
     """Compare `name@digest`; where one has no digest, any will do."""
     (name, _, digest), (other_name, _, other_digest) = one.partition("@"), other.partition("@")
     return name == other_name and (digest == other_digest or not digest or not other_digest)
-
-
-def _changed(path: str, since: int) -> bool:
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return False  # what is gone has had its row
-    return max(status.st_mtime_ns, status.st_ctime_ns) >= since

@@ -20,6 +20,8 @@ from worker.contract.messages import Prediction
 TABLE_ROWS = 20
 #: What the file beside `FILE.part` ends with that says whose rows it holds; see `producer.journal`.
 JOURNAL = ".journal"
+#: And the one that says what lay where the images of these rows are.
+PLACES = ".folders"
 #: What the file ends with that takes the place of one of ours once it is whole.
 _NEW = ".new"
 
@@ -134,8 +136,9 @@ class File:
                 os.fsync(self._file.fileno())
                 os.replace(self.part, self._path)
                 # Not before: until it has its name, the journal is what makes its rows worth something.
-                with suppress(FileNotFoundError):
-                    os.unlink(self.part + JOURNAL)
+                for beside in (JOURNAL, PLACES):
+                    with suppress(FileNotFoundError):
+                        os.unlink(self.part + beside)
                 _sync_folder(self._path)
         except OSError as exc:
             raise OutputFailed(

@@ -30,13 +30,15 @@ _SAMPLED = 16
 class Reference(NamedTuple):
     """One image: shown to the user as `shown + path`, read at `rooted + path` below the image root.
 
-    `size` is the file's in bytes, or an estimate: batches are cut by it.
+    `size` is the file's in bytes, or an estimate: batches are cut by it. `link` tells that it is one, as far as that
+    costs nothing: a list's may be one all the same.
     """
 
     shown: str
     rooted: str
     path: str
     size: int
+    link: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ def expand(sources: Sequence[str], root: Root, null_separated: bool = False) -> 
         elif source.kind == "folder":
             streams.append(_begun(source, _folder(source.name, source.rooted)))
         else:
-            streams.append(iter((_single(source.name, source.rooted, _size(source.name)),)))
+            streams.append(iter((_named_file(source.name, source.rooted),)))
         seen.add(source.identity)
     return chain.from_iterable(streams)
 
@@ -240,12 +242,12 @@ def _list(name: str, root: Root, null_separated: bool) -> Iterator[Reference]:
 def _folder(shown: str, rooted: str) -> Iterator[Reference]:
     """Walk a folder, files first, then the folders below; hidden ones are left out, links are followed."""
     shown, rooted = _slash(shown), _slash(rooted)
-    for path, size in flattened(_walk(shown, "", ())):
-        yield Reference(shown, rooted, path, size)
+    for path, size, link in flattened(_walk(shown, "", ())):
+        yield Reference(shown, rooted, path, size, link)
 
 
 def _walk(top: str, below: str, above: tuple[tuple[int, int], ...]) -> Iterator[Any]:
-    """Give (path below top, size) of the images in a folder, and such generators for the folders in it.
+    """Give (path below top, size, is a link) of the images in a folder, and such generators for the folders in it.
 
     Args:
         top: where the walk began, with a slash at its end.
@@ -265,7 +267,7 @@ def _walk(top: str, below: str, above: tuple[tuple[int, int], ...]) -> Iterator[
                 if is_folder(entry):
                     folders.append(entry.name)
                 elif _is_image(entry.name):
-                    yield below + entry.name, _size(entry)
+                    yield below + entry.name, _size(entry), entry.is_symlink()
             for name in folders:
                 yield _walk(top, f"{below}{name}/", (*above, identity))
     except OSError as exc:
@@ -282,13 +284,17 @@ def _glob(source: _Named, root: Root, taken: _Taken, earlier: Sequence[_Named]) 
         if is_folder and (rooted in taken.folders or taken.by_folder(rooted, is_folder)):
             found = True
             continue
-        for reference in _folder(path, rooted) if is_folder else (_single(path, rooted, _size(path)),):
+        for reference in _folder(path, rooted) if is_folder else (_named_file(path, rooted),):
             found = True
             given = reference.rooted + reference.path
             if given not in taken.files and not taken.by_folder(given) and not taken.by_globs(given, earlier):
                 yield reference
     if not found:
         raise SourceError(f"{source.name!r} matches no image")
+
+
+def _named_file(shown: str, rooted: str) -> Reference:
+    return _single(shown, rooted, _size(shown))._replace(link=os.path.islink(shown))
 
 
 def _single(shown: str, rooted: str, size: int) -> Reference:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -108,6 +109,45 @@ def test_a_changed_image_and_a_new_one_are_classified_and_the_rows_of_the_others
     rows = {row["path"]: row["error"].partition(":")[0] for row in rows_of((home / "rows.csv").read_bytes())}
     assert sorted(paths(home / "rows.csv")) == sorted([*listed, "many/new.png"])
     assert {path for path in rows if rows[path]} == {"many/00000.png"}
+
+
+@pytest.mark.parametrize(("source", "linked"), [("now", False), ("-", True)])
+def test_older_images_that_were_put_in_the_place_of_others_are_classified(
+    home: Path, temporary: Path, embedded: Run, source: str, linked: bool
+) -> None:
+    listed = [path.replace("many", "now") for path in many(home)]
+    shutil.copytree(home / "many", home / "others")
+    for path in (home / "others").iterdir():
+        path.write_bytes(b"no image")
+        os.utime(path, (0, 0))
+    if linked:
+        (home / "now").symlink_to("many")
+    else:
+        (home / "many").rename(home / "now")
+    same = ("samples/003b50.png", "samples/007313.png")
+    feed = "\n".join([*same, *listed]).encode() if source == "-" else None
+    line = ("classify", *(same if feed is None else ()), source, "-o", "rows.csv")
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    run = subprocess.Popen(command(*line), cwd=home, env=environment, stdin=subprocess.PIPE)
+    assert run.stdin is not None
+    run.stdin.write(feed or b"")
+    run.stdin.close()
+    wait_for(lambda: (home / "rows.csv.part").exists() and paths(home / "rows.csv.part")[2:] != [], "the first rows")
+    run.kill()
+    run.wait(timeout=30)
+    wait_for(lambda: not leftovers(temporary), "an end to what was embedded")
+    if linked:
+        (home / "now").unlink()
+        (home / "now").symlink_to("others")
+    else:
+        (home / "now").rename(home / "before")
+        (home / "others").rename(home / "now")
+    again = embedded(*line, input=feed)
+    assert again.returncode == 3, again.stderr
+    assert b"going on: 2 rows of 'rows.csv.part' kept; classified again: " in again.stderr
+    rows = rows_of((home / "rows.csv").read_bytes())
+    assert [row["path"] for row in rows] == [*same, *listed]
+    assert [row["path"] for row in rows if row["error"]] == listed
 
 
 def test_another_command_is_refused_before_anything_is_started_unless_it_starts_afresh(

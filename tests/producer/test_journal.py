@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from producer.journal import Command, Earlier, Journal, earlier, of_job
+from producer.journal import Command, Earlier, Journal, Places, earlier, noting, of_job
 from producer.kept import Kept, begin, opened
 from producer.rows import CSV_HEADER, Format, to_csv, to_jsonl
 from producer.sinks import File
@@ -36,6 +36,9 @@ def row(path: str, error: str = "", model: str = MODEL) -> Prediction:
 def interrupted(rows: list[Prediction], begun: int = NEVER, rest: bytes = b"", **changes: object) -> Earlier:
     """An earlier run that wrote some rows to `x.csv.part`; its files changed before it began, unless it is said."""
     Path("x.csv.part").write_bytes(CSV_HEADER + to_csv(rows) + rest)
+    with noting("x.csv.part") as note:
+        for one in rows:
+            note(one.path, os.path.islink(one.path))
     replace(Journal(COMMAND, begun), **changes).write("x.csv.part")  # type: ignore[arg-type]
     found = earlier("x.csv", COMMAND, retry_errors=False)
     assert found is not None
@@ -166,6 +169,194 @@ def test_a_file_that_changed_since_loses_its_row_whatever_its_dates_say(folder: 
         assert kept.told() == "going on: 1 row of 'x.csv.part' kept; classified again: 3 whose file has changed"
 
 
+def in_place_of(path: str, other: str) -> None:
+    os.rename(path, "before")
+    os.rename(other, path)
+
+
+def link(path: str, to: str) -> None:
+    if os.path.islink(path):
+        os.unlink(path)
+    os.symlink(to, path)
+
+
+#: How a path comes to lead to another file without a trace on that file: what is there before, and what is done.
+EXCHANGES: dict[str, tuple[str, Callable[[], object], Callable[[], object]]] = {
+    "the folder": ("a/1.png", lambda: None, lambda: in_place_of("a", "b")),
+    "a folder above it": ("a/in/1.png", lambda: None, lambda: in_place_of("a", "b")),
+    "a link to the folder": ("now/1.png", lambda: link("now", "a"), lambda: link("now", "b")),
+    "a link to a folder above it": ("now/in/1.png", lambda: link("now", "a"), lambda: link("now", "b")),
+    "a link to the file": ("1.png", lambda: link("1.png", "a/1.png"), lambda: link("1.png", "b/1.png")),
+    "what a link leads through": ("1.png", lambda: link("1.png", "a/1.png"), lambda: in_place_of("a", "b")),
+}
+
+
+@pytest.mark.parametrize("what", EXCHANGES)
+def test_a_file_in_whose_place_an_older_one_was_put_loses_its_row(folder: Path, what: str) -> None:
+    path, before, exchange = EXCHANGES[what]
+    touch("a/1.png", "a/in/1.png", "b/1.png", "b/in/1.png", "same/1.png")
+    before()
+    found = interrupted([row(path), row("same/1.png")])  # no times tell anything
+    exchange()
+    with closing(Kept(found, MODEL)) as kept:
+        assert kept_of(kept) == ["same/1.png"]
+        assert kept.dropped == {"whose file has changed": 1}
+
+
+def test_what_was_led_elsewhere_loses_its_row_by_its_own_change_time_where_no_place_is_known(folder: Path) -> None:
+    touch("a.png", "b.png")
+    os.symlink("a.png", "same.png")
+    os.symlink("a.png", "led.png")
+    begun = os.lstat("led.png").st_ctime_ns
+    wait_for(lambda: tick() > begun, "the next tick of the file system's clock")
+    begun = tick()
+    link("led.png", "b.png")
+    Path("x.csv").write_bytes(CSV_HEADER + to_csv([row("same.png"), row("led.png")]))
+    with closing(Kept(Earlier("x.csv", begun), MODEL, retry_errors=True)) as kept:
+        assert kept_of(kept) == ["same.png"]
+
+
+def test_files_that_come_and_go_do_not_cost_the_others_in_their_folder_their_rows(folder: Path) -> None:
+    touch("a/1.png", "a/2.png", "a/gone.png")
+    os.symlink("1.png", "a/link.png")
+    rows = [row("a/1.png"), row("a/2.png"), row("a/link.png"), row("a/gone.png")]
+    found = interrupted(rows)
+    touch("a/new.png", "a/new/1.png")
+    os.unlink("a/gone.png")
+    with closing(Kept(found, MODEL)) as kept:
+        assert kept_of(kept) == [one.path for one in rows], "what is gone has had its row"
+
+
+@pytest.mark.parametrize(
+    "noted",
+    [
+        None,  # a power failure; or an earlier version, which noted nothing
+        '["a", 1, 2',  # half a line
+        "\0" * 4096,
+        "[]\n[[], 1]\n1\n",
+        '["a"]\n',
+        '{line}["a", 1, 2]\n',  # two things in one run
+        '["a", 1, 2]\n{line}',
+        '["a"]\n{line}',
+    ],
+)
+def test_rows_without_a_place_are_made_again(folder: Path, noted: str | None) -> None:
+    touch("a/1.png")
+    found = interrupted([row("a/1.png"), row("gone.png")])
+    side = Path("x.csv.part.folders")
+    if noted is None:
+        side.unlink()
+    else:
+        side.write_text(noted.replace("{line}", side.read_text().splitlines(keepends=True)[0]))
+    with closing(Kept(found, MODEL)) as kept:
+        assert kept_of(kept) == ["gone.png"]
+
+
+def test_where_images_are_is_noted_once_before_they_are_submitted_and_unlike_their_rows(folder: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9\n")
+    touch("a/1.png", "a/2.png", "b/1.png", os.fsencode(f"{odd}/1.png"), "1.png")
+    os.symlink("1.png", "a/link.png")
+    with closing(Kept(interrupted([row("b/1.png")]), MODEL)) as kept:
+        file, _ = begin("x.csv", COMMAND, kept, str, shared=False)
+        given = ["a/1.png", "b/1.png", "a/2.png", f"{odd}/1.png", "1.png", "gone/1.png", "a/1.png", "a/link.png"]
+        references = kept.missing(Reference("", "", path, 0, path == "a/link.png") for path in given)
+        for reference in references:
+            assert Places.read("x.csv.part").have(reference.path, reference.link) == (reference.path != "gone/1.png")
+        lines = [json.loads(line)[0] for line in Path("x.csv.part.folders").read_text().splitlines()]
+        assert lines == ["b", "a", odd, ".", "gone", "a/link.png"]
+        file.finish()
+    assert "x.csv.part.folders" not in os.listdir(), "it goes with the journal"
+
+
+def test_what_can_not_be_noted_does_not_end_the_submission(folder: Path) -> None:
+    touch("a/1.png")
+    with noting("x.csv.part") as note, at_most(0):
+        note("a/1.png", False)
+    assert not Places.read("x.csv.part")
+    os.unlink("x.csv.part.folders")
+    os.mkdir("x.csv.part.folders")
+    with pytest.raises(OutputFailed, match=r"^'x.csv.part.folders' can't be written: Is a directory; choose another"):
+        noting("x.csv.part").__enter__()
+
+
+def test_whoever_is_killed_at_any_step_of_going_on_leaves_no_row_of_another_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is exchanged before a command goes on, and perhaps back again after it was killed."""
+    touch("a/1.png", "b/1.png", "same/1.png")
+    made = max(os.stat(path).st_ctime_ns for path in ("a/1.png", "b/1.png", "same/1.png"))
+    wait_for(lambda: tick() > made, "the next tick of the file system's clock")
+    found = interrupted([row("a/1.png", "of: a"), row("same/1.png")])
+    left = []
+
+    def noticed(real: Callable[..., None]) -> Callable[..., None]:
+        def step(*arguments: object) -> None:
+            real(*arguments)
+            left.append({path: path.read_bytes() for path in folder.glob("x.csv.part*")})
+
+        return step
+
+    in_place_of("a", "b")
+    with monkeypatch.context() as patch, closing(Kept(found, MODEL)) as kept:
+        for name in ("replace", "fsync", "unlink"):
+            patch.setattr(os, name, noticed(getattr(os, name)))
+        file, _ = begin("x.csv", COMMAND, kept, str, shared=False)
+        with closing(file):
+            for _ in kept.missing([Reference("", "", "a/1.png", 0)]):
+                file.write([row("a/1.png", "of: b")])
+        noticed(lambda: None)()
+    assert len(left) > 5
+    for now in ("b", "a"):
+        for files in left:
+            for path in folder.glob("x.csv.part*"):
+                path.unlink()
+            for path, content in files.items():
+                path.write_bytes(content)
+            with closing(Kept(earlier("x.csv", COMMAND, retry_errors=False), MODEL)) as kept:
+                lines = b"".join(kept.rows(Format.csv))
+            assert to_csv([row("same/1.png")]) in lines
+            assert b"of: a" not in lines or now == "a"
+            assert (b"of: b" in lines) == (now == "b" and files is left[-1])
+        os.rename("a", "b")
+        os.rename("before", "a")
+        os.rename("b", "before")
+
+
+def test_what_a_finished_run_left_can_be_gone_on_with_by_its_places_once_it_is_retried(folder: Path) -> None:
+    touch("a/1.png", "b/1.png")
+    os.symlink("a/1.png", "1.png")
+    Path("x.csv").write_bytes(CSV_HEADER + to_csv([row("a/1.png"), row("1.png"), row("b/1.png", "missing: x")]))
+    with closing(Kept(Earlier("x.csv", NEVER), MODEL, retry_errors=True)) as kept:
+        begin("x.csv", COMMAND, kept, str, shared=False)[0].close()
+    Journal(COMMAND, NEVER).write("x.csv.part")  # no times tell anything
+    found = earlier("x.csv", COMMAND, retry_errors=False)
+    with closing(Kept(found, MODEL)) as kept:
+        assert kept_of(kept) == ["a/1.png", "1.png"]
+    in_place_of("a", "b")
+    with closing(Kept(found, MODEL)) as kept:
+        assert kept_of(kept) == []
+
+
+def test_whoever_starts_afresh_discards_the_places_too(folder: Path) -> None:
+    touch("a/1.png")
+    interrupted([row("a/1.png")])
+    with closing(Kept(None)) as kept:
+        begin("x.csv", COMMAND, kept, str, shared=False)[0].close()
+    assert Path("x.csv.part.folders").read_bytes() == b""
+
+
+def test_a_job_that_is_taken_up_keeps_the_places_of_its_rows(folder: Path) -> None:
+    touch("a/1.png", "b/1.png")
+    found = interrupted([row("a/1.png")], job="old", offset=len(CSV_HEADER))
+    with closing(Kept(found, MODEL, goes_on=lambda job: True)) as kept:
+        file, _ = begin("x.csv", COMMAND, kept, pytest.fail, shared=True)
+        list(kept.missing([Reference("", "", "a/1.png", 0), Reference("", "", "b/1.png", 0)]))
+        file.close()
+    places = Places.read("x.csv.part")
+    assert places.have("a/1.png", False)
+    assert places.have("b/1.png", False)
+
+
 def tick() -> int:
     with closing(File("tick.csv", Format.csv)) as file:
         return file.begun
@@ -227,7 +418,7 @@ def test_what_is_no_row_of_ours_is_told_and_left_as_it_is(folder: Path) -> None:
         "`classify --fresh` starts over"
     )
     assert Path("x.csv.part").read_bytes() == before
-    assert sorted(os.listdir()) == ["x.csv.part", "x.csv.part.journal"]
+    assert sorted(os.listdir()) == ["x.csv.part", "x.csv.part.folders", "x.csv.part.journal"]
 
 
 def test_where_the_kept_rows_have_no_room_the_old_file_stays(folder: Path) -> None:
@@ -237,7 +428,7 @@ def test_where_the_kept_rows_have_no_room_the_old_file_stays(folder: Path) -> No
         opened("x.csv", Format.csv, kept)
     assert str(error.value) == "'x.csv.part': the rows can't be written: File too large"
     assert Path("x.csv.part").read_bytes() == before
-    assert sorted(os.listdir()) == ["x.csv.part", "x.csv.part.journal"]
+    assert sorted(os.listdir()) == ["x.csv.part", "x.csv.part.folders", "x.csv.part.journal"]
 
 
 def test_an_unreadable_part_is_told(folder: Path, as_nobody: Callable[[Path], AbstractContextManager[None]]) -> None:
