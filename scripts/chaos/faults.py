@@ -172,10 +172,22 @@ class Faults:
         self._redis_up = True
 
     def _kill_process(self) -> bool:
-        children = self._worker().children()
-        if children:
-            os.kill(self.draw.choice(children), signal.SIGKILL)
-        return bool(children)
+        """Kill a process of a worker's pool, or a trial of one's.
+
+        Not billiard's semaphore tracker: when that ends, so does the worker, as where it is killed whole.
+        """
+        descendants = {
+            pid: line for pid, line in self._worker().descendants().items() if b"semaphore_tracker" not in line
+        }
+        if not descendants:
+            return False
+        pid = self.draw.choice(sorted(descendants))
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False  # it ended by itself
+        self.injected["of these, trials"] += b"worker.trial" in descendants[pid]
+        return True
 
     def _kill_worker(self) -> bool:
         worker = self._worker()

@@ -91,10 +91,14 @@ class Worker:
     proxy: Proxy
     begun: float
 
-    def children(self) -> list[int]:
-        """Give its pool processes."""
-        pids = (Path("/proc") / str(self.process.pid) / "task" / str(self.process.pid) / "children").read_text().split()
-        return [int(pid) for pid in pids if b"spawn_main" in _command_line(pid)]
+    def descendants(self) -> dict[int, bytes]:
+        """Give the processes that it has started, and theirs, such as trials: each with its command line."""
+        found, parents = dict[int, bytes](), [str(self.process.pid)]
+        while parents:
+            for pid in _children(parents.pop()):
+                found[int(pid)] = _command_line(pid)
+                parents.append(pid)
+        return found
 
     def kill(self) -> None:
         """Kill it whole (SIGKILL)."""
@@ -255,8 +259,17 @@ def _linked(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
+def _children(pid: str) -> list[str]:
+    # By thread, and gone when they end.
+    lists = []
+    for thread in (Path("/proc") / pid / "task").glob("*/children"):
+        with suppress(OSError):
+            lists += thread.read_text().split()
+    return lists
+
+
 def _command_line(pid: str) -> bytes:
     try:
         return (Path("/proc") / pid / "cmdline").read_bytes()
-    except FileNotFoundError:
+    except OSError:
         return b""  # it ended meanwhile
