@@ -25,7 +25,7 @@ from training import checkpoint as checkpoints
 from training.errors import TrainingError
 from worker.classifier import Classifier, answers_as
 from worker.contract.dead_letters import DeadLetters, about
-from worker.contract.errors import ImageUnreadable, MessageInvalid, PigeonholeError, UnknownJob
+from worker.contract.errors import BrokerUnreachable, ImageUnreadable, MessageInvalid, PigeonholeError, UnknownJob
 from worker.contract.ledger import LEASE, Ledger
 from worker.contract.messages import Answers, Batch
 from worker.contract.pieces import Piece
@@ -92,6 +92,7 @@ class Processor:
             batch = self._patiently(lambda: self._ledger.claim(job, piece))
         except MessageInvalid as exc:
             self.bury(about(job, piece), exc)
+            self._patiently(lambda: self._ledger.release(job, piece))  # to a worker of another version, perhaps
             return False
         if batch is None:
             return False
@@ -206,7 +207,14 @@ class Processor:
 
     def _patiently(self, step: Callable[[], T]) -> T:
         """Repeat a step while Redis is away or full: what has been classified shall not be lost to a restart."""
-        return patiently(step, self._settings.patience, lambda exc: logger.warning("%s; trying again", exc))
+        told = set[str]()
+
+        def waiting(exc: BrokerUnreachable) -> None:
+            if str(exc) not in told:  # once, not twice a second
+                told.add(str(exc))
+                logger.warning("%s; waiting for it", exc)
+
+        return patiently(step, self._settings.patience, waiting)
 
     @contextmanager
     def _holding(self, job: str, piece: Piece) -> Iterator[None]:

@@ -91,7 +91,7 @@ def test_a_batch_that_can_not_be_understood_is_a_dead_letter_and_owed_still(
     (letter,) = DeadLetters(at_root).all()
     assert letter.what == f"job {job}, batch 0"
     assert letter.why.startswith("a batch in the ledger is not deflated JSON")
-    assert ledger.status(job).batches_claimed == 1, "it is owed still: another version may be able to read it"
+    assert ledger.status(job).batches_waiting == 1, "it is owed still: another version may be able to read it"
 
 
 class LosesReplies(Ledger):

@@ -40,7 +40,9 @@ _NO_PERMISSION = re.compile(
     r"\bNOPERM\b|can't run this command or subcommand|no permissions to|can't access at least one of the keys"
 )
 _FULL = re.compile(r"\bOOM\b|command not allowed when used memory")
-_NOT_NOW = re.compile(r"\b(MISCONF|READONLY|MASTERDOWN|NOREPLICAS|BUSY|UNKILLABLE|UNBLOCKED)\b|against a read only replica")
+_NOT_NOW = re.compile(
+    r"\b(MISCONF|READONLY|MASTERDOWN|NOREPLICAS|BUSY|UNKILLABLE|UNBLOCKED)\b|against a read only replica"
+)
 
 #: Seconds that one command may take before the connection counts as lost: every script here takes milliseconds.
 COMMAND_TIMEOUT = 10.0
