@@ -62,7 +62,8 @@ def suspected(settings: Settings, name: str) -> str:
 
 def deaths(tmp_path: Path) -> int:
     """How many pool processes the worker says it lost with a batch in hand."""
-    return (tmp_path / "celery@test.log").read_text().count("a process ended with batch")
+    lines = (tmp_path / "celery@test.log").read_text().splitlines()
+    return len({line for line in lines if "a process ended with batch" in line})  # Celery may log one twice
 
 
 def runs(pid: int) -> bool:
