@@ -12,7 +12,7 @@ from producer.journal import Command, Earlier, Journal, Places, noting, rows
 from producer.rows import Format
 from producer.sinks import JOURNAL, File, target
 from producer.sources import Reference
-from producer.summary import Summary, counted
+from producer.summary import Summary, counted, minute
 from worker.contract.errors import OutputFailed
 from worker.contract.messages import Prediction
 
@@ -102,7 +102,12 @@ class Kept:
             return ""
         kept = f"{counted(self.summary.images, 'row')} of {self._earlier.file!r} kept"
         if self.job:
-            return f"going on with job {self.job}; {kept} from before it"
+            before = f"; {kept} from before it" if self.summary.images else ""
+            # The job is one piece: what has changed since, nobody looks for.
+            return (
+                f"going on with job {self.job}, submitted at {minute(self._earlier.begun / 1e9)}{before}; what changed "
+                "or came since may not be in it: --fresh starts over"
+            )
         again = ", ".join(f"{count:,} {why}" for why, count in self.dropped.most_common())
         return f"{'going on' if self.summary.images else 'starting over'}: {kept}" + (
             f"; classified again: {again}" if again else ""

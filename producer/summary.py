@@ -124,6 +124,11 @@ def dead_letters_text(letters: Sequence[DeadLetter]) -> str:
     return "\n".join(lines)
 
 
+def minute(seconds: float) -> str:
+    """Give a time since the epoch as one that a person can place."""
+    return _when(seconds)[: -len(":00")]
+
+
 def _when(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 

@@ -239,7 +239,10 @@ def test_where_the_disk_is_full_the_same_command_goes_on_once_there_is_room(
     assert paths(home / "elsewhere.csv") == listed
     again = brokered(*line)
     assert again.returncode == 0, again.stderr
-    assert f"going on with job {status.job}; 0 rows of 'rows.csv.part' kept from before it\n" in again.stderr.decode()
+    told = again.stderr.decode()
+    assert f"going on with job {status.job}, submitted at " in told
+    assert "; what changed or came since may not be in it: --fresh starts over\n" in told
+    assert "kept" not in told
     assert paths(home / "rows.csv") == listed
     assert len(Ledger(settings).statuses()) == 1, "nothing was submitted again"
     assert sorted(file.name for file in home.iterdir()) == ["elsewhere.csv", "many", "rows.csv", "samples"]

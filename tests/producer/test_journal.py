@@ -16,6 +16,7 @@ from producer.kept import Kept, begin, opened
 from producer.rows import CSV_HEADER, Format, to_csv, to_jsonl
 from producer.sinks import File
 from producer.sources import Reference
+from producer.summary import minute
 from tests.conftest import ROOT, wait_for
 from tests.producer.conftest import touch
 from tests.producer.test_sinks import MODEL, at_most
@@ -465,7 +466,20 @@ def test_a_job_that_goes_on_is_taken_up_and_its_rows_are_fetched_again(folder: P
             assert job == "old"
             assert Path("x.csv.part").read_bytes() == CSV_HEADER + to_csv([row("a.png", "missing: x")])
             assert Journal.read("x.csv.part") == journal
-            assert kept.told() == "going on with job old; 1 row of 'x.csv.part' kept from before it"
+            assert kept.told() == (
+                f"going on with job old, submitted at {minute(LONG_AGO)}; 1 row of 'x.csv.part' kept from before it; "
+                "what changed or came since may not be in it: --fresh starts over"
+            )
+
+
+def test_a_job_with_all_of_its_rows_says_nothing_of_rows_before_it(folder: Path) -> None:
+    found = interrupted([row("a.png")], LONG_AGO, job="old")
+    with closing(Kept(found, MODEL, goes_on=lambda job: True)) as kept:
+        assert kept_of(kept) == []
+        assert kept.told() == (
+            f"going on with job old, submitted at {minute(LONG_AGO)}; what changed or came since may not be in it: "
+            "--fresh starts over"
+        )
 
 
 def test_a_job_that_is_gone_leaves_all_its_rows(folder: Path) -> None:
