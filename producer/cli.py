@@ -84,7 +84,8 @@ def classify(
     null: NullSeparated = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start over: don't go on with an interrupted run.")] = False,
     retry_errors: Annotated[
-        bool, typer.Option("--retry-errors", help="Keep the labels in FILE, and classify all other images again.")
+        bool,
+        typer.Option("--retry-errors", help="Keep the labels in FILE, and classify all other images of SOURCE again."),
     ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -95,7 +96,7 @@ def classify(
     was interrupted, the same command goes on with the rows in FILE.part.
     """
     from producer.journal import Command, earlier
-    from producer.kept import Kept, begin
+    from producer.kept import Kept, Listed, begin
     from producer.submit import Walk
 
     started = time.time()
@@ -110,9 +111,10 @@ def classify(
     walk = Walk(sources, Root(settings.image_root), null)
     command = Command(tuple(sources), null, os.getcwd(), settings.image_root, str(format))
     before = None if file is None or fresh else earlier(file, command, retry_errors)
+    named = Listed(walk()) if retry_errors else None
     with _broker(settings, quiet) as (client, serving, check_broker):
         name, checkpoint = serving()
-        kept = Kept(before, checkpoint, retry_errors, lambda job: client.goes_on(job, name))
+        kept = Kept(before, checkpoint, retry_errors, lambda job: client.goes_on(job, name), named)
         create = partial(client.create, sources, name)
         sink: Sink | None
         if file is not None:
@@ -122,7 +124,7 @@ def classify(
             sink, job = run_sink(output, format, as_json), create()
         again = run_again(sources, file) if file else submit_again(job, sources, null)
         with told(partial(how_to_go_on, client, job, output, again) if shared else lambda: again if file else ""):
-            submission = client.submission(job, lambda: kept.missing(walk()), at_once=not kept.job)
+            submission = client.submission(job, lambda: kept.missing((named or walk)()), at_once=not kept.job)
 
             def check() -> None:
                 check_broker()

@@ -1,10 +1,11 @@
 """The rows that a run keeps of an earlier one, and what is left to be classified."""
 
+import json
 import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ class Kept:
         checkpoint: whose rows are kept: `name@digest`, or a name alone for all of that name.
         retry_errors: error rows are not.
         goes_on: tells whether a job can be taken up.
+        named: what the sources name: rows of anything else stay as they are. None: they name everything.
 
     Attributes:
         job: the earlier one's, where it is taken up: then all rows before its own are kept, since what it was submitted
@@ -42,6 +44,7 @@ class Kept:
         checkpoint: str = "",
         retry_errors: bool = False,
         goes_on: Callable[[str], bool] = lambda job: False,
+        named: "Listed | None" = None,
     ) -> None:
         self.job = earlier.job if earlier and not retry_errors and goes_on(earlier.job) else ""
         self.summary = Summary()
@@ -49,6 +52,7 @@ class Kept:
         self._earlier = earlier
         self._checkpoint = checkpoint
         self._retry_errors = retry_errors
+        self._named = named
         self._index: sqlite3.Connection | None = None
         self._places = Places()
         self._part = ""
@@ -137,6 +141,8 @@ class Kept:
 
     def _why_not(self, row: Prediction) -> str:
         assert self._earlier is not None  # for the type checker
+        if self._named is not None and row.path not in self._named:
+            return ""  # it would get no other
         if row.error and self._retry_errors:
             return "with an error"
         if not _same_checkpoint(row.model, self._checkpoint):
@@ -156,26 +162,70 @@ class Kept:
 
     def _remember(self, path: str) -> None:
         if self._index is None:
-            import sqlite3
-
-            # A database of this process's own, of which only a part is in memory: paths may be many. It is read where
-            # references are submitted, which is a thread of its own.
-            self._index = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-            self._sql("PRAGMA journal_mode = OFF")
+            self._index = _aside()
             self._sql("CREATE TABLE kept (path BLOB PRIMARY KEY, rows INTEGER, left INTEGER) WITHOUT ROWID")
         self._sql("INSERT INTO kept VALUES (?, 1, 1) ON CONFLICT (path) DO UPDATE SET rows = rows + 1", path)
 
     def _sql(self, statement: str, *paths: str) -> int:
         """Do something with the paths, and tell how many it changed."""
-        import sqlite3
-
         assert self._index is not None  # for the type checker
-        try:
+        with _room():
             return self._index.execute(statement, tuple(map(os.fsencode, paths))).rowcount
-        except sqlite3.Error as exc:
-            raise OutputFailed(
-                f"the paths that have a row can't be put aside: {exc}; set TMPDIR to where there is room"
-            ) from exc
+
+
+class Listed:
+    """What the sources name, on disk: asked for by path before the first row is kept, and submitted after that.
+
+    Walking twice would not do: standard input can't be read again, and what went in between would have no row.
+
+    Raises:
+        OutputFailed: there is no room for it.
+        SourceError: a source can't be read to its end.
+    """
+
+    def __init__(self, references: Iterable[Reference]) -> None:
+        self._named = _aside()
+        rows = ((os.fsencode(reference.shown + reference.path), json.dumps(reference)) for reference in references)
+        with _room():
+            self._named.execute("CREATE TABLE named (path BLOB, reference TEXT)")
+            self._named.executemany("INSERT INTO named VALUES (?, ?)", rows)
+            self._named.execute("CREATE INDEX by_path ON named (path)")
+
+    def __contains__(self, path: str) -> bool:
+        with _room():
+            found = self._named.execute("SELECT 1 FROM named WHERE path = ? LIMIT 1", (os.fsencode(path),))
+            return found.fetchone() is not None
+
+    def __call__(self) -> Iterator[Reference]:
+        """Give the references, in their order, as often as they are asked for."""
+        with _room():
+            for (reference,) in self._named.execute("SELECT reference FROM named ORDER BY rowid"):
+                yield Reference(*json.loads(reference))
+
+    def close(self) -> None:
+        """Forget them."""
+        self._named.close()
+
+
+def _aside() -> "sqlite3.Connection":
+    """Give a database of this process's own, of which only a part is in memory: paths may be many."""
+    import sqlite3
+
+    # It is read where references are submitted, which is a thread of its own.
+    database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    database.execute("PRAGMA journal_mode = OFF")
+    return database
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """Say what helps where there is none for the paths."""
+    import sqlite3
+
+    try:
+        yield
+    except sqlite3.Error as exc:
+        raise OutputFailed(f"the paths can't be put aside: {exc}; set TMPDIR to where there is room") from exc
 
 
 def opened(path: str, format: Format, kept: Kept) -> File:

@@ -182,6 +182,18 @@ def test_errors_are_retried_and_labels_kept(home: Path, embedded: Run) -> None:
     assert {row["path"] for row in rows if row["error"]} == {"samples/text.png", "samples/92ce53-truncated.png"}
 
 
+def test_errors_of_other_sources_stay_when_some_are_retried(home: Path, embedded: Run) -> None:
+    assert embedded("classify", "samples/empty.png", "samples/0*", "-o", "rows.csv").returncode == 3
+    before = rows_of((home / "rows.csv").read_bytes())
+    feed = b"\n".join(sorted(os.fsencode(path) for path in (home / "samples").glob("1*"))[:2])
+    again = embedded("classify", "-", "-o", "rows.csv", "--retry-errors", "--json", input=feed)
+    assert again.returncode == 3, again.stderr
+    assert json.loads(again.stdout)["kept"] == len(before)
+    rows = rows_of((home / "rows.csv").read_bytes())
+    assert rows[: len(before)] == before
+    assert [os.fsencode(row["path"]) for row in rows[len(before) :]] == feed.split(b"\n")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

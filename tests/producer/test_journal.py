@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from producer.journal import Command, Earlier, Journal, Places, earlier, noting, of_job
-from producer.kept import Kept, begin, opened
+from producer.kept import Kept, Listed, begin, opened
 from producer.rows import CSV_HEADER, Format, to_csv, to_jsonl
 from producer.sinks import File
 from producer.sources import Reference
@@ -398,6 +398,35 @@ def test_the_error_rows_of_an_interrupted_run_are_made_again_and_not_those_of_th
     interrupted([row("a.png"), row("b.png", "missing: x")])
     with closing(Kept(earlier("x.csv", COMMAND, retry_errors=True), MODEL, retry_errors=True)) as kept:
         assert kept_of(kept) == ["a.png"]
+
+
+def references(*paths: str) -> list[Reference]:
+    return [Reference("", "in", path, 3, path == "link.png") for path in paths]
+
+
+def test_a_row_that_no_source_names_stays_where_it_was_whatever_it_says(folder: Path) -> None:
+    odd = os.fsdecode(b"caf\xe9\n.png")
+    rows = [row("a/bad.png", "decode: x"), row("b/1.png"), row(odd, "missing: x"), row("a/2.png", model="other@1")]
+    Path("x.csv").write_bytes(CSV_HEADER + to_csv(rows))
+    found = earlier("x.csv", COMMAND, retry_errors=True)
+    with (
+        closing(Listed(references("b/1.png", odd))) as named,
+        closing(Kept(found, MODEL, retry_errors=True, named=named)) as kept,
+        closing(opened("x.csv", Format.csv, kept)),
+    ):
+        assert Path("x.csv.part").read_bytes() == CSV_HEADER + to_csv([rows[0], rows[1], rows[3]])
+        assert [reference.path for reference in kept.missing(named())] == [odd]
+        assert kept.told() == "going on: 3 rows of 'x.csv' kept; classified again: 1 with an error"
+        assert (kept.summary.kept, kept.summary.errors) == (3, {"decode": 1})
+
+
+def test_what_is_listed_is_given_as_it_was_as_often_as_it_is_asked_for(folder: Path) -> None:
+    listed = references("b.png", "link.png", os.fsdecode(b"\xff\n"), "b.png", "a.png")
+    with closing(Listed(iter(listed))) as named:
+        for _ in range(2):
+            assert list(named()) == listed
+        assert "link.png" in named
+        assert "c.png" not in named
 
 
 def test_without_rows_there_are_no_errors_to_retry(folder: Path) -> None:
