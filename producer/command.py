@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, ParamSpec, TypeVar
 import typer
 
 from producer.rows import Format, format_of
-from producer.sinks import File, Sink, Stream, Table, is_special, printable, target
+from producer.sinks import File, Sink, Stream, Table, descriptor, is_special, printable, target
 from worker.contract.errors import ExitCode, JobCancelled, PigeonholeError, SourceError, UsageError
 from worker.contract.settings import Settings
 
@@ -121,8 +121,10 @@ def follow(client: "Client", job: str, run: Run) -> ExitCode:
 
 def row_format(output: str | None, format: Format | None) -> Format | None:
     """Give the format of the rows, None for a table; told before anything is started if there is none."""
-    if format is None and output is not None:
+    if format is None and output is not None and (descriptor(output) is None or os.path.splitext(output)[1]):
         return format_of(output)
+    if output is not None:
+        return format or Format.csv
     return Format.csv if format is None and not sys.stdout.isatty() else format
 
 

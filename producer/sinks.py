@@ -22,6 +22,8 @@ TABLE_ROWS = 20
 JOURNAL = ".journal"
 #: And the one that says what lay where the images of these rows are.
 PLACES = ".folders"
+#: Of links one behind the other, as many as Linux follows.
+_MOST_LINKS = 40
 #: What the file ends with that takes the place of one of ours once it is whole.
 _NEW = ".new"
 
@@ -76,8 +78,8 @@ class File:
     """Writes rows to `FILE.part`, and renames it in the end; it is locked until then.
 
     Args:
-        path: of FILE. One that exists and is no regular file (a pipe, a device) is written to as it is, and a link to
-            a file leads to it.
+        path: of FILE. One that exists and is no regular file (a pipe, a device) is written to as it is, and so is what
+            is open already (/dev/stdout); a link to a file leads to it.
         format: how.
         keep: encoded rows that it begins with. Only when all of them are there do they take the place of what is in
             `FILE.part`, which they may be read from.
@@ -99,7 +101,7 @@ class File:
         self.part = path if special else self._path + ".part"
         try:
             with nullcontext() if special else _locked(self.part):
-                self._file = open(path, "wb", buffering=0) if special else _new(self.part)  # noqa: SIM115  # closed in finish, kept if that is not reached
+                self._file = _opened(path) if special else _new(self.part)
                 self.begun = os.fstat(self._file.fileno()).st_mtime_ns
                 self._stream = Stream(self._file, format)
                 self.offset = self._whole = 0 if special else self._begin(iter(keep), ready)
@@ -211,8 +213,23 @@ def target(path: str) -> str:
     return os.path.realpath(path) if os.path.islink(path) else path
 
 
+def descriptor(path: str) -> int | None:
+    """Give the open file that a path stands for, as /dev/stdout, /dev/fd/1 or a link to one does; None: none."""
+    for _ in range(_MOST_LINKS):
+        folder, name = os.path.split(path)
+        if name.isdecimal() and os.path.realpath(folder) == os.path.realpath("/dev/fd"):
+            return int(name)
+        try:
+            path = os.path.join(folder, os.readlink(path))
+        except OSError:
+            break  # no link, or none that we may follow
+    return None
+
+
 def is_special(path: str) -> bool:
     """Tell whether a path is something else than a file, or what may become one."""
+    if descriptor(path) is not None:
+        return True  # whatever is open there: to replace a file of somebody's `>>` would lose what it has
     try:
         return not stat.S_ISREG(os.stat(path).st_mode)
     except OSError:
@@ -236,6 +253,12 @@ def _is_at(path: str, file: BinaryIO) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:
         return False
+
+
+def _opened(path: str) -> BinaryIO:
+    """Open what is no file for us to replace; what is open already as it is, since opening it anew would empty it."""
+    number = descriptor(path)
+    return open(path if number is None else os.dup(number), "wb", buffering=0)
 
 
 def _new(part: str) -> BinaryIO:

@@ -234,6 +234,20 @@ def test_an_unreachable_broker_and_wrong_usage_have_their_codes(embedded: Run) -
         assert b"Traceback" not in wrong.stderr
 
 
+@pytest.mark.parametrize("name", ["/dev/stdout", "/proc/self/fd/1"])
+def test_rows_for_standard_output_come_after_what_its_file_has(home: Path, embedded: Run, name: str) -> None:
+    (home / "all.csv").write_bytes(b"what was there\n")
+    with (home / "all.csv").open("ab") as stdout:
+        run = embedded(
+            "classify", "samples/003b50.png", "-o", name, capture_output=False, stdout=stdout, stderr=subprocess.PIPE
+        )
+    assert run.returncode == 0, run.stderr
+    lines = (home / "all.csv").read_bytes().splitlines()
+    assert lines[:2] == [b"what was there", b"path,label,confidence,review,error,model"]
+    assert [line.split(b",")[0] for line in lines[2:]] == [b"samples/003b50.png"]
+    assert sorted(path.name for path in home.iterdir()) == ["all.csv", "samples"]
+
+
 def test_a_reader_who_has_seen_enough_ends_the_program_quietly(home: Path, brokered: Run, settings: Settings) -> None:
     job = brokered("submit", "samples", "-q").stdout.decode().strip()
     environment = os.environ | settings.to_environment()

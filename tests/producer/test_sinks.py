@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from producer.command import row_format
 from producer.rows import Format, format_of, to_csv, to_jsonl
-from producer.sinks import TABLE_ROWS, File, Sink, Stream, Table, printable
+from producer.sinks import TABLE_ROWS, File, Sink, Stream, Table, descriptor, printable
 from tests.conftest import ROOT
 from worker.contract.errors import OutputFailed, UsageError
 from worker.contract.messages import Prediction
@@ -181,6 +182,29 @@ def test_a_device_is_written_to_as_it_is() -> None:
     assert not os.path.exists("/dev/null.part")
 
 
+@pytest.mark.parametrize("name", ["/dev/fd/{}", "/proc/self/fd/{}", "/proc/{pid}/fd/{}", "link.csv", "link to a link"])
+def test_what_is_open_already_is_written_to_where_it_stands(folder: Path, name: str) -> None:
+    Path("all.csv").write_bytes(b"what was there\n")
+    with open("all.csv", "ab", buffering=0) as stream:
+        os.symlink(f"/dev/fd/{stream.fileno()}", "link.csv")
+        os.symlink("link.csv", "link to a link")
+        written(File(name.format(stream.fileno(), pid=os.getpid()), Format.csv), ROWS)
+        stream.write(b"and after\n")
+    assert Path("all.csv").read_bytes() == b"what was there\n" + HEADER + to_csv(ROWS) + b"and after\n"
+    assert sorted(os.listdir()) == ["all.csv", "link to a link", "link.csv"]
+
+
+def test_a_descriptor_that_is_not_open_is_told() -> None:
+    with pytest.raises(OutputFailed, match=r"^'/dev/fd/987' can't be written: Bad file descriptor; choose another "):
+        File("/dev/fd/987", Format.csv)
+
+
+@pytest.mark.parametrize("path", ["1", "fd/1", "/dev/null", "/proc/1/fd/1"])
+def test_a_file_that_is_only_named_so_is_none_that_is_open(folder: Path, path: str) -> None:
+    os.symlink("loop", "loop")
+    assert descriptor(path) is descriptor("loop") is None
+
+
 def test_a_pipe_is_written_to_as_it_is(tmp_path: Path) -> None:
     pipe = tmp_path / "rows.csv"
     os.mkfifo(pipe)
@@ -285,6 +309,13 @@ def test_an_extension_that_names_none_is_told_with_what_does(path: str) -> None:
     with pytest.raises(UsageError) as error:
         format_of(path)
     assert str(error.value) == f"{path!r} does not say a format: end it with .csv or .jsonl, or give --format"
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "format"), [("stdout", None, "csv"), ("fd/1", None, "csv"), ("stdout", "jsonl", "jsonl")]
+)
+def test_what_is_open_already_gets_csv_as_a_pipe_does(path: str, given: str | None, format: str) -> None:
+    assert row_format(f"/dev/{path}", Format(given) if given else None) is Format(format)
 
 
 # The table
