@@ -122,8 +122,9 @@ def classify(
             _tell(kept.told(), quiet)
         else:
             sink, job = run_sink(output, format, as_json), create()
-        again = run_again(sources, file) if file else submit_again(job, sources, null)
-        with told(partial(how_to_go_on, client, job, output, again) if shared else lambda: again if file else ""):
+        goes_on = run_again(sources, file) if file else ""
+        again = goes_on or submit_again(job, sources, null)
+        with told(partial(how_to_go_on, client, job, output, again) if shared else lambda: goes_on, goes_on):
             submission = client.submission(job, lambda: kept.missing((named or walk)()), at_once=not kept.job)
 
             def check() -> None:

@@ -18,7 +18,7 @@ import typer
 
 from producer.rows import Format, format_of
 from producer.sinks import File, Sink, Stream, Table, descriptor, is_special, printable, target
-from worker.contract.errors import ExitCode, JobCancelled, PigeonholeError, SourceError, UsageError
+from worker.contract.errors import ExitCode, JobCancelled, PigeonholeError, SourceError, UnknownJob, UsageError
 from worker.contract.settings import Settings
 
 if TYPE_CHECKING:
@@ -156,12 +156,19 @@ def _plain_sink(output: str | None, format: Format | None) -> Sink:
 
 
 @contextmanager
-def told(how_to_go_on: Callable[[], str]) -> Iterator[None]:
-    """Say how to go on with a job when a command ends before it; empty: there is nothing to say."""
+def told(how_to_go_on: Callable[[], str], lost: str = "") -> Iterator[None]:
+    """Say how to go on with a job when a command ends before it; empty: there is nothing to say.
+
+    Args:
+        how_to_go_on: while the job is there.
+        lost: and how when it is not any more.
+    """
     try:
         yield
     except KeyboardInterrupt:
         fail(f"interrupted; {how_to_go_on() or 'run the same command again'}", ExitCode.INTERRUPTED)
+    except UnknownJob as exc:
+        _fail_with(exc, lost)
     except (UsageError, JobCancelled) as exc:
         if not isinstance(exc, SourceError):
             raise  # the message says all there is

@@ -379,6 +379,27 @@ def test_a_job_that_was_deleted_leaves_its_rows_and_the_rest_is_submitted_anew(
     assert paths(home / "rows.csv") == listed
 
 
+def test_a_job_that_redis_lost_while_it_was_followed_is_told_with_what_goes_on_with_its_rows(
+    home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
+) -> None:
+    listed = many(home)
+    worker = start_worker()
+    line = ["classify", "many", "-o", "rows.csv"]
+    environment = os.environ | settings.to_environment()
+    run = subprocess.Popen(command(*line), cwd=home, env=environment, stderr=subprocess.PIPE)
+    wait_for(lambda: (home / "rows.csv.part").exists() and paths(home / "rows.csv.part") != [], "the first rows")
+    worker.send_signal(signal.SIGSTOP)
+    (status,) = Ledger(settings).statuses()
+    Ledger(settings).delete(status.job)
+    worker.send_signal(signal.SIGCONT)
+    _, said = run.communicate(timeout=30)
+    assert run.returncode == 2, said
+    assert f"pigeonhole: no job '{status.job}': it was deleted, has expired, or never was" in said.decode()
+    assert said.endswith(b"\nthe same command again goes on with the rows in 'rows.csv.part'\n")
+    assert brokered(*line).returncode == 0
+    assert paths(home / "rows.csv") == listed
+
+
 @pytest.fixture
 def cut_off(home: Path, settings: Settings) -> str:
     """A job whose submission was killed after its first batches: the list came slowly."""
