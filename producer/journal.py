@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 from producer.rows import Format, read
-from producer.sinks import JOURNAL, PLACES, printable, target
+from producer.sinks import JOURNAL, PLACES, check_free, printable, target
 from producer.summary import counted
 from worker.contract.errors import OutputFailed, UsageError
 from worker.contract.messages import Prediction
@@ -186,6 +186,7 @@ def earlier(path: str, command: Command, retry_errors: bool) -> Earlier | None:
 
     Raises:
         UsageError: the rows of another command are there, or what is there can't be understood.
+        OutputFailed: another command writes to it now.
     """
     file = target(path)
     part = file + ".part"
@@ -214,7 +215,7 @@ def of_job(path: str, job: str | None, format: Format) -> Earlier | None:
         job: None is none that `classify` began.
 
     Raises:
-        UsageError: the rows of another command are there, or what is there can't be understood.
+        UsageError, OutputFailed: as `earlier`.
     """
     part = target(path) + ".part"
     journal = Journal.read(part)
@@ -278,9 +279,10 @@ def _unwritable(path: str, exc: OSError) -> OutputFailed:
 
 
 def _refuse(part: str, journal: Journal, remedy: str) -> None:
-    """Raise UsageError if there are rows of another command."""
+    """Raise UsageError if there are rows of another command; OutputFailed while that is running."""
     there = 0
     if os.path.exists(part):
+        check_free(part)
         there = sum(1 for _ in rows(part, Format(journal.command.format)))
     if there:
         sources = " ".join(printable(source) for source in journal.command.sources)

@@ -106,7 +106,12 @@ class File:
                 self._stream = Stream(self._file, format)
                 self.offset = self._whole = 0 if special else self._begin(iter(keep), ready)
         except OSError as exc:
-            raise OutputFailed(f"{self.part!r} can't be written: {exc.strerror}; choose another place with -o") from exc
+            folder = os.path.dirname(self.part)
+            if folder and not os.path.exists(folder):
+                why = f"the folder {folder!r} does not exist; make it, or"
+            else:
+                why = f"{exc.strerror};"
+            raise OutputFailed(f"{self.part!r} can't be written: {why} choose another place with -o") from exc
 
     def _begin(self, keep: Iterator[bytes], ready: Callable[[], None]) -> int:
         """Write the rows there are, and only then take the place of what was there before."""
@@ -234,6 +239,12 @@ def is_special(path: str) -> bool:
         return not stat.S_ISREG(os.stat(path).st_mode)
     except OSError:
         return False
+
+
+def check_free(part: str) -> None:
+    """Raise OutputFailed if another command writes to a `FILE.part` now."""
+    with suppress(OSError), open(part, "ab", buffering=0) as file:
+        _lock(file, part)
 
 
 @contextmanager

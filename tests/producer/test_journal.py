@@ -570,6 +570,20 @@ def test_a_second_command_for_the_same_file_is_told_and_does_no_harm(folder: Pat
     File("x.csv", Format.csv).finish()
 
 
+def test_another_command_that_is_writing_now_is_not_taken_for_an_interrupted_one(folder: Path) -> None:
+    with closing(Kept(None)) as kept:
+        file, _ = begin("x.csv", COMMAND, kept, str, shared=False)
+        file.write([row("a.png")])
+    message = "^'x.csv.part' is being written by another command: wait for its end, or choose another place with -o$"
+    with pytest.raises(OutputFailed, match=message):
+        earlier("x.csv", replace(COMMAND, sources=("other",)), retry_errors=False)
+    with pytest.raises(OutputFailed, match=message):
+        of_job("x.csv", "another", Format.csv)
+    file.close()
+    with pytest.raises(UsageError, match=r"holds 1 row of another command that was interrupted"):
+        earlier("x.csv", replace(COMMAND, sources=("other",)), retry_errors=False)
+
+
 def test_whoever_writes_is_in_nobodys_way_once_killed(folder: Path) -> None:
     program = "import sys; from producer.sinks import File; from producer.rows import Format; "
     program += "file = File('x.csv', Format.csv); print(flush=True); sys.stdin.read()"

@@ -276,13 +276,24 @@ def test_a_folder_that_can_not_be_written_is_told_with_what_to_do(
     assert str(error.value) == f"{part!r} can't be written: Permission denied; choose another place with -o"
 
 
-@pytest.mark.parametrize(
-    ("name", "why"), [("none/rows.csv", "No such file or directory"), ("folder.csv", "Is a directory")]
-)
+@pytest.mark.parametrize(("name", "why"), [("a.csv/rows.csv", "Not a directory"), ("folder.csv", "Is a directory")])
 def test_a_place_that_can_not_be_written_is_told_before_there_are_rows(tmp_path: Path, name: str, why: str) -> None:
     (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "a.csv").touch()
     with pytest.raises(OutputFailed, match=rf" can't be written: {why}; choose another place with -o$"):
         File(str(tmp_path / name), Format.csv)
+
+
+def test_a_folder_that_does_not_exist_is_told_with_what_to_do(folder: Path) -> None:
+    os.symlink("gone/rows.csv", "link.csv")
+    for path, missing in (("nodir/rows.csv", "nodir"), ("link.csv", os.path.realpath("gone"))):
+        with pytest.raises(OutputFailed) as error:
+            File(path, Format.csv)
+        assert str(error.value).endswith(
+            f"rows.csv.part' can't be written: the folder '{missing}' does not exist; make it, or choose another place "
+            "with -o"
+        )
+    assert os.listdir() == ["link.csv"]
 
 
 def test_a_name_that_was_taken_meanwhile_is_told_with_where_the_rows_are(tmp_path: Path) -> None:
