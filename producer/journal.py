@@ -271,6 +271,8 @@ def _write(path: str, lines: Iterable[str]) -> None:
             os.fsync(file.fileno())
         os.replace(path + ".new", path)
     except OSError as exc:
+        with suppress(OSError):
+            os.unlink(path + ".new")
         raise _unwritable(path, exc) from exc
 
 

@@ -5,13 +5,13 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from producer.journal import Command, Earlier, Journal, Places, noting, rows
 from producer.rows import Format
-from producer.sinks import JOURNAL, File, target
+from producer.sinks import JOURNAL, File, remove, target
 from producer.sources import Reference
 from producer.summary import Summary, counted, minute
 from worker.contract.errors import OutputFailed
@@ -128,11 +128,15 @@ class Kept:
             return  # its rows are where it was submitted from
         journal = self._earlier.journal if self._earlier else None
         if journal is None:
-            with suppress(FileNotFoundError):
-                os.unlink(part + JOURNAL)
+            remove(part + JOURNAL)
         elif journal.job:
             replace(journal, job="", offset=0).write(part)
         self._places.write(part)
+
+    @property
+    def file(self) -> str:
+        """Where they are; empty where there is nothing."""
+        return self._earlier.file if self._earlier else ""
 
     def close(self) -> None:
         """Forget the paths."""
@@ -235,7 +239,8 @@ def opened(path: str, format: Format, kept: Kept) -> File:
         OutputFailed: it can't be written, or another command writes to it.
         UsageError: what is there can't be understood.
     """
-    return File(path, format, kept.rows(format), lambda: kept.taken_from(target(path) + ".part"))
+    with _safe(kept):
+        return File(path, format, kept.rows(format), lambda: kept.taken_from(target(path) + ".part"))
 
 
 def begin(path: str, command: Command, kept: Kept, create: Callable[[], str], shared: bool) -> tuple[File, str]:
@@ -255,14 +260,29 @@ def begin(path: str, command: Command, kept: Kept, create: Callable[[], str], sh
         return file, kept.job
     journal = Journal(command, file.begun, offset=file.offset)
     try:
-        journal.write(file.part)
-        job = create()  # only now: where there is no room, no job is left behind
-        if shared:
-            replace(journal, job=job).write(file.part)
+        with _safe(kept):
+            journal.write(file.part)
+            job = create()  # only now: where there is no room, no job is left behind
+            if shared:
+                replace(journal, job=job).write(file.part)
     except BaseException:
-        file.close()
+        file.give_up()
         raise
     return file, job
+
+
+@contextmanager
+def _safe(kept: Kept) -> Iterator[None]:
+    """Say how to go on where there is no room for the rows that are kept, or for what lies beside them."""
+    try:
+        yield
+    except OutputFailed as exc:
+        if not kept.summary.images:
+            raise
+        raise OutputFailed(
+            f"{exc}; the rows in {kept.file!r} are as they were: the same command again goes on with them once there "
+            "is room"
+        ) from exc
 
 
 def _same_checkpoint(one: str, other: str) -> bool:

@@ -143,9 +143,7 @@ class File:
                 os.fsync(self._file.fileno())
                 os.replace(self.part, self._path)
                 # Not before: until it has its name, the journal is what makes its rows worth something.
-                for beside in (JOURNAL, PLACES):
-                    with suppress(FileNotFoundError):
-                        os.unlink(self.part + beside)
+                remove(self.part + JOURNAL, self.part + PLACES)
                 _sync_folder(self._path)
         except OSError as exc:
             raise OutputFailed(
@@ -156,6 +154,12 @@ class File:
 
     def close(self) -> None:
         """Let go of it as it is, for another command to go on with."""
+        self._file.close()
+
+    def give_up(self) -> None:
+        """Let go of it before there is a new row; where none was kept either, nothing is left of it."""
+        if not self.offset:
+            remove(self.part, self.part + JOURNAL, self.part + PLACES)
         self._file.close()
 
     @contextmanager
@@ -241,6 +245,13 @@ def is_special(path: str) -> bool:
         return False
 
 
+def remove(*paths: str) -> None:
+    """Remove what there is of some files."""
+    for path in paths:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+
+
 def check_free(part: str) -> None:
     """Raise OutputFailed if another command writes to a `FILE.part` now."""
     with suppress(OSError), open(part, "ab", buffering=0) as file:
@@ -254,7 +265,11 @@ def _locked(part: str) -> Iterator[None]:
         with open(part, "ab", buffering=0) as file:
             _lock(file, part)
             if _is_at(part, file):
-                yield
+                try:
+                    yield
+                finally:
+                    if _is_at(part, file) and not os.fstat(file.fileno()).st_size:
+                        os.unlink(part)  # nothing came of it, and there was nothing before
                 return
 
 
@@ -273,8 +288,7 @@ def _opened(path: str) -> BinaryIO:
 
 
 def _new(part: str) -> BinaryIO:
-    with suppress(FileNotFoundError):
-        os.unlink(part + _NEW)  # of a command that was killed
+    remove(part + _NEW)  # of a command that was killed
     file = open(part + _NEW, "xb", buffering=0)  # noqa: SIM115  # the sink's
     _lock(file, part)
     return file

@@ -1,5 +1,6 @@
 """Going on with what an earlier run wrote: which rows are kept, and what is classified again."""
 
+import errno
 import json
 import os
 import subprocess
@@ -456,9 +457,37 @@ def test_where_the_kept_rows_have_no_room_the_old_file_stays(folder: Path) -> No
     before = Path("x.csv.part").read_bytes()
     with closing(Kept(found, MODEL)) as kept, at_most(len(before) - 1), pytest.raises(OutputFailed) as error:
         opened("x.csv", Format.csv, kept)
-    assert str(error.value) == "'x.csv.part': the rows can't be written: File too large"
+    assert str(error.value) == (
+        "'x.csv.part': the rows can't be written: File too large; the rows in 'x.csv.part' are as they were: the same "
+        "command again goes on with them once there is room"
+    )
     assert Path("x.csv.part").read_bytes() == before
     assert sorted(os.listdir()) == ["x.csv.part", "x.csv.part.folders", "x.csv.part.journal"]
+
+
+@pytest.mark.parametrize("rows", [[], [row("a.png")]])
+def test_where_not_even_the_journal_has_room_only_rows_are_left_behind(folder: Path, rows: list[Prediction]) -> None:
+    Path("x.csv").write_bytes(CSV_HEADER + to_csv(rows))
+    found = earlier("x.csv", COMMAND, retry_errors=True) if rows else None
+    large = replace(COMMAND, sources=("long" * 1000,))
+    with closing(Kept(found, MODEL)) as kept, at_most(1000), pytest.raises(OutputFailed) as error:
+        begin("x.csv", large, kept, pytest.fail, shared=True)
+    said, _, way_on = str(error.value).partition("; the rows in 'x.csv' are as they were: the same command again goes ")
+    assert said == "'x.csv.part.journal' can't be written: File too large; choose another place with -o"
+    assert way_on == ("on with them once there is room" if rows else "")
+    left = [".part", ".part.folders"] if rows else []
+    assert sorted(os.listdir()) == ["x.csv", *(f"x.csv{name}" for name in left)]
+
+
+def test_where_there_is_room_for_nothing_nothing_is_left_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with closing(Kept(None)) as kept, pytest.raises(OutputFailed) as error:
+        begin("x.csv", COMMAND, kept, pytest.fail, shared=True)
+    assert str(error.value) == "'x.csv.part' can't be written: No space left on device; choose another place with -o"
+    assert os.listdir() == []
 
 
 def test_an_unreadable_part_is_told(folder: Path, as_nobody: Callable[[Path], AbstractContextManager[None]]) -> None:
