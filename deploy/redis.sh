@@ -19,6 +19,14 @@ if [ -e "$file.new" ]; then
 fi
 unset REDIS_PASSWORD
 
+# A crash may cut a write off in the middle of a transaction. Redis (6.2, 7.0) leaves it out when it starts, but keeps
+# it in the file and would carry out that half at the start after: half a commit, much later. So it is cut out first.
+aof=/data/appendonlydir/appendonly.aof.manifest
+if [ -e "$aof" ]; then
+    # What can't be mended so is told, and Redis refuses it in its own words.
+    said=$(echo y | redis-check-aof --fix "$aof" 2>&1) || echo "$said" >&2
+fi
+
 # Redis reads more configuration from its standard input. Each byte is written as \xHH, so any password will do.
 # `exec`: Redis itself gets the signals.
 exec redis-server /etc/pigeonhole-redis.conf --maxmemory "${REDIS_MAXMEMORY:-1gb}" - <<END

@@ -40,7 +40,11 @@ class RedisServer:
         return self._process
 
     def start(self) -> None:
-        """Start it, on what its file holds, and wait until it answers."""
+        """Start it, on what its file holds, and wait until it answers.
+
+        A transaction that was cut off in its middle is cut out first, as `deploy/redis.sh` does, which says why.
+        """
+        self._mend()
         with (self._folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         wait_for(self._answers, f"Redis: {self._folder / 'redis.log'}")
@@ -73,6 +77,15 @@ class RedisServer:
         """End it for good."""
         self.client.close()
         self.kill()
+
+    def _mend(self) -> None:
+        manifest = self._folder / "appendonlydir" / "appendonly.aof.manifest"
+        file = manifest if manifest.exists() else self._folder / "appendonly.aof"
+        if file.exists():
+            program = self._folder / "redis-check-aof"  # the server's own binary, which goes by its name
+            program.unlink(missing_ok=True)
+            program.symlink_to(redis_server())
+            subprocess.run([program, "--fix", file], input=b"y\n", stdout=subprocess.DEVNULL, check=True)
 
     def _file(self) -> Path:
         """Redis 7 has a folder of them and appends to the last; before, there was one."""

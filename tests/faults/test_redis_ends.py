@@ -2,12 +2,19 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import islice
+from pathlib import Path
 
 from producer.sources import Reference
 from tests.conftest import wait_for
+from tests.contract.conftest import answers_for, batch_of
 from tests.faults.conftest import Job
+from tests.faults.server import RedisServer
 from tests.faults.site import Site
+from worker.contract.ledger import Ledger
+from worker.contract.pieces import Piece
+from worker.contract.settings import Settings
 
 NewJob = Callable[..., Job]
 #: Seconds within which workers must consume again, from Redis' first answer.
@@ -45,6 +52,25 @@ def test_redis_forgets_commits_whose_rows_were_fetched(site: Site, new_job: NewJ
     assert site.ledger.status(job.id).done == 0
     site.gate.open()
     job.assert_whole(rows.result(timeout=60))
+
+
+def test_a_commit_that_a_crash_cut_in_its_middle_does_not_come_back_by_halves(tmp_path: Path) -> None:
+    with closing(RedisServer(tmp_path, fsync="always")) as redis:
+        ledger = Ledger(Settings(broker_url=redis.url))
+        job, batch = ledger.create("digits", ()), batch_of("a.png")
+        ledger.add(job, 0, batch)
+        ledger.claim(job, Piece(0))
+        before = redis.size()
+        ledger.commit(job, Piece(0), answers_for(batch))
+        redis.kill()
+        redis.truncate(redis.size() - 40)  # behind the rows, before the counters
+        assert redis.size() > before
+        for _ in range(2):  # Redis would carry that half out at the second start
+            redis.start()
+            assert ledger.client.hgetall(f"pigeonhole:job:{job}:rows") == {}
+            assert ledger.owed(job) == [Piece(0)]
+            assert ledger.renew(job, [Piece(0)]) == 1
+            redis.kill()
 
 
 def test_redis_forgets_the_end_of_a_submission_that_goes_on(site: Site, new_job: NewJob) -> None:
