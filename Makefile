@@ -7,7 +7,7 @@ RUNS ?= 1
 SEED ?= 1
 COUNT ?= 20000
 
-.PHONY: help demo venv test lint format samples train-shipped docs compose-test fuzz worst-images bounds chaos clean
+.PHONY: help demo venv test lint format samples train-shipped docs compose-test fuzz worst-images bounds chaos bench bench-quick clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,12 @@ bounds: .venv/.dev ## what a job takes of memory, how long a small one waits beh
 chaos: .venv/.dev ## a job of 40,600 images under all faults at once, compared row by row; SEED and RUNS choose
 	$(BIN)/python -m scripts.chaos --runs $(RUNS) --seed $(SEED) --model
 
+bench: .venv/.bench ## images/s beside Celery, Ray Data and plain loops, and all limits; writes docs/benchmarks.md; BENCH adds options
+	$(BIN)/python -m benchmarks --data $(DATA) $(BENCH)
+
+bench-quick: .venv/.dev ## under a minute: images/s beside the bare loop, on the samples
+	$(BIN)/python -m benchmarks --quick
+
 clean: ## remove what the targets made
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis results.csv
 
@@ -64,4 +70,9 @@ clean: ## remove what the targets made
 
 .venv/.dev: pyproject.toml scripts/setup.sh
 	@PYTHON=$(PYTHON) scripts/setup.sh dev
+	@touch $@
+
+# The peers' packages come on top, and only for `make bench`.
+.venv/.bench: .venv/.dev
+	$(BIN)/pip install -qq --disable-pip-version-check --editable '.[bench]'
 	@touch $@

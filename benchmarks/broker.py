@@ -1,0 +1,39 @@
+"""A private Redis for those systems and measurements that don't bring one: the same server as the embedded one."""
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from producer.embedded import redis_server
+from worker.contract.errors import BrokerUnreachable
+from worker.contract.ledger import Ledger
+from worker.contract.settings import Settings
+
+
+@contextmanager
+def broker() -> Iterator[Path]:
+    """Start a Redis on a Unix socket that keeps nothing on disk, as the embedded one, and give the socket's path."""
+    with tempfile.TemporaryDirectory(prefix="bench-redis-") as folder:
+        socket = Path(folder) / "redis.sock"
+        command = [redis_server(), "--port", "0", "--unixsocket", str(socket), "--dir", folder]
+        command += ["--save", "", "--appendonly", "no"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+            try:
+                _await(socket)
+                yield socket
+            finally:
+                server.terminate()
+
+
+def _await(socket: Path) -> None:
+    give_up = time.monotonic() + 30
+    while True:
+        try:
+            return Ledger(Settings(broker_url=f"unix://{socket}")).ping()
+        except BrokerUnreachable:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.02)

@@ -1,0 +1,69 @@
+"""A small network for 64x64 colour pictures, for photos: the package has none of its own that takes them.
+
+Its weights are random. Nearly all of a photo's time goes into decoding it, so it matters little what follows.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.machine import ROOT
+from training import checkpoint, model
+from training.checkpoint import Calibration
+from training.model import Pixels
+from training.preprocess import Preprocessing
+
+NAME = "colour"
+#: What a worker's PYTHONPATH must be, so that its processes know the network.
+PYTHONPATH = f"{ROOT / 'benchmarks' / 'standins' / 'colour'}:{ROOT}"
+
+
+class Colour(nn.Module):
+    """Three convolutions, each of which halves the picture, and the mean of what is left.
+
+    Args:
+        classes: how many logits.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.pixels = Pixels([0.5] * 3, [0.25] * 3)
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 16, 3, 2, 1),  # [N, 16, 32, 32]
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, 2, 1),  # [N, 32, 16, 16]
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 3, 2, 1),  # [N, 64, 8, 8]
+            nn.ReLU(),
+        )
+        self.head = nn.Linear(64, classes)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 [N, 64, 64, 3] → float32 logits [N, classes]."""
+        logits: Tensor = self.head(self.layers(self.pixels(pixels)).mean((2, 3)))
+        return logits
+
+
+# The package's lists of networks: there is no other way in, and it needs none.
+model._NETWORKS[NAME] = Colour
+checkpoint.NETWORKS = (*checkpoint.NETWORKS, NAME)  # type: ignore[assignment]  # one more than it is declared with
+
+
+def save(folder: Path) -> str:
+    """Write a checkpoint of it, and give its path."""
+    torch.manual_seed(1)
+    path = folder / f"{NAME}.safetensors"
+    checkpoint.save(
+        path,
+        model.build(NAME, {}, 10).eval(),
+        name=NAME,
+        architecture=NAME,
+        arguments={},
+        classes=tuple("0123456789"),
+        preprocessing=Preprocessing("stretch", 64, 64, 3),
+        calibration=Calibration(1.0, 0.5),
+        trained={"dataset": "none"},
+        measured={},
+    )
+    return str(path)

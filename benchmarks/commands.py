@@ -1,0 +1,144 @@
+"""How long the commands take that a person waits for, and what a large submission takes."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks import images
+from benchmarks.machine import PROCESSES, ROOT
+from benchmarks.tables import spread, table
+from producer.client import Client
+from producer.sources import Root
+from producer.submit import Walk
+from worker.contract.ledger import Ledger
+from worker.contract.settings import Settings
+
+#: Images in each folder of the large submission; a camera's have some thousands.
+PER_FOLDER = 10_000
+_PROGRAM = [sys.executable, "-m", "producer"]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A command that was run some times.
+
+    Args:
+        name: in words.
+        seconds: of each run.
+        wanted: in words.
+    """
+
+    name: str
+    seconds: list[float]
+    wanted: str = ""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What a large submission took.
+
+    Args:
+        references: how many.
+        seconds: of each run, the whole command.
+        producer: its peak of resident memory in each, in bytes.
+    """
+
+    references: int
+    seconds: list[float]
+    producer: list[int]
+
+
+def commands(folder: Path, socket: Path, rounds: int) -> list[Timed]:
+    """Run each so many times, in alternation."""
+    settings = replace(Settings(), broker_url=f"unix://{socket}", prefix="commands")
+    shared, alone = os.environ | settings.to_environment(), dict(os.environ)
+    image = str(images.samples()[0])
+    rows = str(folder / "row.csv")
+    torch = Timed("`python -c 'import torch'`, to compare with", [])
+    help_ = Timed("`pigeonhole --help`", [], "0.3 s")
+    submit = Timed("`pigeonhole submit` of one file", [], "0.6 s")
+    classify = Timed("`pigeonhole classify` of one image, embedded, the whole command", [], "8 s, go for 4 s")
+    worker = Timed("a worker's start to the first row", [], "6 s, go for 3 s")
+    for _ in range(rounds):
+        torch.seconds.append(_run([sys.executable, "-c", "import torch"], alone))
+        help_.seconds.append(_run([*_PROGRAM, "--help"], alone))
+        submit.seconds.append(_run([*_PROGRAM, "submit", image, "-q"], shared))
+        classify.seconds.append(_run([*_PROGRAM, "classify", image, "-o", rows, "--fresh", "-q"], alone))
+        worker.seconds.append(first_row(settings, image))
+    return [help_, submit, classify, worker, torch]
+
+
+def _run(command: Sequence[str], environment: dict[str, str]) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, env=environment, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def first_row(settings: Settings, image: str) -> float:
+    """Start a worker for a job that waits, and give the seconds until its row is there."""
+    client = Client(settings)
+    client.ledger.client.flushall()  # our own Redis: what earlier rounds have left waits before this job
+    job = client.create([image])
+    client.submit(job, Walk([image], Root(settings.image_root)))
+    environment = os.environ | settings.to_environment() | {"PIGEONHOLE_PROCESSES": str(PROCESSES)}
+    started = time.perf_counter()
+    command = [*_PROGRAM, "worker", "--log-level", "WARNING"]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=quiet, stderr=quiet) as worker:
+        try:
+            for _ in client.rows(job):
+                return time.perf_counter() - started
+        finally:
+            worker.terminate()
+    raise RuntimeError("a job of one image ended without a row")
+
+
+def submission(folder: Path, socket: Path, references: int, rounds: int) -> Submitted:
+    """Submit a tree of hard links with nobody to take them."""
+    tree = images.link(folder / "tree", images.samples(), references, PER_FOLDER)
+    settings = replace(Settings(), broker_url=f"unix://{socket}", prefix="submission")
+    taken = Submitted(references, [], [])
+    for _ in range(rounds):
+        Ledger(settings).client.flushall()  # our own Redis
+        started = time.perf_counter()
+        command = [*_PROGRAM, "submit", tree.folder, "-q"]
+        environment = os.environ | settings.to_environment()
+        with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+            peak = 0
+            while process.poll() is None:
+                peak = max(peak, _peak(process.pid))
+                time.sleep(0.02)
+        taken.seconds.append(time.perf_counter() - started)
+        taken.producer.append(peak)
+        if process.returncode:
+            raise RuntimeError(f"the submission ended with {process.returncode}")
+    return taken
+
+
+def _peak(pid: int) -> int:
+    """Give a process's peak of resident memory in bytes; rusage would count ours, from before it ran its program."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
+
+
+def commands_table(timed: Sequence[Timed]) -> str:
+    """Give what the commands took."""
+    rows = [[each.name, *spread(each.seconds, ".2f"), str(len(each.seconds)), each.wanted] for each in timed]
+    return table(["command", "seconds", "least", "most", "n", "wanted at most"], rows)
+
+
+def submission_table(taken: Submitted) -> str:
+    """Give what the submission took."""
+    rates = [taken.references / seconds for seconds in taken.seconds]
+    memory = f"{statistics.median(taken.producer) / 1e6:.0f} MB"
+    row = [f"{taken.references:,}", *spread(rates), str(len(rates)), "100,000", memory]
+    heads = ["references", "references/s", "least", "most", "n", "wanted at least", "the command's peak memory"]
+    return table(heads, [row], words=0)

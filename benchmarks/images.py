@@ -1,0 +1,80 @@
+"""The files that are classified: written once into a folder for the run, and linked to as many names as it takes."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.machine import ROOT
+from benchmarks.measure import Images
+from scripts.make_samples import read_idx
+
+PER_FOLDER = 1_000
+#: Photos: 12 megapixels, and how many that differ.
+PHOTO_SIZE, PHOTOS = (4000, 3000), 40
+
+
+def digits(folder: Path, data: Path) -> list[Path]:
+    """Write MNIST's 10,000 test images as PNG files, or give the shipped samples where the data set is not there.
+
+    Args:
+        folder: where to.
+        data: the folder that holds MNIST/raw.
+    """
+    test_set = data / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
+    if not test_set.is_file():
+        return samples()
+    folder.mkdir()
+    files = []
+    for number, pixels in enumerate(read_idx(test_set)):
+        files.append(folder / f"{number:05}.png")
+        Image.fromarray(pixels).save(files[-1])
+    return files
+
+
+def samples() -> list[Path]:
+    """Give the shipped digits, without the three files that are meant to fail."""
+    lines = (ROOT / "samples-labels.csv").read_text(encoding="utf-8").splitlines()[1:]
+    return [ROOT / line.partition(",")[0] for line in lines]
+
+
+def photos(folder: Path) -> list[Path]:
+    """Draw photos: texture at every scale and a sensor's grain, so that they compress as a camera's do, to some 4 MB.
+
+    Each is another part of one larger picture.
+    """
+    folder.mkdir()
+    lot = np.random.default_rng(5)
+    width, height = (side + PHOTOS * 10 for side in PHOTO_SIZE)
+    picture = lot.normal(0, 6, (height, width, 3)).astype(np.float32)
+    for cells, strength in ((5, 60), (40, 30), (320, 15)):
+        texture = lot.normal(0, strength, (cells * 3 // 4, cells, 3)).astype(np.float32)
+        for channel in range(3):
+            layer = Image.fromarray(texture[:, :, channel]).resize((width, height), Image.Resampling.BILINEAR)
+            picture[:, :, channel] += np.asarray(layer)
+    whole = Image.fromarray((picture + 127).clip(0, 255).astype(np.uint8))
+    files = [folder / f"{number:03}.jpg" for number in range(PHOTOS)]
+    for number, file in enumerate(files):
+        left = top = number * 10
+        whole.crop((left, top, left + PHOTO_SIZE[0], top + PHOTO_SIZE[1])).save(file, quality=90)
+    return files
+
+
+def link(folder: Path, files: Sequence[Path], count: int, per_folder: int = PER_FOLDER) -> Images:
+    """Give so many names to a few files, in folders that hold so many each."""
+    paths = []
+    for number in range(count):
+        album = folder / f"{number // per_folder:04}"
+        if number % per_folder == 0:
+            album.mkdir(parents=True)
+        file = files[number % len(files)]
+        path = album / f"{number:07}{file.suffix}"
+        try:
+            os.link(file, path)
+        except OSError:  # another file system
+            shutil.copyfile(file, path)
+        paths.append(str(path))
+    return Images(str(folder), tuple(paths))

@@ -1,0 +1,57 @@
+"""A Celery task for each image, at default settings, as the first tutorial that one finds has it.
+
+The model is an attribute of the task that is loaded when it is first used: Celery's guide on tasks, "Instantiation".
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+from celery import Celery, Task
+
+from benchmarks.machine import PROCESSES
+from benchmarks.measure import Clock, Images
+from benchmarks.peers.celery_worker import CeleryWorker
+from benchmarks.peers.eager import Eager
+
+SETTINGS = "2 prefork processes; everything else is Celery's default; `delay` for each, then `get` for each"
+
+app = Celery("celery_single")  # its worker has CELERY_BROKER_URL and CELERY_RESULT_BACKEND
+
+
+class Classify(Task):  # type: ignore[misc]  # Celery has no types
+    """A task that holds its process's model."""
+
+    @cached_property
+    def model(self) -> Eager:
+        """Load the model once in each process."""
+        return Eager("digits")
+
+
+@app.task(base=Classify, bind=True)
+def classify(self: Classify, path: str) -> str:
+    """Classify one image."""
+    return self.model.classify([path])[0]
+
+
+class CelerySingle:
+    """A worker with two processes, and the caller.
+
+    Args:
+        socket: of a Redis.
+    """
+
+    def __init__(self, socket: str) -> None:
+        self._worker = CeleryWorker(app, socket, ["--concurrency", str(PROCESSES)])
+
+    def start(self) -> None:
+        """Start the worker."""
+        self._worker.start()
+
+    def run(self, images: Images, clock: Clock) -> Sequence[str]:
+        """Send a task for each image, and wait for each result."""
+        results = [classify.delay(path) for path in images.paths]
+        return [result.get() for result in results]
+
+    def stop(self) -> None:
+        """Stop the worker."""
+        self._worker.stop()

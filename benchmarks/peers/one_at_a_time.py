@@ -1,0 +1,56 @@
+"""The plain script that people write: open, resize, one image through the `classic` network, the next."""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from PIL import Image
+
+from benchmarks.machine import ONE_THREAD, environment
+from benchmarks.measure import Clock, Images
+from benchmarks.processes import Processes
+from training import model
+
+SETTINGS = "one process, batches of one, {threads}; random weights, so its labels say nothing"
+
+
+class OneAtATime:
+    """One process.
+
+    Args:
+        default_threads: leave torch its default of a thread for each processor, as the script would; else one.
+    """
+
+    def __init__(self, default_threads: bool) -> None:
+        self._environment: dict[str, str | None] = dict.fromkeys(ONE_THREAD) if default_threads else {}
+
+    def start(self) -> None:
+        """Make the network."""
+        with environment(self._environment):
+            self._process = Processes(1, load)
+
+    def run(self, images: Images, clock: Clock) -> Sequence[str]:
+        """Classify one after the other."""
+        labels: list[str] = self._process.ask([images.paths])[0]
+        return labels
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.stop()
+
+
+def load() -> Callable[[Sequence[str]], list[str]]:
+    """Make what the process does: paths → labels."""
+    network = cast(model.Classic, model.build("classic", {}, 10)).layers.eval()
+
+    def work(paths: Sequence[str]) -> list[str]:
+        labels = []
+        with torch.no_grad():
+            for path in paths:
+                image = Image.open(path).convert("L").resize((28, 28))
+                pixels = torch.from_numpy(np.array(image)).reshape(1, 1, 28, 28).float() / 255
+                labels.append(str(network(pixels).argmax(dim=1).item()))
+        return labels
+
+    return work

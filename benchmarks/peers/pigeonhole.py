@@ -1,0 +1,76 @@
+"""Pigeonhole as `pigeonhole classify FOLDER -o FILE` has it, with everything on: a private Redis, workers, the ledger,
+the journal, the rows in a CSV file. The time is from the first look into the folder to the file's last row on disk.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from benchmarks.machine import PROCESSES, environment
+from benchmarks.measure import Clock, Images
+from producer.client import Client
+from producer.embedded import embedded
+from producer.journal import Command
+from producer.kept import Kept, begin
+from producer.sources import Root
+from producer.submit import Walk
+from worker.contract.settings import Settings
+
+SETTINGS = "all defaults, with 2 processes; it walks the folder itself, where the others are given the list of files"
+
+
+class Pigeonhole:
+    """The embedded default.
+
+    Args:
+        model: the checkpoint.
+        pythonpath: where the workers find a network that the package does not have.
+    """
+
+    def __init__(self, model: str = "digits", pythonpath: str | None = None) -> None:
+        self._settings = replace(Settings(), model=model, processes=PROCESSES)
+        self._pythonpath = pythonpath
+        self._open = ExitStack()
+
+    def start(self) -> None:
+        """Start Redis and workers, and wait until both processes have loaded the checkpoint."""
+        self._folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="bench-rows-"))
+        with environment({"PYTHONPATH": self._pythonpath} if self._pythonpath else {}):
+            self._private = self._open.enter_context(embedded(self._settings))
+        self._name, self._checkpoint = self._private.model()
+        self._client = Client(self._private.settings)
+        while sum(worker.processes for worker in self._client.workers.alive()) < PROCESSES:
+            self._private.check()
+            time.sleep(0.05)
+
+    def run(self, images: Images, clock: Clock) -> Sequence[str]:
+        """Submit the folder, follow the job, write its rows."""
+        file, sources = os.path.join(self._folder, f"{time.monotonic_ns()}.csv"), [images.folder]
+        walk = Walk(sources, Root("/"))
+        kept = Kept(None, self._checkpoint, False, lambda job: True)
+        command = Command(tuple(sources), False, os.getcwd(), "/", "csv")
+        sink, job = begin(file, command, kept, lambda: self._client.create(sources, self._name), False)
+        submission = self._client.submission(job, lambda: kept.missing(walk()))
+
+        def check() -> None:
+            self._private.check()
+            submission.check()
+
+        labels: list[str] = []
+        order: list[str] = []
+        for rows in self._client.rows(job, submission.look, check):
+            kept.summary.add(rows)
+            sink.write(rows)
+            labels.extend([row.label for row in rows])
+            order.extend([row.path for row in rows])
+        sink.finish()
+        if tuple(order) != images.paths:
+            raise RuntimeError("the rows don't come in the order of the files")
+        return labels
+
+    def stop(self) -> None:
+        """End both."""
+        self._open.close()

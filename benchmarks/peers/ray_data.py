@@ -1,0 +1,94 @@
+"""Ray Data's `map_batches` with a pool of two actors, after its guide to batch inference; Pillow inside the actor.
+
+Ray Data starts a pool of actors for each execution, so there is no way to have them ready before. That would cost it
+some seconds in each round; so each round begins with the warm-up, in the same execution, and its time is taken from
+when the warm-up's rows have come out. The table gives both.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.machine import PROCESSES, ROOT
+from benchmarks.measure import Clock, Images
+from benchmarks.peers.eager import Eager
+
+SIZE = 256
+SETTINGS = (
+    f"`ray.init(num_cpus=2)`, no dashboard; `from_items` of the paths, `map_batches` with `ActorPoolStrategy(size=2)`, "
+    f"`batch_size={SIZE}`, Pillow in the actor"
+)
+
+
+class Predictor:
+    """What an actor holds: the model, loaded once."""
+
+    def __init__(self) -> None:
+        self.model = Eager("digits")
+
+    def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Classify a batch."""
+        return {"number": batch["number"], "label": np.array(self.model.classify(batch["path"].tolist()))}
+
+
+class RayData:
+    """A local Ray.
+
+    Args:
+        warm_up: the images that each run begins with.
+        size: images in a batch.
+    """
+
+    def __init__(self, warm_up: Images, size: int = SIZE) -> None:
+        self._warm_up = warm_up
+        self._size = size
+
+    def start(self) -> None:
+        """Start Ray."""
+        start()
+
+    def run(self, images: Images, clock: Clock) -> Sequence[str]:
+        """Classify the warm-up, and then these."""
+        import ray
+
+        paths = (*self._warm_up.paths, *images.paths)
+        rows = ray.data.from_items([{"number": number, "path": path} for number, path in enumerate(paths)])
+        pool = ray.data.ActorPoolStrategy(size=PROCESSES)
+        answers = rows.map_batches(Predictor, batch_size=self._size, compute=pool, num_cpus=1)
+        labels, come = [""] * len(paths), 0
+        for batch in answers.iter_batches(batch_size=None):
+            for number, label in zip(batch["number"].tolist(), batch["label"].tolist(), strict=True):
+                labels[number] = label
+            before, come = come, come + len(batch["number"])
+            if before < len(self._warm_up) <= come:
+                clock.restart()
+        return labels[len(self._warm_up) :]
+
+    def stop(self) -> None:
+        """Stop Ray."""
+        stop()
+
+
+def start() -> None:
+    """Start Ray on two processors, quietly."""
+    import ray
+
+    ray.init(
+        num_cpus=PROCESSES,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+    )
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def stop() -> None:
+    """Stop Ray."""
+    import ray
+
+    ray.shutdown()

@@ -1,0 +1,217 @@
+"""Measures the sections, prints each, and writes docs/benchmarks.md with its two plots."""
+
+import datetime
+import shlex
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks import commands, images, machine, measure, plots, stages, systems, tables, workers
+from benchmarks.broker import broker
+from benchmarks.machine import PROCESSES
+from benchmarks.measure import Measured
+from benchmarks.stages import Stage
+from benchmarks.systems import Scale
+
+#: Images by which the stages are measured.
+STAGE_IMAGES = 10_000
+
+_HEAD = """# How fast it is
+
+Written by `make bench`; nothing in it is written by hand. Everything is from one run: systems that are compared take
+turns (A B C A B C …) with {rounds} rounds each, started, warmed up, timed and stopped in each round, so that nothing
+else runs meanwhile. All of them have the same two processors, two processes and one thread in each, but where it says
+otherwise. A figure is the median, beside it the least and the most. Files are in the system's cache.
+
+| | |
+| --- | --- |
+| machine | {machine} |
+| versions | {versions} |
+| date | {date} |
+| command | `{command}` |
+"""
+
+_DIGITS = """## Digits, end to end
+
+{digits} images of MNIST's test set, 28x28 grey PNG files ({source}), from files on disk to a label for each in the
+calling process. Pigeonhole has everything on: digit normalisation, ledger, journal, errors for each image, limits, rows
+in a CSV file. Systems that are slow have fewer images; rates are compared. "Pigeonhole is" that many times as fast.
+
+{table}
+{ray}
+![images per second by system](benchmarks-systems.svg)
+
+{settings}
+"""
+
+_PHOTOS = """## Photos, end to end
+
+{photos} names of {distinct} JPEG photos of 12 megapixels (generated: texture at every scale, and grain), with a small
+64x64 colour network of random weights.
+
+{table}
+{settings}
+
+Where labels differ, it is because Pigeonhole has the JPEG decoder shrink the picture on the way, and resizes by another
+filter: pixels are not the same.
+"""
+
+_COMMANDS = """## What a person waits for
+
+Whole commands, files in the system's cache.
+
+{commands}
+A submission of hard links in folders of 10,000, to a Redis where nobody takes any: the whole command.
+
+{submission}"""
+
+_WORKERS = """## More workers
+
+Workers of one process each, whose model sleeps {seconds} s for each chunk of 256 images and whose images nobody reads;
+all else is the real thing. From submission to the last row.
+
+{scaled}
+With no work at all and {count} workers, so that only references and answers move. Here the producer, the workers and
+Redis share two processors, and the producer, which walks, submits, fetches and checks each row, is the limit. Redis
+itself runs on one processor at most: what it took of that for the same batches says where one Redis becomes the limit.
+
+{empty}"""
+
+_STAGES = """## Stages
+
+Each by itself, one after the other, over {count:,} images, in one process with one thread. A process of the bare loop
+takes {bare:,.0f} µs for an image; it reads the next chunk in a thread while the network has this one, so the shares of
+its stages may add up to more than all of its time, and what they lack is what is between them.
+
+{table}
+![time per image by stage](benchmarks-stages.svg)
+"""
+
+
+@dataclass
+class Whole:
+    """What a run has measured.
+
+    Args:
+        scale: how much was measured.
+        source: where the digits are from, in words.
+        sections: as Markdown.
+        systems: the digits' comparison.
+        stages: for the plot.
+    """
+
+    scale: Scale
+    source: str
+    sections: list[str] = field(default_factory=list)
+    systems: list[Measured] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+
+    def add(self, section: str) -> None:
+        """Keep a section, and print it."""
+        self.sections.append(section)
+        say("\n" + section)
+
+
+def say(line: str) -> None:
+    """Print at once: a run takes long."""
+    print(line, flush=True)
+
+
+def quick(folder: Path, scale: Scale) -> None:
+    """Compare with the bare loop only, and print."""
+    say("\n" + tables.systems(measure.alternate(systems.quick(folder, scale), scale.rounds, say)))
+
+
+def measure_all(folder: Path, data: Path, scale: Scale, wanted: Collection[str]) -> Whole:
+    """Measure the sections that are wanted.
+
+    Args:
+        folder: for all that is written meanwhile.
+        data: the folder that holds MNIST/raw.
+        scale: how much.
+        wanted: names of sections.
+    """
+    there = (data / "MNIST" / "raw").is_dir()
+    whole = Whole(scale, "10,000 of them, linked to more names" if there else "the shipped samples, for want of DATA")
+    for name, section in _SECTIONS.items():
+        if name in wanted:
+            work = folder / name
+            work.mkdir()
+            section(whole, work, data)
+    return whole
+
+
+def _digits(whole: Whole, folder: Path, data: Path) -> None:
+    scale = whole.scale
+    with broker() as socket:
+        whole.systems = measured = measure.alternate(systems.digits(folder, data, scale, socket), scale.rounds, say)
+    table = tables.systems(measured)
+    whole.add(
+        _DIGITS.format(
+            digits=f"{scale.digits:,}",
+            source=whole.source,
+            table=table,
+            ray=tables.not_ready(measured),
+            settings=tables.settings(measured),
+        )
+    )
+
+
+def _photos(whole: Whole, folder: Path, data: Path) -> None:
+    measured = measure.alternate(systems.photos(folder, whole.scale), whole.scale.rounds, say)
+    photos, settings = f"{whole.scale.photos:,}", tables.settings(measured)
+    table = tables.systems(measured)
+    whole.add(_PHOTOS.format(photos=photos, distinct=images.PHOTOS, table=table, settings=settings))
+
+
+def _commands(whole: Whole, folder: Path, data: Path) -> None:
+    scale = whole.scale
+    with broker() as socket:
+        timed = commands.commands(folder, socket, scale.rounds)
+        submitted = commands.submission(folder, socket, scale.submitted, scale.rounds)
+    whole.add(
+        _COMMANDS.format(commands=commands.commands_table(timed), submission=commands.submission_table(submitted))
+    )
+
+
+def _workers(whole: Whole, folder: Path, data: Path) -> None:
+    scaled = workers.scaled_table(workers.scaled(folder, whole.scale.rounds))
+    empty = workers.empty_table(workers.empty(folder, whole.scale.rounds))
+    seconds, count = workers.SECONDS_A_CHUNK, workers.EMPTY_WORKERS
+    whole.add(_WORKERS.format(seconds=seconds, count=count, scaled=scaled, empty=empty))
+
+
+def _stages(whole: Whole, folder: Path, data: Path) -> None:
+    files = images.digits(folder / "mnist", data)
+    count = min(STAGE_IMAGES, whole.scale.digits)
+    with broker() as socket:
+        whole.stages = stages.measure(images.link(folder / "digits", files, count), socket, whole.scale.rounds)
+    bare = next((each.rate for each in whole.systems if each.entry.name == systems.BARE), None)
+    # Without it, nothing to take a share of but the stages themselves.
+    micros = PROCESSES * 1e6 / bare if bare else sum(each.micros for each in whole.stages)
+    whole.add(_STAGES.format(count=count, bare=micros, table=stages.stages_table(whole.stages, micros)))
+
+
+_SECTIONS: dict[str, Callable[[Whole, Path, Path], None]] = {
+    "systems": _digits,
+    "photos": _photos,
+    "commands": _commands,
+    "workers": _workers,
+    "stages": _stages,
+}
+
+
+def write(whole: Whole, docs: Path) -> None:
+    """Write docs/benchmarks.md and the two plots."""
+    head = _HEAD.format(
+        rounds=whole.scale.rounds,
+        machine=machine.describe(),
+        versions=machine.versions(),
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        command=shlex.join(["make", "bench", *([f"BENCH={shlex.join(sys.argv[1:])}"] if sys.argv[1:] else [])]),
+    )
+    (docs / "benchmarks.md").write_text("\n".join([head, *whole.sections]), encoding="utf-8")
+    plots.systems(whole.systems, docs / "benchmarks-systems.svg")
+    plots.stages(whole.stages, docs / "benchmarks-stages.svg")
+    say(f"written: {docs / 'benchmarks.md'} and its two plots")

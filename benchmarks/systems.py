@@ -1,0 +1,147 @@
+"""Which systems are compared on what: digits, and photos."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import colour, images
+from benchmarks.measure import WARM_UP, Entry, Images
+from benchmarks.peers import (
+    bare_loop,
+    celery_batch,
+    celery_single,
+    one_at_a_time,
+    pigeonhole,
+    pillow_loop,
+    ray_data,
+    ray_read_images,
+)
+
+BARE = "bare loop"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured.
+
+    Args:
+        rounds: of each system.
+        digits: images of each round; slow systems get fewer, since rates are compared.
+        photos: likewise.
+        submitted: references that are submitted with nobody to take them.
+    """
+
+    rounds: int = 5
+    digits: int = 40_000
+    photos: int = 1_000
+    submitted: int = 1_000_000
+
+
+def quick(folder: Path, scale: Scale) -> list[Entry]:
+    """Pigeonhole and the bare loop on the shipped samples."""
+    files = images.samples()
+    all_images = images.link(folder / "digits", files, scale.digits)
+    warm_up = images.link(folder / "warm-up", files, min(WARM_UP, scale.digits))
+    return _ours(all_images, warm_up)
+
+
+def digits(folder: Path, data: Path, scale: Scale, socket: Path) -> list[Entry]:
+    """All systems that read digits.
+
+    Args:
+        folder: for the images.
+        data: the folder that holds MNIST/raw.
+        scale: how many images.
+        socket: of a Redis for those peers that want one.
+    """
+    files = images.digits(folder / "mnist", data)
+
+    def linked(name: str, count: int) -> Images:
+        return images.link(folder / name, files, min(count, scale.digits))
+
+    everything, warm_up = linked("digits", scale.digits), linked("warm-up", WARM_UP)
+    some, few, first = linked("some", 10_000), linked("few", 2_000), linked("first", 256)
+    return [
+        *_ours(everything, warm_up),
+        Entry(
+            "Celery, a task per 256 images",
+            lambda: celery_batch.CeleryBatch(str(socket)),
+            everything,
+            warm_up,
+            celery_batch.SETTINGS,
+            wanted=(2.5, 5),
+        ),
+        Entry(
+            "Ray Data",
+            lambda: ray_data.RayData(warm_up),
+            everything,
+            first,
+            ray_data.SETTINGS,
+            needs="ray",
+            wanted=(10, 20),
+        ),
+        Entry(
+            "Ray Data, `read_images`",
+            ray_read_images.RayReadImages,
+            some,
+            first,
+            ray_read_images.SETTINGS,
+            needs="ray",
+        ),
+        Entry(
+            "Celery, a task per image",
+            lambda: celery_single.CelerySingle(str(socket)),
+            few,
+            first,
+            celery_single.SETTINGS,
+            wanted=(40, 80),
+        ),
+        Entry(
+            "one-at-a-time loop, network `classic`",
+            lambda: one_at_a_time.OneAtATime(default_threads=True),
+            few,
+            first,
+            one_at_a_time.SETTINGS.format(threads="torch's default of a thread for each processor"),
+            comparable=False,
+            wanted=(12, 25),
+        ),
+        Entry(
+            "the same, one thread",
+            lambda: one_at_a_time.OneAtATime(default_threads=False),
+            few,
+            first,
+            one_at_a_time.SETTINGS.format(threads="one thread, which for batches of one may be the faster"),
+            comparable=False,
+        ),
+    ]
+
+
+def photos(folder: Path, scale: Scale) -> list[Entry]:
+    """Photos of 12 megapixels."""
+    files = images.photos(folder / "photographs")
+    model = colour.save(folder)
+    everything = images.link(folder / "photos", files, scale.photos)
+    warm_up = images.link(folder / "first-photos", files, min(40, scale.photos))
+    return [
+        Entry(
+            "Pigeonhole",
+            lambda: pigeonhole.Pigeonhole(model, colour.PYTHONPATH),
+            everything,
+            warm_up,
+            pigeonhole.SETTINGS,
+        ),
+        Entry(
+            "plain Pillow in 2 processes",
+            lambda: pillow_loop.PillowLoop(model),
+            everything,
+            warm_up,
+            pillow_loop.SETTINGS,
+            wanted=(3, 6),
+        ),
+    ]
+
+
+def _ours(everything: Images, warm_up: Images) -> list[Entry]:
+    return [
+        Entry("Pigeonhole", pigeonhole.Pigeonhole, everything, warm_up, pigeonhole.SETTINGS),
+        Entry(BARE, bare_loop.BareLoop, everything, warm_up, bare_loop.SETTINGS, wanted=(0.90, 0.97)),
+    ]

@@ -1,0 +1,167 @@
+"""More workers on simulated work, and how many batches one Redis can keep in motion."""
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+from benchmarks import images
+from benchmarks.broker import broker
+from benchmarks.machine import ROOT
+from benchmarks.measure import Images
+from benchmarks.tables import spread, table
+from producer.client import Client
+from producer.sources import Root
+from producer.submit import LARGEST, PER_SIZE, SMALLEST, Walk
+from worker.contract.settings import Settings
+
+WORKERS = (1, 2, 4, 8)
+#: Seconds that a chunk of 256 images takes: a model that does 1,280 images/s, so that eight of them leave the two
+#: processors enough to do what Pigeonhole itself does.
+SECONDS_A_CHUNK = 0.2
+#: Batches below the largest size; of each size there are as many for each of up to eight workers.
+_SMALL = sum(size * PER_SIZE for size in (SMALLEST << step for step in range((LARGEST // SMALLEST).bit_length() - 1)))
+#: Workers, of one process each, and batches of the largest size by which the limit of one Redis is found.
+EMPTY_WORKERS, _EMPTY_BATCHES = 4, 400
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A number of workers.
+
+    Args:
+        workers: how many, of one process each.
+        images: of the job.
+        rates: images per second, in each round, from submission to the last row.
+    """
+
+    workers: int
+    images: int
+    rates: list[float]
+
+    @property
+    def linear(self) -> float:
+        """What their sleeping alone would allow, in images per second."""
+        return self.workers * Settings().chunk / SECONDS_A_CHUNK
+
+
+@dataclass(frozen=True)
+class Empty:
+    """Batches without any work.
+
+    Args:
+        batches: of the job, nearly all of them of the largest size.
+        images: in them.
+        seconds: of each round, from the beginning of the submission to the last row.
+        redis: seconds of processor time that Redis took in each.
+    """
+
+    batches: int
+    images: int
+    seconds: list[float]
+    redis: list[float]
+
+
+def scaled(folder: Path, rounds: int, workers: Sequence[int] = WORKERS) -> list[Scaled]:
+    """Classify with so many workers, in alternation; each number of them has as much work for each."""
+    measured = [Scaled(count, _SMALL + LARGEST * PER_SIZE * count, []) for count in workers]
+    tree = images.link(folder / "simulated", images.samples(), max(each.images for each in measured), 10_000)
+    for _ in range(rounds):
+        for each in measured:
+            with _installation(each.workers, SECONDS_A_CHUNK) as client:
+                each.rates.append(each.images / _seconds(client, tree, each.images))
+    return measured
+
+
+def empty(folder: Path, rounds: int, batches: int = _EMPTY_BATCHES) -> Empty:
+    """Let workers claim and commit batches without any work."""
+    count = _SMALL + LARGEST * batches
+    tree = images.link(folder / "empty", images.samples(), count, 10_000)
+    small = PER_SIZE * ((LARGEST // SMALLEST).bit_length() - 1)
+    measured = Empty(batches + small, count, [], [])
+    for _ in range(rounds):
+        with _installation(EMPTY_WORKERS, 0.0) as client:
+            before = _processor_seconds(client)
+            measured.seconds.append(_seconds(client, tree, count))
+            measured.redis.append(_processor_seconds(client) - before)
+    return measured
+
+
+def scaled_table(measured: Sequence[Scaled]) -> str:
+    """Give the rates beside those of sleeping alone."""
+    heads = ["workers", "images/s", "least", "most", "n", "linear", "of linear", "wanted"]
+    rows = []
+    for each in measured:
+        share = statistics.median(each.rates) / each.linear
+        cells = [str(each.workers), *spread(each.rates), str(len(each.rates))]
+        rows.append([*cells, f"{each.linear:,.0f}", f"{share:.3f}", "≥ 0.95"])
+    return table(heads, rows, words=0)
+
+
+def empty_table(measured: Empty) -> str:
+    """Give the batches that go through here, and those that would keep a processor busy with Redis alone."""
+    rows = []
+    for name, seconds in (
+        ("here: one producer and the workers, on two processors", measured.seconds),
+        ("what one Redis has processor time for", measured.redis),
+    ):
+        rates = [measured.batches / each for each in seconds]
+        images_rate = statistics.median(rates) * LARGEST
+        rows.append([name, *spread(rates), str(len(rates)), f"{images_rate:,.0f}"])
+    return table(["", "batches/s", "least", "most", "n", f"images/s at {LARGEST:,} in each"], rows)
+
+
+def _seconds(client: Client, tree: Images, count: int) -> float:
+    """Give the seconds from the beginning of a submission to the last row."""
+    walk = Walk([tree.folder], Root("/"))
+    started = time.perf_counter()
+    job = client.create([tree.folder])
+    submission = client.submission(job, lambda: islice(walk(), count))
+    rows = sum(len(rows) for rows in client.rows(job, submission.look, submission.check))
+    seconds = time.perf_counter() - started
+    if rows != count:
+        raise RuntimeError(f"{rows:,} rows for {count:,} images")
+    return seconds
+
+
+def _processor_seconds(client: Client) -> float:
+    used = client.ledger.client.info("cpu")
+    return float(used["used_cpu_user"] + used["used_cpu_sys"])
+
+
+@contextmanager
+def _installation(workers: int, seconds_a_chunk: float) -> Iterator[Client]:
+    """Start a Redis, and workers of one process each whose model only takes time."""
+    with broker() as socket, tempfile.TemporaryFile() as log:
+        settings = replace(Settings(), broker_url=f"unix://{socket}", processes=1)
+        environment = os.environ | settings.to_environment()
+        environment["PYTHONPATH"] = f"{ROOT / 'benchmarks' / 'standins' / 'sleeping'}{os.pathsep}{ROOT}"
+        environment["BENCH_SECONDS_A_CHUNK"] = str(seconds_a_chunk)
+        command = [sys.executable, "-m", "celery", "--quiet", "-A", "worker.app", "worker", "--loglevel", "WARNING"]
+        started = []
+        try:
+            for number in range(workers):
+                hostname = ["--hostname", f"{number}@bench"]
+                started.append(
+                    subprocess.Popen([*command, *hostname], env=environment, cwd=ROOT, stdout=log, stderr=log)
+                )
+            client = Client(settings)
+            while sum(worker.processes for worker in client.workers.alive()) < workers:
+                if any(process.poll() is not None for process in started):
+                    log.seek(0)
+                    raise RuntimeError(f"a worker did not start: {log.read().decode()[-2000:]}")
+                time.sleep(0.1)
+            yield client
+        finally:
+            for process in started:
+                process.send_signal(signal.SIGTERM)
+            for process in started:
+                process.wait()

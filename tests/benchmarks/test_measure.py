@@ -1,0 +1,113 @@
+"""The logic between the figures and the table: whose turn it is, which figure is shown, whose labels differ."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from benchmarks import measure, tables
+from benchmarks.measure import Clock, Entry, Images, Measured
+from benchmarks.peers.bare_loop import cut
+
+THREE = Images("/images", ("/images/a", "/images/b", "/images/c"))
+ONE = Images("/images", ("/images/a",))
+
+
+class Stub:
+    """A system that notes what is asked of it."""
+
+    def __init__(self, name: str, labels: Sequence[str], log: list[str]) -> None:
+        self.name, self.labels, self.log = name, labels, log
+
+    def start(self) -> None:
+        self.log.append(f"start {self.name}")
+
+    def run(self, images: Images, clock: Clock) -> Sequence[str]:
+        self.log.append(f"run {self.name} {len(images)}")
+        return self.labels[: len(images)]
+
+    def stop(self) -> None:
+        self.log.append(f"stop {self.name}")
+
+
+def entry(name: str, labels: Sequence[str], log: list[str], **more: object) -> Entry:
+    system: Callable[[], Stub] = lambda: Stub(name, labels, log)  # noqa: E731  # shorter than a function
+    return Entry(name, system, THREE, ONE, **more)  # type: ignore[arg-type]  # as the caller spells them
+
+
+def silent(line: str) -> None: ...
+
+
+def measured(name: str, rates: list[float], labels: Sequence[str], **more: object) -> Measured:
+    found = entry(name, labels, [], **more)
+    return Measured(found, rates, list(rates), dict(zip(THREE.names(), labels, strict=False)))
+
+
+def test_systems_take_turns_and_each_is_warmed_up_and_stopped_before_the_next() -> None:
+    log: list[str] = []
+    measure.alternate([entry("A", "123", log), entry("B", "123", log)], 2, silent)
+    turn = [f"{step}" for name in "AB" for step in (f"start {name}", f"run {name} 1", f"run {name} 3", f"stop {name}")]
+    assert log == turn * 2
+
+
+def test_a_system_whose_package_is_missing_is_left_out_and_that_is_said() -> None:
+    said: list[str] = []
+    there = measure.alternate([entry("A", "123", []), entry("B", "123", [], needs="no_such_package")], 1, said.append)
+    assert [each.entry.name for each in there] == ["A"]
+    assert said[0] == "B: left out, since no_such_package is not installed: pip install 'pigeonhole[bench]'"
+
+
+def test_a_system_that_loses_an_image_is_not_measured_but_stopped() -> None:
+    log: list[str] = []
+    with pytest.raises(RuntimeError, match="A gave 2 labels for 3 images"):
+        measure.alternate([entry("A", "12", log)], 1, silent)
+    assert log[-1] == "stop A"
+
+
+def test_the_rate_is_the_median() -> None:
+    assert measured("A", [100.0, 900.0, 300.0], "123").rate == 300.0
+
+
+def test_images_go_by_their_names_whatever_folder_a_system_is_given() -> None:
+    others = [entry("A", "123", []), replace(entry("B", "124", []), images=Images("/few", ("/few/a", "/few/b")))]
+    assert measure.differing(*measure.alternate(others, 1, silent)) == (0, 2)
+
+
+def test_labels_are_compared_for_the_images_that_both_have() -> None:
+    ours, theirs = measured("A", [1.0], "123"), measured("B", [1.0], "19")
+    assert measure.differing(ours, theirs) == (1, 2)
+
+
+def test_the_table_has_the_ratio_and_the_one_that_is_wanted() -> None:
+    rows = tables.systems(
+        [
+            measured("Pigeonhole", [2000.0, 1000.0, 3000.0], "123"),
+            measured("bare loop", [2105.0], "123", wanted=(0.9, 0.97)),
+            measured("slow", [500.0], "124", wanted=(2.5, 5)),
+            measured("other", [500.0], "777", comparable=False),
+        ]
+    ).splitlines()[2:]
+    assert rows == [
+        "| Pigeonhole | 2,000 | 1,000 | 3,000 | 3 |  |  |  |",
+        "| bare loop | 2,105 | 2,105 | 2,105 | 3 | 0.95x | ≥ 0.9x, go for 0.97x | 0 of 3 |",
+        "| slow | 500 | 500 | 500 | 3 | 4.0x | ≥ 2.5x, go for 5x | 1 of 3 |",
+        "| other | 500 | 500 | 500 | 3 | 4.0x |  | other network |",
+    ]
+
+
+def test_what_can_only_get_ready_late_is_also_given_as_a_whole() -> None:
+    late = measured("late", [1000.0], "123")
+    late.whole = [100.0]
+    said = tables.not_ready([measured("Pigeonhole", [2000.0], "123"), late])
+    assert "late can't get ready" in said
+    assert "it does 100 images/s" in said
+    assert "is 20.0x" in said
+
+
+@pytest.mark.parametrize("count", [0, 1, 2048, 8_000, 40_000])
+def test_the_bare_loops_processes_have_alike_to_do(count: int) -> None:
+    batches = cut([str(number) for number in range(count)])
+    assert [path for batch in batches for path in batch] == [str(number) for number in range(count)]
+    assert len(batches) % 2 == 0
+    assert max(map(len, batches)) <= 2048
+    assert abs(sum(map(len, batches[::2])) - sum(map(len, batches[1::2]))) <= len(batches) // 2
