@@ -274,3 +274,13 @@ def test_every_key_carries_the_prefix_and_two_prefixes_share_a_redis_unnoticed(
     new = set(raw.scan_iter("*")) - before
     assert {key.split(b":")[0] for key in new} == {b"own-x", b"own-y"}
     raw.delete(*new)
+
+
+def test_what_another_celery_project_has_in_the_environment_changes_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CELERY_BROKER_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND"):
+        monkeypatch.setenv(name, "redis://127.0.0.1:1/0")
+    queue = Queue(settings)
+    queue.publish("digits", "20200101-000000-abcdef", Piece(0))
+    assert queue.depth("digits") == 1

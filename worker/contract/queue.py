@@ -5,6 +5,7 @@ twice without harm, and nothing that a worker is sent is believed.
 """
 
 import logging
+import os
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
@@ -31,6 +32,10 @@ SWEEP_EVERY = 5.0
 _PATIENCE = {"max_retries": 4, "interval_start": 0, "interval_step": 0.2, "interval_max": 1.0}
 
 
+#: Celery takes these before anything that an app sets, so another project's would send our messages to its Redis.
+_TAKEN_FIRST = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND")
+
+
 def queue_name(model: str) -> str:
     """Give the name of the queue that workers of a model consume."""
     return f"classify.{model}"
@@ -46,6 +51,8 @@ def priority(number: int) -> int:
 
 def configure(settings: Settings) -> Celery:
     """Give a Celery app with what producer and worker must agree on."""
+    for name in _TAKEN_FIRST:
+        os.environ.pop(name, None)
     app = Celery("pigeonhole", set_as_current=False)
     app.conf.update(
         **_broker(settings.broker_url),
