@@ -71,7 +71,7 @@ class Follower:
             status = self._patiently(lambda: self.ledger.status(job))
             ready = self._patiently(partial(self.ledger.read, job, done, BATCHES_AT_ONCE))
             for batch, answers in chain.from_iterable(ready):
-                yield list(answers.predictions(batch))
+                yield answers.predictions(batch)
             done += len(ready)
             self.on_status(status)
             if ready:
@@ -133,7 +133,7 @@ def results(ledger: Ledger, job: str) -> Iterator[list[Prediction]]:
     status = ledger.status(job)
     for number in range(status.batches):
         for batch, answers in chain.from_iterable(ledger.read(job, number, 1)):
-            yield list(answers.predictions(batch))
+            yield answers.predictions(batch)
     ledger.status(job)  # says so if it was deleted meanwhile, and rows are missing for that
 
 

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from training import checkpoint as checkpoints
 from training.checkpoint import Checkpoint
+from training.errors import CheckpointError
 from worker.contract.errors import SettingsError
-from worker.contract.messages import PPM, TOP
+from worker.contract.messages import MOST_CLASSES, PPM, TOP
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +46,7 @@ class Classifier:
             device: `auto` (CUDA where there is any), `cpu` or `cuda`.
 
         Raises:
-            CheckpointError: it can't be used.
+            CheckpointError: it can't be used, or has more classes than answers can name.
             SettingsError: CUDA is asked for and there is none.
         """
         import torch
@@ -56,6 +57,11 @@ class Classifier:
         # A process for each core and a thread for each process: more threads only fight for the cores.
         torch.set_num_threads(1)
         about, network = checkpoints.load(path, device=where)
+        if len(about.classes) > MOST_CLASSES:
+            raise CheckpointError(
+                f"{path}: it has {len(about.classes):,} classes, and answers can name {MOST_CLASSES:,} at most; "
+                "use a checkpoint with fewer."
+            )
         classifier = cls(about, network, torch.device(where))
         shape = (1, about.preprocessing.height, about.preprocessing.width, about.preprocessing.channels)
         classifier.predict(np.zeros(shape, np.uint8))

@@ -11,10 +11,10 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice, repeat
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from training import checkpoint as checkpoints
 from training.errors import TrainingError
 from worker.classifier import Classifier, answers_as
+from worker.collected import Collected
 from worker.contract.dead_letters import DeadLetters, about
 from worker.contract.errors import BrokerUnreachable, ImageUnreadable, MessageInvalid, PigeonholeError, UnknownJob
 from worker.contract.ledger import LEASE, Ledger
@@ -41,8 +42,6 @@ T = TypeVar("T")
 
 #: What became of one image before the network: its pixels, or the (kind, message) of its error row.
 Read = NDArray[np.uint8] | tuple[str, str]
-#: What became of one image in the end: (best, ppm, review, error), as `Answers` has them.
-Scored = tuple[Sequence[int], Sequence[int], bool, tuple[str, str] | None]
 
 #: A suspect that was lost so often is tried with the network too: reading it is not what ended its process.
 _LOST_ALONE = 2
@@ -113,21 +112,12 @@ class Processor:
 
     def classify(self, batch: Batch) -> Answers:
         """Give one answer for each reference of a batch, in its order."""
-        best: list[Sequence[int]] = []
-        ppm: list[Sequence[int]] = []
-        review: set[int] = set()
-        errors: dict[int, tuple[str, str]] = {}
+        collected = Collected(self._classifier.checkpoint, len(batch))
+        start = 0
         for chunk in self._chunks(batch):
-            start = len(best)
-            scored = self._scored(chunk)
-            for at, (indices, parts, doubtful, error) in enumerate(scored, start):
-                best.append(indices)
-                ppm.append(parts)
-                if doubtful:
-                    review.add(at)
-                if error is not None:
-                    errors[at] = error
-        return self._answers(best, ppm, frozenset(review), errors)
+            self._score(collected, start, chunk)
+            start += len(chunk)
+        return collected.answers()
 
     def bury(self, what: str, exc: PigeonholeError) -> None:
         """Put what can't be understood where `status` shows it."""
@@ -146,17 +136,9 @@ class Processor:
             # There may never be room for the network twice. Waiting would have no end; the ledger counts deaths.
             logger.warning("job %s: batch %s is classified untried: %s", job, piece, exc)
             verdict = None
-        return self.classify(batch) if verdict is None else self._answers([[]], [[]], frozenset(), {0: verdict})
-
-    def _answers(
-        self,
-        best: Sequence[Sequence[int]],
-        ppm: Sequence[Sequence[int]],
-        review: frozenset[int],
-        errors: dict[int, tuple[str, str]],
-    ) -> Answers:
-        about = self._classifier.checkpoint
-        return Answers(answers_as(about), about.classes, best, ppm, review, errors)
+        if verdict is None:
+            return self.classify(batch)
+        return Answers.failed(answers_as(self._classifier.checkpoint), [verdict])
 
     def _chunks(self, batch: Batch) -> Iterator[list[Read]]:
         references = batch.rooted()
@@ -177,13 +159,19 @@ class Processor:
             logger.exception("%r: the decoder failed in a way that is not foreseen", reference)
             return "internal", f"{type(exc).__name__}: {exc}"
 
-    def _scored(self, chunk: list[Read]) -> Iterator[Scored]:
-        """Give one answer for each image of a chunk."""
-        answers = self._predicted([read for read in chunk if not isinstance(read, tuple)])
-        for read in chunk:
-            yield ([], [], False, read) if isinstance(read, tuple) else next(answers)
+    def _score(self, collected: Collected, start: int, chunk: list[Read]) -> None:
+        """Collect what becomes of the images of a chunk, the first of which is at `start` in its batch."""
+        positions: list[int] = []
+        pixels: list[NDArray[np.uint8]] = []
+        for position, read in enumerate(chunk, start):
+            if isinstance(read, tuple):
+                collected.fail(position, read)
+            else:
+                positions.append(position)
+                pixels.append(read)
+        self._predict(collected, positions, pixels)
 
-    def _predicted(self, pixels: list[NDArray[np.uint8]]) -> Iterator[Scored]:
+    def _predict(self, collected: Collected, positions: list[int], pixels: list[NDArray[np.uint8]]) -> None:
         """Run images through the network: all at once or, where that takes more memory than there is, by halves."""
         if not pixels:
             return
@@ -192,18 +180,19 @@ class Processor:
         except Exception as exc:  # torch raises RuntimeError for nearly everything
             if len(pixels) == 1 or not _is_out_of_memory(exc):
                 logger.exception("the network failed on a chunk of %d images", len(pixels))
-                yield from [([], [], False, _failed(exc))] * len(pixels)
+                for position in positions:
+                    collected.fail(position, _failed(exc))
                 return
         else:
-            yield from zip(scores.best.tolist(), scores.ppm.tolist(), scores.review.tolist(), repeat(None))
+            collected.score(positions, scores)
             return
         # Out here, where the exception and all that its frames held are gone.
         half = len(pixels) // 2
         logger.warning(
             "no memory for %d images at once, trying %d; a smaller PIGEONHOLE_CHUNK saves that", 2 * half, half
         )
-        yield from self._predicted(pixels[:half])
-        yield from self._predicted(pixels[half:])
+        self._predict(collected, positions[:half], pixels[:half])
+        self._predict(collected, positions[half:], pixels[half:])
 
     def _patiently(self, step: Callable[[], T]) -> T:
         """Repeat a step while Redis is away or full: what has been classified shall not be lost to a restart."""

@@ -1,6 +1,7 @@
 """A Redis that a test may kill, fill or lock, and small batches with their answers."""
 
 import subprocess
+from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -88,7 +89,9 @@ def batch_of(*paths: str) -> Batch:
 
 
 def answers_for(batch: Batch, model: str = "digits@0123456789ab") -> Answers:
-    return Answers(model, ("0", "1"), [[1, 0]] * len(batch), [[900_000, 100_000]] * len(batch))
+    images = len(batch)
+    best, ppm = array("H", [1, 0] * images), array("I", [900_000, 100_000] * images)
+    return Answers(model, ("0", "1"), images, 2, best, ppm)
 
 
 def finished_job(ledger: Ledger, *paths: str) -> str:

@@ -40,7 +40,7 @@ def work_off(ledger: Ledger, job: str, killers: set[str]) -> int:
             continue
         if killers & set(batch.rooted()):
             if piece.suspect:  # a worker tries it in a process of its own, which dies in its place
-                ledger.commit(job, piece, Answers("digits@1", (), [[]], [[]], errors={0: BLAME}))
+                ledger.commit(job, piece, Answers.failed("digits@1", [BLAME]))
                 continue
             deaths += 1
             published += ledger.died(job, piece, "digits@0123456789ab")

@@ -1,6 +1,7 @@
 """A job on a real Redis: what each step does, and what it does when it comes late, twice or at the wrong time."""
 
 import re
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -33,7 +34,8 @@ def test_a_job_goes_from_open_to_closed_to_finished(settings: Settings, clock: C
     assert (at_work.state, at_work.started, at_work.batches, at_work.images) == ("open", clock.now, 2, 3)
     assert (at_work.batches_waiting, at_work.batches_claimed) == (1, 1)
 
-    errors = Answers("digits@1", ("0",), [[], [0]], [[], [7]], frozenset({1}), {0: ("missing", "no such file")})
+    best, ppm = array("H", [0, 0]), array("I", [0, 7])
+    errors = Answers("digits@1", ("0",), 2, 1, best, ppm, frozenset({1}), {0: ("missing", "no such file")})
     assert ledger.commit(job, Piece(0), errors)
     assert ledger.close(job, 2)
     assert ledger.status(job).state == "closed"

@@ -1,6 +1,9 @@
+import base64
 import json
 import os
+import sys
 import zlib
+from array import array
 from typing import Any
 
 import pytest
@@ -8,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.contract.conftest import answers_for, batch_of
+from worker.contract import columns
 from worker.contract.errors import MessageInvalid
-from worker.contract.messages import MAX_DECODED_BYTES, PPM, VERSION, Answers, Batch, Group, Prediction
+from worker.contract.messages import MAX_DECODED_BYTES, MOST_CLASSES, PPM, VERSION, Answers, Batch, Group, Prediction
 
 #: What a file system can hold: any bytes but NUL, spelled as Python does.
 paths = st.binary(max_size=30).map(lambda name: os.fsdecode(name.replace(b"\0", b"")))
@@ -26,32 +30,34 @@ json_values = st.recursive(
 @st.composite
 def answers(draw: st.DrawFn) -> Answers:
     labels = tuple(draw(st.lists(texts, min_size=1, max_size=4)))
-    index, ppm = st.integers(0, len(labels) - 1), st.integers(0, PPM)
-    best: list[list[int]] = []
-    parts: list[list[int]] = []
-    errors: dict[int, tuple[str, str]] = {}
-    review: set[int] = set()
-    for at in range(draw(st.integers(0, 6))):
-        if draw(st.booleans()):
-            errors[at] = (draw(texts), draw(paths))
-            best.append([])
-            parts.append([])
-        else:
-            top = draw(st.lists(st.tuples(index, ppm), min_size=1, max_size=3))
-            best.append([i for i, _ in top])
-            parts.append([p for _, p in top])
-            if draw(st.booleans()):
-                review.add(at)
-    return Answers(draw(texts), labels, best, parts, frozenset(review), errors)
+    images, top = draw(st.integers(0, 6)), draw(st.integers(1, len(labels)))
+    count = images * top
+    best = array("H", draw(st.lists(st.integers(0, len(labels) - 1), min_size=count, max_size=count)))
+    ppm = array("I", draw(st.lists(st.integers(0, PPM), min_size=count, max_size=count)))
+    failed = draw(st.sets(st.integers(0, images - 1))) if images else set()
+    for at in failed:
+        best[at * top : (at + 1) * top], ppm[at * top : (at + 1) * top] = array("H", [0] * top), array("I", [0] * top)
+    review = frozenset(draw(st.sets(st.integers(0, images - 1))) if images else ()) - failed
+    errors = {at: (draw(texts), draw(paths)) for at in failed}
+    return Answers(draw(texts), labels, images, top, best, ppm, review, errors)
 
 
 def packed(body: object) -> bytes:
     return zlib.compress(json.dumps(body).encode())
 
 
+def column(*numbers: int, size: int = 1) -> str:
+    return base64.b64encode(b"".join(number.to_bytes(size, "little") for number in numbers)).decode()
+
+
+#: 900,000 millionths and none: their lowest bytes, the next, and the third.
+FAIR_PPM = [column(0xA0, 0), column(0xBB, 0), column(0x0D, 0)]
+
+
 def fair_answers(**changes: Any) -> dict[str, Any]:
-    body: dict[str, Any] = {"v": VERSION, "model": "m@1", "labels": ["0", "1"], "best": [[1], []]}
-    return body | {"ppm": [[900_000], []], "review": [0], "errors": [[1, "missing", "no such file"]]} | changes
+    body: dict[str, Any] = {"v": VERSION, "model": "m@1", "labels": ["0", "1"], "images": 2, "top": 1}
+    body |= {"best": [column(1, 0)], "ppm": FAIR_PPM, "review": [0], "errors": [[1, "missing", "no such file"]]}
+    return body | changes
 
 
 @given(batches)
@@ -78,17 +84,19 @@ def test_each_row_stands_on_the_place_of_its_image() -> None:
     given_answers = Answers(
         "digits@0123456789ab",
         ("zero", "one", "two"),
-        [[2, 0], [], [1, 2], [0]],
-        [[999_999, 1], [], [500_000, 400_000], [0]],
+        4,
+        2,
+        array("H", [2, 0, 0, 0, 1, 2, 0, 1]),
+        array("I", [999_999, 1, 0, 0, 500_000, 400_000, 0, 0]),
         frozenset({2}),
         {1: ("missing", "no such file")},
     )
     model = "digits@0123456789ab"
-    assert list(given_answers.predictions(batch)) == [
+    assert given_answers.predictions(batch) == [
         Prediction("in/a", "two", 0.999999, False, "", model, (("two", 0.999999), ("zero", 0.000001))),
         Prediction("in/b", "", None, False, "missing: no such file", model, ()),
         Prediction("c", "one", 0.5, True, "", model, (("one", 0.5), ("two", 0.4))),
-        Prediction("d", "zero", 0.0, False, "", model, (("zero", 0.0),)),
+        Prediction("d", "zero", 0.0, False, "", model, (("zero", 0.0), ("one", 0.0))),
     ]
 
 
@@ -97,12 +105,12 @@ def test_answers_to_another_number_of_images_are_not_given_to_these() -> None:
         list(answers_for(batch_of("a")).predictions(batch_of("a", "b")))
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None, True, 1.0, [1]])
+@pytest.mark.parametrize("version", [0, 1, 3, "2", None, True, 2.0, [2]])
 @pytest.mark.parametrize("message", [Batch, Answers])
 def test_another_version_is_refused_with_what_to_do(message: type[Batch | Answers], version: object) -> None:
     with pytest.raises(MessageInvalid) as refused:
         message.decode(packed(fair_answers(v=version, groups=[])))
-    said = f"in the ledger has version {version!r} and this program reads 1: run the same version of Pigeonhole on both"
+    said = f"in the ledger has version {version!r} and this program reads 2: run the same version of Pigeonhole on both"
     assert said in str(refused.value)
 
 
@@ -120,7 +128,7 @@ def test_any_other_json_is_refused_and_nothing_else_happens(body: object) -> Non
             message.decode(packed(body))
 
 
-@given(st.sampled_from(["model", "labels", "best", "ppm", "review", "errors"]), json_values)
+@given(st.sampled_from(["model", "labels", "images", "top", "best", "ppm", "review", "errors"]), json_values)
 def test_a_part_of_another_shape_is_refused_or_still_makes_every_row(part: str, value: object) -> None:
     try:
         decoded = Answers.decode(packed(fair_answers(**{part: value})))
@@ -144,19 +152,42 @@ def test_groups_of_another_shape_are_refused_or_still_paths(value: list[object])
 @pytest.mark.parametrize(
     "changes",
     [
-        {"ppm": [[-1], []]},
-        {"ppm": [[PPM + 1], []]},
-        {"ppm": [[10**400], []]},
-        {"ppm": [[0.5], []]},
-        {"ppm": [[True], []]},
-        {"ppm": [[1, 2], []]},
-        {"ppm": [[900_000]]},
-        {"best": [[2], []]},
-        {"best": [[-1], []]},
-        {"best": [["1"], []]},
+        {"ppm": [*FAIR_PPM, column(1, 0)]},
+        {"ppm": [*FAIR_PPM, column(0, 0), column(0, 0)]},
+        {"ppm": [column(0x41, 0), column(0x42, 0), column(0x0F, 0)]},
+        {"ppm": [column(1)]},
+        {"ppm": [column(1, 0, 0)]},
+        {"ppm": [column(1, 0), column(1)]},
+        {"ppm": []},
+        {"ppm": column(1, 0)},
+        {"ppm": [900_000, 0]},
+        {"ppm": [None]},
+        {"ppm": [column(1, 0) + "\n"]},
+        {"ppm": ["§§§="]},
+        {"ppm": ["AAA"]},
+        {"best": [column(2, 0)]},
+        {"best": [column(0, 2)]},
+        {"best": [column(0, 0), column(1, 0)]},
+        {"best": [column(0, 0), column(0, 0), column(0, 0)]},
+        {"best": [column(1)]},
+        {"best": []},
         {"best": "01"},
-        {"best": [[], []], "ppm": [[], []]},
-        {"best": [[1], [1]], "ppm": [[1], [1]]},
+        {"images": 1},
+        {"images": 3},
+        {"images": -2},
+        {"images": 2.0},
+        {"images": "2"},
+        {"images": 10**400},
+        {"top": 2},
+        {"top": 0},
+        {"top": -1},
+        {"top": True},
+        {"images": -2, "top": -1},
+        {"images": 1, "top": 2, "review": [], "errors": [[0, "missing", ""]], "labels": ["0"]},
+        {"images": 0, "top": 10**9, "best": [""], "ppm": [""], "review": [], "errors": []},
+        {"images": 2, "top": 0, "best": [""], "ppm": [""]},
+        {"images": 10**12, "top": 0, "best": [""], "ppm": [""]},
+        {"labels": ["0"] * (MOST_CLASSES + 1)},
         {"labels": "01"},
         {"labels": [0, 1]},
         {"labels": ["0", "\ud800"]},
@@ -167,7 +198,6 @@ def test_groups_of_another_shape_are_refused_or_still_paths(value: list[object])
         {"errors": [[1, "missing"]]},
         {"errors": [[1, "missing", 404]]},
         {"errors": {}},
-        {"errors": []},
         {"model": None},
         {"model": "\udfff"},
     ],
@@ -178,7 +208,42 @@ def test_answers_that_can_not_be_rows_are_refused(changes: dict[str, Any]) -> No
         Answers.decode(packed(fair_answers(**changes)))
 
 
-@pytest.mark.parametrize("missing", ["model", "labels", "best", "ppm", "review", "errors"])
+def test_what_all_images_failed_at_needs_no_class_and_comes_back() -> None:
+    given_answers = Answers.failed("m@1", [("missing", "no such file"), ("empty", "it has no byte")])
+    assert Answers.decode(given_answers.encode()) == given_answers
+    assert given_answers.predictions(batch_of("a", "b")) == [
+        Prediction("a", "", None, False, "missing: no such file", "m@1", ()),
+        Prediction("b", "", None, False, "empty: it has no byte", "m@1", ()),
+    ]
+
+
+def test_as_many_classes_as_answers_can_name_come_back() -> None:
+    labels = tuple(map(str, range(MOST_CLASSES)))
+    given_answers = Answers("m@1", labels, 1, 2, array("H", [MOST_CLASSES - 1, 256]), array("I", [PPM, 0]))
+    decoded = Answers.decode(given_answers.encode())
+    assert decoded == given_answers
+    assert decoded.predictions(batch_of("a"))[0].top == (("65534", 1.0), ("256", 0.0))
+
+
+@given(st.lists(st.integers(0, PPM), max_size=20))
+def test_numbers_are_packed_alike_whatever_the_byte_order_of_the_machine(numbers: list[int]) -> None:
+    little = columns.packed(array("I", numbers))
+    other = array("I", numbers)
+    other.byteswap()  # as they lie in the memory of a machine of the other kind
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.byteorder", {"little": "big", "big": "little"}[sys.byteorder])
+        assert columns.packed(other) == little
+        assert columns.unpacked("I", little, len(numbers)) == other
+
+
+def test_the_answer_to_an_image_takes_few_bytes() -> None:
+    best, ppm = array("H", [9] * 3 * 2048), array("I", [PPM - 1] * 3 * 2048)
+    ten = Answers("m@1", tuple("0123456789"), 2048, 3, best, ppm)
+    assert len(ten.encode()) < 16.2 * 2048
+    assert len(Answers.failed("m@1", [("missing", "no such file")] * 2048).encode()) < 8 * 2048
+
+
+@pytest.mark.parametrize("missing", ["model", "labels", "images", "top", "best", "ppm", "review", "errors"])
 def test_answers_without_one_of_their_parts_are_refused(missing: str) -> None:
     body = fair_answers()
     del body[missing]
@@ -198,7 +263,7 @@ def test_groups_that_are_not_paths_are_refused(groups: object) -> None:
 @pytest.mark.parametrize("depth", [100, 900, 950, 980, 985, 990, 995, 1000, 5_000, 100_000])
 def test_json_of_any_depth_is_refused_and_nothing_else_happens(depth: int) -> None:
     deep = b"[" * depth + b"]" * depth
-    for body in (deep, b'{"v":1,"groups":' + deep + b"}", b'{"v":' + deep + b"}", b'{"v":1,"model":' + deep + b"}"):
+    for body in (deep, b'{"v":2,"groups":' + deep + b"}", b'{"v":' + deep + b"}", b'{"v":2,"model":' + deep + b"}"):
         for message in (Batch, Answers):
             with pytest.raises(MessageInvalid):
                 message.decode(zlib.compress(body))

@@ -28,7 +28,7 @@ def job(settings: Settings) -> str:
     job = ledger.create("digits", (RETITLED,))
     ledger.add(job, 0, batch)
     ledger.close(job, 1)
-    ledger.commit(job, Piece(0), Answers(f"m{RETITLED}", ("0",), [[]], [[]], frozenset(), {0: (f"k{RETITLED}", "why")}))
+    ledger.commit(job, Piece(0), Answers.failed(f"m{RETITLED}", [(f"k{RETITLED}", "why")]))
     ledger.client.hset(f"{settings.prefix}:job:{job}", "model", f"digits{RETITLED}")
     DeadLetters(settings).bury(about(job, Piece(0)), f"reason{RETITLED}")
     return job

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from training import checkpoint as checkpoints
+from training.errors import CheckpointError
 from worker.classifier import Classifier, answers_as
 from worker.contract.errors import SettingsError
 from worker.contract.messages import PPM, TOP
@@ -53,6 +54,14 @@ def test_review_marks_exactly_what_is_under_the_checkpoints_threshold(
 
 def test_rows_name_the_checkpoint_and_the_first_digits_of_its_digest(classifier: Classifier) -> None:
     assert answers_as(classifier.checkpoint) == f"digits@{checkpoints.describe(checkpoints.find('digits')).digest[:12]}"
+
+
+def test_a_checkpoint_with_more_classes_than_answers_can_name_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.classifier.MOST_CLASSES", 9)
+    with pytest.raises(CheckpointError, match=r"it has 10 classes, and answers can name 9 at most; use a checkpoint"):
+        Classifier.load(checkpoints.find("digits"), "cpu")
 
 
 def test_cuda_is_used_where_it_is_and_refused_in_words_where_it_is_not() -> None:

@@ -245,7 +245,7 @@ class Ledger:
         if deaths < DEATHS:
             return [piece]
         blame = ("crashed", f"the process that had it, and nothing else, in hand ended {deaths} times")
-        self.commit(job, piece, Answers(model, (), [[]], [[]], errors={0: blame}))
+        self.commit(job, piece, Answers.failed(model, [blame]))
         return []
 
     @translates
