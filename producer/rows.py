@@ -12,9 +12,11 @@ from worker.contract.errors import UsageError
 from worker.contract.messages import Prediction
 
 CSV_HEADER = b"path,label,confidence,review,error,model\n"
-_CSV_QUOTED = re.compile(r'[,"\r\n]')
+_CSV_MARKS = ',"\r\n'
 _CSV_FIELD = r'("(?:[^"]++|"")*+"|[^",\r\n]*+)'
 _CSV_ROW = re.compile(",".join([_CSV_FIELD] * CSV_HEADER.count(b",")) + f",{_CSV_FIELD}\n")
+#: One for all rows: `json.dumps` makes one for each, which takes as long as the row.
+_JSON = json.JSONEncoder(ensure_ascii=False)
 #: An entry of a list has 2**20 bytes at most, and an escape takes six for one; what is longer is no row of ours.
 _LONGEST = 1 << 23
 
@@ -44,10 +46,15 @@ def to_csv(rows: Sequence[Prediction]) -> bytes:
 
     Not with the csv module: until Python 3.13 it leaves a carriage return in a name unquoted.
     """
+    paths = [row.path for row in rows]
+    names = "".join(paths)
+    if any(mark in names for mark in _CSV_MARKS):  # seldom: one look at all of them is cheaper than one at each
+        paths = [_csv_field(path) for path in paths]
+    fields = _Fields()
     lines = [
-        f"{_csv_field(row.path)},{_csv_field(row.label)},{'' if row.confidence is None else row.confidence},"
-        f"{'true' if row.review else 'false'},{_csv_field(row.error)},{_csv_field(row.model)}\n"
-        for row in rows
+        f"{path},{fields[label]},{'' if confidence is None else confidence},"
+        f"{'true' if review else 'false'},{error and _csv_field(error)},{fields[model]}\n"
+        for path, (_, label, confidence, review, error, model, _) in zip(paths, rows, strict=True)
     ]
     return os.fsencode("".join(lines))
 
@@ -124,13 +131,21 @@ def _text(value: object) -> str:
     return value
 
 
+class _Fields(dict[str, str]):
+    """Texts as fields of CSV, for the few that come again and again."""
+
+    def __missing__(self, text: str) -> str:
+        self[text] = _csv_field(text)
+        return self[text]
+
+
 def _csv_field(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if _CSV_QUOTED.search(text) else text
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in _CSV_MARKS) else text
 
 
 def _json_line(row: Prediction) -> bytes:
     body = row._asdict() | {"label": row.label or None, "top": [{"label": label, "p": p} for label, p in row.top]}
     try:
-        return json.dumps(body, ensure_ascii=False).encode() + b"\n"
+        return _JSON.encode(body).encode() + b"\n"
     except UnicodeEncodeError:  # the lone surrogates of a name that is not UTF-8 need their escapes
         return json.dumps(body).encode() + b"\n"

@@ -184,29 +184,27 @@ class Answers:
         Raises:
             MessageInvalid: there are not as many answers as references.
         """
-        paths = list(batch.shown())
+        paths = [group.shown + path for group in batch.groups for path in group.paths]
         if len(paths) != len(self):
             raise MessageInvalid(f"{len(self)} answers for a batch of {len(paths)} images: the ledger is damaged")
-        rows: list[Prediction] = []
+        labels, model = self.labels, self.model
         if self.top:
-            # Whole columns at a time: this and the sink's work are all that a row costs the producer.
-            columns = [
-                (
-                    [self.labels[index] for index in self.best[rank :: self.top]],
-                    [parts / PPM for parts in self.ppm[rank :: self.top]],
-                )
-                for rank in range(self.top)
-            ]
+            # Whole columns at a time: this and the sink's work are what a row costs the producer.
+            names = [labels[index] for index in self.best]
+            shares = [parts / PPM for parts in self.ppm]
             review = [False] * len(self)
             for at in self.review:
                 review[at] = True
-            tops = zip(*(zip(labels, shares, strict=True) for labels, shares in columns), strict=True)
-            fields = zip(paths, *columns[0], review, repeat(""), repeat(self.model), tops)  # two have no end
-            rows = list(map(partial(tuple.__new__, Prediction), fields))
+            # One iterator of pairs, from which each row takes as many as it has.
+            tops = zip(*[zip(names, shares, strict=True)] * self.top, strict=True)
+            columns = zip(  # two have no end
+                paths, names[:: self.top], shares[:: self.top], review, repeat(""), repeat(model), tops
+            )
+            rows = list(map(partial(tuple.__new__, Prediction), columns))
         else:
-            rows = [Prediction(path, "", None, False, "", self.model, ()) for path in paths]  # all of them errors
+            rows = [Prediction(path, "", None, False, "", model, ()) for path in paths]  # all of them errors
         for at, (kind, message) in self.errors.items():
-            rows[at] = Prediction(paths[at], "", None, False, f"{kind}: {message}", self.model, ())
+            rows[at] = Prediction(paths[at], "", None, False, f"{kind}: {message}", model, ())
         return rows
 
     def _check(self) -> None:
