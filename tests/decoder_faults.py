@@ -11,7 +11,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 _SITECUSTOMIZE = """
-import os, signal, time
+import os, signal, sys, time
+sys.modules["imagecodecs"] = None  # all goes through Pillow
 import PIL.Image
 
 really = PIL.Image.open

@@ -6,14 +6,17 @@ import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import ImageError
-from training.preprocess import Preprocessing, prepare
+from training.preprocess import Decoded, Preprocessing, decode, prepare
 from worker.beneath import LeadsOutside, open_beneath
 from worker.contract.errors import ImageUnreadable
+
+T = TypeVar("T")
 
 #: What the system says when a path can't be opened → the kind of error row, and what to tell the user.
 _OPEN_ERRORS = {
@@ -98,9 +101,19 @@ class ImageReader:
         Raises:
             ImageUnreadable: it can't be, with the reason.
         """
-        data = self._read(reference)
+        return self._typed(lambda: prepare(self._read(reference), self.preprocessing, self.max_pixels))
+
+    def decoded(self, reference: str) -> Decoded:
+        """Read and decode one image; `apply_all` does the rest for many.
+
+        Raises:
+            ImageUnreadable: it can't be, with the reason.
+        """
+        return self._typed(lambda: decode(self._read(reference), self.preprocessing, self.max_pixels))
+
+    def _typed(self, step: Callable[[], T]) -> T:
         try:
-            return prepare(data, self.preprocessing, self.max_pixels)
+            return step()
         except ImageError as exc:
             raise ImageUnreadable(exc.kind, exc.message) from exc
         except MemoryError as exc:

@@ -1,51 +1,40 @@
 """The one task: claim a batch, classify its images, commit their rows.
 
-A process loads its checkpoint when it starts. A batch goes through the network in chunks; the next chunk is read
-and decoded by a thread meanwhile, and another renews the batch's lease. Each image stands for itself: what goes wrong
-with one becomes its error row.
+A process loads its checkpoint when it starts; `worker.pipeline` does the work, and a thread renews the lease of the
+batch in hand meanwhile.
 """
 
 import logging
 import os
-import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import islice
 from typing import TypeVar
 
-import numpy as np
 from celery import shared_task, signals
-from numpy.typing import NDArray
 
 from training import checkpoint as checkpoints
 from training.errors import TrainingError
 from worker.classifier import Classifier, answers_as
-from worker.collected import Collected
 from worker.contract.dead_letters import DeadLetters, about
-from worker.contract.errors import BrokerUnreachable, ImageUnreadable, MessageInvalid, PigeonholeError, UnknownJob
+from worker.contract.errors import BrokerUnreachable, MessageInvalid, PigeonholeError, UnknownJob
 from worker.contract.ledger import LEASE, Ledger
 from worker.contract.messages import Answers, Batch
 from worker.contract.pieces import Piece
 from worker.contract.queue import TASK
 from worker.contract.redis_client import patiently
 from worker.contract.settings import Settings
-from worker.images import ImageReader
+from worker.pipeline import Pipeline
 from worker.refusal import refuse
 from worker.trial import NotHeld, Trial
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: What became of one image before the network: its pixels, or the (kind, message) of its error row.
-Read = NDArray[np.uint8] | tuple[str, str]
-
 #: A suspect that was lost so often is tried with the network too: reading it is not what ended its process.
 _LOST_ALONE = 2
-_OUT_OF_MEMORY = re.compile(r"out of memory|can(no|')t allocate|alloc_failed", re.I)
 
 
 class Processor:
@@ -59,15 +48,11 @@ class Processor:
 
     def __init__(self, settings: Settings, classifier: Classifier, ledger: Ledger) -> None:
         self._settings = settings
-        self._classifier = classifier
+        self._pipeline = Pipeline(settings, classifier)
+        self._answers_as = answers_as(classifier.checkpoint)
         self._ledger = ledger
-        self._reader = ImageReader(
-            settings.image_root, classifier.checkpoint.preprocessing, settings.max_bytes, settings.max_pixels
-        )
         self._dead_letters = DeadLetters(settings, client=ledger.client)
-        self._trial = Trial(self._reader, settings.batch_seconds / 3, settings.model, settings.device)
-        # One thread: the chunk after the one that the network has is being read, no more.
-        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        self._trial = Trial(self._pipeline.reader, settings.batch_seconds / 3, settings.model, settings.device)
         self._held: tuple[str, Piece] | None = None
         threading.Thread(target=self._keep_lease, name="lease", daemon=True).start()
 
@@ -98,7 +83,7 @@ class Processor:
         started = time.monotonic()
         with self._holding(job, piece):
             try:
-                answers = self._suspicious(job, piece, batch) if piece.suspect else self.classify(batch)
+                answers = self._suspicious(job, piece, batch) if piece.suspect else self._pipeline.classify(batch)
             except NotHeld as exc:
                 # Nobody publishes it now, so the sweep will, after a while in which things may mend.
                 logger.warning("job %s: batch %s waits again, it can't be tried: %s", job, piece, exc)
@@ -109,15 +94,6 @@ class Processor:
         what = f"{len(answers)} images ({len(answers.errors)} errors) in {time.monotonic() - started:.2f} s"
         logger.info("job %s: batch %s: %s%s", job, piece, what, "" if counted else "; somebody else was first")
         return counted
-
-    def classify(self, batch: Batch) -> Answers:
-        """Give one answer for each reference of a batch, in its order."""
-        collected = Collected(self._classifier.checkpoint, len(batch))
-        start = 0
-        for chunk in self._chunks(batch):
-            self._score(collected, start, chunk)
-            start += len(chunk)
-        return collected.answers()
 
     def bury(self, what: str, exc: PigeonholeError) -> None:
         """Put what can't be understood where `status` shows it."""
@@ -136,63 +112,7 @@ class Processor:
             # There may never be room for the network twice. Waiting would have no end; the ledger counts deaths.
             logger.warning("job %s: batch %s is classified untried: %s", job, piece, exc)
             verdict = None
-        if verdict is None:
-            return self.classify(batch)
-        return Answers.failed(answers_as(self._classifier.checkpoint), [verdict])
-
-    def _chunks(self, batch: Batch) -> Iterator[list[Read]]:
-        references = batch.rooted()
-        pending = self._ahead.submit(self._read, list(islice(references, self._settings.chunk)))
-        while chunk := pending.result():
-            pending = self._ahead.submit(self._read, list(islice(references, self._settings.chunk)))
-            yield chunk
-
-    def _read(self, references: list[str]) -> list[Read]:
-        return [self._read_one(reference) for reference in references]
-
-    def _read_one(self, reference: str) -> Read:
-        try:
-            return self._reader.pixels(reference)
-        except ImageUnreadable as exc:
-            return exc.kind, exc.message
-        except Exception as exc:  # whatever a decoder does with one image, the others keep their rows
-            logger.exception("%r: the decoder failed in a way that is not foreseen", reference)
-            return "internal", f"{type(exc).__name__}: {exc}"
-
-    def _score(self, collected: Collected, start: int, chunk: list[Read]) -> None:
-        """Collect what becomes of the images of a chunk, the first of which is at `start` in its batch."""
-        positions: list[int] = []
-        pixels: list[NDArray[np.uint8]] = []
-        for position, read in enumerate(chunk, start):
-            if isinstance(read, tuple):
-                collected.fail(position, read)
-            else:
-                positions.append(position)
-                pixels.append(read)
-        self._predict(collected, positions, pixels)
-
-    def _predict(self, collected: Collected, positions: list[int], pixels: list[NDArray[np.uint8]]) -> None:
-        """Run images through the network: all at once or, where that takes more memory than there is, by halves."""
-        if not pixels:
-            return
-        try:
-            scores = self._classifier.predict(np.stack(pixels))
-        except Exception as exc:  # torch raises RuntimeError for nearly everything
-            if len(pixels) == 1 or not _is_out_of_memory(exc):
-                logger.exception("the network failed on a chunk of %d images", len(pixels))
-                for position in positions:
-                    collected.fail(position, _failed(exc))
-                return
-        else:
-            collected.score(positions, scores)
-            return
-        # Out here, where the exception and all that its frames held are gone.
-        half = len(pixels) // 2
-        logger.warning(
-            "no memory for %d images at once, trying %d; a smaller PIGEONHOLE_CHUNK saves that", 2 * half, half
-        )
-        self._predict(collected, positions[:half], pixels[:half])
-        self._predict(collected, positions[half:], pixels[half:])
+        return self._pipeline.classify(batch) if verdict is None else Answers.failed(self._answers_as, [verdict])
 
     def _patiently(self, step: Callable[[], T]) -> T:
         """Repeat a step while Redis is away or full: what has been classified shall not be lost to a restart."""
@@ -225,17 +145,6 @@ class Processor:
                 self._ledger.renew(held[0], [held[1]])
             except PigeonholeError as exc:
                 logger.warning("job %s: the lease of batch %s is not renewed: %s", *held, exc)
-
-
-def _is_out_of_memory(exc: Exception) -> bool:
-    # torch says so in a RuntimeError's words: its allocators', cuBLAS' and cuDNN's.
-    return isinstance(exc, MemoryError) or bool(_OUT_OF_MEMORY.search(str(exc)))
-
-
-def _failed(exc: Exception) -> tuple[str, str]:
-    if _is_out_of_memory(exc):
-        return "internal", "there is not enough memory to run the network on this image; fewer processes leave more"
-    return "internal", f"the network failed: {type(exc).__name__}: {exc}"
 
 
 _processor: Processor | None = None

@@ -22,7 +22,8 @@ SAMPLES = ROOT / "samples"
 
 # Python runs this when it starts.
 _SLOW = """\
-import os, time
+import os, sys, time
+sys.modules["imagecodecs"] = None  # all goes through Pillow
 import PIL.Image
 import worker.contract.ledger
 

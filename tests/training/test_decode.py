@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.training.conftest import SHARED, encoded, png
+from training import preprocess
 from training.errors import ImageError
-from training.preprocess import Preprocessing, decode, prepare
+from training.preprocess import Preprocessing, prepare
 
 GREY = Preprocessing("stretch", 8, 8, 1)
 COLOUR = Preprocessing("stretch", 8, 8, 3)
@@ -25,6 +26,11 @@ LIMIT = 10_000_000
 
 # Four quarters of one colour each: enough to see modes, orientation and scaling.
 QUARTERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)
+
+
+def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> Image.Image:
+    image = preprocess.decode(data, preprocessing, max_pixels)
+    return image if isinstance(image, Image.Image) else Image.fromarray(image)
 
 
 def quarters(side: int = 16) -> Image.Image:

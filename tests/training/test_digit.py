@@ -46,7 +46,7 @@ def test_an_image_that_is_as_mnists_comes_back_bit_for_bit() -> None:
     lot = random.Random(1)
     for label in range(10):
         pixels = drawn_digit(label, lot)
-        assert digit.is_normal(pixels)
+        assert digit.are_normal(pixels[None]).all()
         assert np.array_equal(digit.normalise(Image.fromarray(pixels)), pixels)
 
 
@@ -60,7 +60,7 @@ def test_an_image_that_is_not_as_mnists_takes_the_long_way(change: str) -> None:
         "large": np.asarray(Image.fromarray(pixels[3:25, 3:25]).resize((28, 28))),
         "noisy": np.maximum(pixels, np.random.default_rng(0).integers(0, 60, (28, 28), np.uint8)),
     }[change]
-    assert not digit.is_normal(changed)
+    assert not digit.are_normal(changed[None]).any()
     assert like(digit.normalise(Image.fromarray(changed)), pixels) > 0.9
 
 
@@ -128,4 +128,4 @@ def test_no_size_is_too_odd(size: tuple[int, int]) -> None:
 def test_every_image_of_mnist_takes_the_short_way(part: str) -> None:
     raw = SHARED / "mnist" / "MNIST" / "raw" / f"{part}-images-idx3-ubyte"
     images = np.frombuffer(raw.read_bytes(), np.uint8, offset=16).reshape(-1, 28, 28)
-    assert all(digit.is_normal(image) for image in images)
+    assert all(digit.are_normal(some).all() for some in np.split(images, 10))

@@ -22,10 +22,9 @@ from tests.conftest import SHARED
 from tests.worker.conftest import png
 from worker.classifier import Classifier, Scores
 from worker.contract.errors import ExitCode
-from worker.contract.ledger import Ledger
 from worker.contract.messages import Batch, Group, Prediction
 from worker.contract.settings import Settings
-from worker.tasks import Processor, _is_out_of_memory
+from worker.pipeline import Pipeline, _is_out_of_memory
 
 TOO_MUCH = 2**60  # bytes; no machine has them
 
@@ -55,12 +54,10 @@ def hungry(request: pytest.FixtureRequest, classifier: Classifier) -> Hungry:
     return network
 
 
-def rows_with(
-    classifier: Classifier, settings: Settings, ledger: Ledger, root: Path, names: list[str]
-) -> list[Prediction]:
+def rows_with(classifier: Classifier, settings: Settings, root: Path, names: list[str]) -> list[Prediction]:
     batch = Batch((Group("", "samples/", tuple(names)),))
-    processor = Processor(replace(settings, image_root=str(root), chunk=16), classifier, ledger)
-    return list(processor.classify(batch).predictions(batch))
+    pipeline = Pipeline(replace(settings, image_root=str(root), chunk=16), classifier)
+    return list(pipeline.classify(batch).predictions(batch))
 
 
 @pytest.fixture
@@ -75,15 +72,14 @@ def test_a_chunk_too_large_for_the_memory_is_halved_until_it_fits(
     hungry: Hungry,
     classifier: Classifier,
     settings: Settings,
-    ledger: Ledger,
     root: Path,
     names: list[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     object.__setattr__(hungry, "most", most)
-    expected = rows_with(classifier, settings, ledger, root, names)
+    expected = rows_with(classifier, settings, root, names)
     with caplog.at_level(logging.WARNING):
-        rows = rows_with(hungry, settings, ledger, root, names)
+        rows = rows_with(hungry, settings, root, names)
     assert any(row.error for row in expected)
     for row, other in zip(rows, expected, strict=True):
         assert (row.path, row.label, row.error) == (other.path, other.label, other.error)
@@ -95,9 +91,9 @@ def test_a_chunk_too_large_for_the_memory_is_halved_until_it_fits(
 
 
 def test_an_image_that_alone_is_too_much_for_the_memory_gets_an_error_row(
-    hungry: Hungry, settings: Settings, ledger: Ledger, root: Path, names: list[str]
+    hungry: Hungry, settings: Settings, root: Path, names: list[str]
 ) -> None:
-    rows = rows_with(hungry, settings, ledger, root, names[:5])
+    rows = rows_with(hungry, settings, root, names[:5])
     assert {row.error for row in rows} == {
         "internal: there is not enough memory to run the network on this image; fewer processes leave more"
     }

@@ -134,7 +134,7 @@ def test_a_trial_ends_with_its_pool_process(settings: Settings, tmp_path: Path, 
     os.kill(child, signal.SIGKILL)
     killed = time.monotonic()
     wait_for(lambda: not runs(trial), "the trial's end")
-    assert time.monotonic() - killed < 1
+    assert time.monotonic() - killed < 5
 
 
 def test_an_image_whose_trials_are_killed_from_outside_has_its_row(

@@ -1,0 +1,151 @@
+"""References → answers: read, decode, bring into form, run the network. There is no queue and no ledger here.
+
+A batch goes through in chunks; the next chunk is read by a thread while the network has this one. Each image stands
+for itself: what goes wrong with one becomes its error row.
+"""
+
+import logging
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.errors import ImageError
+from training.preprocess import Decoded, apply_all
+from worker.classifier import Classifier
+from worker.collected import Collected
+from worker.contract.errors import ImageUnreadable
+from worker.contract.messages import Answers, Batch
+from worker.contract.settings import Settings
+from worker.images import ImageReader
+
+logger = logging.getLogger(__name__)
+
+_OUT_OF_MEMORY = re.compile(r"out of memory|can(no|')t allocate|alloc_failed", re.I)
+
+
+@dataclass
+class _Chunk:
+    """Some images of a batch, as the network takes them.
+
+    Args:
+        at: the positions in the batch of those that could be read.
+        pixels: these, each uint8 [height, width, channels].
+        errors: position → (kind, message) of the others.
+    """
+
+    at: list[int] = field(default_factory=list)
+    pixels: list[NDArray[np.uint8]] = field(default_factory=list)
+    errors: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+
+class Pipeline:
+    """What classifies batches in one process.
+
+    Args:
+        settings: the worker's.
+        classifier: loaded and warm.
+    """
+
+    def __init__(self, settings: Settings, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._chunk = settings.chunk
+        self.reader = ImageReader(
+            settings.image_root, classifier.checkpoint.preprocessing, settings.max_bytes, settings.max_pixels
+        )
+        # One thread: the chunk after the one that the network has is being read, no more.
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+
+    def classify(self, batch: Batch) -> Answers:
+        """Give one answer for each reference of a batch, in its order."""
+        collected = Collected(self._classifier.checkpoint, len(batch))
+        for chunk in self._chunks(batch):
+            for position, error in chunk.errors.items():
+                collected.fail(position, error)
+            self._predict(collected, chunk.at, chunk.pixels)
+        return collected.answers()
+
+    def _chunks(self, batch: Batch) -> Iterator[_Chunk]:
+        references = enumerate(batch.rooted())
+        pending = self._ahead.submit(self._read, list(islice(references, self._chunk)))
+        while (chunk := pending.result()) is not None:
+            pending = self._ahead.submit(self._read, list(islice(references, self._chunk)))
+            yield chunk
+
+    def _read(self, references: list[tuple[int, str]]) -> _Chunk | None:
+        """Read images, by their positions; None: there are no more."""
+        if not references:
+            return None
+        chunk, at, decoded = _Chunk(), list[int](), list[Decoded]()
+        for position, reference in references:
+            image = self._decoded(reference)
+            if isinstance(image, tuple):
+                chunk.errors[position] = image
+            else:
+                at.append(position)
+                decoded.append(image)
+        for position, found in zip(at, self._formed(decoded), strict=True):
+            if isinstance(found, ImageError):
+                chunk.errors[position] = (found.kind, found.message)
+            else:
+                chunk.at.append(position)
+                chunk.pixels.append(found)
+        return chunk
+
+    def _decoded(self, reference: str) -> Decoded | tuple[str, str]:
+        try:
+            return self.reader.decoded(reference)
+        except ImageUnreadable as exc:
+            return exc.kind, exc.message
+        except Exception as exc:  # whatever a decoder does with one image, the others keep their rows
+            logger.exception("%r: the decoder failed in a way that is not foreseen", reference)
+            return "internal", f"{type(exc).__name__}: {exc}"
+
+    def _formed(self, images: list[Decoded]) -> list[NDArray[np.uint8] | ImageError]:
+        try:
+            return apply_all(self.reader.preprocessing, images)
+        except Exception as exc:
+            if len(images) > 1:
+                return [formed for image in images for formed in self._formed([image])]
+            if isinstance(exc, MemoryError):
+                return [ImageError("too-large", "not enough memory to resize it; fewer processes leave more")]
+            logger.exception("an image can't be brought into form, in a way that is not foreseen")
+            return [ImageError("internal", f"{type(exc).__name__}: {exc}")]
+
+    def _predict(self, collected: Collected, at: list[int], pixels: list[NDArray[np.uint8]]) -> None:
+        """Run images through the network: all at once or, where that takes more memory than there is, by halves."""
+        if not pixels:
+            return
+        try:
+            scores = self._classifier.predict(np.stack(pixels))
+        except Exception as exc:  # torch raises RuntimeError for nearly everything
+            if len(pixels) == 1 or not _is_out_of_memory(exc):
+                logger.exception("the network failed on a chunk of %d images", len(pixels))
+                for position in at:
+                    collected.fail(position, _failed(exc))
+                return
+        else:
+            collected.score(at, scores)
+            return
+        # Out here, where the exception and all that its frames held are gone.
+        half = len(pixels) // 2
+        logger.warning(
+            "no memory for %d images at once, trying %d; a smaller PIGEONHOLE_CHUNK saves that", 2 * half, half
+        )
+        self._predict(collected, at[:half], pixels[:half])
+        self._predict(collected, at[half:], pixels[half:])
+
+
+def _is_out_of_memory(exc: Exception) -> bool:
+    # torch says so in a RuntimeError's words: its allocators', cuBLAS' and cuDNN's.
+    return isinstance(exc, MemoryError) or bool(_OUT_OF_MEMORY.search(str(exc)))
+
+
+def _failed(exc: Exception) -> tuple[str, str]:
+    if _is_out_of_memory(exc):
+        return "internal", "there is not enough memory to run the network on this image; fewer processes leave more"
+    return "internal", f"the network failed: {type(exc).__name__}: {exc}"
