@@ -209,7 +209,7 @@ def test_what_is_done_cancelled_or_deleted_is_not_published_again(bench: Bench, 
 def test_a_job_of_another_version_does_not_stop_the_sweep(bench: Bench, raw: Client) -> None:
     ours, theirs = bench.job(1, published=False), bench.job(1, published=False)
     bench.ledger.claim(theirs, Piece(0))
-    bench.ledger.client.hset(f"{bench.settings.prefix}:job:{theirs}", "v", "2")
+    bench.ledger.client.hset(f"{bench.settings.prefix}:job:{theirs}", "v", "9")
     bench.clock += LEASE
     assert bench.sweep() == 1
     assert bench.messages(raw, "") == []

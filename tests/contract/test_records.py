@@ -72,11 +72,11 @@ def test_a_job_that_has_expired_is_forgotten(ledger: Ledger, raw: Client, settin
 
 def test_a_job_of_another_version_is_refused_in_words_and_hides_no_other(ledger: Ledger, settings: Settings) -> None:
     ours, theirs, also_ours = open_job(ledger), open_job(ledger), open_job(ledger)
-    ledger.client.hset(f"{settings.prefix}:job:{theirs}", "v", "2")
+    ledger.client.hset(f"{settings.prefix}:job:{theirs}", "v", "9")
     with pytest.raises(MessageInvalid) as refused:
         ledger.status(theirs)
     assert str(refused.value) == (
-        f"job {theirs} was written by another version of Pigeonhole (record '2', we know 1): use that version, or "
+        f"job {theirs} was written by another version of Pigeonhole (record '9', we know 2): use that version, or "
         f"`pigeonhole delete {theirs}`"
     )
     states = {status.job: (status.state, status.over) for status in ledger.statuses()}
