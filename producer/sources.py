@@ -242,36 +242,41 @@ def _list(name: str, root: Root, null_separated: bool) -> Iterator[Reference]:
 def _folder(shown: str, rooted: str) -> Iterator[Reference]:
     """Walk a folder, files first, then the folders below; hidden ones are left out, links are followed."""
     shown, rooted = _slash(shown), _slash(rooted)
-    for path, size, link in flattened(_walk(shown, "", ())):
-        yield Reference(shown, rooted, path, size, link)
+    try:
+        for below, images in flattened(_walk(shown, "", ())):
+            for image in images:
+                yield Reference(shown, rooted, below + image.name, _size(image), image.is_symlink())
+    except OSError as exc:
+        raise SourceError(unreadable(exc)) from exc
 
 
 def _walk(top: str, below: str, above: tuple[tuple[int, int], ...]) -> Iterator[Any]:
-    """Give (path below top, size, is a link) of the images in a folder, and such generators for the folders in it.
+    """Give (folder below top, images in it), a window at a time, and such generators for the folders in it.
 
     Args:
         top: where the walk began, with a slash at its end.
         below: the folder below it: empty, or with a slash at its end.
         above: device and inode of the folders on the way here; meeting one again, a link goes round in a circle.
+
+    Raises:
+        OSError: a folder can't be read.
     """
-    try:
-        status = os.stat(top + below)
-        identity = (status.st_dev, status.st_ino)
-        if identity in above:
-            return
-        for entries in windows(top + below):
-            folders = []
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if is_folder(entry):
-                    folders.append(entry.name)
-                elif _is_image(entry.name):
-                    yield below + entry.name, _size(entry), entry.is_symlink()
-            for name in folders:
-                yield _walk(top, f"{below}{name}/", (*above, identity))
-    except OSError as exc:
-        raise SourceError(unreadable(exc)) from exc
+    status = os.stat(top + below)
+    identity = (status.st_dev, status.st_ino)
+    if identity in above:
+        return
+    for window in windows(top + below):
+        images, folders = [], []
+        for entry in window:
+            if entry.name.startswith("."):
+                continue
+            if is_folder(entry):
+                folders.append(entry.name)
+            elif _is_image(entry.name):
+                images.append(entry)
+        yield below, images
+        for name in folders:
+            yield _walk(top, f"{below}{name}/", (*above, identity))
 
 
 def _glob(source: _Named, root: Root, taken: _Taken, earlier: Sequence[_Named]) -> Iterator[Reference]:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import groupby
+from operator import attrgetter
 
 from producer.patience import Patience
 from producer.sources import Reference, Root, expand
@@ -21,6 +22,8 @@ SMALLEST, LARGEST = 64, 2048
 PER_SIZE = 8
 #: A batch holds no more bytes of files than this (but at least one file): about a second's work of photos.
 MOST_BYTES = 64_000_000
+#: Where a reference is shown from and where it is read from.
+_FROM = attrgetter("shown", "rooted")
 
 
 class Walk:
@@ -123,13 +126,13 @@ class Submission:
 
 def batches(references: Iterable[Reference]) -> Iterator[Batch]:
     """Cut a stream into batches: small ones first, and fewer images in each where files are large."""
-    number, held, size = 0, list[Reference](), 0
+    number, held, size, most = 0, list[Reference](), 0, batch_size(0)
     for reference in references:
-        if held and (len(held) >= batch_size(number) or size + reference.size > MOST_BYTES):
-            yield _batch(held)
-            number, held, size = number + 1, [], 0
-        held.append(reference)
         size += reference.size
+        if held and (len(held) >= most or size > MOST_BYTES):
+            yield _batch(held)
+            number, held, size, most = number + 1, [], reference.size, batch_size(number + 1)
+        held.append(reference)
     if held:
         yield _batch(held)
 
@@ -142,7 +145,7 @@ def batch_size(number: int) -> int:
 def _batch(references: list[Reference]) -> Batch:
     return Batch(
         tuple(
-            Group(shown, rooted, tuple(reference.path for reference in group))
-            for (shown, rooted), group in groupby(references, key=lambda reference: reference[:2])
+            Group(shown, rooted, tuple([reference.path for reference in group]))
+            for (shown, rooted), group in groupby(references, key=_FROM)
         )
     )
