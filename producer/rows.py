@@ -52,7 +52,7 @@ def to_csv(rows: Sequence[Prediction]) -> bytes:
         paths = [_csv_field(path) for path in paths]
     fields = _Fields()
     lines = [
-        f"{path},{fields[label]},{'' if confidence is None else confidence},"
+        f"{path},{fields[label]},{'' if confidence is None else repr(confidence)},"
         f"{'true' if review else 'false'},{error and _csv_field(error)},{fields[model]}\n"
         for path, (_, label, confidence, review, error, model, _) in zip(paths, rows, strict=True)
     ]
