@@ -18,7 +18,8 @@ from producer.sinks import File
 from producer.sources import Root
 from producer.submit import Walk, batches
 from training import checkpoint, preprocess
-from worker.classifier import Classifier, answers_as
+from worker.classifier import Classifier
+from worker.collected import Collected
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Answers, Batch, Prediction
 from worker.contract.pieces import Piece
@@ -110,8 +111,7 @@ def _classified(batch: Batch, settings: Settings, classifier: Classifier, stopwa
     about = classifier.checkpoint
     wanted = about.preprocessing
     reader = ImageReader(settings.image_root, wanted, settings.max_bytes, settings.max_pixels)
-    best: list[list[int]] = []
-    ppm: list[list[int]] = []
+    collected = Collected(about, len(batch))
     references = list(batch.rooted())
     for start in range(0, len(references), settings.chunk):
         chunk = references[start : start + settings.chunk]
@@ -120,14 +120,15 @@ def _classified(batch: Batch, settings: Settings, classifier: Classifier, stopwa
         with stopwatch("decode"):
             decoded = [preprocess.decode(file, wanted, settings.max_pixels) for file in files]
         with stopwatch("normalise"):
-            prepared = [preprocess.apply(wanted, image) for image in decoded]
+            prepared = [found for found in preprocess.apply_all(wanted, decoded) if isinstance(found, np.ndarray)]
         with stopwatch("stack"):
             pixels = np.stack(prepared)
         with stopwatch("forward"):
             scores = classifier.predict(pixels)
-        best += scores.best.tolist()
-        ppm += scores.ppm.tolist()
-    return Answers(answers_as(about), about.classes, best, ppm)
+        with stopwatch("stack"):
+            collected.score(range(start, start + len(prepared)), scores)
+    with stopwatch("stack"):
+        return collected.answers()
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def _recorded(cut: Sequence[Batch], answers: Sequence[Answers], settings: Settin
         ledger.claim(job, Piece(number))
         with stopwatch("encode"):
             data = answer.encode()
-        encoded = _Encoded(answer.model, answer.labels, answer.best, answer.ppm, data=data)
+        encoded = _Encoded(answer.model, answer.labels, answer.images, answer.top, answer.best, answer.ppm, data=data)
         with stopwatch("commit"):
             ledger.commit(job, Piece(number), encoded)
     with tempfile.TemporaryDirectory(prefix="bench-rows-") as folder:

@@ -12,10 +12,9 @@ from benchmarks.processes import Processes
 from producer.submit import LARGEST
 from training import checkpoint
 from worker.classifier import Classifier
-from worker.contract.ledger import Ledger
 from worker.contract.messages import Batch, Group
 from worker.contract.settings import Settings
-from worker.tasks import Processor
+from worker.pipeline import Pipeline
 
 SETTINGS = "each of 2 processes takes every other batch of at most 2,048 images, and returns the labels at its end"
 
@@ -56,15 +55,14 @@ def cut(paths: Sequence[str]) -> list[Sequence[str]]:
 
 def load(model: str) -> Callable[[list[Sequence[str]]], list[list[str]]]:
     """Make what a process does: batches of paths → their labels."""
-    # A Redis that nobody asks for anything.
-    settings = replace(Settings(), model=model, broker_url="unix:///nowhere")
-    pipeline = Processor(settings, Classifier.load(checkpoint.find(model), settings.device), Ledger(settings))
+    settings = replace(Settings(), model=model)
+    pipeline = Pipeline(settings, Classifier.load(checkpoint.find(model), settings.device))
 
     def work(batches: list[Sequence[str]]) -> list[list[str]]:
         return [labels(batch) for batch in batches]
 
     def labels(paths: Sequence[str]) -> list[str]:
-        answers = pipeline.classify(Batch((Group("", "", tuple(path[1:] for path in paths)),)))
-        return [answers.labels[best[0]] if best else "" for best in answers.best]
+        batch = Batch((Group("", "", tuple(path[1:] for path in paths)),))
+        return [row.label for row in pipeline.classify(batch).predictions(batch)]
 
     return work
