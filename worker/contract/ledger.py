@@ -76,8 +76,8 @@ class Ledger:
 
     @translates
     def ping(self) -> None:
-        """Raise BrokerUnreachable unless Redis answers, and soon: whoever asks first has not waited yet."""
-        with connect(self.url, retries=1, timeout=CONNECT_TIMEOUT) as client:
+        """Raise BrokerUnreachable unless Redis answers, and soon: this may be the first question, of a wrong URL."""
+        with connect(self.url, timeout=CONNECT_TIMEOUT) as client:
             client.ping()
 
     @translates
