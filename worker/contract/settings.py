@@ -54,7 +54,7 @@ class Settings:
     batch_seconds: int = _setting(300, "a process that takes longer for a batch is ended, and the batch split")
     publish_seconds: int = _setting(15, "a batch published this long ago and gone from the queue is published again")
     patience: int = _setting(600, "seconds that a Redis which went away, or is full, is waited for")
-    result_ttl: int = _setting(604_800, "seconds that a finished job's rows stay in Redis")
+    result_ttl: int = _setting(604_800, "workers: seconds that a finished job's rows stay in Redis")
 
     def __post_init__(self) -> None:
         if self.broker_url and not _is_broker(self.broker_url):
