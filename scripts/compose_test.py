@@ -25,7 +25,7 @@ from scripts.compose_stack import ANY_USER, ROOT, Failed, Stack, check, engine, 
 
 WORKERS = 3
 #: Times the samples for the larger job: seconds of work for all workers, so that one can be stopped in the middle.
-COPIES = 250
+COPIES = 1_000
 #: Confidences of two builds of torch on two machines may differ by rounding.
 TOLERANCE = 1e-5
 #: `pigeonhole classify` ends so where some rows are errors, as three of the samples are meant to be.
