@@ -60,6 +60,17 @@ def install(folder: Path) -> str:
     return str(folder)
 
 
+def slow(folder: Path, seconds: float = 0.001) -> str:
+    """Have every image take at least so long, so that a job can be interrupted; gives what PYTHONPATH should be."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(
+        "import time\nimport worker.images\n\nreally = worker.images.ImageReader._read\n\n\n"
+        f"def read(*arguments):\n    time.sleep({seconds})\n    return really(*arguments)\n\n\n"
+        "worker.images.ImageReader._read = read\n"
+    )
+    return str(folder)
+
+
 def image(original: Path, fault: str) -> bytes:
     """Give a sound PNG that looks like the original and carries a fault.
 

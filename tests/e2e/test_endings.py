@@ -13,6 +13,7 @@ import pytest
 
 from tests import decoder_faults
 from tests.conftest import ROOT, children, wait_for
+from tests.decoder_faults import slow
 from tests.e2e.conftest import Run, command
 from training import checkpoint as checkpoints
 from worker.contract.ledger import Ledger
@@ -44,9 +45,8 @@ def temporary(tmp_path: Path) -> Iterator[Path]:
 
 
 def start(home: Path, temporary: Path, *arguments: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        command(*arguments), cwd=home, env=os.environ | {"TMPDIR": str(temporary)}, stderr=subprocess.PIPE
-    )
+    environment = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": slow(home.parent / "slow")}
+    return subprocess.Popen(command(*arguments), cwd=home, env=environment, stderr=subprocess.PIPE)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
@@ -78,7 +78,7 @@ def test_an_embedded_run_that_is_ended_leaves_nothing_but_whole_rows(
 def test_an_interrupted_wait_says_how_to_go_on_and_can_be_run_again(
     home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
-    start_worker()
+    start_worker(PYTHONPATH=slow(home.parent / "slow"))
     job = brokered("submit", "samples", "--model", "nobody", "-q").stdout.decode().strip()
     environment = os.environ | settings.to_environment()
     wait = subprocess.Popen(command("wait", job, "-o", "x 1.csv"), cwd=home, env=environment, stderr=subprocess.PIPE)
@@ -154,7 +154,7 @@ def test_a_killed_process_costs_no_row_and_doubles_none(
 ) -> None:
     (home / "list").write_text("\n".join(f"samples/{path.name}" for path in (home / "samples").iterdir()) + "\n")
     (home / "list").write_text((home / "list").read_text() * 20)
-    worker = start_worker()
+    worker = start_worker(PYTHONPATH=slow(home.parent / "slow"))
     job = brokered("submit", "@list", "-q").stdout.decode().strip()
     ledger = Ledger(settings)
     for _ in range(2):
@@ -172,7 +172,7 @@ def test_a_worker_that_is_stopped_gently_finishes_what_it_has_in_hand(
     home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
     (home / "list").write_text("".join(f"samples/{path.name}\n" for path in (home / "samples").iterdir()) * 20)
-    worker = start_worker()
+    worker = start_worker(PYTHONPATH=slow(home.parent / "slow"))
     job = brokered("submit", "@list", "-q").stdout.decode().strip()
     ledger = Ledger(settings)
     wait_for(lambda: ledger.status(job).batches_claimed > 0, "a batch in hand")

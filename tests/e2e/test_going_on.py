@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, wait_for
+from tests.decoder_faults import slow
 from tests.e2e.conftest import SAMPLES, Run, command
 from tests.e2e.test_endings import leftovers, start, temporary
 from tests.e2e.test_road import rows_of
@@ -84,7 +85,8 @@ def test_a_list_on_standard_input_is_gone_on_with_when_it_is_fed_again(
     (home / "list").write_bytes("\n".join(listed).encode())
     line = ("classify", "-", "-o", "rows.csv")
     with (home / "list").open("rb") as feed:
-        run = subprocess.Popen(command(*line), cwd=home, env=os.environ | {"TMPDIR": str(temporary)}, stdin=feed)
+        environment = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": slow(home.parent / "slow")}
+        run = subprocess.Popen(command(*line), cwd=home, env=environment, stdin=feed)
     interrupt_at_rows(run, home / "rows.csv.part")
     wait_for(lambda: not leftovers(temporary), "an end to what was embedded")
     again = embedded(*line, input=(home / "list").read_bytes())
@@ -127,7 +129,7 @@ def test_older_images_that_were_put_in_the_place_of_others_are_classified(
     same = ("samples/003b50.png", "samples/007313.png")
     feed = "\n".join([*same, *listed]).encode() if source == "-" else None
     line = ("classify", *(same if feed is None else ()), source, "-o", "rows.csv")
-    environment = os.environ | {"TMPDIR": str(temporary)}
+    environment = os.environ | {"TMPDIR": str(temporary), "PYTHONPATH": slow(home.parent / "slow")}
     run = subprocess.Popen(command(*line), cwd=home, env=environment, stdin=subprocess.PIPE)
     assert run.stdin is not None
     run.stdin.write(feed or b"")
@@ -326,7 +328,7 @@ def test_a_producer_that_is_killed_while_it_follows_costs_nothing(
     home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
     listed = many(home)
-    start_worker()
+    start_worker(PYTHONPATH=slow(home.parent / "slow"))
     line = ["classify", "many", "-o", "rows.csv"]
     run = subprocess.Popen(command(*line), cwd=home, env=os.environ | settings.to_environment())
     ledger = Ledger(settings)
@@ -346,7 +348,7 @@ def test_a_wait_goes_on_with_the_file_that_an_interrupted_classify_began(
     home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
     listed = many(home)
-    start_worker()
+    start_worker(PYTHONPATH=slow(home.parent / "slow"))
     run = subprocess.Popen(
         command("classify", "many", "-o", "rows.csv"), cwd=home, env=os.environ | settings.to_environment()
     )
@@ -365,7 +367,7 @@ def test_a_job_that_was_deleted_leaves_its_rows_and_the_rest_is_submitted_anew(
     home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
     listed = many(home)
-    start_worker()
+    start_worker(PYTHONPATH=slow(home.parent / "slow"))
     line = ["classify", "many", "-o", "rows.csv"]
     run = subprocess.Popen(command(*line), cwd=home, env=os.environ | settings.to_environment())
     interrupt_at_rows(run, home / "rows.csv.part")
@@ -383,7 +385,7 @@ def test_a_job_that_redis_lost_while_it_was_followed_is_told_with_what_goes_on_w
     home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
     listed = many(home)
-    worker = start_worker()
+    worker = start_worker(PYTHONPATH=slow(home.parent / "slow"))
     line = ["classify", "many", "-o", "rows.csv"]
     environment = os.environ | settings.to_environment()
     run = subprocess.Popen(command(*line), cwd=home, env=environment, stderr=subprocess.PIPE)
