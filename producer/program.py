@@ -3,6 +3,14 @@
 import gc
 import signal
 import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+#: Seconds after which an interruption that got lost is repeated: by then, whatever lost it has come to its end.
+_AGAIN = 0.01
 
 
 def main() -> None:
@@ -10,6 +18,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has it ignored
             signal.signal(number, signal.default_int_handler)
+    sys.unraisablehook = _not_lost
     # Rows are many and in no circle: looking for circles after every 700 of them takes as long as making them.
     gc.set_threshold(50_000)
     try:
@@ -18,3 +27,12 @@ def main() -> None:
         program()
     except KeyboardInterrupt:
         sys.exit(130)  # ExitCode.INTERRUPTED, which may not be imported yet
+
+
+def _not_lost(lost: "UnraisableHookArgs") -> None:
+    """Interrupt again where it came while an object was being cleaned away: Python ignores what is raised there."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        main = threading.get_ident()  # where signals are handled, and so where it was lost
+        threading.Timer(_AGAIN, signal.pthread_kill, (main, signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(lost)
