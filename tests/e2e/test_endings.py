@@ -49,8 +49,13 @@ def start(home: Path, temporary: Path, *arguments: str) -> "subprocess.Popen[byt
     return subprocess.Popen(command(*arguments), cwd=home, env=environment, stderr=subprocess.PIPE)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-@pytest.mark.parametrize("part", ["start-up", "rows"])
+@pytest.mark.parametrize(
+    ("number", "part"),
+    [
+        *((number, "rows") for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)),
+        *((number, "start-up") for number in (signal.SIGINT, signal.SIGKILL)),
+    ],
+)
 def test_an_embedded_run_that_is_ended_leaves_nothing_but_whole_rows(
     home: Path, temporary: Path, number: signal.Signals, part: str
 ) -> None:

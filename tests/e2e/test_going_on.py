@@ -43,8 +43,10 @@ def interrupt_at_rows(run: "subprocess.Popen[bytes]", part: Path, number: int = 
     run.communicate(timeout=30)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("rows.csv", signal.SIGINT), ("rows.csv", signal.SIGKILL), ("rows.jsonl", signal.SIGTERM)],
+)
 def test_an_embedded_run_that_was_interrupted_is_gone_on_with_by_the_same_command(
     home: Path, temporary: Path, embedded: Run, number: signal.Signals, name: str
 ) -> None:
