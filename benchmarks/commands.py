@@ -15,6 +15,7 @@ from benchmarks.tables import spread, table
 from producer.client import Client
 from producer.sources import Root
 from producer.submit import Walk
+from scripts.memory import peak as memory_peak
 from worker.contract.ledger import Ledger
 from worker.contract.settings import Settings
 
@@ -111,22 +112,13 @@ def submission(folder: Path, socket: Path, references: int, rounds: int) -> Subm
         with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
             peak = 0
             while process.poll() is None:
-                peak = max(peak, _peak(process.pid))
+                peak = max(peak, memory_peak(process.pid))
                 time.sleep(0.02)
         taken.seconds.append(time.perf_counter() - started)
         taken.producer.append(peak)
         if process.returncode:
             raise RuntimeError(f"the submission ended with {process.returncode}")
     return taken
-
-
-def _peak(pid: int) -> int:
-    """Give a process's peak of resident memory in bytes; rusage would count ours, from before it ran its program."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
 
 
 def commands_table(timed: Sequence[Timed]) -> str:

@@ -13,6 +13,7 @@ from worker.contract.jobs import JobStatus
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Prediction
 from worker.contract.queue import Queue
+from worker.contract.redis_client import CONNECT_TIMEOUT, connect
 from worker.contract.settings import Settings
 from worker.contract.workers import Workers
 
@@ -34,7 +35,9 @@ class Client:
         self.ledger = Ledger(settings)
         self.queue = Queue(settings)
         self.workers = Workers(settings)
-        self.ledger.ping()
+        # The first question, of what may be a wrong URL: an answer that takes long is none.
+        with connect(settings.broker_url, timeout=CONNECT_TIMEOUT) as client:
+            Ledger(settings, client=client).ping()
 
     def create(self, sources: list[str], model: str | None = None) -> str:
         """Open a job and give its id.

@@ -25,6 +25,7 @@ from PIL import Image
 from producer.client import Client
 from producer.sources import Root
 from producer.submit import Walk
+from scripts.memory import peak as memory_peak
 from tests.conftest import ROOT, wait_for
 from tests.faults.server import RedisServer
 from tests.faults.site import SAMPLES, Site
@@ -137,21 +138,13 @@ def memory(site: Site, images: Path, count: int) -> Memory:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
         peak = 0
         while process.poll() is None:
-            peak = max(peak, _peak(process.pid))
+            peak = max(peak, memory_peak(process.pid))
             time.sleep(0.01)
         seconds = time.monotonic() - started
         if process.returncode:
             raise RuntimeError(f"the submission of {count} images ended with {process.returncode}")
         now = redis.client.info("memory")
         return Memory(images.name, count, seconds, peak, now["used_memory_peak"] - before, now["used_memory"] - before)
-
-
-def _peak(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except FileNotFoundError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), 0)
 
 
 def plot(measured: list[Memory]) -> None:

@@ -29,6 +29,7 @@ import PIL
 from PIL import Image, ImageDraw
 
 from scripts.hostile import encoded
+from scripts.memory import peak
 from training import checkpoint as checkpoints
 from worker.contract.errors import ImageUnreadable
 from worker.contract.settings import Settings
@@ -198,7 +199,7 @@ def classify(folder: Path) -> Run:
         while command.poll() is None:
             if log is None and (found := next(Path(place).glob("*/worker.log"), None)):
                 log = found.open(encoding="utf-8", errors="replace")
-            peaks |= {pid: _peak(pid) for pid in _worker_processes(command.pid)}
+            peaks |= {pid: peak(pid) // 1_000_000 for pid in _worker_processes(command.pid)}
             time.sleep(LOOK_EVERY)
         assert command.stderr is not None  # for the type checker: it is a pipe
         said = [line.decode() for line in command.stderr] + (list(log) if log is not None else ["there was no log"])
@@ -221,14 +222,6 @@ def _worker_processes(command: int) -> list[int]:
         size = len(family)
         family |= {pid for pid, parent in parents.items() if parent in family}
     return [pid for pid in family if b"spawn_main" in names.get(pid, b"") and b"celery" in names.get(parents[pid], b"")]
-
-
-def _peak(pid: int) -> int:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return next((int(line.split()[1]) * 1024 // 1_000_000 for line in status.splitlines() if "VmHWM" in line), 0)
 
 
 def time_each(folder: Path) -> list[float]:

@@ -16,10 +16,14 @@ from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms, UnidentifiedImageError, _imaging
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from training.errors import ImageError
+
+#: An image between the file and the network's form: Pillow's, or uint8 [height, width] or [height, width, 3].
+Decoded = Image.Image | NDArray[np.uint8]
 
 _WHITE = 255
 _BAND = 1_000_000  # pixels that are converted at once

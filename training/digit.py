@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from training.decode import Decoded
 from training.errors import ImageError
 
 SIDE = 28  # pixels, the whole image
@@ -30,9 +31,6 @@ _MIN_CONTRAST = 8  # grey levels of 255 between ink and paper; less is a blank p
 _INK = 0.25  # share of full ink that counts for the crop box: the soft edge of a stroke, not the paper's grain
 _AXIS = np.arange(SIDE, dtype=np.float64)
 _MOMENTS = np.stack([np.ones(SIDE), _AXIS], axis=1).astype(np.float32)  # [28, 2]
-
-#: Pillow's image of mode "L", or uint8 [h, w].
-Decoded = Image.Image | NDArray[np.uint8]
 
 
 def normalise(image: Decoded) -> NDArray[np.uint8]:

@@ -26,18 +26,19 @@ _HARMLESS = frozenset({b"tIME", b"tEXt", b"pHYs", b"gAMA", b"sRGB", b"cHRM"})
 _MOST_CHUNKS = 64
 
 
-def decode(data: bytes, mode: str) -> NDArray[np.uint8] | None:
+def decode(data: bytes, mode: str, max_pixels: int) -> NDArray[np.uint8] | None:
     """Decode a plain PNG.
 
     Args:
         data: The whole file.
         mode: "L" or "RGB".
+        max_pixels: The most pixels the header may announce; Pillow says so of a file that has more.
 
     Returns:
         uint8 [height, width] or [height, width, 3]; None: it is not plain, is damaged, or imagecodecs is missing.
     """
     codecs = _codecs()
-    if codecs is None or not _is_plain(data, mode):
+    if codecs is None or not _is_plain(data, mode, max_pixels):
         return None
     try:
         pixels: NDArray[np.uint8] = codecs.spng_decode(data)
@@ -46,14 +47,14 @@ def decode(data: bytes, mode: str) -> NDArray[np.uint8] | None:
     return pixels
 
 
-def _is_plain(data: bytes, mode: str) -> bool:
+def _is_plain(data: bytes, mode: str, max_pixels: int) -> bool:
     """Whether the header and every chunk, with its checksum, is as it must be."""
     if not data.startswith(_SIGNATURE) or len(data) < 8 + _HEADER.size:
         return False
     length, kind, width, height, *form, _ = _HEADER.unpack_from(data, 8)
     if (length, kind, form) != (13, b"IHDR", [8, _COLOUR[mode], 0, 0, 0]):
         return False
-    if not (0 < width <= _LONGEST_SIDE and 0 < height <= _LONGEST_SIDE):
+    if not (0 < width <= _LONGEST_SIDE and 0 < height <= _LONGEST_SIDE and width * height <= max_pixels):
         return False
     at = 8
     for _ in range(_MOST_CHUNKS):

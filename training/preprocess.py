@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,7 @@ from training import decode as decoding
 from training import digit, plain_png
 from training.errors import ImageError, TrainingError
 
-#: An image between the file and the network's form: Pillow's, or uint8 [height, width] or [height, width, 3].
-Decoded = Image.Image | NDArray[np.uint8]
+Decoded: TypeAlias = decoding.Decoded
 
 KINDS = ("stretch", "digit")
 _RESAMPLING = Image.Resampling.BILINEAR
@@ -104,8 +103,8 @@ def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> Decode
     Raises:
         ImageError: It can't be decoded; nothing else is raised.
     """
-    plain = plain_png.decode(data, preprocessing.mode)
-    if plain is not None and plain.shape[0] * plain.shape[1] <= max_pixels:
+    plain = plain_png.decode(data, preprocessing.mode, max_pixels)
+    if plain is not None:
         return plain
     return decoding.decode(data, preprocessing.mode, preprocessing.least, max_pixels)
 

@@ -33,7 +33,7 @@ from worker.contract.errors import JobCancelled, MessageInvalid, UnknownJob, Usa
 from worker.contract.jobs import JobStatus, status_of, status_or_unreadable
 from worker.contract.messages import VERSION, Answers, Batch
 from worker.contract.pieces import Piece
-from worker.contract.redis_client import CONNECT_TIMEOUT, Client, connect, server_time, translates
+from worker.contract.redis_client import Client, connect, server_time, translates
 from worker.contract.settings import Settings
 
 #: Seconds that a claim lasts unless it is renewed: so long a worker that vanished goes unnoticed.
@@ -76,9 +76,8 @@ class Ledger:
 
     @translates
     def ping(self) -> None:
-        """Raise BrokerUnreachable unless Redis answers, and soon: this may be the first question, of a wrong URL."""
-        with connect(self.url, timeout=CONNECT_TIMEOUT) as client:
-            client.ping()
+        """Raise BrokerUnreachable unless Redis answers."""
+        self.client.ping()
 
     @translates
     def create(self, model: str, sources: tuple[str, ...]) -> str:
@@ -249,6 +248,11 @@ class Ledger:
         return []
 
     @translates
+    def deaths(self, job: str, piece: Piece) -> int:
+        """Give how often a suspect was lost with its process since it was set apart."""
+        return int(self.client.hget(self._keys(job)[5], f"deaths:{piece}") or 0)
+
+    @translates
     def release(self, job: str, piece: Piece) -> bool:
         """Let a piece wait again that somebody claimed and could not read: another worker may be able to.
 
@@ -265,11 +269,6 @@ class Ledger:
         """
         last = self.client.get(self._key("swept"))
         return last is not None and 0 <= self._clock() - float(last) < SWEEP_GAP
-
-    @translates
-    def deaths(self, job: str, piece: Piece) -> int:
-        """Give how often a suspect was lost with its process since it was set apart."""
-        return int(self.client.hget(self._keys(job)[5], f"deaths:{piece}") or 0)
 
     @translates
     def note_sweep(self) -> None:

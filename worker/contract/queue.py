@@ -30,8 +30,6 @@ LOWEST_PRIORITY = 9
 SWEEP_EVERY = 5.0
 #: How a lost connection is tried again: as patient as the ledger's is, some two seconds.
 _PATIENCE = {"max_retries": 4, "interval_start": 0, "interval_step": 0.2, "interval_max": 1.0}
-
-
 #: Celery takes these before anything that an app sets, so another project's would send our messages to its Redis.
 _TAKEN_FIRST = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND")
 
