@@ -149,9 +149,15 @@ def noting(part: str) -> Iterator[Callable[[str, bool], None]]:
             with suppress(OSError):  # a full disk is the rows' to tell; what is not noted is classified again
                 file.write(_noted(place, _identity(place)).encode())
 
+        last = ""
+
         def note(path: str, link: bool) -> None:
-            for place in _places(path, link):
-                once(place)
+            nonlocal last
+            folder = path.rpartition("/")[0]
+            if link or not folder or folder != last:  # of one image after the other in one folder, once
+                last = folder
+                for place in _places(path, link):
+                    once(place)
 
         yield note
 

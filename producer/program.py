@@ -19,14 +19,21 @@ def main() -> None:
         if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has it ignored
             signal.signal(number, signal.default_int_handler)
     sys.unraisablehook = _not_lost
-    # Rows are many and in no circle: looking for circles after every 700 of them takes as long as making them.
-    gc.set_threshold(50_000)
+    collect_seldom()
     try:
         from producer.cli import main as program
 
         program()
     except KeyboardInterrupt:
         sys.exit(130)  # ExitCode.INTERRUPTED, which may not be imported yet
+
+
+def collect_seldom() -> None:
+    """Have Python look for circles of garbage seldom: rows are many, and in none of them.
+
+    After every 700 of them, as is the default, looking takes as long as making them.
+    """
+    gc.set_threshold(50_000)
 
 
 def _not_lost(lost: "UnraisableHookArgs") -> None:

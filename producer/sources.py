@@ -10,9 +10,9 @@ inside another is taken once. A list is taken as it is.
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, cycle
 from typing import Any, NamedTuple
 
 from producer.lists import entries
@@ -23,7 +23,7 @@ from worker.contract.errors import SourceError
 EXTENSIONS = frozenset(
     "png jpg jpeg jpe jfif gif bmp dib tif tiff webp avif jp2 j2k jpx ico icns tga pbm pgm ppm pnm pcx dds qoi".split()  # noqa: SIM905  # a list of 25 quoted words is harder to read
 )
-#: Of listed files, whose sizes cost a look at each, one in so many is looked at.
+#: A look at a file's size costs more than all else that is done for it here: one file in so many is looked at.
 _SAMPLED = 16
 
 
@@ -232,20 +232,19 @@ def _rooted(path: str, root: Root) -> str:
 
 
 def _list(name: str, root: Root, null_separated: bool) -> Iterator[Reference]:
-    size = 0
-    for at, path in enumerate(entries(name, null_separated)):
-        if at % _SAMPLED == 0:
-            size = _size(path)
-        yield _single(path, _rooted(path, root), size)
+    size_of = _sampled()
+    for path in entries(name, null_separated):
+        yield _single(path, _rooted(path, root), size_of(path))
 
 
 def _folder(shown: str, rooted: str) -> Iterator[Reference]:
     """Walk a folder, files first, then the folders below; hidden ones are left out, links are followed."""
     shown, rooted = _slash(shown), _slash(rooted)
+    size_of = _sampled()
     try:
         for below, images in flattened(_walk(shown, "", ())):
             for image in images:
-                yield Reference(shown, rooted, below + image.name, _size(image), image.is_symlink())
+                yield Reference(shown, rooted, below + image.name, size_of(image), image.is_symlink())
     except OSError as exc:
         raise SourceError(unreadable(exc)) from exc
 
@@ -334,6 +333,19 @@ def _is_image(name: str) -> bool:
 def _is_found(path: str, is_folder: bool) -> bool:
     """Tell whether a walk finds what is at this path below its beginning."""
     return not path.startswith(".") and "/." not in path and (is_folder or _is_image(path.rpartition("/")[2]))
+
+
+def _sampled() -> Callable[[str | os.DirEntry[str]], int]:
+    """Make what estimates the sizes of one file after the other: each as that of the last that was looked at."""
+    looked_at, size = cycle(range(_SAMPLED)), 0
+
+    def size_of(file: str | os.DirEntry[str]) -> int:
+        nonlocal size
+        if next(looked_at) == 0:
+            size = _size(file)
+        return size
+
+    return size_of
 
 
 def _size(file: str | os.DirEntry[str]) -> int:

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +13,8 @@ from producer.sinks import printable
 from worker.contract.dead_letters import DeadLetter
 from worker.contract.jobs import JobStatus
 from worker.contract.messages import Prediction
+
+_MODEL, _ERROR, _REVIEW = attrgetter("model"), attrgetter("error"), attrgetter("review")
 
 
 @dataclass
@@ -32,9 +35,9 @@ class Summary:
     def add(self, rows: Sequence[Prediction]) -> None:
         """Count some rows."""
         self.images += len(rows)
-        self.models.update(row.model for row in rows)
-        self.errors.update(row.error.partition(":")[0] for row in rows if row.error)
-        self.reviews += sum(row.review for row in rows)
+        self.models.update(map(_MODEL, rows))
+        self.errors.update(error.partition(":")[0] for error in map(_ERROR, rows) if error)
+        self.reviews += sum(map(_REVIEW, rows))
 
     def to_json(self, status: JobStatus, startup_seconds: float) -> dict[str, object]:
         """Give the summary as `--json` prints it.

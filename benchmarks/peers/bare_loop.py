@@ -16,7 +16,10 @@ from worker.contract.messages import Batch, Group
 from worker.contract.settings import Settings
 from worker.pipeline import Pipeline
 
-SETTINGS = "each of 2 processes takes every other batch of at most 2,048 images, and returns the labels at its end"
+SETTINGS = (
+    "each of 2 processes takes every other batch of at most 2,048 images, and returns the labels at its end; nobody "
+    "walks folders or writes rows"
+)
 
 
 class BareLoop:

@@ -15,6 +15,7 @@ from producer.client import Client
 from producer.embedded import embedded
 from producer.journal import Command
 from producer.kept import Kept, begin
+from producer.program import collect_seldom
 from producer.sources import Root
 from producer.submit import Walk
 from worker.contract.settings import Settings
@@ -37,6 +38,7 @@ class Pigeonhole:
 
     def start(self) -> None:
         """Start Redis and workers, and wait until both processes have loaded the checkpoint."""
+        collect_seldom()
         self._folder = self._open.enter_context(tempfile.TemporaryDirectory(prefix="bench-rows-"))
         with environment({"PYTHONPATH": self._pythonpath} if self._pythonpath else {}):
             self._private = self._open.enter_context(embedded(self._settings))
