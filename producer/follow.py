@@ -19,7 +19,7 @@ from worker.contract.workers import Workers
 #: Batches that are fetched at once: some 16,000 rows in memory at the most.
 BATCHES_AT_ONCE = 8
 #: Seconds between two looks: the shortest after something came, the longest where nothing comes.
-POLL_LEAST, POLL_MOST = 0.05, 0.25
+POLL_LEAST, POLL_MOST = 0.02, 0.25
 #: Seconds without any worker for the job's queue after which following ends.
 WORKER_PATIENCE = 10.0
 #: Seconds for which it counts that a worker could not understand a batch: it is tried again sooner than that.

@@ -5,7 +5,7 @@ the journal, the rows in a CSV file. The time is from the first look into the fo
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -16,6 +16,7 @@ from producer.embedded import embedded
 from producer.journal import Command
 from producer.kept import Kept, begin
 from producer.program import collect_seldom
+from producer.rows import Format, read
 from producer.sources import Root
 from producer.submit import Walk
 from worker.contract.settings import Settings
@@ -48,7 +49,7 @@ class Pigeonhole:
             self._private.check()
             time.sleep(0.05)
 
-    def run(self, images: Images, clock: Clock) -> Sequence[str]:
+    def run(self, images: Images, clock: Clock) -> Iterable[str]:
         """Submit the folder, follow the job, write its rows."""
         file, sources = os.path.join(self._folder, f"{time.monotonic_ns()}.csv"), [images.folder]
         walk = Walk(sources, Root("/"))
@@ -61,18 +62,21 @@ class Pigeonhole:
             self._private.check()
             submission.check()
 
-        labels: list[str] = []
-        order: list[str] = []
         for rows in self._client.rows(job, submission.look, check):
             kept.summary.add(rows)
             sink.write(rows)
-            labels.extend([row.label for row in rows])
-            order.extend([row.path for row in rows])
         sink.finish()
-        if tuple(order) != images.paths:
-            raise RuntimeError("the rows don't come in the order of the files")
-        return labels
+        return labels(file, images)
 
     def stop(self) -> None:
         """End both."""
         self._open.close()
+
+
+def labels(file: str, images: Images) -> Iterator[str]:
+    """Read the labels back, when the time has been taken; RuntimeError where the rows are not in the files' order."""
+    with open(file, "rb") as stream:
+        for path, (_, row) in zip(images.paths, read(stream, Format.csv), strict=True):
+            if row.path != path:
+                raise RuntimeError(f"where the row of {path} should be, there is that of {row.path}")
+            yield row.label
