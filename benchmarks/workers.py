@@ -53,7 +53,7 @@ class Scaled:
         return self.workers * Settings().chunk / SECONDS_A_CHUNK
 
 
-@dataclass(frozen=True)
+@dataclass
 class Empty:
     """Batches without any work.
 
@@ -77,7 +77,7 @@ def scaled(folder: Path, rounds: int, workers: Sequence[int] = WORKERS) -> list[
     for _ in range(rounds):
         for each in measured:
             with _installation(each.workers, SECONDS_A_CHUNK) as client:
-                each.rates.append(each.images / _seconds(client, tree, each.images))
+                each.rates.append(each.images / _timed(client, tree, each.images)[0])
     return measured
 
 
@@ -85,12 +85,12 @@ def empty(folder: Path, rounds: int, batches: int = _EMPTY_BATCHES) -> Empty:
     """Let workers claim and commit batches without any work."""
     count = _SMALL + LARGEST * batches
     tree = images.link(folder / "empty", images.samples(), count, 10_000)
-    small = PER_SIZE * ((LARGEST // SMALLEST).bit_length() - 1)
-    measured = Empty(batches + small, count, [], [])
+    measured = Empty(0, count, [], [])
     for _ in range(rounds):
         with _installation(EMPTY_WORKERS, 0.0) as client:
             before = _processor_seconds(client)
-            measured.seconds.append(_seconds(client, tree, count))
+            seconds, measured.batches = _timed(client, tree, count)
+            measured.seconds.append(seconds)
             measured.redis.append(_processor_seconds(client) - before)
     return measured
 
@@ -119,8 +119,8 @@ def empty_table(measured: Empty) -> str:
     return table(["", "batches/s", "least", "most", "n", f"images/s at {LARGEST:,} in each"], rows)
 
 
-def _seconds(client: Client, tree: Images, count: int) -> float:
-    """Give the seconds from the beginning of a submission to the last row."""
+def _timed(client: Client, tree: Images, count: int) -> tuple[float, int]:
+    """Give the seconds from the beginning of a submission to the last row, and the number of batches."""
     walk = Walk([tree.folder], Root("/"))
     started = time.perf_counter()
     job = client.create([tree.folder])
@@ -129,7 +129,7 @@ def _seconds(client: Client, tree: Images, count: int) -> float:
     seconds = time.perf_counter() - started
     if rows != count:
         raise RuntimeError(f"{rows:,} rows for {count:,} images")
-    return seconds
+    return seconds, client.status(job).batches
 
 
 def _processor_seconds(client: Client) -> float:

@@ -77,6 +77,8 @@ class Follower:
             if ready:
                 pause = POLL_LEAST
                 self._worker_seen = self.clock()
+                if len(ready) < BATCHES_AT_ONCE and done < status.batches and not status.over:
+                    self.sleep(pause)  # there is no more yet
             elif status.state == "cancelled":
                 raise JobCancelled(job)
             elif status.over and done < status.batches:

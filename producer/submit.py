@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import groupby
+from itertools import accumulate, count, groupby, islice, takewhile
 from operator import attrgetter
 
 from producer.patience import Patience
@@ -18,7 +18,9 @@ from worker.contract.queue import Queue
 #: The first batches are small, so that a small job spreads over all workers; they double up to the largest, so that
 #: a large job costs few messages.
 SMALLEST, LARGEST = 64, 2048
-#: At each size there are this many batches before the next: enough to keep a handful of workers alike busy.
+#: At each size there are this many batches before the next: enough to keep a handful of workers alike busy. And so many
+#: batches' references are known when one is cut: where fewer are left, it is as large a share of these, so that towards
+#: the end batches get small again, and nobody has much left to do when the others are done.
 PER_SIZE = 8
 #: A batch holds no more bytes of files than this (but at least one file): about a second's work of photos.
 MOST_BYTES = 64_000_000
@@ -73,13 +75,13 @@ def submit(
     model = patience(lambda: ledger.status(job)).model
     complete = False
     while not complete:
-        count = 0
+        cut = 0
         for batch in batches(references()):
-            piece = Piece(count)
+            piece = Piece(cut)
             if patience(partial(ledger.add, job, piece.number, batch)):
                 patience(partial(queue.publish, model, job, piece))
-            count += 1
-        complete = patience(partial(ledger.close, job, count))
+            cut += 1
+        complete = patience(partial(ledger.close, job, cut))
 
 
 class Submission:
@@ -125,16 +127,18 @@ class Submission:
 
 
 def batches(references: Iterable[Reference]) -> Iterator[Batch]:
-    """Cut a stream into batches: small ones first, and fewer images in each where files are large."""
-    number, held, size, most = 0, list[Reference](), 0, batch_size(0)
-    for reference in references:
-        size += reference.size
-        if held and (len(held) >= most or size > MOST_BYTES):
-            yield _batch(held)
-            number, held, size, most = number + 1, [], reference.size, batch_size(number + 1)
-        held.append(reference)
-    if held:
-        yield _batch(held)
+    """Cut a stream into batches: small ones first and last, and fewer images in each where files are large."""
+    stream = iter(references)
+    held = list[Reference]()
+    for number in count():
+        held.extend(islice(stream, PER_SIZE * batch_size(number) - len(held)))
+        if not held:
+            return
+        most = max(SMALLEST, -(-len(held) // PER_SIZE))
+        size = accumulate(reference.size for reference in islice(held, most))
+        images = max(1, sum(1 for _ in takewhile(lambda size: size <= MOST_BYTES, size)))
+        yield _batch(held[:images])
+        del held[:images]
 
 
 def batch_size(number: int) -> int:

@@ -1,4 +1,5 @@
 import itertools
+import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -41,9 +42,34 @@ def test_the_first_batches_are_small_and_double_up_to_the_largest() -> None:
     )
     assert (at_most[0], at_most[-1]) == (SMALLEST, LARGEST)
     assert batch_size(10**9) == LARGEST
-    everything = sum(at_most)
-    assert sizes(everything) == at_most
-    assert sizes(everything + 1) == [*at_most, 1]
+    everything = sizes(sum(at_most))
+    assert everything[: 6 * PER_SIZE] == at_most[: 6 * PER_SIZE]
+
+
+def test_the_last_batches_are_ever_smaller_shares_of_what_is_left() -> None:
+    cut = sizes(100_000)
+    left = [sum(cut[at:]) for at in range(len(cut))]
+    last = next(at for at, images in enumerate(left) if images < PER_SIZE * LARGEST)
+    assert cut[last - 1] == LARGEST
+    assert all(
+        images == min(rest, max(SMALLEST, math.ceil(rest / PER_SIZE)))
+        for images, rest in zip(cut[last:], left[last:], strict=True)
+    )
+
+
+def test_a_stream_is_read_no_further_ahead_than_its_next_batches() -> None:
+    taken = 0
+
+    def stream() -> Iterator[Reference]:
+        nonlocal taken
+        for reference in references(1_000_000):
+            taken += 1
+            yield reference
+
+    cut = batches(stream())
+    assert (len(next(cut)), taken) == (SMALLEST, PER_SIZE * SMALLEST)
+    given = SMALLEST + sum(len(batch) for batch in itertools.islice(cut, 100))
+    assert taken - given < PER_SIZE * LARGEST
 
 
 @pytest.mark.parametrize(("count", "expected"), [(0, []), (1, [1]), (64, [64]), (65, [64, 1]), (513, [64] * 8 + [1])])
@@ -79,21 +105,14 @@ def test_references_keep_their_order_and_share_their_beginnings() -> None:
     assert many == [f"in/{number}.png" for number in range(5000)]
 
 
-def test_batches_are_cut_as_the_references_come() -> None:
-    taken = itertools.count()
-    stream = (reference for reference in references(10**6) if next(taken) >= 0)
-    next(batches(stream))
-    assert next(taken) == SMALLEST + 1
-
-
 def test_a_submitted_job_is_closed_owes_everything_and_has_a_message_for_each_batch(
     ledger: Ledger, queue: Queue
 ) -> None:
     job = ledger.create("digits", ("in",))
     submit(ledger, queue, job, lambda: references(1000), AT_ONCE)
     status = ledger.status(job)
-    assert (status.state, status.images, status.batches, status.batches_waiting) == ("closed", 1000, 12, 12)
-    assert queue.depth("digits") == 12
+    assert (status.state, status.images, status.batches, status.batches_waiting) == ("closed", 1000, 16, 16)
+    assert queue.depth("digits") == 16
     first = ledger.claim(job, Piece(0))
     assert first is not None
     assert list(first.shown()) == [f"in/{number}.png" for number in range(64)]
@@ -135,7 +154,7 @@ def test_a_batch_is_on_record_before_its_message_is_published(settings: Settings
 def test_a_source_that_fails_midway_leaves_the_job_open_with_what_was_submitted(
     folder: Path, ledger: Ledger, queue: Queue
 ) -> None:
-    touch(*(f"in/{number:03}.png" for number in range(100)), "in/sub/last.png")
+    touch(*(f"in/{number:03}.png" for number in range(600)), "in/sub/last.png")
     walk = Walk(["in"], Root("/"))
     (folder / "in/sub/last.png").unlink()
     (folder / "in/sub").rmdir()
@@ -143,7 +162,7 @@ def test_a_source_that_fails_midway_leaves_the_job_open_with_what_was_submitted(
     with pytest.raises(SourceError, match=r"^the folder 'in/sub/' can't be read: No such file or directory$"):
         submit(ledger, queue, job, walk, AT_ONCE)
     status = ledger.status(job)
-    assert (status.state, status.images) == ("open", 64)
+    assert (status.state, status.images) == ("open", 128)
 
 
 def test_a_job_that_is_cancelled_or_deleted_meanwhile_ends_its_submission(ledger: Ledger, queue: Queue) -> None:
@@ -178,13 +197,13 @@ def test_what_goes_wrong_with_a_submission_in_the_background_is_raised_where_it_
     job = client.create(["in"])
 
     def breaks() -> Iterator[Reference]:
-        yield from references(65)
+        yield from references(600)
         raise SourceError("the folder 'in' can't be read: gone")
 
     submission = client.submission(job, breaks)
     with pytest.raises(SourceError, match=r"^the folder 'in' can't be read: gone$"):
         list(client.rows(job, submission.look, submission.check))
-    assert client.ledger.status(job).images == 64
+    assert client.ledger.status(job).images == 128
 
 
 def test_resuming_publishes_everything_that_is_owed_and_nothing_else(settings: Settings) -> None:
