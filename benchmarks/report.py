@@ -2,7 +2,6 @@
 
 import datetime
 import shlex
-import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -202,6 +201,12 @@ _SECTIONS: dict[str, Callable[[Whole, Path, Path], None]] = {
 }
 
 
+def _command(scale: Scale) -> str:
+    usual = vars(Scale())
+    options = shlex.join(f"--{name}={value}" for name, value in vars(scale).items() if value != usual[name])
+    return shlex.join(["make", "bench", *([f"BENCH={options}"] if options else [])])
+
+
 def write(whole: Whole, docs: Path) -> None:
     """Write docs/benchmarks.md and the two plots."""
     head = _HEAD.format(
@@ -209,7 +214,7 @@ def write(whole: Whole, docs: Path) -> None:
         machine=machine.describe(),
         versions=machine.versions(),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        command=shlex.join(["make", "bench", *([f"BENCH={shlex.join(sys.argv[1:])}"] if sys.argv[1:] else [])]),
+        command=_command(whole.scale),
     )
     (docs / "benchmarks.md").write_text("\n".join([head, *whole.sections]), encoding="utf-8")
     plots.systems(whole.systems, docs / "benchmarks-systems.svg")

@@ -29,7 +29,8 @@ def _row(first: Measured, each: Measured) -> list[str]:
     cells = [entry.name, *spread(each.rates), f"{len(entry.images):,}"]
     if each is first:
         return [*cells, "", "", ""]
-    cells.append(f"{first.rate / each.rate:.{2 if entry.wanted and entry.wanted[0] < 1 else 1}f}x")
+    ratio = first.rate / each.rate
+    cells.append(f"{ratio:.{2 if ratio < 2 else 1}f}x")
     cells.append(f"≥ {entry.wanted[0]:g}x, go for {entry.wanted[1]:g}x" if entry.wanted else "")
     return [*cells, labels(first, each)]
 
