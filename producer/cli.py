@@ -18,13 +18,16 @@ import typer
 
 from producer.command import (
     AsJson,
+    Copy,
     Job,
+    Link,
     Model,
     NullSeparated,
     Output,
     Quiet,
     RowFormat,
     Run,
+    SortInto,
     Sources,
     broker_settings,
     client_for,
@@ -37,6 +40,8 @@ from producer.command import (
     say,
     settings_from,
     sink_of_job,
+    sorted_too,
+    sorting,
     submit_again,
     told,
 )
@@ -87,6 +92,9 @@ def classify(
         bool,
         typer.Option("--retry-errors", help="Keep the labels in FILE, and classify all other images of SOURCE again."),
     ] = False,
+    sort_into: SortInto = None,
+    link: Link = None,
+    copy: Copy = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -112,7 +120,10 @@ def classify(
     command = Command(tuple(sources), null, os.getcwd(), settings.image_root, str(format))
     before = None if file is None or fresh else earlier(file, command, retry_errors)
     named = Listed(walk()) if retry_errors else None
-    with _broker(settings, quiet) as (client, serving, check_broker):
+    with (
+        sorting(sort_into, link, copy, quiet, sources) as sorter,
+        _broker(settings, quiet) as (client, serving, check_broker),
+    ):
         name, checkpoint = serving()
         kept = Kept(before, checkpoint, retry_errors, lambda job: client.goes_on(job, name), named)
         create = partial(client.create, sources, name)
@@ -131,7 +142,15 @@ def classify(
                 check_broker()
                 submission.check()
 
-            run = Run(sink, kept.summary, quiet, as_json, check, submission.look, None if shared else started)
+            run = Run(
+                sorted_too(sink, sorter),
+                kept.summary,
+                quiet,
+                as_json,
+                check,
+                submission.look,
+                None if shared else started,
+            )
             try:
                 code = follow(client, job, run)
             except OutputFailed:
@@ -182,6 +201,9 @@ def wait(
     output: Output = None,
     format: RowFormat = None,
     delete: Annotated[bool, typer.Option("--delete", help="Forget the job once its rows are safe in FILE.")] = False,
+    sort_into: SortInto = None,
+    link: Link = None,
+    copy: Copy = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -193,9 +215,12 @@ def wait(
         raise UsageError("--delete would lose the rows: name a file for them with -o FILE")
     client = client_for(broker_settings(), quiet)
     client.status(job)
-    with told(partial(how_to_go_on, client, job, output)):
+    with (
+        sorting(sort_into, link, copy, quiet) as sorter,
+        told(partial(how_to_go_on, client, job, output)),
+    ):
         sink = None if as_json and output is None else sink_of_job(output, format, job)
-        code = follow(client, job, Run(sink, Summary(), quiet, as_json))
+        code = follow(client, job, Run(sorted_too(sink, sorter), Summary(), quiet, as_json))
         if delete:
             client.delete(job)
     raise typer.Exit(code)
@@ -234,11 +259,11 @@ def results(job: Job, output: Output = None, format: RowFormat = None) -> None:
     """Write the rows that a job has so far, in the order of submission."""
     format = row_format(output, format)
     client = client_for(broker_settings())
-    client.ledger.status(job)
+    status = client.ledger.status(job)
     sink = sink_of_job(output, format, None)
     for rows in client.results(job):
         sink.write(rows)
-    sink.finish()
+    sink.finish(status)
 
 
 @app.command(epilog="Example: pigeonhole resume $JOB")

@@ -9,25 +9,36 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from enum import StrEnum
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, NoReturn, ParamSpec, TypeVar
 
 import typer
 
 from producer.rows import Format, format_of
-from producer.sinks import File, Sink, Stream, Table, descriptor, is_special, printable, target
+from producer.sinks import File, Sink, Stream, Table, Tee, descriptor, is_special, printable, target
 from worker.contract.errors import ExitCode, JobCancelled, PigeonholeError, SourceError, UnknownJob, UsageError
 from worker.contract.settings import Settings
 
 if TYPE_CHECKING:
     from producer.client import Client
+    from producer.sorting import Sorter
     from producer.summary import Summary
     from worker.contract.jobs import JobStatus
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Links(StrEnum):
+    """How `--sort-into` links images."""
+
+    symbolic = "symbolic"
+    hard = "hard"
+
 
 Sources = Annotated[
     list[str],
@@ -40,6 +51,18 @@ Output = Annotated[
     str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the rows here, in the format it ends with.")
 ]
 RowFormat = Annotated[Format | None, typer.Option("--format", help="How rows are written, whatever FILE ends with.")]
+SortInto = Annotated[
+    str | None,
+    typer.Option(
+        "--sort-into",
+        metavar="DIR",
+        help="Link each image into DIR/LABEL/, or DIR/_review/LABEL/; what has no label is listed in DIR/_errors.csv.",
+    ),
+]
+Link = Annotated[
+    Links | None, typer.Option("--link", help="With --sort-into: how images are linked.  \\[default: symbolic]")
+]
+Copy = Annotated[bool, typer.Option("--copy", help="With --sort-into: copy images in place of linking them.")]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -106,9 +129,9 @@ def follow(client: "Client", job: str, run: Run) -> ExitCode:
             run.summary.add(rows)
             if run.sink:
                 run.sink.write(rows)
-    if run.sink:
-        run.sink.finish()
     end = client.status(job)
+    if run.sink:
+        run.sink.finish(end)
     startup = max(0.0, (end.started or run.started) - run.started) if run.started is not None else 0.0
     if run.as_json:
         typer.echo(json.dumps(run.summary.to_json(end, startup)))
@@ -120,12 +143,24 @@ def follow(client: "Client", job: str, run: Run) -> ExitCode:
 
 
 def row_format(output: str | None, format: Format | None) -> Format | None:
-    """Give the format of the rows, None for a table; told before anything is started if there is none."""
+    """Give the format of the rows, None for a table; told before anything is started if they can't be written so."""
     if format is None and output is not None and (descriptor(output) is None or os.path.splitext(output)[1]):
-        return format_of(output)
-    if output is not None:
-        return format or Format.csv
-    return Format.csv if format is None and not sys.stdout.isatty() else format
+        format = format_of(output)
+    if format is None and (output is not None or not sys.stdout.isatty()):
+        format = Format.csv
+    if format is not None and not format.is_lines:
+        _check_file(output, format)
+    return format
+
+
+def _check_file(output: str | None, format: Format) -> None:
+    """Raise what keeps us from writing a file that can't be written a line at a time."""
+    from producer.results import check
+
+    if output is None or is_special(output):
+        where = "standard output" if output is None else repr(output)
+        raise UsageError(f"{where} can't take a .{format}: name a file with -o FILE, or choose --format csv or jsonl")
+    check(target(output), format)
 
 
 def run_sink(output: str | None, format: Format | None, as_json: bool) -> Sink | None:
@@ -153,6 +188,47 @@ def _plain_sink(output: str | None, format: Format | None) -> Sink:
     if format is None:
         return Table()
     return Stream(sys.stdout.buffer, format) if output is None else File(output, format)
+
+
+@contextmanager
+def sorting(
+    folder: str | None, link: Links | None, copy: bool, quiet: bool, sources: Sequence[str] = ()
+) -> "Iterator[Sorter | None]":
+    """Give what sorts images into a folder, if there is one, and say what it did when all went well.
+
+    Args:
+        folder, link, copy: as the options.
+        sources: what is classified.
+    """
+    if folder is None:
+        if link or copy:
+            raise UsageError("--link and --copy say how --sort-into DIR sorts: give that too")
+        yield None
+        return
+    if link and copy:
+        raise UsageError("--link and --copy are two ways to sort: give one of them")
+    for source in filter(os.path.isdir, sources):
+        if os.path.join(os.path.realpath(folder), "").startswith(os.path.join(os.path.realpath(source), "")):
+            raise UsageError(f"{folder!r} lies in {source!r}, and would be classified too: choose another DIR")
+    from producer.sorting import Means, Sorter
+
+    with closing(Sorter(folder, Means.copy if copy else Means(link or Links.symbolic))) as sorter:
+        yield sorter
+        if not quiet:
+            say(sorter.told())
+
+
+def sorted_too(sink: Sink | None, sorter: "Sorter | None") -> Sink | None:
+    """Have what sorts images take a sink's rows too, with those that it began with."""
+    if sorter is None:
+        return sink
+    if sink is None:
+        return sorter
+    if isinstance(sink, File):
+        kept = sink.kept()
+        while rows := list(islice(kept, 1000)):
+            sorter.write(rows)
+    return Tee(sink, sorter)
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-from producer.rows import Format, read
+from producer.results import read_results
+from producer.rows import Format, read, to_jsonl
 from producer.sinks import JOURNAL, PLACES, check_free, printable, target
 from producer.summary import counted
 from worker.contract.errors import OutputFailed, UsageError
@@ -170,16 +171,28 @@ class Earlier:
         file: where they are.
         begun: as the journal's; of a finished run, which has none any more, when it ended.
         journal: None of a finished run.
+        results: of a finished run whose file is not lines: the rows.
     """
 
     file: str
     begun: int
     journal: Journal | None = None
+    results: Iterable[Prediction] | None = None
 
     @property
     def job(self) -> str:
         """The job that may go on; empty where none does."""
         return self.journal.job if self.journal else ""
+
+    def rows(self, format: Format, stop: int | None = None) -> Iterator[tuple[bytes, Prediction]]:
+        """Give the rows, up to a byte, each as it stands in a `FILE.part` and as what it says.
+
+        Raises:
+            UsageError: they can't be read, or something there is no row of ours.
+        """
+        if self.results is None:
+            return rows(self.file, format, stop)
+        return ((to_jsonl((row,)), row) for row in self.results)
 
 
 def earlier(path: str, command: Command, retry_errors: bool) -> Earlier | None:
@@ -205,12 +218,12 @@ def earlier(path: str, command: Command, retry_errors: bool) -> Earlier | None:
     if not retry_errors:
         return None
     try:
-        return Earlier(file, os.stat(file).st_mtime_ns)
-    except OSError as exc:
+        found = read_results(file, format=Format(command.format), sources=command.sources)
+    except UsageError as exc:
         raise UsageError(
-            f"--retry-errors takes the rows of {path!r}, and that can't be read: {exc.strerror}; leave it out to "
-            "classify everything"
+            f"--retry-errors takes the rows of FILE, and {exc}; leave it out to classify everything"
         ) from exc
+    return Earlier(file, found.written_ns, results=None if found.format.is_lines else found)
 
 
 def of_job(path: str, job: str | None, format: Format) -> Earlier | None:

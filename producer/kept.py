@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from producer.journal import Command, Earlier, Journal, Places, noting, rows
+from producer.journal import Command, Earlier, Journal, Places, noting
 from producer.rows import Format
 from producer.sinks import JOURNAL, File, remove, target
 from producer.sources import Reference
@@ -70,7 +70,7 @@ class Kept:
         stop = journal.offset if journal and self.job else None
         if journal and not self.job:
             self._places = Places.read(self._earlier.file)
-        for line, row in rows(self._earlier.file, format, stop):
+        for line, row in self._earlier.rows(format, stop):
             why = "" if self.job else self._why_not(row)
             if why:
                 self.dropped[why] += 1

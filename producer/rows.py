@@ -1,10 +1,13 @@
-"""Rows ↔ bytes: CSV and JSON lines, and back, for a run that goes on with what an earlier one wrote."""
+"""Rows ↔ bytes: CSV and JSON lines, and back, for a run that goes on with what an earlier one wrote.
+
+The other formats are made of JSON lines once a run is finished; see `producer.results`.
+"""
 
 import json
 import os
 import re
 import reprlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
 from typing import BinaryIO
 
@@ -26,6 +29,16 @@ class Format(StrEnum):
 
     csv = "csv"
     jsonl = "jsonl"
+    parquet = "parquet"
+    db = "db"
+
+    @property
+    def is_lines(self) -> bool:
+        """Whether a row is a line of it, so that it can be cut off anywhere and gone on with.
+
+        What is not is made of JSON lines in the end.
+        """
+        return self in (Format.csv, Format.jsonl)
 
 
 def format_of(path: str) -> Format:
@@ -35,9 +48,11 @@ def format_of(path: str) -> Format:
         UsageError: it names none.
     """
     extension = os.path.splitext(path)[1].lower().lstrip(".")
+    if extension == "sqlite":
+        return Format.db
     if extension not in list(Format):
-        known = " or ".join(f".{name}" for name in Format)
-        raise UsageError(f"{path!r} does not say a format: end it with {known}, or give --format")
+        *known, last = (f".{name}" for name in Format)
+        raise UsageError(f"{path!r} does not say a format: end it with {', '.join(known)} or {last}, or give --format")
     return Format(extension)
 
 
@@ -49,11 +64,11 @@ def to_csv(rows: Sequence[Prediction]) -> bytes:
     paths = [row.path for row in rows]
     names = "".join(paths)
     if any(mark in names for mark in _CSV_MARKS):  # seldom: one look at all of them is cheaper than one at each
-        paths = [_csv_field(path) for path in paths]
+        paths = [csv_field(path) for path in paths]
     fields = _Fields()
     lines = [
         f"{path},{fields[label]},{'' if confidence is None else repr(confidence)},"
-        f"{'true' if review else 'false'},{error and _csv_field(error)},{fields[model]}\n"
+        f"{'true' if review else 'false'},{error and csv_field(error)},{fields[model]}\n"
         for path, (_, label, confidence, review, error, model, _) in zip(paths, rows, strict=True)
     ]
     return os.fsencode("".join(lines))
@@ -90,6 +105,29 @@ def read(file: BinaryIO, format: Format) -> Iterator[tuple[bytes, Prediction]]:
         except (KeyError, TypeError, ValueError, RecursionError) as exc:
             raise UsageError(f"its row {number:,} is no row of ours: {exc}") from exc
         yield line, row
+
+
+def text_and_bytes(path: str) -> tuple[str, bytes | None]:
+    """Give a path for a column of texts, and its bytes if it is not UTF-8: then the text has escapes for some."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return _as_utf8(path), os.fsencode(path)
+    return path, None
+
+
+def path_of(text: object, spelled: bytes | None) -> str:
+    """Give the path that `text_and_bytes` made two columns of; TypeError or ValueError where that can't be."""
+    return os.fsdecode(spelled) if spelled else _text(text)
+
+
+def texts(values: Iterable[str]) -> list[str | None]:
+    """Give texts for a column that has None in place of empty ones; what is not UTF-8 becomes escapes."""
+    return [_as_utf8(value) or None for value in values]
+
+
+def _as_utf8(text: str) -> str:
+    return text if text.isascii() else os.fsencode(text).decode(errors="backslashreplace")
 
 
 def _whole(lines: Iterator[bytes]) -> Iterator[bytes]:
@@ -135,11 +173,12 @@ class _Fields(dict[str, str]):
     """Texts as fields of CSV, for the few that come again and again."""
 
     def __missing__(self, text: str) -> str:
-        self[text] = _csv_field(text)
+        self[text] = csv_field(text)
         return self[text]
 
 
-def _csv_field(text: str) -> str:
+def csv_field(text: str) -> str:
+    """Give a text as a field of CSV."""
     return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in _CSV_MARKS) else text
 
 

@@ -1,6 +1,7 @@
 """Where rows go: a stream, a file, or a table on a terminal.
 
-A file grows as `FILE.part`, in whole rows only, and takes its name when the run is finished.
+A file grows as `FILE.part`, in whole rows only, and takes its name when the run is finished; what is not lines is made
+of it then.
 """
 
 import fcntl
@@ -12,8 +13,9 @@ from contextlib import contextmanager, nullcontext, suppress
 from itertools import islice
 from typing import BinaryIO, Protocol
 
-from producer.rows import CSV_HEADER, Format, to_csv, to_jsonl
-from worker.contract.errors import OutputFailed
+from producer.rows import CSV_HEADER, Format, read, to_csv, to_jsonl
+from worker.contract.errors import OutputFailed, PigeonholeError
+from worker.contract.jobs import JobStatus
 from worker.contract.messages import Prediction
 
 #: Rows of a table on a terminal; more scroll by unread.
@@ -34,8 +36,30 @@ class Sink(Protocol):
     def write(self, rows: Sequence[Prediction]) -> None:
         """Take the next rows; raises OutputFailed where they can't be kept."""
 
-    def finish(self) -> None:
-        """Take note that there are no more."""
+    def finish(self, job: JobStatus | None = None) -> None:
+        """Take note that there are no more, and of what became of their job, if that is known."""
+
+
+class Tee:
+    """Gives rows to several sinks.
+
+    Args:
+        sinks: the one that keeps the rows is first: it takes them before the others, and is finished after them, so
+            that what another lacks can be made up for from its rows.
+    """
+
+    def __init__(self, *sinks: Sink) -> None:
+        self._sinks = sinks
+
+    def write(self, rows: Sequence[Prediction]) -> None:
+        """Give the rows to each."""
+        for sink in self._sinks:
+            sink.write(rows)
+
+    def finish(self, job: JobStatus | None = None) -> None:
+        """Finish each, the first at last."""
+        for sink in reversed(self._sinks):
+            sink.finish(job)
 
 
 class Stream:
@@ -68,7 +92,7 @@ class Stream:
         except OSError as exc:
             raise OutputFailed(f"the rows can't be written: {exc.strerror}") from exc
 
-    def finish(self) -> None:
+    def finish(self, job: JobStatus | None = None) -> None:
         """Write the header if there was no row."""
         if self._header:
             self.write([])
@@ -80,7 +104,7 @@ class File:
     Args:
         path: of FILE. One that exists and is no regular file (a pipe, a device) is written to as it is, and so is what
             is open already (/dev/stdout); a link to a file leads to it.
-        format: how.
+        format: how. What is not lines can't be written to a pipe or device.
         keep: encoded rows that it begins with. Only when all of them are there do they take the place of what is in
             `FILE.part`, which they may be read from.
         ready: is called just before they do, with the lock held.
@@ -98,6 +122,7 @@ class File:
     ) -> None:
         special = is_special(path)
         self._path = path if special else target(path)
+        self._format = format
         self.part = path if special else self._path + ".part"
         try:
             with nullcontext() if special else _locked(self.part):
@@ -129,28 +154,46 @@ class File:
             raise
         return self._file.tell()
 
+    def kept(self) -> Iterator[Prediction]:
+        """Give the rows that it began with, before others are written."""
+        if self.offset:
+            with open(self.part, "rb") as file:
+                yield from (row for _, row in read(file, self._format))
+
     def write(self, rows: Sequence[Prediction]) -> None:
         """Append the rows, in one piece."""
         with self._whole_rows():
             self._stream.write(rows)
 
-    def finish(self) -> None:
+    def finish(self, job: JobStatus | None = None) -> None:
         """Give the file its name; when this returns it is on the disk."""
         with self._whole_rows():
             self._stream.finish()
         try:
             if self.part != self._path:
                 os.fsync(self._file.fileno())
-                os.replace(self.part, self._path)
+                self._take_name(job)
                 # Not before: until it has its name, the journal is what makes its rows worth something.
                 remove(self.part + JOURNAL, self.part + PLACES)
+                if not self._format.is_lines:
+                    remove(self.part)
                 _sync_folder(self._path)
         except OSError as exc:
             raise OutputFailed(
-                f"{self._path!r} can't be written: {exc.strerror}; the rows are in {self.part!r}"
+                f"{self._path!r} can't be written: {exc.strerror or exc}; the rows are in {self.part!r}"
             ) from exc
+        except PigeonholeError as exc:
+            raise OutputFailed(f"{exc}; the rows are in {self.part!r}") from exc
         finally:
             self._file.close()
+
+    def _take_name(self, job: JobStatus | None) -> None:
+        if self._format.is_lines:
+            os.replace(self.part, self._path)
+        else:
+            from producer.results import convert
+
+            convert(self.part, self._path, self._format, job)
 
     def close(self) -> None:
         """Let go of it as it is, for another command to go on with."""
@@ -189,7 +232,7 @@ class Table:
         self._rows.extend(rows[:room])
         self._more += max(0, len(rows) - max(0, room))
 
-    def finish(self) -> None:
+    def finish(self, job: JobStatus | None = None) -> None:
         """Show it."""
         from rich.console import Console
         from rich.table import Table as RichTable

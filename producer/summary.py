@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 from rich.table import Table
@@ -38,6 +38,17 @@ class Summary:
         self.models.update(map(_MODEL, rows))
         self.errors.update(error.partition(":")[0] for error in map(_ERROR, rows) if error)
         self.reviews += sum(map(_REVIEW, rows))
+
+    def of_rows(self, status: JobStatus) -> JobStatus:
+        """Give what is said of a job with the counts of these rows, and the checkpoints that made them."""
+        return replace(
+            status,
+            model=", ".join(sorted(filter(None, self.models))) or status.model,
+            images=self.images,
+            done=self.images,
+            errors=self.errors.total(),
+            reviews=self.reviews,
+        )
 
     def to_json(self, status: JobStatus, startup_seconds: float) -> dict[str, object]:
         """Give the summary as `--json` prints it.

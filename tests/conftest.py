@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -79,25 +80,34 @@ def ledger(settings: Settings) -> Ledger:
 @pytest.fixture
 def start_worker(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
     """A function that starts a real Celery worker and waits until it can classify; it ends with the test."""
+    with starting_workers(settings, tmp_path) as start:
+        yield start
+
+
+@contextmanager
+def starting_workers(settings: Settings, folder: Path) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+    """The same for as long as a block lasts; their logs are in a folder."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(name: str = "celery@test", **changes: str) -> "subprocess.Popen[bytes]":
         environment = os.environ | settings.to_environment() | {"PIGEONHOLE_PROCESSES": "1"} | changes
         command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--hostname", name]
-        with (tmp_path / f"{name}.log").open("ab") as log:
+        with (folder / f"{name}.log").open("ab") as log:
             worker = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         started.append(worker)
         workers = Workers(settings)
         wait_for(
             lambda: any(other.name == name and other.processes for other in workers.alive()),
-            f"the worker {name}: {(tmp_path / f'{name}.log')}",
+            f"the worker {name}: {(folder / f'{name}.log')}",
         )
         return worker
 
-    yield start
-    for worker in started:
-        worker.kill()
-        worker.wait()
+    try:
+        yield start
+    finally:
+        for worker in started:
+            worker.kill()
+            worker.wait()
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:

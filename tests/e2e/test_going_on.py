@@ -203,7 +203,7 @@ def test_errors_of_other_sources_stay_when_some_are_retried(home: Path, embedded
     [
         (["--retry-errors"], b"--retry-errors takes the rows of a file: name it with -o FILE"),
         (["--retry-errors", "-o", "/dev/null"], b"--retry-errors takes the rows of a file: name it with -o FILE"),
-        (["--retry-errors", "-o", "x.csv"], b"--retry-errors takes the rows of 'x.csv', and that can't be read"),
+        (["--retry-errors", "-o", "x.csv"], b"--retry-errors takes the rows of FILE, and 'x.csv' can't be read"),
         (["--retry-errors", "--fresh", "-o", "x.csv"], b"give one of them"),
     ],
 )

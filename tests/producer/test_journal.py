@@ -434,7 +434,7 @@ def test_without_rows_there_are_no_errors_to_retry(folder: Path) -> None:
     with pytest.raises(UsageError) as error:
         earlier("x.csv", COMMAND, retry_errors=True)
     assert str(error.value) == (
-        "--retry-errors takes the rows of 'x.csv', and that can't be read: No such file or directory; leave it out to "
+        "--retry-errors takes the rows of FILE, and 'x.csv' can't be read: No such file or directory; leave it out to "
         "classify everything"
     )
 

@@ -14,19 +14,17 @@ from worker.contract.messages import Prediction
 
 ENCODE = {Format.csv: lambda rows: CSV_HEADER + to_csv(rows), Format.jsonl: to_jsonl}
 NAMES = st.binary(min_size=1, max_size=20).map(lambda name: os.fsdecode(name.replace(b"\0", b"/")))
-MANY = st.lists(
-    st.builds(
-        lambda path, label, p, review, error: Prediction(
-            path, *(("", None, False, error, MODEL, ()) if error else (label, p, review, "", MODEL, ((label, p),)))
-        ),
-        NAMES,
-        st.sampled_from(["7", 'a "b", c', "two\nlines", "\r"]),
-        st.integers(0, 10**6).map(lambda ppm: ppm / 10**6),
-        st.booleans(),
-        st.sampled_from(["", "", "broken: why, because\r\n"]),
+PREDICTIONS = st.builds(
+    lambda path, label, p, review, error: Prediction(
+        path, *(("", None, False, error, MODEL, ()) if error else (label, p, review, "", MODEL, ((label, p),)))
     ),
-    max_size=5,
+    NAMES,
+    st.sampled_from(["7", 'a "b", c', "two\nlines", "\r"]),
+    st.integers(0, 10**6).map(lambda ppm: ppm / 10**6),
+    st.booleans(),
+    st.sampled_from(["", "", "broken: why, because\r\n"]),
 )
+MANY = st.lists(PREDICTIONS, max_size=5)
 
 
 def read_back(data: bytes, format: Format) -> list[Prediction]:
@@ -38,14 +36,14 @@ def read_back(data: bytes, format: Format) -> list[Prediction]:
     return [row for _, row in found]
 
 
-@pytest.mark.parametrize("format", Format)
+@pytest.mark.parametrize("format", ENCODE)
 @given(rows=MANY)
 def test_what_was_written_is_read_back(format: Format, rows: list[Prediction]) -> None:
     expected = rows if format is Format.jsonl else [row._replace(top=()) for row in rows]
     assert read_back(ENCODE[format](rows), format) == expected
 
 
-@pytest.mark.parametrize("format", Format)
+@pytest.mark.parametrize("format", ENCODE)
 @given(rows=MANY, data=st.data())
 def test_of_what_was_cut_off_anywhere_the_whole_rows_are_read(
     format: Format, rows: list[Prediction], data: st.DataObject

@@ -319,7 +319,10 @@ def test_an_extension_names_its_format(path: str, format: str) -> None:
 def test_an_extension_that_names_none_is_told_with_what_does(path: str) -> None:
     with pytest.raises(UsageError) as error:
         format_of(path)
-    assert str(error.value) == f"{path!r} does not say a format: end it with .csv or .jsonl, or give --format"
+    assert (
+        str(error.value)
+        == f"{path!r} does not say a format: end it with .csv, .jsonl, .parquet or .db, or give --format"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,162 @@
+"""Every source into every sink, through one real worker."""
+
+import csv
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from producer.cli import app
+from producer.results import read_results
+from producer.rows import Format, read
+from tests.conftest import starting_workers
+from tests.e2e.conftest import SAMPLES
+from worker.contract.messages import Prediction
+from worker.contract.settings import Settings
+
+ODD = os.fsdecode(b"caf\xe9.png")
+#: What is in the folder `in`, in its order: name → label, or the kind of its error.
+IMAGES = {"a b.png": "8", ODD: "8", "empty.png": "empty", "below/a b.png": "6"}
+#: SOURCE → what it names of that.
+SOURCES = {
+    "in/a b.png": ["a b.png"],
+    "in": list(IMAGES),
+    "in/**/a*.png": ["a b.png", "below/a b.png"],
+    "@list": ["below/a b.png", ODD],
+    "-": ["below/a b.png", ODD],
+}
+Classify = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def broker(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A Redis with one worker, for all of these tests."""
+    settings = Settings(broker_url=redis_url, prefix="test-sources-and-sinks")
+    with starting_workers(settings, tmp_path_factory.mktemp("worker")) as start:
+        start()
+        yield settings
+
+
+@pytest.fixture
+def run(broker: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Classify:
+    """Runs the program in this process, in a folder with images and a list of some."""
+    monkeypatch.chdir(tmp_path)
+    for variable, value in broker.to_environment().items():
+        monkeypatch.setenv(variable, value)
+    Path("in/below").mkdir(parents=True)
+    shutil.copy(SAMPLES / "003b50.png", "in/a b.png")
+    shutil.copy(SAMPLES / "003b50.png", f"in/{ODD}")
+    shutil.copy(SAMPLES / "00c5e3.png", "in/below/a b.png")
+    Path("in/empty.png").touch()
+    Path("list").write_bytes(b"".join(os.fsencode(f"in/{name}\n") for name in SOURCES["@list"]))
+
+    def run(*arguments: str) -> Result:
+        with standard_input("list"):
+            return CliRunner().invoke(app, [*arguments], catch_exceptions=False)
+
+    return run
+
+
+@contextmanager
+def standard_input(path: str) -> Iterator[None]:
+    """Have a file for what the program reads as its standard input."""
+    before = os.dup(0)
+    with open(path, "rb") as file:
+        os.dup2(file.fileno(), 0)
+        try:
+            yield
+        finally:
+            os.dup2(before, 0)
+            os.close(before)
+
+
+def check(rows: list[Prediction], named: list[str]) -> None:
+    """Every image that was named has its row, in order."""
+    assert [row.path for row in rows] == [f"in/{name}" for name in named]
+    assert [row.label or row.error.partition(":")[0] for row in rows] == [IMAGES[name] for name in named]
+    assert all(row.model.startswith("digits@") for row in rows)
+    assert all((row.confidence is None) == bool(row.error) for row in rows)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("format", Format)
+def test_every_source_goes_into_every_file(run: Classify, source: str, format: Format) -> None:
+    done = run("classify", source, "-q", "-o", f"rows.{format}")
+    assert done.exit_code == (3 if "empty.png" in SOURCES[source] else 0), done.output
+    found = read_results(f"rows.{format}")
+    check(list(found), SOURCES[source])
+    assert sorted(os.listdir()) == ["in", "list", f"rows.{format}"]
+    if not format.is_lines:
+        assert found.job is not None
+        assert (found.job.state, found.job.sources) == ("finished", (source,))
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_goes_to_standard_output(run: Classify, source: str) -> None:
+    done = run("classify", source, "-q")
+    check([row for _, row in read(io.BytesIO(done.stdout_bytes), Format.csv)], SOURCES[source])
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_is_sorted_into_folders(run: Classify, source: str) -> None:
+    done = run("classify", source, "--sort-into", "out", "--json")
+    assert done.exit_code == (3 if "empty.png" in SOURCES[source] else 0), done.output
+    links = {os.path.relpath(path.resolve()): path.parent.name for path in Path("out").rglob("*.png")}
+    assert links == {f"in/{name}": IMAGES[name] for name in SOURCES[source] if name != "empty.png"}
+    assert Path("out/_errors.csv").exists() == ("empty.png" in SOURCES[source])
+    assert f"{len(links)} image{'s' * (len(links) != 1)} sorted into 'out'" in done.stderr
+
+
+def test_a_job_is_waited_for_into_a_database_and_sorted_once(run: Classify) -> None:
+    job = run("submit", "in", "-q").stdout.strip()
+    for _ in range(2):
+        done = run("wait", job, "-q", "-o", "rows.db", "--sort-into", "out", "--copy")
+        assert done.exit_code == 3, done.output
+    check(list(read_results("rows.db", job)), SOURCES["in"])
+    assert len(list(Path("out").rglob("*.png"))) == 3
+    assert run("results", job, "-o", "rows.parquet").exit_code == 0
+    assert list(read_results("rows.parquet")) == list(read_results("rows.db"))
+
+
+@pytest.mark.parametrize("format", [Format.parquet, Format.db])
+def test_retry_errors_keeps_the_labels_in_what_was_made_in_the_end(run: Classify, format: Format) -> None:
+    line = ("classify", "in", "-o", f"rows.{format}", "--json")
+    assert run(*line, "-q").exit_code == 3
+    run("classify", "in/a b.png", "-o", f"rows.{format}") if format is Format.db else None  # another job beside it
+    shutil.copy(SAMPLES / "003b50.png", "in/empty.png")
+    again = run(*line, "--retry-errors", "--sort-into", "out")
+    assert again.exit_code == 0, again.output
+    assert f"going on: 3 rows of 'rows.{format}' kept; classified again: 1 with an error" in again.stderr
+    rows = {row.path: row.label for row in read_results(f"rows.{format}")}
+    assert rows == {f"in/{name}": label for name, label in (IMAGES | {"empty.png": "8"}).items()}
+    assert len(list(Path("out").rglob("*.png"))) == 4, "what was kept is sorted too"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--format", "db"], "standard output can't take a .db"),
+        (["--link", "hard"], "--link and --copy say how --sort-into DIR sorts: give that too"),
+        (["--sort-into", "out", "--copy", "--link", "hard"], "two ways to sort: give one of them"),
+        (["--sort-into", "in/out"], "'in/out' lies in 'in', and would be classified too: choose another DIR"),
+    ],
+)
+def test_what_can_not_be_done_is_told_before_anything_runs(run: Classify, options: list[str], words: str) -> None:
+    done = run("classify", "in", *options)
+    assert done.exit_code == 2
+    assert words in done.stderr
+    assert sorted(os.listdir()) == ["in", "list"]
+    assert not Path("in/out").exists()
+
+
+def test_errors_are_listed_as_the_rows_name_them(run: Classify) -> None:
+    run("classify", "in", "--sort-into", "out", "-q", "-o", "rows.csv")
+    with open("out/_errors.csv", newline="") as file:
+        ((path, error),) = [(row["path"], row["error"]) for row in csv.DictReader(file)]
+    assert path == "in/empty.png"
+    assert error.startswith("empty: ")
