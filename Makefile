@@ -7,7 +7,7 @@ RUNS ?= 1
 SEED ?= 1
 COUNT ?= 20000
 
-.PHONY: help demo venv test lint format samples train-shipped docs compose-test fuzz worst-images bounds chaos bench bench-quick clean
+.PHONY: help demo venv test browser-test lint format samples train-shipped docs screenshots compose-test fuzz worst-images bounds chaos bench bench-quick clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ venv: .venv/.dev ## set up everything, for work on Pigeonhole
 
 test: .venv/.dev ## set up and run the tests
 	$(BIN)/pytest
+
+browser-test: .venv/.dev ## the report's tests in Chromium, which must be installed, and its driver
+	$(BIN)/pytest -m browser tests/browser
 
 lint: .venv/.dev ## ruff, format check, mypy --strict
 	$(BIN)/ruff check .
@@ -38,6 +41,9 @@ train-shipped: .venv/.dev ## make the shipped checkpoint again from the MNIST in
 docs: .venv/.dev ## write what docs are made of: the README's table of settings and its picture
 	$(BIN)/python scripts/settings_table.py
 	$(BIN)/python scripts/picture.py
+
+screenshots: .venv/.dev ## write the docs' pictures of a report of the samples, taken in Chromium
+	$(BIN)/python -m scripts.screenshots
 
 compose-test: .venv/.local ## build the images, scale to three workers, compare with the embedded run
 	$(BIN)/python -m scripts.compose_test

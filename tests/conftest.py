@@ -24,10 +24,13 @@ START_TIMEOUT = 60.0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs more than a fresh machine has: the data sets beside the checkout, a Redis with TLS."""
+    """Leave out what needs more than a fresh machine has: the data sets beside the checkout, a Redis with TLS, and
+    Chromium, which must be asked for by `-m browser`."""
     lacking = set() if SHARED.is_dir() else {"shared"}
     if any(item.get_closest_marker("tls") for item in items) and tls_redis_server() is None:
         lacking.add("tls")
+    if "browser" not in config.option.markexpr:
+        lacking.add("browser")
     left_out = [item for item in items if any(item.get_closest_marker(marker) for marker in lacking)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]

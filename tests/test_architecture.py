@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Package → what else of ours it may import. `producer.cli` is the program, which mounts the others' commands.
 ALLOWED = {
     "producer": ("producer", "worker.contract"),
+    # A report's thumbnails are read as a worker reads images, within the same limits.
+    "producer.report": ("producer", "worker.contract", "worker.images", "training.preprocess"),
     "worker": ("worker", "training.model", "training.preprocess", "training.checkpoint", "training.errors"),
     "worker.contract": ("worker.contract",),
     "training": ("training",),
@@ -59,7 +61,15 @@ def _loaded_by(statement: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["producer", "producer.client", "producer.submit", "producer.follow", "worker.contract.messages"]
+    "module",
+    [
+        "producer",
+        "producer.client",
+        "producer.submit",
+        "producer.follow",
+        "producer.report.make",
+        "worker.contract.messages",
+    ],
 )
 def test_the_producer_never_loads_torch(module: str) -> None:
     assert not _loaded_by(f"import {module}") & {"torch", "torchvision", "numpy", "PIL"}

@@ -1,0 +1,57 @@
+// Paths as people see them, as links, and as CSV: three spellings of the same bytes.
+
+const LONE = /([\udc80-\udcff])/u;
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+
+/** Spell a path so that nothing in it is invisible, turns the text around, or is half a character. */
+function shownPath(path) {
+  return path.replace(UNSEEN, (char) => {
+    const code = char.codePointAt(0);
+    return code >= 0xdc80 && code <= 0xdcff
+      ? `\\x${(code - 0xdc00).toString(16)}`
+      : `\\u{${code.toString(16)}}`;
+  });
+}
+
+/**
+ * Give a text as what a Blob is made of: texts, and single bytes where it has some that are no UTF-8.
+ * @returns {(string|Uint8Array)[]}
+ */
+function bytesOf(text) {
+  if (!LONE.test(text)) return [text];
+  return text.split(LONE).map((part) => (LONE.test(part) ? Uint8Array.of(part.charCodeAt(0) - 0xdc00) : part));
+}
+
+/** Give the URL of the image of a row, relative to this page. */
+function linkOf(path, links) {
+  const encoded = bytesOf(path).map((part) => (typeof part === "string"
+    ? encodeURIComponent(part).replaceAll("%2F", "/")
+    : `%${part[0].toString(16)}`));
+  return (path.startsWith("/") ? links.absolute : links.relative) + encoded.join("");
+}
+
+/** Quote a field of CSV where it needs that. */
+function csvField(text) {
+  return /[,"\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/**
+ * Give corrections.csv: a line for each row that was reviewed, in the order of the rows.
+ * A label that was refused ("none of these") is empty.
+ */
+function correctionsOf(rows, decisions) {
+  const lines = decisions.rows().map((row) => {
+    const fields = [decisions.of(row), rows.labels[rows.label[row]] ?? "", String(rows.confidence[row] ?? "")];
+    return [...bytesOf(csvField(rows.path[row])), `,${fields.map(csvField).join(",")}\n`];
+  });
+  return new Blob(["path,label,was,confidence\n", ...lines.flat()], { type: "text/csv" });
+}
+
+/** Have the browser save a file. */
+function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}

@@ -1,0 +1,107 @@
+"""`pigeonhole report`: a job or a file of rows → a page beside it."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from producer.report.page import Facts, Links, Thumbnails, Written, write
+from producer.results import read_results
+from producer.rows import Format
+from producer.sinks import remove
+from producer.summary import counted
+from worker.contract.errors import OutputFailed, UsageError
+from worker.contract.jobs import JobStatus
+from worker.contract.messages import Prediction
+from worker.contract.settings import Settings
+
+#: Said where the reader of images is not installed.
+NO_PILLOW = (
+    "Pillow and numpy are not installed: the report links to the images and embeds no thumbnails; "
+    "`pip install 'pigeonhole[report]'` brings both"
+)
+
+
+def names_file(what: str) -> bool:
+    """Tell whether a JOB|FILE is a file: it is there, or is spelled as no job is."""
+    return os.path.lexists(what) or os.sep in what or os.path.splitext(what)[1].lstrip(".") in list(Format)
+
+
+def of_file(path: str, job: str | None) -> tuple[Facts, Iterator[Prediction]]:
+    """Give what is known of the rows in a file, and the rows.
+
+    Args:
+        path: of the file.
+        job: of those in a database; None: the last.
+
+    Raises:
+        UsageError: it holds no results.
+    """
+    results = read_results(path, job)
+    return Facts.of(path, results.job), iter(results)
+
+
+def of_job(status: JobStatus, rows: Iterator[list[Prediction]]) -> tuple[Facts, Iterator[Prediction]]:
+    """Give the same of a job in Redis."""
+    return Facts.of(f"job {status.job}", status), (row for some in rows for row in some)
+
+
+def check(output: str, images: str) -> None:
+    """Raise UsageError where a report can't be meant: above all one that would take the place of the rows."""
+    if not output.endswith((".html", ".htm")):
+        raise UsageError(f"{output!r} is no name for a report: end it with .html")
+    if not os.path.isdir(images):
+        raise UsageError(f"--images {images!r} is no folder: name the one where the relative paths of the rows begin")
+
+
+def thumbnails_below(images: str, settings: Settings) -> Thumbnails | None:
+    """Give what makes thumbnails; None where it is not installed."""
+    try:
+        from producer.report import thumbnails
+    except ModuleNotFoundError as exc:
+        if exc.name not in ("PIL", "numpy"):
+            raise
+        return None
+    return thumbnails.Thumbnails(images, settings)
+
+
+def make(
+    output: str, origin: tuple[Facts, Iterator[Prediction]], images: str, thumbnails: Thumbnails | None, limit: int
+) -> Written:
+    """Write a report; it takes its place when it is whole.
+
+    Args:
+        output: its path.
+        origin: what is known of the rows, and the rows.
+        images: the folder where their relative paths begin.
+        thumbnails, limit: as `write` has them.
+
+    Raises:
+        OutputFailed: it can't be written.
+        UsageError: the rows can't be read.
+    """
+    facts, rows = origin
+    with _whole(output) as file:
+        return write(file, rows, facts, Links.between(output, images), time.time(), thumbnails, limit)
+
+
+def said(output: str, written: Written) -> str:
+    """Say what a report holds."""
+    unreadable = f", {written.unreadable:,} can't be read" if written.unreadable else ""
+    return f"{output}: {counted(written.rows, 'image')}, {counted(written.embedded, 'thumbnail')} embedded{unreadable}"
+
+
+@contextmanager
+def _whole(path: str) -> Iterator[BinaryIO]:
+    part = path + ".part"
+    try:
+        with open(part, "wb") as file:
+            yield file
+        os.replace(part, path)
+    except OSError as exc:
+        remove(part)
+        raise OutputFailed(f"{path!r} can't be written: {exc.strerror}; choose another place with -o") from exc
+    except BaseException:
+        remove(part)
+        raise

@@ -1,0 +1,140 @@
+"""A real Chromium without a window, and reports for it to open from disk."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.keys import Keys
+
+from producer.report.page import Facts, Links, write
+from producer.report.thumbnails import Thumbnails
+from scripts.chromium import resize, start_chromium
+from worker.contract.messages import Prediction
+from worker.contract.settings import Settings
+
+#: Seconds that a browser may take for what it was asked to do.
+PATIENCE = 10.0
+MODEL = "digits@0123456789ab"
+HOSTILE = "<img src=x onerror=document.title='broken'>.png"
+
+
+class Browser:
+    """What tests do with a page, as a person would: by keys and clicks, and by reading it."""
+
+    def __init__(self, driver: Chrome, downloads: Path) -> None:
+        self.driver, self.downloads = driver, downloads
+
+    def open(self, report: Path, width: int = 1280, height: int = 900) -> None:
+        resize(self.driver, width, height)
+        self.driver.get(report.as_uri())
+
+    def js(self, code: str, *arguments: object) -> Any:
+        return self.driver.execute_script(code, *arguments)
+
+    def find(self, selector: str) -> Any:
+        return self.driver.find_element("css selector", selector)
+
+    def text(self, selector: str) -> str:
+        """The text of an element, as it is seen."""
+        found: str = self.find(selector).text
+        return found
+
+    def texts(self, selector: str) -> list[str]:
+        return [one.text for one in self.driver.find_elements("css selector", selector)]
+
+    def press(self, *keys: str) -> None:
+        """Press keys, one after the other, where the focus is."""
+        for key in keys:
+            self.driver.switch_to.active_element.send_keys(getattr(Keys, key, key))
+
+    def choose(self, name: str, value: str) -> None:
+        self.find(f"#filters [name={name}] option[value='{value}']").click()
+
+    def fill(self, name: str, value: str) -> None:
+        field = self.find(f"#filters [name={name}]")
+        field.clear()
+        field.send_keys(value)
+
+    def until(self, condition: Callable[[], Any]) -> Any:
+        give_up = time.monotonic() + PATIENCE
+        while not (found := condition()):
+            assert time.monotonic() < give_up, "it did not come about"
+            time.sleep(0.02)
+        return found
+
+    def saved(self, name: str) -> bytes:
+        """The bytes of the file that the page has had saved."""
+        file = self.downloads / name
+        self.until(file.exists)
+        data = file.read_bytes()
+        file.unlink()
+        return data
+
+    def complaints(self) -> list[str]:
+        """What stands in the console since the last look."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    try:
+        driver = start_chromium()
+    except FileNotFoundError as exc:
+        pytest.fail(str(exc))
+    downloads = tmp_path_factory.mktemp("downloads")
+    behavior = {"behavior": "allow", "downloadPath": str(downloads)}
+    driver.execute_cdp_cmd("Browser.setDownloadBehavior", behavior)
+    yield Browser(driver, downloads)
+    driver.quit()
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """A browser that remembers nothing of another test, and complains about nothing."""
+    # All pages from disk share one storage.
+    kept = {"origin": "file://", "storageTypes": "local_storage"}
+    chromium.driver.execute_cdp_cmd("Storage.clearDataForOrigin", kept)
+    chromium.complaints()
+    yield chromium
+    assert chromium.complaints() == []
+
+
+def digit(path: str, label: str, confidence: float) -> Prediction:
+    top = ((label, confidence), (str((int(label) + 1) % 10), 1 - confidence))
+    return Prediction(path, label, confidence, confidence < 0.8, "", MODEL, top)
+
+
+#: Two labels, three in doubt, two errors; hostile and odd names among them.
+ROWS = [
+    digit("photos/one.png", "1", 0.99),
+    digit(HOSTILE, "1", 0.55),
+    digit("photos/Seven.png", "7", 0.97),
+    digit(os.fsdecode(b"photos/caf\xe9.png"), "7", 0.62),
+    digit('photos/a "b", c.png', "7", 0.71),
+    digit("photos/sure.png", "7", 0.999),
+    Prediction("photos/gone.png", "", None, False, "missing: no such file", MODEL, ()),
+    Prediction("photos/cut.png", "", None, False, "truncated: the file ends early", MODEL, ()),
+]
+
+
+def report_of(folder: Path, rows: Sequence[Prediction], thumbnails: int = 4) -> Path:
+    """Make a report beside its images."""
+    for number, row in enumerate(rows):
+        if not row.error:
+            (folder / row.path).parent.mkdir(exist_ok=True)
+            Image.new("RGB", (28, 28), (number * 30 % 256, 90, 160)).save(folder / row.path)
+    report = folder / "report.html"
+    with report.open("wb") as file:
+        links = Links.between(str(report), str(folder))
+        write(file, rows, Facts(source="results.csv"), links, 1.8e9, Thumbnails(str(folder), Settings()), thumbnails)
+    return report
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    return report_of(tmp_path, ROWS)

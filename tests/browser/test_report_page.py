@@ -1,0 +1,266 @@
+"""The report in a real Chromium, opened from disk: `make browser-test`."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from producer.report.page import Facts, Links, write
+from scripts.chromium import prefer
+from tests.browser.conftest import HOSTILE, ROWS, Browser, digit, report_of
+
+pytestmark = pytest.mark.browser
+
+SHOWN = "return [...document.querySelectorAll('#sheet .cell')].map((cell) => cell.getAttribute('aria-label'))"
+LATIN = os.fsdecode(b"photos/caf\xe9.png")
+
+
+def shown(browser: Browser) -> list[str]:
+    """The names of the images on the sheet, in their order."""
+    return [label.split(":")[0].rpartition("/")[2] for label in browser.js(SHOWN)]
+
+
+EVERYTHING = [HOSTILE, "one.png", "caf\\xe9.png", 'a "b", c.png', "Seven.png", "sure.png", "gone.png", "cut.png"]
+
+
+def test_the_sheet_is_by_label_and_doubtful_ones_come_first(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    assert shown(browser) == EVERYTHING
+    assert browser.texts("#sheet h2") == ["1 2 images, 1 to review", "7 4 images, 2 to review", "Errors 2 images"]
+    assert browser.texts(".failed .why") == ["missing: no such file", "truncated: the file ends early"]
+    assert browser.texts("#tiles b") == ["8", "6", "3", "2"]
+
+
+def test_every_image_is_seen_whether_it_is_embedded_or_linked(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    loaded = (
+        "return [...document.querySelectorAll('#sheet img')].filter((one) => one.naturalWidth).map((one) => one.src)"
+    )
+    sources = browser.until(lambda: len(found := browser.js(loaded)) == 6 and found)
+    assert sum(source.startswith("data:image/webp") for source in sources) == 4
+    assert sum(source.startswith("file:") for source in sources) == 2
+    assert all(browser.js("return [...document.images].map((one) => one.alt)"))
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ({"text": "PHOTOS/s"}, ["Seven.png", "sure.png"]),
+        ({"text": "\\xe9"}, ["caf\\xe9.png"]),
+        ({"label": "0"}, [HOSTILE, "one.png"]),
+        ({"status": "doubtful"}, [HOSTILE, "caf\\xe9.png", 'a "b", c.png']),
+        ({"status": "error"}, ["gone.png", "cut.png"]),
+        ({"status": "error:truncated"}, ["cut.png"]),
+        ({"low": "60", "high": "97"}, ["caf\\xe9.png", 'a "b", c.png', "Seven.png"]),
+        ({"status": "doubtful", "label": "0", "high": "50"}, []),
+    ],
+    ids=str,
+)
+def test_filters_leave_what_they_say(browser: Browser, report: Path, filters: dict[str, str], names: list[str]) -> None:
+    browser.open(report)
+    for name, value in filters.items():
+        (browser.choose if name in ("label", "status") else browser.fill)(name, value)
+    assert shown(browser) == names
+    assert browser.text("#count") == f"{len(names)} of 8 images"
+    assert browser.find("#none").is_displayed() == (not names)
+    browser.find("#filters [type=reset]").click()
+    browser.until(lambda: browser.text("#count") == "8 images")
+
+
+def test_a_hostile_name_stays_text(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    assert browser.find("#sheet .cell").get_attribute("title") == HOSTILE
+    browser.find("#sheet .cell").click()
+    assert browser.text("#viewer-path") == HOSTILE
+    assert browser.js("return document.querySelectorAll('img[onerror], img[src=x]').length") == 0
+    assert browser.js("return document.title") == "Pigeonhole report: results.csv"
+
+
+def test_the_policy_holds_what_is_not_the_pages_own(chromium: Browser, report: Path) -> None:
+    chromium.open(report)
+    chromium.complaints()
+    for attempt in (
+        "document.body.setAttribute('onclick', 'window.broken = 1'); document.body.click()",
+        "document.body.innerHTML = '<b>'",
+        "const one = document.createElement('script'); one.text = 'window.broken = 1'; document.body.append(one)",
+        "document.body.append(Object.assign(document.createElement('img'), {src: 'https://localhost:1/x.png'}))",
+    ):
+        chromium.js(f"try {{ {attempt} }} catch {{ /* as it should */ }}")
+    assert chromium.js("return [window.broken, document.querySelectorAll('#sheet .cell').length]") == [None, 8]
+    fetched = "const done = arguments[0]; fetch('https://localhost:1/').then(() => done('got'), (e) => done(e.name))"
+    assert chromium.driver.execute_async_script(fetched) == "TypeError"
+    assert any("Content Security Policy" in complaint for complaint in chromium.complaints())
+
+
+def test_the_keyboard_goes_through_the_sheet_and_back(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    browser.js("document.querySelector('#sheet .cell').focus()")
+    focused = "return document.activeElement.getAttribute('aria-label').split(':')[0].split('/').pop()"
+    seen = []
+    for key in ("ARROW_RIGHT", "ARROW_DOWN", "END", "ARROW_DOWN", "ARROW_DOWN", "HOME", "PAGE_UP"):
+        browser.press(key)
+        seen.append(browser.js(focused))
+    assert seen == ["one.png", 'a "b", c.png', "sure.png", "gone.png", "cut.png", "cut.png", HOSTILE]
+    browser.press("ARROW_RIGHT", "ENTER")
+    assert browser.text("#viewer-path") == "photos/one.png"
+    browser.press("ARROW_RIGHT", "ESCAPE")
+    browser.until(lambda: browser.js(focused) == "caf\\xe9.png")  # where the person was last
+
+
+def test_review_goes_through_the_doubtful_by_keys_and_survives_a_reload(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    browser.find("#review").click()
+    assert browser.text("#viewer-title") == "1 of 3"
+    assert browser.texts("#viewer-classes button") == ["1", "2", "7", "8"]
+    browser.press("7")
+    assert browser.text("#viewer-title") == "2 of 3, 1 reviewed"
+    assert browser.text("#viewer-path") == "photos/caf\\xe9.png"
+    browser.press("SPACE", "x")
+    assert "last image" in browser.text("#viewer-said")
+    assert browser.text("#viewer-decision") == "✓ none of these"
+    browser.press("u")
+    assert browser.text("#viewer-decision") == ""
+    browser.press("u", "1", "ESCAPE")
+    assert browser.text("#export") == "Export 2 reviewed"
+    browser.driver.refresh()
+    assert browser.text("#export") == "Export 2 reviewed"
+    browser.find("#review").click()
+    assert browser.text("#viewer-title") == "3 of 3, 2 reviewed"
+    browser.press("u")  # what was decided before the reload
+    assert browser.text("#viewer-path") == "photos/caf\\xe9.png"
+
+
+def test_export_saves_exactly_what_was_reviewed(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    browser.find("#review").click()
+    browser.press("x", "1", "SPACE", "ESCAPE")
+    browser.choose("status", "")
+    browser.find("#export").click()
+    hostile, latin, quoted = ROWS[1], ROWS[3], ROWS[4]
+    assert browser.saved("corrections.csv") == b"".join([
+        b"path,label,was,confidence\n",
+        os.fsencode(f"{hostile.path},,1,0.55\n"),
+        b"photos/caf\xe9.png,1,7,0.62\n",
+        b'"photos/a ""b"", c.png",7,7,0.71\n',
+    ])  # fmt: skip
+    assert (latin.label, quoted.label) == ("7", "7")
+
+
+def test_a_label_that_no_row_has_is_typed_and_gets_a_key(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    browser.find("#review").click()
+    browser.press("/", *"a cat", "ENTER")
+    assert "Set to a cat." in browser.text("#viewer-said")
+    assert "3\na cat" in browser.texts("#viewer-classes button")
+    browser.press("3", "ESCAPE")
+    browser.find("#export").click()
+    assert browser.saved("corrections.csv").count(b",a cat,") == 2
+
+
+def test_names_that_are_no_digits_have_keys_from_1_on(browser: Browser, tmp_path: Path) -> None:
+    names = [f"class {number}" for number in range(12)]
+    rows = [digit(f"{at}.png", "1", 0.5)._replace(label=name, top=()) for at, name in enumerate(names)]
+    browser.open(report_of(tmp_path, rows))
+    browser.find("#review").click()
+    keys = "return [...document.querySelectorAll('#viewer-classes kbd')].map((one) => one.textContent).join('')"
+    assert browser.js(keys) == "123456789abc"
+    browser.press("c", "ESCAPE")
+    browser.find("#export").click()
+    assert browser.saved("corrections.csv").splitlines()[1] == b"0.png,class 11,class 0,0.5"
+
+
+def test_a_browser_that_keeps_nothing_is_said(chromium: Browser, report: Path) -> None:
+    # As where site data is blocked: asking for the storage throws.
+    blocked = (
+        "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError'); }})"
+    )
+    added = chromium.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": blocked})
+    try:
+        chromium.open(report)
+        assert chromium.text("#note").startswith("This browser keeps nothing for this page (SecurityError). Export")
+        chromium.find("#review").click()
+        chromium.press("7", "ESCAPE")
+        assert chromium.text("#export") == "Export 1 reviewed"
+    finally:
+        chromium.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
+def test_the_theme_is_the_systems_until_a_person_chooses(browser: Browser, report: Path) -> None:
+    background = "return getComputedStyle(document.body).backgroundColor"
+    prefer(browser.driver, "dark")
+    browser.open(report)
+    dark = browser.js(background)
+    browser.find("#theme").click()
+    light = browser.js(background)
+    assert light != dark
+    browser.driver.refresh()
+    assert browser.js(background) == light
+    browser.js("localStorage.removeItem('pigeonhole:theme')")
+    prefer(browser.driver, "light")
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_nothing_is_wider_than_the_window(browser: Browser, report: Path, width: int) -> None:
+    browser.open(report, width, 844)
+    assert browser.js("return document.documentElement.scrollWidth") == width
+    browser.find("#review").click()
+    assert browser.js("const d = document.getElementById('viewer'); return d.scrollWidth <= d.clientWidth")
+
+
+@dataclass
+class Scrolled:
+    """What scrolling took: the longest task in milliseconds, and how many cells were in the page at most."""
+
+    longest: float
+    cells: int
+
+
+SCROLL = """
+const done = arguments[0];
+const tasks = [];
+new PerformanceObserver((list) => tasks.push(...list.getEntries())).observe({ type: "longtask" });
+let [frames, cells] = [0, 0];
+const step = () => {
+  frames += 1;
+  cells = Math.max(cells, document.querySelectorAll("#sheet .cell").length);
+  if (frames % 30 === 0) scrollTo(0, (document.body.scrollHeight * ((frames * 37) % 100)) / 100);
+  else scrollBy(0, 450);
+  if (frames < 240) requestAnimationFrame(step);
+  else setTimeout(() => done({ longest: Math.max(0, ...tasks.map((task) => task.duration)), cells }), 300);
+};
+requestAnimationFrame(step);
+"""
+
+
+def test_50_000_images_are_there_at_once_and_scroll_without_a_stop(browser: Browser, tmp_path: Path) -> None:
+    sample = report_of(tmp_path, ROWS[:1]).with_name("photos") / "one.png"
+    rows = [
+        digit(f"photos/folder-{number // 1000}/image-{number:06}.png", str(number % 10), 0.4 + number % 601 / 1000)
+        for number in range(50_000)
+    ]
+    report = tmp_path / "large.html"
+    pictures = _Same(sample.read_bytes())
+    with report.open("wb") as file:
+        write(file, rows, Facts(source="results.csv"), Links("./", "/"), 1.8e9, pictures, len(rows))
+    browser.open(report)
+    first = browser.js("return performance.now()")
+    assert browser.js("return document.querySelectorAll('#sheet .cell').length") > 20
+    scrolled = Scrolled(**browser.driver.execute_async_script(SCROLL))
+    print(f"first view {first:.0f} ms, longest task while scrolling {scrolled.longest:.0f} ms, {scrolled.cells} cells")
+    assert first < 2000
+    assert scrolled.longest < 200
+    assert scrolled.cells < 400
+    browser.fill("text", "image-04999")
+    assert browser.text("#count") == "10 of 50,000 images"
+
+
+class _Same:
+    """The same picture for every image: 50,000 files would take longer to make than the page to show."""
+
+    def __init__(self, picture: bytes) -> None:
+        self._picture = picture
+
+    def make(self, paths: Sequence[str]) -> list[bytes | str]:
+        return [self._picture for _ in paths]

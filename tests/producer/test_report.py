@@ -1,0 +1,294 @@
+"""`pigeonhole report`, but for what only a browser can tell: tests/browser/ does that."""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+import sys
+import tracemalloc
+from collections.abc import Iterator, Sequence
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from producer import report
+from producer.cli import app
+from producer.report.page import Facts, Links, write
+from producer.report.thumbnails import SIDE, Thumbnails
+from producer.rows import CSV_HEADER, to_csv
+from tests.conftest import ROOT
+from tests.contract.conftest import answers_for, batch_of
+from worker.contract.errors import ExitCode
+from worker.contract.ledger import Ledger
+from worker.contract.messages import Prediction
+from worker.contract.pieces import Piece
+from worker.contract.settings import Settings
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)>.png",
+    "</script><script>alert(1)</script>.png",
+    "<!--<script>.png",
+    "]]>&lt;&amp;.png",
+    'a,"b"\nc.png',
+    os.fsdecode(b"caf\xe9 \xff.png"),
+    "日本 \u2028\u202e😀.png",
+)
+
+
+class Page(HTMLParser):
+    """A report as a browser takes it apart: its elements, and what stands in its scripts and style."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.inside: dict[str, list[str]] = {"script": [], "style": []}
+        self.data: dict[str, list[Any]] = {"rows": [], "thumbnails": [], "facts": []}
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        tag, attributes = self.elements[-1] if self.elements else ("", {})
+        if tag == "script" and (kind := attributes.get("data-kind")) and data.strip():
+            self.data[kind].append(json.loads(data))
+        elif tag in self.inside and data.strip():
+            self.inside[tag].append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.elements.append(("/" + tag, {}))
+
+    def column(self, name: str) -> list[Any]:
+        return [value for block in self.data["rows"] for value in block[name]]
+
+
+class Pictures:
+    """In place of thumbnails: notes whose are asked for."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+
+    def make(self, paths: Sequence[str]) -> list[bytes | str]:
+        self.paths += paths
+        return [b"picture"] * len(paths)
+
+
+def labelled(path: str, label: str = "7", confidence: float = 0.9, review: bool = False) -> Prediction:
+    return Prediction(path, label, confidence, review, "", "digits@0123456789ab", ())
+
+
+def failed(path: str, error: str = "missing: no such file") -> Prediction:
+    return Prediction(path, "", None, False, error, "digits@0123456789ab", ())
+
+
+def page_of(rows: Sequence[Prediction], facts: Facts | None = None, **options: Any) -> Page:
+    file = io.BytesIO()
+    write(file, rows, facts or Facts(source="results.csv"), Links("./", ".."), 0.0, **options)
+    return Page(file.getvalue().decode())
+
+
+def run(*arguments: object, **environment: str) -> Result:
+    return CliRunner().invoke(
+        app, ["report", *map(str, arguments)], env={"COLUMNS": "120", **environment}, catch_exceptions=False
+    )
+
+
+def test_whatever_a_path_says_it_is_text_and_comes_back_as_it_was() -> None:
+    usual, page = page_of([]), page_of([labelled(path, label=path[:4]) for path in HOSTILE])
+    assert page.column("path") == list(HOSTILE)
+    tags = [tag for tag, attributes in page.elements if attributes.get("data-kind") != "rows"]
+    tags.remove("/script")  # the block of rows ends once
+    assert tags == [tag for tag, _ in usual.elements]
+
+
+def test_the_policy_allows_its_own_script_and_style_and_nothing_else() -> None:
+    page = page_of([labelled("a.png")])
+    (policy,) = [one["content"] for _, one in page.elements if one.get("http-equiv") == "Content-Security-Policy"]
+    directives = dict(part.strip().partition(" ")[::2] for part in str(policy).split(";"))
+    assert directives["default-src"] == "'none'"
+    assert directives["img-src"] == "data: file: 'self'"
+    for directive, tag in (("script-src", "script"), ("style-src", "style")):
+        (text,) = page.inside[tag]
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert directives[directive] == f"'sha256-{digest}'"
+
+
+def test_nothing_is_fetched_and_no_handler_or_style_stands_in_the_markup() -> None:
+    page = page_of([labelled("a.png")])
+    for tag, attributes in page.elements:
+        assert not [name for name in attributes if name.startswith("on") or name in ("style", "src", "srcset")], tag
+        assert attributes.get("href", "#") in ("#sheet", "data:,", "#")
+    (script,) = page.inside["script"]
+    assert not re.findall(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|fetch\(|XMLHttp|import\(", script)
+    assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", script + page.inside["style"][0])
+
+
+def test_a_page_says_what_is_known_and_no_more() -> None:
+    (facts,) = page_of([labelled("a.png"), labelled("b.png")._replace(model="digits@ba9876543210")]).data["facts"]
+    assert facts["models"] == ["digits@0123456789ab", "digits@ba9876543210"]
+    assert (facts["source"], facts["job"]) == ("results.csv", "")
+    assert {facts[name] for name in ("images", "started", "finished", "seconds", "images_per_second")} == {None}
+
+
+def test_the_digest_is_of_what_the_rows_say() -> None:
+    def digest(*rows: Prediction, **options: Any) -> str:
+        found: str = page_of(rows, **options).data["facts"][0]["digest"]
+        return found
+
+    one = digest(labelled("a.png"))
+    assert digest(labelled("a.png"), facts=Facts(source="elsewhere.db"), thumbnails=Pictures(), limit=1) == one
+    assert digest(labelled("a.png")._replace(top=(("7", 0.9),))) == one  # a CSV file does not have it
+    assert digest(labelled("a.png", label="1")) != one
+
+
+def test_the_most_doubtful_have_thumbnails_and_errors_have_none() -> None:
+    pictures = Pictures()
+    rows = [labelled("sure", confidence=0.99), failed("broken"), labelled("less", confidence=0.6)]
+    rows += [labelled("doubtful", confidence=0.8, review=True), labelled("nan", confidence=float("nan"))]
+    page = page_of(rows, thumbnails=pictures, limit=3)
+    assert pictures.paths == ["doubtful", "nan", "less"]
+    assert page.data["thumbnails"][0]["row"] == [3, 4, 2]
+    assert page.column("confidence")[4] is None
+    assert page_of(rows, thumbnails=pictures, limit=0).data["thumbnails"] == []
+
+
+def test_thumbnails_are_small_and_what_can_t_be_read_says_why(tmp_path: Path) -> None:
+    Image.new("RGB", (900, 300), "teal").save(tmp_path / "wide.jpg")
+    Image.new("L", (28, 28), 255).save(tmp_path / "digit.png")
+    Image.new("1", (3000, 3000)).save(tmp_path / "bomb.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    made = Thumbnails(str(tmp_path), Settings(max_pixels=1_000_000)).make(
+        ["wide.jpg", str(tmp_path / "digit.png"), "bomb.png", "pipe.png", "gone.png"]
+    )
+    sizes = [Image.open(io.BytesIO(one)).size for one in made if isinstance(one, bytes)]
+    assert sizes == [(SIDE, 53), (28, 28)]
+    assert [one.partition(":")[0] for one in made if isinstance(one, str)] == ["too-large", "not-a-file", "missing"]
+
+
+def test_memory_does_not_grow_with_the_rows() -> None:
+    def rows(count: int) -> Iterator[Prediction]:
+        return (labelled(f"folder/{number:06}.png", str(number % 10), number % 997 / 1000) for number in range(count))
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        try:
+            with open(os.devnull, "wb") as file:
+                write(file, rows(count), Facts(source="rows"), Links("./", "/"), 0.0, Pictures(), 10)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(20_000) < 1.2 * peak(5_000)
+
+
+def test_links_lead_from_the_report_to_the_images(tmp_path: Path) -> None:
+    links = Links.between(str(tmp_path / "reports" / "report.html"), str(tmp_path))
+    assert links == Links("../", "/".join([".."] * len((tmp_path / "reports").parts[1:])))
+
+
+def test_the_command_makes_a_page_of_a_file(tmp_path: Path) -> None:
+    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    source, output = tmp_path / "results.csv", tmp_path / "report.html"
+    source.write_bytes(CSV_HEADER + to_csv([labelled("a.png"), labelled("gone.png"), failed(HOSTILE[0])]))
+    result = run(source, "-o", output, "--images", tmp_path)
+    assert result.exit_code == ExitCode.OK
+    assert result.stderr == f"{output}: 3 images, 1 thumbnail embedded, 1 can't be read\n"
+    page = Page(output.read_text())
+    assert page.column("path") == ["a.png", "gone.png", HOSTILE[0]]
+    assert page.data["facts"][0]["links"]["relative"] == "./"
+    assert os.listdir(tmp_path) == ["a.png", "results.csv", "report.html"] or len(os.listdir(tmp_path)) == 3
+
+
+def test_the_command_makes_a_page_of_a_job(settings: Settings, ledger: Ledger, tmp_path: Path) -> None:
+    job = ledger.create("digits", ("photos",))
+    ledger.add(job, 0, batch_of("0.png", "1.png"))
+    ledger.close(job, 1)
+    assert ledger.claim(job, Piece(0)) is not None
+    ledger.commit(job, Piece(0), answers_for(batch_of("0.png", "1.png")))
+    output = tmp_path / "report.html"
+    assert run(job, "-o", output, **settings.to_environment()).exit_code == ExitCode.OK
+    page = Page(output.read_text())
+    (facts,) = page.data["facts"]
+    assert page.column("path") == ["0.png", "1.png"]
+    assert (facts["job"], facts["state"], facts["sources"], facts["images"]) == (job, "finished", ["photos"], 2)
+    assert facts["started"] <= facts["finished"]
+
+
+def test_what_can_t_be_a_report_is_said_before_anything_is_written(tmp_path: Path) -> None:
+    source = tmp_path / "results.csv"
+    source.write_bytes(CSV_HEADER)
+    for arguments, words in (
+        ((source, "-o", source), "is no name for a report: end it with .html"),
+        ((source, "-o", tmp_path / "r.html", "--images", source), "is no folder"),
+        ((tmp_path / "gone.csv", "-o", tmp_path / "r.html"), "No such file"),
+        (("20260101-000000-abcdef", "-o", tmp_path / "r.html"), "this needs a broker"),
+        ((source, "-o", tmp_path / "gone" / "r.html"), "choose another place with -o"),
+    ):
+        result = run(*arguments)
+        assert result.exit_code != ExitCode.OK
+        assert words in result.stderr
+    assert os.listdir(tmp_path) == ["results.csv"]
+    assert source.read_bytes() == CSV_HEADER
+
+
+def test_a_report_that_fails_leaves_the_one_before_it(tmp_path: Path) -> None:
+    source, output = tmp_path / "results.csv", tmp_path / "report.html"
+    source.write_bytes(CSV_HEADER + to_csv([labelled("a.png")]) + b"no row\n")
+    output.write_text("before")
+    assert "no row of ours" in run(source, "-o", output).stderr
+    assert output.read_text() == "before"
+    assert len(os.listdir(tmp_path)) == 2
+
+
+def test_without_pillow_images_are_linked_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "producer.report.thumbnails", raising=False)
+    monkeypatch.delattr(report, "thumbnails", raising=False)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    source, output = tmp_path / "results.csv", tmp_path / "report.html"
+    source.write_bytes(CSV_HEADER + to_csv([labelled("a.png")]))
+    said = run(source, "-o", output).stderr
+    assert "Pillow and numpy are not installed: the report links to the images" in said
+    assert Page(output.read_text()).data["thumbnails"] == []
+
+
+def _colours() -> dict[str, tuple[str, str]]:
+    """Each colour's name → its light and its dark value."""
+    style = (ROOT / "producer" / "report" / "assets" / "report.css").read_text()
+    found = re.findall(r"--([a-z-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)", style)
+    return {name: (light, dark) for name, light, dark in found}
+
+
+def _luminance(colour: str) -> float:
+    """WCAG 2.2's relative luminance of #rrggbb."""
+    channels = [int(colour[at:end], 16) / 255 for at, end in pairwise((1, 3, 5, 7))]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+#: What stands on what, and WCAG AA's least ratio: 4.5 for text, 3 for what is not text and must be seen.
+CONTRASTS = [
+    *((text, back, 4.5) for text in ("ink", "muted", "accent") for back in ("paper", "card", "sunk")),
+    *((text, "card", 4.5) for text in ("doubt", "error", "good")),
+    *((text, "sunk", 4.5) for text in ("good",)),
+    ("on-accent", "accent", 4.5),
+    ("doubt", "doubt-back", 4.5),
+    *(("edge", back, 3.0) for back in ("paper", "card")),
+    *((mark, "card", 3.0) for mark in ("accent", "doubt-fill")),
+    ("doubt-fill", "paper", 3.0),
+]
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize(("text", "back", "least"), CONTRASTS)
+def test_contrast_is_that_of_wcag_aa(text: str, back: str, least: float, theme: int) -> None:
+    colours = _colours()
+    low, high = sorted(_luminance(colours[name][theme]) for name in (text, back))
+    assert (high + 0.05) / (low + 0.05) >= least
