@@ -38,8 +38,9 @@ samples: .venv/.dev ## make samples/ again from MNIST's test set in DATA
 train-shipped: .venv/.dev ## make the shipped checkpoint again from the MNIST in DATA
 	$(BIN)/pigeonhole train --dataset mnist --data $(DATA) -o worker/models/digits.safetensors
 
-docs: .venv/.dev ## write what docs are made of: the README's table of settings and its picture
+docs: .venv/.dev ## write what docs are made of: the README's table of settings and its picture, the commands
 	$(BIN)/python scripts/settings_table.py
+	$(BIN)/python scripts/command_reference.py
 	$(BIN)/python scripts/picture.py
 
 screenshots: .venv/.dev ## write the docs' pictures of a report of the samples, taken in Chromium

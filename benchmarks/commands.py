@@ -82,17 +82,17 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> float:
 
 def first_row(settings: Settings, image: str) -> float:
     """Start a worker for a job that waits, and give the seconds until its row is there."""
-    client = Client(settings)
+    client = Client(settings=settings)
     client.ledger.client.flushall()  # our own Redis: what earlier rounds have left waits before this job
     job = client.create([image])
-    client.submit(job, Walk([image], Root(settings.image_root)))
+    client.put(job, Walk([image], Root(settings.image_root)))
     environment = os.environ | settings.to_environment() | {"PIGEONHOLE_PROCESSES": str(PROCESSES)}
     started = time.perf_counter()
     command = [*_PROGRAM, "worker", "--log-level", "WARNING"]
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=quiet, stderr=quiet) as worker:
         try:
-            for _ in client.rows(job):
+            for _ in client.follow(job):
                 return time.perf_counter() - started
         finally:
             worker.terminate()

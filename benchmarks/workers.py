@@ -125,7 +125,7 @@ def _timed(client: Client, tree: Images, count: int) -> tuple[float, int]:
     started = time.perf_counter()
     job = client.create([tree.folder])
     submission = client.submission(job, lambda: islice(walk(), count))
-    rows = sum(len(rows) for rows in client.rows(job, submission.look, submission.check))
+    rows = sum(len(rows) for rows in client.follow(job, submission.look, submission.check))
     seconds = time.perf_counter() - started
     if rows != count:
         raise RuntimeError(f"{rows:,} rows for {count:,} images")
@@ -153,7 +153,7 @@ def _installation(workers: int, seconds_a_chunk: float) -> Iterator[Client]:
                 started.append(
                     subprocess.Popen([*command, *hostname], env=environment, cwd=ROOT, stdout=log, stderr=log)
                 )
-            client = Client(settings)
+            client = Client(settings=settings)
             while sum(worker.processes for worker in client.workers.alive()) < workers:
                 if any(process.poll() is not None for process in started):
                     log.seek(0)

@@ -8,11 +8,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -48,11 +46,7 @@ from producer.command import (
 from producer.sinks import Sink, is_special
 from producer.sources import Root
 from worker.contract.errors import OutputFailed, UsageError
-from worker.contract.settings import Settings
 from worker.contract.version import VERSION
-
-if TYPE_CHECKING:
-    from producer.client import Client
 
 
 def _show_version(wanted: bool) -> None:
@@ -120,11 +114,8 @@ def classify(
     command = Command(tuple(sources), null, os.getcwd(), settings.image_root, str(format))
     before = None if file is None or fresh else earlier(file, command, retry_errors)
     named = Listed(walk()) if retry_errors else None
-    with (
-        sorting(sort_into, link, copy, quiet, sources) as sorter,
-        _broker(settings, quiet) as (client, serving, check_broker),
-    ):
-        name, checkpoint = serving()
+    with sorting(sort_into, link, copy, quiet, sources) as sorter, client_for(settings, quiet) as client:
+        name, checkpoint = client.serving()
         kept = Kept(before, checkpoint, retry_errors, lambda job: client.goes_on(job, name), named)
         create = partial(client.create, sources, name)
         sink: Sink | None
@@ -137,17 +128,12 @@ def classify(
         again = goes_on or submit_again(job, sources, null)
         with told(partial(how_to_go_on, client, job, output, again) if shared else lambda: goes_on, goes_on):
             submission = client.submission(job, lambda: kept.missing((named or walk)()), at_once=not kept.job)
-
-            def check() -> None:
-                check_broker()
-                submission.check()
-
             run = Run(
                 sorted_too(sink, sorter),
                 kept.summary,
                 quiet,
                 as_json,
-                check,
+                submission.check,
                 submission.look,
                 None if shared else started,
             )
@@ -183,7 +169,7 @@ def submit(
     before = client.status(job) if job else None
     job = job or client.create(sources)
     with told(partial(how_to_go_on, client, job, None, submit_again(job, sources, null))):
-        client.submit(job, walk)
+        client.put(job, walk)
     typer.echo(job)
     images = client.status(job).images
     if before is None:
@@ -222,25 +208,39 @@ def wait(
         sink = None if as_json and output is None else sink_of_job(output, format, job)
         code = follow(client, job, Run(sorted_too(sink, sorter), Summary(), quiet, as_json))
         if delete:
-            client.delete(job)
+            client.delete(job, missing_ok=True)
     raise typer.Exit(code)
 
 
-@app.command(epilog="Example: pigeonhole status --json")
+@app.command(epilog="Example: pigeonhole status --watch")
 @guarded
 def status(
     job: Annotated[str | None, typer.Argument(metavar="JOB", help="One job in full; without it, all.")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Look again and again, until Ctrl-C or the end of JOB.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show one job in full, or all jobs as a table."""
     from rich.console import Console
 
     from producer.summary import dead_letters_text, job_text, jobs_table
+    from producer.watch import viewing, watching
     from worker.contract.dead_letters import DeadLetters
 
+    if watch and as_json:
+        raise UsageError("--watch is for people, and --json for programs: give one of them")
     settings = broker_settings()
-    ledger, letters = client_for(settings).ledger, DeadLetters(settings)
-    statuses = ledger.statuses() if job is None else [ledger.status(job)]
+    client, letters = client_for(settings), DeadLetters(settings)
+    if watch:
+        with viewing(client, job) as view:
+            try:
+                watching(client, job, view)
+            except KeyboardInterrupt:
+                if job is not None:
+                    raise  # all jobs have no end but this one
+        return
+    statuses = client.jobs() if job is None else [client.status(job)]
     dead = letters.all() if job is None else letters.of_job(job)
     if as_json:
         shown = [status.to_json() for status in statuses]
@@ -259,10 +259,10 @@ def results(job: Job, output: Output = None, format: RowFormat = None) -> None:
     """Write the rows that a job has so far, in the order of submission."""
     format = row_format(output, format)
     client = client_for(broker_settings())
-    status = client.ledger.status(job)
+    rows, status = client.results(job), client.status(job)
     sink = sink_of_job(output, format, None)
-    for rows in client.results(job):
-        sink.write(rows)
+    for batch in rows.batches():
+        sink.write(batch)
     sink.finish(status)
 
 
@@ -307,7 +307,7 @@ def resume(job: Job) -> None:
     """Publish again what a job still owes; safe at any time."""
     client = client_for(broker_settings())
     published = client.resume(job)
-    now = client.ledger.status(job)
+    now = client.status(job)
     owed = "nothing is owed" if now.over else f"{now.images - now.done:,} images are owed"
     say(f"job {job} is {now.state}: published {published} batches again, {owed}")
     if now.state == "open":
@@ -318,9 +318,9 @@ def resume(job: Job) -> None:
 @guarded
 def cancel(job: Job) -> None:
     """Strike off what a job still owes; the rows it has stay."""
-    ledger = client_for(broker_settings()).ledger
-    ledger.cancel(job)
-    now = ledger.status(job)
+    client = client_for(broker_settings())
+    client.cancel(job)
+    now = client.status(job)
     say(f"job {job} is cancelled: {now.done:,} of {now.images:,} images were done")
 
 
@@ -328,28 +328,8 @@ def cancel(job: Job) -> None:
 @guarded
 def delete(job: Job) -> None:
     """Forget a job and its rows."""
-    client_for(broker_settings()).ledger.delete(job)
+    client_for(broker_settings()).delete(job)
     say(f"job {job} is deleted")
-
-
-@contextmanager
-def _broker(
-    settings: Settings, quiet: bool
-) -> "Iterator[tuple[Client, Callable[[], tuple[str, str]], Callable[[], None]]]":
-    """Give a client of the broker, one that is brought up where none is set.
-
-    With it come a function that tells which model answers, by its queue's name and by its checkpoint as far as that is
-    known, and one that raises if a broker of our own has ended.
-    """
-    if settings.broker_url:
-        client = client_for(settings, quiet)
-        name = client.model_name(settings.model)
-        yield client, lambda: (name, name), lambda: None
-        return
-    from producer.embedded import embedded
-
-    with embedded(settings) as private:
-        yield client_for(private.settings, quiet), private.model, private.check
 
 
 def _check_options(file: str | None, fresh: bool, retry_errors: bool) -> None:

@@ -1,92 +1,158 @@
-"""What a person's command does with a Redis: submit, follow, and everything about a job in between."""
+"""The Python interface, on which the command line is built too.
+
+from producer import Client
+
+with Client() as client:
+    for row in client.classify("photos/"):
+        print(row.path, row.label, row.confidence)
+"""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import TypeAlias
 
-from producer.follow import Follower, results
+from producer.connection import Connection
+from producer.follow import Rows, results
 from producer.patience import Patience
-from producer.sources import Reference
-from producer.submit import Submission, submit
-from worker.contract.errors import UnknownJob
+from producer.progress import Logged
+from producer.sources import Root
+from producer.submit import Submission, Walk
+from worker.contract.errors import BrokerUnreachable, SourceError, UnknownJob
 from worker.contract.jobs import JobStatus
-from worker.contract.ledger import Ledger
-from worker.contract.messages import Prediction
-from worker.contract.queue import Queue
-from worker.contract.redis_client import CONNECT_TIMEOUT, connect
-from worker.contract.settings import Settings
-from worker.contract.workers import Workers
+from worker.contract.settings import ENV_PREFIX, Settings
+
+#: One SOURCE or several, each as on the command line: an image, a folder, a glob, `@list.txt`.
+Sources: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
-class Client:
-    """The producer's side of one Redis.
+class Client(Connection):
+    """What one asks of workers, by way of their Redis.
+
+    With a broker's URL, the workers there answer. Without one, the first question brings up a Redis and workers of the
+    client's own, which takes seconds, and `close` ends them: use it as a context manager. It is for one thread.
 
     Args:
-        settings: with a broker.
-        patience: how a Redis that goes away later is waited for.
+        broker_url: None: what PIGEONHOLE_BROKER_URL says; empty: a Redis of its own, whatever that says.
+        model: that shall answer: its name, or for workers of its own a checkpoint file too.
+        image_root: the folder that both sides see the images in; workers of its own see what the user does.
+        settings: in place of the environment's and `broker_url`.
+        patience: how a Redis that goes away later is waited for; by default for the setting's time, and that is logged.
 
     Raises:
         BrokerUnreachable: Redis does not answer.
+        SettingsError: a value can't be used.
     """
 
-    def __init__(self, settings: Settings, patience: Patience | None = None) -> None:
-        self.settings = settings
-        self.patience = patience or Patience(settings.patience)
-        self.ledger = Ledger(settings)
-        self.queue = Queue(settings)
-        self.workers = Workers(settings)
-        # The first question, of what may be a wrong URL: an answer that takes long is none.
-        with connect(settings.broker_url, timeout=CONNECT_TIMEOUT) as client:
-            Ledger(settings, client=client).ping()
+    def __init__(
+        self,
+        broker_url: str | None = None,
+        *,
+        model: str | os.PathLike[str] | None = None,
+        image_root: str | os.PathLike[str] | None = None,
+        settings: Settings | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        settings = settings or _from_environment(broker_url)
+        settings = replace(
+            settings,
+            model=settings.model if model is None else os.fspath(model),
+            image_root=settings.image_root if image_root is None else os.fspath(image_root),
+        )
+        self._submissions: list[Submission] = []
+        super().__init__(settings, patience or Patience(settings.patience, Logged()))
 
-    def create(self, sources: list[str], model: str | None = None) -> str:
-        """Open a job and give its id.
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None and not issubclass(kind, Exception):
+            self._submissions.clear()  # whoever interrupts does not want to wait
+        self.close()
+
+    def close(self) -> None:
+        """End what the client has started; jobs at a shared broker go on, and what was begun is submitted first.
+
+        Raises:
+            PigeonholeError: what went wrong with a submission, if nobody was told before.
+        """
+        try:
+            while self.settings.broker_url and self._submissions:
+                submission = self._submissions.pop()
+                submission.finish()
+                if not submission.told:
+                    submission.check()
+        finally:
+            super().close()
+
+    def classify(self, sources: Sources) -> Rows:
+        """Submit images, and follow them while that goes on.
+
+        Leaving the iteration early, by an exception too, cancels nothing; `cancel` does.
 
         Args:
-            sources: as the user named them, for `status`.
-            model: whose queue it goes to; None: the setting's.
+            sources: as on the command line; paths in rows are spelled as they are here.
+
+        Raises:
+            SourceError: one does not exist, or holds no image; when iterated, that one can't be read to its end.
+            UsageError: no model can have that name.
         """
-        model = model or self.model_name(self.settings.model)
-        return self.patience(lambda: self.ledger.create(model, tuple(sources)))
+        names = _names(sources)
+        walk = Walk(names, Root(self.settings.image_root))
+        job = self.create(names)
+        submission = self.submission(job, walk)
+        self._submissions = [*(other for other in self._submissions if not other.settled), submission]
+        return Rows(job, lambda: self.follow(job, submission.look, submission.check))
 
-    def goes_on(self, job: str, model: str) -> bool:
-        """Tell whether a job is there, was not cancelled, and asks for this model."""
+    def submit(self, sources: Sources, job: str | None = None) -> str:
+        """Submit images, and give the job's id when all of them are on record.
+
+        Args:
+            sources: as on the command line.
+            job: whose submission was cut off, and is finished with the same sources.
+
+        Raises:
+            SourceError: one does not exist, holds no image, or can't be read to its end.
+            UsageError: no model can have that name, or the job was begun with other images.
+            UnknownJob, JobCancelled: somebody deleted or cancelled it meanwhile.
+        """
+        names = _names(sources)
+        walk = Walk(names, Root(self.settings.image_root))
+        if job is None:
+            job = self.create(names)
         try:
-            status = self.status(job)
-        except UnknownJob:
-            return False
-        return status.state != "cancelled" and status.model == model
+            self.put(job, walk)
+        except (SourceError, BrokerUnreachable, KeyboardInterrupt) as exc:
+            exc.add_note(f"job {job} stays open, with what was submitted: submit(…, job={job!r}) adds the rest")
+            raise
+        return job
 
-    def delete(self, job: str) -> None:
-        """Forget a job and its rows; it need not be there any more."""
-        with suppress(UnknownJob):
-            self.patience(lambda: self.ledger.delete(job))
+    def rows(self, job: str) -> Rows:
+        """Give a job's rows as they arrive; to iterate raises what `Follower.rows` does. UnknownJob: there is none."""
+        self.status(job)
+        return Rows(job, lambda: self.follow(job))
 
-    def status(self, job: str) -> JobStatus:
-        """Give a job's counters; see `Ledger.status`."""
-        return self.patience(lambda: self.ledger.status(job))
+    def wait(self, job: str) -> Rows:
+        """Wait for a job's end, and give its rows.
 
-    def submit(self, job: str, references: Callable[[], Iterable[Reference]]) -> None:
-        """Put all references on record and in the queue; see `producer.submit.submit`."""
-        submit(self.ledger, self.queue, job, references, self.patience)
+        Raises:
+            UnknownJob, JobCancelled, NoWorker, MessageInvalid, BrokerUnreachable: as `Follower.rows`.
+        """
+        self.end(job)
+        return self.rows(job)
 
-    def submission(self, job: str, references: Callable[[], Iterable[Reference]], at_once: bool = True) -> Submission:
-        """Submit from a thread of its own, with connections of its own; see `producer.submit.Submission`."""
-        own = Ledger(self.settings), Queue(self.settings)
-        return Submission(lambda: submit(*own, job, references, self.patience), at_once)
+    def results(self, job: str) -> Rows:
+        """Give the rows that a job has by now. UnknownJob: there is none."""
+        self.status(job)
+        return Rows(job, lambda: results(self.ledger, job))
 
-    def rows(
-        self,
-        job: str,
-        on_status: Callable[[JobStatus], None] = lambda status: None,
-        check: Callable[[], None] = lambda: None,
-    ) -> Iterator[list[Prediction]]:
-        """Follow a job to its end; see `producer.follow.Follower.rows`."""
-        return Follower(self.ledger, self.queue, self.workers, on_status, check, self.patience).rows(job)
-
-    def results(self, job: str) -> Iterator[list[Prediction]]:
-        """Give the rows there are so far; see `producer.follow.results`."""
-        return results(self.ledger, job)
+    def jobs(self) -> list[JobStatus]:
+        """Give the counters of all jobs, oldest first; see `Ledger.statuses`."""
+        return self.patience(lambda: self.ledger.statuses())
 
     def resume(self, job: str) -> int:
         """Publish again everything that a job still owes; safe at any time.
@@ -103,7 +169,28 @@ class Client:
             self.queue.publish(model, job, piece)
         return len(pieces)
 
-    @staticmethod
-    def model_name(model: str) -> str:
-        """Give the name of a model's queue; a checkpoint file is served under its own name, without the ending."""
-        return os.path.basename(model).removesuffix(".safetensors")
+    def cancel(self, job: str) -> None:
+        """Strike off what a job still owes; the rows it has stay. UnknownJob: there is none."""
+        self.patience(lambda: self.ledger.cancel(job))
+
+    def delete(self, job: str, missing_ok: bool = False) -> None:
+        """Forget a job and its rows. UnknownJob: there is none."""
+        if not missing_ok:
+            self.status(job)
+        with suppress(UnknownJob):  # where the first try's answer got lost, the second finds nothing
+            self.patience(lambda: self.ledger.delete(job))
+
+
+def _from_environment(broker_url: str | None) -> Settings:
+    given = dict(os.environ)
+    if broker_url is not None:  # as a variable: a password file is for whatever broker is used
+        given[f"{ENV_PREFIX}BROKER_URL"] = broker_url
+    settings = Settings.from_environment(given)
+    # Workers of the user's own: what the user can read, they may.
+    return settings if settings.broker_url else replace(settings, image_root="/")
+
+
+def _names(sources: Sources) -> list[str]:
+    """Give SOURCES as a list of names."""
+    several = [sources] if isinstance(sources, str | os.PathLike) else sources
+    return [os.fspath(source) for source in several]

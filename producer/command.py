@@ -125,7 +125,7 @@ def follow(client: "Client", job: str, run: Run) -> ExitCode:
             run.on_status(status)
             shown.show(status)
 
-        for rows in client.rows(job, look, run.check):
+        for rows in client.follow(job, look, run.check, shown.workers):
             run.summary.add(rows)
             if run.sink:
                 run.sink.write(rows)
@@ -296,7 +296,7 @@ def submit_again(job: str, sources: list[str], null_separated: bool) -> str:
 def settings_from(model: str | None = None) -> Settings:
     """Give the environment's settings, with the model that an option names."""
     settings = Settings.from_environment()
-    return replace(settings, model=model) if model else settings
+    return settings if model is None else replace(settings, model=model)
 
 
 def broker_settings(model: str | None = None) -> Settings:
@@ -316,7 +316,7 @@ def client_for(settings: Settings, quiet: bool = False) -> "Client":
     from producer.patience import Patience
     from producer.progress import Lines
 
-    return Client(settings, Patience(settings.patience, None if quiet else Lines()))
+    return Client(settings=settings, patience=Patience(settings.patience, None if quiet else Lines()))
 
 
 def say(message: str) -> None:

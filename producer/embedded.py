@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from worker.contract.errors import BrokerUnreachable, EmbeddedFailed, ExitCode, UsageError
@@ -42,14 +42,15 @@ class Embedded:
     settings: Settings
     folder: str
     keeper: "subprocess.Popen[bytes]"
+    _ended: bytes = field(default=b"", init=False)
 
     def check(self) -> None:
         """Raise EmbeddedFailed if one of them has ended by itself, with what it said."""
         stdout = self.keeper.stdout
-        line = stdout.readline() if stdout is not None else b""
-        if not line and self.keeper.poll() is None:
+        self._ended = self._ended or (stdout.readline() if stdout is not None else b"")
+        if not self._ended and self.keeper.poll() is None:
             return
-        name, code = line.decode().split() if line else ("keeper", str(self.keeper.returncode))
+        name, code = self._ended.decode().split() if self._ended else ("keeper", str(self.keeper.returncode))
         said = _said(os.path.join(self.folder, f"{name}.log"))
         refused = said.partition(REFUSED)[2]
         if refused and int(code) == ExitCode.USAGE:

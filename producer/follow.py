@@ -1,20 +1,25 @@
 """A job's progress and its rows, as they arrive."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from producer.patience import Patience
+from producer.summary import Summary
 from worker.contract.dead_letters import DeadLetters, about
-from worker.contract.errors import JobCancelled, MessageInvalid, NoWorker
+from worker.contract.errors import JobCancelled, MessageInvalid, NoWorker, UsageError
 from worker.contract.jobs import JobStatus
 from worker.contract.ledger import LEASE, Ledger
 from worker.contract.messages import Prediction
 from worker.contract.queue import SWEEP_EVERY, Queue, sweep
-from worker.contract.workers import Workers
+from worker.contract.workers import Announcement, Workers
+
+if TYPE_CHECKING:
+    import pandas
 
 #: Batches that are fetched at once: some 16,000 rows in memory at the most.
 BATCHES_AT_ONCE = 8
@@ -24,6 +29,8 @@ POLL_LEAST, POLL_MOST = 0.02, 0.25
 WORKER_PATIENCE = 10.0
 #: Seconds for which it counts that a worker could not understand a batch: it is tried again sooner than that.
 DESPAIR = 2 * (LEASE + SWEEP_EVERY)
+#: Seconds between two looks at who is at work, where somebody wants to know: workers announce themselves as often.
+COUNT_EVERY = 3.0
 #: Where Redis takes longer than this to answer, it was away, and the workers' announcements may have run out with it.
 OUTAGE = 1.0
 
@@ -39,6 +46,7 @@ class Follower:
         on_status: is told the job's counters at every look.
         check: is called at every look, and while Redis is away; what it raises ends the following.
         patience: how a Redis that is away is waited for.
+        on_workers: is told now and then who consumes the job's queue; None: nobody is asked.
         clock, sleep: in place of the real ones, for tests.
     """
 
@@ -48,10 +56,12 @@ class Follower:
     on_status: Callable[[JobStatus], None] = lambda status: None
     check: Callable[[], None] = lambda: None
     patience: Patience = field(default_factory=Patience)
+    on_workers: Callable[[list[Announcement]], None] | None = None
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     _swept: float = field(default=0.0, init=False)
     _worker_seen: float = field(default=0.0, init=False)
+    _counted: float = field(default=-math.inf, init=False)
 
     def rows(self, job: str) -> Iterator[list[Prediction]]:
         """Give the rows, a batch at a time, in the order of submission, as their batches are done, until the job's end.
@@ -74,6 +84,7 @@ class Follower:
                 yield answers.predictions(batch)
             done += len(ready)
             self.on_status(status)
+            self._count(status)
             if ready:
                 pause = POLL_LEAST
                 self._worker_seen = self.clock()
@@ -90,6 +101,34 @@ class Follower:
                 self._tend(status)
                 self.sleep(pause)
                 pause = min(POLL_MOST, pause * 1.5)
+
+    def end(self, job: str) -> JobStatus:
+        """Follow a job to its end without reading its rows, and give its counters then.
+
+        Raises:
+            UnknownJob, JobCancelled, NoWorker, MessageInvalid, BrokerUnreachable: as `rows`.
+        """
+        pause = POLL_LEAST
+        self._swept = self._worker_seen = self.clock()
+        while True:
+            self.check()
+            status = self._patiently(lambda: self.ledger.status(job))
+            self.on_status(status)
+            self._count(status)
+            if status.state == "cancelled":
+                raise JobCancelled(job)
+            if status.over:
+                return status
+            self._tend(status)
+            self.sleep(pause)
+            pause = min(POLL_MOST, pause * 1.5)
+
+    def _count(self, status: JobStatus) -> None:
+        """Tell who is at work, if somebody wants to know and was not told just now."""
+        if self.on_workers is None or self.clock() - self._counted < COUNT_EVERY:
+            return
+        self._counted = self.clock()
+        self.on_workers([worker for worker in self._patiently(self.workers.alive) if worker.model == status.model])
 
     def _tend(self, status: JobStatus) -> None:
         """Look after what nobody else may be looking after: lost batches, and whether anyone works at all."""
@@ -124,6 +163,55 @@ class Follower:
         if self.clock() - before >= OUTAGE:
             self._worker_seen = self.clock()
         return done
+
+
+class Rows:
+    """A job's rows, in the order of submission, as they arrive.
+
+    It may be iterated as often as one likes: the rows stay with the job, and come from its first one again.
+
+    Attributes:
+        job: its id.
+        summary: counts the rows that the latest iteration has given so far.
+    """
+
+    def __init__(self, job: str, batches: Callable[[], Iterator[list[Prediction]]]) -> None:
+        self.job = job
+        self.summary = Summary()
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return chain.from_iterable(self.batches())
+
+    def __repr__(self) -> str:
+        return f"<Rows of job {self.job}>"
+
+    def batches(self) -> Iterator[list[Prediction]]:
+        """Give them a batch at a time, which costs less where there are many."""
+        summary = self.summary = Summary()
+        for rows in self._batches():
+            summary.add(rows)
+            yield rows
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Give all of them as a table with a `Prediction`'s columns; an image with an error has no label there.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as exc:
+            raise UsageError("to_pandas() needs pandas: pip install 'pigeonhole[pandas]'") from exc
+        # Named one by one: pandas would guess the types, and fail at a path that is not UTF-8.
+        path, label, confidence, review, error, model, top = list(zip(*self, strict=True)) or [()] * len(
+            Prediction._fields
+        )
+        text = {"path": path, "label": [name or None for name in label], "error": error, "model": model, "top": top}
+        columns = {name: pandas.Series(values, dtype=object) for name, values in text.items()}
+        columns["confidence"] = pandas.Series(confidence, dtype="float64")
+        columns["review"] = pandas.Series(review, dtype=bool)
+        return pandas.DataFrame({name: columns[name] for name in Prediction._fields})
 
 
 def results(ledger: Ledger, job: str) -> Iterator[list[Prediction]]:

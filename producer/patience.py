@@ -18,10 +18,14 @@ class Patience:
     Args:
         seconds: after which a step is given up.
         shown: is told when an outage begins and when it is over; another may take its place at any time.
+
+    Attributes:
+        check: is called before each pause; what it raises ends the waiting. Another may take its place.
     """
 
     def __init__(self, seconds: float = Settings.patience, shown: Progress | None = None) -> None:
         self.shown = shown or Quiet()
+        self.check: Callable[[], None] = lambda: None
         self._seconds = seconds
         self._waiting = 0
         self._lock = threading.Lock()
@@ -44,6 +48,7 @@ class Patience:
             if not waited:
                 waited = True
                 self._begin(exc)
+            self.check()
             meanwhile()
 
         try:

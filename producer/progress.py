@@ -1,18 +1,30 @@
 """How far a job is, on standard error: a bar on a terminal, a line now and then elsewhere, or nothing."""
 
+import logging
+import os
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from producer.account import Account, away, doing
 from producer.sinks import printable
-from producer.summary import counted
 from worker.contract.errors import BrokerUnreachable
 from worker.contract.jobs import JobStatus
+from worker.contract.workers import Announcement
 
-#: Seconds between two lines where there is no terminal.
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+#: Seconds between two lines where there is no terminal, and between two looks of the line on a dumb one.
 LINE_EVERY = 5.0
+REDRAW_EVERY = 1.0
+#: Terminals that understand nothing but text.
+_DUMB = ("dumb", "unknown")
+
+logger = logging.getLogger(__name__)
 
 
 class Progress(Protocol):
@@ -20,6 +32,9 @@ class Progress(Protocol):
 
     def show(self, status: JobStatus) -> None:
         """Show its counters."""
+
+    def workers(self, workers: Sequence[Announcement]) -> None:
+        """Show who is at work for it."""
 
     def away(self, exc: BrokerUnreachable) -> None:
         """Show that Redis is waited for."""
@@ -38,11 +53,22 @@ def progress(quiet: bool, clock: Callable[[], float] = time.monotonic) -> Iterat
     """
     if quiet:
         yield Quiet()
-    elif sys.stderr.isatty():
-        with _bar() as shown:
-            yield shown
-    else:
+    elif not sys.stderr.isatty():
         yield Lines(clock)
+    elif is_dumb():
+        line = OneLine(clock)
+        try:
+            yield line
+        finally:
+            line.clear()
+    else:
+        with _bar(clock) as shown:
+            yield shown
+
+
+def is_dumb() -> bool:
+    """Tell whether the terminal understands nothing but text."""
+    return os.environ.get("TERM", "").lower() in _DUMB
 
 
 class Quiet:
@@ -51,6 +77,9 @@ class Quiet:
     def show(self, status: JobStatus) -> None:
         """Show nothing."""
 
+    def workers(self, workers: Sequence[Announcement]) -> None:
+        """Show nothing."""
+
     def away(self, exc: BrokerUnreachable) -> None:
         """Show nothing."""
 
@@ -58,80 +87,136 @@ class Quiet:
         """Show nothing."""
 
 
-class Lines:
+class Logged(Quiet):
+    """Tells Python's log of an outage, and nothing else: what a program that uses us wants to hear."""
+
+    def away(self, exc: BrokerUnreachable) -> None:
+        """Log what is wrong."""
+        logger.warning("waiting for Redis: %s", printable(str(exc)))
+
+    def back(self) -> None:
+        """Log that it is over."""
+        logger.warning("Redis is back")
+
+
+class Lines(Quiet):
     """Writes a line now and then; see `Progress`."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._account = Account(clock)
         self._clock = clock
         self._last = clock()
 
     def show(self, status: JobStatus) -> None:
         """Write a line if the last was some time ago."""
+        self._account.see(status)
         now = self._clock()
         if now - self._last >= LINE_EVERY:
             self._last = now
-            _write(f"{status.done:,} of {_total(status)} images, {counted(status.errors, 'error')}")
+            _write(self._account.line() + "\n")
+
+    def workers(self, workers: Sequence[Announcement]) -> None:
+        """Keep them for the next line."""
+        self._account.meet(workers)
 
     def away(self, exc: BrokerUnreachable) -> None:
         """Write what is wrong."""
-        _write(f"waiting for Redis: {printable(str(exc))}")
+        _write(f"waiting for Redis: {printable(str(exc))}\n")
 
     def back(self) -> None:
         """Write that it is over."""
-        _write("Redis is back")
+        _write("Redis is back\n")
 
 
-def _write(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
+class OneLine(Quiet):
+    """Writes one line again and again in its place, for a terminal that can go back to its beginning and no more."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._account = Account(clock)
+        self._clock = clock
+        self._last = clock()
+        self._width = 0
+
+    def show(self, status: JobStatus) -> None:
+        """Write it anew if that was some time ago."""
+        self._account.see(status)
+        now = self._clock()
+        if now - self._last >= REDRAW_EVERY:
+            self._last = now
+            self._draw(self._account.line())
+
+    def workers(self, workers: Sequence[Announcement]) -> None:
+        """Keep them for the next look."""
+        self._account.meet(workers)
+
+    def away(self, exc: BrokerUnreachable) -> None:
+        """Write in its place what is wrong."""
+        self._draw(away(exc))
+
+    def clear(self) -> None:
+        """Leave an empty line."""
+        if self._width:
+            self._draw("")
+            _write("\r")
+
+    def _draw(self, line: str) -> None:
+        line = line[: shutil.get_terminal_size().columns - 1]  # a longer one would go on in the next
+        _write(f"\r{line:{self._width}}")
+        self._width = len(line)
+
+
+class Bar(Quiet):
+    """A bar, and below it what else there is to say; see `Progress`. Drawn by whoever calls `render`."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._account = Account(clock)
+        self._waiting = ""
+
+    def show(self, status: JobStatus) -> None:
+        """Show it when drawn next."""
+        self._account.see(status)
+
+    def workers(self, workers: Sequence[Announcement]) -> None:
+        """Show them when drawn next."""
+        self._account.meet(workers)
+
+    def away(self, exc: BrokerUnreachable) -> None:
+        """Show it in place of what is being done."""
+        self._waiting = away(exc)
+
+    def back(self) -> None:
+        """Show what is being done again."""
+        self._waiting = ""
+
+    def render(self) -> "RenderableType":
+        """Give two lines for rich to draw."""
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        status, line = self._account.status, Table.grid(padding=(0, 1), expand=True)
+        line.add_column(no_wrap=True)
+        line.add_column(ratio=1)
+        line.add_column(no_wrap=True)
+        if status is None or status.state == "open":
+            bar = ProgressBar(pulse=True)
+        else:
+            bar = ProgressBar(total=status.images, completed=status.done)
+        line.add_row(Text(self._waiting or doing(status)), bar, Text(self._account.done()))
+        return Group(line, Text(self._account.others(), style="dim", no_wrap=True, overflow="ellipsis"))
 
 
 @contextmanager
-def _bar() -> Iterator[Progress]:
+def _bar(clock: Callable[[], float]) -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+    from rich.live import Live
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.fields[of]} images"),
-        TextColumn("{task.fields[speed]}", style="dim"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None, of="?", speed="")
-
-        class OnTerminal:
-            waiting = ""
-
-            def show(self, status: JobStatus) -> None:
-                speed = bar.tasks[0].speed
-                bar.update(
-                    task,
-                    description=self.waiting or _doing(status),
-                    completed=status.done,
-                    total=status.images if status.state != "open" else None,
-                    of=_total(status),
-                    speed=f"{speed:,.0f}/s" if speed else "",
-                )
-
-            def away(self, exc: BrokerUnreachable) -> None:
-                self.waiting = f"{'Redis is full' if ' is full: ' in str(exc) else 'Redis is away'}, waiting"
-                bar.update(task, description=self.waiting)
-
-            def back(self) -> None:
-                self.waiting = ""
-
-        yield OnTerminal()
+    bar = Bar(clock)
+    with Live(get_renderable=bar.render, console=Console(stderr=True), refresh_per_second=8, transient=True):
+        yield bar
 
 
-def _doing(status: JobStatus) -> str:
-    if status.state == "open" and status.done == status.images:
-        return "waiting for more to be submitted"
-    return "classifying" if status.started else "waiting for a worker"
-
-
-def _total(status: JobStatus) -> str:
-    return f"{status.images:,}" + ("…" if status.state == "open" else "")
+def _write(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()

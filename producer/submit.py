@@ -90,9 +90,13 @@ class Submission:
     Args:
         submit: does it; called once more where Redis has forgotten, after the end, that there was one.
         at_once: or only when a look at the job shows that it is open.
+
+    Attributes:
+        told: whether `check` has raised what went wrong.
     """
 
     def __init__(self, submit: Callable[[], None], at_once: bool = True) -> None:
+        self.told = False
         self._submit = submit
         self._wrong: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="submit", daemon=True)
@@ -100,10 +104,16 @@ class Submission:
         if at_once:
             self._thread.start()
 
+    @property
+    def settled(self) -> bool:
+        """Whether it is over, and nobody is still to be told what went wrong."""
+        return not self._thread.is_alive() and (self.told or self._wrong is None)
+
     def check(self) -> None:
         """Raise what went wrong with it, if something did; called before each look at the job."""
         over = not self._thread.is_alive()  # first: what went wrong is set before the thread ends
         if self._wrong:
+            self.told = True
             raise self._wrong
         self._was_over = over
 

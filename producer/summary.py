@@ -14,30 +14,60 @@ from worker.contract.dead_letters import DeadLetter
 from worker.contract.jobs import JobStatus
 from worker.contract.messages import Prediction
 
-_MODEL, _ERROR, _REVIEW = attrgetter("model"), attrgetter("error"), attrgetter("review")
+#: So many labels are counted in the closing words; `--json` has them all.
+TOP_LABELS = 10
+_LABEL, _CONFIDENCE, _REVIEW, _ERROR, _MODEL = map(attrgetter, ("label", "confidence", "review", "error", "model"))
 
 
 @dataclass
 class Summary:
-    """Counts rows as they pass by."""
+    """Counts rows as they pass by.
+
+    Args:
+        models: rows by the checkpoint that answered.
+        labels: images by label; those with an error have none.
+        errors, examples: errors by kind, and the first path of each kind.
+        confidence: the sum of all labels'.
+        reviews: labels that are marked for review.
+        images: all rows, and
+        kept: those of them that an earlier run made.
+    """
 
     models: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    confidence: float = 0.0
     reviews: int = 0
     images: int = 0
     kept: int = 0
 
     def keep(self, row: Prediction) -> None:
         """Count a row that an earlier run made."""
-        self.add([row])
+        self.add((row,))
         self.kept += 1
 
     def add(self, rows: Sequence[Prediction]) -> None:
-        """Count some rows."""
+        """Count some rows; the loops are C's, since this is done for each of them."""
         self.images += len(rows)
         self.models.update(map(_MODEL, rows))
-        self.errors.update(error.partition(":")[0] for error in map(_ERROR, rows) if error)
+        self.labels.update(filter(None, map(_LABEL, rows)))
+        self.confidence += sum(filter(None, map(_CONFIDENCE, rows)))
         self.reviews += sum(map(_REVIEW, rows))
+        for row in filter(_ERROR, rows):
+            kind = row.error.partition(":")[0]
+            self.errors[kind] += 1
+            self.examples.setdefault(kind, row.path)
+
+    @property
+    def labelled(self) -> int:
+        """How many images have a label."""
+        return self.images - self.errors.total()
+
+    @property
+    def mean_confidence(self) -> float | None:
+        """The mean of all labels' confidences; None where there is no label."""
+        return self.confidence / self.labelled if self.labelled else None
 
     def of_rows(self, status: JobStatus) -> JobStatus:
         """Give what is said of a job with the counts of these rows, and the checkpoints that made them."""
@@ -57,38 +87,55 @@ class Summary:
             status: the job's, at its end.
             startup_seconds: what starting the embedded Redis and workers took; not counted in the rate.
         """
-        seconds = duration(status)
+        seconds, confidence = duration(status), self.mean_confidence
         return {
             "job": status.job,
             "images": self.images,
             "kept": self.kept,
-            "labels": self.images - self.errors.total(),
+            "labels": self.labelled,
+            "images_by_label": dict(self.labels.most_common()),
+            "mean_confidence": None if confidence is None else round(confidence, 6),
+            "reviews": self.reviews,
             "errors": self.errors.total(),
             "errors_by_kind": dict(sorted(self.errors.items())),
-            "reviews": self.reviews,
+            "error_examples": dict(sorted(self.examples.items())),
             "seconds": round(seconds, 3),
             "images_per_second": round((self.images - self.kept) / seconds, 1) if seconds else None,
             "startup_seconds": round(startup_seconds, 3),
             "model": ", ".join(sorted(self.models)),
+            "images_by_model": dict(sorted(self.models.items())),
         }
 
     def to_text(self, status: JobStatus, startup_seconds: float) -> str:
-        """Give the summary in two or three lines for a person."""
-        errors = self.errors.total()
-        seconds = duration(status)
+        """Give the summary in a few lines for a person."""
+        seconds, confidence = duration(status), self.mean_confidence
         speed = f"{(self.images - self.kept) / seconds:,.0f} images/s" if seconds else "at once"
         kept = f", {self.kept:,} of them kept," if self.kept else ""
         startup = f"; start-up took {startup_seconds:.1f} s" if startup_seconds else ""
+        mean = "" if confidence is None else f"; mean confidence {confidence:.3f}"
+        labels, errors = counted(self.labelled, "label"), counted(self.errors.total(), "error")
         lines = [
             f"{counted(self.images, 'image')}{kept} in {seconds:.1f} s ({speed}{startup})",
-            f"{counted(self.images - errors, 'label')}, {counted(errors, 'error')}, {self.reviews:,} to review",
+            f"{labels}, {errors}, {self.reviews:,} to review{mean}",
         ]
-        if errors:
-            lines.append(
-                "errors: " + ", ".join(f"{count} {printable(kind)}" for kind, count in self.errors.most_common())
-            )
-        lines.append(f"by {', '.join(printable(model) for model in sorted(self.models))}")
-        return "\n".join(lines)
+        if self.labels:
+            first = [f"{printable(label)}: {count:,}" for label, count in self.labels.most_common(TOP_LABELS)]
+            more = len(self.labels) - len(first)
+            lines.append("labels: " + ", ".join(first) + (f", and {more:,} more" if more else ""))
+        if self.errors:
+            kinds = [
+                f"{count:,} {printable(kind)} ({printable(self.examples[kind])})"
+                for kind, count in self.errors.most_common()
+            ]
+            lines.append("errors: " + ", ".join(kinds))
+        return "\n".join([*lines, self._by()])
+
+    def _by(self) -> str:
+        """Say who answered; where that changed in the middle, the rows may not be of one mind."""
+        if len(self.models) < 2:
+            return f"by {', '.join(map(printable, self.models))}"
+        shares = " and ".join(f"{count:,} by {printable(model)}" for model, count in sorted(self.models.items()))
+        return f"answered by {len(self.models)} different checkpoints: {shares}"
 
 
 def duration(status: JobStatus) -> float:

@@ -171,18 +171,18 @@ class Jobs:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.client = Client(site.direct)
+        self.client = Client(settings=site.direct)
 
     def submit(self, count: int) -> str:
         """Submit so many images, and give the job."""
         source, root = str(tree(self.site, count)), Root(str(self.site.folder))
         job = self.client.create([source])
-        self.client.submit(job, Walk([source], root))
+        self.client.put(job, Walk([source], root))
         return job
 
     def follow(self, job: str) -> None:
         """Wait for a job's last row, and forget it."""
-        for _ in self.client.rows(job):
+        for _ in self.client.follow(job):
             continue
         self.client.delete(job)
 
@@ -240,7 +240,7 @@ def print_policies(jobs: Jobs) -> None:
             # Nobody takes these: what workers do meanwhile would be measured as well.
             job = jobs.client.create([], "nobody")
             source = str(tree(jobs.site, LARGE))
-            jobs.client.submit(job, Walk([source], Root(str(jobs.site.folder))))
+            jobs.client.put(job, Walk([source], Root(str(jobs.site.folder))))
             submitted[policy].append(time.monotonic() - started)
             jobs.client.delete(job)
             classified[policy].append(jobs.timed(CLASSIFIED))

@@ -5,10 +5,12 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from scripts import command_reference
 from scripts.settings_table import written
 from tests.conftest import ROOT
 from worker.contract.errors import ExitCode
@@ -25,6 +27,7 @@ def commands(text: str, program: str) -> list[list[str]]:
     return [shlex.split(line) for line in found]
 
 
+@cache
 def help_of(*command: str) -> str:
     run = subprocess.run(
         [sys.executable, "-m", "producer", *command, "--help"], capture_output=True, text=True, check=True, timeout=60
@@ -48,8 +51,9 @@ def test_every_command_of_the_program_is_there() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_the_commands_in_a_document_exist_with_the_options_they_show(document: Path) -> None:
     for line in commands(document.read_text(), "pigeonhole"):
-        text = help_of(line[1])
-        options = [word.partition("=")[0] for word in line[2:] if re.fullmatch(r"--?[a-z0-9][a-z-]*(=.*)?", word)]
+        named = line[1:2] if not line[1].startswith("-") else []  # else they are the program's own options
+        text = help_of(*named)
+        options = [word.partition("=")[0] for word in line[1:] if re.fullmatch(r"--?[a-z0-9][a-z-]*(=.*)?", word)]
         missing = [option for option in options if not re.search(rf"(^|\s){re.escape(option)}\b", text)]
         assert not missing, f"{' '.join(line)}: no option {missing}"
 
@@ -68,6 +72,10 @@ def test_the_files_that_a_document_links_to_exist(document: Path) -> None:
 
 def test_the_readmes_table_of_settings_is_todays() -> None:
     assert written(README) == README, "run `make docs`"
+
+
+def test_the_command_reference_is_todays() -> None:
+    assert command_reference.written() == command_reference.REFERENCE.read_text(), "run `make docs`"
 
 
 def test_the_readmes_exit_codes_are_those_of_the_program() -> None:

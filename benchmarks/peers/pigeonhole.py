@@ -44,7 +44,7 @@ class Pigeonhole:
         with environment({"PYTHONPATH": self._pythonpath} if self._pythonpath else {}):
             self._private = self._open.enter_context(embedded(self._settings))
         self._name, self._checkpoint = self._private.model()
-        self._client = Client(self._private.settings)
+        self._client = Client(settings=self._private.settings)
         while sum(worker.processes for worker in self._client.workers.alive()) < PROCESSES:
             self._private.check()
             time.sleep(0.05)
@@ -62,7 +62,7 @@ class Pigeonhole:
             self._private.check()
             submission.check()
 
-        for rows in self._client.rows(job, submission.look, check):
+        for rows in self._client.follow(job, submission.look, check):
             kept.summary.add(rows)
             sink.write(rows)
         sink.finish()

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -48,7 +48,7 @@ class Job:
     def __init__(self, site: Site, undisturbed: dict[str, Row], images: int | None) -> None:
         self.site, self._undisturbed, self._images = site, undisturbed, images
         self.sources = [str(site.images)]
-        self.client = Client(site.settings)
+        self.client = Client(settings=site.settings)
         self.id = self.client.create(self.sources)
         self._pool = ThreadPoolExecutor(1)
 
@@ -59,12 +59,12 @@ class Job:
 
     def submit(self) -> "Job":
         """Put all of it on record, and in the queue."""
-        self.client.submit(self.id, self.references)
+        self.client.put(self.id, self.references)
         return self
 
     def follow(self) -> "Future[list[Row]]":
         """Follow it to its end, as `wait` does, from a thread."""
-        return self._pool.submit(lambda: list(map(Row.of, chain.from_iterable(self.client.rows(self.id)))))
+        return self._pool.submit(lambda: list(map(Row.of, self.client.rows(self.id))))
 
     def await_claimed(self) -> set[str]:
         """Wait until some of it is in hand, and give these pieces."""

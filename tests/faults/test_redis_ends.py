@@ -90,6 +90,6 @@ def test_redis_forgets_the_end_of_a_submission_that_goes_on(site: Site, new_job:
             assert site.redis.truncate(written) > 0
             site.redis.start()
 
-    job.client.submit(job.id, references)
+    job.client.put(job.id, references)
     assert times == 2, "it was not seen that batches are missing"
     job.assert_whole(job.follow().result(timeout=60))

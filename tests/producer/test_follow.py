@@ -1,11 +1,12 @@
 """Following a job on a real Redis; the sleep between two looks is where the tests do what others would."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
-from producer.follow import BATCHES_AT_ONCE, POLL_MOST, WORKER_PATIENCE, Follower, no_worker, results
+from producer.follow import BATCHES_AT_ONCE, COUNT_EVERY, POLL_MOST, WORKER_PATIENCE, Follower, no_worker, results
 from tests.contract.conftest import Clock, answers_for, batch_of
 from worker.contract.dead_letters import DeadLetters, about
 from worker.contract.errors import BrokerUnreachable, JobCancelled, MessageInvalid, NoWorker, UnknownJob
@@ -361,3 +362,41 @@ def test_results_are_what_is_there_whatever_is_missing_between(scene: Scene) -> 
 
 def test_without_any_worker_what_to_do_is_said(scene: Scene) -> None:
     assert no_worker("letters", scene.workers).startswith("no worker consumes the queue of the model 'letters'; start")
+
+
+def test_a_jobs_end_is_waited_for_without_its_rows(scene: Scene) -> None:
+    job = scene.job(2)
+    scene.then(lambda: scene.done(job, 1), nothing, lambda: scene.done(job, 0))
+    status = scene.follower.end(job)
+    assert (status.state, status.done) == ("finished", 2)
+    assert [seen.done for seen in scene.seen] == [0, 1, 1, 2]
+
+
+def test_waiting_for_an_end_ends_as_following_does(scene: Scene) -> None:
+    job = scene.job(1)
+    scene.then(*[nothing] * 1000)
+    with pytest.raises(NoWorker):
+        scene.follower.end(job)
+    scene.then(lambda: scene.ledger.cancel(job))
+    scene.steps = scene.steps[-1:]
+    with pytest.raises(JobCancelled):
+        scene.follower.end(job)
+
+
+def test_who_is_at_work_is_told_at_first_and_then_now_and_then(scene: Scene) -> None:
+    told: list[tuple[float, list[str]]] = []
+    start = scene.clock.now
+    scene.follower.on_workers = lambda workers: told.append(
+        (scene.clock.now - start, [worker.name for worker in workers])
+    )
+    scene.workers.announce(DIGITS)
+    scene.workers.announce(Announcement(name="celery@other", model="letters", digest="d", version="1"))
+    job = scene.job(1)
+    scene.then(*[nothing] * 40, lambda: scene.done(job, 0))
+    scene.rows(job)
+    assert [names for _, names in told] == [["celery@one"]] * len(told)
+    seconds = [second for second, _ in told]
+    assert seconds[0] == 0
+    gaps = [after - before for before, after in itertools.pairwise(seconds)]
+    assert len(gaps) == 3
+    assert all(COUNT_EVERY <= gap <= COUNT_EVERY + POLL_MOST for gap in gaps)

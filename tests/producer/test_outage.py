@@ -98,22 +98,22 @@ def test_a_submission_waits_for_a_redis_that_is_killed_and_is_complete_in_the_en
     server: RedisServer, own: Settings
 ) -> None:
     shown = Shown(server.start)
-    client = Client(own, Patience(60, shown))
+    client = Client(settings=own, patience=Patience(60, shown))
     job = client.create(["in"])
-    client.submit(job, with_event(1000, 500, server.kill))
+    client.put(job, with_event(1000, 500, server.kill))
     assert shown.told[0].startswith(f"no answer from Redis at {server.url}: ")
     assert shown.told[1:] == ["back"]
     assert complete(own, job, 1000)
 
 
 def test_patience_ends(server: RedisServer, own: Settings) -> None:
-    client = Client(own, Patience(0))
+    client = Client(settings=own, patience=Patience(0))
     job = client.create(["in"])
     with pytest.raises(BrokerUnreachable, match=r"^no answer from Redis at "):
-        client.submit(job, with_event(1000, 500, server.kill))
+        client.put(job, with_event(1000, 500, server.kill))
     server.start()
     assert client.ledger.status(job).state == "open"
-    client.submit(job, lambda: references(1000))
+    client.put(job, lambda: references(1000))
     assert complete(own, job, 1000)
 
 
@@ -147,7 +147,7 @@ def test_a_submission_waits_for_a_full_redis_and_loses_nothing(start_redis: Call
 def test_a_job_is_created_once_there_is_room(start_redis: Callable[..., Server]) -> None:
     settings = Settings(broker_url=start_redis("--maxmemory", "1").url)
     raw = Ledger(settings).client
-    client = Client(settings, Patience(60, Shown(lambda: raw.config_set("maxmemory", 0))))
+    client = Client(settings=settings, patience=Patience(60, Shown(lambda: raw.config_set("maxmemory", 0))))
     job = client.create(["in"])
     assert [status.job for status in client.ledger.statuses()] == [job]
 
@@ -155,10 +155,10 @@ def test_a_job_is_created_once_there_is_room(start_redis: Callable[..., Server])
 def test_what_waiting_does_not_mend_is_told_at_once(start_redis: Callable[..., Server]) -> None:
     settings = Settings(broker_url=start_redis().url)
     shown = Shown()
-    client = Client(settings, Patience(60, shown))
+    client = Client(settings=settings, patience=Patience(60, shown))
     job = client.create(["in"])
     with pytest.raises(BrokerRefuses):
-        client.submit(
+        client.put(
             job, with_event(1000, 100, lambda: client.ledger.client.acl_setuser("default", commands=["-evalsha"]))
         )
     assert shown.told == []
@@ -176,7 +176,7 @@ def forgets(server: RedisServer, size: Callable[[], int]) -> Callable[[], None]:
 
 
 def test_what_redis_forgets_in_mid_submission_is_submitted_again(server: RedisServer, own: Settings) -> None:
-    client = Client(own, Patience(60))
+    client = Client(settings=own, patience=Patience(60))
     job = client.create(["in"])
     sizes: list[int] = []
 
@@ -189,12 +189,12 @@ def test_what_redis_forgets_in_mid_submission_is_submitted_again(server: RedisSe
                 forgets(server, lambda: sizes[0])()
             yield reference
 
-    client.submit(job, walk)
+    client.put(job, walk)
     assert complete(own, job, 1000)
 
 
 def test_standard_input_that_can_not_be_read_again_is_told(server: RedisServer, own: Settings, folder: Path) -> None:
-    client = Client(own, Patience(60))
+    client = Client(settings=own, patience=Patience(60))
     job = client.create(["-"])
     size = server.size()
     Path("list").write_text("a.png\n" * 100)
@@ -206,7 +206,7 @@ def test_standard_input_that_can_not_be_read_again_is_told(server: RedisServer, 
             forgets(server, lambda: size)()
 
         with pytest.raises(SourceError) as error:
-            client.submit(job, forgetful)
+            client.put(job, forgetful)
     assert str(error.value) == (
         "Redis has lost a part of what was submitted, and the list on standard input can't be read a second time: "
         "feed it again"
@@ -229,7 +229,7 @@ def as_standard_input(file: Path) -> Iterator[None]:
 def test_a_submission_whose_end_redis_forgets_is_done_again_by_whoever_follows(
     server: RedisServer, own: Settings
 ) -> None:
-    client = Client(own, Patience(60))
+    client = Client(settings=own, patience=Patience(60))
     job = client.create(["in"])
     sizes: list[int] = []
     submission = client.submission(job, with_event(1000, 500, lambda: sizes.append(server.size())))
@@ -242,13 +242,13 @@ def test_a_submission_whose_end_redis_forgets_is_done_again_by_whoever_follows(
         submission.check()
         do_all(client.ledger, job)
 
-    rows = [row.path for rows in client.rows(job, submission.look, work) for row in rows]
+    rows = [row.path for rows in client.follow(job, submission.look, work) for row in rows]
     assert rows == [f"in/{number}.png" for number in range(1000)]
     assert client.status(job).state == "finished"
 
 
 def test_a_submission_that_goes_on_is_not_begun_a_second_time(settings: Settings) -> None:
-    client = Client(settings)
+    client = Client(settings=settings)
     job = client.create(["in"])
     walks: list[int] = []
     gate = threading.Event()
@@ -270,7 +270,7 @@ def test_a_submission_that_goes_on_is_not_begun_a_second_time(settings: Settings
 
 
 def test_a_job_that_is_taken_up_is_submitted_only_if_it_is_open(settings: Settings) -> None:
-    client = Client(settings)
+    client = Client(settings=settings)
     job = client.create(["in"])
     client.ledger.add(job, 0, next(batches(references(100))))
     submission = client.submission(job, lambda: references(100), at_once=False)
@@ -286,11 +286,11 @@ def test_a_job_that_is_taken_up_is_submitted_only_if_it_is_open(settings: Settin
 
 
 def test_submitting_again_adds_nothing_and_other_sources_are_refused(settings: Settings) -> None:
-    client = Client(settings)
+    client = Client(settings=settings)
     job = client.create(["in"])
-    client.submit(job, lambda: references(1000))
+    client.put(job, lambda: references(1000))
     depth = client.queue.depth("digits")
-    client.submit(job, lambda: references(1000))
+    client.put(job, lambda: references(1000))
     assert client.queue.depth("digits") == depth
     for other in (
         lambda: references(900),
@@ -298,7 +298,7 @@ def test_submitting_again_adds_nothing_and_other_sources_are_refused(settings: S
         lambda: itertools.islice(references(1001), 1, None),
     ):
         with pytest.raises(UsageError):
-            client.submit(job, other)
+            client.put(job, other)
     assert complete(settings, job, 1000)
 
 
@@ -361,9 +361,9 @@ def test_workers_that_stay_away_when_redis_is_back_are_told_of_after_their_time(
 
 def test_what_a_check_raises_ends_the_waiting_too(server: RedisServer, own: Settings) -> None:
     shown = Shown()
-    client = Client(own, Patience(600, shown))
+    client = Client(settings=own, patience=Patience(600, shown))
     job = client.create(["in"])
-    client.submit(job, lambda: references(10))
+    client.put(job, lambda: references(10))
 
     def check() -> None:
         if shown.told:
@@ -372,7 +372,7 @@ def test_what_a_check_raises_ends_the_waiting_too(server: RedisServer, own: Sett
             server.kill()
 
     with pytest.raises(UsageError, match=r"^the embedded Redis has ended$"):
-        list(client.rows(job, check=check))
+        list(client.follow(job, check=check))
     assert len(shown.told) == 1
     server.start()
 

@@ -1,7 +1,11 @@
 """How the program ends."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 # An object whose end takes long, in which the interruption comes.
 _PROGRAM = """
@@ -29,3 +33,25 @@ program.main()
 def test_an_interruption_that_comes_while_an_object_is_cleaned_away_is_not_lost() -> None:
     run = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, timeout=15, check=False)
     assert run.returncode == 130, run.stderr
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_are_told_the_commands_that_go_on_as_typed(shell: str) -> None:
+    asked = {
+        "_PIGEONHOLE_COMPLETE": f"complete_{shell}",
+        "_TYPER_COMPLETE_ARGS": "pigeonhole cl",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    line = [sys.executable, "-m", "producer"]
+    completed = subprocess.run(line, env=os.environ | asked, capture_output=True, text=True, check=True, timeout=15)
+    assert "classify" in completed.stdout
+    assert "cancel" not in completed.stdout
+
+
+def test_completion_is_installed_for_the_shell_it_is_asked_from(tmp_path: Path) -> None:
+    program = Path(sys.executable).parent / "pigeonhole"
+    typed = 'COMP_WORDS=(pigeonhole sta); COMP_CWORD=1; _pigeonhole_completion pigeonhole; echo "${COMPREPLY[@]}"'
+    script = f"{program} --install-completion && . ~/.bashrc && PATH={program.parent}:$PATH && {typed}"
+    home = os.environ | {"HOME": str(tmp_path)}
+    run = subprocess.run(["bash", "-c", script], env=home, capture_output=True, text=True, timeout=15, check=False)
+    assert run.stdout.splitlines()[-1] == "status", run.stderr

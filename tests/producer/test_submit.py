@@ -180,20 +180,20 @@ def test_a_job_that_is_cancelled_or_deleted_meanwhile_ends_its_submission(ledger
 def test_a_client_names_the_queue_after_the_model(settings: Settings) -> None:
     assert Client.model_name("digits") == "digits"
     assert Client.model_name("/models/letters-v2.safetensors") == "letters-v2"
-    client = Client(settings)
+    client = Client(settings=settings)
     assert client.ledger.status(client.create(["in"])).model == "digits"
     assert client.ledger.status(client.create(["in", "b\udcff"], "letters")).model == "letters"
 
 
 def test_a_client_says_at_once_when_there_is_no_redis(tmp_path: Path) -> None:
     with pytest.raises(BrokerUnreachable, match=r"^no answer from Redis at unix:///.*; is it running\?$"):
-        Client(Settings(broker_url=f"unix://{tmp_path}/no.sock"))
+        Client(settings=Settings(broker_url=f"unix://{tmp_path}/no.sock"))
 
 
 def test_what_goes_wrong_with_a_submission_in_the_background_is_raised_where_it_is_followed(
     settings: Settings,
 ) -> None:
-    client = Client(settings)
+    client = Client(settings=settings)
     job = client.create(["in"])
 
     def breaks() -> Iterator[Reference]:
@@ -202,14 +202,14 @@ def test_what_goes_wrong_with_a_submission_in_the_background_is_raised_where_it_
 
     submission = client.submission(job, breaks)
     with pytest.raises(SourceError, match=r"^the folder 'in' can't be read: gone$"):
-        list(client.rows(job, submission.look, submission.check))
+        list(client.follow(job, submission.look, submission.check))
     assert client.ledger.status(job).images == 128
 
 
 def test_resuming_publishes_everything_that_is_owed_and_nothing_else(settings: Settings) -> None:
-    client = Client(settings)
+    client = Client(settings=settings)
     job = client.create(["in"])
-    client.submit(job, lambda: references(64 * 3))
+    client.put(job, lambda: references(64 * 3))
     client.ledger.claim(job, Piece(0))
     before = client.queue.depth("digits")
     assert client.resume(job) == 3

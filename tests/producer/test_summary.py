@@ -1,13 +1,9 @@
-import io
 import json
 import sys
 
 import pytest
 
-from producer.progress import LINE_EVERY, progress
-from producer.summary import Summary, duration, job_text, jobs_table
-from tests.contract.conftest import Clock
-from worker.contract.errors import BrokerUnreachable
+from producer.summary import TOP_LABELS, Summary, duration, job_text, jobs_table
 from worker.contract.jobs import JobStatus
 from worker.contract.messages import Prediction
 
@@ -40,15 +36,19 @@ def test_a_summary_tells_images_labels_errors_and_reviews() -> None:
     made = summary(rows(labels=1500), rows(reviews=2, errors=("broken", "missing", "broken")))
     assert made.to_text(status(), 0.0) == (
         "1,505 images in 2.5 s (602 images/s)\n"
-        "1,502 labels, 3 errors, 2 to review\n"
-        "errors: 2 broken, 1 missing\n"
+        "1,502 labels, 3 errors, 2 to review; mean confidence 0.900\n"
+        "labels: 7: 1,502\n"
+        "errors: 2 broken (x.png), 1 missing (x.png)\n"
         "by digits@0123456789ab"
     )
 
 
 def test_a_summary_without_errors_lists_none_and_counts_one_as_one() -> None:
     assert summary(rows(labels=1)).to_text(status(finished=1010.5), 1.26) == (
-        "1 image in 0.5 s (2 images/s; start-up took 1.3 s)\n1 label, 0 errors, 0 to review\nby digits@0123456789ab"
+        "1 image in 0.5 s (2 images/s; start-up took 1.3 s)\n"
+        "1 label, 0 errors, 0 to review; mean confidence 0.900\n"
+        "labels: 7: 1\n"
+        "by digits@0123456789ab"
     )
 
 
@@ -69,20 +69,50 @@ def test_a_summary_as_json_has_these_keys() -> None:
         "images": 8,
         "kept": 0,
         "labels": 5,
+        "images_by_label": {"7": 5},
+        "mean_confidence": 0.9,
+        "reviews": 1,
         "errors": 3,
         "errors_by_kind": {"broken": 1, "missing": 2},
-        "reviews": 1,
+        "error_examples": {"broken": "x.png", "missing": "x.png"},
         "seconds": 2.5,
         "images_per_second": 3.2,
         "startup_seconds": 1.235,
         "model": MODEL,
+        "images_by_model": {MODEL: 8},
     }
 
 
-def test_a_job_that_two_models_worked_on_names_both() -> None:
+def test_a_job_that_two_checkpoints_answered_says_so_and_which_share_each_has() -> None:
     other = [row._replace(model="digits@ba9876543210") for row in rows(labels=1)]
-    made = summary(rows(labels=1), other)
+    made = summary(rows(labels=1500), other)
     assert made.to_json(status(), 0.0)["model"] == f"{MODEL}, digits@ba9876543210"
+    assert made.to_json(status(), 0.0)["images_by_model"] == {MODEL: 1500, "digits@ba9876543210": 1}
+    assert made.to_text(status(), 0.0).splitlines()[-1] == (
+        f"answered by 2 different checkpoints: 1,500 by {MODEL} and 1 by digits@ba9876543210"
+    )
+
+
+def test_as_many_labels_are_told_as_fit_and_all_of_them_as_json() -> None:
+    some = [row._replace(label=f"l{number:02}") for number in range(12) for row in rows(labels=20 - number)]
+    made = summary(some)
+    (line,) = (line for line in made.to_text(status(), 0.0).splitlines() if line.startswith("labels: "))
+    assert line == f"labels: {', '.join(f'l{number:02}: {20 - number}' for number in range(TOP_LABELS))}, and 2 more"
+    by_label = made.to_json(status(), 0.0)["images_by_label"]
+    assert by_label == {f"l{number:02}": 20 - number for number in range(12)}
+
+
+def test_each_kind_of_error_has_the_first_path_as_its_example_and_a_terminal_obeys_none() -> None:
+    broken = rows(errors=("broken",))[0]
+    made = summary([broken._replace(path="a\x1b[2J\udcff"), broken])
+    assert made.to_text(status(), 0.0).splitlines()[2] == r"errors: 2 broken (a\x1b[2J\udcff)"
+    assert made.to_json(status(), 0.0)["error_examples"] == {"broken": "a\x1b[2J\udcff"}
+
+
+def test_without_a_label_there_is_no_mean_confidence() -> None:
+    made = summary(rows(errors=("broken",)))
+    assert made.to_json(status(), 0.0)["mean_confidence"] is None
+    assert made.to_text(status(), 0.0).splitlines()[1] == "0 labels, 1 error, 0 to review"
 
 
 @pytest.mark.parametrize(
@@ -152,87 +182,10 @@ def test_a_summary_tells_how_many_rows_were_kept_and_counts_only_the_others_as_f
     made.add(rows(labels=500))
     assert made.to_text(status(), 0.0) == (
         "1,501 images, 1,001 of them kept, in 2.5 s (200 images/s)\n"
-        "1,500 labels, 1 error, 0 to review\n"
-        "errors: 1 broken\n"
+        "1,500 labels, 1 error, 0 to review; mean confidence 0.900\n"
+        "labels: 7: 1,500\n"
+        "errors: 1 broken (x.png)\n"
         "by digits@0123456789ab"
     )
     said = made.to_json(status(), 0.0)
     assert (said["images"], said["kept"], said["images_per_second"]) == (1501, 1001, 200.0)
-
-
-# Progress
-
-
-def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress(quiet=True) as shown:
-        shown.show(status())
-    assert capsys.readouterr() == ("", "")
-
-
-def test_where_there_is_no_terminal_a_line_tells_now_and_then(capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
-    with progress(quiet=False, clock=clock) as shown:
-        shown.show(status(state="open", images=500, done=0))
-        clock += LINE_EVERY - 1
-        shown.show(status(state="open", images=900, done=100))
-        clock += 1
-        shown.show(status(state="open", images=2000, done=1000, errors=1))
-        shown.show(status(state="closed", images=2000, done=1100))
-        clock += LINE_EVERY
-        shown.show(status(state="closed", images=2000, done=1500, errors=3))
-    assert capsys.readouterr() == ("", "1,000 of 2,000… images, 1 error\n1,500 of 2,000 images, 3 errors\n")
-
-
-def test_an_outage_is_told_and_its_end(capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
-    away = BrokerUnreachable("no answer from Redis at redis://a: refused; is it running?")
-    for quiet, expected in ((True, ""), (False, f"waiting for Redis: {away}\nRedis is back\n")):
-        with progress(quiet=quiet, clock=clock) as shown:
-            shown.away(away)
-            shown.back()
-        assert capsys.readouterr() == ("", expected)
-
-
-@pytest.mark.parametrize(
-    ("said", "expected"),
-    [
-        ("no answer from Redis at redis://a: refused; is it running?", "Redis is away, waiting"),
-        ("Redis at redis://a is full: OOM; raise its maxmemory or delete jobs", "Redis is full, waiting"),
-    ],
-)
-def test_on_a_terminal_the_bar_tells_of_an_outage_until_it_is_over(
-    monkeypatch: pytest.MonkeyPatch, said: str, expected: str
-) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
-    for over in (False, True):
-        with progress(quiet=False) as shown:
-            shown.away(BrokerUnreachable(said))
-            if over:
-                shown.back()
-            shown.show(status(state="closed", images=2000, done=1000))  # a full one still answers
-        written = terminal.getvalue()
-        assert (expected in written, "classifying" in written) == (not over, over)
-        terminal.truncate(0)
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_on_a_terminal_a_bar_tells_and_is_gone_in_the_end(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
-    with progress(quiet=False) as shown:
-        shown.show(status(state="open", started=None, images=500))
-        shown.show(status(state="closed", images=2000, done=1500))
-    written = terminal.getvalue()
-    assert "classifying" in written
-    assert "1,500/2,000 images" in written
-    assert written.endswith("\x1b[2K"), "the bar's line is cleared"
-    assert capsys.readouterr().out == ""

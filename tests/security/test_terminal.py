@@ -24,7 +24,7 @@ SHOWN = r"\x1b]0;owned\x07"
 @pytest.fixture
 def job(settings: Settings) -> str:
     """A job that says it to whoever looks at it or waits for it."""
-    ledger, batch = Ledger(settings), batch_of("a.png")
+    ledger, batch = Ledger(settings), batch_of(f"{RETITLED}.png")
     job = ledger.create("digits", (RETITLED,))
     ledger.add(job, 0, batch)
     ledger.close(job, 1)
@@ -40,7 +40,7 @@ def job(settings: Settings) -> str:
         (("status",), f"reason{SHOWN}"),
         (("status", "{job}"), f"digits{SHOWN}"),
         (("status", "{job}"), f"reason{SHOWN}"),
-        (("wait", "{job}", "-o", "{folder}/rows.csv"), f"errors: 1 k{SHOWN}\nby m{SHOWN}"),
+        (("wait", "{job}", "-o", "{folder}/rows.csv"), f"errors: 1 k{SHOWN} ({SHOWN}.png)\nby m{SHOWN}"),
     ],
 )
 def test_a_command_shows_a_control_sequence_as_text(

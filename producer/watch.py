@@ -1,0 +1,162 @@
+"""`status --watch`: looks at one job or at all again and again; in place on a terminal, else a line now and then."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from producer.account import Account, at_work, away
+from producer.progress import LINE_EVERY, Quiet, is_dumb
+from producer.sinks import printable
+from producer.summary import counted, job_text, jobs_table
+from worker.contract.errors import BrokerUnreachable
+from worker.contract.jobs import JobStatus
+from worker.contract.workers import Announcement
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from producer.client import Client
+
+#: Seconds between two looks.
+LOOK_EVERY = 1.0
+
+
+class View(Protocol):
+    """Shows what a look saw; and, as `Progress`, that Redis is waited for."""
+
+    def draw(self, statuses: Sequence[JobStatus], workers: Sequence[Announcement]) -> None:
+        """Show jobs, one where only one is watched, and who is at work."""
+
+
+def watching(client: "Client", job: str | None, view: View, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Look at one job until its end, or at all jobs for ever.
+
+    Args:
+        client: its patience decides how a Redis that goes away is waited for.
+        job: None: all.
+        view: is shown every look.
+        sleep: in place of the real one, for tests.
+
+    Raises:
+        UnknownJob, MessageInvalid: as `Client.status`.
+        BrokerUnreachable: Redis is away for longer than our patience lasts.
+    """
+    while True:
+        statuses = client.jobs() if job is None else [client.status(job)]
+        workers = client.patience(client.workers.alive)
+        view.draw(statuses, [worker for worker in workers if job is None or worker.model == statuses[0].model])
+        if job is not None and statuses[0].over:
+            return
+        sleep(LOOK_EVERY)
+
+
+@contextmanager
+def viewing(client: "Client", job: str | None) -> Iterator[View]:
+    """Give what shows it on standard output; an outage of Redis too."""
+    from rich.console import Console
+
+    console = Console(file=sys.stdout)
+    if not sys.stdout.isatty() or is_dumb():
+        lines = Lines(console)
+        client.patience.shown = lines
+        yield lines
+        return
+    from rich.live import Live
+
+    screen = Screen(job is not None, console)
+    client.patience.shown = screen
+    with Live(get_renderable=screen.render, console=console, refresh_per_second=4):
+        yield screen
+
+
+@dataclass
+class _Told:
+    """What was last said of a job, and when."""
+
+    account: Account
+    when: float = 0.0
+    state: str = ""
+    line: str = ""
+
+
+class Lines(Quiet):
+    """Writes a line for each job that is new, or goes on, or ends; of one that goes on now and then.
+
+    Args:
+        console: where to.
+        clock: in place of the real one, for tests.
+    """
+
+    def __init__(self, console: "Console", clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._told: dict[str, _Told] = {}
+
+    def draw(self, statuses: Sequence[JobStatus], workers: Sequence[Announcement]) -> None:
+        """Write what is new and due."""
+        self._told = {status.job: self._told.get(status.job) or _Told(Account(self._clock)) for status in statuses}
+        for status in statuses:
+            told, now = self._told[status.job], self._clock()
+            told.account.see(status)
+            told.account.meet([worker for worker in workers if worker.model == status.model])
+            line = f"{status.job} {status.state}: {told.account.line()}"
+            if status.state != told.state or (line != told.line and not status.over and now - told.when >= LINE_EVERY):
+                self._say(line)
+                told.when, told.state, told.line = now, status.state, line
+
+    def away(self, exc: BrokerUnreachable) -> None:
+        """Write what is wrong."""
+        self._say(f"waiting for Redis: {exc}")
+
+    def back(self) -> None:
+        """Write that it is over."""
+        self._say("Redis is back")
+
+    def _say(self, line: str) -> None:
+        self._console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+
+
+class Screen(Quiet):
+    """Shows one job in full, or the last jobs as a table, in place; drawn by whoever calls `render`."""
+
+    def __init__(self, one: bool, console: "Console") -> None:
+        self._one = one
+        self._console = console
+        self._account = Account()
+        self._statuses: Sequence[JobStatus] = ()
+        self._workers = ""
+        self._waiting = ""
+
+    def draw(self, statuses: Sequence[JobStatus], workers: Sequence[Announcement]) -> None:
+        """Show them when drawn next."""
+        self._statuses, self._workers = statuses, at_work(workers)
+        if self._one:
+            self._account.see(statuses[0])
+            self._account.meet(workers)
+
+    def away(self, exc: BrokerUnreachable) -> None:
+        """Show it below what was seen before."""
+        self._waiting = away(exc)
+
+    def back(self) -> None:
+        """Show it no longer."""
+        self._waiting = ""
+
+    def render(self) -> "RenderableType":
+        """Give it for rich to draw, not higher than the terminal."""
+        from rich.console import Group
+        from rich.text import Text
+
+        if self._one and self._statuses:
+            body: list[RenderableType] = [Text(job_text(self._statuses[0]), overflow="ellipsis", no_wrap=True)]
+            below = self._account.line()
+        else:
+            room = max(1, self._console.height - 4)
+            left_out = max(0, len(self._statuses) - room)
+            body = [Text(f"{counted(left_out, 'earlier job')} not shown", style="dim")] if left_out else []
+            body.append(jobs_table(self._statuses[-room:]) if self._statuses else Text("no jobs"))
+            below = self._workers
+        return Group(*body, Text(self._waiting or below, style="bold" if self._waiting else "dim", no_wrap=True))

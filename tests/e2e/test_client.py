@@ -1,0 +1,67 @@
+"""The Python interface with a Redis and workers of its own."""
+
+import doctest
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from producer import Client
+from tests.conftest import ROOT, children, wait_for
+from tests.e2e.test_endings import leftovers, temporary
+from worker.contract.errors import UsageError
+
+__all__ = ["temporary"]
+
+# Interrupted in the midst of the rows, with nothing closed.
+_PROGRAM = """
+import os, signal
+from producer import Client
+
+rows = iter(Client().classify("samples"))
+print(next(rows).label, flush=True)
+os.kill(os.getpid(), signal.SIGINT)
+list(rows)
+"""
+
+
+def test_what_the_documentation_shows_is_what_one_sees_and_it_ends_with_the_client(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    shown = re.findall(r"```pycon\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
+    examples = doctest.DocTestParser().get_doctest("".join(shown), {}, "docs/python.md", None, None)
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    said: list[str] = []
+    runner.run(examples, out=said.append, clear_globs=False)
+    assert "".join(said) == ""
+    client = examples.globs["client"]
+    assert isinstance(client, Client)
+    with client:
+        job = client.submit("samples/003b50.png")
+        (row,) = client.wait(job)
+        assert (row.path, row.label, row.model.partition("@")[0]) == ("samples/003b50.png", "8", "digits")
+        next(iter(client.classify("samples")))  # the others end with the block
+        assert children(os.getpid(), b"producer.keeper")
+    assert not children(os.getpid(), b"producer.keeper")
+    with pytest.raises(UsageError, match="this Client is closed"):
+        client.status(job)
+
+
+def test_a_program_that_is_interrupted_and_closes_nothing_leaves_nothing(home: Path, temporary: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", _PROGRAM],
+        cwd=home,
+        env=os.environ | {"TMPDIR": str(temporary)},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode in (-signal.SIGINT, 1)
+    assert run.stdout.strip().isdigit()
+    assert run.stderr.rstrip().endswith(b"KeyboardInterrupt")
+    wait_for(lambda: not leftovers(temporary), "an end to what was embedded")
