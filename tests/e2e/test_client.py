@@ -38,7 +38,7 @@ def test_what_the_documentation_shows_is_what_one_sees_and_it_ends_with_the_clie
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
     said: list[str] = []
     runner.run(examples, out=said.append, clear_globs=False)
-    assert "".join(said) == ""
+    assert not said, "".join(said)
     client = examples.globs["client"]
     assert isinstance(client, Client)
     with client:
