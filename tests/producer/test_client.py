@@ -33,6 +33,9 @@ from worker.contract.workers import Announcement, Workers
 
 PATHS = [f"photos/{number:03}.png" for number in range(150)]
 
+#: More than are known of a list before its first batch is cut.
+MANY = 4 * PATHS
+
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
@@ -124,19 +127,19 @@ def feed(photos: Path) -> Iterator[Callable[[list[str]], None]]:
 def test_leaving_early_cancels_nothing_and_what_was_begun_is_submitted(
     settings: Settings, feed: Callable[[list[str]], None], answering: None
 ) -> None:
-    feed(PATHS[:100])
+    feed(MANY)
     with Client(settings=settings) as client:
         rows = client.classify("@list")
         assert next(iter(rows)).path == PATHS[0]
-        for seconds, more in ((0.1, PATHS[100:]), (0.2, [])):
+        for seconds, more in ((0.1, MANY), (0.2, [])):
             threading.Timer(seconds, feed, [more]).start()
     ledger = Ledger(settings)
-    assert ledger.status(rows.job).images == len(PATHS)
+    assert ledger.status(rows.job).images == 2 * len(MANY)
     wait_for(lambda: ledger.status(rows.job).state == "finished", "the end of the job")
 
 
 def test_an_interruption_waits_for_no_submission(settings: Settings, feed: Callable[[list[str]], None]) -> None:
-    feed(PATHS[:100])
+    feed(MANY)
     jobs = []
 
     def interrupted() -> None:
