@@ -65,7 +65,9 @@ def _loaded_by(statement: str) -> set[str]:
     return set(run.stdout.split())
 
 
-@pytest.mark.parametrize("statement", ["from producer import *", "import producer.report.make, worker.contract.messages"])
+@pytest.mark.parametrize(
+    "statement", ["from producer import *", "import producer.report.make, worker.contract.messages"]
+)
 def test_the_producer_never_loads_torch(statement: str) -> None:
     assert not _loaded_by(statement) & {"torch", "torchvision", "numpy", "pandas", "pyarrow", "PIL"}
 
