@@ -297,7 +297,7 @@ def report(
         origin = make.of_file(what, job)
     else:
         client = client_for(broker_settings(), quiet)
-        origin = make.of_job(client.status(what), client.results(what).batches())
+        origin = make.of_job(client.status(what), client.results(what))
     _tell(make.said(output, make.make(output, origin, images, small, thumbnails)), quiet)
 
 

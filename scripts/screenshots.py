@@ -52,7 +52,6 @@ def main() -> None:
             prefer(driver, "dark")
             resize(driver, 1280, 900)
             driver.get(report)
-            take(driver, "dark")
             driver.find_element("id", "review").click()
             take(driver, "review")
     finally:

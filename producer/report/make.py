@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
@@ -28,7 +28,7 @@ def names_file(what: str) -> bool:
     return os.path.lexists(what) or os.sep in what or os.path.splitext(what)[1].lstrip(".") in list(Format)
 
 
-def of_file(path: str, job: str | None) -> tuple[Facts, Iterator[Prediction]]:
+def of_file(path: str, job: str | None) -> tuple[Facts, Iterable[Prediction]]:
     """Give what is known of the rows in a file, and the rows.
 
     Args:
@@ -39,12 +39,12 @@ def of_file(path: str, job: str | None) -> tuple[Facts, Iterator[Prediction]]:
         UsageError: it holds no results.
     """
     results = read_results(path, job)
-    return Facts.of(path, results.job), iter(results)
+    return Facts.of(path, results.job), results
 
 
-def of_job(status: JobStatus, rows: Iterator[list[Prediction]]) -> tuple[Facts, Iterator[Prediction]]:
+def of_job(status: JobStatus, rows: Iterable[Prediction]) -> tuple[Facts, Iterable[Prediction]]:
     """Give the same of a job in Redis."""
-    return Facts.of(f"job {status.job}", status), (row for some in rows for row in some)
+    return Facts.of(f"job {status.job}", status), rows
 
 
 def check(output: str, images: str) -> None:
@@ -67,7 +67,7 @@ def thumbnails_below(images: str, settings: Settings) -> Thumbnails | None:
 
 
 def make(
-    output: str, origin: tuple[Facts, Iterator[Prediction]], images: str, thumbnails: Thumbnails | None, limit: int
+    output: str, origin: tuple[Facts, Iterable[Prediction]], images: str, thumbnails: Thumbnails | None, limit: int
 ) -> Written:
     """Write a report; it takes its place when it is whole.
 

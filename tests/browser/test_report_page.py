@@ -209,6 +209,41 @@ def test_nothing_is_wider_than_the_window(browser: Browser, report: Path, width:
     assert browser.js("const d = document.getElementById('viewer'); return d.scrollWidth <= d.clientWidth")
 
 
+def test_a_page_says_which_checkpoints_answered_when_and_that_there_is_more(browser: Browser, tmp_path: Path) -> None:
+    facts = Facts(
+        source="job 1",
+        job="1",
+        state="closed",
+        images=9,
+        started=1e9,
+        finished=1e9 + 2,
+        seconds=2,
+        images_per_second=4.5,
+    )
+    rows = [ROWS[0], ROWS[2]._replace(model="digits@ba9876543210")]
+    report = report_of(tmp_path, rows)
+    with report.open("wb") as file:
+        write(file, rows, facts, Links("./", ""), 1.8e9)
+    browser.open(report)
+    told = dict(zip(browser.texts("#facts dt"), browser.texts("#facts dd"), strict=True))
+    assert told["Answered by 2 checkpoints"] == "digits@0123456789ab (1 image), digits@ba9876543210 (1 image)"
+    assert told["Speed"] == "5 images/s, 2 s in all"
+    assert "2001" in told["Started"]
+    assert browser.text("#note") == "2 of the job's 9 images have a row here."
+
+
+def test_two_tabs_of_a_report_share_what_was_decided(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    first = browser.driver.current_window_handle
+    browser.driver.switch_to.new_window("tab")
+    browser.open(report)
+    browser.find("#review").click()
+    browser.press("7")
+    browser.driver.close()
+    browser.driver.switch_to.window(first)
+    browser.until(lambda: browser.text("#export") == "Export 1 reviewed")
+
+
 @dataclass
 class Scrolled:
     """What scrolling took: the longest task in milliseconds, and how many cells were in the page at most."""
@@ -234,16 +269,21 @@ requestAnimationFrame(step);
 """
 
 
-def test_50_000_images_are_there_at_once_and_scroll_without_a_stop(browser: Browser, tmp_path: Path) -> None:
+@pytest.mark.parametrize("embedded", [50_000, 1_000], ids="{} embedded".format)
+def test_50_000_images_are_there_at_once_and_scroll_without_a_stop(
+    browser: Browser, tmp_path: Path, embedded: int
+) -> None:
     sample = report_of(tmp_path, ROWS[:1]).with_name("photos") / "one.png"
     rows = [
-        digit(f"photos/folder-{number // 1000}/image-{number:06}.png", str(number % 10), 0.4 + number % 601 / 1000)
+        digit(f"photos/image-{number % 500:03}.png", str(number % 10), 0.4 + number % 601 / 1000)
         for number in range(50_000)
     ]
+    for number in range(500):
+        os.link(sample, sample.with_name(f"image-{number:03}.png"))
     report = tmp_path / "large.html"
     pictures = _Same(sample.read_bytes())
     with report.open("wb") as file:
-        write(file, rows, Facts(source="results.csv"), Links("./", "/"), 1.8e9, pictures, len(rows))
+        write(file, rows, Facts(source="results.csv"), Links("./", ""), 1.8e9, pictures, embedded)
     browser.open(report)
     first = browser.js("return performance.now()")
     assert browser.js("return document.querySelectorAll('#sheet .cell').length") > 20
@@ -252,8 +292,8 @@ def test_50_000_images_are_there_at_once_and_scroll_without_a_stop(browser: Brow
     assert first < 2000
     assert scrolled.longest < 200
     assert scrolled.cells < 400
-    browser.fill("text", "image-04999")
-    assert browser.text("#count") == "10 of 50,000 images"
+    browser.fill("text", "image-499")
+    assert browser.text("#count") == "100 of 50,000 images"
 
 
 class _Same:

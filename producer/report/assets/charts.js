@@ -16,6 +16,7 @@ function element(name, attributes = {}, ...inside) {
 }
 
 const inWords = new Intl.NumberFormat("en").format;
+const counted = (count, noun = "image") => `${inWords(count)} ${noun}${count === 1 ? "" : "s"}`;
 /** Spell a confidence; 1 only where it is. */
 const percent = (share) => (share === null ? "" : `${(Math.floor(share * 1000) / 10).toFixed(1)} %`);
 
@@ -58,7 +59,7 @@ function labelsChart(rows, width) {
     const y = at * line;
     const name = one.name.length > letters ? `${one.name.slice(0, letters - 1)}…` : one.name;
     chart.append(element("svg:g", {},
-      element("svg:title", {}, `${one.name}: ${inWords(one.all)} images, ${inWords(one.doubtful)} to review`),
+      element("svg:title", {}, `${one.name}: ${counted(one.all)}, ${inWords(one.doubtful)} to review`),
       text("name", left - 8, y + 15, "end", name),
       ...bar("sure", left, y + 4, sure, line - 8),
       ...bar("doubt", left + sure, y + 4, one.doubtful * scale, line - 8),
@@ -100,7 +101,7 @@ function confidenceChart(rows, width) {
     // Of one bar, a logarithm of a part means nothing: the doubtful part is a share of its height.
     const doubtful = bin.all ? (whole * bin.doubtful) / bin.all : 0;
     chart.append(element("svg:g", {},
-      element("svg:title", {}, `${range(at)}: ${inWords(bin.all)} images, ${inWords(bin.doubtful)} to review`),
+      element("svg:title", {}, `${range(at)}: ${counted(bin.all)}, ${inWords(bin.doubtful)} to review`),
       ...bar("doubt", x + 1, height - doubtful, step - 2, doubtful),
       ...bar("sure", x + 1, height - whole, step - 2, whole - doubtful)));
   });

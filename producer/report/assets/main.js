@@ -69,7 +69,7 @@ function showFacts(facts, rows) {
   const date = (seconds) => new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" }).format(seconds * 1000);
   const counts = countBy(rows.model);
   const checkpoints = rows.models.map((model, index) => (rows.models.length > 1
-    ? `${model || "unknown"} (${inWords(counts.get(index))} images)` : model)).filter(Boolean);
+    ? `${model || "unknown"} (${counted(counts.get(index))})` : model)).filter(Boolean);
   const known = {
     [checkpoints.length > 1 ? `Answered by ${checkpoints.length} checkpoints` : "Checkpoint"]: checkpoints.join(", "),
     Started: facts.started && date(facts.started),
@@ -154,8 +154,8 @@ function cellsOf(rows, decisions, pictures, shown) {
       const group = shown().slice(from, to);
       const doubtful = group.filter((row) => rows.review[row]).length;
       const name = rows.label[group[0]] < 0 ? "Errors" : rows.labels[rows.label[group[0]]];
-      const counted = `${inWords(group.length)} ${group.length === 1 ? "image" : "images"}${doubtful ? `, ${inWords(doubtful)} to review` : ""}`;
-      return element("div", { role: "rowheader" }, element("h2", {}, name, " ", element("span", {}, counted)));
+      const counts = counted(group.length) + (doubtful ? `, ${inWords(doubtful)} to review` : "");
+      return element("div", { role: "rowheader" }, element("h2", {}, name, " ", element("span", {}, counts)));
     },
   };
 }
@@ -188,7 +188,7 @@ function main() {
     const shown = filtered(order, rows, filterOf(form), decisions);
     sheet.show(shown);
     byId("count").textContent = shown.length === order.length
-      ? `${inWords(shown.length)} images` : `${inWords(shown.length)} of ${inWords(order.length)} images`;
+      ? counted(shown.length) : `${inWords(shown.length)} of ${inWords(order.length)} images`;
     byId("none").hidden = shown.length > 0;
   }
 
@@ -208,6 +208,7 @@ function main() {
     viewer.open(queue, queue.find((row) => decisions.of(row) === undefined));
   }
 
+  byId("review").disabled = !rows.review.includes(1);
   startTheme(byId("theme"));
   showTiles(rows);
   showFacts(facts, rows);
