@@ -14,6 +14,7 @@ from worker.contract.messages import Answers, Batch, Group
 from worker.contract.pieces import Piece
 from worker.contract.redis_client import Client
 from worker.contract.settings import Settings
+from worker.contract.spans import TarSpan
 
 NO_JOB = "20200101-000000-abcdef"
 
@@ -104,6 +105,15 @@ def test_the_same_images_shown_otherwise_are_the_same_batch(ledger: Ledger) -> N
     assert not ledger.add(
         job, 0, Batch((Group("./photos/", "home/photos/", ("a.png",)), Group("", "home/", ("photos/b.png",))))
     )
+
+
+def test_an_archive_whose_members_lie_elsewhere_by_now_is_another(ledger: Ledger) -> None:
+    job = ledger.create("digits", ("x.tar",))
+    before, now = (Batch((Group("x.tar", "x.tar", ("::a.png",), (TarSpan(512, 9, at),)),)) for at in (1, 2))
+    ledger.add(job, 0, before)
+    assert not ledger.add(job, 0, before)
+    with pytest.raises(UsageError, match="holds other images as its batch 0"):
+        ledger.add(job, 0, now)
 
 
 def test_a_complete_job_takes_no_offence_at_being_submitted_once_more(ledger: Ledger) -> None:

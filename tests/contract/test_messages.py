@@ -14,11 +14,22 @@ from tests.contract.conftest import answers_for, batch_of
 from worker.contract import columns
 from worker.contract.errors import MessageInvalid
 from worker.contract.messages import MAX_DECODED_BYTES, MOST_CLASSES, PPM, VERSION, Answers, Batch, Group, Prediction
+from worker.contract.spans import TarSpan, ZipSpan
 
 #: What a file system can hold: any bytes but NUL, spelled as Python does.
 paths = st.binary(max_size=30).map(lambda name: os.fsdecode(name.replace(b"\0", b"")))
-groups = st.builds(Group, paths, paths, st.lists(paths, max_size=5).map(tuple))
-batches = st.builds(Batch, st.lists(groups, max_size=4).map(tuple))
+numbers = st.integers(0, 2**63 - 1)
+spans = st.builds(TarSpan, numbers, numbers, numbers) | st.builds(ZipSpan, numbers, numbers, numbers, numbers, numbers)
+
+
+@st.composite
+def groups(draw: st.DrawFn) -> Group:
+    names = tuple(draw(st.lists(paths, max_size=5)))
+    places = draw(st.lists(spans, min_size=len(names), max_size=len(names))) if draw(st.booleans()) else ()
+    return Group(draw(paths), draw(paths), names, tuple(places))
+
+
+batches = st.builds(Batch, st.lists(groups(), max_size=4).map(tuple))
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -79,6 +90,56 @@ def test_a_reference_is_shown_as_named_and_read_below_the_root() -> None:
     assert len(batch) == 3
 
 
+def test_a_member_of_an_archive_is_read_in_its_file_whatever_it_is_called() -> None:
+    members = Group(
+        "in/a.zip", "home/in/a.zip", ("::../x.png", "::y.png"), (ZipSpan(0, 5, 9, 8, 77), TarSpan(512, 9, 1))
+    )
+    batch = Batch((Group("", "home/", ("b.png",)), members))
+    assert list(batch.shown()) == ["b.png", "in/a.zip::../x.png", "in/a.zip::y.png"]
+    assert list(batch.located()) == [
+        ("home/b.png", None),
+        ("home/in/a.zip", ZipSpan(0, 5, 9, 8, 77)),
+        ("home/in/a.zip", TarSpan(512, 9, 1)),
+    ]
+
+
+@given(batches, st.integers(0, 12), st.integers(0, 12))
+def test_a_part_of_a_batch_has_the_places_of_its_images(batch: Batch, start: int, stop: int) -> None:
+    part = batch.part(start, stop)
+    assert list(part.located()) == list(batch.located())[start:stop]
+    assert list(part.shown()) == list(batch.shown())[start:stop]
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        None,
+        {},
+        "",
+        0,
+        [[]],
+        [None],
+        [1, 2, 3],
+        ["abc"],
+        [[0, 1]],
+        [[0, 1, 2, 3]],
+        [[0, 1, 2, 3, 4, 5]],
+        [[0, 1, -1]],
+        [[0, 1, 2**63]],
+        [[10**400, 1, 1]],
+        [[0, 1, 1.0]],
+        [[0, 1, True]],
+        [[0, 1, "1"]],
+        [[0, 1, None]],
+        [[0, 1, [1]]],
+        [[512, 1, 1], [512, 1, 1]],
+    ],
+)
+def test_places_that_no_archive_has_are_refused(places: object) -> None:
+    with pytest.raises(MessageInvalid, match=r"place"):
+        Batch.decode(packed({"v": VERSION, "groups": [["a.tar", "r/a.tar", ["::a.png"], places]]}))
+
+
 def test_each_row_stands_on_the_place_of_its_image() -> None:
     batch = Batch((Group("in/", "r/", ("a", "b")), Group("", "", ("c", "d"))))
     given_answers = Answers(
@@ -105,12 +166,12 @@ def test_answers_to_another_number_of_images_are_not_given_to_these() -> None:
         list(answers_for(batch_of("a")).predictions(batch_of("a", "b")))
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, "2", None, True, 2.0, [2]])
+@pytest.mark.parametrize("version", [0, 1, 2, 4, "3", None, True, 3.0, [3]])
 @pytest.mark.parametrize("message", [Batch, Answers])
 def test_another_version_is_refused_with_what_to_do(message: type[Batch | Answers], version: object) -> None:
     with pytest.raises(MessageInvalid) as refused:
         message.decode(packed(fair_answers(v=version, groups=[])))
-    said = f"in the ledger has version {version!r} and this program reads 2: run the same version of Pigeonhole on both"
+    said = f"in the ledger has version {version!r} and this program reads 3: run the same version of Pigeonhole on both"
     assert said in str(refused.value)
 
 
@@ -145,8 +206,9 @@ def test_groups_of_another_shape_are_refused_or_still_paths(value: list[object])
         decoded = Batch.decode(packed({"v": VERSION, "groups": value}))
     except MessageInvalid:
         return
-    for path in (*decoded.shown(), *decoded.rooted()):
+    for path in (*decoded.shown(), *decoded.rooted(), *(file for file, _ in decoded.located())):
         os.fsencode(path)
+    assert len(list(decoded.located())) == len(decoded)
 
 
 @pytest.mark.parametrize(
@@ -301,3 +363,9 @@ def test_the_largest_batch_that_we_write_can_be_read() -> None:
 def test_a_reference_with_a_numbered_name_takes_few_bytes() -> None:
     batch = Batch((Group("photos/", "home/u/photos/", tuple(f"IMG_{number:06d}.jpg" for number in range(2048))),))
     assert len(batch.encode()) < 8 * 2048
+
+
+def test_a_reference_to_a_member_takes_some_bytes_more() -> None:
+    names = tuple(f"::IMG_{number:06d}.jpg" for number in range(2048))
+    places = tuple(ZipSpan(500_000 * at, 499_000, 499_900, 8, zlib.crc32(b"%d" % at)) for at in range(2048))
+    assert len(Batch((Group("a.zip", "home/u/a.zip", names, places),)).encode()) < 24 * 2048

@@ -76,7 +76,7 @@ def test_a_job_of_another_version_is_refused_in_words_and_hides_no_other(ledger:
     with pytest.raises(MessageInvalid) as refused:
         ledger.status(theirs)
     assert str(refused.value) == (
-        f"job {theirs} was written by another version of Pigeonhole (record '9', we know 2): use that version, or "
+        f"job {theirs} was written by another version of Pigeonhole (record '9', we know 3): use that version, or "
         f"`pigeonhole delete {theirs}`"
     )
     states = {status.job: (status.state, status.over) for status in ledger.statuses()}

@@ -122,7 +122,8 @@ class Ledger:
         if known is None:
             raise UsageError(f"job {job} is {state.decode()}: nothing can be added to it; submit a new one")
         # Not byte for byte: another machine's zlib may deflate the same otherwise.
-        if list(Batch.decode(known).rooted()) != list(batch.rooted()):
+        there = Batch.decode(known)
+        if [*there.rooted(), *there.located()] != [*batch.rooted(), *batch.located()]:
             raise UsageError(
                 f"job {job} holds other images as its batch {number}: the sources are not what they were when it was "
                 f"begun; `pigeonhole cancel {job}`, then the same command again, without --job"

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 
 from worker.contract.columns import packed, unpacked
 from worker.contract.errors import MessageInvalid
+from worker.contract.spans import Span, spans
 
-VERSION = 2
+VERSION = 3
 #: No batch that we write comes near this: 2,048 paths of 4,096 bytes are 8 MB.
 MAX_DECODED_BYTES = 64_000_000
 #: Probabilities travel as whole millionths: shorter than floats, and the same on every machine.
@@ -35,12 +36,14 @@ MOST_CLASSES = 65_535
 class Group(NamedTuple):
     """References that share where they are shown from and where they are read from.
 
-    A reference is shown to the user as `shown + path`, and read at `rooted + path` below the image root.
+    A reference is shown to the user as `shown + path`, and read at `rooted + path` below the image root. Those to the
+    members of an archive are read at `rooted`, each where its one of the `spans` says; a path is only a name there.
     """
 
     shown: str
     rooted: str
     paths: tuple[str, ...]
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,21 @@ class Batch:
         """Give each path relative to the image root; one that is absolute lies outside it."""
         return (group.rooted + path for group in self.groups for path in group.paths)
 
+    def located(self) -> Iterator[tuple[str, Span | None]]:
+        """Give, for each, the file to read, relative to the image root, and where in it; None: the whole of it."""
+        for group in self.groups:
+            if group.spans:
+                yield from ((group.rooted, span) for span in group.spans)
+            else:
+                yield from ((group.rooted + path, None) for path in group.paths)
+
     def part(self, start: int, stop: int) -> "Batch":
         """Give the references from one position to before another."""
         groups, at = [], 0
         for group in self.groups:
-            paths = group.paths[max(0, start - at) : max(0, stop - at)]
-            if paths:
-                groups.append(group._replace(paths=paths))
+            some = slice(max(0, start - at), max(0, stop - at))
+            if group.paths[some]:
+                groups.append(group._replace(paths=group.paths[some], spans=group.spans[some]))
             at += len(group.paths)
         return Batch(tuple(groups))
 
@@ -248,14 +259,17 @@ def _inflate(data: bytes, what: str) -> dict[str, Any]:
 
 
 def _group(value: object) -> Group:
-    if not isinstance(value, list) or len(value) != 3 or not isinstance(value[2], list):
-        raise MessageInvalid("a group of references is not [shown, rooted, [path, …]]")
-    shown, rooted, paths = value
+    if not isinstance(value, list) or len(value) != 4 or not isinstance(value[2], list):
+        raise MessageInvalid("a group of references is not [shown, rooted, [path, …], [span, …]]")
+    shown, rooted, paths, places = value
     try:
         _text("".join((shown, rooted, *paths)))
+        group = Group(shown, rooted, tuple(paths), spans(places))
     except (TypeError, ValueError) as exc:
-        raise MessageInvalid(f"a group of references holds something that is not a path: {exc}") from exc
-    return Group(shown, rooted, tuple(paths))
+        raise MessageInvalid(f"a group of references holds something that is not a path, or no place: {exc}") from exc
+    if group.spans and len(group.spans) != len(group.paths):
+        raise MessageInvalid(f"a group of {len(group.paths)} references has {len(group.spans)} places in an archive")
+    return group
 
 
 def _text(value: object) -> str:
