@@ -43,7 +43,8 @@ class Links(StrEnum):
 Sources = Annotated[
     list[str],
     typer.Argument(
-        metavar="SOURCE", help="Images, folders, globs; - reads a list from standard input, @FILE from a file."
+        metavar="SOURCE",
+        help="Images, folders, archives, globs; - reads a list from standard input, @FILE from a file.",
     ),
 ]
 Job = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `submit` and `status` print it.")]

@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from producer.archives import INSIDE, files_of
 from producer.journal import Command, Earlier, Journal, Places, noting
 from producer.rows import Format
 from producer.sinks import JOURNAL, File, remove, target
@@ -76,7 +77,8 @@ class Kept:
                 self.dropped[why] += 1
                 continue
             if journal is None:
-                self._places.add(row.path)
+                for file in files_of(row.path):
+                    self._places.add(file)
             self.summary.keep(row)
             self._remember(row.path)
             yield line
@@ -94,10 +96,11 @@ class Kept:
         with noting(self._part) if self._part else nullcontext(lambda path, link: None) as note:
             for reference in references:
                 path = reference.shown + reference.path
+                file = path if reference.span is None else reference.shown
                 if self._index is None or not self._sql(
                     "UPDATE kept SET left = left - 1 WHERE path = ? AND left > 0", path
                 ):
-                    note(path, reference.link)  # first: a row without a note is of no use, and the reverse does no harm
+                    note(file, reference.link)  # first: a row without a note is of no use, and the reverse does no harm
                     yield reference
 
     def told(self) -> str:
@@ -145,24 +148,29 @@ class Kept:
 
     def _why_not(self, row: Prediction) -> str:
         assert self._earlier is not None  # for the type checker
-        if self._named is not None and row.path not in self._named:
+        if self._named is not None and not self._named.times(row.path):
             return ""  # it would get no other
         if row.error and self._retry_errors:
             return "with an error"
+        if self._named is not None and INSIDE in row.path and self._named.times(row.path) > 1:
+            return "of a name that is there more than once"  # nobody knows which of them has the label
         if not _same_checkpoint(row.model, self._checkpoint):
             return f"by {row.model}, not {self._checkpoint}"
         return "whose file has changed" if self._changed(row.path, self._earlier) else ""
 
     def _changed(self, path: str, earlier: Earlier) -> bool:
         """Tell whether a file may not be what was classified; of a finished run, its times alone must tell."""
+        return any(self._file_changed(file, earlier) for file in files_of(path))
+
+    def _file_changed(self, file: str, earlier: Earlier) -> bool:
         try:
             # The path's own as well: where it is a link, this is what changes when it is led elsewhere.
-            found, own = os.stat(path), os.lstat(path)
+            found, own = os.stat(file), os.lstat(file)
         except (OSError, ValueError):
             return False  # what is gone has had its row
         if max(found.st_mtime_ns, found.st_ctime_ns, own.st_mtime_ns, own.st_ctime_ns) >= earlier.begun:
             return True
-        return earlier.journal is not None and not self._places.have(path, stat.S_ISLNK(own.st_mode))
+        return earlier.journal is not None and not self._places.have(file, stat.S_ISLNK(own.st_mode))
 
     def _remember(self, path: str) -> None:
         if self._index is None:
@@ -195,16 +203,17 @@ class Listed:
             self._named.executemany("INSERT INTO named VALUES (?, ?)", rows)
             self._named.execute("CREATE INDEX by_path ON named (path)")
 
-    def __contains__(self, path: str) -> bool:
+    def times(self, path: str) -> int:
+        """Tell how often a path is named: members of an archive may have the same."""
         with _room():
-            found = self._named.execute("SELECT 1 FROM named WHERE path = ? LIMIT 1", (os.fsencode(path),))
-            return found.fetchone() is not None
+            found = self._named.execute("SELECT COUNT(*) FROM named WHERE path = ?", (os.fsencode(path),))
+            return int(found.fetchone()[0])
 
     def __call__(self) -> Iterator[Reference]:
         """Give the references, in their order, as often as they are asked for."""
         with _room():
             for (reference,) in self._named.execute("SELECT reference FROM named ORDER BY rowid"):
-                yield Reference(*json.loads(reference))
+                yield Reference.from_json(json.loads(reference))
 
     def close(self) -> None:
         """Forget them."""

@@ -1,10 +1,10 @@
 """What the user named → a stream of image references.
 
-A SOURCE is a file, a folder, a glob, `-` (a list on standard input) or `@FILE` (a list in a file). All of it is
-streamed: nothing here holds more than one window of a folder's names, however many images there are.
+A SOURCE is a file, a folder, an archive, a glob, `-` (a list on standard input) or `@FILE` (a list in a file). All of
+it is streamed: nothing here holds more than one window of a folder's names, however many images there are.
 
-Extensions decide inside folders only; what is named, matched or listed is tried whatever it is called. A SOURCE
-inside another is taken once. A list is taken as it is.
+Extensions decide inside folders and archives only; what is named, matched or listed is tried whatever it is called. A
+SOURCE inside another is taken once. A list is taken as it is. No folder's walk looks into archives.
 """
 
 import errno
@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from itertools import chain, cycle
 from typing import Any, NamedTuple
 
+from producer.archives import INSIDE, is_archive, members
 from producer.lists import entries
 from producer.patterns import flattened, has_magic, is_folder, matching, prefixes, split, unreadable, windows
 from worker.contract.errors import SourceError
+from worker.contract.spans import Span, spans
 
 #: By these, in any case, a file in a folder is known as an image. Pillow reads more; name or list such files.
 EXTENSIONS = frozenset(
@@ -32,6 +34,8 @@ class Reference(NamedTuple):
 
     `size` is the file's in bytes, or an estimate: batches are cut by it. `link` tells that it is one, as far as that
     costs nothing: a list's may be one all the same.
+
+    A member of an archive has its place there as its `span`: it is read at `rooted`, and `path` is `::` and its name.
     """
 
     shown: str
@@ -39,6 +43,13 @@ class Reference(NamedTuple):
     path: str
     size: int
     link: bool = False
+    span: Span | None = None
+
+    @classmethod
+    def from_json(cls, fields: list[Any]) -> "Reference":
+        """Make one of what `json.dumps` made of one."""
+        made = cls(*fields)
+        return made if made.span is None else made._replace(span=spans([made.span])[0])
 
 
 @dataclass(frozen=True)
@@ -130,6 +141,12 @@ class _Taken:
             for glob in globs
         )
 
+    def elsewhere(self, path: str, globs: Sequence[_Named], is_folder: bool = False) -> bool:
+        """Tell whether another SOURCE gives this file, or the whole of this folder; of globs, those before."""
+        if is_folder:
+            return path in self.folders or self.by_folder(path, is_folder)
+        return path in self.files or self.by_folder(path) or self.by_globs(path, globs)
+
     def in_glob(self, path: str, glob: _Named, is_folder: bool = False) -> bool:
         """Tell whether walking a folder that a glob matches finds this file or folder."""
         names = path.split("/")
@@ -180,7 +197,7 @@ def expand(sources: Sequence[str], root: Root, null_separated: bool = False) -> 
         elif source.kind == "folder":
             streams.append(_begun(source, _folder(source.name, source.rooted)))
         else:
-            streams.append(iter((_named_file(source.name, source.rooted),)))
+            streams.append(_begun(source, _file(source.name, source.rooted)))
         seen.add(source.identity)
     return chain.from_iterable(streams)
 
@@ -219,7 +236,7 @@ def _begun(source: _Named, references: Iterator[Reference]) -> Iterator[Referenc
         return chain((first,), references)
     if source.kind == "list":
         raise SourceError(f"{source.name!r} is a list without entries")
-    if source.kind == "folder":
+    if source.kind != "glob":
         known = " ".join(sorted(EXTENSIONS))
         raise SourceError(f"{source.name!r} holds no image; known by their extension are {known}")
     return references  # all that the glob matches is given by other SOURCES
@@ -234,7 +251,11 @@ def _rooted(path: str, root: Root) -> str:
 def _list(name: str, root: Root, null_separated: bool) -> Iterator[Reference]:
     size_of = _sampled()
     for path in entries(name, null_separated):
-        yield _single(path, _rooted(path, root), size_of(path))
+        rooted = _rooted(path, root)
+        if is_archive(path):
+            yield from _archive(path, rooted)
+        else:
+            yield _single(path, rooted, size_of(path))
 
 
 def _folder(shown: str, rooted: str) -> Iterator[Reference]:
@@ -285,20 +306,30 @@ def _glob(source: _Named, root: Root, taken: _Taken, earlier: Sequence[_Named]) 
         rooted, is_folder = _rooted(path, root), os.path.isdir(path)
         if not (is_folder or source.takes(rooted)) or taken.in_glob(rooted, source, is_folder):
             continue
-        if is_folder and (rooted in taken.folders or taken.by_folder(rooted, is_folder)):
+        if taken.elsewhere(rooted, earlier, is_folder):
             found = True
             continue
-        for reference in _folder(path, rooted) if is_folder else (_named_file(path, rooted),):
+        for reference in _folder(path, rooted) if is_folder else _file(path, rooted):
             found = True
-            given = reference.rooted + reference.path
-            if given not in taken.files and not taken.by_folder(given) and not taken.by_globs(given, earlier):
+            if not is_folder or not taken.elsewhere(reference.rooted + reference.path, earlier):
                 yield reference
     if not found:
         raise SourceError(f"{source.name!r} matches no image")
 
 
-def _named_file(shown: str, rooted: str) -> Reference:
-    return _single(shown, rooted, _size(shown))._replace(link=os.path.islink(shown))
+def _file(shown: str, rooted: str) -> Iterator[Reference]:
+    if is_archive(shown):
+        return _archive(shown, rooted)
+    return iter((_single(shown, rooted, _size(shown))._replace(link=os.path.islink(shown)),))
+
+
+def _archive(shown: str, rooted: str) -> Iterator[Reference]:
+    """Give an archive's images; hidden ones are left out, as in a folder."""
+    link = os.path.islink(shown)
+    for name, size, span in members(shown):
+        # `tar c .` gives them all a dot; and what a path upward means, nobody asks here.
+        if _is_found("/".join([part for part in name.split("/") if part not in ("", ".", "..")]), False):
+            yield Reference(shown, rooted, f"{INSIDE}{name}", size, link, span)
 
 
 def _single(shown: str, rooted: str, size: int) -> Reference:

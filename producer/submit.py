@@ -24,8 +24,8 @@ SMALLEST, LARGEST = 64, 2048
 PER_SIZE = 8
 #: A batch holds no more bytes of files than this (but at least one file): about a second's work of photos.
 MOST_BYTES = 64_000_000
-#: Where a reference is shown from and where it is read from.
-_FROM = attrgetter("shown", "rooted")
+#: Where a reference is shown from, where it is read from, and whether that is an archive.
+_FROM = attrgetter("shown", "rooted", "span.__class__")
 
 
 class Walk:
@@ -157,9 +157,10 @@ def batch_size(number: int) -> int:
 
 
 def _batch(references: list[Reference]) -> Batch:
-    return Batch(
-        tuple(
-            Group(shown, rooted, tuple([reference.path for reference in group]))
-            for (shown, rooted), group in groupby(references, key=_FROM)
-        )
-    )
+    return Batch(tuple([_group(list(group)) for _, group in groupby(references, key=_FROM)]))
+
+
+def _group(references: list[Reference]) -> Group:
+    shown, rooted = references[0].shown, references[0].rooted
+    spans = tuple([reference.span for reference in references if reference.span is not None])
+    return Group(shown, rooted, tuple([reference.path for reference in references]), spans)

@@ -2,7 +2,6 @@
 
 import errno
 import os
-import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,8 +12,10 @@ from numpy.typing import NDArray
 
 from training.errors import ImageError
 from training.preprocess import Decoded, Preprocessing, decode, prepare
+from worker.archives import Archives, check_regular, too_large
 from worker.beneath import LeadsOutside, open_beneath
 from worker.contract.errors import ImageUnreadable
+from worker.contract.spans import Span
 
 T = TypeVar("T")
 
@@ -81,6 +82,7 @@ class ImageReader:
         max_bytes: a larger file is refused.
         max_pixels: an image of more pixels is refused, from its header.
         patience: with reads that fail in passing.
+        archives: what is open of them.
     """
 
     root: str
@@ -88,12 +90,14 @@ class ImageReader:
     max_bytes: int
     max_pixels: int
     patience: Patience = field(default_factory=Patience, compare=False)
+    archives: Archives = field(default_factory=Archives, compare=False)
 
-    def pixels(self, reference: str) -> NDArray[np.uint8]:
+    def pixels(self, reference: str, span: Span | None = None) -> NDArray[np.uint8]:
         """Read, decode and preprocess one image.
 
         Args:
             reference: its path, relative to the root.
+            span: where it lies in that file, where that is an archive; until `close` this stays open for the next one.
 
         Returns:
             uint8 [height, width, channels], as the checkpoint's network sees it.
@@ -101,15 +105,19 @@ class ImageReader:
         Raises:
             ImageUnreadable: it can't be, with the reason.
         """
-        return self._typed(lambda: prepare(self._read(reference), self.preprocessing, self.max_pixels))
+        return self._typed(lambda: prepare(self._read(reference, span), self.preprocessing, self.max_pixels))
 
-    def decoded(self, reference: str) -> Decoded:
+    def decoded(self, reference: str, span: Span | None = None) -> Decoded:
         """Read and decode one image; `apply_all` does the rest for many.
 
         Raises:
             ImageUnreadable: it can't be, with the reason.
         """
-        return self._typed(lambda: decode(self._read(reference), self.preprocessing, self.max_pixels))
+        return self._typed(lambda: decode(self._read(reference, span), self.preprocessing, self.max_pixels))
+
+    def close(self) -> None:
+        """Close the archive that is open, if there is one; after a number of images, for others may replace it."""
+        self.archives.close()
 
     def _typed(self, step: Callable[[], T]) -> T:
         try:
@@ -119,21 +127,24 @@ class ImageReader:
         except MemoryError as exc:
             raise ImageUnreadable("too-large", "not enough memory to decode it; fewer processes leave more") from exc
 
-    def _read(self, reference: str) -> bytes:
+    def _read(self, reference: str, span: Span | None = None) -> bytes:
         if reference.startswith("/") or "\0" in reference:
             raise self._outside()
         pauses = iter(_PAUSES)
         while True:
             try:
                 # From the start each time: a stale handle stays stale.
-                return self._read_once(reference)
+                return self._read_once(reference, span)
             except OSError as exc:
+                self.archives.close()
                 pause = next(pauses, None) if exc.errno in _PASSING else None
                 if pause is None or not self.patience.wait(pause):
                     raise _unreadable(exc) from exc
 
-    def _read_once(self, reference: str) -> bytes:
+    def _read_once(self, reference: str, span: Span | None) -> bytes:
         try:
+            if span is not None:
+                return self.archives.read(self.root, reference, span, self.max_bytes)
             handle = open_beneath(self.root, reference)
         except LeadsOutside as exc:
             raise self._outside() from exc
@@ -147,13 +158,9 @@ class ImageReader:
 
     def _read_open(self, handle: int) -> bytes:
         status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise ImageUnreadable("not-a-file", f"it is {kind}")
+        check_regular(status)
         if status.st_size > self.max_bytes:
-            raise ImageUnreadable(
-                "too-large", f"{status.st_size:,} bytes, and PIGEONHOLE_MAX_BYTES is {self.max_bytes:,}"
-            )
+            raise too_large(status.st_size, self.max_bytes)
         # One byte more than it should have, so that a file which grows meanwhile can't fill the memory.
         parts, left = [], status.st_size + 1
         while left > 0 and (part := os.read(handle, left)):

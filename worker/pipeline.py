@@ -21,6 +21,7 @@ from worker.collected import Collected
 from worker.contract.errors import ImageUnreadable
 from worker.contract.messages import Answers, Batch
 from worker.contract.settings import Settings
+from worker.contract.spans import Span
 from worker.images import ImageReader
 
 logger = logging.getLogger(__name__)
@@ -70,24 +71,25 @@ class Pipeline:
         return collected.answers()
 
     def _chunks(self, batch: Batch) -> Iterator[_Chunk]:
-        references = enumerate(batch.rooted())
+        references = enumerate(batch.located())
         pending = self._ahead.submit(self._read, list(islice(references, self._chunk)))
         while (chunk := pending.result()) is not None:
             pending = self._ahead.submit(self._read, list(islice(references, self._chunk)))
             yield chunk
 
-    def _read(self, references: list[tuple[int, str]]) -> _Chunk | None:
+    def _read(self, references: list[tuple[int, tuple[str, Span | None]]]) -> _Chunk | None:
         """Read images, by their positions; None: there are no more."""
         if not references:
             return None
         chunk, at, decoded = _Chunk(), list[int](), list[Decoded]()
-        for position, reference in references:
-            image = self._decoded(reference)
+        for position, (reference, span) in references:
+            image = self._decoded(reference, span)
             if isinstance(image, tuple):
                 chunk.errors[position] = image
             else:
                 at.append(position)
                 decoded.append(image)
+        self.reader.close()
         for position, found in zip(at, self._formed(decoded), strict=True):
             if isinstance(found, ImageError):
                 chunk.errors[position] = (found.kind, found.message)
@@ -96,13 +98,14 @@ class Pipeline:
                 chunk.pixels.append(found)
         return chunk
 
-    def _decoded(self, reference: str) -> Decoded | tuple[str, str]:
+    def _decoded(self, reference: str, span: Span | None) -> Decoded | tuple[str, str]:
         try:
-            return self.reader.decoded(reference)
+            return self.reader.decoded(reference, span)
         except ImageUnreadable as exc:
             return exc.kind, exc.message
         except Exception as exc:  # whatever a decoder does with one image, the others keep their rows
-            logger.exception("%r: the decoder failed in a way that is not foreseen", reference)
+            at = f" (at {span.offset})" if span else ""
+            logger.exception("%r%s: the decoder failed in a way that is not foreseen", reference, at)
             return "internal", f"{type(exc).__name__}: {exc}"
 
     def _formed(self, images: list[Decoded]) -> list[NDArray[np.uint8] | ImageError]:

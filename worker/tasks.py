@@ -102,10 +102,10 @@ class Processor:
 
     def _suspicious(self, job: str, piece: Piece, batch: Batch) -> Answers:
         """Classify an image that was in hand when a process died, once another has lived through it."""
-        (reference,) = batch.rooted()
+        ((reference, span),) = batch.located()
         network = self._patiently(lambda: self._ledger.deaths(job, piece)) >= _LOST_ALONE
         try:
-            verdict = self._trial.verdict(reference, network)
+            verdict = self._trial.verdict(reference, network, span)
         except NotHeld as exc:
             if not network:
                 raise

@@ -22,6 +22,7 @@ from training import checkpoint as checkpoints
 from training.preprocess import Preprocessing
 from worker.classifier import Classifier
 from worker.contract.processes import end_with
+from worker.contract.spans import Span, spans
 from worker.images import ImageReader
 
 #: Seconds before each attempt. So many processes must die of an image until that is believed, since SIGKILL may come
@@ -63,12 +64,13 @@ class Trial:
     model: str
     device: str
 
-    def verdict(self, reference: str, network: bool = False) -> tuple[str, str] | None:
+    def verdict(self, reference: str, network: bool = False, span: Span | None = None) -> tuple[str, str] | None:
         """Try an image, as often as it takes.
 
         Args:
             reference: its path, relative to the root.
             network: run the network on it as well; loading it takes seconds.
+            span: where it lies in that file, where that is an archive.
 
         Returns:
             None where the process lives: whatever is wrong with the image otherwise, it may be classified. Else the
@@ -81,7 +83,7 @@ class Trial:
         deaths = own = 0
         for pause in PAUSES:
             time.sleep(pause)
-            end = self._attempt(reference, network, over - time.monotonic())
+            end = self._attempt(reference, span, network, over - time.monotonic())
             if end.did == _LIVES:
                 return None
             if end.did not in _DOES:
@@ -95,7 +97,7 @@ class Trial:
                 return "crashed", f"{ends} ({_said(end.code)})"
         raise NotHeld(f"{len(PAUSES) - deaths} of {len(PAUSES)} processes ended before they began: {end.complaint}")
 
-    def _attempt(self, reference: str, network: bool, timeout: float) -> "_End":
+    def _attempt(self, reference: str, span: Span | None, network: bool, timeout: float) -> "_End":
         """Start the process once."""
         reader = self.reader
         request = {
@@ -104,6 +106,7 @@ class Trial:
             "network": [self.model, self.device] if network else None,
             "seconds": self.seconds,
             "reference": reference,
+            "spans": [span] if span else [],
         }
         command = [sys.executable, "-P", "-m", "worker.trial"]
         try:
@@ -152,7 +155,7 @@ def main() -> None:
     signal.setitimer(signal.ITIMER_REAL, request["seconds"])
     with suppress(Exception):  # the worker will find the same, and say so in the image's row
         _say(_READS)
-        pixels = reader.pixels(request["reference"])
+        pixels = reader.pixels(request["reference"], next(iter(spans(request["spans"])), None))
         if classifier is not None:
             _say(_RUNS)
             classifier.predict(pixels[np.newaxis])

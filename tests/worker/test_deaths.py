@@ -196,15 +196,15 @@ def test_a_process_that_fails_in_a_way_not_foreseen_takes_no_further_message(
 ) -> None:
     # As `RuntimeError: can't start new thread`: each process fails its first batch, but the second process none.
     (tmp_path / "sitecustomize.py").write_text(
-        "import os\nimport worker.contract.messages as messages\n\nreally = messages.Batch.rooted\n\n\n"
-        "def rooted(self):\n"
+        "import os\nimport worker.contract.messages as messages\n\nreally = messages.Batch.located\n\n\n"
+        "def located(self):\n"
         f"    first = {str(tmp_path / 'first')!r}\n"
         "    if not os.path.exists(first):\n"
         "        open(first, 'w').write(str(os.getpid()))\n"
         "    if open(first).read() == str(os.getpid()):\n"
         '        raise RuntimeError("can\'t start new thread")\n'
         "    return really(self)\n\n\n"
-        "messages.Batch.rooted = rooted\n"
+        "messages.Batch.located = located\n"
     )
     start_worker(PYTHONPATH=str(tmp_path))
     names = [f"{number}.png" for number in range(4)]

@@ -157,7 +157,7 @@ def test_a_suspect_is_tried_with_the_network_once_it_was_lost_alone_twice(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[bool] = []
-    monkeypatch.setattr(Trial, "verdict", lambda self, reference, network: tried.append(network))
+    monkeypatch.setattr(Trial, "verdict", lambda self, reference, network, span: tried.append(network))
     for losses in range(4):
         job, piece = suspect(ledger, samples)
         lose(ledger, job, piece, losses)

@@ -1,0 +1,32 @@
+"""Archives of every kind, for tests."""
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+
+#: Every ending that is known; the first of each kind.
+KINDS = ("zip", "tar", "tar.gz")
+
+
+def pack(path: Path, members: Iterable[tuple[str, bytes]], **options: object) -> Path:
+    """Write an archive of the kind that its name says.
+
+    Args:
+        path: of the archive.
+        members: their names, which may occur twice, and bytes.
+        options: for the library that writes it.
+    """
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w", **{"compression": zipfile.ZIP_DEFLATED} | options) as archive:  # type: ignore[call-overload]
+            for name, data in members:
+                archive.writestr(zipfile.ZipInfo(name), data, archive.compression)
+        return path
+    mode = "w" if path.suffix == ".tar" else "w:gz"
+    with tarfile.open(path, mode, **{"encoding": "utf-8", "errors": "surrogateescape"} | options) as tar:  # type: ignore[call-overload]
+        for name, data in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
