@@ -25,7 +25,7 @@ PATIENCE, LOOK = 60.0, 1.0
 #: KiB of the database that are held in memory while it is written.
 _CACHE = 65_536
 
-SCHEMA = f"""
+TABLES = f"""
 CREATE TABLE jobs (
     job TEXT PRIMARY KEY,
     state TEXT NOT NULL,       -- finished, or what it was when its rows so far were written
@@ -53,11 +53,14 @@ CREATE TABLE rows (
     top TEXT NOT NULL,          -- the best classes: a JSON array of [label, probability]
     UNIQUE (job, path, path_bytes)
 );
-CREATE INDEX rows_by_label ON rows (label, confidence);
-CREATE INDEX rows_by_job_and_label ON rows (job, label, confidence);
-CREATE INDEX rows_to_review ON rows (job, confidence) WHERE review;
-CREATE INDEX rows_with_errors ON rows (job, error) WHERE error IS NOT NULL;
 PRAGMA application_id = {APPLICATION};
+"""
+#: Made when the first job's rows are there: to sort them once is quicker than to keep them sorted.
+INDEXES = """
+CREATE INDEX IF NOT EXISTS rows_by_label ON rows (label, confidence);
+CREATE INDEX IF NOT EXISTS rows_by_job_and_label ON rows (job, label, confidence);
+CREATE INDEX IF NOT EXISTS rows_to_review ON rows (job, confidence) WHERE review;
+CREATE INDEX IF NOT EXISTS rows_with_errors ON rows (job, error) WHERE error IS NOT NULL;
 """
 
 _JOB = """
@@ -115,6 +118,7 @@ def write(path: str, chunks: Iterable[Sequence[Prediction]], job: JobStatus, wri
         database.execute(_JOB, about)
         for chunk in chunks:
             database.executemany(_ROW, _columns(job.job, chunk))
+        _execute(database, INDEXES)
         database.execute(_COUNTS, (job.job,))
         models = database.execute("SELECT DISTINCT model FROM rows WHERE job = ? ORDER BY model", (job.job,))
         if answered := ", ".join(model for (model,) in models if model):
@@ -139,7 +143,7 @@ def job_of(path: str, job: str | None = None, sources: Sequence[str] | None = No
     newest = (
         f"{_READ_JOB.replace(' FROM', ', written_ns FROM')}{condition} ORDER BY written_ns DESC, rowid DESC LIMIT 1"
     )
-    with _reading(path) as database:
+    with reading(path) as database:
         found = database.execute(newest, tuple(asked.values())).fetchone()
     if found is None:
         return None
@@ -166,7 +170,7 @@ def read(path: str, job: str) -> Iterator[Prediction]:
     Raises:
         UsageError: the database can't be read, or something in it is no row of ours.
     """
-    with _reading(path) as database:
+    with reading(path) as database:
         for name, spelled, label, confidence, review, error, model, top in database.execute(_READ_ROWS, (job,)):
             best = tuple((label, p) for label, p in json.loads(top))
             yield Prediction(path_of(name, spelled), label or "", confidence, review == 1, error or "", model, best)
@@ -200,8 +204,7 @@ def _writing(path: str, patience: float) -> Iterator[sqlite3.Connection]:
             database.execute(f"PRAGMA cache_size = -{_CACHE}")
             database.execute("BEGIN IMMEDIATE")
             if not _is_ours(database, path):
-                for statement in SCHEMA.split(";\n"):
-                    database.execute(statement)
+                _execute(database, TABLES)
             database.execute(f"PRAGMA user_version = {VERSION}")  # BEGIN alone succeeds where it may only be read
             yield database
     except sqlite3.Error as exc:
@@ -209,7 +212,8 @@ def _writing(path: str, patience: float) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def _reading(path: str) -> Iterator[sqlite3.Connection]:
+def reading(path: str) -> Iterator[sqlite3.Connection]:
+    """Open a database of ours to be read; UsageError where it is none, or can't be."""
     try:
         with closing(_connected(path, "ro", PATIENCE)) as database:
             if not _is_ours(database, path):
@@ -217,6 +221,12 @@ def _reading(path: str) -> Iterator[sqlite3.Connection]:
             yield database
     except (sqlite3.Error, TypeError, ValueError) as exc:
         raise UsageError(f"{path!r} holds no results of ours, or can't be read: {exc}") from exc
+
+
+def _execute(database: sqlite3.Connection, statements: str) -> None:
+    """Do some things in the transaction that is open; `executescript` would end it first."""
+    for statement in statements.split(";\n"):
+        database.execute(statement)
 
 
 def _is_ours(database: sqlite3.Connection, path: str) -> bool:

@@ -90,6 +90,18 @@ def test_the_changelog_begins_with_this_version() -> None:
     assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE).group(1) == version  # type: ignore[union-attr]
 
 
+def test_make_venv_installs_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    within = {
+        extra: set(re.findall(r"\w+", " ".join(re.findall(r"pigeonhole\[(.*?)\]", str(extras[extra])))))
+        for extra in extras
+    }
+    installed = {"dev"}
+    while more := set().union(*(within[extra] for extra in installed)) - installed:
+        installed |= more
+    assert set(extras) - installed == {"bench"}, "whose peers are large, and only `make bench` needs"
+
+
 def test_a_default_that_is_told_in_brackets_is_shown() -> None:
     for command in ("classify", "worker", "train"):
         assert "[default: digits]" in re.sub(r"[│\s]+", " ", help_of(command)), command

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from producer.results import read_results
 from tests.conftest import ROOT, wait_for
 from tests.decoder_faults import slow
 from tests.e2e.conftest import SAMPLES, Run, command
@@ -45,7 +46,7 @@ def interrupt_at_rows(run: "subprocess.Popen[bytes]", part: Path, number: int = 
 
 @pytest.mark.parametrize(
     ("name", "number"),
-    [("rows.csv", signal.SIGINT), ("rows.csv", signal.SIGKILL), ("rows.jsonl", signal.SIGTERM)],
+    [("rows.csv", signal.SIGINT), ("rows.csv", signal.SIGKILL), ("rows.db", signal.SIGTERM)],
 )
 def test_an_embedded_run_that_was_interrupted_is_gone_on_with_by_the_same_command(
     home: Path, temporary: Path, embedded: Run, number: signal.Signals, name: str
@@ -67,7 +68,7 @@ def test_an_embedded_run_that_was_interrupted_is_gone_on_with_by_the_same_comman
     if name == "rows.csv":
         assert paths(home / name) == listed
     else:
-        assert [json.loads(row)["path"] for row in (home / name).read_bytes().splitlines()] == listed
+        assert [row.path for row in read_results(str(home / name))] == listed
     assert sorted(file.name for file in home.iterdir()) == ["many", name, "samples"]
 
 

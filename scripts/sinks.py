@@ -1,0 +1,75 @@
+"""What a million rows cost in the formats that are made in the end: `python -m scripts.sinks [ROWS]`."""
+
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+
+from producer import database
+from producer.results import read_results
+from producer.rows import Format
+from producer.sinks import File
+from worker.contract.jobs import JobStatus
+from worker.contract.messages import Prediction
+
+JOB = JobStatus(job="20261123-163637-517a47", state="finished", model="digits", created=1.0, sources=("photos",))
+QUESTIONS = {
+    "label 7, the 100 least confident": "WHERE label = '7' ORDER BY confidence LIMIT 100",
+    "the same of one job": f"WHERE job = '{JOB.job}' AND label = '7' ORDER BY confidence LIMIT 100",
+    "the 100 most doubtful": f"WHERE job = '{JOB.job}' AND review ORDER BY confidence LIMIT 100",
+}
+
+
+def rows(count: int) -> Iterator[list[Prediction]]:
+    """Random names, ten labels, three best classes."""
+    chance = random.Random(1)
+    for start in range(0, count, 2048):
+        batch = []
+        for _ in range(start, min(count, start + 2048)):
+            p = chance.randrange(500_000, 1_000_000) / 1e6
+            one, two, three = chance.sample("0123456789", 3)
+            top = ((one, p), (two, round((1 - p) / 2, 6)), (three, round((1 - p) / 4, 6)))
+            path = f"photos/{chance.getrandbits(64):016x}.png"
+            batch.append(Prediction(path, one, p, p < 0.55, "", "digits@0123456789ab", top))
+        yield batch
+
+
+def measure(format: Format, count: int) -> None:
+    """Write, read and ask, in a folder that goes again."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, f"rows.{format}")
+        sink = File(path, format)
+        for batch in rows(count):
+            sink.write(batch)
+        began, busy = time.perf_counter(), time.process_time()
+        sink.finish(JOB)
+        took, busy = time.perf_counter() - began, time.process_time() - busy
+        size = os.path.getsize(path) / 1e6
+        print(f"{format}: {count:,} rows: made in {took:.1f} s ({busy:.1f} s of a processor), {size:.0f} MB", end="; ")
+        began = time.perf_counter()
+        assert sum(1 for _ in read_results(path)) == count
+        print(f"read in {time.perf_counter() - began:.1f} s", end="; ")
+        print(f"memory at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+        if format is Format.db:
+            for name, condition in QUESTIONS.items():
+                print(f"  {name}: {ask(path, condition):.2f} ms")
+
+
+def ask(path: str, condition: str) -> float:
+    """Give the milliseconds that an answer takes, from opening the database on."""
+    began = time.perf_counter()
+    with database.reading(path) as connection:
+        connection.execute(f"SELECT path, confidence FROM rows {condition}").fetchall()
+    return (time.perf_counter() - began) * 1e3
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        measure(Format(sys.argv[1]), int(sys.argv[2]))
+    else:
+        for format in (Format.parquet, Format.db):  # each in a process of its own, for its memory
+            subprocess.run([sys.executable, "-m", "scripts.sinks", format, *(sys.argv[1:] or ["1000000"])], check=True)
