@@ -17,6 +17,7 @@ from producer.rows import CSV_HEADER, Format, read, to_csv, to_jsonl
 from worker.contract.errors import OutputFailed, PigeonholeError
 from worker.contract.jobs import JobStatus
 from worker.contract.messages import Prediction
+from worker.contract.text import printable as printable
 
 #: Rows of a table on a terminal; more scroll by unread.
 TABLE_ROWS = 20
@@ -252,12 +253,6 @@ class Table:
         console.print(table)
         if self._more:
             console.print(f"… and {self._more:,} more rows; -o FILE keeps all of them", style="dim")
-
-
-def printable(text: str) -> str:
-    """Give a text with everything that a terminal would obey, or can't show, as escapes."""
-    shown = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
 def target(path: str) -> str:

@@ -18,6 +18,13 @@ class LogLevel(StrEnum):
     ERROR = "ERROR"
 
 
+class LogFormat(StrEnum):
+    """As the setting `log_format` knows them."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 @app.command(epilog="Example: PIGEONHOLE_BROKER_URL=redis://localhost:6379/0 pigeonhole worker --processes 4")
 def worker(
     processes: Annotated[
@@ -28,14 +35,18 @@ def worker(
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.  \\[default: auto]")] = None,
     name: Annotated[str, typer.Option(help="Celery's name of this worker; %h is the host's.")] = "celery@%h",
+    log_format: Annotated[
+        LogFormat | None, typer.Option(help="How it is written: json is one object a line.  \\[default: text]")
+    ] = None,
     log_level: Annotated[LogLevel, typer.Option(help="From where on the log tells things.")] = LogLevel.INFO,
 ) -> None:
     """Start workers for one model, until they are told to stop (Ctrl-C or SIGTERM: what is in hand is finished).
 
     It is `celery -A worker.app worker` with the options that matter here.
     """
+    options = {"PROCESSES": processes, "MODEL": model, "DEVICE": device, "LOG_FORMAT": log_format}
     # Settings travel in the environment: the worker's processes are fresh interpreters and read it again.
-    for variable, value in (("PROCESSES", processes), ("MODEL", model), ("DEVICE", device)):
+    for variable, value in options.items():
         if value is not None:
             os.environ[f"PIGEONHOLE_{variable}"] = str(value)
     try:

@@ -10,6 +10,7 @@ from typing import Any
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.worker.request import Request
 
+from worker import logs
 from worker.contract.ledger import Ledger
 from worker.contract.pieces import Piece
 from worker.contract.queue import Queue
@@ -38,7 +39,8 @@ class WatchedRequest(Request):  # type: ignore[misc]  # Celery has no types
             parts = ledger.died(job, piece, answers_as)
             for part in parts:
                 queue.publish(name_of_model, job, part)
-            logger.warning("job %s: a process ended with batch %s in hand; published %d parts", job, piece, len(parts))
+            what = "job %s: a process ended with batch %s in hand; published %d parts"
+            logger.warning(what, job, piece, len(parts), extra=logs.of(job, name))
         except Exception:  # whatever it is, Celery must handle the failure as well
             logger.exception("a death could not be noted; the sweep will find the lease run out")
 

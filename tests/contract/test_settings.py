@@ -22,6 +22,8 @@ NOT_DEFAULTS: dict[str, str | int] = {
     "patience": 30,
     "publish_seconds": 5,
     "result_ttl": 3_600,
+    "log_format": "json",
+    "metrics_port": "0.0.0.0:9100",
 }
 
 
@@ -88,6 +90,10 @@ def test_an_unknown_setting_like_no_other_is_refused_with_all_there_are() -> Non
         ("IMAGE_ROOT", "photos", "an absolute path"),
         ("IMAGE_ROOT", "~/photos", "an absolute path"),
         ("DEVICE", "gpu", "auto or cpu or cuda"),
+        ("LOG_FORMAT", "xml", "text or json"),
+        ("METRICS_PORT", "0", "a port from 1 to 65535, or an address and a port"),
+        ("METRICS_PORT", "65536", "a port from 1 to 65535, or an address and a port"),
+        ("METRICS_PORT", "0.0.0.0:", "a port from 1 to 65535, or an address and a port"),
         ("MODEL", "", "a model's name or a checkpoint file"),
         ("PROCESSES", "two", "a whole number"),
         ("CHUNK", "", "a whole number"),
@@ -107,6 +113,14 @@ def test_a_number_out_of_bounds_is_refused_in_words(name: str, value: int) -> No
     with pytest.raises(SettingsError) as refused:
         Settings.from_environment({ENV_PREFIX + name: str(value)})
     assert str(refused.value) == f"PIGEONHOLE_{name} is {value}: it must be a number from 1 to 1000000000000"
+
+
+@pytest.mark.parametrize(
+    ("port", "address"),
+    [("", None), ("9100", ("127.0.0.1", 9100)), ("0.0.0.0:1", ("0.0.0.0", 1)), ("[::1]:65535", ("::1", 65535))],
+)
+def test_metrics_are_served_on_loopback_unless_an_address_is_named(port: str, address: tuple[str, int] | None) -> None:
+    assert Settings(metrics_port=port).metrics_address == address
 
 
 def test_fewer_than_no_processes_are_refused() -> None:

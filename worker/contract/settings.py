@@ -25,6 +25,7 @@ _PASSWORD_ARGUMENT = re.compile(
 #: More than Redis takes for a time to live would be refused by it, in the middle of a commit.
 _MOST = 10**12
 _DEVICES = ("auto", "cpu", "cuda")
+_LOG_FORMATS = ("text", "json")
 
 T = TypeVar("T")
 
@@ -55,6 +56,8 @@ class Settings:
     publish_seconds: int = _setting(15, "a batch published this long ago and gone from the queue is published again")
     patience: int = _setting(600, "seconds that a Redis which went away, or is full, is waited for")
     result_ttl: int = _setting(604_800, "workers: seconds that a finished job's rows stay in Redis")
+    log_format: str = _setting("text", "how workers write their log: `text`, or `json`, one object a line")
+    metrics_port: str = _setting("", "workers: where Prometheus finds metrics: `9100` (of 127.0.0.1), `0.0.0.0:9100`")
 
     def __post_init__(self) -> None:
         if self.broker_url and not _is_broker(self.broker_url):
@@ -63,15 +66,29 @@ class Settings:
             raise _refused("prefix", self.prefix, "1 to 64 letters, digits or any of _ . : -")
         if not os.path.isabs(self.image_root):
             raise _refused("image_root", self.image_root, "an absolute path")
-        if self.device not in _DEVICES:
-            raise _refused("device", self.device, " or ".join(_DEVICES))
+        for name, fitting in (("device", _DEVICES), ("log_format", _LOG_FORMATS)):
+            if getattr(self, name) not in fitting:
+                raise _refused(name, getattr(self, name), " or ".join(fitting))
         if not self.model:
             raise _refused("model", self.model, "a model's name or a checkpoint file")
+        if self.metrics_port and self.metrics_address is None:
+            raise _refused("metrics_port", self.metrics_port, "a port from 1 to 65535, or an address and a port")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         for name in ("chunk", "max_pixels", "max_bytes", "batch_seconds", "publish_seconds", "patience", "result_ttl"):
             if not 1 <= getattr(self, name) <= _MOST:
                 raise _refused(name, getattr(self, name), f"a number from 1 to {_MOST}")
         if self.processes < 0:
             raise _refused("processes", self.processes, "a number from 0 up")
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Where a worker serves its metrics: an address of this machine and a port; None: nowhere."""
+        host, _, port = self.metrics_port.rpartition(":")
+        if not re.fullmatch(r"\d{1,5}", port) or not 1 <= int(port) <= 65535:
+            return None
+        return host.strip("[]") or "127.0.0.1", int(port)
 
     def __repr__(self) -> str:
         values = {f.name: getattr(self, f.name) for f in fields(self)} | {"broker_url": masked(self.broker_url)}

@@ -1,0 +1,76 @@
+"""Each record is one line that nobody else decides the look of, in both formats."""
+
+import json
+import logging
+import sys
+from typing import Any
+
+import pytest
+
+from worker import logs
+
+#: Begins a line of its own, retitles a terminal, is no UTF-8, and breaks lines where only Unicode knows it.
+HOSTILE = "a\n[2026-01-01 00:00:00,000: INFO/MainProcess] forged\x1b]0;owned\x07\udcff\u2028\x85b"
+FORMATS: dict[str, logging.Formatter] = {
+    "text": logs.Text("[%(levelname)s/%(processName)s] %(message)s", use_color=False),
+    "json": logs.Json(),
+}
+
+
+def record(message: str, *arguments: object, exc_info: Any = None, **extra: str) -> logging.LogRecord:
+    made = logging.getLogger("worker.tasks").makeRecord(
+        "worker.tasks", logging.ERROR, __file__, 1, message, arguments, exc_info, extra=extra
+    )
+    made.processName = "PoolWorker-1"
+    return made
+
+
+def failure(message: str) -> Any:
+    try:
+        raise ValueError(message)
+    except ValueError:
+        return sys.exc_info()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("said", [("%s", HOSTILE), (HOSTILE,)])
+def test_what_a_name_holds_stays_in_its_line_as_escapes(form: str, said: tuple[str, ...]) -> None:
+    line = FORMATS[form].format(record(*said))
+    assert line.isprintable()
+    assert line.encode("ascii" if form == "json" else "utf-8")
+    shown = json.loads(line)["message"] if form == "json" else line
+    assert r"\udcff" in shown
+
+
+def test_a_traceback_is_indented_and_none_of_its_lines_can_be_taken_for_another_record() -> None:
+    first, *others = FORMATS["text"].format(record("it failed", exc_info=failure(HOSTILE))).split("\n")
+    assert first == "[ERROR/PoolWorker-1] it failed"
+    assert others[0] == "    Traceback (most recent call last):"
+    assert all(line.startswith("    ") and line.isprintable() for line in others)
+    assert any("forged" in line for line in others)
+
+
+def test_in_json_a_traceback_is_one_field() -> None:
+    line = FORMATS["json"].format(record("it failed", exc_info=failure(HOSTILE)))
+    fields = json.loads(line)
+    assert line.isprintable()
+    assert fields["traceback"].startswith("Traceback (most recent call last):\n")
+    assert {name: fields[name] for name in ("level", "logger", "message", "process")} == {
+        "level": "ERROR",
+        "logger": "worker.tasks",
+        "message": "it failed",
+        "process": "PoolWorker-1",
+    }
+    assert fields["time"].endswith("+00:00")
+
+
+def test_what_is_logged_while_a_batch_is_in_hand_names_it_and_its_job() -> None:
+    with logs.in_hand("a job", "17:0:1"):
+        fields = json.loads(FORMATS["json"].format(record("whatever")))
+    assert (fields["job"], fields["batch"]) == ("a job", "17:0:1")
+    assert not {"job", "batch"} & json.loads(FORMATS["json"].format(record("whatever"))).keys()
+
+
+def test_who_has_it_not_in_hand_can_name_it() -> None:
+    fields = json.loads(FORMATS["json"].format(record("ended", **logs.of("a job", "17"))))
+    assert (fields["job"], fields["batch"]) == ("a job", "17")
