@@ -1,4 +1,4 @@
-# Targets: redis, producer (no torch), monitoring, worker (torch), training (torch and torchvision).
+# Targets: redis, producer (no torch), monitoring (Flower), prometheus, worker (torch), training (torch and torchvision).
 #
 #   docker build --target worker --tag pigeonhole-worker .
 #
@@ -98,6 +98,22 @@ STOPSIGNAL SIGTERM
 ENTRYPOINT ["celery", "--app=flower_app", "flower", "--address=0.0.0.0", "--port=5555"]
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Debian's Prometheus, so that there is no third base image to trust and keep up to date.
+FROM ${PYTHON_IMAGE} AS prometheus
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends prometheus \
+    && rm -rf /var/lib/apt/lists/*
+COPY deploy/prometheus.yml deploy/alerts.yml /etc/pigeonhole/
+# A volume takes this mode when it is new: whatever uid runs it can write there.
+RUN chmod -R u=rwX,go=rX /etc/pigeonhole && install -d -m 1777 /prometheus
+USER 1000:1000
+WORKDIR /prometheus
+# It writes what it has in memory to its volume.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["prometheus", "--config.file=/etc/pigeonhole/prometheus.yml", "--storage.tsdb.path=/prometheus"]
+CMD ["--storage.tsdb.retention.time=15d", "--web.listen-address=0.0.0.0:9090"]
+
+# ---------------------------------------------------------------------------------------------------------------------
 FROM dependencies AS torch
 # TORCH can pin: torch==2.13.0, say. TORCH_INDEX: where its CPU builds are, a tenth of the size of those with CUDA;
 # empty for the default index (and CUDA). Where that index can't be reached, or lacks what was asked for, the
@@ -110,8 +126,8 @@ RUN if [ -n "$TORCH_INDEX" ] \
     then echo "torch: from $TORCH_INDEX"; \
     else pip install --root-user-action=ignore "$TORCH" && echo "torch: from the default index"; \
     fi
-COPY --from=requirements /requirements/worker.txt /requirements/
-RUN pip install --root-user-action=ignore --requirement /requirements/worker.txt
+COPY --from=requirements /requirements/worker.txt /requirements/metrics.txt /requirements/
+RUN pip install --root-user-action=ignore --requirement /requirements/worker.txt --requirement /requirements/metrics.txt
 
 # ---------------------------------------------------------------------------------------------------------------------
 FROM torch AS worker

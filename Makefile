@@ -7,10 +7,10 @@ RUNS ?= 1
 SEED ?= 1
 COUNT ?= 20000
 
-.PHONY: help demo venv test browser-test lint format samples train-shipped docs screenshots compose-test fuzz worst-images bounds chaos bench bench-quick clean
+.PHONY: help demo venv test browser-test lint format samples train-shipped docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.local ## set up and classify the shipped samples: the main job, on this machine alone
 	@$(BIN)/python scripts/demo.py
@@ -48,6 +48,9 @@ screenshots: .venv/.dev ## write the docs' pictures of a report of the samples, 
 
 compose-test: .venv/.local ## build the images, scale to three workers, compare with the embedded run
 	$(BIN)/python -m scripts.compose_test
+
+monitoring-test: .venv/.dev ## a real Prometheus asks a real worker, and its alerts fire; needs Debian's package prometheus
+	$(BIN)/python -m scripts.monitoring_test
 
 fuzz: .venv/.dev ## 20,000 damaged image files through real workers; SEED and COUNT choose which
 	$(BIN)/python -m scripts.fuzz --seed $(SEED) --count $(COUNT)

@@ -41,6 +41,10 @@ BOTH = {
     "zrem": "what is done",
     "zremrangebyscore": "workers that are gone",
     "zscore": "is a batch owed",
+    # what Redis says of itself; not the rest of INFO, nor its configuration, which holds passwords
+    "info|server": "is its version one that we know",
+    "info|memory": "is it full, and would it delete what is owed",
+    "info|persistence": "does it keep what is owed when it stops",
     # the queue: whoever waits for a job sweeps, so both publish
     "lpush": "a message",
     "llen": "how many wait",

@@ -96,12 +96,13 @@ class Trial:
 
     def run(self, training: bool) -> None:
         """Try everything, and take down what was started."""
-        self._build("redis", "producer", "worker")
+        self._build("redis", "producer", "worker", "prometheus")
         self._embedded()
         try:
             self._up()
             self._hardened()
             self._classify()
+            self._watch()
             self._stop_gently()
             self._restart_redis()
             if training:
@@ -111,7 +112,7 @@ class Trial:
                 say(f"the log of worker {worker[:12]} ends:\n" + "\n".join(self._stack.log(worker).splitlines()[-20:]))
             raise
         finally:
-            self._stack("down", "--volumes", "--remove-orphans", "--timeout", "30")
+            self._stack("--profile", "monitoring", "down", "--volumes", "--remove-orphans", "--timeout", "30")
             say("down: containers, networks and volumes are gone")
 
     def _build(self, *services: str) -> None:
@@ -210,6 +211,22 @@ class Trial:
             check(same, f"{name}: {row}, embedded {expected}")
         owner = (self._work / "results" / name).stat().st_uid
         check(owner in (os.getuid(), ANY_USER), f"{name}: belongs to user {owner}")
+
+    def _watch(self) -> None:
+        """Ask the doctor, and Prometheus."""
+        self._stack.task("producer", "doctor")
+        say("doctor: all is well; it sent an image through the queue")
+        self._stack("--profile", "monitoring", "up", "-d", "prometheus")
+        [prometheus] = self._stack("--profile", "monitoring", "ps", "-q", "prometheus").stdout.split()
+
+        def asked(query: str) -> str:
+            command = ("promtool", "query", "instant", "http://localhost:9090", query)
+            return self._stack.docker("exec", prometheus, *command, check_it=False).stdout
+
+        self._wait(lambda: f"=> {WORKERS} @" in asked('sum(up{job="pigeonhole"})'), f"Prometheus to see {WORKERS}", 90)
+        wanted = len(self._expected) + 1  # the doctor's
+        self._wait(lambda: f"=> {wanted} @" in asked("sum(pigeonhole_images_total)"), f"it to count {wanted}", 60)
+        say(f"Prometheus: sees {WORKERS} workers, and {wanted} images that they have done")
 
     def _who_did_what(self, job: str, images: int) -> dict[str, int]:
         """Give the number of images by worker, from their logs; Failed unless each batch was done once."""

@@ -18,9 +18,10 @@ from celery.worker import state
 from celery.worker.consumer.tasks import Tasks
 from kombu.entity import Queue as KombuQueue
 
+import worker.logs  # noqa: F401  # Celery asks it how log lines are written
 from training import checkpoint as checkpoints
 from training.errors import TrainingError
-from worker import deaths
+from worker import deaths, metrics
 from worker.classifier import answers_as
 from worker.contract import queue
 from worker.contract.errors import ExitCode, PigeonholeError, SettingsError
@@ -86,7 +87,8 @@ def _consume_own_queue(instance: Any, conf: Any, **_: object) -> None:  # noqa: 
     try:
         instance.pigeonhole_checkpoint = about = checkpoints.describe(checkpoints.find(settings.model))
         deaths.watch(settings, about.name, answers_as(about))
-    except TrainingError as exc:
+        metrics.serve(settings, about)
+    except (TrainingError, SettingsError) as exc:
         raise refuse(exc) from None
     conf.task_queues = [KombuQueue(queue.queue_name(about.name))]
     # A process that can't load its checkpoint tells its parent so; without this it would be started for ever.

@@ -23,6 +23,7 @@ from worker.contract.messages import Answers, Batch
 from worker.contract.settings import Settings
 from worker.contract.spans import Span
 from worker.images import ImageReader
+from worker.metrics import Counts
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +51,11 @@ class Pipeline:
     Args:
         settings: the worker's.
         classifier: loaded and warm.
+        counts: what the stages `read` and `forward` are timed by.
     """
 
-    def __init__(self, settings: Settings, classifier: Classifier) -> None:
+    def __init__(self, settings: Settings, classifier: Classifier, counts: Counts | None = None) -> None:
+        self._counts = counts or Counts()
         self._classifier = classifier
         self._chunk = settings.chunk
         self.reader = ImageReader(
@@ -81,6 +84,10 @@ class Pipeline:
         """Read images, by their positions; None: there are no more."""
         if not references:
             return None
+        with self._counts.stage("read"):
+            return self._read_chunk(references)
+
+    def _read_chunk(self, references: list[tuple[int, str]]) -> _Chunk:
         chunk, at, decoded = _Chunk(), list[int](), list[Decoded]()
         for position, (reference, span) in references:
             image = self._decoded(reference, span)
@@ -124,7 +131,8 @@ class Pipeline:
         if not pixels:
             return
         try:
-            scores = self._classifier.predict(np.stack(pixels))
+            with self._counts.stage("forward"):
+                scores = self._classifier.predict(np.stack(pixels))
         except Exception as exc:  # torch raises RuntimeError for nearly everything
             if len(pixels) == 1 or not _is_out_of_memory(exc):
                 logger.exception("the network failed on a chunk of %d images", len(pixels))

@@ -17,6 +17,7 @@ from celery import shared_task, signals
 
 from training import checkpoint as checkpoints
 from training.errors import TrainingError
+from worker import logs
 from worker.classifier import Classifier, answers_as
 from worker.contract.dead_letters import DeadLetters, about
 from worker.contract.errors import BrokerUnreachable, MessageInvalid, PigeonholeError, UnknownJob
@@ -26,6 +27,7 @@ from worker.contract.pieces import Piece
 from worker.contract.queue import TASK
 from worker.contract.redis_client import patiently
 from worker.contract.settings import Settings
+from worker.metrics import Counts, counts
 from worker.pipeline import Pipeline
 from worker.refusal import refuse
 from worker.trial import NotHeld, Trial
@@ -44,11 +46,15 @@ class Processor:
         settings: the worker's.
         classifier: loaded and warm.
         ledger: where batches are claimed and committed.
+        counts: what is done, for metrics.
     """
 
-    def __init__(self, settings: Settings, classifier: Classifier, ledger: Ledger) -> None:
+    def __init__(
+        self, settings: Settings, classifier: Classifier, ledger: Ledger, counts: Counts | None = None
+    ) -> None:
         self._settings = settings
-        self._pipeline = Pipeline(settings, classifier)
+        self._counts = counts or Counts()
+        self._pipeline = Pipeline(settings, classifier, self._counts)
         self._answers_as = answers_as(classifier.checkpoint)
         self._ledger = ledger
         self._dead_letters = DeadLetters(settings, client=ledger.client)
@@ -64,7 +70,7 @@ class Processor:
             CheckpointError, SettingsError: it can't be used, or not on that device.
         """
         classifier = Classifier.load(checkpoints.find(settings.model), settings.device)
-        return cls(settings, classifier, Ledger(settings))
+        return cls(settings, classifier, Ledger(settings), counts(settings, classifier.checkpoint.name))
 
     def work(self, job: str, piece: Piece) -> bool:
         """Claim a piece, classify it and commit its rows.
@@ -89,7 +95,10 @@ class Processor:
                 logger.warning("job %s: batch %s waits again, it can't be tried: %s", job, piece, exc)
                 self._patiently(lambda: self._ledger.release(job, piece))
                 return False
-            counted = self._patiently(lambda: self._ledger.commit(job, piece, answers))
+            with self._counts.stage("commit"):
+                counted = self._patiently(lambda: self._ledger.commit(job, piece, answers))
+        if counted:
+            self._counts.batch(answers)
         # Celery's own lines name a task, not the job that a user knows.
         what = f"{len(answers)} images ({len(answers.errors)} errors) in {time.monotonic() - started:.2f} s"
         logger.info("job %s: batch %s: %s%s", job, piece, what, "" if counted else "; somebody else was first")
@@ -177,10 +186,15 @@ def classify(job: str, piece: str) -> None:
     """Classify one piece of a job; see the module."""
     if _processor is None:
         raise RuntimeError("this process has no checkpoint: the worker's pool must be prefork (celery -P prefork)")
+    with logs.in_hand(job, piece):
+        _work(_processor, job, piece)
+
+
+def _work(processor: Processor, job: str, piece: str) -> None:
     try:
-        _processor.work(job, Piece.parse(piece))
+        processor.work(job, Piece.parse(piece))
     except (MessageInvalid, UnknownJob) as exc:
-        _processor.bury(about(job, piece), exc)
+        processor.bury(about(job, piece), exc)
     except PigeonholeError:
         raise  # Redis was away for too long: the lease runs out, and the sweep finds the piece
     except Exception:

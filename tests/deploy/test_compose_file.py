@@ -40,13 +40,19 @@ def test_redis_is_reached_from_its_own_network_only_which_leads_nowhere() -> Non
     assert redis["networks"] == ["broker"]
     assert COMPOSE["networks"]["broker"] == {"internal": True}
     on_it = {name for name, service in SERVICES.items() if "broker" in service["networks"]}
-    assert on_it == {"redis", "worker", "producer", "flower"}
+    assert on_it == {"redis", "worker", "producer", "flower", "prometheus"}
 
 
-def test_only_flower_publishes_a_port_and_on_this_machine_only() -> None:
+def test_only_what_watches_publishes_a_port_and_on_this_machine_only() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published.keys() == {"flower"}
-    assert all(port.startswith("127.0.0.1:") for port in published["flower"])
+    assert published.keys() == {"flower", "prometheus"}
+    assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
+
+
+def test_prometheus_asks_workers_at_the_port_that_they_serve() -> None:
+    [asked] = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())["scrape_configs"][0]["dns_sd_configs"]
+    assert asked["names"] == ["worker"]
+    assert SERVICES["worker"]["environment"]["PIGEONHOLE_METRICS_PORT"] == f"0.0.0.0:{asked['port']}"
 
 
 def test_the_password_is_in_a_file_that_only_those_mount_who_need_it() -> None:
