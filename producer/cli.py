@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Annotated
 
@@ -45,7 +45,7 @@ from producer.command import (
 )
 from producer.sinks import Sink, is_special
 from producer.sources import Root
-from worker.contract.errors import OutputFailed, UsageError
+from worker.contract.errors import ExitCode, OutputFailed, UsageError
 from worker.contract.version import VERSION
 
 
@@ -330,6 +330,39 @@ def delete(job: Job) -> None:
     """Forget a job and its rows."""
     client_for(broker_settings()).delete(job)
     say(f"job {job} is deleted")
+
+
+@app.command(epilog="Example: pigeonhole doctor photos/")
+@guarded
+def doctor(
+    folder: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FOLDER",
+            help="With images that workers shall see.  \\[default: the image root, or this folder if that is /]",
+        ),
+    ] = None,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look whether all is well: Redis, workers, the image root, clocks, room; and say what to do where it is not.
+
+    A small image is sent through the queue and taken away again. Without PIGEONHOLE_BROKER_URL, the Redis and the
+    workers that `classify` brings are tried.
+    """
+    from producer.doctor import examine
+
+    findings = []
+    for finding in examine(settings_from(model), folder):
+        findings.append(finding)
+        if not as_json:
+            word, lines = finding.lines()
+            colour = {True: typer.colors.GREEN, False: typer.colors.RED, None: typer.colors.YELLOW}[finding.ok]
+            typer.echo(typer.style(word, fg=colour) + "\n".join(lines))  # in colours on a terminal only
+    well = all(finding.ok is not False for finding in findings)
+    if as_json:
+        typer.echo(json.dumps({"ok": well, "findings": [asdict(finding) for finding in findings]}))
+    raise typer.Exit(ExitCode.OK if well else ExitCode.FAILED)
 
 
 def _check_options(file: str | None, fresh: bool, retry_errors: bool) -> None:

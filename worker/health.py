@@ -1,37 +1,16 @@
 """`python -m worker.health`: does this machine's worker consume? For a container's health check.
 
-That a process exists says nothing: a worker can be alive and deaf after its Redis restarted. Healthy is one that
-announces itself (from the loop that takes its messages), has loaded its checkpoint, and does not sit idle while
-messages wait in its queue.
+What that means says `worker.contract.health`.
 """
 
 import socket
 import sys
 
 from worker.contract.errors import PigeonholeError
+from worker.contract.health import trouble
 from worker.contract.queue import Queue
 from worker.contract.settings import Settings
-from worker.contract.workers import Announcement, Workers
-
-#: Seconds that a worker may have nothing in hand while messages wait: taking one needs milliseconds.
-IDLE_AT_MOST = 30.0
-
-
-def trouble(worker: Announcement | None, waiting: int, now: float) -> str | None:
-    """Say what is wrong with a worker, or None.
-
-    Args:
-        worker: its announcement, if there is one.
-        waiting: messages in its queue.
-        now: in seconds since the epoch, on the announcement's clock.
-    """
-    if worker is None:
-        return "it does not announce itself: it is starting, has lost its Redis, or stands still"
-    if not worker.processes:
-        return "none of its processes has loaded the checkpoint yet"
-    if waiting and now - worker.busy > IDLE_AT_MOST:
-        return f"{waiting} messages wait and it has taken none for {now - worker.busy:.0f} s"
-    return None
+from worker.contract.workers import Workers
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 """The two Redis users: enough for everything that is done as them, and for nothing else."""
 
+import json
 import os
 import signal
 import subprocess
@@ -63,6 +64,11 @@ def test_all_that_is_done_can_be_done_as_these_users_and_needs_each_of_their_rig
     run("classify", "samples", "-o", str(tmp_path / "classified.csv"))
     job = run("submit", "samples")
     run("wait", job, "-o", str(tmp_path / "waited.csv"))
+    assert guarded.refused() == []
+    findings = json.loads(produce(guarded.settings("producer"), "doctor", "samples", "--json").stdout)["findings"]
+    # What Redis keeps is for its configuration to say, which holds passwords; and a message was none.
+    assert {one["name"] for one in findings if not one["ok"]} == {"persistence", "leftovers"}
+    assert all(said.startswith("producer: command config") for said in guarded.refused())
     worker.send_signal(signal.SIGTERM)
     worker.wait()
     unfinished = run("submit", "samples")

@@ -5,8 +5,9 @@ A worker renews its announcement from the loop that also takes its messages, so 
 connection falls silent.
 """
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from worker.contract import scripts
 from worker.contract.redis_client import Client, connect, server_time, translates
@@ -29,6 +30,7 @@ class Announcement:
         digest: the checkpoint's SHA-256.
         version: of Pigeonhole.
         processes: how many of its processes have loaded the checkpoint.
+        skew: seconds that its machine's clock is ahead of Redis'.
         seen: when it last announced itself, and
         busy: when it last had something in hand, or started; seconds since the epoch on Redis' clock.
     """
@@ -38,6 +40,7 @@ class Announcement:
     digest: str
     version: str
     processes: int = 0
+    skew: float = field(default=0.0, compare=False)
     seen: float = 0.0
     busy: float = 0.0
 
@@ -69,9 +72,11 @@ class Workers:
             busy: whether it has something in hand, or has only just started.
         """
         about = {"model": worker.model, "digest": worker.digest, "version": worker.version}
+        now = self.time()
         fields = [part for pair in about.items() for part in pair] + ["processes", worker.processes]
+        fields += ["skew", time.time() - now]
         keys = (f"{self._prefix}:worker:{worker.name}", f"{self._prefix}:workers")
-        self._announce(keys, (self.time(), worker.name, GONE_AFTER, int(busy), *fields))
+        self._announce(keys, (now, worker.name, GONE_AFTER, int(busy), *fields))
 
     @translates
     def leave(self, name: str) -> None:
@@ -110,6 +115,7 @@ def _announcement(name: str, record: dict[bytes, bytes]) -> Announcement:
         digest=_readable(record.get(b"digest", b"")),
         version=_readable(record.get(b"version", b"")),
         processes=int(_number(record.get(b"processes", b""))),
+        skew=_number(record.get(b"skew", b"")),
         seen=_number(record[b"seen"]),
         busy=_number(record.get(b"busy", b"")),
     )

@@ -1,5 +1,5 @@
+from worker.contract.health import trouble
 from worker.contract.workers import Announcement
-from worker.health import trouble
 
 WORKER = Announcement(name="celery@here", model="digits", digest="d", version="1", processes=2, seen=1000.0, busy=990.0)
 

@@ -1,0 +1,134 @@
+"""What `pigeonhole doctor` looks at where many share a Redis: Redis itself, workers, what is left over."""
+
+import re
+import time
+
+from producer.client import Client
+from producer.findings import Finding, size, some
+from producer.follow import no_worker
+from worker.contract.dead_letters import DeadLetters
+from worker.contract.health import trouble
+from worker.contract.server import Server
+from worker.contract.settings import Settings
+from worker.contract.version import VERSION
+from worker.contract.workers import Announcement
+
+#: The oldest Redis that the tests run with.
+OLDEST_REDIS = (6, 2)
+#: Seconds that two clocks may differ. Nothing depends on it but the times in logs and in `status`.
+SKEW_AT_MOST = 5.0
+#: How full Redis may be.
+FULLEST = 0.9
+#: Seconds after which a job that still owes rows has been left over.
+OLD = 86_400.0
+
+
+class Site:
+    """A Redis that answers, and who is there; each check gives its finding.
+
+    Args:
+        settings: with a broker.
+
+    All checks raise BrokerUnreachable where Redis does not answer any more, or BrokerRefuses.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.client, self.model = Client(settings), Client.model_name(settings.model)
+        self._workers, redis = self.client.workers, self.client.ledger.client
+        self._server, self._letters = Server(settings, client=redis), DeadLetters(settings, client=redis)
+
+    def _serving(self) -> list[Announcement]:
+        return [worker for worker in self._workers.alive() if worker.model == self.model]
+
+    def version(self) -> Finding:
+        """Is it a Redis that we know?"""
+        version = self._server.version()
+        known = tuple(map(int, re.findall(r"\d+", version)[:2])) >= OLDEST_REDIS
+        do = f"use {'.'.join(map(str, OLDEST_REDIS))} or newer: older ones are not tested"
+        return Finding("version", known, f"Redis {version}", "" if known else do)
+
+    def persistence(self) -> Finding:
+        """Does it keep what is owed when it stops?"""
+        if self._server.appends():
+            syncs = self._server.configured("appendfsync")
+            how = "how often is for its configuration to say" if syncs is None else f"appendfsync {syncs}"
+            lost = {"everysec": ": a power failure undoes two seconds", "no": ": a power failure undoes some 30 s"}
+            return Finding("persistence", True, f"an append-only file is kept, {how}{lost.get(syncs or '', '')}")
+        do = "set `appendonly yes`, or jobs are lost when it stops; docs/reliability.md says what must be kept"
+        saves = self._server.configured("save")
+        if saves == "":
+            return Finding("persistence", False, "it keeps nothing on disk", do)
+        told = "whether snapshots are made is for its configuration to say" if saves is None else f"snapshots: {saves}"
+        return Finding("persistence", None, f"no append-only file is kept; {told}", do)
+
+    def memory(self) -> Finding:
+        """Is there room, and would it refuse what does not fit, rather than delete?"""
+        memory = self._server.memory()
+        used = f"{size(memory.used)} used of {size(memory.most) if memory.most else 'what there is, without a limit'}"
+        saw = f"{used}; {memory.policy}"
+        if memory.evicts:
+            return Finding("memory", False, saw, "set `maxmemory-policy noeviction`: this one deletes what is owed")
+        if memory.most and memory.used > FULLEST * memory.most:
+            return Finding("memory", False, saw, "raise `maxmemory`, or `pigeonhole delete` jobs whose rows you have")
+        return Finding("memory", True, saw)
+
+    def workers(self) -> Finding:
+        """Are there any for our model, and do they take what waits?"""
+        serving = self._serving()
+        if not serving:
+            said, _, do = no_worker(self.model, self._workers).partition("; ")
+            return Finding("workers", False, said, do)
+        now, waiting = self._workers.time(), self.client.queue.depth(self.model)
+        wrong = [f"{worker.name}: {its}" for worker in serving if (its := trouble(worker, waiting, now))]
+        if wrong:
+            do = "see its log; one that starts needs a minute, one that stands still must be started again"
+            return Finding("workers", False, "; ".join(wrong), do)
+        processes = sum(worker.processes for worker in serving)
+        names = some(worker.name for worker in serving)
+        return Finding("workers", True, f"{len(serving)} for {self.model!r}, {processes} processes in all: {names}")
+
+    def versions(self) -> Finding:
+        """Are they of our version?"""
+        versions = sorted({worker.version for worker in self._serving()} | {VERSION})
+        if versions == [VERSION]:
+            return Finding("versions", True, f"all Pigeonhole {VERSION}")
+        do = "install the same on both sides: one may not understand what the other writes"
+        return Finding("versions", False, f"this is {VERSION}, and there are {some(versions)}", do)
+
+    def checkpoints(self) -> Finding:
+        """Would every worker give the same answer?"""
+        found = sorted({f"{worker.model}@{worker.digest[:12]}" for worker in self._serving()})
+        if len(found) > 1:
+            do = "restart the workers with the one that is meant; two that are meant need two names"
+            return Finding("checkpoints", False, f"several are served under one name: {some(found)}", do)
+        return Finding("checkpoints", True if found else None, found[0] if found else "no worker tells of one")
+
+    def clocks(self) -> Finding:
+        """Do clocks agree?"""
+        skews = {"this machine": time.time() - self._workers.time()}
+        skews |= {worker.name: worker.skew for worker in self._serving()}
+        name, worst = max(skews.items(), key=lambda item: abs(item[1]))
+        saw = f"{name} is {abs(worst):.1f} s {'ahead of' if worst > 0 else 'behind'} Redis, no other more"
+        if abs(worst) > SKEW_AT_MOST:
+            return Finding("clocks", False, saw, "have it set by NTP: jobs hold, but times in logs mislead")
+        return Finding("clocks", True, f"all within {max(abs(worst), 0.1):.1f} s of Redis'")
+
+    def leftovers(self) -> Finding:
+        """Does something lie around that somebody has forgotten?"""
+        jobs, now = self.client.ledger.statuses(), self._workers.time()
+        old = [job for job in jobs if not job.over and now - job.created > OLD]
+        letters = self._letters.all()
+        unreadable = [job for job in jobs if job.state == "unreadable"]
+        parts, do = [], []
+        if old:
+            parts.append(f"unfinished for more than a day: {some(job.job for job in old)}")
+            do.append("`pigeonhole resume` them, `submit --job` the rest of an open one, or `pigeonhole cancel` them")
+        if unreadable:
+            parts.append(f"written by another version: {some(job.job for job in unreadable)}")
+            do.append("finish them with its workers, or `pigeonhole delete` them")
+        if letters:
+            parts.append(f"{len(letters)} dead letters, which nobody understands")
+            do.append("`pigeonhole status` shows them, and why")
+        if parts:
+            return Finding("leftovers", False, "; ".join(parts), "; ".join(do))
+        return Finding("leftovers", True, f"none; {sum(job.over for job in jobs)} of {len(jobs)} jobs are over")

@@ -1,0 +1,195 @@
+"""What `doctor` finds, and what it says to do. tests/worker/test_watched.py has it look at a real worker."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from producer.client import Client
+from producer.doctor import _answered, _disk, _own_redis, _packages, examine
+from producer.findings import Finding, size, some
+from producer.probe import probe_image
+from tests.contract.conftest import Server
+from tests.e2e.conftest import command
+from worker.contract.dead_letters import DeadLetters
+from worker.contract.errors import UsageError
+from worker.contract.ledger import Ledger
+from worker.contract.messages import Prediction
+from worker.contract.redis_client import connect
+from worker.contract.settings import Settings
+from worker.contract.version import VERSION
+from worker.contract.workers import Announcement, Workers
+
+ONE = Announcement(name="celery@one", model="digits", digest="a" * 64, version=VERSION, processes=2)
+
+
+@pytest.fixture
+def settings(settings: Settings, tmp_path: Path) -> Settings:
+    return replace(settings, image_root=str(tmp_path))
+
+
+def found(settings: Settings) -> dict[str, Finding]:
+    return {finding.name: finding for finding in examine(settings, None, seconds=0.0)}
+
+
+def test_a_broker_that_is_not_there_is_all_that_can_be_told_of_it(tmp_path: Path) -> None:
+    findings = found(Settings(broker_url=f"unix://{tmp_path}/none.sock", image_root=str(tmp_path)))
+    assert list(findings) == ["broker", "disk"]
+    assert findings["broker"].ok is False
+    assert "no answer from Redis" in findings["broker"].saw
+
+
+def test_without_a_worker_that_is_told_and_nothing_is_left_behind(settings: Settings, tmp_path: Path) -> None:
+    findings = found(settings)
+    assert findings["workers"].saw == "no worker consumes the queue of the model 'digits'"
+    assert findings["workers"].do.startswith("start one: `pigeonhole worker`")
+    assert findings["checkpoints"].ok is None
+    assert findings["probe"].saw == "an image went into the queue, and no row came within 0 s"
+    assert "image root" not in findings
+    assert list(tmp_path.iterdir()) == []
+    assert Ledger(settings).statuses() == []
+
+
+def test_workers_that_differ_are_told(settings: Settings) -> None:
+    workers = Workers(settings)
+    workers.announce(ONE)
+    workers.announce(replace(ONE, name="celery@two", digest="b" * 64, version="0.0.1", processes=0))
+    workers.announce(replace(ONE, name="celery@other", model="letters", version="0.0.2"))
+    findings = found(settings)
+    assert findings["workers"].saw == "celery@two: none of its processes has loaded the checkpoint yet"
+    assert findings["versions"].saw == f"this is {VERSION}, and there are 0.0.1, {VERSION}"
+    assert findings["checkpoints"].saw.endswith("digits@aaaaaaaaaaaa, digits@bbbbbbbbbbbb")
+    assert not any(findings[name].ok for name in ("workers", "versions", "checkpoints"))
+
+
+def test_a_workers_clock_that_is_wrong_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as there:
+        now = time.time()
+        there.setattr("worker.contract.workers.time.time", lambda: now - 90)
+        Workers(settings).announce(ONE)
+    finding = found(settings)["clocks"]
+    assert finding.ok is False
+    assert finding.saw.startswith("celery@one is ")
+    assert "s behind Redis" in finding.saw
+
+
+def test_what_is_left_over_is_told(settings: Settings) -> None:
+    two_days_ago = time.time() - 2 * 86_400
+    old = Ledger(settings, now=lambda: two_days_ago).create("digits", ("photos",))
+    Ledger(settings).create("digits", ("photos",))
+    DeadLetters(settings).bury("a message", "no JSON")
+    finding = found(settings)["leftovers"]
+    assert finding.saw == f"unfinished for more than a day: {old}; 1 dead letters, which nobody understands"
+    assert "`pigeonhole cancel`" in finding.do
+
+
+def test_a_redis_that_is_set_up_well_is_found_so(start_redis: Callable[..., Server], settings: Settings) -> None:
+    well = start_redis("--appendonly", "yes", "--appendfsync", "always", "--maxmemory", "1gb")
+    findings = found(replace(settings, broker_url=well.url))
+    assert findings["persistence"] == Finding("persistence", True, "an append-only file is kept, appendfsync always")
+    assert findings["memory"].ok
+    assert findings["memory"].saw.endswith("of 1.1 GB; noeviction")
+    assert findings["version"].ok
+
+
+def test_one_that_would_lose_jobs_is_told(start_redis: Callable[..., Server], settings: Settings) -> None:
+    careless = start_redis("--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb")
+    findings = found(replace(settings, broker_url=careless.url))
+    assert (findings["persistence"].ok, findings["memory"].ok) == (False, False)
+    assert findings["persistence"].do.startswith("set `appendonly yes`")
+    assert findings["memory"].do == "set `maxmemory-policy noeviction`: this one deletes what is owed"
+    full = start_redis("--maxmemory", "900kb")
+    connect(full.url).config_set("save", "60 1")
+    findings = found(replace(settings, broker_url=full.url))
+    assert findings["memory"].do.startswith("raise `maxmemory`")
+    assert findings["persistence"].ok is None
+
+
+def test_a_redis_user_with_fewer_rights_is_no_failure(start_redis: Callable[..., Server], settings: Settings) -> None:
+    server = start_redis()
+    connect(server.url).execute_command(
+        "ACL", "SETUSER", "few", "on", ">x", "~*", "+@all", "-info", "-config", "-client"
+    )
+    findings = found(replace(settings, broker_url=f"unix://few:x@{server.socket}"))
+    assert [findings[name].ok for name in ("version", "persistence", "memory")] == [None] * 3
+    assert findings["memory"].saw.startswith("may not be asked: ")
+
+
+def test_a_folder_outside_the_image_root_is_refused(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="outside the image root"):
+        next(examine(settings, "/usr"))
+    with pytest.raises(UsageError, match="no folder that is there"):
+        next(examine(settings, str(tmp_path / "none")))
+
+
+def test_where_nothing_can_be_sent_that_is_no_failure(settings: Settings) -> None:
+    findings = {one.name: one for one in examine(replace(settings, image_root="/"), "/proc/self/attr", seconds=0.0)}
+    assert findings["image root"].ok is None
+    assert "can't be written to '/proc/self/attr'" in findings["image root"].saw
+    assert "probe" not in findings
+
+
+@pytest.mark.parametrize(
+    ("error", "names"),
+    [
+        ("", {"probe": True, "image root": True}),
+        ("missing: no such file", {"probe": True, "image root": False}),
+        ("outside: it is not below", {"probe": True, "image root": False}),
+        ("too-small: 28 pixels", {"probe": True, "image root": True}),
+        ("internal: the network failed", {"probe": False}),
+    ],
+)
+def test_what_a_workers_row_says_of_it_and_of_the_place(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, error: str, names: dict[str, bool]
+) -> None:
+    row = Prediction("a.png", "" if error else "1", None, False, error, "digits@a", ())
+    monkeypatch.setattr("producer.doctor.answer", lambda *_: row)
+    findings = _answered(Client(settings), "digits", "a.png", 0.0, lambda: None)
+    assert {finding.name: finding.ok for finding in findings} == names
+
+
+def test_a_probe_can_be_read_by_everybody_and_goes(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with probe_image(str(tmp_path)) as path:
+            assert os.stat(path).st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_embedded_default_lacks_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("producer.doctor.PACKAGES", ("torch", "no-such-package"))
+    assert _packages() == Finding(
+        "packages", False, "not installed: no-such-package", "pip install 'pigeonhole[local]'"
+    )
+    assert _own_redis().ok
+    gone = _disk("temporary", str(tmp_path / "gone"), "set TMPDIR")
+    assert (gone.ok, gone.do) == (False, "set TMPDIR")
+
+
+def test_without_a_broker_the_embedded_one_is_tried(tmp_path: Path) -> None:
+    run = subprocess.run(command("doctor", "--json"), cwd=tmp_path, capture_output=True, timeout=60, check=False)
+    said = json.loads(run.stdout)
+    assert (run.returncode, said["ok"]) == (0, True), said
+    assert [finding["name"] for finding in said["findings"]] == [
+        *("broker", "redis", "packages", "temporary", "started", "probe", "image root", "disk")
+    ]
+
+
+def test_a_finding_is_one_line_and_a_second_with_what_to_do() -> None:
+    assert Finding("clocks", True, "fine").lines() == ("ok    ", ["clocks      fine"])
+    word, lines = Finding("probe", False, "no row\x1b", "start one").lines()
+    assert (word, lines) == ("wrong ", [r"probe       no row\x1b", "                  → start one"])
+
+
+def test_sizes_and_names_are_told_in_short() -> None:
+    assert [size(n) for n in (999, 1_500, 45_000_000, 1_073_741_824, 3e12)] == [
+        *("999 bytes", "1.5 kB", "45 MB", "1.1 GB", "3.0 TB")
+    ]
+    assert some("abcdefg") == "a, b, c, d, e and 2 more"

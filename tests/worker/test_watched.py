@@ -1,0 +1,179 @@
+"""A real worker as whoever runs it sees it: its log as JSON, its metrics, and what `doctor` says of it."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from producer.doctor import examine
+from producer.findings import Finding
+from tests.conftest import ROOT, children, wait_for
+from tests.security.target import SAMPLE, Target
+from tests.worker.conftest import published
+from training import checkpoint as checkpoints
+from worker.classifier import answers_as
+from worker.contract.errors import SettingsError
+from worker.contract.messages import Batch, Group
+from worker.contract.settings import Settings
+from worker.contract.workers import Workers
+from worker.metrics import _Site, serve
+
+Series = dict[tuple[str, ...], float]
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def watched(redis_url: str, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """One for all tests here."""
+    folder = tmp_path_factory.mktemp("watched")
+    settings = Settings(broker_url=redis_url, prefix=folder.name, image_root=str(ROOT), metrics_port=str(port))
+    worker = Target(settings, folder, "--log-format", "json")
+    yield worker
+    worker.close()
+
+
+def scraped(port: int) -> Series:
+    """Each series by its name and the values of its labels, in the order of the labels' names."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+        text = reply.read().decode()
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_its_processes_counts_are_added_up_and_outlive_them(watched: Target, port: int) -> None:
+    images = ("pigeonhole_images_total", "digits")
+    before = scraped(port)
+    batch = Batch((Group("", "", (SAMPLE, "samples/empty.png", "samples/gone.png", SAMPLE)),))
+    job = published(watched.settings, batch)
+    wait_for(lambda: watched.ledger.status(job).over, "the job")
+    [process] = watched.children
+    os.kill(process, signal.SIGKILL)
+    wait_for(lambda: children(watched.process.pid) not in ([], [process]), "another process")
+    watched.children = children(watched.process.pid)
+    watched.finish_a_sound_job()
+    wait_for(lambda: scraped(port)[(*images, "label")] >= 3 + before[(*images, "label")], "its count")
+    after = scraped(port)
+    assert {name: after[(*images, name)] - before[(*images, name)] for name in ("label", "review", "error")} == {
+        "label": 3,
+        "review": 0,
+        "error": 2,
+    }
+    assert after["pigeonhole_errors_total", "empty", "digits"] == 1
+    assert after["pigeonhole_errors_total", "missing", "digits"] == 1
+    wait_for(lambda: Workers(watched.settings).alive()[0].processes == 1, "its announcement")
+    for stage in ("read", "forward", "commit"):
+        assert after["pigeonhole_stage_seconds_total", "digits", stage] > 0
+
+
+def test_a_scrape_tells_what_is_owed_and_who_serves_what(watched: Target, port: int) -> None:
+    job = watched.ledger.create("letters", ("test",))
+    watched.ledger.add(job, 0, Batch((Group("", "", (SAMPLE,)),)))
+    seen = scraped(port)
+    watched.ledger.delete(job)
+    about = checkpoints.describe(checkpoints.find("digits"))
+    name, _, digest = answers_as(about).partition("@")
+    assert [labels[1:3] for labels in seen if labels[0] == "pigeonhole_worker_info"] == [(digest, name)]
+    for gauge, digits, letters in (("workers", 1, 0), ("batches_owed", 0, 1), ("jobs_unfinished", 0, 1)):
+        assert (seen[f"pigeonhole_{gauge}", "digits"], seen[f"pigeonhole_{gauge}", "letters"]) == (digits, letters)
+    assert seen["pigeonhole_oldest_job_seconds", "letters"] > 0
+    assert seen[("pigeonhole_redis_up",)] == 1
+    assert seen[("pigeonhole_redis_memory_bytes",)] > 0
+    assert seen[("pigeonhole_redis_evicts",)] == 0
+
+
+def test_each_line_of_its_log_is_a_json_object_and_a_batchs_names_its_job(watched: Target) -> None:
+    watched.throw(b"no message:\n\x1b[2J\xff")
+    job = published(watched.settings, Batch((Group("", "", (SAMPLE, "samples/\udcff\n.png")),)))
+    done = f"job {job}: batch 0: 2 images (1 errors)"
+    wait_for(lambda: done in watched.log.read_text(), "the batch's line")
+    lines = [json.loads(line) for line in watched.log.read_text(encoding="ascii").splitlines()]
+    assert {"time", "level", "logger", "message", "process", "pid"} <= set.intersection(*map(set, lines))
+    assert any(line["logger"].startswith("celery.") for line in lines)
+    assert any(line["message"].startswith("dropped") for line in lines)
+    [told] = [line for line in lines if line["message"].startswith(done)]
+    assert (told["job"], told["batch"], told["level"]) == (job, "0", "INFO")
+
+
+def found(settings: Settings) -> dict[str, Finding]:
+    return {finding.name: finding for finding in examine(settings, None, 10)}
+
+
+def test_doctor_sends_an_image_through_it_and_leaves_nothing(watched: Target, tmp_path: Path) -> None:
+    hidden = set(ROOT.glob(".pigeonhole*"))
+    findings = found(watched.settings)
+    for name in ("broker", "version", "memory", "workers", "versions", "checkpoints", "clocks", "probe", "image root"):
+        assert findings[name].ok, findings[name]
+    assert findings["workers"].saw == "1 for 'digits', 1 processes in all: celery@target"
+    assert findings["persistence"].saw == "it keeps nothing on disk"
+    assert findings["image root"].saw == f"workers read what lies below {str(ROOT)!r}"
+    assert set(ROOT.glob(".pigeonhole*")) == hidden
+    assert not watched.ledger.statuses(active_only=True)
+
+
+def test_doctor_tells_that_a_worker_looks_elsewhere_for_images(watched: Target, tmp_path: Path) -> None:
+    finding = found(replace(watched.settings, image_root=str(tmp_path)))["image root"]
+    assert finding.ok is False
+    assert "a worker says: missing: no such file" in finding.saw
+    assert "PIGEONHOLE_IMAGE_ROOT" in finding.do
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_sends_an_image_that_is_there_where_it_may_not_write(
+    watched: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(folder: str) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("producer.doctor.probe_image", refused)
+    [seen] = [
+        finding for finding in examine(watched.settings, str(ROOT / "samples"), 10) if finding.name == "image root"
+    ]
+    assert seen.ok
+    assert seen.saw.endswith("Read-only file system; one that is there was sent)")
+
+
+def test_without_redis_a_scrape_still_answers(tmp_path: Path) -> None:
+    nobody = Settings(broker_url=f"unix://{tmp_path}/none.sock")
+    about = checkpoints.describe(checkpoints.find("digits"))
+    seen = {metric.name: metric.samples[0].value for metric in _Site(nobody, about).collect()}
+    assert seen == {"pigeonhole_worker_info": 1, "pigeonhole_batches_in_flight": 0, "pigeonhole_redis_up": 0}
+
+
+def test_a_port_that_is_taken_is_told(port: int, watched: Target) -> None:
+    about = checkpoints.describe(checkpoints.find("digits"))
+    with pytest.raises(SettingsError, match=rf"PIGEONHOLE_METRICS_PORT is '{port}': Address already in use"):
+        serve(watched.settings, about)
+
+
+def test_so_is_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    about = checkpoints.describe(checkpoints.find("digits"))
+    with pytest.raises(SettingsError, match=r"pip install 'pigeonhole\[metrics\]'"):
+        serve(Settings(metrics_port="9100"), about)
+
+
+def test_without_a_port_prometheus_client_is_not_imported() -> None:
+    program = "import sys, worker.pipeline, worker.metrics as m\n"
+    program += "counts = m.counts(m.Settings(), 'digits')\nwith counts.stage('read'):\n    pass\n"
+    program += "m.serve(m.Settings(), None)\nprint('prometheus_client' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "False\n"
