@@ -8,14 +8,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from producer.client import Client
+from producer.checks import Site
+from producer.connection import Connection
 from producer.embedded import START_TIMEOUT, embedded, redis_server
 from producer.findings import Finding, found, size, some
+from producer.patience import Patience
 from producer.probe import OF_THE_PLACE, OF_THE_WORKER, answer, probe_image, room
-from producer.site import Site
 from producer.sources import Root, expand
 from worker.contract.errors import PigeonholeError, SourceError, UsageError
-from worker.contract.messages import Prediction
+from worker.contract.messages import Group, Prediction
 from worker.contract.redis_client import CONNECT_TIMEOUT, connect, translated
 from worker.contract.settings import Settings, masked
 
@@ -93,7 +94,7 @@ def _embedded(settings: Settings) -> Iterator[Finding]:
             took = f"{time.monotonic() - started:.1f} s"
             yield Finding("started", True, f"Redis, and workers with {checkpoint}, in {took}")
             # Its processes are loading the checkpoint by now.
-            yield from _probe(Client(private.settings), model, folder, START_TIMEOUT, private.check)
+            yield from _probe(Connection(private.settings, Patience()), model, folder, START_TIMEOUT, private.check)
     except PigeonholeError as exc:
         yield Finding("started", False, str(exc))
 
@@ -130,13 +131,13 @@ def _disk(name: str, folder: str, do: str, needed: bool = True) -> Finding:
 
 
 def _probe(
-    client: Client, model: str, folder: str, seconds: float, check: Callable[[], None] = lambda: None
+    client: Connection, model: str, folder: str, seconds: float, check: Callable[[], None] = lambda: None
 ) -> Iterator[Finding]:
     """Send an image through the queue: one made for this or, where the folder is not ours to write to, one there."""
     root = Root(client.settings.image_root)
     try:
         with probe_image(folder) as path:
-            yield from _answered(client, model, root.below(path) or path, seconds, check)
+            yield from _answered(client, model, Group("", "", (root.below(path) or path,)), seconds, check)
             return
     except OSError as exc:
         why = f"a probe can't be written to {folder!r}: {exc.strerror}"
@@ -148,16 +149,17 @@ def _probe(
         do = "`pigeonhole doctor FOLDER` with one that you may write to, or that holds an image"
         yield Finding("image root", None, f"{why}; nor is an image there that could be sent", do)
         return
-    for finding in _answered(client, model, there.rooted + there.path, seconds, check):
+    one = Group(there.shown, there.rooted, (there.path,), (there.span,) if there.span else ())
+    for finding in _answered(client, model, one, seconds, check):
         yield replace(finding, saw=f"{finding.saw} ({why}; one that is there was sent)")
 
 
 def _answered(
-    client: Client, model: str, reference: str, seconds: float, check: Callable[[], None]
+    client: Connection, model: str, image: Group, seconds: float, check: Callable[[], None]
 ) -> Iterator[Finding]:
     started = time.monotonic()
     try:
-        row = answer(client.ledger, client.queue, model, reference, seconds, check)
+        row = answer(client.ledger, client.queue, model, image, seconds, check)
     except PigeonholeError as exc:
         yield Finding("probe", False, str(exc))
         return
@@ -172,12 +174,12 @@ def _answered(
         )
         return
     yield Finding("probe", True, f"an image came back after {took}, from {row.model}")
-    yield _place(row, client.settings.image_root, reference)
+    yield _place(row, client.settings.image_root)
 
 
-def _place(row: Prediction, root: str, reference: str) -> Finding:
+def _place(row: Prediction, root: str) -> Finding:
     """Tell from a row whether workers see what we see."""
     if row.error.partition(":")[0] in OF_THE_PLACE:
         do = "mount the same folder for both, and let PIGEONHOLE_IMAGE_ROOT say on each side where"
-        return Finding("image root", False, f"{reference!r} lies below {root!r} here; a worker says: {row.error}", do)
+        return Finding("image root", False, f"{row.path!r} lies below {root!r} here; a worker says: {row.error}", do)
     return Finding("image root", True, f"workers read what lies below {root!r}")

@@ -47,7 +47,7 @@ def answer(
     ledger: Ledger,
     queue: Queue,
     model: str,
-    reference: str,
+    image: Group,
     seconds: float,
     check: Callable[[], None] = lambda: None,
 ) -> Prediction | None:
@@ -56,7 +56,7 @@ def answer(
     Args:
         ledger, queue: of one Redis.
         model: whose queue it goes to.
-        reference: the image's path below the image root.
+        image: the group that it is alone in.
         seconds: how long its row is waited for.
         check: is called at each look; what it raises ends the waiting.
 
@@ -67,9 +67,8 @@ def answer(
         BrokerUnreachable: Redis does not answer.
     """
     job = ledger.create(model, ("pigeonhole doctor",))
-    batch = Batch((Group("", "", (reference,)),))
     try:
-        ledger.add(job, 0, batch)
+        ledger.add(job, 0, Batch((image,)))
         queue.publish(model, job, Piece(0))
         ledger.close(job, 1)
         give_up = time.monotonic() + seconds

@@ -87,7 +87,7 @@ class Pipeline:
         with self._counts.stage("read"):
             return self._read_chunk(references)
 
-    def _read_chunk(self, references: list[tuple[int, str]]) -> _Chunk:
+    def _read_chunk(self, references: list[tuple[int, tuple[str, Span | None]]]) -> _Chunk:
         chunk, at, decoded = _Chunk(), list[int](), list[Decoded]()
         for position, (reference, span) in references:
             image = self._decoded(reference, span)

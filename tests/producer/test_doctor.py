@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from producer.client import Client
+from producer.connection import Connection
 from producer.doctor import _answered, _disk, _own_redis, _packages, examine
 from producer.findings import Finding, size, some
+from producer.patience import Patience
 from producer.probe import probe_image
 from tests.contract.conftest import Server
 from tests.e2e.conftest import command
 from worker.contract.dead_letters import DeadLetters
 from worker.contract.errors import UsageError
 from worker.contract.ledger import Ledger
-from worker.contract.messages import Prediction
+from worker.contract.messages import Group, Prediction
 from worker.contract.redis_client import connect
 from worker.contract.settings import Settings
 from worker.contract.version import VERSION
@@ -149,7 +150,7 @@ def test_what_a_workers_row_says_of_it_and_of_the_place(
 ) -> None:
     row = Prediction("a.png", "" if error else "1", None, False, error, "digits@a", ())
     monkeypatch.setattr("producer.doctor.answer", lambda *_: row)
-    findings = _answered(Client(settings), "digits", "a.png", 0.0, lambda: None)
+    findings = _answered(Connection(settings, Patience()), "digits", Group("", "", ("a.png",)), 0.0, lambda: None)
     assert {finding.name: finding.ok for finding in findings} == names
 
 

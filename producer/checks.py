@@ -3,9 +3,10 @@
 import re
 import time
 
-from producer.client import Client
+from producer.connection import Connection
 from producer.findings import Finding, size, some
 from producer.follow import no_worker
+from producer.patience import Patience
 from worker.contract.dead_letters import DeadLetters
 from worker.contract.health import trouble
 from worker.contract.server import Server
@@ -33,7 +34,8 @@ class Site:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.client, self.model = Client(settings), Client.model_name(settings.model)
+        self.client = Connection(settings, Patience(settings.patience))
+        self.model = self.client.model_name(settings.model)
         self._workers, redis = self.client.workers, self.client.ledger.client
         self._server, self._letters = Server(settings, client=redis), DeadLetters(settings, client=redis)
 
