@@ -40,7 +40,10 @@ def take(driver: Chrome, name: str) -> None:
 
 def main() -> None:
     """Take them all."""
-    driver = start_chromium()
+    try:
+        driver = start_chromium()
+    except FileNotFoundError as exc:
+        sys.exit(str(exc))
     try:
         with tempfile.TemporaryDirectory() as folder:
             report = make_report(Path(folder)).as_uri()
