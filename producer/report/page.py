@@ -93,8 +93,8 @@ class Links:
 class Thumbnails(Protocol):
     """Makes small pictures; see `producer.report.thumbnails`."""
 
-    def make(self, paths: Sequence[str]) -> list[bytes | str]:
-        """Give for each path a WebP file's bytes, or why there is none."""
+    def make(self, paths: Sequence[str]) -> Iterator[tuple[int, bytes | str]]:
+        """Give for each path its position and a WebP file's bytes, or why there is none; in any order."""
 
 
 @dataclass
@@ -137,7 +137,7 @@ def write(
         written.rows += len(block)
         file.write(_data("rows", columns.block(block)))
     if thumbnails:
-        for pictures in _pictures(doubtful.paths(), thumbnails, written):
+        for pictures in _pictures(doubtful.rows(), thumbnails, written):
             file.write(_data("thumbnails", pictures))
     known = {"links": asdict(links), "made": made, "version": VERSION, "linked": thumbnails is None}
     file.write(_data("facts", asdict(facts) | columns.end() | known).removesuffix(b"\n"))
@@ -192,20 +192,20 @@ class _Doubtful:
                 else:
                     heapq.heappushpop(self._heap, entry)
 
-    def paths(self) -> Iterator[tuple[int, str]]:
+    def rows(self) -> list[tuple[int, str]]:
         """Give (number, path) of each, most doubtful first."""
-        return ((-number, path) for _, _, number, path in sorted(self._heap, reverse=True))
+        return [(-number, path) for _, _, number, path in sorted(self._heap, reverse=True)]
 
 
-def _pictures(doubtful: Iterator[tuple[int, str]], thumbnails: Thumbnails, written: Written) -> Iterator[object]:
-    while some := list(islice(doubtful, THUMBNAILS_AT_ONCE)):
-        made = thumbnails.make([path for _, path in some])
-        written.embedded += sum(isinstance(one, bytes) for one in made)
-        written.unreadable += sum(isinstance(one, str) for one in made)
+def _pictures(rows: Sequence[tuple[int, str]], thumbnails: Thumbnails, written: Written) -> Iterator[object]:
+    made = thumbnails.make([path for _, path in rows])
+    while some := list(islice(made, THUMBNAILS_AT_ONCE)):
+        written.embedded += sum(isinstance(one, bytes) for _, one in some)
+        written.unreadable += sum(isinstance(one, str) for _, one in some)
         yield {
-            "row": [number for number, _ in some],
-            "picture": [base64.b64encode(one).decode() if isinstance(one, bytes) else "" for one in made],
-            "why": [one if isinstance(one, str) else "" for one in made],
+            "row": [rows[position][0] for position, _ in some],
+            "picture": [base64.b64encode(one).decode() if isinstance(one, bytes) else "" for _, one in some],
+            "why": [one if isinstance(one, str) else "" for _, one in some],
         }
 
 

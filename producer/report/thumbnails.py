@@ -2,8 +2,9 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 from PIL import Image
 
@@ -18,6 +19,8 @@ SIDE = 160
 _SMALL = 64
 #: Images that are decoded at once; each may take the room of `max_pixels`.
 _THREADS = 4
+#: And that are read before the first of them is taken.
+_AT_ONCE = 64
 
 
 class Thumbnails:
@@ -34,10 +37,13 @@ class Thumbnails:
         form = Preprocessing("stretch", SIDE, SIDE, 3)
         self._reader = ImageReader("/", form, settings.max_bytes, settings.max_pixels)
 
-    def make(self, paths: Sequence[str]) -> list[bytes | str]:
-        """Give for each path a WebP file's bytes, or why there is none."""
+    def make(self, paths: Sequence[str]) -> Iterator[tuple[int, bytes | str]]:
+        """Give for each path its position and a WebP file's bytes, or why there is none."""
+        left = iter(enumerate(paths))
         with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-            return list(pool.map(self._one, paths))
+            while some := list(islice(left, _AT_ONCE)):
+                positions, files = zip(*some, strict=True)
+                yield from zip(positions, pool.map(self._one, files), strict=True)
 
     def _one(self, path: str) -> bytes | str:
         try:

@@ -1,7 +1,7 @@
 """The report in a real Chromium, opened from disk: `make browser-test`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -302,5 +302,5 @@ class _Same:
     def __init__(self, picture: bytes) -> None:
         self._picture = picture
 
-    def make(self, paths: Sequence[str]) -> list[bytes | str]:
-        return [self._picture for _ in paths]
+    def make(self, paths: Sequence[str]) -> Iterator[tuple[int, bytes | str]]:
+        return ((position, self._picture) for position in range(len(paths)))

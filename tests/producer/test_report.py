@@ -76,9 +76,9 @@ class Pictures:
     def __init__(self) -> None:
         self.paths: list[str] = []
 
-    def make(self, paths: Sequence[str]) -> list[bytes | str]:
+    def make(self, paths: Sequence[str]) -> Iterator[tuple[int, bytes | str]]:
         self.paths += paths
-        return [b"picture"] * len(paths)
+        return ((position, b"picture") for position in range(len(paths)))
 
 
 def labelled(path: str, label: str = "7", confidence: float = 0.9, review: bool = False) -> Prediction:
@@ -165,9 +165,9 @@ def test_thumbnails_are_small_and_what_can_t_be_read_says_why(tmp_path: Path) ->
     Image.new("L", (28, 28), 255).save(tmp_path / "digit.png")
     Image.new("1", (3000, 3000)).save(tmp_path / "bomb.png")
     os.mkfifo(tmp_path / "pipe.png")
-    made = Thumbnails(str(tmp_path), Settings(max_pixels=1_000_000)).make(
-        ["wide.jpg", str(tmp_path / "digit.png"), "bomb.png", "pipe.png", "gone.png"]
-    )
+    paths = ["wide.jpg", str(tmp_path / "digit.png"), "bomb.png", "pipe.png", "gone.png"]
+    found = dict(Thumbnails(str(tmp_path), Settings(max_pixels=1_000_000)).make(paths))
+    made = [found[position] for position in range(len(paths))]
     sizes = [Image.open(io.BytesIO(one)).size for one in made if isinstance(one, bytes)]
     assert sizes == [(SIDE, 53), (28, 28)]
     assert [one.partition(":")[0] for one in made if isinstance(one, str)] == ["too-large", "not-a-file", "missing"]
