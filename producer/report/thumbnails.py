@@ -8,9 +8,11 @@ from itertools import islice
 
 from PIL import Image
 
+from producer.archives import INSIDE, files_of, members
 from training.preprocess import Decoded, Preprocessing
-from worker.contract.errors import ImageUnreadable
+from worker.contract.errors import ImageUnreadable, SourceError
 from worker.contract.settings import Settings
+from worker.contract.spans import Span
 from worker.images import ImageReader
 
 #: Pixels of a picture's longer side.
@@ -38,16 +40,43 @@ class Thumbnails:
         self._reader = ImageReader("/", form, settings.max_bytes, settings.max_pixels)
 
     def make(self, paths: Sequence[str]) -> Iterator[tuple[int, bytes | str]]:
-        """Give for each path its position and a WebP file's bytes, or why there is none."""
-        left = iter(enumerate(paths))
-        with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-            while some := list(islice(left, _AT_ONCE)):
-                positions, files = zip(*some, strict=True)
-                yield from zip(positions, pool.map(self._one, files), strict=True)
+        """Give for each path its position and a WebP file's bytes, or why there is none; in any order."""
+        alone, archives = list[tuple[int, str]](), dict[str, dict[str, list[int]]]()
+        for position, path in enumerate(paths):
+            path = os.path.join(self._folder, path)
+            found, *_ = files_of(path)  # the path itself, or the archive that it leads into
+            if found == path:
+                alone.append((position, path))
+            else:
+                archives.setdefault(found, {}).setdefault(path[len(found + INSIDE) :], []).append(position)
+        yield from self._files(iter(alone))
+        for archive, wanted in archives.items():
+            yield from self._members(archive, wanted)
 
-    def _one(self, path: str) -> bytes | str:
+    def _files(self, files: Iterator[tuple[int, str]]) -> Iterator[tuple[int, bytes | str]]:
+        with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+            while some := list(islice(files, _AT_ONCE)):
+                positions, paths = zip(*some, strict=True)
+                yield from zip(positions, pool.map(self._one, paths), strict=True)
+
+    def _members(self, archive: str, wanted: dict[str, list[int]]) -> Iterator[tuple[int, bytes | str]]:
+        """Go through an archive once, for the members that are wanted: name → positions."""
+        why = "missing: no such member in the archive"
         try:
-            return small(self._reader.decoded(os.path.join(self._folder, path).lstrip("/")))
+            for member in members(archive):
+                for position in wanted.pop(member.name, ()):
+                    yield position, self._one(archive, member.span)
+                if not wanted:
+                    break
+        except SourceError as exc:
+            why = f"unreadable: {exc}"
+        finally:
+            self._reader.close()
+        yield from ((position, why) for positions in wanted.values() for position in positions)
+
+    def _one(self, path: str, span: Span | None = None) -> bytes | str:
+        try:
+            return small(self._reader.decoded(path.lstrip("/"), span))
         except ImageUnreadable as exc:
             return str(exc)
 

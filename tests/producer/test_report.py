@@ -25,6 +25,7 @@ from producer.report.thumbnails import SIDE, Thumbnails
 from producer.rows import CSV_HEADER, to_csv
 from tests.conftest import ROOT
 from tests.contract.conftest import answers_for, batch_of
+from tests.packing import KINDS, pack
 from worker.contract.errors import ExitCode
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Prediction
@@ -171,6 +172,21 @@ def test_thumbnails_are_small_and_what_can_t_be_read_says_why(tmp_path: Path) ->
     sizes = [Image.open(io.BytesIO(one)).size for one in made if isinstance(one, bytes)]
     assert sizes == [(SIDE, 53), (28, 28)]
     assert [one.partition(":")[0] for one in made if isinstance(one, str)] == ["too-large", "not-a-file", "missing"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_members_of_archives_have_thumbnails_too(kind: str, tmp_path: Path) -> None:
+    Image.new("L", (28, 28)).save(tmp_path / "digit.png")
+    data = (tmp_path / "digit.png").read_bytes()
+    pack(tmp_path / f"a.{kind}", [("b/1.png", data), ("2.png", b"no image"), ("caf\u00e9.png", data)])
+    (tmp_path / f"broken.{kind}").write_bytes(b"PK no archive")
+    names = ["b/1.png", "2.png", "caf\u00e9.png", "gone.png"]
+    paths = ["digit.png", *(f"a.{kind}::{name}" for name in names), f"broken.{kind}::x.png"]
+    found = dict(Thumbnails(str(tmp_path), Settings()).make(paths))
+    made = [found[position] for position in range(len(paths))]
+    assert [one.partition(":")[0] if isinstance(one, str) else "" for one in made] == [
+        *("", "", "not-an-image", "", "missing", "unreadable")
+    ]
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:
