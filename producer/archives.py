@@ -12,7 +12,8 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from typing import IO, NamedTuple, Self
 
 from worker.contract.errors import SourceError
@@ -29,7 +30,7 @@ _BEFORE_ANOTHER = frozenset({b"x", b"g", b"X", b"L", b"K"})
 #: Bytes that are read at once.
 _STEP = 1 << 16
 #: What tarfile, zipfile and what they are built on raise where bytes are not what they should be.
-_BROKEN = (
+BROKEN = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error, EOFError),
     *(ValueError, OverflowError, NotImplementedError, RecursionError, IndexError),
 )
@@ -72,10 +73,33 @@ def members(path: str) -> Iterator[Member]:
                 if not is_place(member.span):
                     raise ValueError(f"{member.name!r} lies where no file has a place")
                 yield member
-    except _BROKEN as exc:
+    except BROKEN as exc:
         raise SourceError(f"the archive {path!r} is damaged, or none that can be read: {exc}; pack it anew") from exc
     except OSError as exc:  # gzip's own error is one as well, without a number
         raise SourceError(f"the archive {path!r} can't be read: {exc.strerror or exc}") from exc
+
+
+def contents(path: str) -> Generator[tuple[str, Callable[[], IO[bytes]]], None, None]:
+    """Stream what is in an archive: each name, and what opens the file, until the next one is asked for.
+
+    Raises:
+        OSError: it can't be read.
+        BROKEN: it is damaged; so does reading the file.
+    """
+    with open(path, "rb") as file:
+        if path.lower().endswith(".zip"):
+            with zipfile.ZipFile(file) as archive:
+                yield from ((_name(info), partial(archive.open, info)) for info in archive.infolist())
+        else:
+            for info, packed in _headers(gzip.GzipFile(fileobj=file) if _is_gzip(file) else file):
+                if info.isreg():
+                    yield info.name, partial(_opened, packed, info)
+
+
+def _opened(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    file = archive.extractfile(info)
+    assert file is not None  # it is a regular file's; for the type checker
+    return file
 
 
 def _zipped(file: IO[bytes]) -> Iterator[Member]:
@@ -117,20 +141,23 @@ class _Info(tarfile.TarInfo):
 
 def _tarred(file: IO[bytes]) -> Iterator[Member]:
     inflated = gzip.GzipFile(fileobj=file) if _is_gzip(file) else file
-    with tarfile.open(
-        fileobj=inflated, mode="r:", tarinfo=_Info, encoding="utf-8", errors="surrogateescape"
-    ) as archive:
+    for info, _ in _headers(inflated):
+        if info.issparse():
+            raise ValueError(f"{info.name!r} is stored with holes, as `tar --sparse` does")
+        if info.size < 0:
+            raise ValueError(f"{info.name!r} has {info.size:,} bytes")
+        if info.isreg():
+            yield Member(info.name, info.size, TarSpan(info.offset_data, info.size, info.check))
+    while inflated.read(_STEP):  # what follows the archive's end, and then gzip's checksum of it all
+        pass
+
+
+def _headers(file: IO[bytes] | gzip.GzipFile) -> Iterator[tuple[_Info, tarfile.TarFile]]:
+    with tarfile.open(fileobj=file, mode="r:", tarinfo=_Info, encoding="utf-8", errors="surrogateescape") as archive:
         while (info := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # or it would hold them all
             assert isinstance(info, _Info)  # for the type checker
-            if info.issparse():
-                raise ValueError(f"{info.name!r} is stored with holes, as `tar --sparse` does")
-            if info.size < 0:
-                raise ValueError(f"{info.name!r} has {info.size:,} bytes")
-            if info.isreg():
-                yield Member(info.name, info.size, TarSpan(info.offset_data, info.size, info.check))
-        while inflated.read(_STEP):  # what follows the archive's end, and then gzip's checksum of it all
-            pass
+            yield info, archive
 
 
 def _is_gzip(file: IO[bytes]) -> bool:

@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 
+from producer.archives import INSIDE
 from producer.rows import csv_field
 from producer.sinks import remove
 from producer.summary import counted
+from producer.unpacking import Unpacker, archive_of
 from worker.contract.errors import OutputFailed, UsageError
 from worker.contract.jobs import JobStatus
 from worker.contract.messages import Prediction
@@ -29,6 +31,8 @@ _APPLICATION = 0x50474853
 _GENERAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 #: Bytes that a file's name has at most, and those of a label that are kept.
 _LONGEST_NAME, _LONGEST_LABEL = 255, 160
+#: Characters of what counts as a name's extension.
+_LONGEST_EXTENSION = 16
 _SCHEMA = f"""
 CREATE TABLE images (
     source BLOB PRIMARY KEY, -- its absolute path
@@ -72,12 +76,14 @@ class Sorter:
         self.folder = folder
         self._top = os.path.realpath(folder)
         self._errors = os.path.join(self._top, "_errors.csv")
+        self._part = os.path.join(self._top, "_sorted.copying")
         ways: dict[Means, Callable[[str, str], None]] = {
             Means.symbolic: os.symlink,
             Means.hard: _link,
             Means.copy: self._copy,
         }
         self._put = ways[means]
+        self._unpacker = Unpacker()
         self._made: set[str] = set()
         self._sorted = self._there = self._listed = 0
         with self._writable():
@@ -119,6 +125,7 @@ class Sorter:
 
     def close(self) -> None:
         """Let go of DIR, for another command to go on with."""
+        self._unpacker.close()
         self._record.close()
 
     def _begin(self) -> None:
@@ -149,13 +156,16 @@ class Sorter:
             self._record.execute(_RECORD, (key, path, None, os.fsencode(why).decode(errors="backslashreplace"), True))
             return
         folder = os.path.join("_review", folder_of(row.label)) if row.review else folder_of(row.label)
-        place = self._free(os.path.join(folder, os.path.basename(source)))
+        # Of a member of an archive, only the last part of its name counts: it may have any, `..` for instance.
+        name = os.path.basename(source.removeprefix(archive_of(source) + INSIDE)).replace("\0", "%00")
+        place = self._free(os.path.join(folder, name))
         self._record.execute(_RECORD, (key, path, os.fsencode(place), None, False))
 
     def _why_not(self, source: str) -> str:
         if source.startswith(os.path.join(self._top, "")):
             return "not-sorted: it lies in the folder that is sorted into"
-        return "" if os.path.isfile(source) else "not-here: it can't be seen from here"
+        seen = os.path.isfile(source) or archive_of(source)
+        return "" if seen else "not-here: it can't be seen from here"
 
     def _free(self, wanted: str) -> str:
         """Give a place that nothing has, nor will have: a.png, or else a-2.png and so on."""
@@ -183,10 +193,11 @@ class Sorter:
     def _sort(self, source: str, place: str) -> tuple[str, str]:
         """Put an image into its place, or the next that is free; give that, and what keeps it from having one."""
         self._make(os.path.dirname(place))
+        put = self._unpack if archive_of(source) else self._put
         while True:
             at = os.path.join(self._top, place)
             try:
-                self._put(source, at)
+                put(source, at)
                 return place, ""
             except FileExistsError:
                 if _is_it(source, at):  # a command that was killed had come so far
@@ -206,9 +217,20 @@ class Sorter:
         """Copy a file; what has its name is whole."""
         if os.path.lexists(at):
             raise FileExistsError
-        part = os.path.join(self._top, "_sorted.copying")
-        shutil.copy2(source, part)
-        os.rename(part, at)
+        shutil.copy2(source, self._part)
+        os.rename(self._part, at)
+
+    def _unpack(self, source: str, at: str) -> None:
+        """Copy a member of an archive, which can't be linked to."""
+        archive = archive_of(source)
+        self._unpacker.unpack(archive, source.removeprefix(archive + INSIDE), self._part)
+        if not os.path.lexists(at):
+            os.rename(self._part, at)
+            return
+        there = _is_it(self._part, at)
+        os.unlink(self._part)
+        if not there:
+            raise FileExistsError
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -251,16 +273,18 @@ def folder_of(label: str) -> str:
 
 def _numbered(place: str, number: int) -> str:
     """Give a.png, a-2.png, a-3.png, …, no longer than a name may be."""
-    if number == 1:
-        return place
     folder, name = os.path.split(place)
     stem, extension = os.path.splitext(name)
-    end = os.fsencode(f"-{number}{extension}")
+    if len(extension) > _LONGEST_EXTENSION:
+        stem, extension = name, ""
+    end = os.fsencode(f"{f'-{number}' if number > 1 else ''}{extension}")
     return os.path.join(folder, os.fsdecode(os.fsencode(stem)[: _LONGEST_NAME - len(end)] + end))
 
 
 def _absolute(path: str) -> str:
     """Give the path that an image has from anywhere; `..` behind a link is not what it seems."""
+    if archive := archive_of(path):
+        return _absolute(archive) + path.removeprefix(archive)
     absolute = os.path.join(os.getcwd(), path)
     if ".." not in absolute.split("/"):
         return os.path.normpath(absolute)

@@ -14,22 +14,27 @@ from typer.testing import CliRunner, Result
 from producer.cli import app
 from producer.results import read_results
 from producer.rows import Format, read
+from producer.summary import counted
 from tests.conftest import starting_workers
 from tests.e2e.conftest import SAMPLES
+from tests.packing import KINDS, pack
 from worker.contract.messages import Prediction
 from worker.contract.settings import Settings
 
 ODD = os.fsdecode(b"caf\xe9.png")
 #: What is in the folder `in`, in its order: name → label, or the kind of its error.
 IMAGES = {"a b.png": "8", ODD: "8", "empty.png": "empty", "below/a b.png": "6"}
-#: SOURCE → what it names of that.
+PACKED = ["below/a b.png", "empty.png", "a b.png"]
+#: SOURCE → what it names of that, in its order.
 SOURCES = {
     "in/a b.png": ["a b.png"],
     "in": list(IMAGES),
     "in/**/a*.png": ["a b.png", "below/a b.png"],
     "@list": ["below/a b.png", ODD],
     "-": ["below/a b.png", ODD],
+    **{f"packed.{kind}": PACKED for kind in KINDS},
 }
+GIVEN = sorted(["in", "list", *(f"packed.{kind}" for kind in KINDS)])
 Classify = Callable[..., Result]
 
 
@@ -53,6 +58,8 @@ def run(broker: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cl
     shutil.copy(SAMPLES / "003b50.png", f"in/{ODD}")
     shutil.copy(SAMPLES / "00c5e3.png", "in/below/a b.png")
     Path("in/empty.png").touch()
+    for kind in KINDS:
+        pack(Path(f"packed.{kind}"), [(name, Path("in", name).read_bytes()) for name in PACKED])
     Path("list").write_bytes(b"".join(os.fsencode(f"in/{name}\n") for name in SOURCES["@list"]))
 
     def run(*arguments: str) -> Result:
@@ -75,9 +82,11 @@ def standard_input(path: str) -> Iterator[None]:
             os.close(before)
 
 
-def check(rows: list[Prediction], named: list[str]) -> None:
+def check(rows: list[Prediction], source: str) -> None:
     """Every image that was named has its row, in order."""
-    assert [row.path for row in rows] == [f"in/{name}" for name in named]
+    named = SOURCES[source]
+    inside = f"{source}::" if source.startswith("packed.") else "in/"
+    assert [row.path for row in rows] == [f"{inside}{name}" for name in named]
     assert [row.label or row.error.partition(":")[0] for row in rows] == [IMAGES[name] for name in named]
     assert all(row.model.startswith("digits@") for row in rows)
     assert all((row.confidence is None) == bool(row.error) for row in rows)
@@ -89,8 +98,8 @@ def test_every_source_goes_into_every_file(run: Classify, source: str, format: F
     done = run("classify", source, "-q", "-o", f"rows.{format}")
     assert done.exit_code == (3 if "empty.png" in SOURCES[source] else 0), done.output
     found = read_results(f"rows.{format}")
-    check(list(found), SOURCES[source])
-    assert sorted(os.listdir()) == ["in", "list", f"rows.{format}"]
+    check(list(found), source)
+    assert sorted(os.listdir()) == [*GIVEN, f"rows.{format}"]
     if not format.is_lines:
         assert found.job is not None
         assert (found.job.state, found.job.sources) == ("finished", (source,))
@@ -99,17 +108,18 @@ def test_every_source_goes_into_every_file(run: Classify, source: str, format: F
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_source_goes_to_standard_output(run: Classify, source: str) -> None:
     done = run("classify", source, "-q")
-    check([row for _, row in read(io.BytesIO(done.stdout_bytes), Format.csv)], SOURCES[source])
+    check([row for _, row in read(io.BytesIO(done.stdout_bytes), Format.csv)], source)
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_source_is_sorted_into_folders(run: Classify, source: str) -> None:
     done = run("classify", source, "--sort-into", "out", "--json")
     assert done.exit_code == (3 if "empty.png" in SOURCES[source] else 0), done.output
-    links = {os.path.relpath(path.resolve()): path.parent.name for path in Path("out").rglob("*.png")}
-    assert links == {f"in/{name}": IMAGES[name] for name in SOURCES[source] if name != "empty.png"}
+    images = sorted((path.parent.name, path.read_bytes()) for path in Path("out").rglob("*.png"))
+    labelled = [name for name in SOURCES[source] if name != "empty.png"]
+    assert images == sorted((IMAGES[name], Path("in", name).read_bytes()) for name in labelled)
     assert Path("out/_errors.csv").exists() == ("empty.png" in SOURCES[source])
-    assert f"{len(links)} image{'s' * (len(links) != 1)} sorted into 'out'" in done.stderr
+    assert f"{counted(len(labelled), 'image')} sorted into 'out'" in done.stderr
 
 
 def test_a_job_is_waited_for_into_a_database_and_sorted_once(run: Classify) -> None:
@@ -117,7 +127,7 @@ def test_a_job_is_waited_for_into_a_database_and_sorted_once(run: Classify) -> N
     for _ in range(2):
         done = run("wait", job, "-q", "-o", "rows.db", "--sort-into", "out", "--copy")
         assert done.exit_code == 3, done.output
-    check(list(read_results("rows.db", job)), SOURCES["in"])
+    check(list(read_results("rows.db", job)), "in")
     assert len(list(Path("out").rglob("*.png"))) == 3
     assert run("results", job, "-o", "rows.parquet").exit_code == 0
     assert list(read_results("rows.parquet")) == list(read_results("rows.db"))
@@ -150,7 +160,7 @@ def test_what_can_not_be_done_is_told_before_anything_runs(run: Classify, option
     done = run("classify", "in", *options)
     assert done.exit_code == 2
     assert words in done.stderr
-    assert sorted(os.listdir()) == ["in", "list"]
+    assert sorted(os.listdir()) == GIVEN
     assert not Path("in/out").exists()
 
 

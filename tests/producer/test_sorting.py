@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from producer.sorting import Means, Sorter, folder_of
+from producer.unpacking import Unpacker
+from tests.packing import KINDS, pack
 from tests.producer.test_sinks import SEVEN
 from worker.contract.errors import OutputFailed, UsageError
 from worker.contract.messages import Prediction
@@ -213,6 +215,50 @@ def test_what_lies_in_the_folder_itself_is_not_sorted() -> None:
     sort(row("in/a.png"), row("out/7/a.png"))
     assert found() == {"7/a.png": "in/a.png"}
     assert "out/7/a.png,not-sorted: it lies in the folder that is sorted into" in Path("out/_errors.csv").read_text()
+
+
+HOSTILE = ["../../up.png", "/abs/a.png", "..", "d//a.png", "d/./a.png", "l" * 300 + ".png", "a." + "x" * 300, "a.png"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("done", [0, 3])
+def test_members_of_archives_are_copied_whatever_their_names(
+    kind: str, done: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(Path(f"x.{kind}"), [(name, name.encode()) for name in HOSTILE])
+    rows = [row(f"x.{kind}::{name}") for name in HOSTILE]
+    put, copied = Unpacker.unpack, 0
+
+    def killed(self: Unpacker, archive: str, name: str, to: str) -> None:
+        nonlocal copied
+        put(self, archive, name, to)
+        copied += 1
+        if copied == done:
+            monkeypatch.setattr(Unpacker, "unpack", put)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Unpacker, "unpack", killed)
+    if done:
+        with closing(Sorter("out", Means.hard)) as sorter, pytest.raises(KeyboardInterrupt):
+            sorter.write(rows)
+    told = sort(*reversed(rows), means=Means.hard)
+    assert sorted(found().values()) == sorted(HOSTILE)
+    assert all(Path("out", path).parent == Path("out/7") and not Path("out", path).is_symlink() for path in found())
+    assert not Path("out/_errors.csv").exists(), told
+    assert sort(*rows) == f"0 images sorted into 'out' ({len(rows)} were there)"
+
+
+def test_a_member_that_can_not_be_had_is_listed() -> None:
+    pack(Path("x.tar"), [("a.png", b"a")])
+    Path("broken.zip").write_bytes(b"PK")
+    sort(row("x.tar::b.png"), row("x.tar::a.png"), row("broken.zip::a.png"), row("gone.zip::a.png"))
+    assert found() == {"7/a.png": "a"}
+    top = Path.cwd()
+    assert Path("out/_errors.csv").read_text().splitlines()[1:] == [
+        f"x.tar::b.png,not-sorted: '{top}/x.tar' has no such member",
+        f"broken.zip::a.png,not-sorted: '{top}/broken.zip' is damaged: File is not a zip file",
+        "gone.zip::a.png,not-here: it can't be seen from here",
+    ]
 
 
 @pytest.mark.parametrize("name", ["_errors.csv", "_sorted.db"])
