@@ -26,6 +26,7 @@ from producer.rows import CSV_HEADER, to_csv
 from tests.conftest import ROOT
 from tests.contract.conftest import answers_for, batch_of
 from tests.packing import KINDS, pack
+from tests.producer.test_results import write as save
 from worker.contract.errors import ExitCode
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Prediction
@@ -220,7 +221,16 @@ def test_the_command_makes_a_page_of_a_file(tmp_path: Path) -> None:
     page = Page(output.read_text())
     assert page.column("path") == ["a.png", "gone.png", HOSTILE[0]]
     assert page.data["facts"][0]["links"]["relative"] == "./"
-    assert os.listdir(tmp_path) == ["a.png", "results.csv", "report.html"] or len(os.listdir(tmp_path)) == 3
+    assert sorted(os.listdir(tmp_path)) == ["a.png", "report.html", "results.csv"]
+
+
+@pytest.mark.parametrize("ending", ["parquet", "db"])
+def test_a_file_that_knows_its_job_tells_when_it_ran_and_how_fast(ending: str, tmp_path: Path) -> None:
+    source, output = str(tmp_path / f"results.{ending}"), tmp_path / "report.html"
+    save([labelled("a.png"), failed("b.png")], source)
+    assert run(source, "-o", output).exit_code == ExitCode.OK
+    (facts,) = Page(output.read_text()).data["facts"]
+    assert (facts["job"], facts["started"], facts["finished"], facts["images_per_second"]) == ("one", 2, 3, 2.0)
 
 
 def test_the_command_makes_a_page_of_a_job(settings: Settings, ledger: Ledger, tmp_path: Path) -> None:
