@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, ParamSpec, TypeVar
 import typer
 
 from producer.rows import Format, format_of
-from producer.sinks import File, Sink, Stream, Table, Tee, descriptor, is_special, printable, target
+from producer.sinks import File, Sink, Stream, Tee, descriptor, is_special, printable, target
+from producer.table import Table
 from worker.contract.errors import ExitCode, JobCancelled, PigeonholeError, SourceError, UnknownJob, UsageError
 from worker.contract.settings import Settings
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from producer.command import row_format
 from producer.rows import Format, format_of, to_csv, to_jsonl
-from producer.sinks import TABLE_ROWS, File, Sink, Stream, Table, descriptor, printable
+from producer.sinks import File, Sink, Stream, descriptor, printable
+from producer.table import TABLE_ROWS, Table
 from tests.conftest import ROOT
 from worker.contract.errors import OutputFailed, UsageError
 from worker.contract.messages import Prediction

@@ -1,0 +1,46 @@
+"""Rows as a table on a terminal."""
+
+import sys
+from collections.abc import Sequence
+
+from worker.contract.jobs import JobStatus
+from worker.contract.messages import Prediction
+from worker.contract.text import printable
+
+#: Rows that are shown; more scroll by unread.
+TABLE_ROWS = 20
+
+
+class Table:
+    """Shows the first rows as a table on standard output."""
+
+    def __init__(self) -> None:
+        self._rows: list[Prediction] = []
+        self._more = 0
+
+    def write(self, rows: Sequence[Prediction]) -> None:
+        """Keep what will be shown."""
+        room = TABLE_ROWS - len(self._rows)
+        self._rows.extend(rows[:room])
+        self._more += max(0, len(rows) - max(0, room))
+
+    def finish(self, job: JobStatus | None = None) -> None:
+        """Show it."""
+        from rich.console import Console
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        table = RichTable(box=None, pad_edge=False, header_style="bold")
+        table.add_column("path", overflow="fold")
+        table.add_column("label", min_width=5, overflow="fold")
+        table.add_column("confidence", min_width=10, justify="right")
+        table.add_column("review", min_width=6)
+        table.add_column("error", overflow="fold")
+        for row in self._rows:
+            confidence = "" if row.confidence is None else f"{row.confidence:.4f}"
+            cells = (printable(row.path), row.label, confidence, "yes" * row.review, row.error)
+            table.add_row(*(Text(printable(cell)) for cell in cells), style="red" if row.error else "")
+        console = Console(file=sys.stdout)
+        console.print(table)
+        if self._more:
+            console.print(f"… and {self._more:,} more rows; -o FILE keeps all of them", style="dim")
