@@ -48,8 +48,8 @@ function labelBars(rows) {
 /** Draw how many images have each label, those in doubt apart. */
 function labelsChart(rows, width) {
   const bars = labelBars(rows);
-  const letters = Math.min(Math.max(...bars.map((one) => one.name.length)), Math.floor((width * 0.3) / 7));
-  const [line, left, right] = [22, letters * 7 + 14, 56];
+  const letters = Math.min(Math.max(...bars.map((one) => one.name.length)), Math.floor((width * 0.3) / 7.5));
+  const [line, left, right] = [22, letters * 7.5 + 12, 56];
   const longest = Math.max(1, ...bars.map((one) => one.all));
   const scale = (width - left - right) / longest;
   const told = bars.map((one) => `${one.name}: ${inWords(one.all)}, ${inWords(one.doubtful)} to review`).join("; ");
