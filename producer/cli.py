@@ -8,13 +8,28 @@ import json
 import os
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
 import typer
 
 from producer.command import (
+    Run,
+    broker_settings,
+    client_for,
+    follow,
+    guarded,
+    how_to_go_on,
+    run_again,
+    say,
+    settings_from,
+    submit_again,
+    tell,
+    told,
+)
+from producer.files import is_special
+from producer.options import (
     AsJson,
     Copy,
     Job,
@@ -24,28 +39,13 @@ from producer.command import (
     Output,
     Quiet,
     RowFormat,
-    Run,
     SortInto,
     Sources,
-    broker_settings,
-    client_for,
-    follow,
-    guarded,
-    how_to_go_on,
-    row_format,
-    run_again,
-    run_sink,
-    say,
-    settings_from,
-    sink_of_job,
-    sorted_too,
-    sorting,
-    submit_again,
-    told,
 )
-from producer.sinks import Sink, is_special
+from producer.outputs import row_format, run_sink, sink_of_job, sorted_too, sorting
+from producer.sinks import Sink
 from producer.sources import Root
-from worker.contract.errors import ExitCode, OutputFailed, UsageError
+from worker.contract.errors import OutputFailed, UsageError
 from worker.contract.version import VERSION
 
 
@@ -121,7 +121,7 @@ def classify(
         sink: Sink | None
         if file is not None:
             sink, job = begin(file, command, kept, create, shared)
-            _tell(kept.told(), quiet)
+            tell(kept.told(), quiet)
         else:
             sink, job = run_sink(output, format, as_json), create()
         goes_on = run_again(sources, file) if file else ""
@@ -173,11 +173,11 @@ def submit(
     typer.echo(job)
     images = client.status(job).images
     if before is None:
-        _tell(f"submitted {images:,} images; `pigeonhole wait {job}` follows them", quiet)
+        tell(f"submitted {images:,} images; `pigeonhole wait {job}` follows them", quiet)
     elif before.state == "open":
-        _tell(f"submitted {images:,} images, {before.images:,} of them before", quiet)
+        tell(f"submitted {images:,} images, {before.images:,} of them before", quiet)
     else:
-        _tell(f"job {job} had all of its {images:,} images already", quiet)
+        tell(f"job {job} had all of its {images:,} images already", quiet)
 
 
 @app.command(epilog="Example: pigeonhole wait $JOB -o results.csv")
@@ -266,41 +266,6 @@ def results(job: Job, output: Output = None, format: RowFormat = None) -> None:
     sink.finish(status)
 
 
-@app.command(epilog="Example: pigeonhole report results.csv -o report.html")
-@guarded
-def report(
-    what: Annotated[
-        str, typer.Argument(metavar="JOB|FILE", help="A job's id, or the file of rows that a command with -o wrote.")
-    ],
-    output: Annotated[
-        str, typer.Option("-o", "--output", metavar="FILE", help="The page, an .html file.")
-    ] = "report.html",
-    thumbnails: Annotated[
-        int,
-        typer.Option("--thumbnails", min=0, metavar="N", help="Embed so many, most doubtful first; link to the rest."),
-    ] = 1000,
-    images: Annotated[
-        str, typer.Option("--images", metavar="FOLDER", help="Where the rows' relative paths begin.")
-    ] = ".",
-    job: Annotated[str | None, typer.Option("--job", metavar="JOB", help="Of a database's jobs this one.")] = None,
-    quiet: Quiet = False,
-) -> None:
-    """Make a page to look at rows and mend them: one HTML file that needs no network."""
-    from producer.report import make
-
-    make.check(output, images)
-    settings = settings_from()
-    small = make.thumbnails_below(images, settings)
-    if small is None:
-        say(make.NO_PILLOW)
-    if make.names_file(what):
-        origin = make.of_file(what, job)
-    else:
-        client = client_for(broker_settings(), quiet)
-        origin = make.of_job(client.status(what), client.results(what))
-    _tell(make.said(output, make.make(output, origin, images, small, thumbnails)), quiet)
-
-
 @app.command(epilog="Example: pigeonhole resume $JOB")
 @guarded
 def resume(job: Job) -> None:
@@ -332,39 +297,6 @@ def delete(job: Job) -> None:
     say(f"job {job} is deleted")
 
 
-@app.command(epilog="Example: pigeonhole doctor photos/")
-@guarded
-def doctor(
-    folder: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="FOLDER",
-            help="With images that workers shall see.  \\[default: the image root, or this folder if that is /]",
-        ),
-    ] = None,
-    model: Model = None,
-    as_json: AsJson = False,
-) -> None:
-    """Look whether all is well: Redis, workers, the image root, clocks, room; and say what to do where it is not.
-
-    A small image is sent through the queue and taken away again. Without PIGEONHOLE_BROKER_URL, the Redis and the
-    workers that `classify` brings are tried.
-    """
-    from producer.doctor import examine
-
-    findings = []
-    for finding in examine(settings_from(model), folder):
-        findings.append(finding)
-        if not as_json:
-            word, lines = finding.lines()
-            colour = {True: typer.colors.GREEN, False: typer.colors.RED, None: typer.colors.YELLOW}[finding.ok]
-            typer.echo(typer.style(word, fg=colour) + "\n".join(lines))  # in colours on a terminal only
-    well = all(finding.ok is not False for finding in findings)
-    if as_json:
-        typer.echo(json.dumps({"ok": well, "findings": [asdict(finding) for finding in findings]}))
-    raise typer.Exit(ExitCode.OK if well else ExitCode.FAILED)
-
-
 def _check_options(file: str | None, fresh: bool, retry_errors: bool) -> None:
     if retry_errors and fresh:
         raise UsageError("--fresh keeps no row, and --retry-errors those with a label: give one of them")
@@ -372,18 +304,15 @@ def _check_options(file: str | None, fresh: bool, retry_errors: bool) -> None:
         raise UsageError("--retry-errors takes the rows of a file: name it with -o FILE")
 
 
-def _tell(message: str, quiet: bool) -> None:
-    if message and not quiet:
-        say(message)
-
-
 def _mount() -> None:
-    """Add the commands of the worker and of training; their modules import nothing heavy either."""
+    """Add the commands that have a package of their own; their modules import nothing heavy either."""
+    import producer.doctor.cli
+    import producer.report.cli
     import training.cli
     import worker.cli
 
-    app.add_typer(worker.cli.app)
-    app.add_typer(training.cli.app)
+    for package in (producer.report, producer.doctor, worker, training):
+        app.add_typer(package.cli.app)
 
 
 _mount()

@@ -1,7 +1,4 @@
-"""What the commands in `producer.cli` share: their options, how they follow a job, and how they end.
-
-Only here and there is printed or exited.
-"""
+"""What commands share: how they begin, follow a job, tell of it, and end. Only here and in them is anything printed."""
 
 import functools
 import json
@@ -9,71 +6,26 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from itertools import islice
-from typing import TYPE_CHECKING, Annotated, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 
 import typer
 
-from producer.rows import Format, format_of
-from producer.sinks import File, Sink, Stream, Tee, descriptor, is_special, printable, target
-from producer.table import Table
+from producer.files import target
+from producer.sinks import Sink
 from worker.contract.errors import ExitCode, JobCancelled, PigeonholeError, SourceError, UnknownJob, UsageError
 from worker.contract.settings import Settings
+from worker.contract.text import printable
 
 if TYPE_CHECKING:
     from producer.client import Client
-    from producer.sorting import Sorter
     from producer.summary import Summary
     from worker.contract.jobs import JobStatus
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Links(StrEnum):
-    """How `--sort-into` links images."""
-
-    symbolic = "symbolic"
-    hard = "hard"
-
-
-Sources = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="SOURCE",
-        help="Images, folders, archives, globs; - reads a list from standard input, @FILE from a file.",
-    ),
-]
-Job = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `submit` and `status` print it.")]
-Output = Annotated[
-    str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the rows here, in the format it ends with.")
-]
-RowFormat = Annotated[Format | None, typer.Option("--format", help="How rows are written, whatever FILE ends with.")]
-SortInto = Annotated[
-    str | None,
-    typer.Option(
-        "--sort-into",
-        metavar="DIR",
-        help="Link each image into DIR/LABEL/, or DIR/_review/LABEL/; what has no label is listed in DIR/_errors.csv.",
-    ),
-]
-Link = Annotated[
-    Links | None, typer.Option("--link", help="With --sort-into: how images are linked.  \\[default: symbolic]")
-]
-Copy = Annotated[bool, typer.Option("--copy", help="With --sort-into: copy images in place of linking them.")]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model", help="The model that shall answer: its name, or embedded a checkpoint file too.  \\[default: digits]"
-    ),
-]
-NullSeparated = Annotated[bool, typer.Option("-0", "--null", help="Lists are separated by NUL, not by newlines.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
@@ -142,95 +94,6 @@ def follow(client: "Client", job: str, run: Run) -> ExitCode:
         typer.secho(first, err=True, bold=True)
         say(others)
     return ExitCode.ERROR_ROWS if run.summary.errors else ExitCode.OK
-
-
-def row_format(output: str | None, format: Format | None) -> Format | None:
-    """Give the format of the rows, None for a table; told before anything is started if they can't be written so."""
-    if format is None and output is not None and (descriptor(output) is None or os.path.splitext(output)[1]):
-        format = format_of(output)
-    if format is None and (output is not None or not sys.stdout.isatty()):
-        format = Format.csv
-    if format is not None and not format.is_lines:
-        _check_file(output, format)
-    return format
-
-
-def _check_file(output: str | None, format: Format) -> None:
-    """Raise what keeps us from writing a file that can't be written a line at a time."""
-    from producer.results import check
-
-    if output is None or is_special(output):
-        where = "standard output" if output is None else repr(output)
-        raise UsageError(f"{where} can't take a .{format}: name a file with -o FILE, or choose --format csv or jsonl")
-    check(target(output), format)
-
-
-def run_sink(output: str | None, format: Format | None, as_json: bool) -> Sink | None:
-    """Give where a run's rows go that begins with none; None: the summary stands in their place."""
-    if output is None and as_json:
-        return None
-    return _plain_sink(output, format)
-
-
-def sink_of_job(output: str | None, format: Format | None, job: str | None) -> Sink:
-    """Give where rows go that do not take the place of what an interrupted `classify` has left there.
-
-    Args:
-        job: whose rows all come, after those that `classify` had kept there before them; None: they are only some.
-    """
-    if format is None or output is None or is_special(output):
-        return _plain_sink(output, format)
-    from producer.journal import of_job
-    from producer.kept import Kept, opened
-
-    return opened(output, format, Kept(of_job(output, job, format), goes_on=lambda job: True))
-
-
-def _plain_sink(output: str | None, format: Format | None) -> Sink:
-    if format is None:
-        return Table()
-    return Stream(sys.stdout.buffer, format) if output is None else File(output, format)
-
-
-@contextmanager
-def sorting(
-    folder: str | None, link: Links | None, copy: bool, quiet: bool, sources: Sequence[str] = ()
-) -> "Iterator[Sorter | None]":
-    """Give what sorts images into a folder, if there is one, and say what it did when all went well.
-
-    Args:
-        folder, link, copy: as the options.
-        sources: what is classified.
-    """
-    if folder is None:
-        if link or copy:
-            raise UsageError("--link and --copy say how --sort-into DIR sorts: give that too")
-        yield None
-        return
-    if link and copy:
-        raise UsageError("--link and --copy are two ways to sort: give one of them")
-    for source in filter(os.path.isdir, sources):
-        if os.path.join(os.path.realpath(folder), "").startswith(os.path.join(os.path.realpath(source), "")):
-            raise UsageError(f"{folder!r} lies in {source!r}, and would be classified too: choose another DIR")
-    from producer.sorting import Means, Sorter
-
-    with closing(Sorter(folder, Means.copy if copy else Means(link or Links.symbolic))) as sorter:
-        yield sorter
-        if not quiet:
-            say(sorter.told())
-
-
-def sorted_too(sink: Sink | None, sorter: "Sorter | None") -> Sink | None:
-    """Have what sorts images take a sink's rows too, with those that it began with."""
-    if sorter is None:
-        return sink
-    if sink is None:
-        return sorter
-    if isinstance(sink, File):
-        kept = sink.kept()
-        while rows := list(islice(kept, 1000)):
-            sorter.write(rows)
-    return Tee(sink, sorter)
 
 
 @contextmanager
@@ -324,6 +187,12 @@ def client_for(settings: Settings, quiet: bool = False) -> "Client":
 def say(message: str) -> None:
     """Tell the user something; what came over Redis stands in it, and none of that may command the terminal."""
     typer.echo("\n".join(printable(one) for one in message.split("\n")), err=True)
+
+
+def tell(message: str, quiet: bool) -> None:
+    """Tell the user something that who asks for quiet does not want to hear."""
+    if message and not quiet:
+        say(message)
 
 
 def fail(message: str, code: ExitCode) -> NoReturn:

@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from producer.archives import INSIDE, files_of
+from producer.files import remove, target
 from producer.journal import Command, Earlier, Journal, Places, noting
 from producer.rows import Format
-from producer.sinks import JOURNAL, File, remove, target
+from producer.sinks import JOURNAL, File
 from producer.sources import Reference
 from producer.summary import Summary, counted, minute
 from worker.contract.errors import OutputFailed

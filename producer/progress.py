@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from producer.account import Account, away, doing
-from producer.sinks import printable
 from worker.contract.errors import BrokerUnreachable
 from worker.contract.jobs import JobStatus
+from worker.contract.text import printable
 from worker.contract.workers import Announcement
 
 if TYPE_CHECKING:

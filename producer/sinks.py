@@ -4,28 +4,22 @@ A file grows as `FILE.part`, in whole rows only, and takes its name when the run
 of it then.
 """
 
-import fcntl
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import BinaryIO, Protocol
 
+from producer.files import NEW, is_special, locked, new_part, open_special, remove, sync_folder, target
 from producer.rows import CSV_HEADER, Format, read, to_csv, to_jsonl
 from worker.contract.errors import OutputFailed, PigeonholeError
 from worker.contract.jobs import JobStatus
 from worker.contract.messages import Prediction
-from worker.contract.text import printable as printable
 
 #: What the file beside `FILE.part` ends with that says whose rows it holds; see `producer.journal`.
 JOURNAL = ".journal"
 #: And the one that says what lay where the images of these rows are.
 PLACES = ".folders"
-#: Of links one behind the other, as many as Linux follows.
-_MOST_LINKS = 40
-#: What the file ends with that takes the place of one of ours once it is whole.
-_NEW = ".new"
 
 
 class Sink(Protocol):
@@ -123,8 +117,8 @@ class File:
         self._format = format
         self.part = path if special else self._path + ".part"
         try:
-            with nullcontext() if special else _locked(self.part):
-                self._file = _opened(path) if special else _new(self.part)
+            with nullcontext() if special else locked(self.part):
+                self._file = open_special(path) if special else new_part(self.part)
                 self.begun = os.fstat(self._file.fileno()).st_mtime_ns
                 self._stream = Stream(self._file, format)
                 self.offset = self._whole = 0 if special else self._begin(iter(keep), ready)
@@ -143,9 +137,9 @@ class File:
                 self._stream.copy(rows)
             os.fsync(self._file.fileno())
             ready()
-            os.replace(self.part + _NEW, self.part)
+            os.replace(self.part + NEW, self.part)
         except BaseException as exc:
-            os.unlink(self.part + _NEW)
+            os.unlink(self.part + NEW)
             self._file.close()
             if isinstance(exc, OutputFailed):
                 raise OutputFailed(f"{self.part!r}: {exc}") from exc
@@ -175,7 +169,7 @@ class File:
                 remove(self.part + JOURNAL, self.part + PLACES)
                 if not self._format.is_lines:
                     remove(self.part)
-                _sync_folder(self._path)
+                sync_folder(self._path)
         except OSError as exc:
             raise OutputFailed(
                 f"{self._path!r} can't be written: {exc.strerror or exc}; the rows are in {self.part!r}"
@@ -215,101 +209,3 @@ class File:
             raise OutputFailed(f"{self.part!r}: {exc}") from exc
         if self.part != self._path:
             self._whole = self._file.tell()
-
-
-def target(path: str) -> str:
-    """Give the file that a path leads to: a link's target is what takes its place, not the link."""
-    return os.path.realpath(path) if os.path.islink(path) else path
-
-
-def descriptor(path: str) -> int | None:
-    """Give the open file that a path stands for, as /dev/stdout, /dev/fd/1 or a link to one does; None: none."""
-    for _ in range(_MOST_LINKS):
-        folder, name = os.path.split(path)
-        if name.isdecimal() and os.path.realpath(folder) == os.path.realpath("/dev/fd"):
-            return int(name)
-        try:
-            path = os.path.join(folder, os.readlink(path))
-        except OSError:
-            break  # no link, or none that we may follow
-    return None
-
-
-def is_special(path: str) -> bool:
-    """Tell whether a path is something else than a file, or what may become one."""
-    if descriptor(path) is not None:
-        return True  # whatever is open there: to replace a file of somebody's `>>` would lose what it has
-    try:
-        return not stat.S_ISREG(os.stat(path).st_mode)
-    except OSError:
-        return False
-
-
-def remove(*paths: str) -> None:
-    """Remove what there is of some files."""
-    for path in paths:
-        with suppress(FileNotFoundError):
-            os.unlink(path)
-
-
-def check_free(part: str) -> None:
-    """Raise OutputFailed if another command writes to a `FILE.part` now."""
-    with suppress(OSError), open(part, "ab", buffering=0) as file:
-        _lock(file, part)
-
-
-@contextmanager
-def _locked(part: str) -> Iterator[None]:
-    """Have the lock of what is at a path now, so that whoever puts something else there does so alone."""
-    while True:
-        with open(part, "ab", buffering=0) as file:
-            _lock(file, part)
-            if _is_at(part, file):
-                try:
-                    yield
-                finally:
-                    if _is_at(part, file) and not os.fstat(file.fileno()).st_size:
-                        os.unlink(part)  # nothing came of it, and there was nothing before
-                return
-
-
-def _is_at(path: str, file: BinaryIO) -> bool:
-    """Tell whether a file has still the name it was opened by: another command may just have given it another."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _opened(path: str) -> BinaryIO:
-    """Open what is no file for us to replace; what is open already as it is, since opening it anew would empty it."""
-    number = descriptor(path)
-    return open(path if number is None else os.dup(number), "wb", buffering=0)
-
-
-def _new(part: str) -> BinaryIO:
-    remove(part + _NEW)  # of a command that was killed
-    file = open(part + _NEW, "xb", buffering=0)  # noqa: SIM115  # the sink's
-    _lock(file, part)
-    return file
-
-
-def _lock(file: BinaryIO, part: str) -> None:
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        raise OutputFailed(
-            f"{part!r} is being written by another command: wait for its end, or choose another place with -o"
-        ) from exc
-    except OSError:
-        pass  # a file system without locks
-
-
-def _sync_folder(path: str) -> None:
-    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    except OSError:
-        pass  # some file systems have no such thing for folders
-    finally:
-        os.close(folder)

@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from enum import StrEnum
 
 from producer.archives import INSIDE
+from producer.files import remove
 from producer.rows import csv_field
-from producer.sinks import remove
 from producer.summary import counted
 from producer.unpacking import Unpacker, archive_of
 from worker.contract.errors import OutputFailed, UsageError

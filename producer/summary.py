@@ -9,10 +9,10 @@ from operator import attrgetter
 from rich.table import Table
 from rich.text import Text
 
-from producer.sinks import printable
 from worker.contract.dead_letters import DeadLetter
 from worker.contract.jobs import JobStatus
 from worker.contract.messages import Prediction
+from worker.contract.text import printable
 
 #: So many labels are counted in the closing words; `--json` has them all.
 TOP_LABELS = 10

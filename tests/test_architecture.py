@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 #: Package → what else of ours it may import. `producer.cli` is the program, which mounts the others' commands.
 ALLOWED = {
     "producer": ("producer", "worker.contract"),
+    "producer.doctor": ("producer", "worker.contract"),
     # A report's thumbnails are read as a worker reads images, within the same limits.
     "producer.report": ("producer", "worker.contract", "worker.images", "training.preprocess"),
     "worker": ("worker", "training.model", "training.preprocess", "training.checkpoint", "training.errors"),

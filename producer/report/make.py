@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
+from producer.files import remove
 from producer.report.page import Facts, Links, Thumbnails, Written, write
 from producer.results import read_results
-from producer.rows import Format
-from producer.sinks import remove
+from producer.rows import format_of
 from producer.summary import counted
 from worker.contract.errors import OutputFailed, UsageError
 from worker.contract.jobs import JobStatus
@@ -25,7 +25,13 @@ NO_PILLOW = (
 
 def names_file(what: str) -> bool:
     """Tell whether a JOB|FILE is a file: it is there, or is spelled as no job is."""
-    return os.path.lexists(what) or os.sep in what or os.path.splitext(what)[1].lstrip(".") in list(Format)
+    if os.path.lexists(what) or os.sep in what:
+        return True
+    try:
+        format_of(what)
+    except UsageError:
+        return False
+    return True
 
 
 def of_file(path: str, job: str | None) -> tuple[Facts, Iterable[Prediction]]:

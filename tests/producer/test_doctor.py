@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 
 from producer.connection import Connection
-from producer.doctor import _answered, _disk, _own_redis, _packages, examine
-from producer.findings import Finding, size, some
+from producer.doctor.examine import _answered, _disk, _own_redis, _packages, examine
+from producer.doctor.findings import Finding, size, some
+from producer.doctor.probe import answer, probe_image
 from producer.patience import Patience
-from producer.probe import probe_image
 from tests.contract.conftest import Server
 from tests.e2e.conftest import command
 from worker.contract.dead_letters import DeadLetters
 from worker.contract.errors import UsageError
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Group, Prediction
+from worker.contract.queue import Queue
 from worker.contract.redis_client import connect
 from worker.contract.settings import Settings
 from worker.contract.version import VERSION
@@ -149,9 +150,20 @@ def test_what_a_workers_row_says_of_it_and_of_the_place(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, error: str, names: dict[str, bool]
 ) -> None:
     row = Prediction("a.png", "" if error else "1", None, False, error, "digits@a", ())
-    monkeypatch.setattr("producer.doctor.answer", lambda *_: row)
+    monkeypatch.setattr("producer.doctor.examine.answer", lambda *_: row)
     findings = _answered(Connection(settings, Patience()), "digits", Group("", "", ("a.png",)), 0.0, lambda: None)
     assert {finding.name: finding.ok for finding in findings} == names
+
+
+def test_a_probe_whose_job_is_cancelled_has_no_row_and_leaves_nothing(settings: Settings) -> None:
+    ledger = Ledger(settings)
+
+    def cancel() -> None:
+        (job,) = ledger.statuses()
+        ledger.cancel(job.job)
+
+    assert answer(ledger, Queue(settings), "digits", Group("", "", ("a.png",)), 60.0, cancel) is None
+    assert ledger.statuses() == []
 
 
 def test_a_probe_can_be_read_by_everybody_and_goes(tmp_path: Path) -> None:
@@ -165,7 +177,7 @@ def test_a_probe_can_be_read_by_everybody_and_goes(tmp_path: Path) -> None:
 
 
 def test_what_the_embedded_default_lacks_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("producer.doctor.PACKAGES", ("torch", "no-such-package"))
+    monkeypatch.setattr("producer.doctor.examine.PACKAGES", ("torch", "no-such-package"))
     assert _packages() == Finding(
         "packages", False, "not installed: no-such-package", "pip install 'pigeonhole[local]'"
     )

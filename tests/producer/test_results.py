@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producer import database, parquet, results
-from producer.command import row_format
+from producer.outputs import row_format
 from producer.results import read_results
 from producer.rows import CSV_HEADER, Format, path_of, text_and_bytes, to_csv, to_jsonl
 from producer.sinks import File

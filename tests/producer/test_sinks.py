@@ -16,13 +16,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producer.command import row_format
+from producer.files import descriptor
+from producer.outputs import row_format
 from producer.rows import Format, format_of, to_csv, to_jsonl
-from producer.sinks import File, Sink, Stream, descriptor, printable
+from producer.sinks import File, Sink, Stream
 from producer.table import TABLE_ROWS, Table
 from tests.conftest import ROOT
 from worker.contract.errors import OutputFailed, UsageError
 from worker.contract.messages import Prediction
+from worker.contract.text import printable
 
 MODEL = "digits@0123456789ab"
 HEADER = b"path,label,confidence,review,error,model\n"

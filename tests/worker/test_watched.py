@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from producer.doctor import examine
-from producer.findings import Finding
+from producer.doctor.examine import examine
+from producer.doctor.findings import Finding
 from tests.conftest import ROOT, children, wait_for
 from tests.security.target import SAMPLE, Target
 from tests.worker.conftest import published
@@ -142,7 +142,7 @@ def test_doctor_sends_an_image_that_is_there_where_it_may_not_write(
     def refused(folder: str) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("producer.doctor.probe_image", refused)
+    monkeypatch.setattr("producer.doctor.examine.probe_image", refused)
     [seen] = [
         finding for finding in examine(watched.settings, str(ROOT / "samples"), 10) if finding.name == "image root"
     ]

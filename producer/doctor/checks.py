@@ -4,7 +4,7 @@ import re
 import time
 
 from producer.connection import Connection
-from producer.findings import Finding, size, some
+from producer.doctor.findings import Finding, size, some
 from producer.follow import no_worker
 from producer.patience import Patience
 from worker.contract.dead_letters import DeadLetters

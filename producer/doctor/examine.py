@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from producer.checks import Site
 from producer.connection import Connection
+from producer.doctor.checks import Site
+from producer.doctor.findings import Finding, found, size, some
+from producer.doctor.probe import OF_THE_PLACE, OF_THE_WORKER, answer, probe_image, room
 from producer.embedded import START_TIMEOUT, embedded, redis_server
-from producer.findings import Finding, found, size, some
 from producer.patience import Patience
-from producer.probe import OF_THE_PLACE, OF_THE_WORKER, answer, probe_image, room
 from producer.sources import Root, expand
 from worker.contract.errors import PigeonholeError, SourceError, UsageError
 from worker.contract.messages import Group, Prediction

@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 
 from worker.contract.errors import PigeonholeError
 from worker.contract.ledger import Ledger
@@ -77,8 +78,8 @@ def answer(
             if time.monotonic() > give_up:
                 return None
             time.sleep(_POLL)
-        (((done, answers),),) = ledger.read(job, 0, 1)
-        return answers.predictions(done)[0]
+        rows = chain.from_iterable(answers.predictions(batch) for batch, answers in chain(*ledger.read(job, 0, 1)))
+        return next(rows, None)  # none where somebody cancelled the job
     finally:
         with suppress(PigeonholeError):  # a Redis that has gone since is told by what was asked before
             ledger.delete(job)

@@ -1,0 +1,46 @@
+"""`pigeonhole doctor`."""
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from producer.command import guarded, settings_from
+from producer.options import AsJson, Model
+from worker.contract.errors import ExitCode
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: pigeonhole doctor photos/")
+@guarded
+def doctor(
+    folder: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="FOLDER",
+            help="With images that workers shall see.  \\[default: the image root, or this folder if that is /]",
+        ),
+    ] = None,
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look whether all is well: Redis, workers, the image root, clocks, room; and say what to do where it is not.
+
+    A small image is sent through the queue and taken away again. Without PIGEONHOLE_BROKER_URL, the Redis and the
+    workers that `classify` brings are tried.
+    """
+    from producer.doctor.examine import examine
+
+    findings = []
+    for finding in examine(settings_from(model), folder):
+        findings.append(finding)
+        if not as_json:
+            word, lines = finding.lines()
+            colour = {True: typer.colors.GREEN, False: typer.colors.RED, None: typer.colors.YELLOW}[finding.ok]
+            typer.echo(typer.style(word, fg=colour) + "\n".join(lines))  # in colours on a terminal only
+    well = all(finding.ok is not False for finding in findings)
+    if as_json:
+        typer.echo(json.dumps({"ok": well, "findings": [asdict(finding) for finding in findings]}))
+    raise typer.Exit(ExitCode.OK if well else ExitCode.FAILED)

@@ -1,0 +1,50 @@
+"""The options and arguments that several commands share."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from producer.rows import Format
+
+
+class Links(StrEnum):
+    """How `--sort-into` links images."""
+
+    symbolic = "symbolic"
+    hard = "hard"
+
+
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE",
+        help="Images, folders, archives, globs; - reads a list from standard input, @FILE from a file.",
+    ),
+]
+Job = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `submit` and `status` print it.")]
+Output = Annotated[
+    str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the rows here, in the format it ends with.")
+]
+RowFormat = Annotated[Format | None, typer.Option("--format", help="How rows are written, whatever FILE ends with.")]
+SortInto = Annotated[
+    str | None,
+    typer.Option(
+        "--sort-into",
+        metavar="DIR",
+        help="Link each image into DIR/LABEL/, or DIR/_review/LABEL/; what has no label is listed in DIR/_errors.csv.",
+    ),
+]
+Link = Annotated[
+    Links | None, typer.Option("--link", help="With --sort-into: how images are linked.  \\[default: symbolic]")
+]
+Copy = Annotated[bool, typer.Option("--copy", help="With --sort-into: copy images in place of linking them.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="The model that shall answer: its name, or embedded a checkpoint file too.  \\[default: digits]"
+    ),
+]
+NullSeparated = Annotated[bool, typer.Option("-0", "--null", help="Lists are separated by NUL, not by newlines.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no summary.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]

@@ -1,0 +1,108 @@
+"""Where a command's rows go, by its options; told before anything runs if they can't go there."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from producer.command import say
+from producer.files import descriptor, is_special, target
+from producer.options import Links
+from producer.rows import Format, format_of
+from producer.sinks import File, Sink, Stream, Tee
+from producer.table import Table
+from worker.contract.errors import UsageError
+
+if TYPE_CHECKING:
+    from producer.sorting import Sorter
+
+
+def row_format(output: str | None, format: Format | None) -> Format | None:
+    """Give the format of the rows, None for a table; told before anything is started if they can't be written so."""
+    if format is None and output is not None and (descriptor(output) is None or os.path.splitext(output)[1]):
+        format = format_of(output)
+    if format is None and (output is not None or not sys.stdout.isatty()):
+        format = Format.csv
+    if format is not None and not format.is_lines:
+        _check_file(output, format)
+    return format
+
+
+def _check_file(output: str | None, format: Format) -> None:
+    """Raise what keeps us from writing a file that can't be written a line at a time."""
+    from producer.results import check
+
+    if output is None or is_special(output):
+        where = "standard output" if output is None else repr(output)
+        raise UsageError(f"{where} can't take a .{format}: name a file with -o FILE, or choose --format csv or jsonl")
+    check(target(output), format)
+
+
+def run_sink(output: str | None, format: Format | None, as_json: bool) -> Sink | None:
+    """Give where a run's rows go that begins with none; None: the summary stands in their place."""
+    if output is None and as_json:
+        return None
+    return _plain_sink(output, format)
+
+
+def sink_of_job(output: str | None, format: Format | None, job: str | None) -> Sink:
+    """Give where rows go that do not take the place of what an interrupted `classify` has left there.
+
+    Args:
+        job: whose rows all come, after those that `classify` had kept there before them; None: they are only some.
+    """
+    if format is None or output is None or is_special(output):
+        return _plain_sink(output, format)
+    from producer.journal import of_job
+    from producer.kept import Kept, opened
+
+    return opened(output, format, Kept(of_job(output, job, format), goes_on=lambda job: True))
+
+
+def _plain_sink(output: str | None, format: Format | None) -> Sink:
+    if format is None:
+        return Table()
+    return Stream(sys.stdout.buffer, format) if output is None else File(output, format)
+
+
+@contextmanager
+def sorting(
+    folder: str | None, link: Links | None, copy: bool, quiet: bool, sources: Sequence[str] = ()
+) -> "Iterator[Sorter | None]":
+    """Give what sorts images into a folder, if there is one, and say what it did when all went well.
+
+    Args:
+        folder, link, copy: as the options.
+        sources: what is classified.
+    """
+    if folder is None:
+        if link or copy:
+            raise UsageError("--link and --copy say how --sort-into DIR sorts: give that too")
+        yield None
+        return
+    if link and copy:
+        raise UsageError("--link and --copy are two ways to sort: give one of them")
+    for source in filter(os.path.isdir, sources):
+        if os.path.join(os.path.realpath(folder), "").startswith(os.path.join(os.path.realpath(source), "")):
+            raise UsageError(f"{folder!r} lies in {source!r}, and would be classified too: choose another DIR")
+    from producer.sorting import Means, Sorter
+
+    with closing(Sorter(folder, Means.copy if copy else Means(link or Links.symbolic))) as sorter:
+        yield sorter
+        if not quiet:
+            say(sorter.told())
+
+
+def sorted_too(sink: Sink | None, sorter: "Sorter | None") -> Sink | None:
+    """Have what sorts images take a sink's rows too, with those that it began with."""
+    if sorter is None:
+        return sink
+    if sink is None:
+        return sorter
+    if isinstance(sink, File):
+        kept = sink.kept()
+        while rows := list(islice(kept, 1000)):
+            sorter.write(rows)
+    return Tee(sink, sorter)

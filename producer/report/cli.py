@@ -1,0 +1,45 @@
+"""`pigeonhole report`."""
+
+from typing import Annotated
+
+import typer
+
+from producer.command import broker_settings, client_for, guarded, say, settings_from, tell
+from producer.options import Quiet
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: pigeonhole report results.csv -o report.html")
+@guarded
+def report(
+    what: Annotated[
+        str, typer.Argument(metavar="JOB|FILE", help="A job's id, or the file of rows that a command with -o wrote.")
+    ],
+    output: Annotated[
+        str, typer.Option("-o", "--output", metavar="FILE", help="The page, an .html file.")
+    ] = "report.html",
+    thumbnails: Annotated[
+        int,
+        typer.Option("--thumbnails", min=0, metavar="N", help="Embed so many, most doubtful first; link to the rest."),
+    ] = 1000,
+    images: Annotated[
+        str, typer.Option("--images", metavar="FOLDER", help="Where the rows' relative paths begin.")
+    ] = ".",
+    job: Annotated[str | None, typer.Option("--job", metavar="JOB", help="Of a database's jobs this one.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make a page to look at rows and mend them: one HTML file that needs no network."""
+    from producer.report import make
+
+    make.check(output, images)
+    settings = settings_from()
+    small = make.thumbnails_below(images, settings)
+    if small is None:
+        say(make.NO_PILLOW)
+    if make.names_file(what):
+        origin = make.of_file(what, job)
+    else:
+        client = client_for(broker_settings(), quiet)
+        origin = make.of_job(client.status(what), client.results(what))
+    tell(make.said(output, make.make(output, origin, images, small, thumbnails)), quiet)
