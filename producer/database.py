@@ -112,7 +112,7 @@ def write(path: str, chunks: Iterable[Sequence[Prediction]], job: JobStatus, wri
         UsageError, OutputFailed: as `check`.
     """
     with _writing(path, PATIENCE) as database:
-        model = texts([job.model])[0]
+        model = texts([job.model])[0] or ""
         sources = json.dumps(job.sources)
         about = (job.job, job.state, sources, model, job.created, job.started, job.finished, written_ns)
         database.execute(_JOB, about)

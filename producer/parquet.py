@@ -38,13 +38,14 @@ def check() -> None:
         )
 
 
-def write(path: str, chunks: Iterable[Sequence[Prediction]], job: JobStatus | None) -> None:
+def write(path: str, chunks: Iterable[Sequence[Prediction]], job: JobStatus | None, written_ns: int) -> None:
     """Write a file whole or not at all.
 
     Args:
         path: of the file; until it is whole it is at `path.new`.
         chunks: the rows, some thousand at a time.
         job: what is known of the job; the counts become those of the rows.
+        written_ns: when the last of them was written, in nanoseconds since the epoch; the file's time becomes this.
 
     Raises:
         OSError: it can't be written.
@@ -68,6 +69,7 @@ def write(path: str, chunks: Iterable[Sequence[Prediction]], job: JobStatus | No
                 if job is not None:
                     writer.add_key_value_metadata({_JOB: json.dumps(asdict(summary.of_rows(job)))})
             file.flush()
+            os.utime(file.fileno(), ns=(written_ns, written_ns))  # what changed after the last row has not been seen
             os.fsync(file.fileno())
         os.replace(path + ".new", path)
     except BaseException:

@@ -107,8 +107,7 @@ def convert(part: str, path: str, format: Format, job: JobStatus | None) -> None
         written_ns = os.fstat(file.fileno()).st_mtime_ns
         rows = _chunks(row for _, row in read(file, Format.jsonl))
         if format is Format.parquet:
-            parquet.write(path, rows, job)
-            os.utime(path, ns=(written_ns, written_ns))  # what changed after the last row has not been seen
+            parquet.write(path, rows, job, written_ns)
         else:
             assert job is not None  # every command has one; for the type checker
             database.write(path, rows, job, written_ns)

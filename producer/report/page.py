@@ -17,6 +17,7 @@ from functools import cache
 from importlib.resources import files
 from itertools import islice
 from typing import BinaryIO, Protocol
+from urllib.parse import quote
 
 from producer.summary import duration
 from worker.contract.jobs import JobStatus
@@ -78,7 +79,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Links:
-    """Where the images are, seen from the report: what comes before a relative and before an absolute path."""
+    """Where the images are, seen from the report: the URLs that come before a relative and before an absolute path."""
 
     relative: str
     absolute: str
@@ -87,7 +88,7 @@ class Links:
     def between(cls, report: str, images: str) -> "Links":
         """Give the way from a report's folder to where the rows' relative paths begin, and to the root."""
         folder = os.path.dirname(os.path.abspath(report))
-        return cls(os.path.relpath(images, folder) + "/", os.path.relpath("/", folder))
+        return cls(_url(os.path.relpath(images, folder)) + "/", _url(os.path.relpath("/", folder)))
 
 
 class Thumbnails(Protocol):
@@ -212,6 +213,11 @@ def _pictures(rows: Sequence[tuple[int, str]], thumbnails: Thumbnails, written: 
 def _finite(confidence: float | None) -> float | None:
     """Give a confidence as JSON can have it: somebody else's CSV may say `nan`."""
     return confidence if confidence is not None and math.isfinite(confidence) else None
+
+
+def _url(path: str) -> str:
+    """Spell a relative path as a URL: a folder's name may have `#`, `?` or `%` in it, or bytes that are not UTF-8."""
+    return quote(os.fsencode(path))
 
 
 def _data(kind: str, value: object) -> bytes:

@@ -79,6 +79,8 @@ class Thumbnails:
             return small(self._reader.decoded(path.lstrip("/"), span))
         except ImageUnreadable as exc:
             return str(exc)
+        except Exception as exc:  # noqa: BLE001 - whatever a decoder does, the other images keep theirs
+            return f"internal: {type(exc).__name__}: {exc}"
 
 
 def small(decoded: Decoded) -> bytes:

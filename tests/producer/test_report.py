@@ -27,11 +27,14 @@ from tests.conftest import ROOT
 from tests.contract.conftest import answers_for, batch_of
 from tests.packing import KINDS, pack
 from tests.producer.test_results import write as save
+from training.preprocess import Decoded
 from worker.contract.errors import ExitCode
 from worker.contract.ledger import Ledger
 from worker.contract.messages import Prediction
 from worker.contract.pieces import Piece
 from worker.contract.settings import Settings
+from worker.contract.spans import Span
+from worker.images import ImageReader
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>.png",
@@ -175,6 +178,24 @@ def test_thumbnails_are_small_and_what_can_t_be_read_says_why(tmp_path: Path) ->
     assert [one.partition(":")[0] for one in made if isinstance(one, str)] == ["too-large", "not-a-file", "missing"]
 
 
+def test_an_image_that_breaks_the_decoder_costs_its_own_thumbnail_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("breaks.png", "holds.png"):
+        Image.new("L", (28, 28)).save(tmp_path / name)
+    decoded = ImageReader.decoded
+
+    def breaking(self: ImageReader, reference: str, span: Span | None = None) -> Decoded:
+        if reference.endswith("breaks.png"):
+            raise ValueError("not foreseen")
+        return decoded(self, reference, span)
+
+    monkeypatch.setattr(ImageReader, "decoded", breaking)
+    found = dict(Thumbnails(str(tmp_path), Settings()).make(["breaks.png", "holds.png"]))
+    assert found[0] == "internal: ValueError: not foreseen"
+    assert isinstance(found[1], bytes)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_members_of_archives_have_thumbnails_too(kind: str, tmp_path: Path) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "digit.png")
@@ -209,6 +230,8 @@ def test_memory_does_not_grow_with_the_rows() -> None:
 def test_links_lead_from_the_report_to_the_images(tmp_path: Path) -> None:
     links = Links.between(str(tmp_path / "reports" / "report.html"), str(tmp_path))
     assert links == Links("../", "/".join([".."] * len((tmp_path / "reports").parts[1:])))
+    links = Links.between(str(tmp_path / "report.html"), str(tmp_path / "a: 50 %, #1?"))
+    assert links.relative == "a%3A%2050%20%25%2C%20%231%3F/"
 
 
 def test_the_command_makes_a_page_of_a_file(tmp_path: Path) -> None:

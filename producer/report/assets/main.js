@@ -215,7 +215,7 @@ function main() {
   offerChoices(form, rows);
   keepDrawn(byId("labels-chart"), (width) => labelsChart(rows, width));
   keepDrawn(byId("confidence-chart"), (width) => confidenceChart(rows, width));
-  for (const field of form.elements) field.addEventListener(field.tagName === "SELECT" ? "change" : "input", apply);
+  form.addEventListener("input", apply);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(apply)); // the fields are empty only after it
   byId("export").addEventListener("click", exported);

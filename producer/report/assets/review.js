@@ -3,20 +3,23 @@
 /** Keys for classes that are no digits; `u` and `x` have a meaning of their own. */
 const CLASS_KEYS = "123456789abcdefghijklmnopqrstvwyz";
 
+const isDigit = (text) => /^[0-9]$/.test(text);
+
 /**
  * Give each class a key: a digit its own, where all are digits; otherwise 1 to 9 and then letters, in order. Where there
  * are more classes than keys, the most frequent have one, and the others are typed.
  * @returns {Map<string, string>} key → label
  */
 function classKeys(rows, added) {
-  const digits = rows.labels.every((label) => /^[0-9]$/.test(label));
+  const digits = rows.labels.every(isDigit);
   const counts = countBy(rows.label);
   const often = rows.labels.map((label, index) => ({ label, count: counts.get(index) ?? 0 }))
     .sort((one, other) => other.count - one.count).slice(0, CLASS_KEYS.length).map((one) => one.label);
   often.sort(inOrder);
   const keys = new Map(often.map((label, at) => [digits ? label : CLASS_KEYS[at], label]));
   for (const label of added) {
-    const free = [...CLASS_KEYS].find((key) => !keys.has(key));
+    // Beside digits, a key that is one stays that digit's, also where no row has it.
+    const free = digits && isDigit(label) ? label : [...CLASS_KEYS].find((key) => !keys.has(key) && !(digits && isDigit(key)));
     if (free) keys.set(free, label);
   }
   return keys;
