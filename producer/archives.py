@@ -44,6 +44,10 @@ class Member(NamedTuple):
     span: Span
 
 
+#: A member, and what opens it.
+Content = tuple[Member, Callable[[], IO[bytes]]]
+
+
 def is_archive(path: str) -> bool:
     """Tell whether this is an archive: a file whose name says so."""
     return path.lower().endswith(_ENDINGS) and os.path.isfile(path)
@@ -65,35 +69,27 @@ def members(path: str) -> Iterator[Member]:
     Raises:
         SourceError: it can't be read, is damaged, or holds something that we can't name or find again.
     """
+    return (member for member, _ in contents(path))
+
+
+def contents(path: str) -> Generator[Content, None, None]:
+    """Stream the same, each with what opens it, until the next one is asked for.
+
+    Raises:
+        SourceError: as `members`. To open and read one raises what is in `BROKEN`, or OSError.
+    """
     try:
         with open(path, "rb") as file:
-            for member in _zipped(file) if path.lower().endswith(".zip") else _tarred(file):
+            for member, opened in _zipped(file) if path.lower().endswith(".zip") else _tarred(file):
                 if len(os.fsencode(member.name)) > _LONGEST_NAME:
                     raise ValueError(f"a name in it has more than {_LONGEST_NAME:,} bytes")
                 if not is_place(member.span):
                     raise ValueError(f"{member.name!r} lies where no file has a place")
-                yield member
+                yield member, opened
     except BROKEN as exc:
         raise SourceError(f"the archive {path!r} is damaged, or none that can be read: {exc}; pack it anew") from exc
     except OSError as exc:  # gzip's own error is one as well, without a number
         raise SourceError(f"the archive {path!r} can't be read: {exc.strerror or exc}") from exc
-
-
-def contents(path: str) -> Generator[tuple[str, Callable[[], IO[bytes]]], None, None]:
-    """Stream what is in an archive: each name, and what opens the file, until the next one is asked for.
-
-    Raises:
-        OSError: it can't be read.
-        BROKEN: it is damaged; so does reading the file.
-    """
-    with open(path, "rb") as file:
-        if path.lower().endswith(".zip"):
-            with zipfile.ZipFile(file) as archive:
-                yield from ((_name(info), partial(archive.open, info)) for info in archive.infolist())
-        else:
-            for info, packed in _headers(gzip.GzipFile(fileobj=file) if _is_gzip(file) else file):
-                if info.isreg():
-                    yield info.name, partial(_opened, packed, info)
 
 
 def _opened(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
@@ -102,15 +98,14 @@ def _opened(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
     return file
 
 
-def _zipped(file: IO[bytes]) -> Iterator[Member]:
+def _zipped(file: IO[bytes]) -> Iterator[Content]:
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where it was not packed on Unix
             if kind in (0, stat.S_IFREG) and not info.is_dir():
                 stored, size = info.compress_size, info.file_size
-                yield Member(
-                    _name(info), stored, ZipSpan(info.header_offset, stored, size, info.compress_type, info.CRC)
-                )
+                span = ZipSpan(info.header_offset, stored, size, info.compress_type, info.CRC)
+                yield Member(_name(info), stored, span), partial(archive.open, info)
 
 
 def _name(info: zipfile.ZipInfo) -> str:
@@ -139,15 +134,16 @@ class _Info(tarfile.TarInfo):
         return info
 
 
-def _tarred(file: IO[bytes]) -> Iterator[Member]:
+def _tarred(file: IO[bytes]) -> Iterator[Content]:
     inflated = gzip.GzipFile(fileobj=file) if _is_gzip(file) else file
-    for info, _ in _headers(inflated):
+    for info, archive in _headers(inflated):
         if info.issparse():
             raise ValueError(f"{info.name!r} is stored with holes, as `tar --sparse` does")
         if info.size < 0:
             raise ValueError(f"{info.name!r} has {info.size:,} bytes")
         if info.isreg():
-            yield Member(info.name, info.size, TarSpan(info.offset_data, info.size, info.check))
+            span = TarSpan(info.offset_data, info.size, info.check)
+            yield Member(info.name, info.size, span), partial(_opened, archive, info)
     while inflated.read(_STEP):  # what follows the archive's end, and then gzip's checksum of it all
         pass
 

@@ -159,7 +159,10 @@ def _from_json(line: bytes) -> Prediction:
     body = json.loads(line)
     top = tuple((best["label"], best["p"]) for best in body["top"])
     path, error, model = (_text(body[name]) for name in ("path", "error", "model"))
-    return Prediction(path, body["label"] or "", body["confidence"], body["review"] is True, error, model, top)
+    label, confidence = _text(body["label"] or ""), body["confidence"]
+    return Prediction(
+        path, label, None if confidence is None else float(confidence), body["review"] is True, error, model, top
+    )
 
 
 def _text(value: object) -> str:

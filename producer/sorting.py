@@ -206,7 +206,7 @@ class Sorter:
             except OSError as exc:
                 if exc.errno in _GENERAL:
                     raise
-                return "", f"not-sorted: {exc.strerror}" + (": --copy can" if exc.errno == errno.EXDEV else "")
+                return "", f"not-sorted: {exc.strerror or exc}" + (": --copy can" if exc.errno == errno.EXDEV else "")
 
     def _make(self, folder: str) -> None:
         if folder not in self._made:

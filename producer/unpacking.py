@@ -5,6 +5,7 @@ import os
 import shutil
 
 from producer.archives import BROKEN, INSIDE, contents, files_of
+from worker.contract.errors import SourceError
 
 
 def archive_of(path: str) -> str:
@@ -33,12 +34,16 @@ class Unpacker:
                 self._archive, self._contents = archive, contents(archive)
             try:
                 for found, opened in self._contents:
-                    if found == name:
+                    if found.name == name:
                         with opened() as member, open(to, "wb") as file:
                             shutil.copyfileobj(member, file)
                         return
+            except SourceError as exc:
+                raise OSError(errno.EIO, str(exc)) from exc
             except BROKEN as exc:
-                raise OSError(errno.EIO, f"{archive!r} is damaged: {exc}") from exc
+                raise OSError(errno.EIO, f"{archive!r} is damaged where it lies: {exc}") from exc
+            except RuntimeError as exc:  # what zipfile raises for it
+                raise OSError(errno.EIO, f"it is encrypted in {archive!r}") from exc
         raise OSError(errno.ENOENT, f"{archive!r} has no such member")
 
     def close(self) -> None:

@@ -65,6 +65,16 @@ def test_of_what_was_cut_off_anywhere_the_whole_rows_are_read(
         ("jsonl", b"[]\n", "its row 1 is no row of ours"),
         ("jsonl", to_jsonl([SEVEN]).replace(b'"in/7.png"', b"7"), "its row 1 is no row of ours: 7 is not a text"),
         ("jsonl", to_jsonl([SEVEN]).replace(b"in/7", b"\\ud800"), "its row 1 is no row of ours"),
+        (
+            "jsonl",
+            to_jsonl([SEVEN]).replace(b'"label": "7"', b'"label": 7', 1),
+            "its row 1 is no row of ours: 7 is not a",
+        ),
+        (
+            "jsonl",
+            to_jsonl([SEVEN]).replace(b'"confidence": ', b'"confidence": "x", "c": '),
+            "its row 1 is no row of ours",
+        ),
         ("jsonl", b"x" * (1 << 23) + b"\n", "its row 1 is no row of ours: it is longer than 8,388,608 bytes"),
         ("csv", CSV_HEADER + b'"' + b"x\n" * (1 << 23), "its row 1 is no row of ours"),
     ],
