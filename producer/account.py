@@ -29,6 +29,8 @@ class Account:
     def see(self, status: JobStatus) -> None:
         """Take note of a job's counters."""
         self.status, now = status, self._clock()
+        if status.started is None:
+            return  # the time that workers take to start says nothing
         if not self._seen or now - self._seen[-1][0] >= SAMPLE_EVERY:
             self._seen.append((now, status.done))
         while len(self._seen) > 2 and now - self._seen[1][0] > WINDOW:

@@ -70,7 +70,7 @@ class Run:
 
 def follow(client: "Client", job: str, run: Run) -> ExitCode:
     """Follow a job, write its rows, and say how it went."""
-    from producer.progress import progress
+    from producer.progress import is_dumb, progress
 
     with progress(run.quiet) as shown:
         client.patience.shown = shown
@@ -91,7 +91,7 @@ def follow(client: "Client", job: str, run: Run) -> ExitCode:
         typer.echo(json.dumps(run.summary.to_json(end, startup)))
     if not run.quiet:
         first, _, others = run.summary.to_text(end, startup).partition("\n")
-        typer.secho(first, err=True, bold=True)
+        typer.secho(first, err=True, bold=None if is_dumb() else True)
         say(others)
     return ExitCode.ERROR_ROWS if run.summary.errors else ExitCode.OK
 

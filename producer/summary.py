@@ -44,8 +44,15 @@ class Summary:
 
     def keep(self, row: Prediction) -> None:
         """Count a row that an earlier run made."""
-        self.add((row,))
+        self.images += 1
         self.kept += 1
+        self.models[row.model] += 1
+        if row.error:
+            self._fail(row)
+        else:
+            self.labels[row.label] += 1
+            self.confidence += row.confidence or 0.0
+            self.reviews += row.review
 
     def add(self, rows: Sequence[Prediction]) -> None:
         """Count some rows; the loops are C's, since this is done for each of them."""
@@ -55,9 +62,7 @@ class Summary:
         self.confidence += sum(filter(None, map(_CONFIDENCE, rows)))
         self.reviews += sum(map(_REVIEW, rows))
         for row in filter(_ERROR, rows):
-            kind = row.error.partition(":")[0]
-            self.errors[kind] += 1
-            self.examples.setdefault(kind, row.path)
+            self._fail(row)
 
     @property
     def labelled(self) -> int:
@@ -129,6 +134,11 @@ class Summary:
             ]
             lines.append("errors: " + ", ".join(kinds))
         return "\n".join([*lines, self._by()])
+
+    def _fail(self, row: Prediction) -> None:
+        kind = row.error.partition(":")[0]
+        self.errors[kind] += 1
+        self.examples.setdefault(kind, row.path)
 
     def _by(self) -> str:
         """Say who answered; where that changed in the middle, the rows may not be of one mind."""

@@ -163,6 +163,8 @@ def test_on_a_terminal_a_bar_tells_and_all_else_stands_below_it(clock: Clock) ->
     assert waiting.startswith("waiting for a worker ━━━")
     assert waiting.endswith("━ 0 of 500… images")
     assert others == "0 errors, 0 to review"
+    clock += 100  # in which workers start: that says nothing of their speed
+    bar.show(status(state="open", images=20_000, done=0))
     clock += 10
     bar.workers([ONE, TWO])
     bar.show(status(state="closed", images=20_000, done=15_000, errors=3, reviews=120))
