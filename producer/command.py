@@ -91,7 +91,7 @@ def follow(client: "Client", job: str, run: Run) -> ExitCode:
         typer.echo(json.dumps(run.summary.to_json(end, startup)))
     if not run.quiet:
         first, _, others = run.summary.to_text(end, startup).partition("\n")
-        typer.secho(first, err=True, bold=None if is_dumb() else True)
+        typer.echo(first if is_dumb() else typer.style(first, bold=True), err=True)
         say(others)
     return ExitCode.ERROR_ROWS if run.summary.errors else ExitCode.OK
 
