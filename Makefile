@@ -18,7 +18,7 @@ demo: .venv/.local ## set up and classify the shipped samples: the main job, on 
 venv: .venv/.dev ## set up everything, for work on Pigeonhole
 
 test: .venv/.dev ## set up and run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist loadfile
 
 browser-test: .venv/.dev ## the report's tests in Chromium, which must be installed, and its driver
 	$(BIN)/pytest -m browser tests/browser
