@@ -31,7 +31,7 @@ _BEFORE_ANOTHER = frozenset({b"x", b"g", b"X", b"L", b"K"})
 _STEP = 1 << 16
 #: What tarfile, zipfile and what they are built on raise where bytes are not what they should be.
 BROKEN = (
-    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, struct.error, EOFError),
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, struct.error, EOFError),
     *(ValueError, OverflowError, NotImplementedError, RecursionError, IndexError),
 )
 
@@ -88,8 +88,8 @@ def contents(path: str) -> Generator[Content, None, None]:
                 yield member, opened
     except BROKEN as exc:
         raise SourceError(f"the archive {path!r} is damaged, or none that can be read: {exc}; pack it anew") from exc
-    except OSError as exc:  # gzip's own error is one as well, without a number
-        raise SourceError(f"the archive {path!r} can't be read: {exc.strerror or exc}") from exc
+    except OSError as exc:
+        raise SourceError(f"the archive {path!r} can't be read: {exc.strerror}") from exc
 
 
 def _opened(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:

@@ -239,6 +239,7 @@ def test_a_damaged_archive_is_told_by_its_name_and_never_read_in_part_in_silence
         "`tar --sparse` does; pack it anew"
     )
     assert "File is not a zip file; pack it anew" in refused("text.zip")
+    assert "Unknown compression method; pack it anew" in refused("text.tar.gz")
     (folder / "list").write_text("text.zip\n")
     assert refused("*.zip").startswith("the archive 'empty.zip' ")
     assert refused("@list").startswith("the archive 'text.zip' ")
