@@ -33,14 +33,16 @@ def examine(settings: Settings, folder: str | None = None, seconds: float = PROB
 
     Args:
         settings: with a broker, or without: then at what `classify` brings up by itself.
-        folder: with images that workers shall see; None: the image root, or where this runs if that is `/`.
+        folder: with images that workers shall see; None: the image root, or where this runs if that is `/`; without a
+            broker, a temporary one.
         seconds: how long the probe's row is waited for.
 
     Raises:
         UsageError: the folder is none, or lies outside the image root.
     """
     if not settings.broker_url:
-        yield from _embedded(settings)
+        # As `classify` does: the workers are this user's own processes.
+        yield from _embedded(replace(settings, image_root="/"), folder and _folder("/", folder))
     else:
         yield from _shared(settings, _folder(settings.image_root, folder), seconds)
     yield _disk("disk", os.getcwd(), "rows go here, unless -o says where else", needed=False)
@@ -78,23 +80,22 @@ def _broker(url: str) -> Finding:
         return Finding("broker", True, f"{masked(url)} answers in {100 * (time.perf_counter() - started):.1f} ms")
 
 
-def _embedded(settings: Settings) -> Iterator[Finding]:
+def _embedded(settings: Settings, folder: str | None) -> Iterator[Finding]:
     """Look at what `classify` brings up by itself, by bringing it up."""
     yield Finding("broker", True, "PIGEONHOLE_BROKER_URL is not set: a Redis and workers for each command")
-    # As `classify` does: the workers are this user's own processes.
-    settings = replace(settings, image_root="/")
     needed = [found("redis", _own_redis), _packages(), _disk("temporary", tempfile.gettempdir(), "set TMPDIR")]
     yield from needed
     if not all(finding.ok for finding in needed):
         return
     started = time.monotonic()
     try:
-        with embedded(settings) as private, tempfile.TemporaryDirectory() as folder:
+        with embedded(settings) as private, tempfile.TemporaryDirectory() as temporary:
             model, checkpoint = private.model()
             took = f"{time.monotonic() - started:.1f} s"
             yield Finding("started", True, f"Redis, and workers with {checkpoint}, in {took}")
             # Its processes are loading the checkpoint by now.
-            yield from _probe(Connection(private.settings, Patience()), model, folder, START_TIMEOUT, private.check)
+            client = Connection(private.settings, Patience())
+            yield from _probe(client, model, folder or temporary, START_TIMEOUT, private.check)
     except PigeonholeError as exc:
         yield Finding("started", False, str(exc))
 

@@ -127,6 +127,8 @@ def test_a_folder_outside_the_image_root_is_refused(settings: Settings, tmp_path
         next(examine(settings, "/usr"))
     with pytest.raises(UsageError, match="no folder that is there"):
         next(examine(settings, str(tmp_path / "none")))
+    with pytest.raises(UsageError, match="no folder that is there"):
+        next(examine(Settings(), str(tmp_path / "none")))
 
 
 def test_where_nothing_can_be_sent_that_is_no_failure(settings: Settings) -> None:

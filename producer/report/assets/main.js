@@ -215,7 +215,9 @@ function main() {
   offerChoices(form, rows);
   keepDrawn(byId("labels-chart"), (width) => labelsChart(rows, width));
   keepDrawn(byId("confidence-chart"), (width) => confidenceChart(rows, width));
-  form.addEventListener("input", apply);
+  for (const field of form.elements) {
+    if (field.name) field.addEventListener(field.tagName === "SELECT" ? "change" : "input", apply); // not the fieldset too
+  }
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(apply)); // the fields are empty only after it
   byId("export").addEventListener("click", exported);
