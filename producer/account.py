@@ -81,6 +81,8 @@ class Account:
 def at_work(workers: Sequence[Announcement]) -> str:
     """Say how many are at work: workers, each of which has one process or more."""
     processes = sum(worker.processes for worker in workers)
+    if workers and not processes:
+        return f"{counted(len(workers), 'worker')} (starting)"  # their processes have not told of themselves
     many = "" if processes == len(workers) else f" ({processes:,} {'process' if processes == 1 else 'processes'})"
     return counted(len(workers), "worker") + many
 

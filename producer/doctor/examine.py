@@ -60,9 +60,10 @@ def _folder(root: str, folder: str | None) -> str:
 def _shared(settings: Settings, folder: str, seconds: float) -> Iterator[Finding]:
     """Look at a Redis and the workers there."""
     reached = found("broker", lambda: _broker(settings.broker_url))
-    yield reached
     if not reached.ok:
-        return  # nothing else can be looked at
+        yield replace(reached, ok=False)  # also where it refuses us: nothing else can be looked at
+        return
+    yield reached
     site = Site(settings)
     checks = (site.version, site.persistence, site.memory, site.workers, site.versions, site.checkpoints, site.clocks)
     for check in checks:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from producer.files import remove
 from producer.report.page import Facts, Links, Thumbnails, Written, write
 from producer.results import read_results
-from producer.rows import format_of
+from producer.rows import Format, format_of
 from producer.summary import counted
 from worker.contract.errors import OutputFailed, UsageError
 from worker.contract.jobs import JobStatus
@@ -42,8 +42,10 @@ def of_file(path: str, job: str | None) -> tuple[Facts, Iterable[Prediction]]:
         job: of those in a database; None: the last.
 
     Raises:
-        UsageError: it holds no results.
+        UsageError: it holds no results, or a job is picked where there is no choice.
     """
+    if job is not None and format_of(path) is not Format.db:
+        raise UsageError(f"--job picks one of a database's jobs, and {path!r} is no database: leave it out")
     results = read_results(path, job)
     return Facts.of(path, results.job), results
 

@@ -122,6 +122,13 @@ def test_a_redis_user_with_fewer_rights_is_no_failure(start_redis: Callable[...,
     assert findings["memory"].saw.startswith("may not be asked: ")
 
 
+def test_a_redis_that_refuses_us_is_not_well(start_redis: Callable[..., Server], settings: Settings) -> None:
+    findings = found(replace(settings, broker_url=start_redis("--requirepass", "x").url))
+    assert list(findings) == ["broker", "disk"]
+    assert findings["broker"].ok is False
+    assert "refuses us" in findings["broker"].saw
+
+
 def test_a_folder_outside_the_image_root_is_refused(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="outside the image root"):
         next(examine(settings, "/usr"))

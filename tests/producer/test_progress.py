@@ -3,6 +3,7 @@
 import io
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import pyte
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from producer import Client
+from producer.account import at_work
 from producer.patience import Patience
 from producer.progress import LINE_EVERY, REDRAW_EVERY, Bar, Logged, progress
 from producer.watch import Lines, Screen, watching
@@ -127,6 +129,11 @@ def test_the_speed_is_that_of_the_last_half_minute(capsys: pytest.CaptureFixture
     lines = capsys.readouterr().err.splitlines()
     assert ", 100/s, 27:" in lines[5]
     assert ", 10/s, 277:" in lines[-1]
+
+
+def test_workers_whose_processes_have_not_told_of_themselves_are_starting() -> None:
+    assert at_work([replace(ONE, processes=0)]) == "1 worker (starting)"
+    assert at_work([replace(ONE, processes=0), TWO]) == "2 workers"
 
 
 # On a dumb terminal
