@@ -260,5 +260,6 @@ def _unwritable(path: str, exc: sqlite3.Error) -> PigeonholeError:
 
 
 def _connected(path: str, mode: str, patience: float) -> sqlite3.Connection:
-    address = f"file:{quote(os.fsencode(path))}?mode={mode}"
+    # Absolute, after an empty authority: of //a/b.db, SQLite would take `a` for one.
+    address = f"file://{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"
     return sqlite3.connect(address, timeout=patience, isolation_level=None, uri=True)

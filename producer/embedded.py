@@ -100,7 +100,8 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
     server = redis_server()
     folder = _folder()
     socket = os.path.join(folder, "redis.sock")
-    own = replace(settings, broker_url=f"unix://{socket}", model=_absolute(settings.model))
+    # Nobody watches these workers; and the port may be that of a worker of this machine that somebody does watch.
+    own = replace(settings, broker_url=f"unix://{socket}", model=_absolute(settings.model), metrics_port="")
     redis_command = [server, "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", folder]
     # It lives as long as the command; what would survive on disk is of no use to anybody.
     redis_command += ["--save", "", "--appendonly", "no", "--daemonize", "no"]

@@ -13,6 +13,7 @@ import pytest
 import producer
 from producer import Client, Prediction, Rows
 from producer.connection import NAME as QUEUE_NAME
+from producer.embedded import embedded
 from producer.patience import Patience
 from tests.conftest import children, wait_for
 from tests.contract.conftest import answers_for
@@ -281,6 +282,19 @@ def test_when_its_own_redis_ends_it_says_so_and_waits_for_nothing() -> None:
         for _ in range(2):
             with pytest.raises(EmbeddedFailed, match="the embedded redis stopped with -9"):
                 client.jobs()
+
+
+def test_its_own_workers_leave_the_metrics_port_to_those_that_are_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = list[Settings]()
+
+    def start(own: Settings, folder: str, commands: list[str]) -> None:
+        started.append(own)
+        raise EmbeddedFailed("so far only")
+
+    monkeypatch.setattr("producer.embedded._start_keeper", start)
+    with pytest.raises(EmbeddedFailed, match="so far only"), embedded(Settings(metrics_port="9100")):
+        pass
+    assert [own.metrics_port for own in started] == [""]
 
 
 def test_a_closed_client_answers_nothing(settings: Settings) -> None:

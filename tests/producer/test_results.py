@@ -243,6 +243,14 @@ def test_a_row_takes_the_place_of_that_of_the_same_job_and_path(folder: Path) ->
     assert ask("SELECT state, finished, images, errors FROM jobs") == [("finished", 3.0, 4, 0)]
 
 
+@pytest.mark.parametrize("name", ["a?b#c%20 d.db", "//rows.db"])
+def test_a_database_may_have_any_name(folder: Path, name: str) -> None:
+    path = f"/{Path.cwd()}/rows.db" if name.startswith("//") else name
+    write(ROWS, path)
+    assert list(read_results(path)) == ROWS
+    assert os.listdir() == [os.path.basename(path)]
+
+
 def test_a_database_answers_by_its_indexes(folder: Path) -> None:
     write(ROWS, "rows.db")
     for question, index in {
