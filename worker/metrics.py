@@ -113,7 +113,7 @@ def serve(settings: Settings, checkpoint: "Checkpoint") -> None:
     """Answer Prometheus from now on, if the settings say where; called in the parent, before there is a pool.
 
     Raises:
-        SettingsError: prometheus_client is not installed, or that address can't be had.
+        SettingsError: prometheus_client is not installed, that address can't be had, or no folder for the counts.
     """
     if settings.metrics_address is None:
         return
@@ -124,7 +124,13 @@ def serve(settings: Settings, checkpoint: "Checkpoint") -> None:
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
 
-    os.environ[_FOLDER] = folder = tempfile.mkdtemp(prefix="pigeonhole-metrics-")  # pool processes inherit it
+    try:
+        folder = tempfile.mkdtemp(prefix="pigeonhole-metrics-")
+    except OSError as exc:
+        raise SettingsError(
+            f"the processes' counts can't be put aside: {exc}; set TMPDIR to where there is room"
+        ) from exc
+    os.environ[_FOLDER] = folder  # pool processes inherit it
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     registry = CollectorRegistry()
     MultiProcessCollector(registry, folder)

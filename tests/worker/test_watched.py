@@ -1,5 +1,6 @@
 """A real worker as whoever runs it sees it: its log as JSON, its metrics, and what `doctor` says of it."""
 
+import errno
 import json
 import os
 import signal
@@ -168,6 +169,16 @@ def test_so_is_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     about = checkpoints.describe(checkpoints.find("digits"))
     with pytest.raises(SettingsError, match=r"pip install 'pigeonhole\[metrics\]'"):
+        serve(Settings(metrics_port="9100"), about)
+
+
+def test_and_that_there_is_no_room_for_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(prefix: str) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tempfile.mkdtemp", full)
+    about = checkpoints.describe(checkpoints.find("digits"))
+    with pytest.raises(SettingsError, match="No space left on device; set TMPDIR"):
         serve(Settings(metrics_port="9100"), about)
 
 
