@@ -141,7 +141,10 @@ def batches(references: Iterable[Reference]) -> Iterator[Batch]:
     stream = iter(references)
     held = list[Reference]()
     for number in count():
-        held.extend(islice(stream, PER_SIZE * batch_size(number) - len(held)))
+        most = batch_size(number)
+        # The first go out as they come: a list on standard input may come slowly.
+        known = most if number < PER_SIZE else PER_SIZE * most
+        held.extend(islice(stream, known - len(held)))
         if not held:
             return
         most = max(SMALLEST, -(-len(held) // PER_SIZE))

@@ -115,7 +115,7 @@ def test_a_submission_that_is_interrupted_says_that_not_everything_was_submitted
     line = command("classify", "-", "-o", "x.csv")
     run = subprocess.Popen(line, cwd=home, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert run.stdin is not None
-    run.stdin.write(b"samples/003b50.png\n" * 550)  # and no end of it
+    run.stdin.write(b"samples/003b50.png\n" * 100)  # and no end of it
     run.stdin.flush()
     wait_for(lambda: any(status.images for status in Ledger(settings).statuses()), "the first batch")
     run.send_signal(signal.SIGINT)

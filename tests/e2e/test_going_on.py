@@ -464,7 +464,7 @@ def test_a_submission_that_is_interrupted_names_the_command_that_finishes_it(
     (home / "samples" / "it's").write_bytes((SAMPLES / "003b50.png").read_bytes())
     run = subprocess.Popen(line, cwd=home, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert run.stdin is not None
-    run.stdin.write(b"samples/003b50.png\0" * 550)
+    run.stdin.write(b"samples/003b50.png\0" * 100)
     run.stdin.flush()
     wait_for(lambda: any(status.images for status in Ledger(settings).statuses()), "the first batch")
     run.send_signal(signal.SIGINT)

@@ -197,7 +197,7 @@ def test_standard_input_that_can_not_be_read_again_is_told(server: RedisServer, 
     client = Client(settings=own, patience=Patience(60))
     job = client.create(["-"])
     size = server.size()
-    Path("list").write_text("a.png\n" * 600)
+    Path("list").write_text("a.png\n" * 100)
     with as_standard_input(Path("list")):
         walk = Walk(["-"], Root("/"))
 
