@@ -74,6 +74,9 @@ RUN pip install --root-user-action=ignore --no-build-isolation --no-deps --prefi
 
 # ---------------------------------------------------------------------------------------------------------------------
 FROM dependencies AS producer
+# Nobody can add them where it runs, and `-o results.parquet` and `report` are for everybody.
+COPY --from=requirements /requirements/parquet.txt /requirements/report.txt /requirements/
+RUN pip install --root-user-action=ignore --requirement /requirements/parquet.txt --requirement /requirements/report.txt
 COPY --from=package /install /opt/pigeonhole
 # A number, so that Kubernetes' runAsNonRoot can tell that it is not root.
 USER 1000:1000

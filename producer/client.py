@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import TypeAlias
 
@@ -163,10 +164,10 @@ class Client(Connection):
         Raises:
             UnknownJob: no such job.
         """
-        model = self.ledger.status(job).model
-        pieces = self.ledger.owed(job)
+        model = self.status(job).model
+        pieces = self.patience(lambda: self.ledger.owed(job))
         for piece in pieces:
-            self.queue.publish(model, job, piece)
+            self.patience(partial(self.queue.publish, model, job, piece))
         return len(pieces)
 
     def cancel(self, job: str) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from producer.command import broker_settings, client_for, guarded, say, settings_from, tell
-from producer.options import Quiet
+from producer.options import Quiet, RowFormat
 
 app = typer.Typer()
 
@@ -26,6 +26,7 @@ def report(
     images: Annotated[
         str, typer.Option("--images", metavar="FOLDER", help="Where the rows' relative paths begin.")
     ] = ".",
+    format: RowFormat = None,
     job: Annotated[str | None, typer.Option("--job", metavar="JOB", help="Of a database's jobs this one.")] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -38,7 +39,7 @@ def report(
     if small is None:
         say(make.NO_PILLOW)
     if make.names_file(what):
-        origin = make.of_file(what, job)
+        origin = make.of_file(what, job, format)
     else:
         client = client_for(broker_settings(), quiet)
         origin = make.of_job(client.status(what), client.results(what))

@@ -34,19 +34,20 @@ def names_file(what: str) -> bool:
     return True
 
 
-def of_file(path: str, job: str | None) -> tuple[Facts, Iterable[Prediction]]:
+def of_file(path: str, job: str | None, format: Format | None = None) -> tuple[Facts, Iterable[Prediction]]:
     """Give what is known of the rows in a file, and the rows.
 
     Args:
         path: of the file.
         job: of those in a database; None: the last.
+        format: how the rows are written; None: as the file's extension says.
 
     Raises:
         UsageError: it holds no results, or a job is picked where there is no choice.
     """
-    if job is not None and format_of(path) is not Format.db:
+    if job is not None and (format or format_of(path)) is not Format.db:
         raise UsageError(f"--job picks one of a database's jobs, and {path!r} is no database: leave it out")
-    results = read_results(path, job)
+    results = read_results(path, job, format)
     return Facts.of(path, results.job), results
 
 

@@ -247,6 +247,14 @@ def test_the_command_makes_a_page_of_a_file(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["a.png", "report.html", "results.csv"]
 
 
+def test_rows_in_a_file_of_any_name_are_read_as_the_format_that_is_given(tmp_path: Path) -> None:
+    source, output = tmp_path / "rows.txt", tmp_path / "report.html"
+    source.write_bytes(CSV_HEADER + to_csv([labelled("a.png")]))
+    assert "does not say a format" in run(source, "-o", output).stderr
+    assert run(source, "-o", output, "--format", "csv").exit_code == ExitCode.OK
+    assert Page(output.read_text()).column("path") == ["a.png"]
+
+
 @pytest.mark.parametrize("ending", ["parquet", "db"])
 def test_a_file_that_knows_its_job_tells_when_it_ran_and_how_fast(ending: str, tmp_path: Path) -> None:
     source, output = str(tmp_path / f"results.{ending}"), tmp_path / "report.html"
