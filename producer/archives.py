@@ -7,6 +7,7 @@ Python's `zipfile` holds in memory: about 0.6 KB for each.
 
 import gzip
 import os
+import posixpath
 import stat
 import struct
 import tarfile
@@ -14,10 +15,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
-from typing import IO, NamedTuple, Self
+from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
 from worker.contract.errors import SourceError
 from worker.contract.spans import Span, TarSpan, ZipSpan, is_place
+
+if TYPE_CHECKING:
+    from producer.links import Links
 
 #: Between an archive's name and a member's.
 INSIDE = "::"
@@ -27,6 +31,10 @@ _LONGEST_NAME = 4096
 #: A header that comes before another, with its long name for instance, is held in memory.
 _LONGEST_HEADER = 1 << 20
 _BEFORE_ANOTHER = frozenset({b"x", b"g", b"X", b"L", b"K"})
+#: Links that one may lead to another over, as on Linux.
+_DEEPEST = 40
+#: Of a member's flags in a `.zip`.
+_ENCRYPTED = 0x1
 #: Bytes that are read at once.
 _STEP = 1 << 16
 #: What tarfile, zipfile and what they are built on raise where bytes are not what they should be.
@@ -37,7 +45,7 @@ BROKEN = (
 
 
 class Member(NamedTuple):
-    """A regular file in an archive. `size` is what it takes there, in bytes, as far as that can be told."""
+    """A file in an archive, or a link to one. `size` is what it takes there, in bytes, as far as that can be told."""
 
     name: str
     size: int
@@ -64,7 +72,10 @@ def files_of(path: str) -> list[str]:
 
 
 def members(path: str) -> Iterator[Member]:
-    """Stream the regular files in an archive, in its order; links and devices are left out.
+    """Stream the regular files in an archive, in its order, and its links, after them in a `.tar`; no devices.
+
+    A link has the place of the file that it leads to. Where that is none in the archive, it has its own, and a worker
+    will find no image there.
 
     Raises:
         SourceError: it can't be read, is damaged, or holds something that we can't name or find again.
@@ -101,11 +112,34 @@ def _opened(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
 def _zipped(file: IO[bytes]) -> Iterator[Content]:
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
-            kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where it was not packed on Unix
-            if kind in (0, stat.S_IFREG) and not info.is_dir():
-                stored, size = info.compress_size, info.file_size
-                span = ZipSpan(info.header_offset, stored, size, info.compress_type, info.CRC)
-                yield Member(_name(info), stored, span), partial(archive.open, info)
+            if _kind(info) in (0, stat.S_IFREG, stat.S_IFLNK) and not info.is_dir():
+                there = _followed(archive, info)
+                stored, size = there.compress_size, there.file_size
+                span = ZipSpan(there.header_offset, stored, size, there.compress_type, there.CRC)
+                yield Member(_name(info), stored, span), partial(archive.open, there)
+
+
+def _kind(info: zipfile.ZipInfo) -> int:
+    return stat.S_IFMT(info.external_attr >> 16)  # 0 where it was not packed on Unix
+
+
+def _followed(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> zipfile.ZipInfo:
+    """Give what a link leads to in the archive, or else the link: its few bytes are no image, as a worker will say."""
+    there = info
+    for _ in range(_DEEPEST):
+        if _kind(there) != stat.S_IFLNK:
+            return there
+        if there.file_size > _LONGEST_NAME or there.flag_bits & _ENCRYPTED:
+            return info
+        try:
+            target = archive.read(there).decode(errors="replace")
+        except BROKEN:
+            return info
+        name = posixpath.normpath(posixpath.join(posixpath.dirname(there.filename), target))
+        if name not in archive.NameToInfo:
+            return info
+        there = archive.NameToInfo[name]
+    return info
 
 
 def _name(info: zipfile.ZipInfo) -> str:
@@ -135,25 +169,51 @@ class _Info(tarfile.TarInfo):
 
 
 def _tarred(file: IO[bytes]) -> Iterator[Content]:
+    from producer.links import putting_aside
+
     inflated = gzip.GzipFile(fileobj=file) if _is_gzip(file) else file
-    for info, archive in _headers(inflated):
-        if info.issparse():
-            raise ValueError(f"{info.name!r} is stored with holes, as `tar --sparse` does")
-        if info.size < 0:
-            raise ValueError(f"{info.name!r} has {info.size:,} bytes")
-        if info.isreg():
-            span = TarSpan(info.offset_data, info.size, info.check)
-            yield Member(info.name, info.size, span), partial(_opened, archive, info)
-    while inflated.read(_STEP):  # what follows the archive's end, and then gzip's checksum of it all
-        pass
+    with putting_aside() as links, _reading(inflated) as archive:
+        for info in _headers(archive):
+            if info.issparse():
+                raise ValueError(f"{info.name!r} is stored with holes, as `tar --sparse` does")
+            if info.size < 0:
+                raise ValueError(f"{info.name!r} has {info.size:,} bytes")
+            if info.isreg():
+                yield Member(info.name, info.size, _place(info)), partial(_opened, archive, info)
+            elif info.islnk() or info.issym():
+                links.add(info, info.check)
+        while inflated.read(_STEP):  # what follows the archive's end, and then gzip's checksum of it all
+            pass
+        if links:
+            inflated.seek(0)
+            yield from _linked(inflated, links)
 
 
-def _headers(file: IO[bytes] | gzip.GzipFile) -> Iterator[tuple[_Info, tarfile.TarFile]]:
-    with tarfile.open(fileobj=file, mode="r:", tarinfo=_Info, encoding="utf-8", errors="surrogateescape") as archive:
-        while (info := archive.next()) is not None:
-            archive.members.clear()  # type: ignore[attr-defined]  # or it would hold them all
-            assert isinstance(info, _Info)  # for the type checker
-            yield info, archive
+def _linked(file: IO[bytes] | gzip.GzipFile, links: "Links") -> Iterator[Content]:
+    """Give each link with the bytes of what it leads to; of one that leads to nothing here, a worker says so."""
+    with _reading(file) as archive:
+        for info in _headers(archive):
+            if info.isreg():
+                links.lead(info.name, _place(info))
+        for name, span in links:
+            there = _Info(name)
+            there.offset_data, there.size, _ = span
+            yield Member(name, span.size, span), partial(_opened, archive, there)
+
+
+def _place(info: _Info) -> TarSpan:
+    return TarSpan(info.offset_data, info.size, info.check)
+
+
+def _reading(file: IO[bytes] | gzip.GzipFile) -> tarfile.TarFile:
+    return tarfile.open(fileobj=file, mode="r:", tarinfo=_Info, encoding="utf-8", errors="surrogateescape")
+
+
+def _headers(archive: tarfile.TarFile) -> Iterator[_Info]:
+    while (info := archive.next()) is not None:
+        archive.members.clear()  # type: ignore[attr-defined]  # or it would hold them all
+        assert isinstance(info, _Info)  # for the type checker
+        yield info
 
 
 def _is_gzip(file: IO[bytes]) -> bool:

@@ -23,6 +23,8 @@ _SIGNATURE = b"PK\3\4"
 _ENCRYPTED = 0x1
 #: Of a header in a `.tar`, and what all in it is a multiple of.
 _BLOCK = 512
+#: Where a header says of what type its member is, and those of links, hard and symbolic.
+_TYPE, _LINKS = 156, b"12"
 _GZIP = b"\x1f\x8b"
 #: Bytes that are inflated at once on the way to a member.
 _STEP = 1 << 18
@@ -182,6 +184,8 @@ def _untarred(read: _Reads, span: TarSpan) -> bytes:
     header = _whole(read(max(0, span.offset - _BLOCK), _BLOCK), _BLOCK)
     if zlib.crc32(header) != span.check:
         raise _changed("where it lay in the archive is something else")
+    if header[_TYPE] in _LINKS:
+        raise ImageUnreadable("not-a-file", "it is a link in the archive, and leads to no file there")
     return _whole(read(span.offset, span.size), span.size)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from producer.archives import files_of, members
+from producer.archives import contents, files_of, members
 from producer.journal import earlier
 from producer.kept import Kept, Listed, opened
 from producer.rows import CSV_HEADER, Format, to_csv
@@ -99,19 +99,63 @@ def test_a_name_that_leads_elsewhere_is_only_a_name(folder: Path, kind: str) -> 
 
 def test_what_is_no_regular_file_in_an_archive_is_left_out(folder: Path) -> None:
     with tarfile.open("x.tar", "w") as tar:
-        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, b"?"):
+        for kind in (tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE):
             info = tarfile.TarInfo(f"{ord(kind)}.png")
-            info.type, info.linkname = kind, "a.png"
+            info.type = kind
             tar.addfile(info)
         tar.addfile(tarfile.TarInfo("a.png"))
     with zipfile.ZipFile("x.zip", "w") as archive:
-        for mode in (stat.S_IFLNK, stat.S_IFDIR, stat.S_IFCHR, stat.S_IFREG, 0):
+        for mode in (stat.S_IFDIR, stat.S_IFCHR, stat.S_IFREG, 0):
             entry = zipfile.ZipInfo(f"{mode}.png")
             entry.external_attr = mode << 16
             archive.writestr(entry, "a.png")
         archive.writestr("folder.png/", "")
     assert shown("x.tar") == ["x.tar::a.png"]
     assert shown("x.zip") == [f"x.zip::{stat.S_IFREG}.png", "x.zip::0.png"]
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+def test_links_in_a_tar_have_a_row_each_and_the_place_of_what_they_lead_to(folder: Path, kind: str) -> None:
+    for name, data in (("d/a.png", A), ("d/sub/b.png", B)):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(data)
+    os.link("d/a.png", "d/hard.png")
+    links = {"up.png": "sub/b.png", "sub/down.png": "../a.png", "twice.png": "up.png", "to-hard.png": "./hard.png"}
+    nowhere = {"gone.png": "no.png", "out.png": "/etc/passwd.png", "round.png": "round.png", "folder.png": "sub"}
+    for name, target in (links | nowhere).items():
+        Path("d", name).symlink_to(target)
+    with tarfile.open(f"x.{kind}", "w:gz" if kind == "tar.gz" else "w") as tar:
+        tar.add("d")
+    there = {member.name: member.span for member in members(f"x.{kind}")}
+    assert sorted(there) == sorted(f"d/{name}" for name in ["a.png", "hard.png", "sub/b.png", *links, *nowhere])
+    assert there["d/hard.png"] == there["d/a.png"] == there["d/sub/down.png"] == there["d/to-hard.png"]
+    assert there["d/up.png"] == there["d/sub/b.png"] == there["d/twice.png"]
+    assert len({there[f"d/{name}"] for name in nowhere}) == len(nowhere), "each has its own"
+    for member, reads in contents(f"x.{kind}"):
+        assert reads().read() == (b"" if member.name[2:] in nowhere else Path(member.name).read_bytes())
+
+
+def test_a_hard_link_in_a_tar_leads_to_the_last_of_its_name_before_it(folder: Path) -> None:
+    with tarfile.open("x.tar", "w") as tar:
+        for kind, name in ((b"0", "a.png"), (b"0", "a.png"), (b"1", "b.png"), (b"0", "a.png"), (b"1", "late.png")):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "./no.png" if name == "late.png" else "./a.png"
+            tar.addfile(info)
+    _, second, _, linked, late = members("x.tar")
+    assert (linked.name, linked.span, late.name) == ("b.png", second.span, "late.png")
+
+
+def test_links_in_a_zip_have_a_row_each_and_the_place_of_what_they_lead_to(folder: Path) -> None:
+    with zipfile.ZipFile("x.zip", "w") as archive:
+        archive.writestr("d/a.png", A)
+        for name, target in (("l.png", "d/a.png"), ("d/m.png", "../l.png"), ("n.png", "no.png"), ("o.png", "o.png")):
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = stat.S_IFLNK << 16
+            archive.writestr(entry, target)
+    there = {member.name: member.span for member in members("x.zip")}
+    assert list(there) == ["d/a.png", "l.png", "d/m.png", "n.png", "o.png"]
+    assert there["l.png"] == there["d/m.png"] == there["d/a.png"]
+    assert len({*there.values()}) == 3
 
 
 def test_names_are_given_byte_for_byte_where_they_are_not_utf_8(folder: Path) -> None:

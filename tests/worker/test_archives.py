@@ -4,6 +4,7 @@ import errno
 import gzip
 import os
 import struct
+import tarfile
 import tracemalloc
 import warnings
 import zipfile
@@ -401,3 +402,12 @@ def test_a_suspect_in_an_archive_is_tried_on_its_own(tmp_path: Path, monkeypatch
 def test_a_local_header_is_read_as_the_format_has_it() -> None:
     fields = struct.pack("<4sHHHHHLLLHH", b"PK\3\4", 20, 1, 8, 0, 0, 0, 0, 0, 5, 7)
     assert archives._LOCAL.unpack(fields) == (b"PK\3\4", 1, 8, 5, 7)
+
+
+def test_a_link_in_a_tar_that_leads_to_no_file_there_is_told(tmp_path: Path, reader: ImageReader) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        info = tarfile.TarInfo("a.png")
+        info.type, info.linkname = tarfile.SYMTYPE, "gone.png"
+        tar.addfile(info)
+    (span,) = spans_of(tmp_path / "x.tar")
+    assert error(reader, "x.tar", span) == ("not-a-file", "it is a link in the archive, and leads to no file there")
