@@ -6,6 +6,7 @@ name, and each pool process loads it when it starts.
 
 import logging
 import os
+import secrets
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,6 +115,14 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
     def __init__(self, parent: Any, **kwargs: object) -> None:  # noqa: ANN401
         super().__init__(parent, **kwargs)
         self._timers: list[Any] = []
+        about = parent.controller.pigeonhole_checkpoint
+        self._announcement = Announcement(
+            name=parent.hostname,
+            instance=secrets.token_hex(4),  # not its process id, which is 1 in every container
+            model=about.name,
+            digest=about.digest,
+            version=VERSION,
+        )
         # No retries, and not long: this is the loop that takes messages, and the next turn comes by itself.
         client = connect(settings.broker_url, retries=0, timeout=_ANSWER)
         self._workers = Workers(settings, client=client)
@@ -122,8 +131,6 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
 
     def start(self, parent: Any) -> None:  # noqa: ANN401
         """Announce the worker now and from time to time."""
-        about = parent.controller.pigeonhole_checkpoint
-        self._announcement = Announcement(name=parent.hostname, model=about.name, digest=about.digest, version=VERSION)
         self._pool = parent.pool
         self._announce(busy=True)
         self._timers = [
@@ -143,7 +150,7 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
     def shutdown(self, parent: Any) -> None:  # noqa: ANN401
         """Take the announcement back."""
         try:
-            self._workers.leave(parent.hostname)
+            self._workers.leave(self._announcement.id)
         except PigeonholeError as exc:
             logger.info("not signed off: %s", exc)  # it expires
 

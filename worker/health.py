@@ -1,6 +1,6 @@
 """`python -m worker.health`: does this machine's worker consume? For a container's health check.
 
-What that means says `worker.contract.health`.
+What that means says `worker.contract.health`. Where several go by the machine's name, all of them must.
 """
 
 import socket
@@ -18,9 +18,10 @@ def main() -> int:
     try:
         settings = Settings.from_environment()
         workers, name = Workers(settings), f"celery@{socket.gethostname()}"
-        worker = next((worker for worker in workers.alive() if worker.name == name), None)
-        waiting = Queue(settings).depth(worker.model) if worker else 0
-        wrong = trouble(worker, waiting, workers.time())
+        mine = [worker for worker in workers.alive() if worker.name == name]
+        queue, now = Queue(settings), workers.time()
+        troubles = [trouble(worker, queue.depth(worker.model), now) for worker in mine] or [trouble(None, 0, now)]
+        wrong = next(filter(None, troubles), None)
     except PigeonholeError as exc:
         wrong = str(exc)
     sys.stdout.write(f"unhealthy: {wrong}\n" if wrong else "healthy\n")

@@ -70,6 +70,15 @@ def test_a_worker_that_leaves_is_gone_at_once(workers: Workers, raw: Client, set
     assert list(raw.scan_iter(f"{settings.prefix}:*")) == []
 
 
+def test_two_of_one_name_are_two_and_one_that_leaves_takes_only_its_own(workers: Workers, clock: Clock) -> None:
+    first, second = (replace(ONE, instance=instance, seen=clock.now, busy=clock.now) for instance in ("a", "b"))
+    workers.announce(first)
+    workers.announce(second)
+    assert workers.alive() == [first, second]
+    workers.leave(first.id)
+    assert workers.alive() == [second]
+
+
 def test_one_at_a_time_may_sweep(settings: Settings, raw: Client) -> None:
     first, second = Workers(settings), Workers(settings)
     assert first.may_sweep()

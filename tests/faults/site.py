@@ -192,7 +192,8 @@ class Site:
         """Give how many processes of a worker can classify, as it last said after a point in time."""
         workers = Workers(self.direct, client=self.redis.client).alive()
         said = [worker for worker in workers if worker.name == f"{name}@site" and worker.seen > since]
-        return said[0].processes if said else 0
+        # One of that name that was killed is there for a while yet.
+        return max(said, key=lambda worker: worker.seen).processes if said else 0
 
     def log(self, name: str) -> Path:
         """Give the file that a worker writes its log to."""

@@ -1,6 +1,6 @@
 """Who is at work: each worker's announcement in Redis, which is gone when it no longer renews it.
 
-The keys, behind the prefix: `workers` (zset: worker → when last seen) and `worker:NAME` (hash, expiring).
+The keys, behind the prefix: `workers` (zset: worker → when last seen) and `worker:ID` (hash, expiring).
 A worker renews its announcement from the loop that also takes its messages, so that one which lost its
 connection falls silent.
 """
@@ -25,7 +25,7 @@ class Announcement:
     """What a worker says of itself.
 
     Args:
-        name: Celery's name for it, `celery@host`.
+        name: Celery's name for it, `celery@host`; two of one machine may have the same.
         model: the name of its checkpoint, after which its queue is named.
         digest: the checkpoint's SHA-256.
         version: of Pigeonhole.
@@ -33,6 +33,7 @@ class Announcement:
         skew: seconds that its machine's clock is ahead of Redis'.
         seen: when it last announced itself, and
         busy: when it last had something in hand, or started; seconds since the epoch on Redis' clock.
+        instance: made at random when it starts: what tells it from others of its name.
     """
 
     name: str
@@ -43,6 +44,12 @@ class Announcement:
     skew: float = field(default=0.0, compare=False)
     seen: float = 0.0
     busy: float = 0.0
+    instance: str = ""
+
+    @property
+    def id(self) -> str:
+        """What it goes by in Redis."""
+        return f"{self.name}#{self.instance}" if self.instance else self.name
 
 
 class Workers:
@@ -75,26 +82,26 @@ class Workers:
         now = self.time()
         fields = [part for pair in about.items() for part in pair] + ["processes", worker.processes]
         fields += ["skew", time.time() - now]
-        keys = (f"{self._prefix}:worker:{worker.name}", f"{self._prefix}:workers")
-        self._announce(keys, (now, worker.name, GONE_AFTER, int(busy), *fields))
+        keys = (f"{self._prefix}:worker:{worker.id}", f"{self._prefix}:workers")
+        self._announce(keys, (now, worker.id, GONE_AFTER, int(busy), *fields))
 
     @translates
-    def leave(self, name: str) -> None:
+    def leave(self, id: str) -> None:
         """Take back a worker's announcement."""
-        self.client.delete(f"{self._prefix}:worker:{name}")
-        self.client.zrem(f"{self._prefix}:workers", name)
+        self.client.delete(f"{self._prefix}:worker:{id}")
+        self.client.zrem(f"{self._prefix}:workers", id)
 
     @translates
     def alive(self) -> list[Announcement]:
         """Give the workers that announced themselves lately, by name."""
         known, silent = f"{self._prefix}:workers", self.time() - GONE_AFTER
         self.client.zremrangebyscore(known, "-inf", silent)
-        names = sorted(_readable(name) for name in self.client.zrange(known, 0, -1))
+        ids = sorted(_readable(id) for id in self.client.zrange(known, 0, -1))
         with self.client.pipeline(transaction=False) as pipe:
-            for name in names:
-                pipe.hgetall(f"{self._prefix}:worker:{name}")
+            for id in ids:
+                pipe.hgetall(f"{self._prefix}:worker:{id}")
             records = pipe.execute()
-        return [_announcement(name, record) for name, record in zip(names, records, strict=True) if b"seen" in record]
+        return [_announcement(id, record) for id, record in zip(ids, records, strict=True) if b"seen" in record]
 
     @translates
     def may_sweep(self) -> bool:
@@ -108,7 +115,8 @@ class Workers:
         return self._now() if self._now else server_time(self.client)
 
 
-def _announcement(name: str, record: dict[bytes, bytes]) -> Announcement:
+def _announcement(id: str, record: dict[bytes, bytes]) -> Announcement:
+    name, _, instance = id.rpartition("#") if "#" in id else (id, "", "")
     return Announcement(
         name=name,
         model=_readable(record.get(b"model", b"")),
@@ -118,6 +126,7 @@ def _announcement(name: str, record: dict[bytes, bytes]) -> Announcement:
         skew=_number(record.get(b"skew", b"")),
         seen=_number(record[b"seen"]),
         busy=_number(record.get(b"busy", b"")),
+        instance=instance,
     )
 
 
