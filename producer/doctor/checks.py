@@ -8,6 +8,7 @@ from producer.doctor.findings import Finding, size, some
 from producer.follow import no_worker
 from producer.patience import Patience
 from worker.contract.dead_letters import DeadLetters
+from worker.contract.errors import PigeonholeError
 from worker.contract.health import trouble
 from worker.contract.server import Server
 from worker.contract.settings import Settings
@@ -41,6 +42,13 @@ class Site:
 
     def _serving(self) -> list[Announcement]:
         return [worker for worker in self._workers.alive() if worker.model == self.model]
+
+    def deserted(self) -> bool:
+        """Tell whether nobody would take a probe; where that can't be asked, somebody may."""
+        try:
+            return not self._serving()
+        except PigeonholeError:  # `workers` tells it
+            return False
 
     def version(self) -> Finding:
         """Is it a Redis that we know?"""
@@ -91,7 +99,10 @@ class Site:
 
     def versions(self) -> Finding:
         """Are they of our version?"""
-        versions = sorted({worker.version for worker in self._serving()} | {VERSION})
+        serving = self._serving()
+        if not serving:
+            return Finding("versions", None, f"this is {VERSION}, and no worker tells of its own")
+        versions = sorted({worker.version for worker in serving} | {VERSION})
         if versions == [VERSION]:
             return Finding("versions", True, f"all Pigeonhole {VERSION}")
         do = "install the same on both sides: one may not understand what the other writes"
@@ -107,9 +118,9 @@ class Site:
 
     def clocks(self) -> Finding:
         """Do clocks agree?"""
-        skews = {"this machine": time.time() - self._workers.time()}
-        skews |= {worker.name: worker.skew for worker in self._serving()}
-        name, worst = max(skews.items(), key=lambda item: abs(item[1]))
+        skews = [("this machine", time.time() - self._workers.time())]
+        skews += [(worker.name, worker.skew) for worker in self._serving()]
+        name, worst = max(skews, key=lambda item: abs(item[1]))
         saw = f"{name} is {abs(worst):.1f} s {'ahead of' if worst > 0 else 'behind'} Redis, no other more"
         if abs(worst) > SKEW_AT_MOST:
             return Finding("clocks", False, saw, "have it set by NTP: jobs hold, but times in logs mislead")

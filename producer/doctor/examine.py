@@ -68,7 +68,10 @@ def _shared(settings: Settings, folder: str, seconds: float) -> Iterator[Finding
     checks = (site.version, site.persistence, site.memory, site.workers, site.versions, site.checkpoints, site.clocks)
     for check in checks:
         yield found(check.__name__, check)
-    yield from _probe(site.client, site.model, folder, seconds)
+    if site.deserted():
+        yield Finding("probe", None, "not sent: there is no worker that could take it")
+    else:
+        yield from _probe(site.client, site.model, folder, seconds)
     yield found("leftovers", site.leftovers)
 
 

@@ -46,11 +46,19 @@ def test_a_broker_that_is_not_there_is_all_that_can_be_told_of_it(tmp_path: Path
     assert "no answer from Redis" in findings["broker"].saw
 
 
-def test_without_a_worker_that_is_told_and_nothing_is_left_behind(settings: Settings, tmp_path: Path) -> None:
+def test_without_a_worker_that_is_told_and_no_probe_is_sent(settings: Settings) -> None:
     findings = found(settings)
     assert findings["workers"].saw == "no worker consumes the queue of the model 'digits'"
     assert findings["workers"].do.startswith("start one: `pigeonhole worker`")
+    assert findings["versions"] == Finding("versions", None, f"this is {VERSION}, and no worker tells of its own")
     assert findings["checkpoints"].ok is None
+    assert findings["probe"] == Finding("probe", None, "not sent: there is no worker that could take it")
+    assert "image root" not in findings
+
+
+def test_a_probe_that_no_worker_takes_is_told_and_leaves_nothing_behind(settings: Settings, tmp_path: Path) -> None:
+    Workers(settings).announce(ONE)
+    findings = found(replace(settings, image_root=str(tmp_path)))
     assert findings["probe"].saw == "an image went into the queue, and no row came within 0 s"
     assert "image root" not in findings
     assert list(tmp_path.iterdir()) == []
@@ -139,6 +147,7 @@ def test_a_folder_outside_the_image_root_is_refused(settings: Settings, tmp_path
 
 
 def test_where_nothing_can_be_sent_that_is_no_failure(settings: Settings) -> None:
+    Workers(settings).announce(ONE)
     findings = {one.name: one for one in examine(replace(settings, image_root="/"), "/proc/self/attr", seconds=0.0)}
     assert findings["image root"].ok is None
     assert "can't be written to '/proc/self/attr'" in findings["image root"].saw
