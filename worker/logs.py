@@ -9,16 +9,18 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from celery import signals
+from celery.apps import worker as celery_worker
 from celery.utils.log import ColorFormatter, get_multiprocessing_logger
 
 from worker.contract.settings import Settings
 from worker.contract.text import printable
 
+_STDERR = 2
 #: What this process has in hand. Not a context variable: the threads that read ahead and renew leases log as well.
 _in_hand: dict[str, str] = {}
 
@@ -90,6 +92,14 @@ def _begin(**_: object) -> None:
         logging.basicConfig(handlers=[handler := logging.StreamHandler()])  # Celery removes it
         handler.setFormatter(Json())
         logging.captureWarnings(True)
+        celery_worker.safe_say = _say  # "Warm shutdown", for one, would be a line of its own making
+
+
+def _say(message: str, *_: object) -> None:
+    """Write what Celery says in a signal handler: past the log, as it does, whose stream may be in use just then."""
+    record = logging.LogRecord("celery.apps.worker", logging.INFO, "", 0, "%s", (message,), None)
+    with suppress(OSError):  # nobody reads the log any more: the worker stops all the same
+        os.write(_STDERR, f"{Json().format(record)}\n".encode())
 
 
 @signals.after_setup_logger.connect
