@@ -6,6 +6,7 @@ are never more files than places. The parent adds them up when it is asked, and 
 """
 
 import atexit
+import fcntl
 import importlib.util
 import logging
 import os
@@ -15,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from billiard import current_process
@@ -42,6 +44,9 @@ logger = logging.getLogger(__name__)
 #: Seconds within which Redis must answer each question of a scrape; Prometheus waits ten for all.
 _ANSWER = 2.0
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_PREFIX = "pigeonhole-metrics-"
+#: Seconds for which a new folder is left alone: its worker may not have locked it yet.
+_NEW = 60.0
 _OUTCOMES = ("label", "review", "error")
 _NOT_TIMED = nullcontext()
 
@@ -125,13 +130,13 @@ def serve(settings: Settings, checkpoint: "Checkpoint") -> None:
     from prometheus_client.multiprocess import MultiProcessCollector
 
     try:
-        folder = tempfile.mkdtemp(prefix="pigeonhole-metrics-")
+        _sweep(Path(tempfile.gettempdir()))
+        folder = _folder()
     except OSError as exc:
         raise SettingsError(
             f"the processes' counts can't be put aside: {exc}; set TMPDIR to where there is room"
         ) from exc
     os.environ[_FOLDER] = folder  # pool processes inherit it
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     registry = CollectorRegistry()
     MultiProcessCollector(registry, folder)
     registry.register(_Site(settings, checkpoint))
@@ -143,6 +148,33 @@ def serve(settings: Settings, checkpoint: "Checkpoint") -> None:
             f"PIGEONHOLE_METRICS_PORT is {settings.metrics_port!r}: {exc.strerror or exc}; each worker of a machine "
             "needs a port of its own"
         ) from exc
+
+
+def _folder() -> str:
+    """Make a folder for the counts, which goes with this process; its lock tells others that we live."""
+    folder = tempfile.mkdtemp(prefix=_PREFIX)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    # Held open until the kernel closes it, however this process ends; pool processes don't inherit it.
+    fcntl.flock(os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)
+    return folder
+
+
+def _sweep(temporary: Path) -> None:
+    """Remove the folders of workers that were killed: those whose lock nobody holds."""
+    for folder in temporary.glob(f"{_PREFIX}*"):
+        try:
+            if time.time() - folder.stat().st_mtime < _NEW:
+                continue
+            lock = os.open(folder / "lock", os.O_RDWR | os.O_NOFOLLOW)
+        except OSError:  # gone meanwhile, or another user's
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+        except OSError as exc:
+            logger.debug("left alone: %s: %s", folder, exc)
+        finally:
+            os.close(lock)
 
 
 class _Site:

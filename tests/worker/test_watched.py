@@ -26,7 +26,7 @@ from worker.contract.errors import SettingsError
 from worker.contract.messages import Batch, Group
 from worker.contract.settings import Settings
 from worker.contract.workers import Workers
-from worker.metrics import _Site, serve
+from worker.metrics import _Site, _sweep, serve
 
 Series = dict[tuple[str, ...], float]
 
@@ -180,6 +180,52 @@ def test_and_that_there_is_no_room_for_counts(monkeypatch: pytest.MonkeyPatch) -
     about = checkpoints.describe(checkpoints.find("digits"))
     with pytest.raises(SettingsError, match="No space left on device; set TMPDIR"):
         serve(Settings(metrics_port="9100"), about)
+
+
+def test_counts_of_a_worker_that_was_killed_are_swept_and_those_of_one_that_lives_are_not(tmp_path: Path) -> None:
+    program = "from worker.metrics import _folder\nprint(_folder(), flush=True)\ninput()"
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    killed, living = (
+        subprocess.Popen(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    )
+    with killed, living:
+        theirs = [Path(str(each.stdout and each.stdout.readline()).strip()) for each in (killed, living)]
+        killed.kill()
+        killed.wait()
+        _sweep(tmp_path)
+        assert all(folder.is_dir() for folder in theirs), "a new one may not be locked yet"
+        for folder in theirs:
+            os.utime(folder, (0, 0))
+        _sweep(tmp_path)
+        assert [folder.is_dir() for folder in theirs] == [False, True]
+        living.communicate("\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_of_its_name_is_counted_and_when_stopped_takes_only_its_own_announcement(
+    watched: Target, tmp_path: Path
+) -> None:
+    second = Target(replace(watched.settings, metrics_port=""), tmp_path, "--log-format", "json")
+    try:
+        wait_for(lambda: [one.processes for one in Workers(watched.settings).alive()] == [1, 1], "both")
+        assert found(watched.settings)["workers"].saw == "2 for 'digits', 2 processes in all: " + ", ".join(
+            ["celery@target"] * 2
+        )
+        second.process.send_signal(signal.SIGTERM)
+        assert second.process.wait(timeout=30) == 0
+    finally:
+        second.close()
+    lines = [json.loads(line) for line in second.log.read_text(encoding="ascii").splitlines()]
+    assert "worker: Warm shutdown (MainProcess)" in [line["message"] for line in lines]
+    assert [one.name for one in Workers(watched.settings).alive()] == ["celery@target"]
 
 
 def test_without_a_port_prometheus_client_is_not_imported() -> None:
