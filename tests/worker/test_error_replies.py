@@ -144,7 +144,8 @@ def test_a_worker_that_loses_its_connection_to_a_full_redis_consumes_on_the_next
     ledger, before = Ledger(site.settings), len(site.said())
 
     def shown() -> float:
-        return float(site.admin.hget(f"{PREFIX}:worker:{NAME}", "seen"))
+        [(_, seen)] = site.admin.zrange(f"{PREFIX}:workers", 0, -1, withscores=True)
+        return float(seen)
 
     site.admin.config_set("maxmemory", "1")
     try:
