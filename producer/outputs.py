@@ -7,13 +7,16 @@ from contextlib import closing, contextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import typer
+
+from producer.archives import is_archive
 from producer.command import say
 from producer.files import descriptor, is_special, target
 from producer.options import Links
 from producer.rows import Format, format_of
 from producer.sinks import File, Sink, Stream, Tee
 from producer.table import Table
-from worker.contract.errors import UsageError
+from worker.contract.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from producer.sorting import Sorter
@@ -73,6 +76,8 @@ def sorting(
 ) -> "Iterator[Sorter | None]":
     """Give what sorts images into a folder, if there is one, and say what it did when all went well.
 
+    Where it could not sort an image, the command ends as with error rows.
+
     Args:
         folder, link, copy: as the options.
         sources: what is classified.
@@ -87,12 +92,30 @@ def sorting(
     for source in filter(os.path.isdir, sources):
         if os.path.join(os.path.realpath(folder), "").startswith(os.path.join(os.path.realpath(source), "")):
             raise UsageError(f"{folder!r} lies in {source!r}, and would be classified too: choose another DIR")
+    if link is Links.hard:
+        _check_device(folder, sources)
     from producer.sorting import Means, Sorter
 
     with closing(Sorter(folder, Means.copy if copy else Means(link or Links.symbolic))) as sorter:
         yield sorter
         if not quiet:
             say(sorter.told())
+        if sorter.failed:
+            raise typer.Exit(ExitCode.ERROR_ROWS)
+
+
+def _check_device(folder: str, sources: Sequence[str]) -> None:
+    """Raise that no hard link leads from DIR to a SOURCE, as far as that is known by now."""
+    there = os.path.realpath(folder)
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    device = os.stat(there).st_dev
+    for source in sources:
+        if os.path.exists(source) and not is_archive(source) and os.stat(source).st_dev != device:
+            raise UsageError(
+                f"{folder!r} and {source!r} lie on two file systems, and no hard link leads from one to the other: "
+                "give --copy, or choose another DIR"
+            )
 
 
 def sorted_too(sink: Sink | None, sorter: "Sorter | None") -> Sink | None:

@@ -67,8 +67,11 @@ class Sorter:
         folder: DIR, which is made where it is missing.
         means: how.
 
+    Attributes:
+        failed: how many images with a label could not be sorted.
+
     Raises:
-        UsageError: DIR holds something else of a name that is ours.
+        UsageError: DIR is a file, or holds something else of a name that is ours.
         OutputFailed: it can't be written to, or another command sorts into it.
     """
 
@@ -85,7 +88,9 @@ class Sorter:
         self._put = ways[means]
         self._unpacker = Unpacker()
         self._made: set[str] = set()
-        self._sorted = self._there = self._listed = 0
+        self._sorted = self._there = self._listed = self.failed = 0
+        if os.path.lexists(self._top) and not os.path.isdir(self._top):
+            raise UsageError(f"{folder!r} is a file, and --sort-into takes a folder: choose another DIR")
         with self._writable():
             os.makedirs(self._top, exist_ok=True)
             self._record = sqlite3.connect(os.path.join(self._top, "_sorted.db"), timeout=0.2, isolation_level=None)
@@ -93,6 +98,7 @@ class Sorter:
             with self._writable():
                 self._begin()
             self._carry_out()
+            self._sorted = self.failed = 0  # the rows of these come again, and are counted then
         except BaseException:
             self.close()
             raise
@@ -153,6 +159,7 @@ class Sorter:
             return
         why = row.error or self._why_not(source)
         if why:
+            self.failed += not row.error
             self._record.execute(_RECORD, (key, path, None, os.fsencode(why).decode(errors="backslashreplace"), True))
             return
         folder = os.path.join("_review", folder_of(row.label)) if row.review else folder_of(row.label)
@@ -188,6 +195,7 @@ class Sorter:
             for key, path, place in planned:
                 at, why = self._sort(os.fsdecode(key), os.fsdecode(place))
                 self._sorted += not why
+                self.failed += bool(why)
                 self._record.execute(_RECORD, (key, path, None if why else os.fsencode(at), why or None, True))
 
     def _sort(self, source: str, place: str) -> tuple[str, str]:
@@ -206,12 +214,19 @@ class Sorter:
             except OSError as exc:
                 if exc.errno in _GENERAL:
                     raise
+                self._unmake(os.path.dirname(place))
                 return "", f"not-sorted: {exc.strerror or exc}" + (": --copy can" if exc.errno == errno.EXDEV else "")
 
     def _make(self, folder: str) -> None:
         if folder not in self._made:
             os.makedirs(os.path.join(self._top, folder), exist_ok=True)
             self._made.add(folder)
+
+    def _unmake(self, folder: str) -> None:
+        """Leave no empty folder behind; `_sorted.db` keeps DIR itself."""
+        self._made.discard(folder)
+        with suppress(OSError):
+            os.removedirs(os.path.join(self._top, folder))
 
     def _copy(self, source: str, at: str) -> None:
         """Copy a file; what has its name is whole."""

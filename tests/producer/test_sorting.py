@@ -2,19 +2,23 @@
 
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from producer.options import Links
+from producer.outputs import sorting
 from producer.sorting import Means, Sorter, folder_of
 from producer.unpacking import Unpacker
 from tests.packing import KINDS, pack
 from tests.producer.test_sinks import SEVEN
-from worker.contract.errors import OutputFailed, UsageError
+from worker.contract.errors import ExitCode, OutputFailed, UsageError
 from worker.contract.messages import Prediction
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -127,6 +131,7 @@ def test_what_a_killed_command_has_planned_is_carried_out_once(
     with closing(Sorter("out", means)) as sorter:
         assert found() == {"7/x.png": "a/x.png", "7/x-2.png": "b/x.png", "7/x-3.png": "c/x.png"}
         sorter.write(rows)
+        assert sorter.told() == "0 images sorted into 'out' (3 were there)", "none counts twice"
     assert len(found()) == 3
 
 
@@ -199,8 +204,10 @@ def test_what_can_not_be_put_there_is_listed_and_a_full_disk_ends_it(monkeypatch
 
     with closing(Sorter("out", Means.hard)) as sorter:
         monkeypatch.setattr(sorter, "_put", fails(errno.EXDEV))
-        sorter.write([row("in/a.png")])
+        sorter.write([row("in/a.png", review=True)])
         sorter.finish()
+        assert sorter.failed == 1
+        assert not list(filter(Path.is_dir, Path("out").iterdir())), "no empty folder is left"
         monkeypatch.setattr(sorter, "_put", fails(errno.ENOSPC))
         with pytest.raises(
             OutputFailed, match=r"^'out' can't be sorted into: No space left on device; the same command"
@@ -288,8 +295,31 @@ def test_a_folder_that_another_command_sorts_into_is_refused() -> None:
 
 def test_a_folder_that_is_none_is_told() -> None:
     images("out")
-    with pytest.raises(OutputFailed, match=r"^'out' can't be sorted into: "):
+    with pytest.raises(UsageError, match=r"^'out' is a file, and --sort-into takes a folder: choose another DIR$"):
         Sorter("out")
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="there is no other file system at hand")
+def test_hard_links_to_another_file_system_are_refused_at_once(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        assert os.stat(elsewhere).st_dev != os.stat(tmp_path).st_dev
+        with (
+            pytest.raises(UsageError, match="lie on two file systems, and no hard link leads from one to the other"),
+            sorting("out/new", Links.hard, False, True, [elsewhere]),
+        ):
+            pass
+    assert not Path("out").exists()
+
+
+def test_a_command_that_could_not_sort_an_image_ends_as_with_error_rows() -> None:
+    def command() -> None:
+        with sorting("out", None, False, True, []) as sorter:
+            assert sorter is not None
+            sorter.write([row("gone.png")])
+
+    with pytest.raises(typer.Exit) as ended:
+        command()
+    assert ended.value.exit_code == ExitCode.ERROR_ROWS
 
 
 @pytest.fixture(autouse=True)
