@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
+from itertools import product
 from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
 from worker.contract.errors import SourceError
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 #: Between an archive's name and a member's.
 INSIDE = "::"
 _ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
+#: And what ends the names of archives of other kinds.
+_OTHERS = (".7z", ".rar", *(f".{tar}{end}" for tar, end in product(("tar.", "t"), ("bz2", "xz", "zst", "lzma", "lz4"))))
 #: As many bytes as a path may have: a batch of the largest can still be read back.
 _LONGEST_NAME = 4096
 #: A header that comes before another, with its long name for instance, is held in memory.
@@ -59,6 +62,15 @@ Content = tuple[Member, Callable[[], IO[bytes]]]
 def is_archive(path: str) -> bool:
     """Tell whether this is an archive: a file whose name says so."""
     return path.lower().endswith(_ENDINGS) and os.path.isfile(path)
+
+
+def check_kind(path: str) -> None:
+    """Raise SourceError where this is an archive of a kind that is not read, going by a file's name."""
+    if path.lower().endswith(_OTHERS) and os.path.isfile(path):
+        *kinds, last = _ENDINGS
+        raise SourceError(
+            f"{path!r}: this kind of archive isn't read, and {', '.join(kinds)} and {last} are: unpack or repack it"
+        )
 
 
 def files_of(path: str) -> list[str]:

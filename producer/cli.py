@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from producer.command import (
+    Commands,
     Run,
     broker_settings,
     client_for,
@@ -56,6 +57,7 @@ def _show_version(wanted: bool) -> None:
 
 
 app = typer.Typer(
+    cls=Commands,
     help="A label for every image: soon, on every core and machine you have, none lost and none twice.",
     epilog="Exit codes: 0 every image has a label, 2 usage, 3 some rows are errors, 4 broker unreachable, "
     "5 no worker, 6 cancelled, 130 interrupted.",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from producer.files import target
 from producer.sinks import Sink
@@ -45,6 +46,18 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(128 + signal.SIGPIPE) from None
 
     return wrapper
+
+
+class Commands(TyperGroup):
+    """Commands, whose wrong values are told in our words only."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # of Click, which Typer brings along
+        """Run one."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as exc:
+            exc.message = exc.message.removeprefix("Value error, ")  # Pydantic's, which Typer has check them
+            raise
 
 
 @dataclass(frozen=True)
@@ -141,7 +154,7 @@ def how_to_go_on(client: "Client", job: str, output: str | None, again: str | No
             f"`pigeonhole cancel {job}` ends it"
         )
     wait = shlex.join(["pigeonhole", "wait", job, *(["-o", output] if output else [])])
-    return f"job {job}: it goes on; `{wait}` follows it again{', and so it does with another -o' if output else ''}"
+    return f"job {job}: it goes on; `{wait}` follows it again{' (-o may name another file)' if output else ''}"
 
 
 def run_again(sources: list[str], file: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import chain, cycle
 from typing import Any, NamedTuple
 
-from producer.archives import INSIDE, is_archive, members
+from producer.archives import INSIDE, check_kind, is_archive, members
 from producer.lists import entries
 from producer.patterns import flattened, has_magic, is_folder, matching, prefixes, split, unreadable, windows
 from worker.contract.errors import SourceError
@@ -214,6 +214,7 @@ def _named(source: str, root: Root) -> _Named:
         if exc.errno == errno.ENOENT and any(map(has_magic, pattern)):
             return _Named(source, "glob", _inside(folder or ".", root), folder, pattern)
         raise SourceError(f"{source!r}: {exc.strerror}") from exc
+    check_kind(source)
     return _Named(source, "folder" if stat.S_ISDIR(mode) else "file", _inside(source, root))
 
 

@@ -60,7 +60,7 @@ def viewing(client: "Client", job: str | None) -> Iterator[View]:
 
     console = Console(file=sys.stdout)
     if not sys.stdout.isatty() or is_dumb():
-        lines = Lines(console)
+        lines = Lines(job is not None, console)
         client.patience.shown = lines
         yield lines
         return
@@ -83,14 +83,17 @@ class _Told:
 
 
 class Lines(Quiet):
-    """Writes a line for each job that is new, or goes on, or ends; of one that goes on now and then.
+    """Writes a line for each job that goes on, is new, or ends; of one that goes on now and then.
 
     Args:
+        one: a single job is watched. Of all, those that were over before have no line.
         console: where to.
         clock: in place of the real one, for tests.
     """
 
-    def __init__(self, console: "Console", clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, one: bool, console: "Console", clock: Callable[[], float] = time.monotonic) -> None:
+        self._one = one
+        self._begun = False
         self._console = console
         self._clock = clock
         self._told: dict[str, _Told] = {}
@@ -104,8 +107,10 @@ class Lines(Quiet):
             told.account.meet([worker for worker in workers if worker.model == status.model])
             line = f"{status.job} {status.state}: {told.account.line()}"
             if status.state != told.state or (line != told.line and not status.over and now - told.when >= LINE_EVERY):
-                self._say(line)
+                if self._begun or self._one or not status.over:
+                    self._say(line)
                 told.when, told.state, told.line = now, status.state, line
+        self._begun = True
 
     def away(self, exc: BrokerUnreachable) -> None:
         """Write what is wrong."""

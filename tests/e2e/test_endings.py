@@ -93,7 +93,7 @@ def test_an_interrupted_wait_says_how_to_go_on_and_can_be_run_again(
     assert wait.returncode == 130
     assert said.decode().endswith(
         f"pigeonhole: interrupted; job {job}: it goes on; `pigeonhole wait {job} -o 'x 1.csv'` follows it again, "
-        "and so it does with another -o\n"
+        "(-o may name another file)\n"
     )
     Ledger(settings).cancel(job)
     assert brokered("wait", job, "-o", "x.csv").returncode == 6

@@ -282,7 +282,7 @@ def test_where_writing_is_forbidden_it_is_told_before_anything_is_submitted(
     assert Ledger(settings).statuses() == []
     job = brokered("submit", "samples", "-q").stdout.decode().strip()
     start_worker()
-    wait = f"`pigeonhole wait {job} -o taken/rows.csv` follows it again, and so it does with another -o"
+    wait = f"`pigeonhole wait {job} -o taken/rows.csv` follows it again (-o may name another file)"
     assert forbidden("wait", job) == f"{denied}job {job}: it goes on; {wait}\n"
     assert brokered("wait", job, "-o", "elsewhere.csv", "-q").returncode == 3
     assert len(paths(home / "elsewhere.csv")) == 203

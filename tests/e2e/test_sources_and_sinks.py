@@ -150,6 +150,7 @@ def test_retry_errors_keeps_the_labels_in_what_was_made_in_the_end(run: Classify
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (["--format", "xlsx"], "Invalid value for '--format': 'xlsx' is not one of"),
         (["--format", "db"], "standard output can't take a .db"),
         (["--link", "hard"], "--link and --copy say how --sort-into DIR sorts: give that too"),
         (["--sort-into", "out", "--copy", "--link", "hard"], "two ways to sort: give one of them"),

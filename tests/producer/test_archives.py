@@ -233,6 +233,14 @@ def test_an_archive_without_an_image_is_told(folder: Path) -> None:
     assert refused("x.*") == "'x.*' matches no image"
 
 
+@pytest.mark.parametrize("name", ["x.tar.bz2", "x.tar.xz", "x.TXZ", "x.7z", "x.rar"])
+def test_an_archive_of_a_kind_that_is_not_read_is_told_and_which_are(folder: Path, name: str) -> None:
+    touch(name)
+    assert refused(name) == (
+        f"{name!r}: this kind of archive isn't read, and .zip, .tar, .tar.gz and .tgz are: unpack or repack it"
+    )
+
+
 def broken() -> dict[str, bytes]:
     """Name → bytes of archives of which something is missing or wrong."""
     folder = Path()

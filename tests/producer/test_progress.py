@@ -269,7 +269,7 @@ def test_a_redis_that_goes_away_while_a_job_is_watched_is_told_and_waited_for(
             server.start()
 
     console = Console(file=io.StringIO(), width=40)
-    view = Mending(console)
+    view = Mending(True, console)
     client = Client(settings=own, patience=Patience(60, view))
     job = client.create(["in"])
     watching(client, job, view, Looks(server.kill, lambda: client.cancel(job)))
@@ -283,7 +283,7 @@ def test_a_redis_that_goes_away_while_a_job_is_watched_is_told_and_waited_for(
 
 def test_in_a_log_a_job_that_is_watched_has_a_line_now_and_then_and_one_when_its_state_changes(clock: Clock) -> None:
     console = Console(file=io.StringIO(), width=40)
-    view = Lines(console, clock)
+    view = Lines(False, console, clock)
     old = status(job="old")
     for done in range(0, 1200, 100):
         view.draw([old, status(job="new", state="closed", images=2000, done=done)], [ONE])
@@ -291,12 +291,21 @@ def test_in_a_log_a_job_that_is_watched_has_a_line_now_and_then_and_one_when_its
     view.draw([old, status(job="new", images=2000, done=2000)], [])
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().splitlines() == [
-        "old finished: 0 of 0 images, 0 errors, 0 to review, 1 worker (2 processes)",
         "new closed: 0 of 2,000 images, 0 errors, 0 to review, 1 worker (2 processes)",
         "new closed: 500 of 2,000 images, 100/s, 0:15 left, 0 errors, 0 to review, 1 worker (2 processes)",
         "new closed: 1,000 of 2,000 images, 100/s, 0:10 left, 0 errors, 0 to review, 1 worker (2 processes)",
         "new finished: 2,000 of 2,000 images, 167/s, 0 errors, 0 to review, 0 workers",
     ]
+
+
+def test_in_a_log_a_job_that_is_over_has_a_line_where_it_alone_is_watched_or_ended_since() -> None:
+    console = Console(file=io.StringIO(), width=40)
+    Lines(True, console).draw([status(job="one")], [])
+    view = Lines(False, console)
+    view.draw([status(job="old")], [])
+    view.draw([status(job="old"), status(job="new")], [])
+    assert isinstance(console.file, io.StringIO)
+    assert [line.split()[0] for line in console.file.getvalue().splitlines()] == ["one", "new"]
 
 
 def test_on_a_terminal_one_job_is_shown_in_full() -> None:
