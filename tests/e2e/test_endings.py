@@ -92,7 +92,7 @@ def test_an_interrupted_wait_says_how_to_go_on_and_can_be_run_again(
     _, said = wait.communicate(timeout=30)
     assert wait.returncode == 130
     assert said.decode().endswith(
-        f"pigeonhole: interrupted; job {job}: it goes on; `pigeonhole wait {job} -o 'x 1.csv'` follows it again, "
+        f"pigeonhole: interrupted; job {job}: it goes on; `pigeonhole wait {job} -o 'x 1.csv'` follows it again "
         "(-o may name another file)\n"
     )
     Ledger(settings).cancel(job)
