@@ -80,8 +80,7 @@ itself runs on one processor at most: what it took of that for the same batches 
 _STAGES = """## Stages
 
 Each by itself, one after the other, over {count:,} images, in one process with one thread. A process of the bare loop
-takes {bare:,.0f} µs for an image; it reads the next chunk in a thread while the network has this one, so the shares of
-its stages may add up to more than all of its time, and what they lack is what is between them.
+takes {bare:,.0f} µs for an image; what the shares of its stages lack is what is between them.
 
 {table}
 ![time per image by stage](benchmarks-stages.svg)

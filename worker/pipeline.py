@@ -1,11 +1,13 @@
 """References → answers: read, decode, bring into form, run the network. There is no queue and no ledger here.
 
-A batch goes through in chunks; the next chunk is read by a thread while the network has this one. Each image stands
-for itself: what goes wrong with one becomes its error row.
+A batch goes through in chunks. Where reading waits for a disk, or the network runs on another device, the next chunk is
+read by a thread while the network has this one. Each image stands for itself: what goes wrong with one becomes its
+error row.
 """
 
 import logging
 import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,6 +29,8 @@ from worker.metrics import Counts
 
 logger = logging.getLogger(__name__)
 
+#: Reading that takes more than so many times its processor time waits for something else than a processor.
+_WAITING = 3.0
 _OUT_OF_MEMORY = re.compile(r"out of memory|can(no|')t allocate|alloc_failed", re.I)
 
 
@@ -63,6 +67,7 @@ class Pipeline:
         )
         # One thread: the chunk after the one that the network has is being read, no more.
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+        self._waits = False  # whether reading the last chunk was waiting, for the most part
 
     def classify(self, batch: Batch) -> Answers:
         """Give one answer for each reference of a batch, in its order."""
@@ -75,17 +80,28 @@ class Pipeline:
 
     def _chunks(self, batch: Batch) -> Iterator[_Chunk]:
         references = enumerate(batch.located())
-        pending = self._ahead.submit(self._read, list(islice(references, self._chunk)))
-        while (chunk := pending.result()) is not None:
-            pending = self._ahead.submit(self._read, list(islice(references, self._chunk)))
+
+        def read() -> _Chunk | None:
+            return self._read(list(islice(references, self._chunk)))
+
+        chunk = read()
+        while chunk is not None:
+            # Where a processor has all of the work, a second thread only gets in the way of the first: each waits for
+            # the interpreter, and with a process for each processor that costs a tenth.
+            idle = self._waits or self._classifier.device.type != "cpu"
+            pending = self._ahead.submit(read) if idle else None
             yield chunk
+            chunk = pending.result() if pending else read()
 
     def _read(self, references: list[tuple[int, tuple[str, Span | None]]]) -> _Chunk | None:
         """Read images, by their positions; None: there are no more."""
         if not references:
             return None
+        begun, worked = time.perf_counter(), time.thread_time()
         with self._counts.stage("read"):
-            return self._read_chunk(references)
+            chunk = self._read_chunk(references)
+        self._waits = time.perf_counter() - begun > _WAITING * (time.thread_time() - worked)
+        return chunk
 
     def _read_chunk(self, references: list[tuple[int, tuple[str, Span | None]]]) -> _Chunk:
         chunk, at, decoded = _Chunk(), list[int](), list[Decoded]()

@@ -1,6 +1,9 @@
 import logging
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,6 +52,24 @@ def test_every_reference_has_its_row_in_order_whatever_the_chunk(
         for row, other in zip(whole, small.predictions(samples), strict=True):
             assert (row.path, row.label, row.error) == (other.path, other.label, other.error)
             assert row.confidence == pytest.approx(other.confidence, abs=1e-5)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_the_next_chunk_is_read_meanwhile_only_where_reading_waits(
+    waits: bool, at_root: Settings, classifier: Classifier, samples: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = Pipeline(at_root, classifier).classify(samples)
+    monkeypatch.setattr(time, "thread_time", (lambda: 0.0) if waits else time.perf_counter)
+    pipeline = Pipeline(replace(at_root, chunk=64), classifier)
+    read, threads = pipeline._read_chunk, list[bool]()
+
+    def noted(references: Any) -> Any:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return read(references)
+
+    monkeypatch.setattr(pipeline, "_read_chunk", noted)
+    assert pipeline.classify(samples).best == expected.best
+    assert threads == [True] + [not waits] * 3
 
 
 def test_a_batch_in_which_nothing_can_be_read_still_has_its_rows(
