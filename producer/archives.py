@@ -18,6 +18,7 @@ from functools import partial
 from itertools import product
 from typing import IO, TYPE_CHECKING, NamedTuple, Self
 
+from producer.files import DEEPEST_LINK
 from worker.contract.errors import SourceError
 from worker.contract.spans import Span, TarSpan, ZipSpan, is_place
 
@@ -34,8 +35,6 @@ _LONGEST_NAME = 4096
 #: A header that comes before another, with its long name for instance, is held in memory.
 _LONGEST_HEADER = 1 << 20
 _BEFORE_ANOTHER = frozenset({b"x", b"g", b"X", b"L", b"K"})
-#: Links that one may lead to another over, as on Linux.
-_DEEPEST = 40
 #: Of a member's flags in a `.zip`.
 _ENCRYPTED = 0x1
 #: Bytes that are read at once.
@@ -138,7 +137,7 @@ def _kind(info: zipfile.ZipInfo) -> int:
 def _followed(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> zipfile.ZipInfo:
     """Give what a link leads to in the archive, or else the link: its few bytes are no image, as a worker will say."""
     there = info
-    for _ in range(_DEEPEST):
+    for _ in range(DEEPEST_LINK):
         if _kind(there) != stat.S_IFLNK:
             return there
         if there.file_size > _LONGEST_NAME or there.flag_bits & _ENCRYPTED:

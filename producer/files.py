@@ -12,7 +12,7 @@ from worker.contract.errors import OutputFailed
 #: What the file ends with that takes the place of one of ours once it is whole.
 NEW = ".new"
 #: Of links one behind the other, as many as Linux follows.
-_MOST_LINKS = 40
+DEEPEST_LINK = 40
 
 
 def target(path: str) -> str:
@@ -22,7 +22,7 @@ def target(path: str) -> str:
 
 def descriptor(path: str) -> int | None:
     """Give the open file that a path stands for, as /dev/stdout, /dev/fd/1 or a link to one does; None: none."""
-    for _ in range(_MOST_LINKS):
+    for _ in range(DEEPEST_LINK):
         folder, name = os.path.split(path)
         if name.isdecimal() and os.path.realpath(folder) == os.path.realpath("/dev/fd"):
             return int(name)

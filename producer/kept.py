@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from producer.archives import INSIDE, files_of
+from producer.aside import aside, room
 from producer.files import remove, target
 from producer.journal import Command, Earlier, Journal, Places, noting
 from producer.rows import Format
@@ -175,14 +176,14 @@ class Kept:
 
     def _remember(self, path: str) -> None:
         if self._index is None:
-            self._index = _aside()
+            self._index = aside()
             self._sql("CREATE TABLE kept (path BLOB PRIMARY KEY, rows INTEGER, left INTEGER) WITHOUT ROWID")
         self._sql("INSERT INTO kept VALUES (?, 1, 1) ON CONFLICT (path) DO UPDATE SET rows = rows + 1", path)
 
     def _sql(self, statement: str, *paths: str) -> int:
         """Do something with the paths, and tell how many it changed."""
         assert self._index is not None  # for the type checker
-        with _room():
+        with room("paths"):
             return self._index.execute(statement, tuple(map(os.fsencode, paths))).rowcount
 
 
@@ -197,49 +198,28 @@ class Listed:
     """
 
     def __init__(self, references: Iterable[Reference]) -> None:
-        self._named = _aside()
+        self._named = aside()
         rows = ((os.fsencode(reference.shown + reference.path), json.dumps(reference)) for reference in references)
-        with _room():
+        with room("paths"):
             self._named.execute("CREATE TABLE named (path BLOB, reference TEXT)")
             self._named.executemany("INSERT INTO named VALUES (?, ?)", rows)
             self._named.execute("CREATE INDEX by_path ON named (path)")
 
     def times(self, path: str) -> int:
         """Tell how often a path is named: members of an archive may have the same."""
-        with _room():
+        with room("paths"):
             found = self._named.execute("SELECT COUNT(*) FROM named WHERE path = ?", (os.fsencode(path),))
             return int(found.fetchone()[0])
 
     def __call__(self) -> Iterator[Reference]:
         """Give the references, in their order, as often as they are asked for."""
-        with _room():
+        with room("paths"):
             for (reference,) in self._named.execute("SELECT reference FROM named ORDER BY rowid"):
                 yield Reference.from_json(json.loads(reference))
 
     def close(self) -> None:
         """Forget them."""
         self._named.close()
-
-
-def _aside() -> "sqlite3.Connection":
-    """Give a database of this process's own, of which only a part is in memory: paths may be many."""
-    import sqlite3
-
-    # It is read where references are submitted, which is a thread of its own.
-    database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-    database.execute("PRAGMA journal_mode = OFF")
-    return database
-
-
-@contextmanager
-def _room() -> Iterator[None]:
-    """Say what helps where there is none for the paths."""
-    import sqlite3
-
-    try:
-        yield
-    except sqlite3.Error as exc:
-        raise OutputFailed(f"the paths can't be put aside: {exc}; set TMPDIR to where there is room") from exc
 
 
 def opened(path: str, format: Format, kept: Kept) -> File:

@@ -8,11 +8,10 @@ from posixpath import dirname, join, normpath
 from tarfile import TarInfo
 from typing import NamedTuple
 
-from worker.contract.errors import OutputFailed
+from producer.aside import aside, room
+from producer.files import DEEPEST_LINK
 from worker.contract.spans import TarSpan
 
-#: As many links may lead one to the other, as the system has it too.
-DEEPEST = 40
 _SCHEMA = """
 CREATE TABLE links (
     at INTEGER PRIMARY KEY, -- where its own bytes would begin
@@ -49,7 +48,6 @@ class Links:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
-        self._database.execute("PRAGMA journal_mode = OFF")
         self._database.executescript(_SCHEMA)
 
     def __bool__(self) -> bool:
@@ -72,7 +70,7 @@ class Links:
 
     def __iter__(self) -> Iterator[Link]:
         """Give them in the order of what they lead to: a `.tar.gz` is best read forward."""
-        for _ in range(DEEPEST):
+        for _ in range(DEEPEST_LINK):
             if not self._database.execute(_FOLLOW).rowcount:
                 break
         rows = self._database.execute(
@@ -85,12 +83,8 @@ class Links:
 @contextmanager
 def putting_aside() -> Iterator[Links]:
     """Give what links are put aside in, for as long; OutputFailed where there is no room."""
-    # It is read where references are submitted, which is a thread of its own.
-    with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as database:
-        try:
-            yield Links(database)
-        except sqlite3.Error as exc:
-            raise OutputFailed(f"the links can't be put aside: {exc}; set TMPDIR to where there is room") from exc
+    with room("links"), closing(aside()) as database:
+        yield Links(database)
 
 
 def _key(name: str) -> bytes:

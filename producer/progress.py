@@ -165,12 +165,27 @@ class OneLine(Quiet):
         self._width = len(line)
 
 
-class Bar(Quiet):
-    """A bar, and below it what else there is to say; see `Progress`. Drawn by whoever calls `render`."""
+class Drawn(Quiet):
+    """Is drawn again and again by whoever calls `render`, so that it remembers what to show; see `Progress`."""
+
+    def __init__(self) -> None:
+        self._waiting = ""
+
+    def away(self, exc: BrokerUnreachable) -> None:
+        """Show it when drawn next."""
+        self._waiting = away(exc)
+
+    def back(self) -> None:
+        """Show it no longer."""
+        self._waiting = ""
+
+
+class Bar(Drawn):
+    """A bar, and below it what else there is to say."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
         self._account = Account(clock)
-        self._waiting = ""
 
     def show(self, status: JobStatus) -> None:
         """Show it when drawn next."""
@@ -179,14 +194,6 @@ class Bar(Quiet):
     def workers(self, workers: Sequence[Announcement]) -> None:
         """Show them when drawn next."""
         self._account.meet(workers)
-
-    def away(self, exc: BrokerUnreachable) -> None:
-        """Show it in place of what is being done."""
-        self._waiting = away(exc)
-
-    def back(self) -> None:
-        """Show what is being done again."""
-        self._waiting = ""
 
     def render(self) -> "RenderableType":
         """Give two lines for rich to draw."""

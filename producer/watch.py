@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from producer.account import Account, at_work, away
-from producer.progress import LINE_EVERY, Quiet, is_dumb
+from producer.account import Account, at_work
+from producer.progress import LINE_EVERY, Drawn, Quiet, is_dumb
 from producer.summary import counted, job_text, jobs_table
 from worker.contract.errors import BrokerUnreachable
 from worker.contract.jobs import JobStatus
@@ -124,16 +124,16 @@ class Lines(Quiet):
         self._console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
-class Screen(Quiet):
-    """Shows one job in full, or the last jobs as a table, in place; drawn by whoever calls `render`."""
+class Screen(Drawn):
+    """Shows one job in full, or the last jobs as a table, in place."""
 
     def __init__(self, one: bool, console: "Console") -> None:
+        super().__init__()
         self._one = one
         self._console = console
         self._account = Account()
         self._statuses: Sequence[JobStatus] = ()
         self._workers = ""
-        self._waiting = ""
 
     def draw(self, statuses: Sequence[JobStatus], workers: Sequence[Announcement]) -> None:
         """Show them when drawn next."""
@@ -141,14 +141,6 @@ class Screen(Quiet):
         if self._one:
             self._account.see(statuses[0])
             self._account.meet(workers)
-
-    def away(self, exc: BrokerUnreachable) -> None:
-        """Show it below what was seen before."""
-        self._waiting = away(exc)
-
-    def back(self) -> None:
-        """Show it no longer."""
-        self._waiting = ""
 
     def render(self) -> "RenderableType":
         """Give it for rich to draw, not higher than the terminal."""
