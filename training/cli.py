@@ -19,7 +19,7 @@ from training.errors import TrainingError
 if TYPE_CHECKING:
     from training.checkpoint import Checkpoint
     from training.loop import Epoch
-    from training.oneoff import Trained
+    from training.train import Trained
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
@@ -91,9 +91,9 @@ def train(
     After each epoch it is evaluated on the validation split; the best is kept, also when Ctrl-C ends it early.
     """
     with _mapped_errors():
-        from training import oneoff
+        from training import train as task
 
-        order = oneoff.Order(
+        order = task.Order(
             data=data,
             output=output,
             network=network.value,
@@ -108,7 +108,7 @@ def train(
         if not quiet:
             err.print(f"Training {network.value} on {dataset.value} from {data}, seed {seed}.", highlight=False)
         with _TrainingProgress(err, order.recipe().epochs, quiet) as progress:
-            trained = oneoff.train(order, progress.step, progress.epoch)
+            trained = task.train(order, progress.step, progress.epoch)
         _say_trained(trained, output)
     if trained.outcome.interrupted:
         raise typer.Exit(Exit.INTERRUPTED)
@@ -128,9 +128,10 @@ def evaluate(
     """Measure a checkpoint on labelled images: accuracy, confusion matrix, calibration, reviews."""
     with _mapped_errors():
         from training import checkpoint as checkpoints
-        from training import oneoff, report
+        from training import evaluate as task
+        from training import report
 
-        evaluated = oneoff.evaluate(checkpoints.find(checkpoint), data, dataset.value, device.value)
+        evaluated = task.evaluate(checkpoints.find(checkpoint), data, dataset.value, device.value)
         err = _stderr()
         for path, error in evaluated.failed:
             err.print(f"left out: {path}: {error}", highlight=False, markup=False, soft_wrap=True)
@@ -150,9 +151,9 @@ def import_(
 ) -> None:
     """Make a checkpoint from a raw state_dict, which is read without running any code in it."""
     with _mapped_errors():
-        from training import oneoff
+        from training import import_raw as task
 
-        made = oneoff.import_raw(file, network.value, output, name or output.stem, mean, std)
+        made = task.import_raw(file, network.value, output, name or output.stem, mean, std)
         _stderr().print(
             "It is not calibrated: no image will be marked for review. Try it: "
             f"pigeonhole evaluate {output} --data DIR",

@@ -292,9 +292,9 @@ def test_a_machine_without_torch_is_told_what_to_install(tmp_path: Path) -> None
 @pytest.mark.shared
 @pytest.mark.parametrize(("kind", "wanted"), [("drawn", 0.99), ("pen", 0.97)])
 def test_the_shipped_checkpoint_reads_real_handwriting(kind: str, wanted: float) -> None:
-    from training import oneoff
+    from training.evaluate import evaluate
 
-    evaluated = oneoff.evaluate(checkpoint.find("digits"), SHARED / "real-digits" / kind, "folder", "cpu")
+    evaluated = evaluate(checkpoint.find("digits"), SHARED / "real-digits" / kind, "folder", "cpu")
     assert evaluated.report.accuracy >= wanted
     assert [path.name for path, _error in evaluated.failed] == []
 

@@ -1,22 +1,19 @@
-"""The one-off tasks, whole: train, evaluate, import. What they say and draw is the caller's business."""
+"""Training, whole: data, network, epochs, calibration, checkpoint. What is said and drawn is the caller's business."""
 
 import hashlib
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from training import checkpoint, data, loop, model, raw, report
+from training import checkpoint, data, environment, loop, model, report
 from training.calibrate import calibrate
-from training.checkpoint import Calibration, Checkpoint
+from training.checkpoint import Checkpoint
 from training.data import Split
-from training.errors import CheckpointError, TrainingError
+from training.errors import CheckpointError
 from training.loop import Epoch, Outcome, Recipe
 from training.recipes import plan
 
@@ -85,7 +82,7 @@ def train(
     checkpoint.check_name(order.name)
     if not order.output.parent.is_dir():
         raise CheckpointError(f"{order.output.parent} is not a folder; make it, or choose another -o.")
-    device, chosen, recipe = _device(order.device), plan(order.network), order.recipe()
+    device, chosen, recipe = environment.device(order.device), plan(order.network), order.recipe()
     whole = data.mnist(order.data, "train", chosen.preprocessing)
     test = data.mnist(order.data, "test", chosen.preprocessing)
     training, validation = data.divide(whole, order.validation, order.seed)
@@ -128,98 +125,11 @@ def train(
     return Trained(written, on_test, outcome, seconds)
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """A checkpoint's report on labelled images, and which of them could not be read."""
-
-    checkpoint: Checkpoint
-    report: report.Report
-    failed: tuple[tuple[Path, TrainingError], ...] = ()
-
-
-def evaluate(path: Path, source: Path, dataset: str, device: str = "auto") -> Evaluated:
-    """Measure a checkpoint on MNIST's test images or on a folder of class folders.
-
-    Args:
-        path: Of the checkpoint.
-        source: The folder.
-        dataset: "mnist" or "folder".
-        device: "auto", "cpu" or "cuda".
-
-    Returns:
-        The figures.
-
-    Raises:
-        TrainingError: The checkpoint, the data or the device won't do.
-    """
-    chosen = _device(device)
-    described, network = checkpoint.load(path, chosen)
-    failed: tuple[tuple[Path, TrainingError], ...] = ()
-    if dataset == "mnist":
-        if described.classes != data.MNIST_CLASSES:
-            raise CheckpointError(f"{path} tells apart {', '.join(described.classes)}, not MNIST's digits 0 to 9.")
-        split = data.mnist(source, "test", described.preprocessing)
-    else:
-        read = data.folder(source, described.classes, described.preprocessing)
-        split, failed = read.split, read.failed
-    logits = loop.predict(network, split.images.to(chosen))
-    return Evaluated(described, report.measure(logits, split.labels, described.classes, described.calibration), failed)
-
-
-def import_raw(source: Path, network: str, output: Path, name: str, mean: float, std: float) -> Checkpoint:
-    """Make a checkpoint from a raw state_dict.
-
-    Args:
-        source: What `torch.save(model.state_dict(), …)` wrote.
-        network: The name of ours with the same layers: "classic".
-        output: The checkpoint to write.
-        name: The checkpoint's.
-        mean: What the pixels were normalised with when it was trained, in units of 255.
-        std: Likewise.
-
-    Returns:
-        The checkpoint as written, not calibrated: temperature 1, nothing marked for review.
-
-    Raises:
-        CheckpointError: The file holds something else, or the output can't be written.
-    """
-    checkpoint.check_name(name)
-    if network != "classic":
-        raise CheckpointError(f"Weights of the network {network!r} can't be imported; `classic` can.")
-    weights = raw.read(source)
-    arguments = model.complete(network, {"mean": mean, "std": std})
-    expected = dict(model.build(network, arguments, len(data.MNIST_CLASSES)).named_parameters())
-    matched = raw.match(weights, expected, free="layers.7.weight")
-    classes = tuple(str(label) for label in range(len(matched["layers.7.weight"])))
-    ours = model.build(network, arguments, len(classes))
-    ours.load_state_dict({**ours.state_dict(), **matched})
-    return checkpoint.save(
-        output,
-        ours.eval(),
-        name=name,
-        architecture=network,
-        arguments=arguments,
-        classes=classes,
-        preprocessing=plan(network).preprocessing,
-        calibration=Calibration(),
-        trained={"imported": source.name, "versions": _versions(), "finished": _now()},
-        measured={},
-    )
-
-
 def _fresh(network: str, arguments: dict[str, Any], classes: int, seed: int) -> torch.nn.Module:
     # torch draws fresh weights from its one global generator: seeded for this, and put back for the caller.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return model.build(network, arguments, classes)
-
-
-def _device(asked: str) -> str:
-    if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("The device 'cuda' can't be used: torch finds none here; use --device cpu or auto.")
-    return asked
 
 
 def _data_digest(split: Split) -> str:
@@ -233,18 +143,6 @@ def _circumstances(device: str, seconds: float) -> dict[str, Any]:
         "device": device,
         "threads": torch.get_num_threads(),
         "seconds": round(seconds, 1),
-        "finished": _now(),
-        "versions": _versions(),
+        "finished": environment.now(),
+        "versions": environment.versions(),
     }
-
-
-def _versions() -> dict[str, str]:
-    return {
-        "pigeonhole": metadata.version("pigeonhole"),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
