@@ -113,7 +113,7 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> tuple[Checkpoint,
 
     try:
         _check_arguments(checkpoint.arguments)
-        network = model.build(checkpoint.network, checkpoint.arguments, len(checkpoint.classes))
+        network = model.build(checkpoint.network, checkpoint.arguments, checkpoint.logits)
         _check_weights(weights, network.state_dict())
     except TrainingError as exc:
         raise CheckpointError(f"{path}: {exc}") from exc
@@ -153,7 +153,7 @@ def save(
         name: Of the model.
         architecture: The network's name in `training.model`.
         arguments: That `training.model.build` makes it with.
-        classes: Labels, in the order of the logits.
+        classes: Labels, in the order of the logits; `calibration` says whether one more follows.
         preprocessing: What turns an image into what the network sees.
         calibration: What turns logits into confidence and doubt.
         trained: On what, how, when, with which versions; plain JSON values.
@@ -170,7 +170,6 @@ def save(
     from training import model
 
     weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    _check_weights(weights, model.build(architecture, arguments, len(classes)).state_dict())
     checkpoint = Checkpoint(
         name=name,
         network=architecture,
@@ -182,6 +181,7 @@ def save(
         trained=trained,
         measured=measured,
     )
+    _check_weights(weights, model.build(architecture, arguments, checkpoint.logits).state_dict())
     # Through JSON and back, so that what is returned is what will be read: lists for tuples, and so on.
     checkpoint = Checkpoint.from_json(replace(checkpoint, digest=_digest(checkpoint, weights)).to_json())
     _write(Path(path), serialise(weights, metadata={KEY: checkpoint.to_json()}))

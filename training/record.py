@@ -31,20 +31,27 @@ class Calibration:
     Args:
         temperature: What the logits are divided by before the softmax; above 0.
         review_below: The confidence, 0…1, under which a person should look.
+        outlier: Whether the network has one logit more than classes, the last: "none of these". It takes part in
+            the softmax and is never an answer, so that what it takes makes the classes doubtful.
     """
 
     temperature: float = 1.0
     review_below: float = 0.0
+    outlier: bool = False
 
     def __post_init__(self) -> None:
         if not _is_number(self.temperature) or self.temperature <= 0:
             raise CheckpointError(f"The temperature must be a number above 0, not {self.temperature!r}.")
         if not _is_number(self.review_below) or not 0 <= self.review_below <= 1:
             raise CheckpointError(f"review_below must be a number from 0 to 1, not {self.review_below!r}.")
+        if not isinstance(self.outlier, bool):
+            raise CheckpointError(f"outlier must be true or false, not {self.outlier!r}.")
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain JSON values."""
-        return {"temperature": self.temperature, "review_below": self.review_below}
+        values: dict[str, Any] = {"temperature": self.temperature, "review_below": self.review_below}
+        # Left out where there is none, so that a checkpoint from before there were any keeps its digest.
+        return {**values, "outlier": True} if self.outlier else values
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class Checkpoint:
         name: Of the model; lower-case letters, digits, "-", "_" and ".", at most 64: it names a queue.
         network: The network's name in `training.model`.
         arguments: The network's own, plain JSON values.
-        classes: Labels, in the order of the logits.
+        classes: Labels, in the order of the logits; one more logit follows where `calibration.outlier` says so.
         preprocessing: What turns an image into what the network sees.
         calibration: What turns logits into confidence and doubt.
         cost: Per image.
@@ -102,6 +109,11 @@ class Checkpoint:
             raise CheckpointError(f"A checkpoint needs at least 2 different classes, not {list(self.classes)!r}.")
         if not all(isinstance(label, str) and label for label in self.classes):
             raise CheckpointError(f"Classes are named by text that isn't empty, not {list(self.classes)!r}.")
+
+    @property
+    def logits(self) -> int:
+        """How many the network returns."""
+        return len(self.classes) + self.calibration.outlier
 
     def deciding(self) -> dict[str, Any]:
         """The part, as JSON values, that decides an answer together with the weights; the digest covers it."""

@@ -77,9 +77,10 @@ class Classifier:
 
         about = self.checkpoint
         with torch.inference_mode():
-            logits = self.network(torch.from_numpy(pixels).to(self.device))  # float32 [N, classes]
+            logits = self.network(torch.from_numpy(pixels).to(self.device))  # float32 [N, logits]
             probabilities = torch.softmax(logits / about.calibration.temperature, dim=1)
-            top, best = probabilities.topk(min(TOP, len(about.classes)), dim=1)  # both [N, K]
+            # "None of these" has its share of the probability and is no answer.
+            top, best = probabilities[:, : len(about.classes)].topk(min(TOP, len(about.classes)), dim=1)  # both [N, K]
         ppm = (top.double().cpu().numpy() * PPM).round().astype(np.int64)
         # The row shows the rounded confidence, so the decision is made on that one.
         return Scores(best.cpu().numpy(), ppm, ppm[:, 0] < round(about.calibration.review_below * PPM))

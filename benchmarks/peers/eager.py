@@ -45,5 +45,6 @@ class Eager:
     def labels(self, pixels: Sequence[NDArray[np.uint8]]) -> list[str]:
         """Run prepared images through the network at once, and give their labels."""
         with torch.inference_mode():
-            logits = self._network(torch.from_numpy(np.stack(pixels)))  # float32 [N, classes]
-        return [self._classes[index] for index in logits.argmax(dim=1).tolist()]
+            logits = self._network(torch.from_numpy(np.stack(pixels)))  # float32 [N, logits]
+        best = logits[:, : len(self._classes)].argmax(dim=1)  # without "none of these", where there is that one
+        return [self._classes[index] for index in best.tolist()]

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 import torch
 
 from training import checkpoint as checkpoints
+from training.checkpoint import Calibration
 from training.errors import CheckpointError
 from worker.classifier import Classifier, answers_as
 from worker.contract.errors import SettingsError
@@ -50,6 +52,23 @@ def test_review_marks_exactly_what_is_under_the_checkpoints_threshold(
     )
     assert scores.review.any()
     assert not scores.review.all()
+
+
+def test_none_of_these_takes_its_share_of_the_probability_and_is_never_an_answer(
+    classifier: Classifier, pixels: np.ndarray
+) -> None:
+    about = replace(classifier.checkpoint, calibration=Calibration(1.0, 0.6, outlier=True))
+
+    class Doubting(torch.nn.Module):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            logits = classifier.network(pixels)  # [N, 10]
+            return torch.cat([logits, logits.logsumexp(dim=1, keepdim=True)], dim=1)  # as likely as all digits
+
+    doubting = Classifier(about, Doubting(), classifier.device).predict(pixels)
+    sure = replace(classifier, checkpoint=replace(about, calibration=Calibration(1.0, 0.6))).predict(pixels)
+    np.testing.assert_array_equal(doubting.best, sure.best)
+    np.testing.assert_allclose(doubting.ppm, sure.ppm / 2, atol=2)
+    assert doubting.review.all(), "half of all probability is the other's"
 
 
 def test_rows_name_the_checkpoint_and_the_first_digits_of_its_digest(classifier: Classifier) -> None:
