@@ -16,6 +16,7 @@ from training.preprocess import Preprocessing
 
 # Mean and standard deviation of MNIST's 60,000 training images, in units of 255.
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
+_SIDE = 28  # pixels: of what the networks for digits see
 
 
 class Pixels(nn.Module):
@@ -74,7 +75,7 @@ class Classic(nn.Module):
 
 
 class Digits(nn.Module):
-    """Four convolutions that halve the picture early, then one linear layer; 28 x 28 x 1 only.
+    """Convolutions that halve the picture early, then one linear layer; 28 x 28 x 1 only.
 
     A convolution costs by its area, so the first two stride: what follows works on 7 x 7 and less, where
     channels are cheap. Batch normalisation, which training needs, is folded into the convolutions when a
@@ -82,7 +83,9 @@ class Digits(nn.Module):
 
     Args:
         classes: How many logits.
-        widths: Channels of the four convolutions.
+        widths: Channels of the convolutions; the first is 5 x 5, the others 3 x 3.
+        strides: Of each of them.
+        paddings: Of each of them, in pixels on each side.
         normalised: With batch normalisation, to be trained; without, to be served.
         mean: Subtracted from the pixels, in units of 255.
         std: Divided by, likewise.
@@ -92,24 +95,26 @@ class Digits(nn.Module):
         self,
         classes: int,
         widths: Sequence[int] = (24, 32, 48, 64),
+        strides: Sequence[int] = (2, 2, 1, 1),
+        paddings: Sequence[int] = (1, 1, 0, 0),
         normalised: bool = False,
         mean: float = MNIST_MEAN,
         std: float = MNIST_STD,
     ) -> None:
         super().__init__()
-        first, second, third, fourth = widths
+        blocks: list[nn.Module] = []
+        inputs, side = 1, _SIDE
+        for width, stride, padding in zip(widths, strides, paddings, strict=True):
+            kernel = 3 if blocks else 5
+            blocks.append(_block(inputs, width, kernel, stride, padding, normalised))
+            inputs, side = width, (side + 2 * padding - kernel) // stride + 1
         self.pixels = Pixels([mean], [std])
-        self.layers = nn.Sequential(
-            _block(1, first, 5, 2, 1, normalised),  # [N, first, 13, 13]
-            _block(first, second, 3, 2, 1, normalised),  # [N, second, 7, 7]
-            _block(second, third, 3, 1, 0, normalised),  # [N, third, 5, 5]
-            _block(third, fourth, 3, 1, 0, normalised),  # [N, fourth, 3, 3]
-        )
-        self.head = nn.Linear(fourth * 9, classes)
+        self.layers = nn.Sequential(*blocks)  # [N, widths[-1], side, side]
+        self.head = nn.Linear(inputs * side * side, classes)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 [N, 28, 28, 1] → float32 logits [N, classes]."""
-        features = self.layers(self.pixels(pixels))  # [N, fourth, 3, 3]
+        features = self.layers(self.pixels(pixels))  # [N, widths[-1], side, side]
         logits: Tensor = self.head(features.flatten(1))
         return logits
 
