@@ -18,6 +18,7 @@ ALLOWED = {
     "worker": ("worker", "training.model", "training.preprocess", "training.checkpoint", "training.errors"),
     "worker.contract": ("worker.contract",),
     "training": ("training",),
+    "training.report": ("training",),
 }
 MOUNTED = ("worker.cli", "training.cli")
 HEAVY = ("torch", "torchvision", "numpy", "PIL", "celery", "redis")

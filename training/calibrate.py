@@ -2,51 +2,138 @@
 
 C. Guo et al., "On Calibration of Modern Neural Networks", 2017: one temperature, fitted on data that was not
 trained on, mends most of what is wrong with a network's confidence, and changes no label.
+
+A network may have one logit more than there are classes, for what is none of them. It takes its share in the softmax,
+so that a picture of something else leaves little to any class; it is never an answer.
 """
 
 import math
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from training.record import Calibration
 
-REVIEW_BUDGET = 0.01  # the share of images that may be marked for review, counted on the validation split
+REVIEW_BUDGET = 0.01  # the share of new images like those of the validation split that may be marked for review
+BINS = 15
 
+_SPREAD = 1.0  # of the temperature's logarithm before anything is known of it, around a temperature of 1
+_SIGNIFICANCE = 0.05  # the risk that the budget is passed all the same
 _NARROWEST, _WIDEST = 0.05, 20.0  # temperatures to look between
 _GOLDEN = (math.sqrt(5) - 1) / 2
 _ROUNDS = 60  # of the search: each narrows it to 0.62, so all of them to less than a float's precision
 
 
-def calibrate(logits: Tensor, labels: Tensor, review_budget: float = REVIEW_BUDGET) -> Calibration:
+def calibrate(logits: Tensor, labels: Tensor, classes: int, review_budget: float = REVIEW_BUDGET) -> Calibration:
     """Fit the temperature, then set the threshold of review.
 
     Args:
-        logits: float32 [N, classes], of images that were not trained on.
-        labels: int64 [N].
-        review_budget: The largest share of them, 0…1, that may be marked.
+        logits: float32 [N, L], of images that were not trained on; L is `classes`, or one more.
+        labels: int64 [N], each below `classes`.
+        classes: How many.
+        review_budget: The largest share of new images, 0…1, that may be marked (`most_marked`).
 
     Returns:
         The calibration.
     """
     temperature = _temperature(logits.double(), labels)
-    confidence = confidences(logits, temperature).sort().values  # float64 [N], rising
-    marked = min(int(review_budget * len(confidence)), len(confidence) - 1)
+    confidence = confidences(logits, temperature, classes).sort().values  # float64 [N], rising
+    marked = min(most_marked(len(confidence), review_budget), len(confidence) - 1)
     # What is below the threshold is marked: the first `marked` images, fewer where several are alike.
-    return Calibration(temperature, min(1.0, float(confidence[marked])))
+    return Calibration(temperature, min(1.0, float(confidence[marked])), outlier=logits.shape[1] > classes)
 
 
-def confidences(logits: Tensor, temperature: float) -> Tensor:
-    """The probability of the likeliest class: logits [N, classes] → float64 [N] in 0…1."""
-    return functional.softmax(logits.double() / temperature, dim=1).amax(dim=1)
+def most_marked(images: int, budget: float) -> int:
+    """How many of `images` may be marked so that, at 95% confidence, at most `budget` of new ones like them are.
+
+    The upper bound of C. Clopper and E. Pearson, 1934, on the share that k of n stand for is at most the budget just
+    when, if the share were the budget, k or fewer would come with a probability of at most 5%: so it is enough to add
+    up that probability, and no bound has to be found.
+
+    Args:
+        images: How many were looked at.
+        budget: A share, 0…1.
+
+    Returns:
+        The largest such number; 0 also where so few images show nothing (fewer than 299, for a budget of 1%).
+    """
+    if budget <= 0:
+        return 0
+    if budget >= 1:
+        return images
+    odds = math.log(budget), math.log1p(-budget)
+    probability, marked = 0.0, 0
+    while True:
+        ways = math.lgamma(images + 1) - math.lgamma(marked + 1) - math.lgamma(images - marked + 1)
+        probability += math.exp(ways + marked * odds[0] + (images - marked) * odds[1])
+        if probability > _SIGNIFICANCE:
+            return max(0, marked - 1)
+        marked += 1
+
+
+def answers(logits: Tensor, classes: int) -> Tensor:
+    """The likeliest class: logits [N, L] → int64 [N], never the logit of what is none of them."""
+    return logits[:, :classes].argmax(dim=1)
+
+
+def confidences(logits: Tensor, temperature: float, classes: int) -> Tensor:
+    """The probability of the likeliest class among all logits: logits [N, L] → float64 [N] in 0…1."""
+    return functional.softmax(logits.double() / temperature, dim=1)[:, :classes].amax(dim=1)
+
+
+def negative_log_likelihood(logits: Tensor, labels: Tensor, temperature: float) -> float:
+    """Mean negative log-likelihood in nats: logits [N, L], labels int64 [N]."""
+    return float(functional.cross_entropy(logits.double() / temperature, labels))
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Images of like confidence.
+
+    Args:
+        images: How many.
+        confidence: Their mean, 0…1.
+        accuracy: The share of them that is right, 0…1.
+    """
+
+    images: int
+    confidence: float
+    accuracy: float
+
+
+def reliability(confidence: Tensor, right: Tensor, bins: int = BINS) -> tuple[Bin, ...]:
+    """Divide images into bins of equal mass by their confidence.
+
+    Args:
+        confidence: float64 [N].
+        right: bool [N].
+        bins: How many; fewer come back where there are fewer images.
+
+    Returns:
+        The bins, confidence rising.
+    """
+    sure, order = confidence.sort(stable=True)
+    true = right.double()[order]
+    parts = zip(sure.tensor_split(bins), true.tensor_split(bins), strict=True)
+    return tuple(Bin(len(some), float(some.mean()), float(hits.mean())) for some, hits in parts if len(some))
+
+
+def expected_calibration_error(bins: tuple[Bin, ...]) -> float:
+    """The mean distance between confidence and accuracy over bins, weighted by their images: 0…1."""
+    return sum(part.images * abs(part.confidence - part.accuracy) for part in bins) / sum(part.images for part in bins)
 
 
 def _temperature(logits: Tensor, labels: Tensor) -> float:
-    """Minimise the negative log-likelihood, which has one minimum in 1 / temperature, by golden section."""
+    """Find the likeliest temperature by golden section.
+
+    What was thought of it before weighs as much as one image does: nothing among thousands; among a few, all of which
+    may be right, it keeps the likeliest from being the smallest there is.
+    """
 
     def loss(log_temperature: float) -> float:
-        return float(functional.cross_entropy(logits / math.exp(log_temperature), labels))
+        unlikelihood = float(functional.cross_entropy(logits / math.exp(log_temperature), labels))
+        return unlikelihood + (log_temperature / _SPREAD) ** 2 / (2 * len(labels))
 
     low, high = math.log(_NARROWEST), math.log(_WIDEST)
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
@@ -62,27 +149,3 @@ def _temperature(logits: Tensor, labels: Tensor) -> float:
             at_right = loss(right)
     # Six digits: beyond them lies the rounding of the sums, which differs between machines.
     return float(f"{math.exp((low + high) / 2):.6g}")
-
-
-def expected_calibration_error(logits: Tensor, labels: Tensor, temperature: float, bins: int = 15) -> float:
-    """The mean distance between confidence and accuracy over bins of equal mass.
-
-    Args:
-        logits: float32 [N, classes].
-        labels: int64 [N].
-        temperature: What the logits are divided by.
-        bins: How many.
-
-    Returns:
-        0…1, weighted by the bins' sizes.
-    """
-    confidence, order = confidences(logits, temperature).sort()
-    right = (logits.argmax(dim=1) == labels).double()[order]
-    parts = zip(confidence.tensor_split(bins), right.tensor_split(bins), strict=True)
-    gaps = [float((sure.mean() - true.mean()).abs()) * len(sure) for sure, true in parts if len(sure)]
-    return sum(gaps) / len(confidence)
-
-
-def negative_log_likelihood(logits: Tensor, labels: Tensor, temperature: float) -> float:
-    """Mean negative log-likelihood in nats: logits [N, classes], labels int64 [N]."""
-    return float(functional.cross_entropy(logits.double() / temperature, torch.as_tensor(labels)))

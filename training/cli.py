@@ -19,6 +19,7 @@ from training.errors import TrainingError
 if TYPE_CHECKING:
     from training.checkpoint import Checkpoint
     from training.loop import Epoch
+    from training.report.measure import Evaluated
     from training.train import Trained
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
@@ -50,6 +51,7 @@ class Labelled(StrEnum):
 
     MNIST = "mnist"
     FOLDER = "folder"
+    OUTLIERS = "outliers"
 
 
 class Device(StrEnum):
@@ -61,6 +63,12 @@ class Device(StrEnum):
 
 
 _Device = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU that torch can use.")]
+_Report = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Also write a report to look at, report.html and its plots as PNG, to this folder."
+    ),
+]
 _Checkpoint = Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A file, or digits: the one that is shipped.")]
 
 
@@ -84,6 +92,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same machine, same weights (on the CPU).")] = 0,
     validation: Annotated[float, typer.Option(help="Share of the training images kept for validation.")] = 0.05,
     device: _Device = Device.AUTO,
+    report: _Report = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the result, and errors.")] = False,
 ) -> None:
     """Train a network and write one checkpoint with everything in it.
@@ -104,12 +113,14 @@ def train(
             validation=validation,
             device=device.value,
         )
+        _prepare_report(report)
         err = _stderr()
         if not quiet:
             err.print(f"Training {network.value} on {dataset.value} from {data}, seed {seed}.", highlight=False)
         with _TrainingProgress(err, order.recipe().epochs, quiet) as progress:
             trained = task.train(order, progress.step, progress.epoch)
         _say_trained(trained, output)
+        _write_report(report, trained.test)
     if trained.outcome.interrupted:
         raise typer.Exit(Exit.INTERRUPTED)
 
@@ -118,24 +129,41 @@ def train(
 def evaluate(
     checkpoint: _Checkpoint,
     data: Annotated[
-        Path, typer.Option(help="The folder that holds MNIST, or one folder of images for each class.")
+        Path, typer.Option(help="The folder that holds MNIST, or one folder of images for each class or kind.")
     ] = Path("data"),
-    dataset: Annotated[Labelled, typer.Option(help="MNIST's test images, or a folder of class folders.")] = (
-        Labelled.MNIST
-    ),
+    dataset: Annotated[
+        Labelled,
+        typer.Option(
+            help="MNIST's test images, a folder of class folders, or one of kinds that are none of the classes."
+        ),
+    ] = Labelled.MNIST,
     device: _Device = Device.AUTO,
+    report: _Report = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as one JSON object.")] = False,
 ) -> None:
-    """Measure a checkpoint on labelled images: accuracy, confusion matrix, calibration, reviews."""
+    """Measure a checkpoint: accuracy, confusion matrix, calibration, reviews, the worst mistakes.
+
+    With --dataset outliers it tells how many pictures of each kind are caught: marked for review, or blank.
+    """
     with _mapped_errors():
         from training import checkpoint as checkpoints
         from training import evaluate as task
-        from training import report
+        from training.report import text
 
-        evaluated = task.evaluate(checkpoints.find(checkpoint), data, dataset.value, device.value)
-        err = _stderr()
-        for path, error in evaluated.failed:
-            err.print(f"left out: {path}: {error}", highlight=False, markup=False, soft_wrap=True)
-        print(report.text(evaluated.report))
+        path = checkpoints.find(checkpoint)
+        if dataset is Labelled.OUTLIERS:
+            if report:
+                raise TrainingError("There is no --report of outliers: their table is all there is; leave it out.")
+            tried = task.try_outliers(path, data, device.value)
+            failed, values, said = tried.failed, tried.to_json(), text.kinds(tried.kinds)
+        else:
+            _prepare_report(report)
+            evaluated = task.evaluate(path, data, dataset.value, device.value)
+            _write_report(report, evaluated)
+            failed, values, said = evaluated.failed, evaluated.to_json(), text.text(evaluated)
+        for name, error in failed:
+            _stderr().print(f"left out: {name}: {error}", highlight=False, markup=False, soft_wrap=True)
+        print(json.dumps(values, ensure_ascii=False) if as_json else said)
 
 
 @app.command("import", epilog="Example: pigeonhole import mnist_cnn.pt --network classic -o classic.safetensors")
@@ -221,8 +249,23 @@ def _training_line(values: Mapping[str, Any]) -> str:
     )
 
 
+def _prepare_report(folder: Path | None) -> None:
+    """Say what is in the way of a report before the work begins: a library that is missing, a folder that can't be."""
+    if folder:
+        from training.report import page
+
+        page.make_folder(folder)
+
+
+def _write_report(folder: Path | None, evaluated: "Evaluated") -> None:
+    if folder:
+        from training.report import page
+
+        _stderr().print(f"report: {page.write(folder, evaluated)}", highlight=False, markup=False, soft_wrap=True)
+
+
 def _say_trained(trained: "Trained", output: Path) -> None:
-    from training import report
+    from training.report import text
 
     made, outcome = trained.checkpoint, trained.outcome
     if outcome.interrupted:
@@ -233,7 +276,7 @@ def _say_trained(trained: "Trained", output: Path) -> None:
         )
     print(
         f"{output}: {made.name} {made.digest[:12]}, trained in {trained.seconds:.0f} s\n"
-        f"test: {report.summary(trained.test)}"
+        f"test: {text.summary(trained.test.report)}"
     )
 
 
@@ -286,14 +329,19 @@ def _mapped_errors() -> Iterator[None]:
     except TrainingError as exc:
         _fail(str(exc), Exit.USAGE, exc)
     except ModuleNotFoundError as exc:
-        if (exc.name or "").partition(".")[0] not in _EXTRAS:
+        extra = _EXTRAS.get((exc.name or "").partition(".")[0])
+        if extra is None:
             raise
-        _fail(f"{exc.name} is not installed; run: pip install 'pigeonhole[training]'", Exit.USAGE, exc)
+        _fail(f"{exc.name} is not installed; run: pip install 'pigeonhole[{extra}]'", Exit.USAGE, exc)
     except KeyboardInterrupt as exc:
         _fail("Interrupted; nothing was written.", Exit.INTERRUPTED, exc)
 
 
-_EXTRAS = frozenset({"torch", "torchvision", "numpy", "PIL", "safetensors"})
+# What may be missing → the extra that brings it.
+_EXTRAS = {
+    **dict.fromkeys(("torch", "torchvision", "numpy", "PIL", "safetensors"), "training"),
+    "matplotlib": "training-report",
+}
 
 
 def _fail(message: str, code: Exit, cause: BaseException) -> NoReturn:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torchvision.datasets import MNIST
 
 MNIST_CLASSES = tuple("0123456789")
+MNIST_TEST = "MNIST's test images"
 MAX_PIXELS = 100_000_000  # of an image that is evaluated; the worker's limit is a setting of its own
 
 _MNIST_FILES = (
@@ -89,6 +90,11 @@ def mnist(folder: str | os.PathLike[str], part: str, preprocessing: Preprocessin
     return Split(torch.from_numpy(pixels), labels.to(torch.int64))
 
 
+def test_names(count: int) -> tuple[str, ...]:
+    """What each of MNIST's test images is called, so that it can be found again."""
+    return tuple(f"test image {index}" for index in range(count))
+
+
 def _decoded(image: "np.ndarray[Any, np.dtype[np.uint8]]", preprocessing: Preprocessing) -> Image.Image:
     decoded = Image.fromarray(image)
     return decoded if decoded.mode == preprocessing.mode else decoded.convert(preprocessing.mode)
@@ -142,9 +148,7 @@ def folder(root: str | os.PathLike[str], classes: tuple[str, ...], preprocessing
         DatasetError: It is no such folder, names a class that is not among `classes`, or holds no image.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise DatasetError(f"{root} is not a folder; --data names a folder of class folders.")
-    found = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    found = folders(root)
     foreign = [name for name in found if name not in classes]
     if foreign or not found:
         what = f"has a folder {foreign[0]!r}" if foreign else "has no folders"
@@ -163,6 +167,17 @@ def folder(root: str | os.PathLike[str], classes: tuple[str, ...], preprocessing
         raise DatasetError(f"{root} holds no image that can be read; of {len(failed)} files none could.")
     split = Split(torch.from_numpy(np.stack(images)), torch.tensor(labels, dtype=torch.int64))
     return Folder(split, tuple(paths), tuple(failed))
+
+
+def folders(root: Path) -> list[str]:
+    """The names of the folders in `root`, sorted; hidden ones are left out.
+
+    Raises:
+        DatasetError: It is no folder.
+    """
+    if not root.is_dir():
+        raise DatasetError(f"{root} is not a folder; --data names a folder of class folders.")
+    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def _files(top: Path) -> Iterator[Path]:

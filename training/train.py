@@ -9,13 +9,15 @@ from typing import Any
 
 import torch
 
-from training import checkpoint, data, environment, loop, model, report
+from training import checkpoint, data, environment, loop, model
 from training.calibrate import calibrate
 from training.checkpoint import Checkpoint
 from training.data import Split
 from training.errors import CheckpointError
 from training.loop import Epoch, Outcome, Recipe
 from training.recipes import plan
+from training.report import measure
+from training.report.measure import Evaluated
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,10 @@ class Order:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training came to: the checkpoint as written, its report on the test images, and how it went."""
+    """What training came to: the checkpoint as written, how it does on the test images, and how it went."""
 
     checkpoint: Checkpoint
-    test: report.Report
+    test: Evaluated
     outcome: Outcome
     seconds: float
 
@@ -96,9 +98,9 @@ def train(
 
     served = model.fold(order.network, arguments, len(classes), outcome.network)
     logits = loop.predict(served, validation.images)
-    calibration = calibrate(logits, validation.labels)
-    on_validation = report.measure(logits, validation.labels, classes, calibration)
-    on_test = report.measure(loop.predict(served, test.images), test.labels, classes, calibration)
+    calibration = calibrate(logits, validation.labels, len(classes))
+    on_validation = measure.measure(logits, validation.labels, classes, calibration)
+    on_test = measure.measure(loop.predict(served, test.images), test.labels, classes, calibration)
     written = checkpoint.save(
         order.output,
         served,
@@ -122,7 +124,8 @@ def train(
         },
         measured={"validation": on_validation.to_json(), "test": on_test.to_json()},
     )
-    return Trained(written, on_test, outcome, seconds)
+    evaluated = Evaluated(written, data.MNIST_TEST, on_test, test.images, data.test_names(len(test)))
+    return Trained(written, evaluated, outcome, seconds)
 
 
 def _fresh(network: str, arguments: dict[str, Any], classes: int, seed: int) -> torch.nn.Module:

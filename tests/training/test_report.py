@@ -1,68 +1,36 @@
+import json
 import math
 
 import pytest
 import torch
 
-from training import calibrate, report
-from training.calibrate import confidences, expected_calibration_error, negative_log_likelihood
+from training import checkpoint
 from training.record import Calibration
-
-
-def overconfident(count: int = 4000, scale: float = 3.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits that are `scale` times too large for how often they are right: [N, 5] and labels [N]."""
-    generator = torch.Generator().manual_seed(0)
-    honest = torch.randn(count, 5, generator=generator) * 2
-    labels = torch.multinomial(honest.softmax(1), 1, generator=generator).flatten()
-    return honest * scale, labels
-
-
-def test_the_temperature_undoes_overconfidence() -> None:
-    logits, labels = overconfident(scale=3.0)
-    temperature = calibrate.calibrate(logits, labels).temperature
-    assert temperature == pytest.approx(3.0, rel=0.1)
-    assert negative_log_likelihood(logits, labels, temperature) < negative_log_likelihood(logits, labels, 1.0)
-    better = expected_calibration_error(logits, labels, temperature)
-    assert better < 0.03 < expected_calibration_error(logits, labels, 1.0)
-
-
-def test_no_other_temperature_is_likelier() -> None:
-    logits, labels = overconfident()
-    best = calibrate.calibrate(logits, labels).temperature
-    likeliest = negative_log_likelihood(logits, labels, best)
-    for factor in (0.5, 0.9, 0.99, 1.01, 1.1, 2.0):
-        assert negative_log_likelihood(logits, labels, best * factor) >= likeliest
-
-
-@pytest.mark.parametrize("budget", [0.0, 0.01, 0.1])
-def test_no_more_than_the_budget_is_marked_for_review_and_hardly_less(budget: float) -> None:
-    logits, labels = overconfident(1000)
-    calibration = calibrate.calibrate(logits, labels, budget)
-    marked = (confidences(logits, calibration.temperature) < calibration.review_below).sum()
-    assert marked == round(budget * 1000)
-
-
-def test_a_network_that_is_always_sure_and_right_is_calibrated_within_limits() -> None:
-    labels = torch.arange(10)
-    calibration = calibrate.calibrate(torch.eye(10) * 100, labels)
-    assert 0 < calibration.temperature < 100
-    assert 0 <= calibration.review_below <= 1
+from training.report import outliers
+from training.report.measure import Evaluated, measure, wilson
+from training.report.text import kinds, text
 
 
 def test_the_wilson_interval_is_the_published_one_and_never_leaves_0_to_1() -> None:
-    assert report.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)  # R. Newcombe, 1998, table I
-    assert report.wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
-    assert report.wilson(29, 29)[1] == 1.0
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)  # R. Newcombe, 1998, table I
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
+    assert wilson(29, 29)[1] == 1.0
 
 
-def small() -> report.Report:
-    # Three classes; the third image is wrong and doubtful, the fourth wrong and sure.
-    logits = torch.tensor([[9.0, 0, 0], [0, 9, 0], [0.2, 0.1, 0], [0, 9, 0], [0, 0, 9]])
-    labels = torch.tensor([0, 1, 1, 2, 2])
-    return report.measure(logits, labels, ("a", "b", "c"), Calibration(1.0, 0.6))
+# Three classes; the third image is wrong and doubtful, the fourth wrong and sure.
+LOGITS = torch.tensor([[9.0, 0, 0], [0, 9, 0], [0.2, 0.1, 0], [0, 9, 0], [0, 0, 9]])
+LABELS = torch.tensor([0, 1, 1, 2, 2])
+
+
+def small(classes: tuple[str, ...] = ("a", "b", "c"), temperature: float = 1.0) -> Evaluated:
+    report = measure(LOGITS, LABELS, classes, Calibration(temperature, 0.6))
+    described = checkpoint.describe(checkpoint.find("digits"))
+    images = torch.arange(5 * 16, dtype=torch.uint8).reshape(5, 4, 4, 1)
+    return Evaluated(described, "five images", report, images, ("v", "w", "x", "y", "z"))
 
 
 def test_the_report_counts_what_is_right_wrong_marked_and_missed() -> None:
-    figures = small()
+    figures = small().report
     assert figures.confusion == ((1, 0, 0), (1, 1, 0), (0, 1, 1))
     assert (figures.images, figures.right, figures.reviews, figures.wrong_unmarked) == (5, 3, 1, 1)
     assert figures.accuracy == 0.6
@@ -72,21 +40,81 @@ def test_the_report_counts_what_is_right_wrong_marked_and_missed() -> None:
     assert figures.nll == pytest.approx((sum(likelihoods) + doubtful) / 5, rel=1e-6)
 
 
+def test_calibration_is_compared_with_what_the_network_says_without_it() -> None:
+    figures = small(temperature=4.0).report
+    assert (figures.before.nll, figures.before.ece) == (small().report.nll, small().report.ece)
+    assert figures.nll < figures.before.nll
+    assert figures.to_json()["before_calibration"] == {"nll": figures.before.nll, "ece": figures.before.ece}
+
+
+def test_mistakes_come_the_surest_first() -> None:
+    figures = small().report
+    assert (figures.worst(9), figures.worst(1)) == ([3, 2], [3])
+    assert figures.confused(9) == [("b", "a", 1), ("c", "b", 1)]
+
+
 def test_the_report_reads_so() -> None:
-    assert report.text(small()) == (
+    assert text(small()) == (
         "60.00% right of 5 images (95% interval 23.07 to 88.24%)\n"
         "wrong: 2; marked for review: 1 (20.00%), wrong among the 4 others: 1\n"
-        "negative log-likelihood 2.0206, expected calibration error 27.35%\n"
+        "negative log-likelihood 2.0206 (before calibration 2.0206), "
+        "expected calibration error 27.35% (before 27.35%)\n"
         "\n"
         "true  read as\n"
         "       a  b  c\n"
         "a      1  ·  ·\n"
         "b      1  1  ·\n"
-        "c      ·  1  1"
+        "c      ·  1  1\n"
+        "\n"
+        "The worst mistakes, the surest first:\n"
+        " 99.98%  c read as b  y\n"
+        " 36.72%  b read as a  x  (marked for review)"
     )
 
 
-def test_every_image_in_its_own_bin_counts_its_own_distance() -> None:
-    logits = torch.tensor([[0.0, 0.0], [math.log(3), 0.0]])
-    labels = torch.tensor([0, 0])
-    assert expected_calibration_error(logits, labels, 1.0, bins=2) == pytest.approx((0.5 + 0.25) / 2)
+def test_classes_of_scripts_with_wide_characters_line_up() -> None:
+    lines = text(small(("猫", "いぬ", "c"))).splitlines()
+    assert lines[5:9] == [
+        "        猫 いぬ    c",
+        "猫       1    ·    ·",
+        "いぬ     1    1    ·",
+        "c        ·    1    1",
+    ]
+
+
+def test_where_the_matrix_is_too_wide_the_pairs_that_are_confused_are_listed() -> None:
+    lines = text(small(tuple(letter * 60 for letter in "abc"))).splitlines()
+    assert lines[4:7] == ["Most often confused, of 3 classes:", f"      1  {'b' * 60} read as {'a' * 60}", lines[6]]
+
+
+def test_everything_is_there_for_a_program_too() -> None:
+    values = json.loads(json.dumps(small().to_json()))
+    assert values["confusion"] == [[1, 0, 0], [1, 1, 0], [0, 1, 1]]
+    assert [mistake["image"] for mistake in values["mistakes"]] == ["y", "x"]
+    assert values["mistakes"][1] == {
+        "image": "x",
+        "truth": "b",
+        "given": "a",
+        "confidence": pytest.approx(0.3672, abs=1e-4),
+        "review": True,
+    }
+    assert sum(part["images"] for part in values["reliability"]) == 5
+
+
+def test_pictures_of_something_else_are_caught_when_marked_or_blank() -> None:
+    described = checkpoint.describe(checkpoint.find("digits"))
+    sure, torn = [30.0, *[0.0] * 9], [1.0, 1.0, *[0.0] * 8]
+    found = outliers.measure(
+        torch.tensor([sure, torn, torn, sure, torn]), torch.tensor([0, 0, 0, 1, 1]), "abcd", ["a", "c"], described
+    )
+    assert [(kind.name, kind.images, kind.marked, kind.blank, kind.caught) for kind in found] == [
+        ("a", 4, 2, 1, 3),
+        ("b", 2, 1, 0, 1),
+        ("c", 1, 0, 1, 1),
+    ]
+    assert kinds(found) == (
+        "kind  images  marked  blank  caught\n"
+        "a          4       2      1   75.0%\n"
+        "b          2       1      0   50.0%\n"
+        "c          1       0      1  100.0%"
+    )

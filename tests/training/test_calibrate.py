@@ -1,0 +1,91 @@
+import math
+
+import pytest
+import torch
+
+from training.calibrate import (
+    answers,
+    calibrate,
+    confidences,
+    expected_calibration_error,
+    most_marked,
+    negative_log_likelihood,
+    reliability,
+)
+
+
+def overconfident(count: int = 4000, scale: float = 3.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits that are `scale` times too large for how often they are right: [N, 5] and labels [N]."""
+    generator = torch.Generator().manual_seed(0)
+    honest = torch.randn(count, 5, generator=generator) * 2
+    labels = torch.multinomial(honest.softmax(1), 1, generator=generator).flatten()
+    return honest * scale, labels
+
+
+def error(logits: torch.Tensor, labels: torch.Tensor, temperature: float) -> float:
+    bins = reliability(confidences(logits, temperature, 5), answers(logits, 5) == labels)
+    return expected_calibration_error(bins)
+
+
+def test_the_temperature_undoes_overconfidence() -> None:
+    logits, labels = overconfident(scale=3.0)
+    temperature = calibrate(logits, labels, 5).temperature
+    assert temperature == pytest.approx(3.0, rel=0.1)
+    assert negative_log_likelihood(logits, labels, temperature) < negative_log_likelihood(logits, labels, 1.0)
+    assert error(logits, labels, temperature) < 0.03 < error(logits, labels, 1.0)
+
+
+def test_no_other_temperature_is_likelier() -> None:
+    logits, labels = overconfident()
+    best = calibrate(logits, labels, 5).temperature
+    likeliest = negative_log_likelihood(logits, labels, best)
+    for factor in (0.5, 0.9, 0.99, 1.01, 1.1, 2.0):
+        assert negative_log_likelihood(logits, labels, best * factor) >= likeliest
+
+
+@pytest.mark.parametrize(
+    ("images", "marked"), [(299, 0), (472, 0), (473, 1), (628, 2), (773, 3), (913, 4), (1049, 5), (2000, 12)]
+)
+def test_how_many_may_be_marked_follows_the_tables_of_clopper_and_pearson(images: int, marked: int) -> None:
+    # At 95% confidence and 1%: the sample sizes of the usual tables for attribute sampling.
+    assert most_marked(images, 0.01) == marked
+
+
+def test_a_bound_on_the_share_marked_says_the_same() -> None:
+    # The published upper limits of a two-sided 90% interval, 5% on either side: 3 of 30 is at most 23.85%.
+    assert (most_marked(30, 0.2386), most_marked(30, 0.2384)) == (3, 2)
+    assert [most_marked(100, budget) for budget in (0.0, 0.01, 1.0)] == [0, 0, 100]
+    assert most_marked(1_000_000, 0.01) == pytest.approx(10_000 - 1.645 * math.sqrt(9_900), abs=3)
+
+
+@pytest.mark.parametrize(("budget", "marked"), [(0.0, 0), (0.01, 4), (0.1, 84), (1.0, 999)])
+def test_as_many_are_marked_as_the_budget_allows(budget: float, marked: int) -> None:
+    logits, labels = overconfident(1000)
+    calibration = calibrate(logits, labels, 5, budget)
+    assert (confidences(logits, calibration.temperature, 5) < calibration.review_below).sum() == marked
+    assert most_marked(1000, budget) in (marked, marked + 1)
+
+
+def test_a_few_images_that_are_all_right_prove_little() -> None:
+    # The likeliest temperature of all would be 0, and every later answer 100% sure.
+    found = [calibrate(torch.eye(2).repeat(pairs, 1) * 3, torch.arange(2).repeat(pairs), 2) for pairs in (3, 300)]
+    assert 0.4 < found[0].temperature < 0.9
+    assert 0.1 < found[1].temperature < 0.4
+    assert all(0.9 < each.review_below <= 1 for each in found)
+
+
+def test_what_is_none_of_the_classes_takes_of_their_confidence_and_is_never_the_answer() -> None:
+    logits = torch.tensor([[3.0, 1.0, 0.0], [0.0, 1.0, 5.0]])
+    assert answers(logits, 2).tolist() == [0, 1]
+    whole = [math.exp(3) + math.e + 1, 1 + math.e + math.exp(5)]
+    assert confidences(logits, 1.0, 2).tolist() == pytest.approx([math.exp(3) / whole[0], math.e / whole[1]])
+    assert negative_log_likelihood(logits, torch.tensor([0, 1]), 1.0) == pytest.approx(
+        (math.log(whole[0]) - 3 + math.log(whole[1]) - 1) / 2
+    )
+
+
+def test_every_image_in_its_own_bin_counts_its_own_distance() -> None:
+    bins = reliability(torch.tensor([0.75, 0.5]), torch.tensor([True, True]), bins=2)
+    assert [(part.images, part.confidence, part.accuracy) for part in bins] == [(1, 0.5, 1.0), (1, 0.75, 1.0)]
+    assert expected_calibration_error(bins) == pytest.approx((0.5 + 0.25) / 2)
+    assert len(reliability(torch.tensor([0.5]), torch.tensor([True]))) == 1

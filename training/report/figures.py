@@ -1,0 +1,289 @@
+"""The plots of a report, by matplotlib: each a `Figure` of its own, in the colours that stand when it is made."""
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.report.fonts import drawable, families
+from training.report.measure import Evaluated, Reliability, Report, wilson
+
+SHEET = 40  # mistakes on the contact sheet
+_COLUMNS = 8
+DOTS = 150  # an inch
+_MOST_NAMES = 100  # classes whose names stand beside a matrix, each
+_SUREST = 1 - 1e-5  # what is surer stands at 100%, where the scale of nines would have no end
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours, as in the page's style.
+
+    Args:
+        card: What everything stands on.
+        ink: Text and axes.
+        muted: What matters less.
+        line: The grid.
+        good: What is right, or after calibration.
+        bad: What is wrong, or before it.
+    """
+
+    card: str
+    ink: str
+    muted: str
+    line: str
+    good: str
+    bad: str
+
+
+LIGHT = Theme("#ffffff", "#1a212b", "#566072", "#dde2e9", "#1f5cb8", "#c67c12")
+DARK = Theme("#1a2029", "#e8ecf1", "#a4afbe", "#2e3744", "#82b4ff", "#e0a040")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What one epoch came to: its number, the loss in training, and accuracy and loss on the validation split."""
+
+    number: int
+    loss: float
+    accuracy: float
+    validation_loss: float
+
+
+def render(draw: Callable[[Theme], Figure], theme: Theme, texts: Sequence[str] = ()) -> bytes:
+    """A figure → a PNG file, the same for the same figures.
+
+    Args:
+        draw: Makes it.
+        theme: In these colours.
+        texts: That are drawn in it, in any script.
+    """
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(
+        {
+            "figure.facecolor": theme.card,
+            "axes.facecolor": theme.card,
+            "axes.edgecolor": theme.muted,
+            "axes.labelcolor": theme.ink,
+            "axes.titlesize": "medium",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "text.color": theme.ink,
+            "xtick.color": theme.muted,
+            "ytick.color": theme.muted,
+            "grid.color": theme.line,
+            "legend.frameon": False,
+            "font.family": families(texts),
+            "text.parse_math": False,  # a class may be named "$5"
+            "savefig.dpi": DOTS,
+        }
+    ):
+        draw(theme).savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def curves(epochs: Sequence[Curve], best: int | None, theme: Theme) -> Figure:
+    """Loss and accuracy by epoch; `best` is the number of the one that is kept, if that is known."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    losses, accuracies = figure.subplots(1, 2)
+    numbers = [epoch.number for epoch in epochs]
+    marker = "o" if len(epochs) < 40 else ""
+    style = {"marker": marker, "markersize": 3.5}
+    losses.semilogy(numbers, [each.loss for each in epochs], color=theme.bad, label="training", **style)
+    losses.semilogy(
+        numbers, [each.validation_loss for each in epochs], color=theme.good, label="validation, nats", **style
+    )
+    losses.set_title("loss")
+    accuracies.plot(numbers, [each.accuracy for each in epochs], color=theme.good, label="validation", **style)
+    accuracies.set_title("accuracy on the validation split")
+    accuracies.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    losses.yaxis.set_major_formatter("{x:g}")
+    for axes in (losses, accuracies):
+        if best is not None:
+            axes.axvline(best, color=theme.muted, linestyle=":", label=f"epoch {best}, which is kept")
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.6)
+    losses.legend()
+    return figure
+
+
+def confusion(report: Report, theme: Theme) -> Figure:
+    """The matrix: each row's shares, what is right in one colour and what is wrong, on a log scale, in another."""
+    size = len(report.classes)
+    cell = max(0.2, min(0.55, 6 / size)) if size <= _MOST_NAMES else 20 / size  # inches
+    figure = Figure(figsize=(cell * size + 2.2, cell * size + 1.6), layout="constrained")
+    axes = figure.subplots()
+    counts = np.array(report.confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)  # [classes, classes], 0…1
+    diagonal = np.eye(size, dtype=bool)
+    wrong = np.where(diagonal | (shares == 0), np.nan, shares)
+    least = float(np.nanmin(wrong)) if np.isfinite(wrong).any() else 0.01
+    scale = LogNorm(min(least, 0.1), 1)
+    shown = axes.imshow(wrong, cmap=_ramp(theme.card, theme.bad, 0.2), norm=scale)
+    axes.imshow(np.where(diagonal, shares, np.nan), cmap=_ramp(theme.card, theme.good, 0.0), vmin=0, vmax=1)
+    bar = figure.colorbar(shown, ax=axes, shrink=0.5, label="wrong: share of the true class")
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    bar.outline.set_visible(False)
+    step = -(-size // _MOST_NAMES)  # rounded up
+    ticks = range(0, size, step)
+    names = [drawable(report.classes[index], index) for index in ticks]
+    points = min(10.0, 0.75 * 72 * cell * step)
+    upright = max(map(len, names)) > 2
+    axes.set_xticks(ticks, names, rotation=90 if upright else 0, fontsize=points)
+    axes.set_yticks(ticks, names, fontsize=points)
+    axes.tick_params(length=0, colors=theme.ink)
+    axes.set_xlabel("read as")
+    axes.set_ylabel("true class")
+    axes.set_xticks(np.arange(size - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(size - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color=theme.line, linewidth=0.5)
+    axes.tick_params(which="minor", length=0)
+    _numbers(axes, counts, cell * 72, theme)
+    return figure
+
+
+def _numbers(axes: Axes, counts: NDArray[np.int64], points: float, theme: Theme) -> None:
+    """Write each count into its cell of so many points, where that can be read."""
+    for (row, column), count in np.ndenumerate(counts):
+        text = f"{count:,}"
+        size = min(9.0, 0.85 * points / (0.62 * len(text)))
+        if count and size >= 4.5:
+            ink = theme.card if row == column and count * 2 > counts[row].sum() else theme.ink
+            axes.text(column, row, text, ha="center", va="center", fontsize=size, color=ink)
+
+
+def reliability(report: Report, theme: Theme) -> Figure:
+    """Accuracy by confidence in bins of equal mass, before and after calibration, above how confidence is spread."""
+    figure = Figure(figsize=(6, 6.6), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    both = (
+        (report.before, theme.bad, "before calibration", -1),
+        (report.after, theme.good, "after calibration", 1),
+    )
+    lowest = min(min(part.confidence, part.accuracy) for sides in both for part in sides[0].bins)
+    low, high = (float(end) for end in _nines(np.array([max(0.01, 0.8 * lowest), 1.0])))
+    edges = np.linspace(low, high, 41)
+    top.plot([low, high], [low, high], color=theme.muted, linestyle="--", linewidth=1)
+    for found, colour, label, _side in both:
+        middles, whiskers = _points(found)
+        top.errorbar(
+            *middles, yerr=whiskers, color=colour, fmt="o", markersize=4.5, elinewidth=1, capsize=2, clip_on=False,
+            label=f"{label}: error {found.ece:.2%}, nll {found.nll:.4f}",
+        )  # fmt: skip
+        confidence = _nines(found.confidence.numpy()).clip(low, high)
+        bottom.hist(confidence, edges, histtype="step", color=colour, linewidth=1.5)
+    top.set_ylabel("right, of the images in a bin")
+    top.legend(loc="upper left")
+    bottom.set_yscale("log")
+    bottom.set_ylabel("images")
+    bottom.set_xlabel("confidence")
+    ticks = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 0.99, 0.999, 0.9999, 1.0)
+    places = _nines(np.array(ticks))
+    shown = [index for index, place in enumerate(places) if low <= place <= high]
+    names = [f"{100 * ticks[index]:g}%" for index in shown]
+    bottom.set_xticks(places[shown], names)
+    top.set_yticks(places[shown], names)
+    margin = 0.03 * (high - low)
+    top.set_xlim(low - margin, high + margin)
+    top.set_ylim(low - margin, high + margin)
+    for axes in (top, bottom):
+        axes.grid(alpha=0.6)
+    return figure
+
+
+def _points(found: Reliability) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The middles of the bins [2, B], and how far the 95% interval of each reaches down and up [2, B]."""
+    middles = _nines(np.array([[part.confidence, part.accuracy] for part in found.bins]).T)
+    ends = _nines(np.array([wilson(round(part.accuracy * part.images), part.images) for part in found.bins]).T)
+    return middles, np.abs(ends - middles[1])
+
+
+def _nines(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A scale on which 90%, 99% and 99.9% lie about as far from each other: the logarithm of the odds."""
+    clipped = shares.clip(1 - _SUREST, _SUREST)
+    odds: NDArray[np.float64] = np.log(clipped / (1 - clipped))
+    return odds
+
+
+def review(report: Report, theme: Theme) -> Figure:
+    """How much of the rest is right, by the share of images that is marked for review."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    order = report.after.confidence.argsort(stable=True)
+    wrong: NDArray[np.int64] = report.wrong[order].long().numpy()
+    left = (
+        wrong.sum() - np.concatenate([[0], wrong.cumsum()])[:-1]
+    )  # wrong ones among the rest, once so many are marked
+    accuracy = 1 - left / np.arange(report.images, 0, -1)
+    marked = np.arange(report.images) / report.images
+    # Up to where all that are wrong are marked, and not so far that the beginning can't be seen.
+    clean = float(marked[(left == 0).argmax()]) if (left == 0).any() else 1.0
+    here = report.reviews / report.images
+    axes.set_xlim(0, max(0.02, min(1.3 * clean, max(0.1, 5 * here))))
+    axes.step(marked, accuracy, where="post", color=theme.good)
+    if report.reviews < report.images:
+        rest = 1 - report.wrong_unmarked / (report.images - report.reviews)
+        axes.plot([here], [rest], "o", color=theme.bad, clip_on=False)
+        axes.annotate(
+            f"the checkpoint's threshold:\n{here:.2%} marked, {rest:.2%} of the rest right",
+            (here, rest), (12, -10), textcoords="offset points", va="top",
+        )  # fmt: skip
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.set_xlabel("marked for review, the least confident first")
+    axes.set_ylabel("right, of the rest")
+    axes.grid(alpha=0.6)
+    return figure
+
+
+def sheet(evaluated: Evaluated, theme: Theme) -> Figure:
+    """The worst mistakes with their images: what each is, what it was read as, and how surely."""
+    report = evaluated.report
+    worst = report.worst(SHEET)
+    rows = max(1, math.ceil(len(worst) / _COLUMNS))
+    figure = Figure(figsize=(1.35 * _COLUMNS, 1.85 * rows), layout="constrained")
+    cells = figure.subplots(rows, _COLUMNS, squeeze=False)
+    for axes in cells.flat:
+        axes.set_axis_off()
+    for axes, index in zip(cells.flat, worst, strict=False):
+        axes.imshow(picture(evaluated.images[index]), cmap="gray", vmin=0, vmax=255)
+        truth, given = (
+            drawable(report.classes[which[index]], int(which[index])) for which in (report.truths, report.answers)
+        )
+        axes.set_title(
+            f"{truth} read as {given}\n{report.after.confidence[index]:.2%}", fontsize=8,
+            color=theme.muted if report.marked[index] else theme.ink,
+        )  # fmt: skip
+        axes.text(
+            0.5,
+            -0.04,
+            drawable(evaluated.names[index], index),
+            fontsize=6,
+            ha="center",
+            va="top",
+            transform=axes.transAxes,
+            color=theme.muted,
+        )
+    return figure
+
+
+def _ramp(paper: str, ink: str, least: float) -> LinearSegmentedColormap:
+    """Colours from `least` of the way between paper and ink, so that it shows on paper, to ink."""
+    whole = LinearSegmentedColormap.from_list("whole", [paper, ink])
+    return LinearSegmentedColormap.from_list("ramp", [whole(least), whole(1.0)])
+
+
+def picture(pixels: Tensor) -> NDArray[np.uint8]:
+    """uint8 [H, W, C] → [H, W] for grey, [H, W, 3] for colour."""
+    picture: NDArray[np.uint8] = pixels.numpy()
+    return picture[:, :, 0] if picture.shape[2] == 1 else picture

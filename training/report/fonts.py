@@ -1,0 +1,55 @@
+"""Text of any script in matplotlib's figures, as far as the fonts of this machine go."""
+
+from collections.abc import Iterable
+from functools import cache
+
+from matplotlib.font_manager import fontManager
+from matplotlib.ft2font import FT2Font
+
+_FIRST = "DejaVu Sans"  # comes with matplotlib
+_LONGEST = 24  # characters of a name in a figure
+
+
+def short(name: str) -> str:
+    """A name of one line, cut in its middle where it is too long for a figure."""
+    name = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
+    half = _LONGEST // 2
+    return name if len(name) <= _LONGEST else f"{name[: half - 1]}…{name[-half:]}"
+
+
+def drawable(name: str, number: int) -> str:
+    """The name as a figure shows it: short; or its number, where no font here has all of its characters."""
+    name = short(name)
+    return name if all(_family(character) for character in name) else f"#{number}"
+
+
+def families(names: Iterable[str]) -> list[str]:
+    """The fonts that it takes to draw these names, in matplotlib's order of preference."""
+    found = {_family(character) for character in sorted({*"".join(map(short, names))})}
+    return [_FIRST, *sorted(family for family in found if family and family != _FIRST)]
+
+
+@cache
+def _family(character: str) -> str | None:
+    """The first font that has a character, if there is any."""
+    return next((name for name, path in _fonts() if ord(character) in _characters(path)), None)
+
+
+@cache
+def _fonts() -> tuple[tuple[str, str], ...]:
+    """Family and path of each upright, regular font, which is what stands for a family; matplotlib's own first."""
+    regular = {
+        (font.name, font.fname)
+        for font in fontManager.ttflist
+        if font.style == "normal" and font.weight in (400, "normal", "regular")
+    }
+    return tuple(sorted(regular, key=lambda font: (font[0] != _FIRST, font)))
+
+
+@cache
+def _characters(path: str) -> frozenset[int]:
+    try:
+        font = FT2Font(path)
+    except (RuntimeError, OSError):
+        return frozenset()  # it is listed and can't be used, as fonts made of pictures can't
+    return frozenset(font.get_charmap()) if font.scalable else frozenset()

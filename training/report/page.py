@@ -1,0 +1,251 @@
+"""A report to look at: one HTML file that needs no other, no script and no network, and its plots as PNG files."""
+
+import base64
+import hashlib
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from training.checkpoint import Checkpoint
+from training.errors import TrainingError
+from training.report import figures
+from training.report.figures import DARK, LIGHT, Curve, Theme
+from training.report.fonts import drawable
+from training.report.measure import Evaluated, Report
+
+PAGE = "report.html"
+_CONFUSED = 15  # pairs of classes that are listed
+_READABLE = 20  # classes of a matrix that a narrow screen may shrink; a larger one scrolls
+
+
+def make_folder(folder: Path) -> None:
+    """Make a report's folder, before the work that it is to show.
+
+    Raises:
+        TrainingError: It can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise _unwritable(folder, exc) from exc
+
+
+def write(folder: Path, evaluated: Evaluated) -> Path:
+    """Write a report: `report.html`, and each plot as a PNG file beside it.
+
+    Args:
+        folder: That `make_folder` made; files of these names are replaced.
+        evaluated: What it shows; how training went is in the checkpoint.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        TrainingError: A file can't be written.
+    """
+    texts = [*evaluated.report.classes, *(evaluated.names[index] for index in evaluated.report.worst(figures.SHEET))]
+    plots = {name: _both(draw, texts) for name, draw in _plots(evaluated).items()}
+    try:
+        for name, (light, _dark) in plots.items():
+            (folder / f"{name}.png").write_bytes(light)
+        # A name may hold half of a surrogate pair, which UTF-8 has no bytes for.
+        (folder / PAGE).write_bytes(_page(evaluated, plots).encode("utf-8", "replace"))
+    except OSError as exc:
+        raise _unwritable(folder, exc) from exc
+    return folder / PAGE
+
+
+def _unwritable(folder: Path, exc: OSError) -> TrainingError:
+    return TrainingError(f"{folder}: the report can't be written ({exc.strerror or exc}); choose another --report.")
+
+
+def _plots(evaluated: Evaluated) -> dict[str, Callable[[Theme], Figure]]:
+    report = evaluated.report
+    plots: dict[str, Callable[[Theme], Figure]] = {}
+    epochs = _epochs(evaluated.checkpoint.trained)
+    if epochs:
+        best = evaluated.checkpoint.trained.get("best_epoch")
+        plots["curves"] = partial(figures.curves, epochs, best if isinstance(best, int) else None)
+    plots["confusion"] = partial(figures.confusion, report)
+    plots["reliability"] = partial(figures.reliability, report)
+    plots["review"] = partial(figures.review, report)
+    if report.right < report.images:
+        plots["mistakes"] = partial(figures.sheet, evaluated)
+    return plots
+
+
+def _epochs(trained: Mapping[str, Any]) -> list[Curve]:
+    """The epochs that a checkpoint tells of; none where it came from elsewhere and tells of them otherwise."""
+    try:
+        epochs = [Curve(**{key: each[key] for key in Curve.__annotations__}) for each in trained.get("epochs", [])]
+        return epochs if all(math.isfinite(value) for each in epochs for value in vars(each).values()) else []
+    except (TypeError, KeyError):
+        return []
+
+
+def _both(draw: Callable[[Theme], Figure], texts: Sequence[str]) -> tuple[bytes, bytes]:
+    return figures.render(draw, LIGHT, texts), figures.render(draw, DARK, texts)
+
+
+def _page(evaluated: Evaluated, plots: Mapping[str, tuple[bytes, bytes]]) -> str:
+    report, about = evaluated.report, evaluated.checkpoint
+    style = files("training.report").joinpath("page.css").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    wide = len(report.classes) > _READABLE
+    cards = [
+        _plot_card(plots, "curves", "Training", "", whole=True),
+        _plot_card(plots, "confusion", "Confusion matrix", _matrix_note(report), whole=wide, scroll=wide),
+        _plot_card(
+            plots,
+            "reliability",
+            "Reliability",
+            "Of the images in a bin, how many are right, beside how confident the network is of them: on the dashed "
+            f"line, confidence is true. {len(report.after.bins)} bins of equally many images, with 95% intervals; the "
+            "scale stretches towards 100%. Below, how many images have which confidence.",
+        ),
+        _plot_card(
+            plots,
+            "review",
+            "Review",
+            "The more of the least confident images a person looks at, the more of the rest is right.",
+        ),
+        _card("By class", _classes(report)),
+        _card("Most often confused", _confused(report)) if report.right < report.images else "",
+        _card("The worst mistakes", _mistakes(evaluated), whole=True) if report.right < report.images else "",
+    ]
+    title = f"{about.name}: {report.accuracy:.2%} right of {report.images:,} images"
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta http-equiv="Content-Security-Policy" '
+        f"content=\"default-src 'none'; style-src 'sha256-{digest}'; img-src data:\">\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        f"<h1>{escape(title)}</h1>\n"
+        f'<p class="muted">{escape(evaluated.source)}'
+        + (f"; {len(evaluated.failed):,} files could not be read" if evaluated.failed else "")
+        + f"</p>\n{_tiles(report)}\n{_facts(about)}\n"
+        f'<main class="cards">\n{"".join(cards)}</main>\n</body>\n</html>\n'
+    )
+
+
+def _tiles(report: Report) -> str:
+    low, high = report.interval
+    before, after = report.before, report.after
+    tiles = (
+        (f"{report.accuracy:.2%}", f"right; 95% interval {100 * low:.2f} to {100 * high:.2f}%"),
+        (f"{report.images - report.right:,}", "wrong"),
+        (f"{report.reviews:,}", f"marked for review ({report.reviews / report.images:.2%})"),
+        (f"{report.wrong_unmarked:,}", "wrong and not marked"),
+        (f"{after.nll:.4f}", f"negative log-likelihood; {before.nll:.4f} before calibration"),
+        (f"{after.ece:.2%}", f"calibration error; {before.ece:.2%} before calibration"),
+    )
+    return '<ul class="tiles">' + "".join(f"<li><b>{value}</b>{escape(what)}</li>" for value, what in tiles) + "</ul>"
+
+
+def _facts(about: Checkpoint) -> str:
+    seen, trained = about.preprocessing, about.trained
+    facts = {
+        "checkpoint": f"{about.name}, {about.digest[:12]}",
+        "network": f"{about.network}: {about.cost.multiply_adds:,} multiply-adds, {about.cost.parameters:,} parameters",
+        "input": f"{seen.kind}, {seen.width} x {seen.height} pixels, {'grey' if seen.channels == 1 else 'colour'}",
+        "temperature": f"{about.calibration.temperature:g}",
+        "review below": f"a confidence of {about.calibration.review_below:.4f}",
+        **{key.replace("_", " "): str(trained[key]) for key in ("dataset", "seed", "finished") if key in trained},
+    }
+    shown = "".join(f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>" for key, value in facts.items())
+    return f'<dl class="card facts">{shown}</dl>'
+
+
+def _card(title: str, content: str, whole: bool = False) -> str:
+    return f'<section class="card{" whole" if whole else ""}"><h2>{escape(title)}</h2>{content}</section>\n'
+
+
+def _plot_card(
+    plots: Mapping[str, tuple[bytes, bytes]],
+    name: str,
+    title: str,
+    note: str,
+    whole: bool = False,
+    scroll: bool = False,
+) -> str:
+    if name not in plots:
+        return ""
+    light, dark = plots[name]
+    # Drawn for a screen of twice the density, so half as large in CSS' pixels.
+    width, height = (side * 96 // figures.DOTS for side in Image.open(io.BytesIO(light)).size)
+    picture = (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{_url(dark)}">'
+        f'<img class="plot" src="{_url(light)}" alt="{escape(title)}" width="{width}" height="{height}"></picture>'
+    )
+    note = f"<p>{escape(note)}</p>" if note else ""
+    return _card(title, note + (f'<div class="scroll">{picture}</div>' if scroll else picture), whole)
+
+
+def _matrix_note(report: Report) -> str:
+    if _undrawable(report):
+        return "A number stands for a class whose name has no font on the machine that drew this; the table has both."
+    return ""
+
+
+def _undrawable(report: Report) -> bool:
+    return any(drawable(name, index) == f"#{index}" for index, name in enumerate(report.classes))
+
+
+def _classes(report: Report) -> str:
+    numbered = _undrawable(report)
+    given = [sum(column) for column in zip(*report.confusion, strict=True)]
+    rows = []
+    for index, (name, row) in enumerate(zip(report.classes, report.confusion, strict=True)):
+        right, count = row[index], sum(row)
+        shares = (_share(right, count), _share(right, given[index]))
+        rows.append(([f"#{index} {name}" if numbered else name], [f"{count:,}", f"{count - right:,}", *shares]))
+    return _table(["class"], ["images", "wrong", "right, of its own", "right, of those read as it"], rows)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.2%}" if whole else "–"
+
+
+def _confused(report: Report) -> str:
+    rows = [([truth, given], [f"{count:,}"]) for truth, given, count in report.confused(_CONFUSED)]
+    return _table(["true class", "read as"], ["images"], rows)
+
+
+def _table(names: list[str], numbers: list[str], rows: Iterable[tuple[list[str], list[str]]]) -> str:
+    def line(tag: str, some: Sequence[str], others: Sequence[str]) -> str:
+        cells = [f'<{tag} class="name"><bdi>{escape(cell)}</bdi></{tag}>' for cell in some]
+        return f"<tr>{''.join(cells)}{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in others)}</tr>"
+
+    body = "".join(line("td", *row) for row in rows)
+    return f'<div class="scroll"><table><thead>{line("th", names, numbers)}</thead><tbody>{body}</tbody></table></div>'
+
+
+def _mistakes(evaluated: Evaluated) -> str:
+    report = evaluated.report
+    shown = []
+    for index in report.worst(figures.SHEET):
+        truth, given = report.classes[report.truths[index]], report.classes[report.answers[index]]
+        marked = ' <span class="doubt">(marked)</span>' if report.marked[index] else ""
+        buffer = io.BytesIO()
+        Image.fromarray(figures.picture(evaluated.images[index])).save(buffer, "PNG")
+        shown.append(
+            f'<figure><img src="{_url(buffer.getvalue())}" alt="">'
+            f"<figcaption><b><bdi>{escape(truth)}</bdi> read as <bdi>{escape(given)}</bdi></b>"
+            f"{report.after.confidence[index]:.2%}{marked}<br><bdi>{escape(evaluated.names[index])}</bdi>"
+            "</figcaption></figure>"
+        )
+    note = "As the network saw them, the surest first"
+    note += f"; {len(shown)} of {report.images - report.right:,}." if len(shown) < report.images - report.right else "."
+    return f'<p>{note}</p><div class="sheet">{"".join(shown)}</div>'
+
+
+def _url(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
