@@ -6,8 +6,11 @@ DATA ?= ../shared/mnist
 RUNS ?= 1
 SEED ?= 1
 COUNT ?= 20000
+CHECKPOINT ?= digits
+OUTLIERS ?= build/outliers
+PHOTOS ?= ../shared/photos/sign-language-digits
 
-.PHONY: help demo venv test browser-test lint format samples train-shipped docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
+.PHONY: help demo venv test browser-test lint format samples train-shipped evaluate outliers docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +40,13 @@ samples: .venv/.dev ## make samples/ again from MNIST's test set in DATA
 
 train-shipped: .venv/.dev ## make the shipped checkpoint again from the MNIST in DATA
 	$(BIN)/pigeonhole train --dataset mnist --data $(DATA) -o worker/models/digits.safetensors
+
+evaluate: .venv/.dev ## CHECKPOINT's figures on the MNIST in DATA, or on DATA's folders, one for each class; EVALUATE adds options
+	$(BIN)/pigeonhole evaluate $(CHECKPOINT) --data $(DATA) $(if $(wildcard $(DATA)/MNIST/raw),,--dataset folder) $(EVALUATE)
+
+outliers: .venv/.dev ## make pictures that are no digit in OUTLIERS, and tell how many of each kind CHECKPOINT catches
+	$(BIN)/python -m scripts.outlier_kinds $(OUTLIERS) --mnist $(DATA) --hands $(PHOTOS)
+	$(BIN)/pigeonhole evaluate $(CHECKPOINT) --data $(OUTLIERS) --dataset outliers
 
 docs: .venv/.dev ## write what docs are made of: the README's table of settings and its picture, the commands
 	$(BIN)/python scripts/settings_table.py
