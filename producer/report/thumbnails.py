@@ -2,6 +2,7 @@
 
 import io
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -60,16 +61,24 @@ class Thumbnails:
                 yield from zip(positions, pool.map(self._one, paths), strict=True)
 
     def _members(self, archive: str, wanted: dict[str, list[int]]) -> Iterator[tuple[int, bytes | str]]:
-        """Go through an archive once, for the members that are wanted: name → positions."""
-        why = "missing: no such member in the archive"
+        """Go through an archive once, for the members that are wanted: name → positions.
+
+        To its end: where several have one name, nobody knows which of them a row is about, and a wrong picture would
+        be worse than none.
+        """
+        found, why = list[tuple[str, Span]](), "missing: no such member in the archive"
         try:
             for member in members(archive):
-                for position in wanted.pop(member.name, ()):
-                    yield position, self._one(archive, member.span)
-                if not wanted:
-                    break
+                if member.name in wanted:
+                    found.append((member.name, member.span))
         except SourceError as exc:
             why = f"unreadable: {exc}"
+        times = Counter(name for name, _ in found)
+        try:
+            for name, span in found:
+                for position in wanted.pop(name, ()):
+                    several = f"ambiguous: {times[name]} members of the archive have this name"
+                    yield position, self._one(archive, span) if times[name] == 1 else several
         finally:
             self._reader.close()
         yield from ((position, why) for positions in wanted.values() for position in positions)
