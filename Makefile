@@ -9,11 +9,13 @@ COUNT ?= 20000
 CHECKPOINT ?= digits
 OUTLIERS ?= build/outliers
 PHOTOS ?= ../shared/photos/sign-language-digits
+SEEDS ?= 3
+WORK ?= runs/pareto
 
-.PHONY: help demo venv test browser-test lint format samples train-shipped evaluate outliers docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
+.PHONY: help demo venv test browser-test lint format samples train-shipped evaluate outliers pareto time-to-99 docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.local ## set up and classify the shipped samples: the main job, on this machine alone
 	@$(BIN)/python scripts/demo.py
@@ -48,8 +50,14 @@ outliers: .venv/.dev ## make pictures that are no digit in OUTLIERS, and tell ho
 	$(BIN)/python -m scripts.outlier_kinds $(OUTLIERS) --mnist $(DATA) --hands $(PHOTOS)
 	$(BIN)/pigeonhole evaluate $(CHECKPOINT) --data $(OUTLIERS) --dataset outliers
 
+pareto: .venv/.dev ## train each network with SEEDS seeds, to compare accuracy and cost; goes on with what WORK has; hours
+	$(BIN)/python -m scripts.pareto --data $(DATA) --work $(WORK) --seeds $(SEEDS)
+
+time-to-99: .venv/.dev ## seconds until 99.0% of MNIST is read, beside PyTorch's example; writes docs/training.md
+	$(BIN)/python -m scripts.time_to_99 --data $(DATA)
+
 docs: .venv/.dev ## write what docs are made of: the README's table of settings and its picture, the commands
-	$(BIN)/python scripts/settings_table.py
+	$(BIN)/python -m scripts.settings_table
 	$(BIN)/python scripts/command_reference.py
 	$(BIN)/python scripts/picture.py
 

@@ -58,13 +58,13 @@ def _set(values: Mapping[str, str | None]) -> None:
             os.environ[name] = value
 
 
-def describe() -> str:
-    """Give the machine in words."""
+def describe(used: int = PROCESSORS) -> str:
+    """Give the machine in words, of whose cores some are used."""
     cpu = next(
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ""
     )
     memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
-    cores = f"{os.cpu_count()} cores, {PROCESSORS} of them used"
+    cores = f"{os.cpu_count()} cores, {used} of them used"
     return f"{cpu or platform.processor()}, {cores}, {memory / 2**20:.0f} GiB; {platform.platform()}"
 
 

@@ -3,10 +3,10 @@
 from dataclasses import fields
 from pathlib import Path
 
+from scripts.document import replaced
 from worker.contract.settings import ENV_PREFIX, Settings
 
 README = Path(__file__).resolve().parent.parent / "README.md"
-BEGIN, END = "<!-- settings -->\n", "<!-- end of settings -->"
 
 
 def table() -> str:
@@ -17,8 +17,7 @@ def table() -> str:
 
 def written(text: str) -> str:
     """Give a README with today's table in its place."""
-    before, rest = text.split(BEGIN)
-    return before + BEGIN + table() + END + rest.split(END)[1]
+    return replaced(text, "settings", table())
 
 
 def _shown(value: object) -> str:
