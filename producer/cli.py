@@ -39,6 +39,7 @@ from producer.options import (
     NullSeparated,
     Output,
     Quiet,
+    ReviewBelow,
     RowFormat,
     SortInto,
     Sources,
@@ -88,6 +89,7 @@ def classify(
         bool,
         typer.Option("--retry-errors", help="Keep the labels in FILE, and classify all other images of SOURCE again."),
     ] = False,
+    review_below: ReviewBelow = None,
     sort_into: SortInto = None,
     link: Link = None,
     copy: Copy = False,
@@ -113,12 +115,12 @@ def classify(
     file = None if output is None or is_special(output) else output
     _check_options(file, fresh, retry_errors)
     walk = Walk(sources, Root(settings.image_root), null)
-    command = Command(tuple(sources), null, os.getcwd(), settings.image_root, str(format))
+    command = Command(tuple(sources), null, os.getcwd(), settings.image_root, str(format), review_below)
     before = None if file is None or fresh else earlier(file, command, retry_errors)
     named = Listed(walk()) if retry_errors else None
     with sorting(sort_into, link, copy, quiet, sources) as sorter, client_for(settings, quiet) as client:
         name, checkpoint = client.serving()
-        kept = Kept(before, checkpoint, retry_errors, lambda job: client.goes_on(job, name), named)
+        kept = Kept(before, checkpoint, retry_errors, lambda job: client.goes_on(job, name), named, review_below)
         create = partial(client.create, sources, name)
         sink: Sink | None
         if file is not None:
@@ -128,7 +130,8 @@ def classify(
             sink, job = run_sink(output, format, as_json), create()
         goes_on = run_again(sources, file) if file else ""
         again = goes_on or submit_again(job, sources, null)
-        with told(partial(how_to_go_on, client, job, output, again) if shared else lambda: goes_on, goes_on):
+        further = partial(how_to_go_on, client, job, output, again, review_below)
+        with told(further if shared else lambda: goes_on, goes_on):
             submission = client.submission(job, lambda: kept.missing((named or walk)()), at_once=not kept.job)
             run = Run(
                 sorted_too(sink, sorter),
@@ -138,6 +141,7 @@ def classify(
                 submission.check,
                 submission.look,
                 None if shared else started,
+                review_below,
             )
             try:
                 code = follow(client, job, run)
@@ -189,6 +193,7 @@ def wait(
     output: Output = None,
     format: RowFormat = None,
     delete: Annotated[bool, typer.Option("--delete", help="Forget the job once its rows are safe in FILE.")] = False,
+    review_below: ReviewBelow = None,
     sort_into: SortInto = None,
     link: Link = None,
     copy: Copy = False,
@@ -205,10 +210,11 @@ def wait(
     client.status(job)
     with (
         sorting(sort_into, link, copy, quiet) as sorter,
-        told(partial(how_to_go_on, client, job, output)),
+        told(partial(how_to_go_on, client, job, output, review_below=review_below)),
     ):
-        sink = None if as_json and output is None else sink_of_job(output, format, job)
-        code = follow(client, job, Run(sorted_too(sink, sorter), Summary(), quiet, as_json))
+        sink = None if as_json and output is None else sink_of_job(output, format, job, review_below)
+        run = Run(sorted_too(sink, sorter), Summary(), quiet, as_json, review_below=review_below)
+        code = follow(client, job, run)
         if delete:
             client.delete(job, missing_ok=True)
     raise typer.Exit(code)
@@ -257,11 +263,11 @@ def status(
 
 @app.command(epilog="Example: pigeonhole results $JOB -o so-far.csv")
 @guarded
-def results(job: Job, output: Output = None, format: RowFormat = None) -> None:
+def results(job: Job, output: Output = None, format: RowFormat = None, review_below: ReviewBelow = None) -> None:
     """Write the rows that a job has so far, in the order of submission."""
     format = row_format(output, format)
     client = client_for(broker_settings())
-    rows, status = client.results(job), client.status(job)
+    rows, status = client.results(job, review_below=review_below), client.status(job)
     sink = sink_of_job(output, format, None)
     for batch in rows.batches():
         sink.write(batch)

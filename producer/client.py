@@ -15,6 +15,7 @@ from functools import partial
 from types import TracebackType
 from typing import TypeAlias
 
+from producer import reviews
 from producer.connection import Connection
 from producer.follow import Rows, results
 from producer.patience import Patience
@@ -90,24 +91,26 @@ class Client(Connection):
         finally:
             super().close()
 
-    def classify(self, sources: Sources) -> Rows:
+    def classify(self, sources: Sources, *, review_below: float | None = None) -> Rows:
         """Submit images, and follow them while that goes on.
 
         Leaving the iteration early, by an exception too, cancels nothing; `cancel` does.
 
         Args:
             sources: as on the command line; paths in rows are spelled as they are here.
+            review_below: the confidence, from 0 to 1, under which rows are marked for review; None: the checkpoint's.
 
         Raises:
             SourceError: one does not exist, or holds no image; when iterated, that one can't be read to its end.
-            UsageError: no model can have that name.
+            UsageError: no model can have that name, or `review_below` is no confidence.
         """
+        reviews.check(review_below)
         names = _names(sources)
         walk = Walk(names, Root(self.settings.image_root))
         job = self.create(names)
         submission = self.submission(job, walk)
         self._submissions = [*(other for other in self._submissions if not other.settled), submission]
-        return Rows(job, lambda: self.follow(job, submission.look, submission.check))
+        return Rows(job, lambda: self.follow(job, submission.look, submission.check, review_below=review_below))
 
     def submit(self, sources: Sources, job: str | None = None) -> str:
         """Submit images, and give the job's id when all of them are on record.
@@ -132,24 +135,37 @@ class Client(Connection):
             raise
         return job
 
-    def rows(self, job: str) -> Rows:
-        """Give a job's rows as they arrive; to iterate raises what `Follower.rows` does. UnknownJob: there is none."""
-        self.status(job)
-        return Rows(job, lambda: self.follow(job))
+    def rows(self, job: str, *, review_below: float | None = None) -> Rows:
+        """Give a job's rows as they arrive; to iterate raises what `Follower.rows` does.
 
-    def wait(self, job: str) -> Rows:
+        Args:
+            job: its id.
+            review_below: as `classify`'s.
+
+        Raises:
+            UnknownJob: there is none.
+            UsageError: `review_below` is no confidence.
+        """
+        reviews.check(review_below)
+        self.status(job)
+        return Rows(job, lambda: self.follow(job, review_below=review_below))
+
+    def wait(self, job: str, *, review_below: float | None = None) -> Rows:
         """Wait for a job's end, and give its rows.
 
         Raises:
+            UsageError: as `rows`.
             UnknownJob, JobCancelled, NoWorker, MessageInvalid, BrokerUnreachable: as `Follower.rows`.
         """
+        reviews.check(review_below)
         self.end(job)
-        return self.rows(job)
+        return self.rows(job, review_below=review_below)
 
-    def results(self, job: str) -> Rows:
-        """Give the rows that a job has by now. UnknownJob: there is none."""
+    def results(self, job: str, *, review_below: float | None = None) -> Rows:
+        """Give the rows that a job has by now. UnknownJob, UsageError: as `rows`."""
+        reviews.check(review_below)
         self.status(job)
-        return Rows(job, lambda: results(self.ledger, job))
+        return Rows(job, lambda: results(self.ledger, job, review_below))
 
     def jobs(self) -> list[JobStatus]:
         """Give the counters of all jobs, oldest first; see `Ledger.statuses`."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 import typer
 from typer.core import TyperGroup
 
+from producer import reviews
 from producer.files import target
 from producer.sinks import Sink
 from worker.contract.errors import ExitCode, JobCancelled, PigeonholeError, SourceError, UnknownJob, UsageError
@@ -67,6 +68,7 @@ class Run:
     Args:
         sink: None: the rows are only counted, since the summary stands in their place.
         summary: of the rows that are there already.
+        review_below: the confidence under which rows are marked for review; None: the checkpoint's threshold.
         check: raises what ends the following; called before every look at the job.
         on_status: is told what each look saw.
         started: when the command that started its own workers began, in seconds since the epoch.
@@ -79,20 +81,25 @@ class Run:
     check: Callable[[], None] = lambda: None
     on_status: "Callable[[JobStatus], None]" = lambda status: None
     started: float | None = None
+    review_below: float | None = None
 
 
 def follow(client: "Client", job: str, run: Run) -> ExitCode:
     """Follow a job, write its rows, and say how it went."""
     from producer.progress import is_dumb, progress
 
+    kept = run.summary.reviews
+
     with progress(run.quiet) as shown:
         client.patience.shown = shown
 
         def look(status: "JobStatus") -> None:
             run.on_status(status)
+            if run.review_below is not None:  # the job's own count is by the checkpoint's threshold
+                status = replace(status, reviews=run.summary.reviews - kept)
             shown.show(status)
 
-        for rows in client.follow(job, look, run.check, shown.workers):
+        for rows in client.follow(job, look, run.check, shown.workers, run.review_below):
             run.summary.add(rows)
             if run.sink:
                 run.sink.write(rows)
@@ -136,12 +143,16 @@ def _fail_with(exc: PigeonholeError, remedy: str) -> NoReturn:
     fail(f"{said}\n{remedy}" if remedy else said, exc.exit_code)
 
 
-def how_to_go_on(client: "Client", job: str, output: str | None, again: str | None = None) -> str:
+def how_to_go_on(
+    client: "Client", job: str, output: str | None, again: str | None = None, review_below: float | None = None
+) -> str:
     """Say what becomes of a job whose command has ended before it.
 
     Args:
+        client, job: which job, and where.
         output: where its rows were to go.
         again: what finishes a submission that was cut off; None: it was another command's.
+        review_below: as the command had it.
     """
     try:
         now = client.ledger.status(job)
@@ -153,7 +164,8 @@ def how_to_go_on(client: "Client", job: str, output: str | None, again: str | No
             f"job {job}: not everything was submitted ({now.images:,} images so far); {again}, or "
             f"`pigeonhole cancel {job}` ends it"
         )
-    wait = shlex.join(["pigeonhole", "wait", job, *(["-o", output] if output else [])])
+    options = [*(["-o", output] if output else []), *reviews.option(review_below)]
+    wait = shlex.join(["pigeonhole", "wait", job, *options])
     return f"job {job}: it goes on; `{wait}` follows it again{' (-o may name another file)' if output else ''}"
 
 

@@ -130,9 +130,10 @@ class Connection:
         on_status: Callable[[JobStatus], None] = lambda status: None,
         check: Callable[[], None] = lambda: None,
         on_workers: Callable[[list[Announcement]], None] | None = None,
+        review_below: float | None = None,
     ) -> Iterator[list[Prediction]]:
         """Follow a job to its end, a batch at a time; see `producer.follow.Follower.rows`."""
-        return self._follower(on_status, check, on_workers).rows(job)
+        return self._follower(on_status, check, on_workers, review_below).rows(job)
 
     def end(self, job: str) -> JobStatus:
         """Wait for a job's end; see `producer.follow.Follower.end`."""
@@ -183,9 +184,10 @@ class Connection:
         on_status: Callable[[JobStatus], None] = lambda status: None,
         check: Callable[[], None] = lambda: None,
         on_workers: Callable[[list[Announcement]], None] | None = None,
+        review_below: float | None = None,
     ) -> Follower:
         def both() -> None:
             self.check()
             check()
 
-        return Follower(self.ledger, self.queue, self.workers, on_status, both, self.patience, on_workers)
+        return Follower(self.ledger, self.queue, self.workers, on_status, both, self.patience, on_workers, review_below)

@@ -47,6 +47,7 @@ class Follower:
         check: is called at every look, and while Redis is away; what it raises ends the following.
         patience: how a Redis that is away is waited for.
         on_workers: is told now and then who consumes the job's queue; None: nobody is asked.
+        review_below: the confidence under which rows are marked for review; None: the checkpoint's threshold.
         clock, sleep: in place of the real ones, for tests.
     """
 
@@ -57,6 +58,7 @@ class Follower:
     check: Callable[[], None] = lambda: None
     patience: Patience = field(default_factory=Patience)
     on_workers: Callable[[list[Announcement]], None] | None = None
+    review_below: float | None = None
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     _swept: float = field(default=0.0, init=False)
@@ -81,7 +83,7 @@ class Follower:
             status = self._patiently(lambda: self.ledger.status(job))
             ready = self._patiently(partial(self.ledger.read, job, done, BATCHES_AT_ONCE))
             for batch, answers in chain.from_iterable(ready):
-                yield answers.predictions(batch)
+                yield answers.predictions(batch, self.review_below)
             done += len(ready)
             self.on_status(status)
             self._count(status)
@@ -214,8 +216,12 @@ class Rows:
         return pandas.DataFrame({name: columns[name] for name in Prediction._fields})
 
 
-def results(ledger: Ledger, job: str) -> Iterator[list[Prediction]]:
+def results(ledger: Ledger, job: str, review_below: float | None = None) -> Iterator[list[Prediction]]:
     """Give the rows of the batches that are done by now, a batch at a time, in the order of submission.
+
+    Args:
+        ledger, job: whose rows.
+        review_below: as a `Follower`'s.
 
     Raises:
         UnknownJob: no such job, or it was deleted meanwhile.
@@ -223,7 +229,7 @@ def results(ledger: Ledger, job: str) -> Iterator[list[Prediction]]:
     status = ledger.status(job)
     for number in range(status.batches):
         for batch, answers in chain.from_iterable(ledger.read(job, number, 1)):
-            yield answers.predictions(batch)
+            yield answers.predictions(batch, review_below)
     ledger.status(job)  # says so if it was deleted meanwhile, and rows are missing for that
 
 

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
+from producer import reviews
 from producer.files import check_free, target
 from producer.results import read_results
 from producer.rows import Format, read, to_jsonl
@@ -44,6 +45,7 @@ class Command:
     folder: str
     image_root: str
     format: str
+    review_below: float | None = None
 
 
 @dataclass(frozen=True)
@@ -228,12 +230,13 @@ def earlier(path: str, command: Command, retry_errors: bool) -> Earlier | None:
     return Earlier(file, found.written_ns, results=None if found.format.is_lines else found)
 
 
-def of_job(path: str, job: str | None, format: Format) -> Earlier | None:
+def of_job(path: str, job: str | None, format: Format, review_below: float | None = None) -> Earlier | None:
     """Find what stands before a job's rows in what becomes FILE, where `classify` began it and was interrupted.
 
     Args:
         path, format: of FILE.
         job: None is none that `classify` began.
+        review_below: as the rows have to have it that stand there.
 
     Raises:
         UsageError, OutputFailed: as `earlier`.
@@ -242,7 +245,7 @@ def of_job(path: str, job: str | None, format: Format) -> Earlier | None:
     journal = Journal.read(part)
     if journal is None:
         return None
-    if journal.job == job and journal.command.format == format:
+    if (journal.job, journal.command.format, journal.command.review_below) == (job, format, review_below):
         return Earlier(part, journal.begun, journal)
     _refuse(part, journal, "or choose another place with -o")
     return None
@@ -308,8 +311,8 @@ def _refuse(part: str, journal: Journal, remedy: str) -> None:
         check_free(part)
         there = sum(1 for _ in rows(part, Format(journal.command.format)))
     if there:
-        sources = " ".join(printable(source) for source in journal.command.sources)
+        command = " ".join(map(printable, (*journal.command.sources, *reviews.option(journal.command.review_below))))
         raise UsageError(
-            f"{part!r} holds {counted(there, 'row')} of another command that was interrupted, `classify {sources}` in "
+            f"{part!r} holds {counted(there, 'row')} of another command that was interrupted, `classify {command}` in "
             f"{printable(journal.command.folder)!r}: run that again to go on with it, {remedy}"
         )

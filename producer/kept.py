@@ -13,7 +13,8 @@ from producer.archives import INSIDE, files_of
 from producer.aside import aside, room
 from producer.files import remove, target
 from producer.journal import Command, Earlier, Journal, Places, noting
-from producer.rows import Format
+from producer.reviews import decided
+from producer.rows import Format, to_csv, to_jsonl
 from producer.sinks import JOURNAL, File
 from producer.sources import Reference
 from producer.summary import Summary, counted, minute
@@ -33,6 +34,7 @@ class Kept:
         retry_errors: error rows are not.
         goes_on: tells whether a job can be taken up.
         named: what the sources name: rows of anything else stay as they are. None: they name everything.
+        review_below: the confidence under which rows are marked for review, those that are kept too; None: as they are.
 
     Attributes:
         job: the earlier one's, where it is taken up: then all rows before its own are kept, since what it was submitted
@@ -48,6 +50,7 @@ class Kept:
         retry_errors: bool = False,
         goes_on: Callable[[str], bool] = lambda job: False,
         named: "Listed | None" = None,
+        review_below: float | None = None,
     ) -> None:
         self.job = earlier.job if earlier and not retry_errors and goes_on(earlier.job) else ""
         self.summary = Summary()
@@ -56,12 +59,13 @@ class Kept:
         self._checkpoint = checkpoint
         self._retry_errors = retry_errors
         self._named = named
+        self._review_below = review_below
         self._index: sqlite3.Connection | None = None
         self._places = Places()
         self._part = ""
 
     def rows(self, format: Format) -> Iterator[bytes]:
-        """Give them as they stand there, and remember their paths.
+        """Give them as they stand there, but for marks that a threshold decides anew, and remember their paths.
 
         Raises:
             UsageError: something there is no row of ours.
@@ -81,9 +85,10 @@ class Kept:
             if journal is None:
                 for file in files_of(row.path):
                     self._places.add(file)
-            self.summary.keep(row)
+            now = decided(row, self._review_below)
+            self.summary.keep(now)
             self._remember(row.path)
-            yield line
+            yield line if now == row else to_csv((now,)) if format is Format.csv else to_jsonl((now,))
 
     def missing(self, references: Iterable[Reference]) -> Iterator[Reference]:
         """Leave out what has a row; one that is named twice, and has one row, is left out once.

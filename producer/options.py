@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
+from producer import reviews
 from producer.rows import Format
+from worker.contract.errors import UsageError
 
 
 class Links(StrEnum):
@@ -13,6 +15,14 @@ class Links(StrEnum):
 
     symbolic = "symbolic"
     hard = "hard"
+
+
+def _confidence(value: float | None) -> float | None:
+    try:
+        reviews.check(value)
+    except UsageError as exc:
+        raise typer.BadParameter(str(exc)) from exc
+    return value
 
 
 Sources = Annotated[
@@ -43,6 +53,15 @@ Model = Annotated[
     str | None,
     typer.Option(
         "--model", help="The model that shall answer: its name, or embedded a checkpoint file too.  \\[default: digits]"
+    ),
+]
+ReviewBelow = Annotated[
+    float | None,
+    typer.Option(
+        "--review-below",
+        metavar="P",
+        callback=_confidence,
+        help="Mark for review what has a confidence under P, from 0 to 1.  \\[default: the checkpoint's threshold]",
     ),
 ]
 NullSeparated = Annotated[bool, typer.Option("-0", "--null", help="Lists are separated by NUL, not by newlines.")]

@@ -50,18 +50,20 @@ def run_sink(output: str | None, format: Format | None, as_json: bool) -> Sink |
     return _plain_sink(output, format)
 
 
-def sink_of_job(output: str | None, format: Format | None, job: str | None) -> Sink:
+def sink_of_job(output: str | None, format: Format | None, job: str | None, review_below: float | None = None) -> Sink:
     """Give where rows go that do not take the place of what an interrupted `classify` has left there.
 
     Args:
+        output, format: as the options.
         job: whose rows all come, after those that `classify` had kept there before them; None: they are only some.
+        review_below: as those that were kept have to have it too.
     """
     if format is None or output is None or is_special(output):
         return _plain_sink(output, format)
     from producer.journal import of_job
     from producer.kept import Kept, opened
 
-    return opened(output, format, Kept(of_job(output, job, format), goes_on=lambda job: True))
+    return opened(output, format, Kept(of_job(output, job, format, review_below), goes_on=lambda job: True))
 
 
 def _plain_sink(output: str | None, format: Format | None) -> Sink:

@@ -161,6 +161,17 @@ def test_each_row_stands_on_the_place_of_its_image() -> None:
     ]
 
 
+@pytest.mark.parametrize(("below", "marked"), [(0.0, ""), (0.5, "d"), (0.500001, "cd"), (1.0, "acd")])
+def test_a_threshold_of_the_users_marks_by_confidence_alone_and_never_an_error(below: float, marked: str) -> None:
+    best, ppm = array("H", [0, 0, 1, 0]), array("I", [999_999, 0, 500_000, 0])
+    answers = Answers("m@1", ("zero", "one"), 4, 1, best, ppm, frozenset({0}), {1: ("missing", "no such file")})
+    rows = answers.predictions(batch_of("a", "b", "c", "d"), below)
+    assert [row.path for row in rows if row.review] == list(marked)
+    assert [row._replace(review=False) for row in rows] == [
+        row._replace(review=False) for row in answers.predictions(batch_of("a", "b", "c", "d"))
+    ]
+
+
 def test_answers_to_another_number_of_images_are_not_given_to_these() -> None:
     with pytest.raises(MessageInvalid, match=r"^1 answers for a batch of 2 images: the ledger is damaged$"):
         list(answers_for(batch_of("a")).predictions(batch_of("a", "b")))

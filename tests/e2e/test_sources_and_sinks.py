@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -103,6 +104,33 @@ def test_every_source_goes_into_every_file(run: Classify, source: str, format: F
     if not format.is_lines:
         assert found.job is not None
         assert (found.job.state, found.job.sources) == ("finished", (source,))
+
+
+def test_a_threshold_of_the_users_decides_what_is_to_review_wherever_that_is_said(run: Classify) -> None:
+    rows = read(io.BytesIO(run("classify", "in", "-q").stdout_bytes), Format.csv)
+    whole = [row.confidence for _, row in rows]
+    below = max(filter(None, whole))
+    marked = [confidence is not None and confidence < below for confidence in whole]
+    assert any(marked)
+    done = run("classify", "in", "-o", "rows.db", "--sort-into", "out", "--json", "--review-below", str(below))
+    assert json.loads(done.stdout)["reviews"] == sum(marked)
+    assert f"{sum(marked)} to review" in done.stderr
+    found = read_results("rows.db")
+    assert [row.review for row in found] == marked
+    assert found.job is not None
+    assert found.job.reviews == sum(marked)
+    assert len(list(Path("out/_review").rglob("*.png"))) == sum(marked)
+    for again in ("results", "wait"):
+        done = run(again, found.job.job, "-o", f"{again}.csv", "--review-below", str(below))
+        assert [row.review for row in read_results(f"{again}.csv")] == marked, done.output
+
+
+@pytest.mark.parametrize("command", ["classify", "wait", "results"])
+@pytest.mark.parametrize("below", ["1.01", "-1.0", "nan"])
+def test_a_threshold_that_is_no_confidence_is_refused(run: Classify, command: str, below: str) -> None:
+    done = run(command, "in", "--review-below", below)
+    assert done.exit_code == 2
+    assert f"Invalid value for '--review-below': {below} is no confidence" in done.stderr
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -98,6 +98,26 @@ def test_rows_come_in_the_order_of_the_files(client: Client, photos: Path, answe
     )
 
 
+def test_what_is_to_review_may_be_decided_anew_for_a_jobs_rows(client: Client, photos: Path, answering: None) -> None:
+    job = client.classify("photos", review_below=0.95).job
+    for rows in (client.wait(job, review_below=0.95), client.results(job, review_below=0.95)):
+        assert all(row.review for row in rows)
+        assert rows.summary.reviews == len(PATHS)
+    assert not any(row.review for row in client.rows(job, review_below=0.9))
+    assert not any(row.review for row in client.rows(job))
+
+
+@pytest.mark.parametrize("below", [-0.01, 1.01, 95, float("nan")])
+def test_a_threshold_that_is_no_confidence_is_refused_before_anything_is_submitted(
+    client: Client, photos: Path, below: float
+) -> None:
+    for ask in (client.classify, client.rows, client.wait, client.results):
+        with pytest.raises(UsageError) as error:
+            ask("photos", review_below=below)
+        assert str(error.value) == f"{below} is no confidence: rows are marked for review under one from 0 to 1"
+    assert client.jobs() == []
+
+
 def test_rows_may_be_iterated_again_and_counted(client: Client, photos: Path, answering: None) -> None:
     rows = client.classify("photos")
     assert repr(rows) == f"<Rows of job {rows.job}>"

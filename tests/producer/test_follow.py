@@ -88,6 +88,15 @@ def test_a_row_has_all_that_is_known_of_its_image(scene: Scene) -> None:
     ]
 
 
+def test_a_threshold_of_the_users_decides_what_is_to_review(scene: Scene) -> None:
+    job = scene.job(1)
+    scene.done(job, 0)
+    for below, marked in ((0.9, False), (0.91, True)):
+        scene.follower.review_below = below
+        for given in (scene.follower.rows(job), results(scene.ledger, job, below)):
+            assert [row.review for rows in given for row in rows] == [marked]
+
+
 def test_later_batches_wait_in_the_ledger_for_the_one_before_them(scene: Scene) -> None:
     job = scene.job(4)
     came: list[str] = []

@@ -109,6 +109,7 @@ def test_a_journal_that_is_not_understood_is_told_and_never_guessed_at(folder: P
         {"null_separated": True},
         {"folder": "/home/b"},
         {"image_root": "/home"},
+        {"review_below": 0.5},
     ],
 )
 def test_the_rows_of_another_command_are_never_discarded_in_silence(folder: Path, change: dict[str, object]) -> None:
@@ -120,6 +121,23 @@ def test_the_rows_of_another_command_are_never_discarded_in_silence(folder: Path
             r"'x.csv.part' holds 2 rows of another command that was interrupted, `classify in caf\udce9` in "
             "'/home/a': run that again to go on with it, give --fresh to discard them, or choose another place with -o"
         )
+
+
+def test_rows_that_another_threshold_marked_are_not_gone_on_with(folder: Path) -> None:
+    interrupted([row("a.png")])
+    command = replace(COMMAND, sources=("in",), review_below=0.95)
+    Journal(command, NEVER, job="old").write("x.csv.part")
+    finds: list[Callable[[], Earlier | None]] = [
+        lambda: earlier("x.csv", replace(command, review_below=None), retry_errors=False),
+        lambda: of_job("x.csv", "old", Format.csv),
+        lambda: of_job("x.csv", "old", Format.csv, 0.9),
+    ]
+    for find in finds:
+        with pytest.raises(UsageError) as error:
+            find()
+        assert "command that was interrupted, `classify in --review-below 0.95` in '/home/a': " in str(error.value)
+    assert earlier("x.csv", command, retry_errors=False) is not None
+    assert of_job("x.csv", "old", Format.csv, 0.95) is not None
 
 
 def test_another_command_that_has_no_rows_yet_is_in_nobodys_way(folder: Path) -> None:
@@ -392,6 +410,22 @@ def test_the_error_rows_of_a_finished_run_are_made_again(folder: Path) -> None:
         assert missing(kept, "a.png", "b.png", "c.png", "d.png") == ["b.png", "d.png"]
         assert kept.told() == "going on: 2 rows of 'x.csv' kept; classified again: 1 with an error"
     assert earlier("x.csv", COMMAND, retry_errors=False) is None, "a finished run is not gone on with"
+
+
+@pytest.mark.parametrize("format", [Format.csv, Format.jsonl])
+def test_the_rows_that_are_kept_of_a_finished_run_are_marked_by_the_threshold_of_this_one(
+    folder: Path, format: Format
+) -> None:
+    encoded = {Format.csv: lambda rows: CSV_HEADER + to_csv(rows), Format.jsonl: to_jsonl}[format]
+    rows = [row("a.png"), row("b.png", "missing: x"), row("c.png")._replace(confidence=0.95)]
+    Path(f"x.{format}").write_bytes(encoded(rows))
+    found = earlier(f"x.{format}", replace(COMMAND, format=format, review_below=0.95), retry_errors=True)
+    with (
+        closing(Kept(found, MODEL, retry_errors=True, review_below=0.95)) as kept,
+        closing(opened(f"x.{format}", format, kept)),
+    ):
+        assert Path(f"x.{format}.part").read_bytes() == encoded([rows[0]._replace(review=True), rows[2]])
+        assert kept.summary.reviews == 1
 
 
 def test_the_error_rows_of_an_interrupted_run_are_made_again_and_not_those_of_the_one_before_it(folder: Path) -> None:

@@ -189,8 +189,13 @@ class Answers:
             raise MessageInvalid(f"the answers to a batch in the ledger are malformed: {exc}") from exc
         return answers
 
-    def predictions(self, batch: Batch) -> list[Prediction]:
+    def predictions(self, batch: Batch, review_below: float | None = None) -> list[Prediction]:
         """Give one row for each reference of the batch that these are the answers to.
+
+        Args:
+            batch: the references.
+            review_below: the confidence, from 0 to 1, under which a label is marked for review; None: as the
+                checkpoint's own threshold has it.
 
         Raises:
             MessageInvalid: there are not as many answers as references.
@@ -203,9 +208,12 @@ class Answers:
             # Whole columns at a time: this and the sink's work are what a row costs the producer.
             names = [labels[index] for index in self.best]
             shares = [parts / PPM for parts in self.ppm]
-            review = [False] * len(self)
-            for at in self.review:
-                review[at] = True
+            if review_below is None:
+                review = [False] * len(self)
+                for at in self.review:
+                    review[at] = True
+            else:
+                review = [share < review_below for share in shares[:: self.top]]
             # One iterator of pairs, from which each row takes as many as it has.
             tops = zip(*[zip(names, shares, strict=True)] * self.top, strict=True)
             columns = zip(  # two have no end
