@@ -1,0 +1,74 @@
+"""A contact sheet of the variety that training draws from: a row for every kind, as the network sees it.
+
+python -m scripts.variety_sheet --data DIR -o variety.png; DIR holds MNIST/raw, of which the training images are used.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from scripts.make_samples import read_idx
+from training.preprocess import Preprocessing
+from training.variety.chunks import Chunk, Maker
+from training.variety.kinds import KINDS, PRINTED
+from training.variety.printed import find_fonts
+from training.variety.raster import SIDE
+
+NAME = 96  # pixels that a kind's name takes
+GAP = 2
+
+
+def sheet(maker: Maker, kinds: list[int], columns: int, rows: int, seed: int, raw: bool) -> Image.Image:
+    """Rows of pictures of each kind, its name before them; two kinds side by side."""
+    step = (2 if raw else 1) * SIDE + GAP
+    width, height = NAME + columns * step + GAP, rows * step + GAP
+    page = Image.new("L", (2 * width, -(-len(kinds) // 2) * height), 64)
+    draw = ImageDraw.Draw(page)
+    for place, kind in enumerate(kinds):
+        left, top = place % 2 * width, place // 2 * height
+        draw.text((left + 4, top + 8), KINDS[kind].name, fill=255)
+        for at, picture in enumerate(_pictures(maker, kind, columns * rows, seed, raw)):
+            tile = Image.fromarray(picture)
+            if raw:
+                tile.thumbnail((2 * SIDE, 2 * SIDE))
+            page.paste(tile, (left + NAME + at % columns * step, top + GAP + at // columns * step))
+    return page
+
+
+def _pictures(maker: Maker, kind: int, count: int, seed: int, raw: bool) -> list[NDArray[np.uint8]]:
+    if not raw:
+        return list(maker.make(Chunk(seed, kind, kind, count))[0][..., 0])
+    lot = np.random.default_rng([seed, kind])
+    return list(KINDS[kind].draw(maker.sample(kind, count, lot), lot))
+
+
+def main() -> None:
+    """Write the sheet."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/mnist"), help="the folder that holds MNIST/raw")
+    parser.add_argument("-o", "--output", type=Path, default=Path("variety.png"))
+    parser.add_argument("--columns", type=int, default=12)
+    parser.add_argument("--rows", type=int, default=1, help="of each kind")
+    parser.add_argument("--kind", action="append", help="only this one, by its name; repeatable")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--raw", action="store_true", help="before the normalisation, as a file would hold them")
+    arguments = parser.parse_args()
+    source = arguments.data / "MNIST" / "raw"
+    images, labels = (read_idx(source / f"train-{what}-ubyte") for what in ("images-idx3", "labels-idx1"))
+    fonts = find_fonts()
+    maker = Maker(images, labels.astype(np.int64), 10, Preprocessing("digit", SIDE, SIDE, 1), fonts)
+    kinds = [
+        at
+        for at, kind in enumerate(KINDS)
+        if (not arguments.kind or kind.name in arguments.kind) and (fonts or kind.source != PRINTED)
+    ]
+    page = sheet(maker, kinds, arguments.columns, arguments.rows, arguments.seed, arguments.raw)
+    page.save(arguments.output)
+    print(f"{len(kinds)} kinds, {len(fonts)} fonts: {arguments.output}")
+
+
+if __name__ == "__main__":
+    main()
