@@ -1,48 +1,19 @@
-"""The training loop: epochs, an average of the weights, evaluation after each, the best kept."""
+"""The training loop: epochs, evaluation after each, the best kept, and where to go on after an interruption."""
 
 import copy
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from training.augment import Augmentation, augment
+from training.calibrate import calibrate, negative_log_likelihood
 from training.data import Split
 from training.errors import TrainingError
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained.
-
-    Args:
-        epochs: Passes over the training data.
-        batch_size: Images in a step; what is left over at the end of an epoch waits for the next one's shuffle.
-        learning_rate: At its peak; it rises over the first `warmup` of the steps and falls to 0 along a cosine.
-        warmup: A share of all steps.
-        weight_decay: AdamW's.
-        label_smoothing: The share of certainty that the target gives away to all classes.
-        averaging: How many steps the average of the weights looks back on, as a share of an epoch; the average
-            is what is evaluated and kept.
-        augmentation: None trains on the images as they are.
-    """
-
-    epochs: int = 20
-    batch_size: int = 128
-    learning_rate: float = 4e-3
-    warmup: float = 0.2
-    weight_decay: float = 0.02
-    label_smoothing: float = 0.05
-    averaging: float = 0.5
-    augmentation: Augmentation | None = field(default_factory=Augmentation)
-
-    def to_json(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
-        return asdict(self)
+from training.recipe import Recipe
+from training.steps import Run
 
 
 @dataclass(frozen=True)
@@ -53,7 +24,8 @@ class Epoch:
         number: From 1.
         loss: Mean over the epoch's training steps, augmented and smoothed.
         accuracy: On the validation split, 0…1.
-        validation_loss: Mean negative log-likelihood there, in nats.
+        validation_loss: Mean negative log-likelihood there, in nats, at the temperature that suits it best: as it would
+            be in a checkpoint.
         seconds: From its first step to the end of its evaluation.
     """
 
@@ -85,6 +57,27 @@ class Outcome:
     interrupted: bool
 
 
+@dataclass(frozen=True)
+class _Reached:
+    """The epochs so far, and the weights of the best."""
+
+    epochs: tuple[Epoch, ...] = ()
+    weights: Mapping[str, Tensor] | None = None
+
+    @property
+    def best(self) -> Epoch:
+        return min(self.epochs, key=lambda epoch: epoch.validation_loss)  # the first of equals
+
+    def after(self, epoch: Epoch, network: nn.Module) -> "_Reached":
+        more = _Reached((*self.epochs, epoch), self.weights)
+        return _Reached(more.epochs, copy.deepcopy(network.state_dict())) if more.best is epoch else more
+
+    def is_over(self, recipe: Recipe) -> bool:
+        if not self.epochs or len(self.epochs) >= recipe.epochs:
+            return len(self.epochs) >= recipe.epochs
+        return 0 < recipe.patience <= len(self.epochs) - self.best.number
+
+
 def fit(
     network: nn.Module,
     training: Split,
@@ -94,10 +87,17 @@ def fit(
     device: str = "cpu",
     on_step: Callable[[int, int, int], None] | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    *,
+    classes: int | None = None,
+    pool: Split | None = None,
+    teachers: Sequence[nn.Module] = (),
+    resume: Mapping[str, Any] | None = None,
+    on_state: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Outcome:
-    """Train a network and keep the best of its epochs: by validation accuracy, then by validation loss.
+    """Train a network and keep the best of its epochs: the one of least validation loss.
 
-    The same seed on the same machine, with as many threads, gives the same weights bit for bit on the CPU.
+    The same seed on the same machine, with as many threads, gives the same weights bit for bit on the CPU, and so does
+    a training that goes on where another was interrupted.
 
     Args:
         network: With fresh weights; trained in place.
@@ -108,6 +108,11 @@ def fit(
         device: What torch calls it.
         on_step: Called after each step with the epoch's number, the step's, and how many steps an epoch has.
         on_epoch: Called after each epoch's evaluation.
+        classes: How many of the logits are of classes, in both splits; all unless told.
+        pool: Other images, for `Recipe.variety`, which says how many; of them a label of `classes` is of no class.
+        teachers: Networks with as many logits, in eval mode on the device, to learn from beside the labels.
+        resume: What `on_state` was last given, to go on from there; all else must be the same then.
+        on_state: Called before `on_epoch` with tensors and plain values, which change with the next step: save them.
 
     Returns:
         The best weights, and what each epoch came to.
@@ -116,107 +121,47 @@ def fit(
         TrainingError: The loss is no number any more, or there is nothing to train on.
         KeyboardInterrupt: Ctrl-C before the first epoch was finished; later ones end training in order.
     """
-    steps = max(1, len(training) // recipe.batch_size)
-    if len(training) == 0 or len(validation) == 0 or recipe.epochs < 1:
+    if len(training) == 0 or len(validation) == 0 or recipe.epochs < 1 or (recipe.variety > 0) != bool(pool):
         raise TrainingError(
             f"There is nothing to train: {len(training)} images, {len(validation)} to validate on, "
-            f"{recipe.epochs} epochs."
+            f"{recipe.epochs} epochs, {len(pool or ())} images for a variety of {recipe.variety:g}."
         )
     network.to(device).to(memory_format=torch.channels_last)  # what the convolutions of a CPU and a GPU like best
-    run = _Run(network, recipe, steps, seed)
     training, validation = training.to(device), validation.to(device)
-    epochs: list[Epoch] = []
-    best: tuple[Epoch, dict[str, Tensor]] | None = None
+    steps = max(1, len(training) // recipe.batch_size)
     interrupted = False
-    try:
-        for number in range(1, recipe.epochs + 1):
-            started = time.perf_counter()
-            report = (lambda step, number=number: on_step(number, step, steps)) if on_step else None
-            loss = run.epoch(training, report)
-            logits = predict(run.average, validation.images)
-            epoch = _measure(number, loss, logits, validation.labels.cpu(), time.perf_counter() - started)
-            epochs.append(epoch)
-            if best is None or _rank(epoch) > _rank(best[0]):
-                best = epoch, copy.deepcopy(run.average.state_dict())
-            if on_epoch:
-                on_epoch(epoch)
-    except KeyboardInterrupt:
-        if best is None:
-            raise
-        interrupted = True
-    assert best is not None  # there is at least one epoch
-    network.load_state_dict(best[1])
-    return Outcome(network.eval(), best[0], tuple(epochs), interrupted)
+    # torch draws dropout from its one global generator: seeded for this, and put back for the caller.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        run = Run(network, recipe, steps, seed, classes, pool.to(device) if pool else None, teachers)
+        reached = _restored(run, resume) if resume else _Reached()
+        try:
+            while not reached.is_over(recipe):
+                started, number = time.perf_counter(), len(reached.epochs) + 1
+                report = (lambda step, number=number: on_step(number, step, steps)) if on_step else None
+                loss = run.epoch(training, report)
+                epoch = _measured(number, loss, run.average, validation, classes, started)
+                reached = reached.after(epoch, run.average)
+                if on_state:
+                    on_state(_state(run, reached))
+                if on_epoch:
+                    on_epoch(epoch)
+        except KeyboardInterrupt:
+            if not reached.epochs:
+                raise
+            interrupted = True
+    assert reached.weights is not None  # there is at least one epoch
+    network.load_state_dict(reached.weights)
+    return Outcome(network.eval(), reached.best, reached.epochs, interrupted)
 
 
-class _Run:
-    """What changes from step to step: optimiser, schedule, average and generator."""
+def _state(run: Run, reached: _Reached) -> dict[str, Any]:
+    return {"run": run.state(), "epochs": [epoch.to_json() for epoch in reached.epochs], "best": reached.weights}
 
-    def __init__(self, network: nn.Module, recipe: Recipe, steps: int, seed: int) -> None:
-        self.network, self.recipe, self.steps = network, recipe, steps
-        self.generator = torch.Generator().manual_seed(seed)
-        # Biases and batch normalisation's scales keep their freedom: decay is for what multiplies inputs.
-        decayed = [parameter for parameter in network.parameters() if parameter.dim() > 1]
-        free = [parameter for parameter in network.parameters() if parameter.dim() <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}],
-            lr=recipe.learning_rate,
-            fused=True,
-        )
-        total = recipe.epochs * steps + 1
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimiser,
-            max_lr=recipe.learning_rate,
-            total_steps=total,
-            # Of a handful of steps, a share may be less than one, and torch divides by it.
-            pct_start=min(1.0, max(recipe.warmup, 2 / total)),
-            final_div_factor=1e3,
-            cycle_momentum=False,
-        )
-        self.average = copy.deepcopy(network).eval()
-        self.taken = 0
 
-    def epoch(self, training: Split, report: Callable[[int], None] | None) -> float:
-        """One pass in a new order; returns the mean loss."""
-        self.network.train()
-        size = self.recipe.batch_size
-        order = torch.randperm(len(training), generator=self.generator).to(training.labels.device)
-        total = torch.zeros((), device=training.labels.device)
-        for step in range(self.steps):
-            batch = training.take(order[step * size : (step + 1) * size])
-            total += self._step(batch)
-            if report:
-                report(step + 1)
-        loss = float(total) / self.steps
-        if loss != loss or loss == float("inf"):
-            raise TrainingError(f"Training diverged: the loss is {loss}; use a lower learning rate.")
-        return loss
-
-    def _step(self, batch: Split) -> Tensor:
-        images = batch.images
-        if self.recipe.augmentation is not None:
-            images = augment(images, self.recipe.augmentation, self.generator)
-        logits = self.network(images)
-        loss = functional.cross_entropy(logits, batch.labels, label_smoothing=self.recipe.label_smoothing)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
-        self.schedule.step()
-        self._follow()
-        return loss.detach()
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the average of the weights, and of batch normalisation's statistics, towards the present ones."""
-        self.taken += 1
-        horizon = max(1.0, self.recipe.averaging * self.steps)
-        # Early on it is the mean of all there is, so that the first epochs aren't held back by fresh weights.
-        share = max(1 / horizon, 1 / self.taken)
-        for kept, present in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
-            if kept.is_floating_point():
-                kept.lerp_(present, share)
-            else:
-                kept.copy_(present)
+def _restored(run: Run, state: Mapping[str, Any]) -> _Reached:
+    run.restore(state["run"])
+    return _Reached(tuple(Epoch(**values) for values in state["epochs"]), state["best"])
 
 
 @torch.inference_mode()
@@ -229,15 +174,15 @@ def predict(network: nn.Module, images: Tensor, batch_size: int = 1000) -> Tenso
         batch_size: Images at once.
 
     Returns:
-        float32 logits [N, classes], on the CPU.
+        float32 logits [N, L], on the CPU.
     """
     return torch.cat([network(part).float().cpu() for part in torch.split(images, batch_size)])
 
 
-def _measure(number: int, loss: float, logits: Tensor, labels: Tensor, seconds: float) -> Epoch:
-    accuracy = float((logits.argmax(dim=1) == labels).double().mean())
-    return Epoch(number, loss, accuracy, float(functional.cross_entropy(logits, labels)), seconds)
-
-
-def _rank(epoch: Epoch) -> tuple[float, float]:
-    return epoch.accuracy, -epoch.validation_loss
+def _measured(
+    number: int, loss: float, network: nn.Module, validation: Split, classes: int | None, started: float
+) -> Epoch:
+    logits, labels = predict(network, validation.images), validation.labels.cpu()
+    accuracy = float((logits[:, :classes].argmax(dim=1) == labels).double().mean())
+    nll = negative_log_likelihood(logits, labels, calibrate(logits, labels).temperature)
+    return Epoch(number, loss, accuracy, nll, time.perf_counter() - started)

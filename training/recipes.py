@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from training.errors import TrainingError
-from training.loop import Recipe
 from training.preprocess import Preprocessing
+from training.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,23 @@
+import io
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from training import data, loop, model
+from training import data, loop, model, steps
 from training.augment import Augmentation, augment
+from training.calibrate import calibrate, negative_log_likelihood
 from training.data import Split
 from training.errors import TrainingError
-from training.loop import Epoch, Outcome, Recipe
+from training.loop import Epoch, Outcome
+from training.recipe import Recipe
 from training.recipes import plan
 
 RECIPE = Recipe(epochs=4, batch_size=32)
+VARIED = replace(RECIPE, variety=0.5, outliers=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +25,26 @@ def splits(tiny_mnist: Path) -> tuple[Split, Split]:
     return data.divide(data.mnist(tiny_mnist, "train", plan("digits").preprocessing), 0.2, 0)
 
 
-def trained(splits: tuple[Split, Split], seed: int = 0, recipe: Recipe = RECIPE, **hooks: object) -> Outcome:
+@pytest.fixture(scope="module")
+def pool(splits: tuple[Split, Split]) -> Split:
+    """Digits drawn thinly, and as many pictures of none: what `training.variety` makes, in small."""
+    generator = torch.Generator().manual_seed(5)
+    digits = splits[0].take(torch.arange(50))
+    noise = torch.randint(0, 256, digits.images.shape, dtype=torch.uint8, generator=generator)
+    return Split(torch.cat([digits.images // 2, noise]), torch.cat([digits.labels, torch.full((50,), 10)]))
+
+
+def trained(
+    splits: tuple[Split, Split], seed: int = 0, recipe: Recipe = RECIPE, logits: int = 10, **more: object
+) -> Outcome:
     torch.manual_seed(seed)
-    network = model.build("digits", model.trainable("digits", {}), 10)
-    return loop.fit(network, *splits, recipe, seed, **hooks)  # type: ignore[arg-type]
+    network = model.build("digits", model.trainable("digits", {}), logits)
+    return loop.fit(network, *splits, recipe, seed, **more)  # type: ignore[arg-type]
+
+
+def same(one: Outcome, other: Outcome) -> bool:
+    first, second = one.network.state_dict(), other.network.state_dict()
+    return all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_a_short_training_learns(splits: tuple[Split, Split]) -> None:
@@ -40,16 +63,18 @@ def test_the_classic_network_learns_too(splits: tuple[Split, Split]) -> None:
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(splits: tuple[Split, Split]) -> None:
-    one, same, other = (trained(splits, seed).network.state_dict() for seed in (1, 1, 2))
-    assert all(torch.equal(one[key], same[key]) for key in one)
-    assert not all(torch.equal(one[key], other[key]) for key in one)
+    one, again, other = (trained(splits, seed) for seed in (1, 1, 2))
+    assert same(one, again)
+    assert not same(one, other)
 
 
 def test_the_network_that_is_kept_is_the_best_epochs(splits: tuple[Split, Split]) -> None:
     outcome = trained(splits)
     logits = loop.predict(outcome.network, splits[1].images)
     assert float((logits.argmax(1) == splits[1].labels).double().mean()) == outcome.best.accuracy
-    assert outcome.best.accuracy == max(epoch.accuracy for epoch in outcome.epochs)
+    assert outcome.best.validation_loss == min(epoch.validation_loss for epoch in outcome.epochs)
+    temperature = calibrate(logits, splits[1].labels).temperature
+    assert negative_log_likelihood(logits, splits[1].labels, temperature) == outcome.best.validation_loss
 
 
 def test_ctrl_c_keeps_the_best_so_far(splits: tuple[Split, Split]) -> None:
@@ -64,7 +89,8 @@ def test_ctrl_c_keeps_the_best_so_far(splits: tuple[Split, Split]) -> None:
     assert outcome.epochs == tuple(seen)
     assert len(seen) == 2
     logits = loop.predict(outcome.network, splits[1].images)
-    assert float((logits.argmax(1) == splits[1].labels).double().mean()) == max(epoch.accuracy for epoch in seen)
+    assert float((logits.argmax(1) == splits[1].labels).double().mean()) == outcome.best.accuracy
+    assert outcome.best in seen
 
 
 def test_ctrl_c_before_the_first_epoch_is_done_has_nothing_to_keep(splits: tuple[Split, Split]) -> None:
@@ -73,6 +99,126 @@ def test_ctrl_c_before_the_first_epoch_is_done_has_nothing_to_keep(splits: tuple
 
     with pytest.raises(KeyboardInterrupt):
         trained(splits, on_step=press)
+
+
+def test_variety_teaches_what_is_of_no_class_and_the_same_seed_gives_the_same_weights(
+    splits: tuple[Split, Split], pool: Split
+) -> None:
+    one, again = (trained(splits, recipe=VARIED, logits=11, classes=10, pool=pool) for _ in range(2))
+    assert same(one, again)
+    assert one.best.accuracy > 0.8
+    other = loop.predict(one.network, pool.images).softmax(dim=1)[:, 10]  # [100]
+    assert float(other[50:].mean()) > 0.6 > 0.3 > float(other[:50].mean())
+
+
+def test_other_logits_than_the_classes_are_never_right(splits: tuple[Split, Split]) -> None:
+    class Elsewhere(torch.nn.Module):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([0.0, 1.0, 2.0]).expand(len(pixels), 3)
+
+    ones = Split(splits[1].images, torch.ones_like(splits[1].labels))
+    epoch = loop._measured(1, 0.0, Elsewhere(), ones, 2, 0.0)
+    assert epoch.accuracy == 1.0
+
+
+def test_the_pools_images_all_come_before_any_comes_again() -> None:
+    recipe = Recipe(epochs=1, batch_size=8, variety=0.5)
+    run = steps.Run(model.build("classic", {}, 11), recipe, 1, 0)
+    dealt = torch.cat([run._deal(10, 4) for _ in range(10)])  # [40]
+    for round_ in dealt.reshape(4, 10):
+        assert sorted(round_.tolist()) == list(range(10))
+    assert len({tuple(round_.tolist()) for round_ in dealt.reshape(4, 10)}) == 4
+    assert len(torch.unique(run._deal(3, 7))) == 3, "a pool smaller than a step's share goes round within it"
+
+
+def test_targets_are_smoothed_over_the_classes_and_not_for_what_is_of_none() -> None:
+    wanted = steps.targets(torch.tensor([1, 4]), 5, 4, 0.2)
+    assert torch.allclose(wanted, torch.tensor([[0.05, 0.85, 0.05, 0.05, 0.0], [0.0, 0.0, 0.0, 0.0, 1.0]]))
+    labels, logits = torch.tensor([3, 0]), torch.randn(2, 4)
+    expected = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.1)
+    assert torch.allclose(torch.nn.functional.cross_entropy(logits, steps.targets(labels, 4, 4, 0.1)), expected)
+
+
+def test_a_network_learns_from_its_teachers_alone_what_the_labels_do_not_say(splits: tuple[Split, Split]) -> None:
+    teachers = [trained(splits, seed).network for seed in (1, 2)]
+    # Labels that teach nothing, and no weight on them: what is learned is the teachers'.
+    unlabelled = Split(splits[0].images, torch.zeros_like(splits[0].labels))
+    outcome = trained((unlabelled, splits[1]), recipe=replace(RECIPE, distillation=1.0), teachers=teachers)
+    assert outcome.best.accuracy > 0.7
+    again = trained((unlabelled, splits[1]), recipe=replace(RECIPE, distillation=1.0), teachers=teachers)
+    assert same(outcome, again)
+
+
+def test_what_teachers_say_is_the_mean_of_their_probabilities(splits: tuple[Split, Split]) -> None:
+    teachers = [model.build("digits", {}, 10).eval() for _ in range(2)]
+    images = splits[0].images[:5]
+    said = steps.taught(teachers, images, 2.0)
+    with torch.no_grad():
+        each = [torch.softmax(teacher(images) / 2, dim=1) for teacher in teachers]
+    assert torch.allclose(said, (each[0] + each[1]) / 2)
+    assert torch.allclose(said.sum(dim=1), torch.ones(5))
+
+
+def stored(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A state as it is read from a file."""
+    content = io.BytesIO()
+    torch.save(state, content)
+    content.seek(0)
+    return dict(torch.load(content, weights_only=True))
+
+
+@pytest.mark.parametrize("after", [1, 3, 4])
+def test_what_goes_on_after_an_interruption_ends_as_if_there_had_been_none(
+    splits: tuple[Split, Split], pool: Split, after: int
+) -> None:
+    states: list[Mapping[str, Any]] = []
+    teacher = model.build("digits", {}, 11).eval()
+    how: dict[str, Any] = {"recipe": VARIED, "logits": 11, "classes": 10, "pool": pool, "teachers": [teacher]}
+    whole = trained(splits, **how, on_state=lambda state: states.append(stored(state)))
+    assert len(states) == 4
+    numbers: list[int] = []
+    torch.manual_seed(99)
+    going_on = trained(splits, **how, resume=states[after - 1], on_epoch=lambda epoch: numbers.append(epoch.number))
+    assert numbers == list(range(after + 1, 5))
+    assert same(whole, going_on)
+    assert [replace(epoch, seconds=0) for epoch in going_on.epochs] == [
+        replace(epoch, seconds=0) for epoch in whole.epochs
+    ]
+
+
+def test_dropout_draws_by_the_seed_and_the_callers_generator_is_left_alone(splits: tuple[Split, Split]) -> None:
+    def once(resume: Mapping[str, Any] | None = None) -> tuple[Outcome, list[Mapping[str, Any]]]:
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(model.build("digits", {}, 10), torch.nn.Dropout(0.3))
+        states: list[Mapping[str, Any]] = []
+        torch.manual_seed(torch.seed() % 1000)
+        before = torch.get_rng_state()
+        recipe = replace(RECIPE, epochs=2)
+        done = loop.fit(network, *splits, recipe, 0, resume=resume, on_state=lambda now: states.append(stored(now)))
+        assert torch.equal(torch.get_rng_state(), before)
+        return done, states
+
+    one, states = once()
+    assert same(one, once()[0])
+    assert same(one, once(states[0])[0])
+
+
+def test_patience_ends_a_training_that_no_longer_gets_better(
+    splits: tuple[Split, Split], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([0.5, 0.3, 0.4, 0.3, 0.2, 0.1])
+
+    def measured(number: int, *_rest: object) -> Epoch:
+        return Epoch(number, 1.0, 0.9, next(losses), 0.1)
+
+    monkeypatch.setattr("training.loop._measured", measured)
+    states: list[Mapping[str, Any]] = []
+    recipe = Recipe(epochs=6, batch_size=160, patience=2)
+    outcome = trained(splits, recipe=recipe, on_state=lambda state: states.append(stored(state)))
+    assert [epoch.number for epoch in outcome.epochs] == [1, 2, 3, 4]
+    assert outcome.best.number == 2
+    assert not outcome.interrupted
+    assert len(trained(splits, recipe=recipe, resume=states[-1]).epochs) == 4, "what is over stays so"
 
 
 def test_steps_are_told_one_by_one(splits: tuple[Split, Split]) -> None:
@@ -90,6 +236,8 @@ def test_nothing_to_train_on_is_an_error(splits: tuple[Split, Split]) -> None:
     empty = splits[0].take(torch.zeros(0, dtype=torch.int64))
     with pytest.raises(TrainingError, match="nothing to train: 0 images, 120 to validate on, 4 epochs"):
         trained((empty, splits[1]))
+    with pytest.raises(TrainingError, match=r"0 images for a variety of 0\.5"):
+        trained(splits, recipe=VARIED, logits=11, classes=10)
 
 
 def test_augmentation_by_nothing_changes_nothing(splits: tuple[Split, Split]) -> None:
