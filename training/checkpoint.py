@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from training import files
 from training.errors import CheckpointError, TrainingError
 from training.preprocess import Preprocessing
 from training.record import Calibration, Checkpoint, Cost, check_name
@@ -184,7 +185,10 @@ def save(
     _check_weights(weights, model.build(architecture, arguments, checkpoint.logits).state_dict())
     # Through JSON and back, so that what is returned is what will be read: lists for tuples, and so on.
     checkpoint = Checkpoint.from_json(replace(checkpoint, digest=_digest(checkpoint, weights)).to_json())
-    _write(Path(path), serialise(weights, metadata={KEY: checkpoint.to_json()}))
+    try:
+        files.write(Path(path), serialise(weights, metadata={KEY: checkpoint.to_json()}))
+    except OSError as exc:
+        raise CheckpointError(f"{path}: can't be written ({exc.strerror or exc}); choose another -o.") from exc
     return checkpoint
 
 
@@ -277,19 +281,3 @@ def _digest(checkpoint: Checkpoint, weights: Mapping[str, "Tensor"]) -> str:
         digest.update(f"\n{key} {value.dtype} {list(value.shape)}\n".encode())
         digest.update(value.numpy().tobytes())
     return digest.hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    # In the same folder, so that the rename can't cross a file system.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)  # gone already when all went well
-    except OSError as exc:
-        raise CheckpointError(f"{path}: can't be written ({exc.strerror or exc}); choose another -o.") from exc

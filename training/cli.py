@@ -18,7 +18,6 @@ from training.errors import TrainingError
 
 if TYPE_CHECKING:
     from training.checkpoint import Checkpoint
-    from training.loop import Epoch
     from training.report.measure import Evaluated
     from training.train import Trained
 
@@ -89,18 +88,47 @@ def train(
     batch_size: Annotated[
         int | None, typer.Option(min=2, max=65_536, help="Images in a step.  \\[default: the network's]")
     ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop after so many epochs without a better one.  \\[default: the network's]"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same machine, same weights (on the CPU).")] = 0,
     validation: Annotated[float, typer.Option(help="Share of the training images kept for validation.")] = 0.05,
+    variety: Annotated[
+        bool | None,
+        typer.Option(
+            "--variety/--no-variety",
+            help="Also train on digits of other kinds, and on what is none.  \\[default: the network's]",
+        ),
+    ] = None,
+    fonts: Annotated[
+        Path | None,
+        typer.Option(help="A folder of fonts, for printed digits among them.  \\[default: /usr/share/fonts]"),
+    ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CHECKPOINT", help="Learn also from what this checkpoint says; may be given repeatedly."),
+    ] = None,
+    review_budget: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="The share of images that may be marked for review.  \\[default: 0.01]"),
+    ] = None,
     device: _Device = Device.AUTO,
     report: _Report = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the same command was interrupted, with the same result.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the result, and errors.")] = False,
 ) -> None:
     """Train a network and write one checkpoint with everything in it.
 
     After each epoch it is evaluated on the validation split; the best is kept, also when Ctrl-C ends it early.
+    What it did is in FILE's .log.jsonl; until it is done, FILE.resume holds what --resume goes on from.
     """
     with _mapped_errors():
         from training import train as task
+        from training.calibrate import REVIEW_BUDGET
+        from training.progress import TrainingProgress
 
         order = task.Order(
             data=data,
@@ -109,16 +137,22 @@ def train(
             name=name or output.stem,
             epochs=epochs,
             batch_size=batch_size,
+            patience=patience,
             seed=seed,
             validation=validation,
+            variety=variety,
+            fonts=fonts,
+            teachers=tuple(teacher or ()),
+            review_budget=REVIEW_BUDGET if review_budget is None else review_budget,
             device=device.value,
+            resume=resume,
         )
         _prepare_report(report)
         err = _stderr()
         if not quiet:
             err.print(f"Training {network.value} on {dataset.value} from {data}, seed {seed}.", highlight=False)
-        with _TrainingProgress(err, order.recipe().epochs, quiet) as progress:
-            trained = task.train(order, progress.step, progress.epoch)
+        with TrainingProgress(err, order.recipe().epochs, quiet) as progress:
+            trained = task.train(order, progress)
         _say_trained(trained, output)
         _write_report(report, trained.test)
     if trained.outcome.interrupted:
@@ -271,54 +305,15 @@ def _say_trained(trained: "Trained", output: Path) -> None:
     if outcome.interrupted:
         done = "1 epoch" if len(outcome.epochs) == 1 else f"{len(outcome.epochs)} epochs"
         _stderr().print(
-            f"Interrupted after {done}; the best so far, epoch {outcome.best.number}, is kept.",
+            f"Interrupted after {done}; the best so far, epoch {outcome.best.number}, is kept. "
+            "To go on, give the same command with --resume.",
             highlight=False,
+            soft_wrap=True,
         )
     print(
         f"{output}: {made.name} {made.digest[:12]}, trained in {trained.seconds:.0f} s\n"
         f"test: {text.summary(trained.test.report)}"
     )
-
-
-class _TrainingProgress:
-    """A bar for each epoch on a terminal, and a line for each finished epoch anywhere."""
-
-    def __init__(self, console: Console, epochs: int, quiet: bool) -> None:
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-        self._quiet, self._epochs = quiet, epochs
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=quiet or not console.is_terminal,
-        )
-        self._bar = self._progress.add_task("reading the data", total=None)
-
-    def __enter__(self) -> "_TrainingProgress":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._progress.stop()
-
-    def step(self, epoch: int, step: int, steps: int) -> None:
-        """Move the bar."""
-        if step == 1:
-            self._progress.reset(self._bar, total=steps, description=f"epoch {epoch}/{self._epochs}")
-        self._progress.update(self._bar, completed=step)
-
-    def epoch(self, done: "Epoch") -> None:
-        """Write the epoch's line."""
-        if not self._quiet:
-            self._progress.console.print(
-                f"epoch {done.number}/{self._epochs}  loss {done.loss:.4f}  validation {done.accuracy:.2%}  "
-                f"{done.seconds:.1f} s",
-                highlight=False,
-            )
 
 
 @contextmanager

@@ -1,8 +1,10 @@
-"""What a run depends on beside its order: the device, the versions, the time."""
+"""What a run depends on beside its order: the device, the versions, the commit, the time."""
 
 import platform
+import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 
 import torch
 
@@ -32,6 +34,19 @@ def versions() -> dict[str, str]:
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
+
+
+def commit() -> str | None:
+    """Of the git checkout that this program runs from, with "-dirty" where that was changed; None where it is none."""
+    top = Path(__file__).resolve().parent.parent
+    if not (top / ".git").exists():  # an installed one may lie inside of somebody else's checkout
+        return None
+    command = ["git", "-C", str(top), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:  # there is no git
+        return None
+    return found.stdout.strip() or None
 
 
 def now() -> str:

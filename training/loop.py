@@ -184,5 +184,5 @@ def _measured(
 ) -> Epoch:
     logits, labels = predict(network, validation.images), validation.labels.cpu()
     accuracy = float((logits[:, :classes].argmax(dim=1) == labels).double().mean())
-    nll = negative_log_likelihood(logits, labels, calibrate(logits, labels).temperature)
+    nll = negative_log_likelihood(logits, labels, calibrate(logits, labels, classes or logits.shape[1]).temperature)
     return Epoch(number, loss, accuracy, nll, time.perf_counter() - started)

@@ -1,55 +1,40 @@
 """Training, whole: data, network, epochs, calibration, checkpoint. What is said and drawn is the caller's business."""
 
-import hashlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
-from training import checkpoint, data, environment, loop, model
+from training import checkpoint, data, environment, loop, model, prepare, resume
+from training import log as logs
 from training.calibrate import calibrate
 from training.checkpoint import Checkpoint
 from training.data import Split
-from training.errors import CheckpointError
-from training.loop import Epoch, Outcome, Recipe
-from training.recipes import plan
+from training.loop import Epoch, Outcome
+from training.prepare import Material, Order
 from training.report import measure
 from training.report.measure import Evaluated
 
+__all__ = ["Order", "Trained", "Watcher", "train"]
 
-@dataclass(frozen=True)
-class Order:
-    """What to train.
 
-    Args:
-        data: The folder that holds MNIST.
-        output: The checkpoint to write.
-        network: Its name.
-        name: The checkpoint's; it names a queue.
-        epochs: None for the network's own default.
-        batch_size: Likewise.
-        seed: Of the split, the weights, the shuffling and the augmentation.
-        validation: The share of the training images that is kept for validation.
-        device: "auto", "cpu" or "cuda".
-    """
+class Watcher:
+    """Is told how a training goes; this one does nothing with it."""
 
-    data: Path
-    output: Path
-    network: str = "digits"
-    name: str = "digits"
-    epochs: int | None = None
-    batch_size: int | None = None
-    seed: int = 0
-    validation: float = 0.05
-    device: str = "auto"
+    def note(self, text: str) -> None:
+        """Something that a user should know."""
 
-    def recipe(self) -> Recipe:
-        """The network's recipe with what was asked for."""
-        recipe = plan(self.network).recipe
-        return replace(recipe, epochs=self.epochs or recipe.epochs, batch_size=self.batch_size or recipe.batch_size)
+    def variety(self, done: int, total: int) -> None:
+        """So many images of the pool are made, of so many."""
+
+    def step(self, epoch: int, step: int, steps: int) -> None:
+        """A step of an epoch is done, each counted from 1, of so many steps."""
+
+    def epoch(self, done: Epoch) -> None:
+        """An epoch is done and evaluated."""
 
 
 @dataclass(frozen=True)
@@ -62,90 +47,146 @@ class Trained:
     seconds: float
 
 
-def train(
-    order: Order,
-    on_step: Callable[[int, int, int], None] | None = None,
-    on_epoch: Callable[[Epoch], None] | None = None,
-) -> Trained:
-    """Train on MNIST and write one checkpoint; Ctrl-C after the first epoch keeps the best so far.
+def train(order: Order, watcher: Watcher | None = None) -> Trained:
+    """Train on MNIST and write one checkpoint, and beside it a log; Ctrl-C after the first epoch keeps the best so far.
+
+    After each epoch the state is written beside the checkpoint, for `Order.resume`; it is removed in the end.
 
     Args:
         order: What.
-        on_step: As of `training.loop.fit`.
-        on_epoch: As of `training.loop.fit`.
+        watcher: Is told how it goes.
 
     Returns:
         What came of it.
 
     Raises:
-        TrainingError: The data, the device, the name or the output won't do; said before training begins.
+        TrainingError: The data, the device, the name, the output or the state won't do; said before training begins.
         KeyboardInterrupt: Ctrl-C before the first epoch was finished.
     """
-    checkpoint.check_name(order.name)
-    if not order.output.parent.is_dir():
-        raise CheckpointError(f"{order.output.parent} is not a folder; make it, or choose another -o.")
-    device, chosen, recipe = environment.device(order.device), plan(order.network), order.recipe()
-    whole = data.mnist(order.data, "train", chosen.preprocessing)
-    test = data.mnist(order.data, "test", chosen.preprocessing)
-    training, validation = data.divide(whole, order.validation, order.seed)
-    arguments = model.complete(order.network, {})
-    classes = data.MNIST_CLASSES
-
+    watcher = watcher or Watcher()
+    material = prepare.gather(order)
+    state = _state(order, material, watcher)
     started = time.perf_counter()
-    network = _fresh(order.network, model.trainable(order.network, arguments), len(classes), order.seed)
-    outcome = loop.fit(network, training, validation, recipe, order.seed, device, on_step, on_epoch)
-    seconds = time.perf_counter() - started
+    pool: Split | None = None
+    times = {"data": material.seconds, "pool": time.perf_counter() - started}
 
-    served = model.fold(order.network, arguments, len(classes), outcome.network)
+    about = _about(order, material, pool)
+    log = logs.Log(logs.file_of(order.output), append=state is not None)
+    log.write("order" if state is None else "resume", about)
+    outcome = _fit(order, material, pool, state, log, watcher)
+    times["epochs"] = sum(epoch.seconds for epoch in outcome.epochs)
+    times["teachers"] = sum(float(described.trained.get("seconds", 0)) for described, _network in material.teachers)
+    trained = _written(order, material, outcome, {**about, "times": {key: round(t, 1) for key, t in times.items()}})
+    log.write(
+        "end",
+        {
+            **{key: trained.checkpoint.trained[key] for key in ("best_epoch", "interrupted", "times")},
+            "measured": trained.checkpoint.measured,
+            "calibration": trained.checkpoint.calibration.to_json(),
+            "digest": trained.checkpoint.digest,
+        },
+    )
+    if not outcome.interrupted:
+        resume.file_of(order.output).unlink(missing_ok=True)
+    return trained
+
+
+def _state(order: Order, material: Material, watcher: Watcher) -> Mapping[str, Any] | None:
+    """What to go on from; None to start from the beginning."""
+    file = resume.file_of(order.output)
+    if not file.exists():
+        if order.resume:
+            watcher.note(f"There is no {file} to go on from; training starts from the beginning.")
+        return None
+    if not order.resume:
+        watcher.note(f"{file}, the state of an interrupted training, will be replaced; --resume would go on from it.")
+        return None
+    state = resume.read(file, material.deciding)
+    watcher.note(f"Going on after epoch {len(state['epochs'])}, from {file}.")
+    return state
+
+
+def _fit(
+    order: Order,
+    material: Material,
+    pool: Split | None,
+    state: Mapping[str, Any] | None,
+    log: logs.Log,
+    watcher: Watcher,
+) -> Outcome:
+    file = resume.file_of(order.output)
+
+    def on_epoch(epoch: Epoch) -> None:
+        log.write("epoch", epoch.to_json())
+        watcher.epoch(epoch)
+
+    return loop.fit(
+        _fresh(order.network, model.trainable(order.network, material.arguments), material.logits, order.seed),
+        material.training,
+        material.validation,
+        material.recipe,
+        order.seed,
+        material.device,
+        watcher.step,
+        on_epoch,
+        classes=len(material.classes),
+        pool=pool,
+        teachers=[network for _described, network in material.teachers],
+        resume=state,
+        on_state=lambda now: resume.write(file, material.deciding, now),
+    )
+
+
+def _written(order: Order, material: Material, outcome: Outcome, about: Mapping[str, Any]) -> Trained:
+    """Calibrate, measure and save."""
+    served = model.fold(order.network, material.arguments, material.logits, outcome.network)
+    validation, test, classes = material.validation, material.test, material.classes
     logits = loop.predict(served, validation.images)
-    calibration = calibrate(logits, validation.labels, len(classes))
+    calibration = calibrate(logits, validation.labels, len(classes), order.review_budget)
     on_validation = measure.measure(logits, validation.labels, classes, calibration)
     on_test = measure.measure(loop.predict(served, test.images), test.labels, classes, calibration)
-    written = checkpoint.save(
+    seconds = sum(epoch.seconds for epoch in outcome.epochs)
+    saved = checkpoint.save(
         order.output,
         served,
         name=order.name,
         architecture=order.network,
-        arguments=arguments,
+        arguments=material.arguments,
         classes=classes,
-        preprocessing=chosen.preprocessing,
+        preprocessing=material.preprocessing,
         calibration=calibration,
         trained={
-            "dataset": "mnist",
-            "data_digest": _data_digest(whole),
-            "training_images": len(training),
-            "validation_images": len(validation),
-            "seed": order.seed,
-            "recipe": recipe.to_json(),
+            **about,
             "epochs": [epoch.to_json() for epoch in outcome.epochs],
             "best_epoch": outcome.best.number,
             "interrupted": outcome.interrupted,
-            **_circumstances(device, seconds),
+            "seconds": round(seconds, 1),
+            "finished": environment.now(),
         },
         measured={"validation": on_validation.to_json(), "test": on_test.to_json()},
     )
-    evaluated = Evaluated(written, data.MNIST_TEST, on_test, test.images, data.test_names(len(test)))
-    return Trained(written, evaluated, outcome, seconds)
+    evaluated = Evaluated(saved, data.MNIST_TEST, on_test, test.images, data.test_names(len(test)))
+    return Trained(saved, evaluated, outcome, seconds)
 
 
-def _fresh(network: str, arguments: dict[str, Any], classes: int, seed: int) -> torch.nn.Module:
+def _fresh(network: str, arguments: dict[str, Any], logits: int, seed: int) -> nn.Module:
     # torch draws fresh weights from its one global generator: seeded for this, and put back for the caller.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return model.build(network, arguments, classes)
+        return model.build(network, arguments, logits)
 
 
-def _data_digest(split: Split) -> str:
-    digest = hashlib.sha256(split.images.numpy().tobytes())
-    digest.update(split.labels.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _circumstances(device: str, seconds: float) -> dict[str, Any]:
+def _about(order: Order, material: Material, pool: Split | None) -> dict[str, Any]:
+    """What is trained on what, where and with what: JSON values."""
     return {
-        "device": device,
+        **material.deciding,
+        "training_images": len(material.training),
+        "validation_images": len(material.validation),
+        "pool_images": len(pool) if pool else 0,
+        "pool_digest": prepare.digest(pool) if pool else None,
+        "review_budget": order.review_budget,
+        "device": material.device,
         "threads": torch.get_num_threads(),
-        "seconds": round(seconds, 1),
-        "finished": environment.now(),
         "versions": environment.versions(),
+        "commit": environment.commit(),
     }

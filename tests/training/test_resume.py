@@ -1,0 +1,224 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner, Result
+
+from tests.training.conftest import TOP, save_fresh
+from training import checkpoint, model, resume
+from training.checkpoint import Calibration, describe
+from training.cli import app
+from training.errors import TrainingError
+from training.preprocess import Preprocessing
+
+QUICK = ("--epochs", "4", "--batch-size", "64", "--validation", "0.2", "--device", "cpu", "--no-variety", "--seed", "3")
+
+# A training that is killed as soon as the state after its second epoch is written.
+KILLED = """
+import os, signal
+from training import cli, resume
+written = resume.write
+def write(path, order, state):
+    written(path, order, state)
+    if len(state["epochs"]) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+resume.write = write
+cli.app()
+"""
+
+
+def run(data: Path, output: Path, *more: object) -> Result:
+    arguments = ["train", "--data", data, "-o", output, *QUICK, *more]
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "120"})
+
+
+def log(output: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.with_suffix(".log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "whole.safetensors"
+    result = run(tiny_mnist, path)
+    assert result.exit_code == 0, result.output
+    return path
+
+
+@pytest.fixture(scope="module")
+def killed(tiny_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a training was killed after two epochs."""
+    path = tmp_path_factory.mktemp("killed") / "mine.safetensors"
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, "train", "--data", str(tiny_mnist), "-o", str(path), *QUICK],
+        cwd=TOP,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return path
+
+
+@pytest.fixture
+def interrupted(killed: Path, tmp_path: Path) -> Path:
+    """A copy, to go on from."""
+    for file in killed.parent.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path / killed.name
+
+
+def test_a_training_that_was_killed_goes_on_to_the_same_weights_and_tells_all_of_it_in_its_log(
+    tiny_mnist: Path, whole: Path, interrupted: Path
+) -> None:
+    state = interrupted.with_name("mine.safetensors.resume")
+    assert sorted(file.name for file in interrupted.parent.iterdir()) == ["mine.log.jsonl", state.name]
+    result = run(tiny_mnist, interrupted, "--resume")
+    assert result.exit_code == 0, result.output
+    assert f"Going on after epoch 2, from {state}." in result.stderr
+    assert [line.split()[1] for line in result.stderr.splitlines() if line.startswith("epoch ")] == ["3/4", "4/4"]
+    assert describe(interrupted).digest == describe(whole).digest
+    assert not state.exists()
+    # Killed when the state was written and the epoch's line was not.
+    assert [line["event"] for line in log(interrupted)] == ["order", "epoch", "resume", "epoch", "epoch", "end"]
+
+
+def test_the_log_has_the_order_each_epoch_and_the_result_as_the_checkpoint_has_them(whole: Path) -> None:
+    order, *epochs, end = log(whole)
+    described = describe(whole)
+    trained = described.trained
+    assert order["event"] == "order"
+    for key in ("dataset", "data_digest", "recipe", "seed", "versions", "commit", "device", "threads", "teachers"):
+        assert order[key] == trained[key]
+    assert (order["network"], order["recipe"]["epochs"], order["recipe"]["variety"]) == ("digits", 4, 0)
+    assert [epoch["event"] for epoch in epochs] == ["epoch"] * 4
+    for told, kept in zip(epochs, trained["epochs"], strict=True):
+        assert {key: told[key] for key in kept} == kept
+    assert end["event"] == "end"
+    assert (end["digest"], end["measured"]) == (described.digest, described.measured)
+    assert end["times"] == trained["times"]
+    assert set(end["times"]) == {"data", "pool", "epochs", "teachers"}
+    assert sorted(file.name for file in whole.parent.iterdir()) == ["whole.log.jsonl", "whole.safetensors"]
+
+
+def test_the_state_of_another_training_is_refused_with_what_differs(tiny_mnist: Path, interrupted: Path) -> None:
+    teacher = interrupted.with_name("teacher.safetensors")
+    save_fresh(teacher, model.build("digits", model.complete("digits", {}), 10).eval())
+    for more, message in (
+        (["--epochs", 5], "recipe epochs was 4 and is 5."),
+        (["--seed", 4, "--batch-size", 48], "seed was 3 and is 4; recipe batch_size was 64 and is 48."),
+        (
+            ["--network", "classic"],
+            "network was digits and is classic; arguments widths was ",
+        ),
+        (["--validation", 0.3], "validation was 0.2 and is 0.3."),
+        (["--teacher", teacher], "teachers was [] and is "),
+    ):
+        result = run(tiny_mnist, interrupted, "--resume", *more)
+        assert result.exit_code == 2, result.output
+        assert f"{interrupted}.resume: it is of another training: {message}" in result.stderr
+        assert "Give the command that it is of, or leave --resume out to start again." in result.stderr
+        assert Path(f"{interrupted}.resume").exists()
+
+
+def test_other_data_are_another_training(tiny_mnist: Path, interrupted: Path, tmp_path: Path) -> None:
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in (tiny_mnist / "MNIST" / "raw").iterdir():
+        content = bytearray(file.read_bytes())
+        if file.name == "train-images-idx3-ubyte":
+            content[-400] ^= 128
+        (raw / file.name).write_bytes(content)
+    result = run(tmp_path / "data", interrupted, "--resume")
+    assert result.exit_code == 2, result.output
+    assert "it is of another training: data_digest was " in result.stderr
+
+
+def test_a_state_that_is_left_over_is_told_about_and_replaced(tiny_mnist: Path, whole: Path, interrupted: Path) -> None:
+    result = run(tiny_mnist, interrupted)
+    assert result.exit_code == 0, result.output
+    assert "the state of an interrupted training, will be replaced; --resume would go on from it." in result.stderr
+    assert describe(interrupted).digest == describe(whole).digest
+    assert [line["event"] for line in log(interrupted)] == ["order", *["epoch"] * 4, "end"]
+    assert not Path(f"{interrupted}.resume").exists()
+
+
+def test_resuming_where_nothing_was_begun_begins(tiny_mnist: Path, whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "new.safetensors"
+    result = run(tiny_mnist, path, "--resume")
+    assert result.exit_code == 0, result.output
+    assert f"There is no {path}.resume to go on from; training starts from the beginning." in result.stderr
+    assert describe(path).digest == describe(whole).digest
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("exploded",)
+
+
+def test_a_state_that_is_damaged_or_holds_code_is_refused_and_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "x.resume"
+    resume.write(path, {"seed": 1}, {"epochs": [], "weights": torch.zeros(3)})
+    content = path.read_bytes()
+    assert torch.equal(resume.read(path, {"seed": 1})["weights"], torch.zeros(3))
+    torch.save({"version": 1, "order": {}, "state": Bomb()}, tmp_path / "bomb")
+    torch.save([1], tmp_path / "list")
+    for damaged in (b"", b"text", content[:-100], (tmp_path / "bomb").read_bytes(), (tmp_path / "list").read_bytes()):
+        path.write_bytes(damaged)
+        with pytest.raises(TrainingError, match=r"x\.resume: it is not the state of a training .* without --resume"):
+            resume.read(path, {"seed": 1})
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_log_that_ends_in_the_middle_of_a_line_goes_on_after_the_last_whole_one(
+    tiny_mnist: Path, interrupted: Path
+) -> None:
+    with interrupted.with_suffix(".log.jsonl").open("ab") as file:
+        file.write(b'{"event": "epo')
+    assert run(tiny_mnist, interrupted, "--resume").exit_code == 0
+    assert [line["event"] for line in log(interrupted)][-4:] == ["resume", "epoch", "epoch", "end"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "logits", "message"),
+    [
+        ({"classes": tuple("9876543210")}, 10, "Its classes: 9, 8, 7, 6, 5, 4, 3, 2, 1, 0; this training's: 0, 1,"),
+        (
+            {"preprocessing": Preprocessing("stretch", 28, 28, 1)},
+            10,
+            "Its preprocessing: stretch, 28 x 28 x 1; this",
+        ),
+        (
+            {"calibration": Calibration(outlier=True)},
+            11,
+            'Its logit for "none of these": yes; this',
+        ),
+    ],
+)
+def test_a_teacher_of_something_else_is_refused(
+    tiny_mnist: Path, tmp_path: Path, changes: dict[str, Any], logits: int, message: str
+) -> None:
+    teacher = tmp_path / "teacher.safetensors"
+    save_fresh(teacher, model.build("digits", model.complete("digits", {}), logits).eval(), **changes)
+    result = run(tiny_mnist, tmp_path / "x.safetensors", "--teacher", teacher)
+    assert result.exit_code == 2, result.output
+    assert f"{teacher}: it can't be a teacher here. {message}" in result.stderr
+
+
+def test_teachers_are_learned_from_and_named_in_the_checkpoint(tiny_mnist: Path, whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "taught.safetensors"
+    result = run(tiny_mnist, path, "--teacher", whole, "--teacher", whole)
+    assert result.exit_code == 0, result.output
+    trained = describe(path).trained
+    assert trained["teachers"] == [{"name": "whole", "digest": describe(whole).digest}] * 2
+    assert trained["times"]["teachers"] == pytest.approx(2 * describe(whole).trained["seconds"], abs=0.1)
+    assert checkpoint.load(path)[0].digest != describe(whole).digest

@@ -1,0 +1,203 @@
+"""What a training is made of: the order, and all that can be refused before an hour of work."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from training import checkpoint, data, environment, model
+from training.calibrate import REVIEW_BUDGET
+from training.checkpoint import Checkpoint
+from training.data import Split
+from training.errors import CheckpointError, TrainingError
+from training.preprocess import Preprocessing
+from training.recipe import Recipe
+from training.recipes import plan
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to train.
+
+    Args:
+        data: The folder that holds MNIST.
+        output: The checkpoint to write.
+        network: Its name.
+        name: The checkpoint's; it names a queue.
+        epochs: None for the network's own default.
+        batch_size: Likewise.
+        patience: Likewise.
+        seed: Of the split, the weights, the shuffling, the augmentation and the variety.
+        validation: The share of the training images that is kept for validation.
+        variety: Whether to train on other images beside the data; None for the network's own default.
+        fonts: A folder, for printed digits among them; None for the system's, where there are any.
+        teachers: Checkpoints to learn from beside the labels: files, or the name of a shipped one.
+        review_budget: The largest share of new images, 0…1, that may be marked for review.
+        device: "auto", "cpu" or "cuda".
+        resume: Go on where an interrupted training stopped.
+    """
+
+    data: Path
+    output: Path
+    network: str = "digits"
+    name: str = "digits"
+    epochs: int | None = None
+    batch_size: int | None = None
+    patience: int | None = None
+    seed: int = 0
+    validation: float = 0.05
+    variety: bool | None = None
+    fonts: Path | None = None
+    teachers: tuple[str, ...] = ()
+    review_budget: float = REVIEW_BUDGET
+    device: str = "auto"
+    resume: bool = False
+
+    def recipe(self) -> Recipe:
+        """The network's recipe with what was asked for.
+
+        Raises:
+            TrainingError: There is no such network, or no variety for it.
+        """
+        recipe = plan(self.network).recipe
+        if self.variety and not recipe.variety:
+            raise TrainingError(f"There is no variety for the network {self.network!r}; leave --variety out.")
+        return replace(
+            recipe,
+            epochs=recipe.epochs if self.epochs is None else self.epochs,
+            batch_size=recipe.batch_size if self.batch_size is None else self.batch_size,
+            patience=recipe.patience if self.patience is None else self.patience,
+            variety=0.0 if self.variety is False else recipe.variety,
+        )
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a training is made of.
+
+    Args:
+        recipe: How.
+        preprocessing: What the network sees.
+        arguments: Of the network as it is served.
+        classes: Labels, in the order of the logits.
+        training: What it learns from.
+        validation: What decides which epoch is kept, the temperature and the threshold.
+        test: For the figures.
+        fonts: Files, for the variety.
+        teachers: Described and built.
+        device: What torch calls it.
+        deciding: JSON values that decide, with machine and versions, which weights come of it.
+        seconds: That it took to read.
+    """
+
+    recipe: Recipe
+    preprocessing: Preprocessing
+    arguments: dict[str, Any]
+    classes: tuple[str, ...]
+    training: Split
+    validation: Split
+    test: Split
+    fonts: tuple[Path, ...]
+    teachers: tuple[tuple[Checkpoint, nn.Module], ...]
+    device: str
+    deciding: dict[str, Any]
+    seconds: float
+
+    @property
+    def logits(self) -> int:
+        """How many the network returns."""
+        return len(self.classes) + self.recipe.outlier
+
+
+def gather(order: Order) -> Material:
+    """Read the data and everything else that an order names.
+
+    Args:
+        order: What to train.
+
+    Returns:
+        All of it.
+
+    Raises:
+        TrainingError: The data, a teacher, the device, the name or the output won't do.
+    """
+    checkpoint.check_name(order.name)
+    if not order.output.parent.is_dir():
+        raise CheckpointError(f"{order.output.parent} is not a folder; make it, or choose another -o.")
+    started = time.perf_counter()
+    device, seen, recipe = environment.device(order.device), plan(order.network).preprocessing, order.recipe()
+    fonts: tuple[Path, ...] = ()
+    teachers = tuple(_teacher(name, data.MNIST_CLASSES, seen, recipe, device) for name in order.teachers)
+    whole, test = (data.mnist(order.data, part, seen) for part in ("train", "test"))
+    training, validation = data.divide(whole, order.validation, order.seed)
+    arguments = model.complete(order.network, {})
+    deciding = {
+        "dataset": "mnist",
+        "data_digest": digest(whole),
+        "validation": order.validation,
+        "seed": order.seed,
+        "network": order.network,
+        "arguments": arguments,
+        "preprocessing": seen.to_json(),
+        "recipe": recipe.to_json(),
+        "fonts_digest": _content_digest(fonts) if fonts else None,
+        "teachers": [{"name": described.name, "digest": described.digest} for described, _network in teachers],
+    }
+    return Material(
+        recipe=recipe,
+        preprocessing=seen,
+        arguments=arguments,
+        classes=data.MNIST_CLASSES,
+        training=training,
+        validation=validation,
+        test=test,
+        fonts=fonts,
+        teachers=teachers,
+        device=device,
+        deciding=deciding,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def digest(split: Split) -> str:
+    """SHA-256, in hexadecimal, of the images and labels."""
+    found = hashlib.sha256(split.images.numpy().tobytes())
+    found.update(split.labels.numpy().tobytes())
+    return found.hexdigest()
+
+
+def _teacher(
+    name: str, classes: tuple[str, ...], preprocessing: Preprocessing, recipe: Recipe, device: str
+) -> tuple[Checkpoint, nn.Module]:
+    path = checkpoint.find(name)
+    described = checkpoint.describe(path)
+    for what, theirs, ours in (
+        ("classes", ", ".join(described.classes), ", ".join(classes)),
+        ("preprocessing", _words(described.preprocessing), _words(preprocessing)),
+        ('logit for "none of these"', _yes(described.calibration.outlier), _yes(recipe.outlier)),
+    ):
+        if theirs != ours:
+            raise TrainingError(
+                f"{path}: it can't be a teacher here. Its {what}: {theirs}; this training's: {ours}. "
+                "Name one that was trained the same way."
+            )
+    return checkpoint.load(path, device)
+
+
+def _words(seen: Preprocessing) -> str:
+    return f"{seen.kind}, {seen.width} x {seen.height} x {seen.channels}"
+
+
+def _yes(there: bool) -> str:
+    return "yes" if there else "no"
+
+
+def _content_digest(paths: Sequence[Path]) -> str:
+    found = hashlib.sha256()
+    for path in paths:
+        found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
