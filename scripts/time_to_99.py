@@ -25,7 +25,7 @@ from scripts.document import replaced
 from training import data, loop, model
 from training.augment import Augmentation
 from training.data import Split
-from training.loop import Recipe
+from training.recipe import Recipe
 from training.recipes import plan
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "training.md"
