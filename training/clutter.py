@@ -1,0 +1,145 @@
+"""What is in a picture beside the digit: frame and grid lines, specks, noise."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.components import Components, label
+
+INKED = 0.25  # share of full ink that counts: the soft edge of a stroke, not the paper's grain
+_SIDE = 128  # pixels along the longer side; what belongs together is told on no more
+_RIM = 0.2  # share of the picture's side within which a frame's lines lie
+_AWAY = 0.06  # of the picture's side, that a digit keeps away from the edge if what lies there is no part of it
+_LEAST = 0.25  # of the picture's side, that such a digit is long
+_MANY = 12  # components; more is noise
+_NEAR = 0.03  # share of the digit's ink that a part which lies against it must have to belong to it
+_FAR = 0.25  # and one that is as far away as the digit is long
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """A picture's ink without what is beside the digit.
+
+    Args:
+        ink: float32 [h, w], 0…1.
+        lines: Whether frame or grid lines were taken away.
+        specks: How many other parts were.
+    """
+
+    ink: NDArray[np.float32]
+    lines: bool
+    specks: int
+
+
+def clear(ink: NDArray[np.float32]) -> Cleared:
+    """Take away what is not of the digit; `ink` float32 [h, w], 0…1, somewhere at least `INKED`."""
+    factor = -(-max(ink.shape) // _SIDE)  # rounded up
+    ink, ruled = _unruled(ink, factor)
+    small = _pooled(ink, factor)
+    parts = label(small > INKED)
+    noisy = len(parts) > _MANY
+    if noisy and (smooth := _averaged(small) > 0.28).any():
+        parts = label(smooth)
+    kept, framed = _digit_of(parts, small)
+    if kept.all() and not noisy:
+        return Cleared(ink, ruled, 0)
+    near = _grown(parts.paint(kept))
+    wide = near.repeat(factor, axis=0).repeat(factor, axis=1)[: ink.shape[0], : ink.shape[1]]
+    return Cleared(np.where(wide, ink, np.float32(0.0)), ruled or bool(framed.any()), int((~kept & ~framed).sum()))
+
+
+def _unruled(ink: NDArray[np.float32], factor: int) -> tuple[NDArray[np.float32], bool]:
+    """Take away faint lines from one side of the picture to the other, as ruled and squared paper has."""
+    found = False
+    for axis in (1, 0):
+        small = _pooled(ink, factor)
+        rank = small.shape[axis] // 5
+        if not (np.partition(small, rank, axis).take(rank, axis) > 0.05).any():
+            continue
+        rank = ink.shape[axis] // 5
+        level = np.expand_dims(np.partition(ink, rank, axis).take(rank, axis), axis)  # of ink on 80% of each line
+        level = np.where((level > 0.05) & (level < 0.6), level, np.float32(0.0))
+        if level.any() and float((level > 0).mean()) < 0.5:
+            ink, found = np.clip((ink - level) / (1 - level), 0, 1), True
+    return ink, found
+
+
+def _pooled(ink: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    if factor == 1:
+        return ink
+    height, width = (-(-length // factor) for length in ink.shape)
+    padded = np.zeros((height * factor, width * factor), np.float32)
+    padded[: ink.shape[0], : ink.shape[1]] = ink
+    pooled: NDArray[np.float32] = padded.reshape(height, factor, width, factor).max(axis=(1, 3))
+    return pooled
+
+
+def _averaged(ink: NDArray[np.float32]) -> NDArray[np.float32]:
+    padded = np.pad(ink, 1)
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    averaged: NDArray[np.float32] = (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / np.float32(9.0)
+    return averaged
+
+
+def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """With the pixels around: the soft edge of a stroke."""
+    padded = np.pad(mask, 1)
+    rows = padded[:-2] | padded[1:-1] | padded[2:]
+    grown: NDArray[np.bool_] = rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
+    return grown
+
+
+def _digit_of(parts: Components, ink: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which components are the digit, and which a frame or a line beside it: bool [N] each; `ink` float32 [h, w]."""
+    mass = parts.sums(ink)
+    if len(parts) == 1:
+        return np.ones(1, np.bool_), np.zeros(1, np.bool_)
+    top, left, bottom, right = parts.boxes.T.astype(np.float64)
+    long = np.maximum(bottom - top, right - left)
+    lines = _lines(parts, ink, mass) | _framing(parts)
+    main = int(np.where(lines, 0.0, mass).argmax())
+    lines[main] = False
+    gap = np.maximum(
+        np.maximum(top - bottom[main], top[main] - bottom), np.maximum(left - right[main], left[main] - right)
+    )
+    needed = _NEAR + (_FAR - _NEAR) * np.maximum(gap, 0.0) / long[main]
+    kept = ~lines & (mass >= needed * mass[main])
+    return kept, lines
+
+
+def _lines(parts: Components, ink: NDArray[np.float32], mass: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which components lie along the picture's edge round a digit that keeps away from it: bool [N]."""
+    height, width = parts.shape
+    top, left, bottom, right = parts.boxes.T
+    at_edge = (top == 0) | (left == 0) | (bottom == height) | (right == width)
+    away = _AWAY * max(height, width)
+    inside = (top >= away) & (left >= away) & (bottom <= height - away) & (right <= width - away)
+    long = np.maximum(bottom - top, right - left)
+    digits = inside & (long >= _LEAST * max(height, width)) & (mass >= 0.1 * mass.max())
+    if not digits.any() or not at_edge.any():
+        return np.zeros(len(parts), np.bool_)
+    rim = ink.copy()
+    y, x = max(1, round(_RIM * height)), max(1, round(_RIM * width))
+    rim[y:-y, x:-x] = 0.0
+    found: NDArray[np.bool_] = at_edge & (parts.sums(rim) >= 0.8 * mass)
+    return found
+
+
+def _framing(parts: Components) -> NDArray[np.bool_]:
+    """Which components are a rectangle round another one: bool [N]."""
+    top, left, bottom, right = parts.boxes.T
+    found = np.zeros(len(parts), np.bool_)
+    area = (bottom - top) * (right - left)
+    for at in np.flatnonzero(area >= 0.2 * parts.shape[0] * parts.shape[1]):
+        within = (top > top[at]) & (left > left[at]) & (bottom < bottom[at]) & (right < right[at])
+        long = np.maximum(bottom - top, right - left)
+        if not (within & (long >= 0.3 * long[at])).any():
+            continue
+        mine = np.zeros(len(parts), np.bool_)
+        mine[at] = True
+        mask = parts.paint(mine)[top[at] : bottom[at], left[at] : right[at]]
+        height, width = (max(1, round(0.1 * side)) for side in mask.shape)
+        corners = (mask[:height, :width], mask[:height, -width:], mask[-height:, :width], mask[-height:, -width:])
+        found[at] = all(corner.any() for corner in corners)
+    return found
