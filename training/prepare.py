@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from training import checkpoint, data, environment, model
 from training.calibrate import REVIEW_BUDGET
 from training.checkpoint import Checkpoint
 from training.data import Split
-from training.errors import CheckpointError, TrainingError
+from training.errors import CheckpointError, DatasetError, TrainingError
 from training.preprocess import Preprocessing
 from training.recipe import Recipe
 from training.recipes import plan
+from training.variety import pool, printed
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def gather(order: Order) -> Material:
         raise CheckpointError(f"{order.output.parent} is not a folder; make it, or choose another -o.")
     started = time.perf_counter()
     device, seen, recipe = environment.device(order.device), plan(order.network).preprocessing, order.recipe()
-    fonts: tuple[Path, ...] = ()
+    fonts = _fonts(order.fonts) if recipe.variety else ()
     teachers = tuple(_teacher(name, data.MNIST_CLASSES, seen, recipe, device) for name in order.teachers)
     whole, test = (data.mnist(order.data, part, seen) for part in ("train", "test"))
     training, validation = data.divide(whole, order.validation, order.seed)
@@ -160,6 +161,28 @@ def gather(order: Order) -> Material:
         device=device,
         deciding=deciding,
         seconds=time.perf_counter() - started,
+    )
+
+
+def variety(material: Material, seed: int, on_progress: Callable[[int, int], None]) -> Split | None:
+    """Make the pool of other images that a recipe asks for; None where it asks for none.
+
+    Args:
+        material: Its training images are what the pool is made of.
+        seed: Of all draws.
+        on_progress: Called with how many images there are, and how many there will be.
+    """
+    recipe = material.recipe
+    if not recipe.variety:
+        return None
+    return pool.make(
+        material.training,
+        recipe.pool or len(material.training),
+        recipe.outliers,
+        seed,
+        material.preprocessing,
+        fonts=material.fonts,
+        on_progress=on_progress,
     )
 
 
@@ -194,6 +217,13 @@ def _words(seen: Preprocessing) -> str:
 
 def _yes(there: bool) -> str:
     return "yes" if there else "no"
+
+
+def _fonts(folder: Path | None) -> tuple[Path, ...]:
+    found = printed.find_fonts(folder or printed.FOLDER)
+    if folder is not None and not found:
+        raise DatasetError(f"{folder} holds no font with ten digits; --fonts names a folder of .ttf or .otf files.")
+    return found
 
 
 def _content_digest(paths: Sequence[Path]) -> str:

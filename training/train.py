@@ -67,7 +67,7 @@ def train(order: Order, watcher: Watcher | None = None) -> Trained:
     material = prepare.gather(order)
     state = _state(order, material, watcher)
     started = time.perf_counter()
-    pool: Split | None = None
+    pool = prepare.variety(material, order.seed, watcher.variety)
     times = {"data": material.seconds, "pool": time.perf_counter() - started}
 
     about = _about(order, material, pool)

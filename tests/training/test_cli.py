@@ -17,7 +17,7 @@ from training.checkpoint import describe, load
 from training.cli import app
 from training.errors import CheckpointError
 
-QUICK = ("--epochs", "2", "--batch-size", "32", "--validation", "0.2", "--device", "cpu")
+QUICK = ("--epochs", "2", "--batch-size", "32", "--validation", "0.2", "--device", "cpu", "--no-variety")
 
 
 def run(*arguments: object) -> Result:
@@ -62,6 +62,23 @@ def test_the_same_seed_trains_the_same_checkpoint(
     assert describe(again).digest == describe(trained[0]).digest != describe(other).digest
 
 
+def test_a_digits_network_learns_variety_and_what_is_no_digit_unless_told_otherwise(
+    tiny_mnist: Path, tmp_path: Path
+) -> None:
+    path, again = tmp_path / "varied.safetensors", tmp_path / "again.safetensors"
+    quick = (*QUICK[:-1], "--validation", "0.9")  # so that the pool, as large as the rest, is small
+    result = run("train", "--data", tiny_mnist, "-o", path, *quick)
+    assert result.exit_code == 0, result.output
+    described, network = load(path)
+    assert described.calibration.outlier
+    assert described.trained["pool_images"] == described.trained["training_images"] == 60
+    assert network(torch.zeros(1, 28, 28, 1, dtype=torch.uint8)).shape == (1, 11)
+    assert run("train", "--data", tiny_mnist, "-o", again, *quick, "--variety").exit_code == 0
+    assert describe(again).digest == described.digest
+    evaluated = run("evaluate", path, "--data", tiny_mnist)
+    assert evaluated.exit_code == 0, evaluated.output
+
+
 def test_quiet_leaves_only_the_result(tiny_mnist: Path, tmp_path: Path) -> None:
     result = run("train", "--data", tiny_mnist, "-o", tmp_path / "q.safetensors", "--quiet", *QUICK)
     assert result.stderr == ""
@@ -72,7 +89,7 @@ def test_the_classic_network_is_trained_by_its_name_and_the_checkpoint_named_aft
     tiny_mnist: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine-v2.safetensors"
-    result = run("train", "--data", tiny_mnist, "-o", path, "--network", "classic", *QUICK)
+    result = run("train", "--data", tiny_mnist, "-o", path, "--network", "classic", *QUICK[:-1])
     assert result.exit_code == 0, result.output
     about = describe(path)
     assert (about.network, about.preprocessing.kind) == ("classic", "stretch")
@@ -84,6 +101,11 @@ def test_what_cannot_work_is_said_before_training(tiny_mnist: Path, tmp_path: Pa
         (["-o", tmp_path / "no" / "x.safetensors"], "no is not a folder; make it, or choose another -o."),
         (["-o", tmp_path / "x.safetensors", "--name", "My Model"], "'My Model' can't name a model"),
         (["-o", tmp_path / "x.safetensors", "--validation", "1.5"], "above 0 and below 1, not 1.5"),
+        (["-o", tmp_path / "x.safetensors", "--fonts", tmp_path], "holds no font with ten digits; --fonts names"),
+        (
+            ["-o", tmp_path / "x.safetensors", "--network", "classic", "--variety"],
+            "There is no variety for the network 'classic'; leave --variety out.",
+        ),
     ):
         result = run("train", "--data", tiny_mnist, *arguments)
         assert result.exit_code == 2
@@ -96,7 +118,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_says_so(tiny_mnist: Path, tmp_path: Pa
     path = tmp_path / "interrupted.safetensors"
     command = [sys.executable, "-m", "training", "train", "--data", str(tiny_mnist), "-o", str(path)]
     process = subprocess.Popen(
-        [*command, "--epochs", "10000", "--batch-size", "32", "--device", "cpu"],
+        [*command, "--epochs", "10000", "--batch-size", "32", "--device", "cpu", "--no-variety"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -112,6 +134,8 @@ def test_ctrl_c_keeps_the_best_so_far_and_says_so(tiny_mnist: Path, tmp_path: Pa
     assert process.returncode == 130
     assert "Interrupted after " in stderr
     assert "the best so far, epoch " in stderr
+    assert "is kept. To go on, give the same command with --resume." in stderr
+    assert path.with_name(f"{path.name}.resume").exists()
     assert "right of 100 images" in stdout
     described, _network = load(path)
     assert described.trained["interrupted"] is True
@@ -359,7 +383,18 @@ def test_the_shipped_checkpoint_reads_real_handwriting(kind: str, wanted: float)
 @pytest.mark.parametrize("batch_size", [48, 120, 160, 240, 480])
 def test_a_handful_of_steps_can_be_trained(tiny_mnist: Path, tmp_path: Path, batch_size: int) -> None:
     path = tmp_path / "few.safetensors"
-    arguments = ("--epochs", 1, "--batch-size", batch_size, "--validation", 0.2, "--device", "cpu", "--quiet")
+    arguments = (
+        "--epochs",
+        1,
+        "--batch-size",
+        batch_size,
+        "--validation",
+        0.2,
+        "--device",
+        "cpu",
+        "--quiet",
+        "--no-variety",
+    )
     result = run("train", "--data", tiny_mnist, "-o", path, *arguments)
     assert result.exit_code == 0, result.output
     assert describe(path).name == "few"
