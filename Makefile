@@ -8,7 +8,8 @@ SEED ?= 1
 COUNT ?= 20000
 CHECKPOINT ?= digits
 OUTLIERS ?= build/outliers
-PHOTOS ?= ../shared/photos/sign-language-digits
+HANDS ?= ../shared/photos/sign-language-digits
+PHOTOS ?= $(wildcard ../shared/odd-images/exif_orientation/*_1.jpg)
 SEEDS ?= 3
 WORK ?= runs/pareto
 
@@ -47,7 +48,7 @@ evaluate: .venv/.dev ## CHECKPOINT's figures on the MNIST in DATA, or on DATA's 
 	$(BIN)/pigeonhole evaluate $(CHECKPOINT) --data $(DATA) $(if $(wildcard $(DATA)/MNIST/raw),,--dataset folder) $(EVALUATE)
 
 outliers: .venv/.dev ## make pictures that are no digit in OUTLIERS, and tell how many of each kind CHECKPOINT catches
-	$(BIN)/python -m scripts.outlier_kinds $(OUTLIERS) --mnist $(DATA) --hands $(PHOTOS)
+	$(BIN)/python -m scripts.outlier_kinds $(OUTLIERS) --mnist $(DATA) --hands $(HANDS) --photos $(PHOTOS)
 	$(BIN)/pigeonhole evaluate $(CHECKPOINT) --data $(OUTLIERS) --dataset outliers
 
 pareto: .venv/.dev ## train each network with SEEDS seeds, to compare accuracy and cost; goes on with what WORK has; hours

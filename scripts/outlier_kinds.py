@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from matplotlib import get_data_path
 from matplotlib.ft2font import FT2Font
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
@@ -66,7 +67,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     fonts, hands = _fonts(given.fonts), _files([given.hands] if given.hands else [])
-    photos = [_opened(path) for path in _files(given.photos)]
+    # One comes with matplotlib.
+    photos = [
+        _opened(path) for path in [Path(get_data_path(), "sample_data", "grace_hopper.jpg"), *_files(given.photos)]
+    ]
     digits = read_idx(given.mnist / "MNIST" / "raw" / "train-images-idx3-ubyte")[-HELD_OUT:] if given.mnist else None
     kinds: dict[str, Callable[[Lot], Image.Image] | None] = {
         "letters-of-fonts": (lambda lot: printed(lot, fonts)) if fonts else None,
@@ -76,7 +80,7 @@ def main() -> None:
         "noise-uniform": lambda lot: noise(lot, lambda shape: lot.uniform(0, 255, shape)),
         "noise-gaussian": lambda lot: noise(lot, lambda shape: lot.normal(128, lot.uniform(20, 90), shape)),
         "two-digits": (lambda lot: two_digits(lot, digits)) if digits is not None else None,
-        "photographs": (lambda lot: crop(lot, photos)) if photos else None,
+        "photographs": lambda lot: crop(lot, photos),
     }
     for number, (kind, draw) in enumerate(kinds.items()):
         if draw is None:
@@ -172,9 +176,9 @@ def two_digits(lot: Lot, digits: Grey) -> Image.Image:
 
 
 def crop(lot: Lot, photos: Sequence[Image.Image]) -> Image.Image:
-    """A part of a photograph, from a corner of it to nearly all, in colour or grey."""
+    """A part of a photograph, from a third of its shorter side to nearly all, in colour or grey."""
     photo = _one(lot, photos)
-    side = round(min(photo.size) * lot.uniform(0.1, 0.95))
+    side = round(min(photo.size) * lot.uniform(0.3, 0.95))
     x, y = (int(lot.integers(0, length - side + 1)) for length in photo.size)
     part = photo.crop((x, y, x + side, y + side))
     part.thumbnail((int(lot.integers(28, 401)),) * 2, Image.Resampling.LANCZOS)

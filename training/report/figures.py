@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -19,9 +19,12 @@ from training.report.measure import Evaluated, Reliability, Report, wilson
 
 SHEET = 40  # mistakes on the contact sheet
 _COLUMNS = 8
+_LONGEST_ON_SHEET = 14  # characters of a class' name above a picture of it
 DOTS = 150  # an inch
 _MOST_NAMES = 100  # classes whose names stand beside a matrix, each
-_SUREST = 1 - 1e-5  # what is surer stands at 100%, where the scale of nines would have no end
+_SUREST = 1 - 1e-4  # what is surer stands at 100%, where the scale of nines would have no end
+
+_PERCENT = FuncFormatter(lambda share, _place: f"{100 * share:.6g}%")
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,12 @@ def render(draw: Callable[[Theme], Figure], theme: Theme, texts: Sequence[str] =
             "xtick.color": theme.muted,
             "ytick.color": theme.muted,
             "grid.color": theme.line,
-            "legend.frameon": False,
+            "legend.edgecolor": theme.card,
+            "legend.framealpha": 0.85,
             "font.family": families(texts),
             "text.parse_math": False,  # a class may be named "$5"
             "savefig.dpi": DOTS,
+            "savefig.bbox": "tight",
         }
     ):
         draw(theme).savefig(buffer, format="png", metadata={"Software": None})
@@ -105,8 +110,8 @@ def curves(epochs: Sequence[Curve], best: int | None, theme: Theme) -> Figure:
     losses.set_title("loss")
     accuracies.plot(numbers, [each.accuracy for each in epochs], color=theme.good, label="validation", **style)
     accuracies.set_title("accuracy on the validation split")
-    accuracies.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    losses.yaxis.set_major_formatter("{x:g}")
+    accuracies.yaxis.set_major_formatter(_PERCENT)
+    _label_logarithms(losses, (1, 2, 5))
     for axes in (losses, accuracies):
         if best is not None:
             axes.axvline(best, color=theme.muted, linestyle=":", label=f"epoch {best}, which is kept")
@@ -132,7 +137,7 @@ def confusion(report: Report, theme: Theme) -> Figure:
     shown = axes.imshow(wrong, cmap=_ramp(theme.card, theme.bad, 0.2), norm=scale)
     axes.imshow(np.where(diagonal, shares, np.nan), cmap=_ramp(theme.card, theme.good, 0.0), vmin=0, vmax=1)
     bar = figure.colorbar(shown, ax=axes, shrink=0.5, label="wrong: share of the true class")
-    bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    bar.ax.yaxis.set_major_formatter(_PERCENT)
     bar.outline.set_visible(False)
     step = -(-size // _MOST_NAMES)  # rounded up
     ticks = range(0, size, step)
@@ -167,27 +172,27 @@ def reliability(report: Report, theme: Theme) -> Figure:
     figure = Figure(figsize=(6, 6.6), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     both = (
-        (report.before, theme.bad, "before calibration", -1),
-        (report.after, theme.good, "after calibration", 1),
+        (report.before, theme.bad, f"before calibration: error {report.before.ece:.2%}, nll {report.before.nll:.4f}"),
+        (report.after, theme.good, f"after calibration: error {report.after.ece:.2%}, nll {report.after.nll:.4f}"),
     )
     lowest = min(min(part.confidence, part.accuracy) for sides in both for part in sides[0].bins)
     low, high = (float(end) for end in _nines(np.array([max(0.01, 0.8 * lowest), 1.0])))
     edges = np.linspace(low, high, 41)
     top.plot([low, high], [low, high], color=theme.muted, linestyle="--", linewidth=1)
-    for found, colour, label, _side in both:
+    for found, colour, label in both:
         middles, whiskers = _points(found)
-        top.errorbar(
-            *middles, yerr=whiskers, color=colour, fmt="o", markersize=4.5, elinewidth=1, capsize=2, clip_on=False,
-            label=f"{label}: error {found.ece:.2%}, nll {found.nll:.4f}",
-        )  # fmt: skip
+        # The line of a bin that is all right reaches far down, and there may be many: paler than the points.
+        top.vlines(middles[0], *whiskers, color=colour, alpha=0.3, linewidth=3)
+        top.plot(*middles, "o", color=colour, markersize=5, clip_on=False, label=label)
         confidence = _nines(found.confidence.numpy()).clip(low, high)
         bottom.hist(confidence, edges, histtype="step", color=colour, linewidth=1.5)
     top.set_ylabel("right, of the images in a bin")
-    top.legend(loc="upper left")
+    figure.legend(loc="outside upper left")
     bottom.set_yscale("log")
+    _label_logarithms(bottom, (1,))
     bottom.set_ylabel("images")
     bottom.set_xlabel("confidence")
-    ticks = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 0.99, 0.999, 0.9999, 1.0)
+    ticks = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 0.99, 0.999, 1.0)
     places = _nines(np.array(ticks))
     shown = [index for index, place in enumerate(places) if low <= place <= high]
     names = [f"{100 * ticks[index]:g}%" for index in shown]
@@ -201,11 +206,18 @@ def reliability(report: Report, theme: Theme) -> Figure:
     return figure
 
 
+def _label_logarithms(axes: Axes, steps: Sequence[float]) -> None:
+    """Label a log scale with plain numbers: matplotlib's powers of ten are formulas, which are off."""
+    axes.yaxis.set_major_locator(LogLocator(subs=steps))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def _points(found: Reliability) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The middles of the bins [2, B], and how far the 95% interval of each reaches down and up [2, B]."""
+    """The middles of the bins [2, B], and the ends of the 95% interval of each [2, B]."""
     middles = _nines(np.array([[part.confidence, part.accuracy] for part in found.bins]).T)
     ends = _nines(np.array([wilson(round(part.accuracy * part.images), part.images) for part in found.bins]).T)
-    return middles, np.abs(ends - middles[1])
+    return middles, ends
 
 
 def _nines(shares: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -229,7 +241,7 @@ def review(report: Report, theme: Theme) -> Figure:
     # Up to where all that are wrong are marked, and not so far that the beginning can't be seen.
     clean = float(marked[(left == 0).argmax()]) if (left == 0).any() else 1.0
     here = report.reviews / report.images
-    axes.set_xlim(0, max(0.02, min(1.3 * clean, max(0.1, 5 * here))))
+    axes.set_xlim(0, min(1.0, max(0.02, min(1.3 * clean, max(0.1, 5 * here)))))
     axes.step(marked, accuracy, where="post", color=theme.good)
     if report.reviews < report.images:
         rest = 1 - report.wrong_unmarked / (report.images - report.reviews)
@@ -239,7 +251,7 @@ def review(report: Report, theme: Theme) -> Figure:
             (here, rest), (12, -10), textcoords="offset points", va="top",
         )  # fmt: skip
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1, decimals=None))
+        axis.set_major_formatter(_PERCENT)
     axes.set_xlabel("marked for review, the least confident first")
     axes.set_ylabel("right, of the rest")
     axes.grid(alpha=0.6)
@@ -251,17 +263,19 @@ def sheet(evaluated: Evaluated, theme: Theme) -> Figure:
     report = evaluated.report
     worst = report.worst(SHEET)
     rows = max(1, math.ceil(len(worst) / _COLUMNS))
-    figure = Figure(figsize=(1.35 * _COLUMNS, 1.85 * rows), layout="constrained")
+    figure = Figure(figsize=(1.35 * _COLUMNS, 2.05 * rows), layout="constrained")
     cells = figure.subplots(rows, _COLUMNS, squeeze=False)
     for axes in cells.flat:
         axes.set_axis_off()
     for axes, index in zip(cells.flat, worst, strict=False):
         axes.imshow(picture(evaluated.images[index]), cmap="gray", vmin=0, vmax=255)
         truth, given = (
-            drawable(report.classes[which[index]], int(which[index])) for which in (report.truths, report.answers)
+            drawable(report.classes[which[index]], int(which[index]), _LONGEST_ON_SHEET)
+            for which in (report.truths, report.answers)
         )
+        apart = " " if len(truth + given) <= 10 else "\n"
         axes.set_title(
-            f"{truth} read as {given}\n{report.after.confidence[index]:.2%}", fontsize=8,
+            f"{truth}{apart}read as {given}\n{report.after.confidence[index]:.2%}", fontsize=8,
             color=theme.muted if report.marked[index] else theme.ink,
         )  # fmt: skip
         axes.text(

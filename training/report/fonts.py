@@ -7,19 +7,20 @@ from matplotlib.font_manager import fontManager
 from matplotlib.ft2font import FT2Font
 
 _FIRST = "DejaVu Sans"  # comes with matplotlib
+_BOXES = "Last Resort"  # too: it has a box for whatever there is
 _LONGEST = 24  # characters of a name in a figure
 
 
-def short(name: str) -> str:
+def short(name: str, longest: int = _LONGEST) -> str:
     """A name of one line, cut in its middle where it is too long for a figure."""
     name = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in name)
-    half = _LONGEST // 2
-    return name if len(name) <= _LONGEST else f"{name[: half - 1]}…{name[-half:]}"
+    half = longest // 2
+    return name if len(name) <= longest else f"{name[: half - 1]}…{name[-half:]}"
 
 
-def drawable(name: str, number: int) -> str:
+def drawable(name: str, number: int, longest: int = _LONGEST) -> str:
     """The name as a figure shows it: short; or its number, where no font here has all of its characters."""
-    name = short(name)
+    name = short(name, longest)
     return name if all(_family(character) for character in name) else f"#{number}"
 
 
@@ -41,7 +42,7 @@ def _fonts() -> tuple[tuple[str, str], ...]:
     regular = {
         (font.name, font.fname)
         for font in fontManager.ttflist
-        if font.style == "normal" and font.weight in (400, "normal", "regular")
+        if not font.name.startswith(_BOXES) and font.style == "normal" and font.weight in (400, "normal", "regular")
     }
     return tuple(sorted(regular, key=lambda font: (font[0] != _FIRST, font)))
 

@@ -22,8 +22,8 @@ from training.report.fonts import drawable
 from training.report.measure import Evaluated, Report
 
 PAGE = "report.html"
-_CONFUSED = 15  # pairs of classes that are listed
-_READABLE = 20  # classes of a matrix that a narrow screen may shrink; a larger one scrolls
+_CONFUSED = 10  # pairs of classes that are listed
+_READABLE = 20  # classes of a matrix that half of a screen has room for
 
 
 def make_folder(folder: Path) -> None:
@@ -101,8 +101,8 @@ def _page(evaluated: Evaluated, plots: Mapping[str, tuple[bytes, bytes]]) -> str
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     wide = len(report.classes) > _READABLE
     cards = [
-        _plot_card(plots, "curves", "Training", "", whole=True),
-        _plot_card(plots, "confusion", "Confusion matrix", _matrix_note(report), whole=wide, scroll=wide),
+        _plot_card(plots, "curves", "Training", "", least=640, whole=True),
+        _plot_card(plots, "confusion", "Confusion matrix", _matrix_note(report), least=900 if wide else 0, whole=wide),
         _plot_card(
             plots,
             "reliability",
@@ -118,7 +118,6 @@ def _page(evaluated: Evaluated, plots: Mapping[str, tuple[bytes, bytes]]) -> str
             "The more of the least confident images a person looks at, the more of the rest is right.",
         ),
         _card("By class", _classes(report)),
-        _card("Most often confused", _confused(report)) if report.right < report.images else "",
         _card("The worst mistakes", _mistakes(evaluated), whole=True) if report.right < report.images else "",
     ]
     title = f"{about.name}: {report.accuracy:.2%} right of {report.images:,} images"
@@ -173,9 +172,10 @@ def _plot_card(
     name: str,
     title: str,
     note: str,
+    least: int = 0,
     whole: bool = False,
-    scroll: bool = False,
 ) -> str:
+    """A plot, which scrolls on a screen of fewer than `least` pixels and shrinks on others."""
     if name not in plots:
         return ""
     light, dark = plots[name]
@@ -186,13 +186,19 @@ def _plot_card(
         f'<img class="plot" src="{_url(light)}" alt="{escape(title)}" width="{width}" height="{height}"></picture>'
     )
     note = f"<p>{escape(note)}</p>" if note else ""
-    return _card(title, note + (f'<div class="scroll">{picture}</div>' if scroll else picture), whole)
+    return _card(title, note + (f'<div class="scroll least-{least}">{picture}</div>' if least else picture), whole)
 
 
 def _matrix_note(report: Report) -> str:
+    # Each name isolated: one that is written from right to left would turn what is around it.
+    pairs = [
+        f"\u2068{truth}\u2069 read as \u2068{given}\u2069 ({count:,})"
+        for truth, given, count in report.confused(_CONFUSED)
+    ]
+    note = f"Most often confused: {', '.join(pairs)}." if pairs else "Nothing is wrong."
     if _undrawable(report):
-        return "A number stands for a class whose name has no font on the machine that drew this; the table has both."
-    return ""
+        note += " A number stands for a class whose name has no font where this was drawn; the table has both."
+    return note
 
 
 def _undrawable(report: Report) -> bool:
@@ -206,26 +212,21 @@ def _classes(report: Report) -> str:
     for index, (name, row) in enumerate(zip(report.classes, report.confusion, strict=True)):
         right, count = row[index], sum(row)
         shares = (_share(right, count), _share(right, given[index]))
-        rows.append(([f"#{index} {name}" if numbered else name], [f"{count:,}", f"{count - right:,}", *shares]))
-    return _table(["class"], ["images", "wrong", "right, of its own", "right, of those read as it"], rows)
+        rows.append((f"#{index} {name}" if numbered else name, [f"{count:,}", f"{count - right:,}", *shares]))
+    return _table("class", ["images", "wrong", "right, of its own", "right, of those read as it"], rows)
 
 
 def _share(part: int, whole: int) -> str:
     return f"{part / whole:.2%}" if whole else "–"
 
 
-def _confused(report: Report) -> str:
-    rows = [([truth, given], [f"{count:,}"]) for truth, given, count in report.confused(_CONFUSED)]
-    return _table(["true class", "read as"], ["images"], rows)
-
-
-def _table(names: list[str], numbers: list[str], rows: Iterable[tuple[list[str], list[str]]]) -> str:
-    def line(tag: str, some: Sequence[str], others: Sequence[str]) -> str:
-        cells = [f'<{tag} class="name"><bdi>{escape(cell)}</bdi></{tag}>' for cell in some]
-        return f"<tr>{''.join(cells)}{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in others)}</tr>"
+def _table(name: str, numbers: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
+    def line(tag: str, first: str, others: Sequence[str]) -> str:
+        cells = "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in others)
+        return f'<tr><{tag} class="name"><bdi>{escape(first)}</bdi></{tag}>{cells}</tr>'
 
     body = "".join(line("td", *row) for row in rows)
-    return f'<div class="scroll"><table><thead>{line("th", names, numbers)}</thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll"><table><thead>{line("th", name, numbers)}</thead><tbody>{body}</tbody></table></div>'
 
 
 def _mistakes(evaluated: Evaluated) -> str:
