@@ -1,6 +1,7 @@
 """What a terminal shows of a training: one bar for all of it, and a line for each epoch."""
 
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -16,10 +17,11 @@ class TrainingProgress(Watcher):
         console: Where.
         epochs: How many there will be.
         quiet: Nothing at all.
+        clock: Seconds since some moment.
     """
 
-    def __init__(self, console: Console, epochs: int, quiet: bool) -> None:
-        self._quiet, self._epochs = quiet, epochs
+    def __init__(self, console: Console, epochs: int, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._quiet, self._epochs, self._clock = quiet, epochs, clock
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -51,7 +53,7 @@ class TrainingProgress(Watcher):
     def step(self, epoch: int, step: int, steps: int) -> None:
         """Move the bar, which is that of all epochs."""
         if self._begun is None:
-            self._begun = time.monotonic(), epoch - 1
+            self._begun = self._clock(), epoch - 1
             before = (epoch - 1) * steps
             self._progress.reset(self._bar, total=self._epochs * steps, completed=before)
         self._progress.update(
@@ -63,7 +65,7 @@ class TrainingProgress(Watcher):
         left = ""
         if self._begun is not None and done.number < self._epochs:
             began, before = self._begun
-            each = (time.monotonic() - began) / (done.number - before)
+            each = (self._clock() - began) / (done.number - before)
             left = f", {_duration(each * (self._epochs - done.number))} left"
         self.note(
             f"epoch {done.number}/{self._epochs}  loss {done.loss:.4f}  validation {done.accuracy:.2%}, "

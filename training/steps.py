@@ -211,5 +211,5 @@ def taught(teachers: Sequence[nn.Module], images: Tensor, temperature: float) ->
 @cache
 def _has_bfloat16() -> bool:
     # Older releases of torch don't tell; there, and elsewhere, it would be emulated, and slower.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16", False))
