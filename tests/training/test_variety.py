@@ -146,8 +146,8 @@ def _confidences(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
 @pytest.mark.parametrize("source", [WRITTEN, OUTLIER])
 def test_the_shipped_network_reads_most_digits_and_few_outliers(samples: Maker, source: str) -> None:
     kinds = [at for at, kind in enumerate(KINDS) if kind.source == source]
-    made = [samples.make(Chunk(3, at, at, 24)) for at in kinds]
-    found = _confidences(np.concatenate([pictures for pictures, _ in made])).reshape(len(kinds), 24, OTHER)
+    made = [samples.make(Chunk(3, at, at, 16)) for at in kinds]
+    found = _confidences(np.concatenate([pictures for pictures, _ in made])).reshape(len(kinds), 16, OTHER)
     if source == OUTLIER:
         assert all((labels == OTHER).all() for _, labels in made)
         assert (found.max(axis=2) > 0.99).mean() < 0.5

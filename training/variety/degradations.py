@@ -45,7 +45,7 @@ def pen(ink: Ink, lot: Lot, soft: bool = True) -> Ink:
     return strokes
 
 
-def uniform_pen(ink: Ink, lot: Lot, thinnest: float = 1.6, widest: float = 6.0) -> Ink:
+def uniform_pen(ink: Ink, lot: Lot, thinnest: float = 1.6, widest: float = 5.5) -> Ink:
     """Strokes of one width throughout, as on a canvas: their middle lines, drawn anew: [n, 28, 28] → [n, 56, 56]."""
     count = len(ink)
     middle = thinned(enlarged(ink, _LARGE) > 0.45).astype(np.float32)

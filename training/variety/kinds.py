@@ -28,7 +28,7 @@ class Kind:
     source: str
     share: float
     draw: Draw
-    likeness: float = 0.05
+    likeness: float = 0.03
 
     @property
     def name(self) -> str:
@@ -36,14 +36,15 @@ class Kind:
         return self.draw.__name__.replace("_", " ")
 
 
-_FILLED = 0.5  # what has no strokes comes near to digits, blurred, that no person would take it for
+# Blurred, some kinds come nearer to digits than any person would think: those without strokes, above all.
+_PLAIN, _FILLED = 0.15, 0.5
 
 KINDS = (
     # The 16 of MNIST-C.
     Kind(WRITTEN, 1.0, corruptions.identity),
     Kind(WRITTEN, 2.0, corruptions.shot_noise),
     Kind(WRITTEN, 3.0, corruptions.impulse_noise),
-    Kind(WRITTEN, 2.0, corruptions.glass_blur),
+    Kind(WRITTEN, 2.5, corruptions.glass_blur),
     Kind(WRITTEN, 2.0, corruptions.motion_blur),
     Kind(WRITTEN, 1.5, corruptions.shear),
     Kind(WRITTEN, 1.5, corruptions.scale),
@@ -54,8 +55,8 @@ KINDS = (
     Kind(WRITTEN, 3.0, corruptions.fog),
     Kind(WRITTEN, 2.5, corruptions.spatter),
     Kind(WRITTEN, 2.5, corruptions.dotted_line),
-    Kind(WRITTEN, 3.0, corruptions.zigzag),
-    Kind(WRITTEN, 3.0, corruptions.canny_edges),
+    Kind(WRITTEN, 4.0, corruptions.zigzag),
+    Kind(WRITTEN, 4.0, corruptions.canny_edges),
     # Other pens, poorer pictures.
     Kind(WRITTEN, 3.0, degradations.stroke_width),
     Kind(WRITTEN, 1.0, degradations.binarised),
@@ -79,24 +80,23 @@ KINDS = (
     Kind(PRINTED, 3.0, scenes.printed_photo),
     # Not one digit.
     Kind(OUTLIER, 4.0, outliers.scribble),
-    Kind(OUTLIER, 3.0, outliers.hatching),
+    Kind(OUTLIER, 3.0, outliers.hatching, _PLAIN),
     Kind(OUTLIER, 7.0, outliers.curves),
     Kind(OUTLIER, 5.0, outliers.polyline),
     Kind(OUTLIER, 12.0, outliers.sign),
-    Kind(OUTLIER, 4.0, outliers.rays),
-    Kind(OUTLIER, 3.0, outliers.parallels),
-    Kind(OUTLIER, 2.0, outliers.spiral),
-    Kind(OUTLIER, 4.0, outliers.outline),
+    Kind(OUTLIER, 4.0, outliers.rays, _PLAIN),
+    Kind(OUTLIER, 3.0, outliers.parallels, _PLAIN),
+    Kind(OUTLIER, 2.0, outliers.spiral, _FILLED),
+    Kind(OUTLIER, 4.0, outliers.outline, _PLAIN),
     Kind(OUTLIER, 2.0, outliers.dots),
-    Kind(OUTLIER, 8.0, outliers.slipped),
-    Kind(OUTLIER, 5.0, outliers.overlapping),
-    Kind(OUTLIER, 6.0, outliers.jigsaw),
-    Kind(OUTLIER, 4.0, outliers.row),
-    Kind(OUTLIER, 3.0, outliers.turned_digit),
+    Kind(OUTLIER, 7.0, outliers.overlapping, 0.05),
+    Kind(OUTLIER, 7.0, outliers.jigsaw),
+    Kind(OUTLIER, 6.0, outliers.row, _FILLED),
+    Kind(OUTLIER, 3.0, outliers.turned_digit, 0.05),
     Kind(OUTLIER, 5.0, textures.noise, _FILLED),
     Kind(OUTLIER, 4.0, textures.spots, _FILLED),
     Kind(OUTLIER, 4.0, textures.waves, _FILLED),
-    Kind(OUTLIER, 2.0, textures.gradients, _FILLED),
+    Kind(OUTLIER, 2.0, textures.gradients, _PLAIN),
     Kind(OUTLIER, 9.0, textures.silhouettes, _FILLED),
     Kind(OUTLIER, 5.0, textures.shapes, _FILLED),
     Kind(OUTLIER, 4.0, textures.dead_leaves, _FILLED),

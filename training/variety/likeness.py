@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from training.variety.raster import SIDE, Ink, blur
 
 _REFERENCES = 5000  # digits to compare with; more of them find little more
-_PROBES = 500  # other digits, which say how near to those a digit is
+_PROBES = 500  # of them, which say how near to the others a digit is
 _SIGMA = 1.0  # pixels: how far strokes may lie apart and still be alike
 
 
@@ -18,20 +18,17 @@ class Likeness:
     """
 
     def __init__(self, images: NDArray[np.uint8]) -> None:
-        spread = np.linspace(0, len(images) - 1, min(len(images), _REFERENCES + _PROBES)).astype(np.int64)
-        features = _features(images[spread])
-        probes = np.arange(len(features)) % (_REFERENCES // _PROBES + 1) == 0
-        self._references = features[~probes] if not probes.all() else features  # [m, 196]
-        self._probes = np.sort(self._nearest(features[probes]))
+        spread = np.linspace(0, len(images) - 1, min(len(images), _REFERENCES)).astype(np.int64)
+        self._references = _features(images[spread])  # [m, 196]
+        probes = np.arange(0, len(spread), -(-len(spread) // _PROBES))
+        near = self._references[probes] @ self._references.T
+        near[np.arange(len(probes)), probes] = -1.0  # not to itself
+        self._probes = np.sort(near.max(axis=1))
 
     def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
         """The share of digits that are less like another digit than each picture is: uint8 [n, 28, 28] → [n] in 0…1."""
-        below = np.searchsorted(self._probes, self._nearest(_features(pictures)))
-        return below / len(self._probes)
-
-    def _nearest(self, features: Ink) -> NDArray[np.float32]:
-        nearest: NDArray[np.float32] = (features @ self._references.T).max(axis=1)
-        return nearest
+        nearest = (_features(pictures) @ self._references.T).max(axis=1)
+        return np.searchsorted(self._probes, nearest) / len(self._probes)
 
 
 def _features(images: NDArray[np.uint8]) -> Ink:

@@ -143,15 +143,15 @@ def _parallels(lot: Lot) -> list[Stroke]:
 
 
 def _spiral(lot: Lot) -> list[Stroke]:
-    """A spiral of two turns or more, or rings within rings."""
+    """A spiral of several turns, or rings within rings."""
     if lot.random() < 0.5:
         t = np.linspace(0.0, 1.0, 60)
-        angle = lot.uniform(0, 2 * math.pi) + lot.choice([-1, 1]) * t * 2 * math.pi * lot.uniform(2.0, 3.5)
+        angle = lot.uniform(0, 2 * math.pi) + lot.choice([-1, 1]) * t * 2 * math.pi * lot.uniform(2.5, 4.0)
         return [0.5 + 0.42 * t[:, None] * np.stack([np.cos(angle), lot.uniform(0.6, 1.0) * np.sin(angle)], axis=1)]
     angle = np.linspace(0.0, 2 * math.pi, 33)
     ring = np.stack([np.cos(angle), np.sin(angle)], axis=1) * lot.uniform(0.6, 1.0, 2)
     return [
-        0.5 + lot.normal(0.0, 0.02, 2) + radius * ring for radius in np.linspace(0.43, 0.12, int(lot.integers(2, 5)))
+        0.5 + lot.normal(0.0, 0.02, 2) + radius * ring for radius in np.linspace(0.43, 0.1, int(lot.integers(3, 5)))
     ]
 
 
@@ -192,20 +192,11 @@ dots = _several(_dots)
 _BOX = slice(4, 24)  # rows and columns of 28 that MNIST's digits lie in
 
 
-def slipped(digits: Digits, lot: Lot) -> Raw:
-    """Cut through the middle, and one part slipped along the cut (no 1: it may be two of them, or still one)."""
-    ink = np.pad(digits.ink[_others(digits, lot, (1,))], ((0, 0), (8, 8), (8, 8)))
-    for one in ink:
-        upper = (one.T if lot.random() < 0.5 else one)[: int(lot.integers(20, 25))]  # a view
-        upper[:] = np.roll(upper, int(lot.integers(9, 14)) * int(lot.choice([-1, 1])), axis=1)
-    return _shown(enlarged(ink, _LARGE), lot)
-
-
 def overlapping(digits: Digits, lot: Lot) -> Raw:
     """Two digits, neither of them a 1, half over each other."""
     first, second = _others(digits, lot, (1,)), _others(digits, lot, (1,))
     angle = lot.uniform(0.0, 2 * math.pi, len(first))
-    shift = np.rint(np.stack([np.sin(angle), np.cos(angle)], axis=1) * lot.uniform(5.0, 10.0, (len(first), 1)))
+    shift = np.rint(np.stack([np.sin(angle), np.cos(angle)], axis=1) * lot.uniform(7.0, 11.0, (len(first), 1)))
     wide = np.pad(digits.ink, ((0, 0), (8, 8), (8, 8)))
     moves = shift.astype(int).tolist()
     ink = [np.maximum(wide[a], np.roll(wide[b], move, (0, 1))) for a, b, move in zip(first, second, moves, strict=True)]

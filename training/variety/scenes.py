@@ -165,7 +165,7 @@ def _things(ink: Ink, lot: Lot, scene: Scene) -> Ink:
         if framed:
             image[:] = np.maximum(image, _frame(side, lot) * lot.uniform(0.4, 1.0))
         if lined:
-            image[:] = np.maximum(image, _rules(side, lot) * lot.uniform(0.15, 0.5))
+            image[:] = np.maximum(image, _rules(side, lot) * lot.uniform(0.1, 0.4))
         if neighboured:
             _neighbour(image, lot)
         if dirty:

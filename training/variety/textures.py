@@ -41,7 +41,7 @@ def waves(digits: Digits, lot: Lot) -> Raw:
         warp = field(lot, count, side, 2) * uniform(lot, 0.0, 0.8, count)
         total = np.ones((count, side, side), np.float32)
         for share in (1.0, 0.5):
-            angle, many = uniform(lot, 0.0, math.pi, count), uniform(lot, 1.0, 8.0, count)
+            angle, many = uniform(lot, 0.0, math.pi, count), uniform(lot, 2.0, 8.0, count)
             across = axis[None, None, :] * np.cos(angle) + axis[None, :, None] * np.sin(angle)
             wave = np.sin(2 * math.pi * many * across + warp + uniform(lot, 0.0, 2 * math.pi, count))
             total = np.where(chosen(lot, share, count), total * wave, total)
