@@ -13,7 +13,7 @@ PHOTOS ?= $(wildcard ../shared/odd-images/exif_orientation/*_1.jpg)
 SEEDS ?= 3
 WORK ?= runs/pareto
 
-.PHONY: help demo venv test browser-test lint format samples train-shipped evaluate outliers pareto time-to-99 docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
+.PHONY: help demo venv test browser-test lint format samples train-shipped evaluate outliers pareto time-to-99 variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ pareto: .venv/.dev ## train each network with SEEDS seeds, to compare accuracy a
 
 time-to-99: .venv/.dev ## seconds until 99.0% of MNIST is read, beside PyTorch's example; writes docs/training.md
 	$(BIN)/python -m scripts.time_to_99 --data $(DATA)
+
+variety-sheet: .venv/.dev ## docs/variety.png: what training sees beside the data, ten pictures of each kind; from the MNIST in DATA
+	$(BIN)/python -m scripts.variety_sheet --data $(DATA) -o docs/variety.png
 
 docs: .venv/.dev ## write what docs are made of: the README's table of settings and its picture, the commands
 	$(BIN)/python -m scripts.settings_table

@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/mnist"), help="the folder that holds MNIST/raw")
     parser.add_argument("-o", "--output", type=Path, default=Path("variety.png"))
-    parser.add_argument("--columns", type=int, default=12)
+    parser.add_argument("--columns", type=int, default=10)
     parser.add_argument("--rows", type=int, default=1, help="of each kind")
     parser.add_argument("--kind", action="append", help="only this one, by its name; repeatable")
     parser.add_argument("--seed", type=int, default=0)
@@ -66,7 +66,7 @@ def main() -> None:
         if (not arguments.kind or kind.name in arguments.kind) and (fonts or kind.source != PRINTED)
     ]
     page = sheet(maker, kinds, arguments.columns, arguments.rows, arguments.seed, arguments.raw)
-    page.save(arguments.output)
+    page.save(arguments.output, optimize=True)
     print(f"{len(kinds)} kinds, {len(fonts)} fonts: {arguments.output}")
 
 

@@ -28,7 +28,8 @@ class Likeness:
     def __call__(self, pictures: NDArray[np.uint8]) -> NDArray[np.float64]:
         """The share of digits that are less like another digit than each picture is: uint8 [n, 28, 28] → [n] in 0…1."""
         nearest = (_features(pictures) @ self._references.T).max(axis=1)
-        return np.searchsorted(self._probes, nearest) / len(self._probes)
+        shares: NDArray[np.float64] = np.searchsorted(self._probes, nearest) / len(self._probes)
+        return shares
 
 
 def _features(images: NDArray[np.uint8]) -> Ink:

@@ -193,11 +193,11 @@ _BOX = slice(4, 24)  # rows and columns of 28 that MNIST's digits lie in
 
 
 def overlapping(digits: Digits, lot: Lot) -> Raw:
-    """Two digits, neither of them a 1, half over each other."""
+    """Two digits, neither of them a 1, half over each other, aslant."""
     first, second = _others(digits, lot, (1,)), _others(digits, lot, (1,))
-    angle = lot.uniform(0.0, 2 * math.pi, len(first))
-    shift = np.rint(np.stack([np.sin(angle), np.cos(angle)], axis=1) * lot.uniform(7.0, 11.0, (len(first), 1)))
-    wide = np.pad(digits.ink, ((0, 0), (8, 8), (8, 8)))
+    angle = lot.uniform(0.15, 0.35, len(first)) * math.pi + lot.integers(0, 4, len(first)) * math.pi / 2
+    shift = np.rint(np.stack([np.sin(angle), np.cos(angle)], axis=1) * lot.uniform(9.0, 13.0, (len(first), 1)))
+    wide = np.pad(digits.ink, ((0, 0), (12, 12), (12, 12)))
     moves = shift.astype(int).tolist()
     ink = [np.maximum(wide[a], np.roll(wide[b], move, (0, 1))) for a, b, move in zip(first, second, moves, strict=True)]
     return _shown(enlarged(np.stack(ink), _LARGE), lot)
