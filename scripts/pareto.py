@@ -10,6 +10,7 @@ import json
 import statistics
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.machine import describe
 from scripts.document import replaced
-from training import checkpoint, model
+from training import checkpoint, model, resume
 from training.recipes import plan
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -57,7 +58,7 @@ class Run:
         data: the digest of the training images.
         multiply_adds, parameters: what an image costs the network.
         images, errors: MNIST's test images, and how many of them are wrong.
-        seconds: of training, without loading the data.
+        seconds: of training, with making its pool of other images and without loading the data.
         machine, versions: on what.
     """
 
@@ -116,14 +117,17 @@ def found(task: Task, there: Iterable[Run]) -> Run | None:
 
 
 def train(task: Task, data: Path, folder: Path) -> Run:
-    """Train one network; the checkpoint stays in the folder.
+    """Train one network, or go on with that; the checkpoint stays in the folder.
 
     Raises:
         SystemExit: training failed, and has said why, or was interrupted.
     """
-    path = folder / f"{task.network}-{task.seed}.safetensors"
+    # Named after the recipe too: what another one left there is nothing to go on from.
+    recipe = zlib.crc32(json.dumps(task.recipe()).encode())
+    path = folder / f"{task.network}-{task.seed}-{recipe:08x}.safetensors"
     command = [sys.executable, "-m", "training", "train", "--dataset", "mnist", "--data", str(data)]
     command += ["--network", task.network, "--seed", str(task.seed), "--output", str(path)]
+    command += ["--resume"] if resume.file_of(path).exists() else []
     command += [] if task.epochs is None else ["--epochs", str(task.epochs)]
     if code := subprocess.run(command, check=False).returncode:
         raise SystemExit(f"{task.network}, seed {task.seed}: training ended with {code}; run this again to go on")
@@ -138,7 +142,7 @@ def train(task: Task, data: Path, folder: Path) -> Run:
         parameters=written.cost.parameters,
         images=test["images"],
         errors=test["errors"],
-        seconds=trained["seconds"],
+        seconds=trained["times"]["pool"] + trained["times"]["epochs"],
         machine=describe(trained["threads"]),
         versions=trained["versions"],
     )
@@ -183,24 +187,28 @@ def part(measured: Sequence[Run], trial: bool) -> str:
 
 `make pareto`: each network trained by its default recipe, once with each of the seeds {", ".join(map(str, seeds))}, on
 {"; and on ".join(machines)}; {"; and with ".join(versions)}. `deviation` is the standard deviation over the seeds, in
-points, `seconds` the median of a training without loading the data. MNIST's 10,000 test images were read once for each
-of them, at its end, and nothing was chosen by them.
+points, `seconds` the median of a training, with making its pool of other images, without loading the data. MNIST's
+10,000 test images were read once for each of them, at its end, and nothing was chosen by them.
 """
 
 
 def plot(measured: Sequence[Run], file: Path) -> None:
-    """Draw each network's mean, with the least and the most as whiskers, and each seed as a small dot."""
+    """Draw each network's mean, with the least and the most as whiskers, each seed as a small dot, and the front."""
     matplotlib.rcParams["svg.hashsalt"] = "pigeonhole"  # the same figures, the same file
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
+    front = list[tuple[int, float]]()  # those that no cheaper one is as good as
     for each in networks(measured):
         cost, right = each[0].multiply_adds, [100 * run.accuracy for run in each]
         mean = statistics.mean(right)
-        axes.plot([cost] * len(right), right, ".", color="C7", markersize=4)
+        if not front or mean > front[-1][1]:
+            front.append((cost, mean))
+        axes.plot([cost] * len(right), right, ".", color="black", markersize=3, zorder=3)
         axes.errorbar(cost, mean, [[mean - min(right)], [max(right) - mean]], fmt="o", color="C0", capsize=3)
-        axes.annotate(each[0].network, (cost, mean), xytext=(8, 4), textcoords="offset points")
+        axes.annotate(each[0].network, (cost, mean), xytext=(8, -12), textcoords="offset points")
+    axes.plot(*zip(*front, strict=True), "--", color="grey", linewidth=1, zorder=0)
     axes.set_xscale("log")
-    axes.margins(x=0.15, y=0.1)
+    axes.margins(x=0.2, y=0.1)
     axes.set_title("MNIST's test images: mean over the seeds, least and most")
     axes.set_xlabel("multiply-adds an image")
     axes.set_ylabel("right, %")

@@ -29,18 +29,18 @@ def run(docs: Path, *arguments: object) -> None:
 def test_a_network_is_trained_and_measured_once(
     docs: Path, tiny_mnist: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    options = ("--data", tiny_mnist, "--networks", "digits", "--seeds", 1, "--epochs", 1)
+    options = ("--data", tiny_mnist, "--networks", "classic", "--seeds", 1, "--epochs", 1)
     run(docs, *options)
     (one,) = runs(docs / "work")
-    assert (one.network, one.seed, one.recipe["epochs"], one.images) == ("digits", 0, 1, 100)
-    assert capfd.readouterr().out.endswith(f"digits, seed 0: {one.accuracy:.2%}, {one.seconds:.0f} s\n")
+    assert (one.network, one.seed, one.recipe["epochs"], one.images) == ("classic", 0, 1, 100)
+    assert capfd.readouterr().out.endswith(f"classic, seed 0: {one.accuracy:.2%}, {one.seconds:.0f} s\n")
     (docs / "training.md").write_text(TEXT)
     run(docs, *options)
     assert runs(docs / "work") == [one]
-    assert capfd.readouterr() == (f"digits, seed 0: {one.accuracy:.2%}, {one.seconds:.0f} s\n", "")
+    assert capfd.readouterr() == (f"classic, seed 0: {one.accuracy:.2%}, {one.seconds:.0f} s\n", "")
     text = (docs / "training.md").read_text()
     assert text.startswith("Before.\n<!-- pareto -->\n**A trial: the networks were not trained to their end.**\n")
-    assert f"| `digits` | {one.multiply_adds:,} | {one.parameters:,} | 1 | {one.accuracy:.3%} |" in text
+    assert f"| `classic` | {one.multiply_adds:,} | {one.parameters:,} | 1 | {one.accuracy:.3%} |" in text
     assert text.endswith("<!-- end of pareto -->\nAfter.\n")
     assert "<svg" in (docs / "pareto.svg").read_text()
 
