@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, contextmanager
@@ -22,7 +23,7 @@ from training.variety.raster import SIDE
 
 OTHER = len(MNIST_CLASSES)  # the label of an outlier: none of the classes
 
-_CHUNK = 250  # pictures, a fifth of a second's work: progress moves, Ctrl-C waits no longer
+_CHUNK = 125  # pictures, a tenth of a second of work: progress moves, and Ctrl-C waits for no more than a few
 _THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")  # read when numpy is loaded
 _ALONE = 1000  # so few are made sooner than another process has started
 
@@ -122,9 +123,13 @@ def _made(
 def _passed_on() -> Iterator[None]:
     """What processes that start meanwhile inherit: deaf to Ctrl-C, and one thread each.
 
-    A terminal's Ctrl-C goes to every process, and only this one shall answer it.
+    A terminal's Ctrl-C goes to every process, and only this one shall answer it; here it waits for the end, so that no
+    process is left half started.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    pressed: list[int] = []
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number)) if main else None
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     threads = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:
@@ -135,4 +140,8 @@ def _passed_on() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if main:
+            signal.signal(signal.SIGINT, handler)
+        if pressed:
+            signal.raise_signal(signal.SIGINT)
