@@ -13,6 +13,8 @@ _RIM = 0.2  # share of the picture's side within which a frame's lines lie
 _AWAY = 0.06  # of the picture's side, that a digit keeps away from the edge if what lies there is no part of it
 _LEAST = 0.25  # of the picture's side, that such a digit is long
 _MANY = 12  # components; more is noise
+_DENSE = 0.28  # share of ink in 3 x 3 pixels; a thin stroke has 0.33, a dot 0.11
+_SHORTEST = 0.15  # of the picture's side
 _NEAR = 0.03  # share of the digit's ink that a part which lies against it must have to belong to it
 _FAR = 0.25  # and one that is as far away as the digit is long
 
@@ -32,21 +34,29 @@ class Cleared:
     specks: int
 
 
-def clear(ink: NDArray[np.float32]) -> Cleared:
-    """Take away what is not of the digit; `ink` float32 [h, w], 0…1, somewhere at least `INKED`."""
+def clear(ink: NDArray[np.float32]) -> Cleared | None:
+    """Take away what is not of the digit; `ink` float32 [h, w], 0…1; None: there is no digit."""
     factor = -(-max(ink.shape) // _SIDE)  # rounded up
     ink, ruled = _unruled(ink, factor)
     small = _pooled(ink, factor)
     parts = label(small > INKED)
+    if len(parts) == 0:
+        return None
     noisy = len(parts) > _MANY
-    if noisy and (smooth := _averaged(small) > 0.28).any():
-        parts = label(smooth)
-    kept, framed = _digit_of(parts, small)
+    if noisy:
+        smooth = _averaged(small) > _DENSE
+        if smooth.any():
+            parts = label(smooth)
+        elif max(_lengths(parts)) < _SHORTEST * max(small.shape):
+            return None  # dots, and no stroke among them
+    kept, lines = _digit_of(parts, small)
+    if not kept.any():
+        return None
     if kept.all() and not noisy:
         return Cleared(ink, ruled, 0)
     near = _grown(parts.paint(kept))
     wide = near.repeat(factor, axis=0).repeat(factor, axis=1)[: ink.shape[0], : ink.shape[1]]
-    return Cleared(np.where(wide, ink, np.float32(0.0)), ruled or bool(framed.any()), int((~kept & ~framed).sum()))
+    return Cleared(np.where(wide, ink, np.float32(0.0)), ruled or bool(lines.any()), int((~kept & ~lines).sum()))
 
 
 def _unruled(ink: NDArray[np.float32], factor: int) -> tuple[NDArray[np.float32], bool]:
@@ -93,19 +103,37 @@ def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _digit_of(parts: Components, ink: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which components are the digit, and which a frame or a line beside it: bool [N] each; `ink` float32 [h, w]."""
     mass = parts.sums(ink)
-    if len(parts) == 1:
-        return np.ones(1, np.bool_), np.zeros(1, np.bool_)
     top, left, bottom, right = parts.boxes.T.astype(np.float64)
-    long = np.maximum(bottom - top, right - left)
+    long = _lengths(parts)
     lines = _lines(parts, ink, mass) | _framing(parts)
     main = int(np.where(lines, 0.0, mass).argmax())
-    lines[main] = False
+    if _is_empty_cell(parts, main):
+        return np.zeros(len(parts), np.bool_), np.ones(len(parts), np.bool_)
     gap = np.maximum(
         np.maximum(top - bottom[main], top[main] - bottom), np.maximum(left - right[main], left[main] - right)
     )
     needed = _NEAR + (_FAR - _NEAR) * np.maximum(gap, 0.0) / long[main]
     kept = ~lines & (mass >= needed * mass[main])
     return kept, lines
+
+
+def _lengths(parts: Components) -> NDArray[np.int64]:
+    """The longer side of each component's box: int64 [N]."""
+    top, left, bottom, right = parts.boxes.T
+    return np.maximum(bottom - top, right - left)
+
+
+def _is_empty_cell(parts: Components, at: int) -> bool:
+    """Whether a component is a frame along all of the picture's four sides, about square, with nothing within."""
+    height, width = parts.shape
+    if tuple(parts.boxes[at]) != (0, 0, height, width) or not 0.7 < width / height < 1.4:
+        return False
+    only = np.zeros(len(parts), np.bool_)
+    only[at] = True
+    mask = parts.paint(only)
+    y, x = max(1, round(_RIM * height)), max(1, round(_RIM * width))
+    sides = (mask[0], mask[-1], mask[:, 0], mask[:, -1])
+    return min(side.mean() for side in sides) > 0.9 and not mask[y:-y, x:-x].any()
 
 
 def _lines(parts: Components, ink: NDArray[np.float32], mass: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -115,7 +143,7 @@ def _lines(parts: Components, ink: NDArray[np.float32], mass: NDArray[np.float64
     at_edge = (top == 0) | (left == 0) | (bottom == height) | (right == width)
     away = _AWAY * max(height, width)
     inside = (top >= away) & (left >= away) & (bottom <= height - away) & (right <= width - away)
-    long = np.maximum(bottom - top, right - left)
+    long = _lengths(parts)
     digits = inside & (long >= _LEAST * max(height, width)) & (mass >= 0.1 * mass.max())
     if not digits.any() or not at_edge.any():
         return np.zeros(len(parts), np.bool_)

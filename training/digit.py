@@ -5,6 +5,7 @@ longest side is 20 pixels with the aspect kept, and its centre of mass lies in t
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from training.errors import ImageError
 
 SIDE = 28  # pixels, the whole image
 BOX = 20  # pixels, the ink's longest side
-WORKING_SIDE = 1024  # pixels; a larger picture is reduced first: a digit in it is still hundreds across
+FINEST_SIDE = 1024  # pixels; what a larger picture shows beyond that is never looked at
+_WORKING_SIDE = 384  # pixels; a larger picture is reduced first, and a small digit in it then looked at closer
+_CLOSER = 2 * BOX  # pixels; a digit that is smaller in a reduced picture is small
 
 # What all 70,000 images of MNIST have: ink of at most 20 x 20 with one side of 20 (counted above 32 of 255,
 # which JPEG's ripples stay under: 18 or more), a centre of mass within 13.48 to 14.50 and a brightest pixel of
@@ -30,9 +33,41 @@ _OFF_CENTRE = 0.55
 
 _THIN = 0.15  # of the picture's height; a column of less ink holds one line
 _ROOM = 0.15  # of the picture's height, above and below
+_WHITE = 0.75  # quantile of the ink's pixels that is white: in MNIST more than a quarter of them is
+_PALE = 0.1  # share of full ink; what has less is no ink
 
 _AXIS = np.arange(SIDE, dtype=np.float64)
 _MOMENTS = np.stack([np.ones(SIDE), _AXIS], axis=1).astype(np.float32)  # [28, 2]
+
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; the last two are exclusive
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What the normalisation did with a picture.
+
+    Args:
+        pixels: uint8 [28, 28], the result: the ink bright on 0.
+        size: Of the picture, width and height in pixels.
+        box: The part of the picture that the digit was found in.
+        unchanged: Whether the picture already had MNIST's form.
+        dark: Whether the ink is darker than the paper: then it was inverted.
+        paper: The paper's grey level, 0…255; where it is uneven, that of the brightest (the darkest, for bright ink).
+        flattened: Whether the paper was uneven, by shadow or fog.
+        lines: Whether lines beside the digit were taken away: a frame, a grid, ruled paper.
+        specks: How many other things beside it were.
+    """
+
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+    box: Box
+    unchanged: bool = False
+    dark: bool = False
+    paper: int = 0
+    flattened: bool = False
+    lines: bool = False
+    specks: int = 0
 
 
 def normalise(image: Decoded) -> NDArray[np.uint8]:
@@ -45,9 +80,14 @@ def normalise(image: Decoded) -> NDArray[np.uint8]:
         uint8 [28, 28], the ink bright on 0.
 
     Raises:
-        ImageError: `blank`: the image holds no contrast.
+        ImageError: `blank`: the image holds no contrast, or noise alone.
     """
-    (found,) = normalise_all([image])
+    return trace(image).pixels
+
+
+def trace(image: Decoded) -> Trace:
+    """Do what `normalise` does, and tell it."""
+    (found,) = _traced([image])
     if isinstance(found, ImageError):
         raise found
     return found
@@ -59,13 +99,17 @@ def normalise_all(images: Sequence[Decoded]) -> list[NDArray[np.uint8] | ImageEr
     Returns:
         For each image what `normalise` gives or raises.
     """
-    found: list[NDArray[np.uint8] | ImageError | None] = [None] * len(images)
+    return [found if isinstance(found, ImageError) else found.pixels for found in _traced(images)]
+
+
+def _traced(images: Sequence[Decoded]) -> list[Trace | ImageError]:
+    found: list[Trace | ImageError | None] = [None] * len(images)
     small = [at for at, image in enumerate(images) if _size(image) == (SIDE, SIDE)]
     if small:
         pixels = np.stack([np.asarray(images[at]) for at in small])  # [n, 28, 28]
         for at, one, normal in zip(small, pixels, are_normal(pixels).tolist(), strict=True):
             if normal:
-                found[at] = one
+                found[at] = Trace(one, (SIDE, SIDE), (0, 0, SIDE, SIDE), unchanged=True)
     return [_bring(images[at]) if done is None else done for at, done in enumerate(found)]
 
 
@@ -93,34 +137,86 @@ def _size(image: Decoded) -> tuple[int, int]:
     return image.size if isinstance(image, Image.Image) else (image.shape[1], image.shape[0])
 
 
-def _bring(image: Decoded) -> NDArray[np.uint8] | ImageError:
-    factor = -(-max(_size(image)) // WORKING_SIDE)  # rounded up
-    if factor > 1:
-        image = (image if isinstance(image, Image.Image) else Image.fromarray(image)).reduce(factor)
-    found = ink.find(np.asarray(image))
-    if found is None or not (found.amount > clutter.INKED).any():
+def _bring(image: Decoded) -> Trace | ImageError:
+    if max(_size(image)) <= _WORKING_SIDE:
+        return _look(np.asarray(image), _size(image))
+    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    if (factor := -(-max(picture.size) // FINEST_SIDE)) > 1:  # rounded up
+        picture = picture.reduce(factor)
+    reduced = picture.reduce(-(-max(picture.size) // _WORKING_SIDE))
+    found = _look(np.asarray(reduced), _size(image))
+    if isinstance(found, ImageError):
+        return found
+    scale = _size(image)[0] / reduced.width
+    if max(found.box[2] - found.box[0], found.box[3] - found.box[1]) >= _CLOSER * scale:
+        return found
+    return _closer(picture, found) or found
+
+
+def _closer(picture: Image.Image, found: Trace) -> Trace | None:
+    """Look again at the part of `picture` in which `found` is, in full; None: there is nothing to see."""
+    scale = found.size[0] / picture.width
+    left, top, right, bottom = (side / scale for side in found.box)
+    around = 0.4 * max(right - left, bottom - top)
+    part = picture.crop(
+        (
+            max(int(left - around), 0),
+            max(int(top - around), 0),
+            min(round(right + around) + 1, picture.width),
+            min(round(bottom + around) + 1, picture.height),
+        )
+    )
+    seen = _look(np.asarray(part), part.size)
+    if isinstance(seen, ImageError):
+        return None
+    return replace(seen, size=found.size, box=found.box, lines=found.lines or seen.lines, specks=found.specks)
+
+
+def _look(grey: NDArray[np.uint8], size: tuple[int, int]) -> Trace | ImageError:
+    """Find the digit in `grey`, uint8 [h, w], which was `size` (width and height) before it was reduced."""
+    found = ink.find(grey)
+    if found is None:
         return ImageError("blank", "it is of one colour, or nearly: there is nothing to read")
-    return _placed(clutter.clear(found.amount).ink)
+    cleared = clutter.clear(found.amount)
+    if cleared is None:
+        return ImageError("blank", "it holds a frame, or lines, and nothing within: there is nothing to read")
+    inked = cleared.ink > clutter.INKED
+    rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
+    box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    x, y = size[0] / grey.shape[1], size[1] / grey.shape[0]
+    return Trace(
+        _placed(cleared.ink, box),
+        size,
+        (int(box[0] * x), int(box[1] * y), min(round(box[2] * x), size[0]), min(round(box[3] * y), size[1])),
+        dark=found.dark,
+        paper=found.paper,
+        flattened=found.flattened,
+        lines=cleared.lines,
+        specks=cleared.specks,
+    )
 
 
-def _placed(amount: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Bring the ink's longest side to 20 pixels and its centre of mass to the middle; `amount` float32 [h, w].
+def _placed(amount: NDArray[np.float32], box: Box) -> NDArray[np.uint8]:
+    """Bring the ink in `box` to 20 pixels on its longest side, its centre of mass in the middle.
+
+    Args:
+        amount: float32 [h, w], 0…1.
+        box: What to crop to.
 
     Returns:
         uint8 [28, 28].
     """
-    inked = amount > clutter.INKED
-    rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
-    top, left, bottom, right = int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1
+    left, top, right, bottom = box
     crop = amount[top:bottom, left:right]
     first, last = _core(crop, amount.shape)
     scale = BOX / max(bottom - top, last - first)
     height, width = (max(1, round(side * scale)) for side in crop.shape)
     # "F": rounding once, at the end. Bilinear widens its support when it shrinks, so thin strokes survive.
-    small = np.asarray(Image.fromarray(crop).resize((width, height), Image.Resampling.BILINEAR))
-    # A thin stroke of a large picture comes out pale; MNIST's brightest pixel is white.
-    peak = max(float(small.max()), 1e-6)
-    small = np.rint(np.clip(small / peak, 0.0, 1.0) * 255.0).astype(np.uint8)
+    resampling = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BILINEAR
+    small = np.asarray(Image.fromarray(crop).resize((width, height), resampling))
+    # A thin stroke of a large picture comes out pale, and so does an anti-aliased one.
+    white = float(np.quantile(small[small > _PALE * small.max()], _WHITE))
+    small = np.rint(np.clip(small / white, 0.0, 1.0) * 255.0).astype(np.uint8)
     first, last = round(first * scale), round(last * scale)
     y, x = _centre_of_mass(small[:, first:last])
     return _pasted(small, _start(y, height), _start(first + x, width))

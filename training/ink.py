@@ -7,16 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from training.components import label
+
 _MIN_CONTRAST = 8  # grey levels of 255 between ink and paper; less is a blank page
-_GRID = 12  # cells along the longer side, in which the paper's level is estimated
-_COARSE = 96  # pixels along the longer side, from which it is
-_WINDOW = 5  # cells; a stroke that is narrower has paper beside it within the window
-_GREATEST, _LEAST = ImageFilter.MaxFilter(_WINDOW), ImageFilter.MinFilter(_WINDOW)
-_EXPLAINED = 0.12  # of the variance, which a falling light leaves at most
-_BRIGHTEST, _DIMMEST = ImageFilter.MaxFilter(9), ImageFilter.MinFilter(9)  # cells: most of the picture
+_COARSE = 96  # pixels along the longer side, on which paper and polarity are told
+_GRID, _LEAST_GRID = 12, 5  # cells along the longer and the shorter side, through which a falling light is fitted
+_LEAST_LIT = 40  # pixels; a smaller picture may be all digit
+_EXPLAINED = 0.06  # of the variance, which a falling light leaves at most
+_AROUND = 0.4  # of the side; so far from a pixel there is both paper and ink, if there are
+_STROKE, _LEAST_STROKE = 0.22, 5  # of the side, and pixels; half of the widest stroke
 _CORNER = 0.25  # of the side
 _CORNERS_COUNT = 3.0  # times as much as all of the picture
-_QUANTILE = 0.8  # quantile of a cell that is paper, noise left out
+_DOUBT = 0.5  # times the paper's own vote, of 4
 _UNEVEN = 0.25  # of the ink's depth; a paper that varies more is flattened
 _SIGMA = 1.4826  # a normal distribution's standard deviation, of its median deviation
 _SPLIT = 2.9  # standard deviations of the paper; two halves of one normal distribution lie 2.3 apart, of a flat one 2.7
@@ -49,17 +51,12 @@ def find(grey: NDArray[np.uint8]) -> Ink | None:
     if min(grey.shape) >= _SMALLEST_STRIPED and max(grey.shape) <= _LARGEST_STRIPED:
         grey = _unstripe(grey)
     coarse = _coarse(grey)
-    cells = _cells(coarse)  # float32 [rows, columns, pixels of a cell], in order
-    light = _falling_light(cells)  # float32 [rows, columns]
-    cells -= light[:, :, None]
-    even = coarse - _resized(light, coarse.shape)  # float32 [h, w]
-    dark = _is_dark(even, cells)
-    level = _paper(cells, dark)  # float32 [rows, columns]
-    depth = float(np.abs(even - _resized(level, coarse.shape)).max())
-    level = level + light
-    flattened = float(level.max() - level.min()) > _UNEVEN * depth
+    even = coarse - _falling_light(coarse)  # float32 [h, w]
+    dark = _is_dark(even)
+    paper = coarse - even + _paper(even, dark)  # float32 [h, w]
+    flattened = float(np.ptp(paper)) > _UNEVEN * float(np.abs(coarse - paper).max())
     if flattened:
-        grey = _flat(grey, _resized(level, grey.shape), dark)
+        grey = _flat(grey, _resized(paper, grey.shape), dark)
     measured = _levels(grey, dark)
     if measured is None:
         return None
@@ -78,58 +75,78 @@ def _resized(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.
     return np.asarray(Image.fromarray(values).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
 
 
-def _cells(coarse: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The picture in cells of a coarse grid, the pixels of each in order: float32 [rows, columns, pixels]."""
-    side = -(-max(coarse.shape) // _GRID)
-    height, width = (-(-length // side) for length in coarse.shape)
-    missing = (height * side - coarse.shape[0], width * side - coarse.shape[1])
-    padded = np.pad(coarse, ((0, missing[0]), (0, missing[1])), "edge") if any(missing) else coarse
-    cells = padded.reshape(height, side, width, side).swapaxes(1, 2).reshape(height, width, side * side)
-    return np.sort(cells, axis=2).astype(np.float32)
+def _falling_light(coarse: NDArray[np.uint8]) -> NDArray[np.float32] | float:
+    """A light that falls off to a side or to all: float32 [h, w]; 0 where there is none.
 
-
-def _falling_light(cells: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A light that falls off to a side or to all: float32 [rows, columns], 0 where there is none.
-
-    It is a surface of second order through the cells' medians, taken if it explains most of their variance.
+    It is a surface of second order through a coarse grid, taken if it explains most of the variance.
     """
-    values = cells[:, :, cells.shape[2] // 2]
-    spread = values - values.mean()
-    total = float((spread * spread).sum())
-    surface, inverse = _surface(*values.shape)
-    if min(values.shape) < _WINDOW or total == 0.0:
-        return np.zeros_like(values)
-    fitted: NDArray[np.float32] = (surface @ (inverse @ spread.ravel())).reshape(values.shape)
-    left = spread - fitted
-    if float((left * left).sum()) > _EXPLAINED * total:
-        return np.zeros_like(values)
-    return fitted
+    side = -(-max(coarse.shape) // _GRID)
+    values = np.asarray(Image.fromarray(coarse).reduce(side), np.float32)  # [rows, columns]
+    if min(values.shape) < _LEAST_GRID:
+        return 0.0
+    spread = (values - values.mean()).ravel()
+    cells, pixels, inverse = _surface(*coarse.shape, side)
+    found = inverse @ spread  # float32 [5]
+    left = spread - cells @ found
+    if min(coarse.shape) >= _LEAST_LIT:
+        # Once more without a quarter of the cells, which may be those that the digit lies in.
+        kept = np.abs(left) <= np.quantile(np.abs(left), 0.75)
+        found = np.linalg.lstsq(cells[kept], spread[kept])[0]
+        spread = spread[kept]
+        left = spread - cells[kept] @ found
+    if float(left @ left) >= _EXPLAINED * float(spread @ spread):
+        return 0.0
+    light: NDArray[np.float32] = (pixels @ found).reshape(coarse.shape)
+    return light
 
 
-@lru_cache(64)
-def _surface(rows: int, columns: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The terms of a surface of second order on a grid, and what fits them: float32 [cells, 5] and [5, cells]."""
-    y, x = (axis.ravel() for axis in np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j])
-    terms = np.stack([y, x, y * y, x * x, x * y], axis=1)
-    terms -= terms.mean(axis=0)
-    return terms.astype(np.float32), np.linalg.pinv(terms).astype(np.float32)
+@lru_cache(16)
+def _surface(
+    height: int, width: int, side: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """The terms of a surface of second order.
+
+    Returns:
+        In the middles of cells of `side` pixels, float32 [cells, 5]; at all pixels, float32 [pixels, 5]; and what fits
+        them to the cells, float32 [5, cells].
+    """
+    scale = 2.0 / max(height, width)
+
+    def terms(rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.float64]:
+        y, x = (axis.ravel() for axis in np.meshgrid(rows * scale - 1.0, columns * scale - 1.0, indexing="ij"))
+        return np.stack([y, x, y * y, x * x, x * y], axis=1)
+
+    middles = [
+        np.arange(0, length, side) + np.minimum(side, length - np.arange(0, length, side)) / 2 - 0.5
+        for length in (height, width)
+    ]
+    cells = terms(*middles)
+    mean = cells.mean(axis=0)
+    pixels = terms(np.arange(height, dtype=np.float64), np.arange(width, dtype=np.float64)) - mean
+    cells -= mean
+    return cells.astype(np.float32), pixels.astype(np.float32), np.linalg.pinv(cells).astype(np.float32)
 
 
-def _is_dark(even: NDArray[np.float32], cells: NDArray[np.float32]) -> bool:
-    """Decide the polarity: whether the ink is darker than the paper.
+def _is_dark(even: NDArray[np.float32]) -> bool:
+    """Decide the polarity: whether the ink is darker than the paper; `even` float32 [h, w].
 
     Each pixel votes for the brightest or for the darkest level around it, whichever it is nearer to. Paper covers
     more than ink does, and in the corners there is mostly paper, also of a picture that a thick digit fills.
     """
-    around = Image.fromarray(cells[:, :, -1]).filter(_BRIGHTEST), Image.fromarray(cells[:, :, 0]).filter(_DIMMEST)
-    size = even.shape[::-1]
-    bright, dim = (np.asarray(one.resize(size, Image.Resampling.NEAREST)) for one in around)
-    votes = 2 * even - bright - dim  # [h, w]
-    return float(np.vdot(votes, _weights(*size))) > 0.0
+    around = round(_AROUND * max(even.shape))
+    wide = np.pad(even, around, "edge")
+    votes = 2 * even - _greatest(wide, around) + _greatest(-wide, around)
+    score = float(np.vdot(votes, _weights(*even.shape)))
+    if abs(score) < _DOUBT * float(np.abs(votes).max()):
+        # A digit is in one piece, and cuts the paper of a picture that it fills into several.
+        bright, dim = len(label(votes > 0)), len(label(votes < 0))
+        if min(bright, dim) == 1 and max(bright, dim) > 1:
+            return dim == 1
+    return score > 0.0
 
 
 @lru_cache(64)
-def _weights(width: int, height: int) -> NDArray[np.float32]:
+def _weights(height: int, width: int) -> NDArray[np.float32]:
     """How much each pixel's vote on the polarity counts: float32 [h, w]."""
     y, x = max(1, round(_CORNER * height)), max(1, round(_CORNER * width))
     corners = np.zeros((height, width), np.bool_)
@@ -142,16 +159,31 @@ def _weights(width: int, height: int) -> NDArray[np.float32]:
     return weights
 
 
-def _paper(cells: NDArray[np.float32], dark: bool) -> NDArray[np.float32]:
-    """The paper's level in each cell: float32 [rows, columns].
+def _paper(even: NDArray[np.float32], dark: bool) -> NDArray[np.float32]:
+    """The paper's level: float32 [h, w] → the same.
 
-    A high quantile of its pixels (a low one for bright ink), closed (opened) over the cells around, as grey-scale
-    morphology calls it: strokes vanish in it, shadows stay.
+    What grey-scale morphology calls a closing (an opening, for bright ink): strokes vanish in it, shadows stay, their
+    edges too. Of medians, so that single pixels do not count.
     """
-    at = round(_QUANTILE * (cells.shape[2] - 1))
-    first, second = (_GREATEST, _LEAST) if dark else (_LEAST, _GREATEST)
-    level = Image.fromarray(cells[:, :, at if dark else -1 - at]).filter(first).filter(second)
-    return np.asarray(level)
+    around = max(round(_STROKE * max(even.shape)), _LEAST_STROKE)
+    smooth = np.asarray(Image.fromarray(even).filter(ImageFilter.MedianFilter(3)))
+    sign = np.float32(1.0 if dark else -1.0)
+    wider = _greatest(np.pad(sign * smooth, around, "edge"), around)
+    return -sign * _greatest(np.pad(-wider, around, "edge"), around)
+
+
+def _greatest(values: NDArray[np.float32], around: int) -> NDArray[np.float32]:
+    """The greatest of the values up to `around` pixels away, in both directions: float32 [h + 2a, w + 2a] → [h, w]."""
+    length = 2 * around + 1
+    for axis in (0, 1):
+        found = values.swapaxes(0, axis)
+        done = 1  # of how many pixels each is the greatest
+        while done < length:
+            step = min(done, length - done)
+            found = np.maximum(found[:-step], found[step:])
+            done += step
+        values = found.swapaxes(0, axis)
+    return values
 
 
 def _flat(grey: NDArray[np.uint8], paper: NDArray[np.float32], dark: bool) -> NDArray[np.uint8]:

@@ -64,8 +64,8 @@ class Preprocessing:
     def least(self) -> tuple[int, int]:
         """Width and height in pixels under which a JPEG must not be shrunk while it is decoded."""
         if self.kind == "digit":
-            # The digit may be a small part of the picture; only what `normalise` reduces anyway is left out.
-            return digit.WORKING_SIDE, digit.WORKING_SIDE
+            # The digit may be a small part of the picture; only what `normalise` never looks at is left out.
+            return digit.FINEST_SIDE, digit.FINEST_SIDE
         # Twice the size leaves the resize something to average: half of a sharp image isn't a smooth one.
         return 2 * self.width, 2 * self.height
 
