@@ -120,7 +120,8 @@ def _digit_of(parts: Components, ink: NDArray[np.float32]) -> tuple[NDArray[np.b
 def _lengths(parts: Components) -> NDArray[np.int64]:
     """The longer side of each component's box: int64 [N]."""
     top, left, bottom, right = parts.boxes.T
-    return np.maximum(bottom - top, right - left)
+    lengths: NDArray[np.int64] = np.maximum(bottom - top, right - left)
+    return lengths
 
 
 def _is_empty_cell(parts: Components, at: int) -> bool:

@@ -53,10 +53,10 @@ def find(grey: NDArray[np.uint8]) -> Ink | None:
     coarse = _coarse(grey)
     even = coarse - _falling_light(coarse)  # float32 [h, w]
     dark = _is_dark(even)
-    paper = coarse - even + _paper(even, dark)  # float32 [h, w]
-    flattened = float(np.ptp(paper)) > _UNEVEN * float(np.abs(coarse - paper).max())
+    level = coarse - even + _paper(even, dark)  # of the paper at each pixel: float32 [h, w]
+    flattened = float(np.ptp(level)) > _UNEVEN * float(np.abs(coarse - level).max())
     if flattened:
-        grey = _flat(grey, _resized(paper, grey.shape), dark)
+        grey = _flat(grey, _resized(level, grey.shape), dark)
     measured = _levels(grey, dark)
     if measured is None:
         return None
