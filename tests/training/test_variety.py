@@ -3,6 +3,7 @@
 import csv
 import multiprocessing
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -16,11 +17,12 @@ from training.errors import DatasetError
 from training.preprocess import Preprocessing
 from training.variety import pool, printed
 from training.variety.chunks import Chunk, Maker
-from training.variety.kinds import KINDS, OUTLIER, WRITTEN, allot
+from training.variety.kinds import DRAWN, KINDS, OUTLIER, WRITTEN, allot
 from training.variety.pool import OTHER, make
 from training.variety.raster import thinned
 
 TOP = Path(__file__).resolve().parents[2]
+Made: TypeAlias = NDArray[np.float32] | NDArray[np.int64]
 PREPROCESSING = Preprocessing("digit", 28, 28, 1)
 
 
@@ -45,14 +47,14 @@ def test_a_pool_has_the_shape_the_size_and_the_share_of_outliers_that_were_asked
 def test_the_same_seed_gives_the_same_pool_whatever_the_number_of_processes(
     digits: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = make(digits, 120, 0.3, 5, PREPROCESSING, processes=1)
+    alone = make(digits, 40, 0.3, 5, PREPROCESSING, processes=1)
     monkeypatch.setattr(pool, "_ALONE", 0)
     seen: list[tuple[int, int]] = []
-    together = make(digits, 120, 0.3, 5, PREPROCESSING, processes=2, on_progress=lambda *step: seen.append(step))
+    together = make(digits, 40, 0.3, 5, PREPROCESSING, processes=2, on_progress=lambda *step: seen.append(step))
     assert _equal(alone, together)
     assert seen == sorted(seen)
-    assert seen[-1] == (120, 120)
-    assert not _equal(alone, make(digits, 120, 0.3, 6, PREPROCESSING, processes=1))
+    assert seen[-1] == (40, 40)
+    assert not _equal(alone, make(digits, 40, 0.3, 6, PREPROCESSING, processes=1))
 
 
 def test_an_interrupt_ends_the_processes(digits: Split, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +126,7 @@ def test_thinning_leaves_lines_of_one_pixel_that_still_hang_together() -> None:
 # ---------------------------------------------------------------- what a network that never saw them makes of them
 
 # The hardest kinds, for a network that was trained without any.
-_UNLIKE = {"stripe": 0.1, "fog": 0.3, "impulse noise": 0.4, "canny edges": 0.3, "cell": 0.1}
+_UNLIKE = {"stripe": 0.4, "impulse noise": 0.6, "zigzag": 0.4, "canny edges": 0.3, "gaussian noise": 0.5}
 
 
 @pytest.fixture(scope="session")
@@ -143,15 +145,21 @@ def _confidences(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     return logits.softmax(dim=1)[:, :OTHER].numpy()
 
 
-@pytest.mark.parametrize("source", [WRITTEN, OUTLIER])
-def test_the_shipped_network_reads_most_digits_and_few_outliers(samples: Maker, source: str) -> None:
-    kinds = [at for at, kind in enumerate(KINDS) if kind.source == source]
-    made = [samples.make(Chunk(3, at, at, 16)) for at in kinds]
-    found = _confidences(np.concatenate([pictures for pictures, _ in made])).reshape(len(kinds), 16, OTHER)
-    if source == OUTLIER:
-        assert all((labels == OTHER).all() for _, labels in made)
-        assert (found.max(axis=2) > 0.99).mean() < 0.5
-        return
-    right = [(one.argmax(axis=1) == labels).mean() for one, (_, labels) in zip(found, made, strict=True)]
-    poor = {KINDS[at].name: share for at, share in zip(kinds, right, strict=True)}
-    assert {name: share for name, share in poor.items() if share < _UNLIKE.get(name, 0.6)} == {}
+def _of_every_kind(samples: Maker, sources: tuple[str, ...], each: int) -> dict[str, tuple[Made, Made]]:
+    """By kind: the shipped network's confidences [each, 10], and the labels."""
+    kinds = [at for at, kind in enumerate(KINDS) if kind.source in sources]
+    made = [samples.make(Chunk(3, at, at, each)) for at in kinds]
+    found = _confidences(np.concatenate([pictures for pictures, _ in made])).reshape(len(kinds), each, OTHER)
+    return {KINDS[at].name: (one, labels) for at, one, (_, labels) in zip(kinds, found, made, strict=True)}
+
+
+def test_a_digit_of_any_kind_is_still_that_digit_to_the_shipped_network(samples: Maker) -> None:
+    kinds = _of_every_kind(samples, (WRITTEN, DRAWN), 24)
+    right = {name: float((found.argmax(axis=1) == labels).mean()) for name, (found, labels) in kinds.items()}
+    assert {name: share for name, share in right.items() if share < _UNLIKE.get(name, 0.7)} == {}
+
+
+def test_an_outlier_is_labelled_so_and_seldom_a_sure_digit_to_a_network_that_knows_no_outliers(samples: Maker) -> None:
+    kinds = _of_every_kind(samples, (OUTLIER,), 12)
+    assert all((labels == OTHER).all() for _, labels in kinds.values())
+    assert float(np.mean([(found.max(axis=1) > 0.99).mean() for found, _ in kinds.values()])) < 0.35

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from training import preprocess
 from training.errors import DatasetError, ImageError
 from training.preprocess import Preprocessing
-from training.variety import printed
-from training.variety.kinds import KINDS, OUTLIER, PRINTED
+from training.variety import printed, styles
+from training.variety.kinds import DRAWN, KINDS, OUTLIER, PRINTED
 from training.variety.likeness import Likeness
 from training.variety.raster import Digits, Lot
 
@@ -98,6 +98,8 @@ class Maker:
         """What `count` pictures of a kind are made from."""
         if KINDS[kind].source == PRINTED:
             return printed.sample(self._fonts, count, lot)
+        if KINDS[kind].source == DRAWN:
+            return styles.sample(count, lot)
         at = lot.integers(0, len(self._images), count)
         return Digits(self._images[at].astype(np.float32) / np.float32(255.0), self._labels[at])
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 from training.variety import corruptions, degradations, outliers, scenes, textures
 from training.variety.raster import Draw
 
-WRITTEN, PRINTED, OUTLIER = "written", "printed", "outlier"
+WRITTEN, DRAWN, PRINTED, OUTLIER = "written", "drawn", "printed", "outlier"
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Kind:
     """One kind of picture.
 
     Args:
-        source: "written": a digit out of the training images; "printed": out of a font, label kept as well;
+        source: "written": a digit out of the training images; "drawn": stroke by stroke; "printed": out of a font;
             "outlier": not one digit, whatever it was made from.
         share: Of the digits, or of the outliers.
         draw: Makes the pictures; its name is the kind's.
@@ -72,9 +72,11 @@ KINDS = (
     Kind(WRITTEN, 1.0, degradations.worn),
     # Scenes.
     Kind(WRITTEN, 7.0, scenes.photo),
-    Kind(WRITTEN, 6.0, scenes.canvas),
+    Kind(WRITTEN, 5.0, scenes.canvas),
     Kind(WRITTEN, 4.0, scenes.cell),
     Kind(WRITTEN, 2.0, scenes.ruled),
+    Kind(DRAWN, 3.0, scenes.drawn_canvas),
+    Kind(DRAWN, 2.0, scenes.drawn_photo),
     Kind(PRINTED, 4.0, scenes.printed),
     Kind(PRINTED, 6.0, scenes.printed_cell),
     Kind(PRINTED, 3.0, scenes.printed_photo),

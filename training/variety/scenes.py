@@ -72,6 +72,16 @@ def ruled(digits: Digits, lot: Lot) -> Raw:
     return shown(pen(digits.ink, lot), lot, RULED)
 
 
+def drawn_canvas(digits: Digits, lot: Lot) -> Raw:
+    """Drawn stroke by stroke on a screen."""
+    return shown(digits.ink, lot, CANVAS)
+
+
+def drawn_photo(digits: Digits, lot: Lot) -> Raw:
+    """Drawn stroke by stroke on paper, and photographed."""
+    return shown(digits.ink, lot, PHOTO)
+
+
 def printed(digits: Digits, lot: Lot) -> Raw:
     """Printed, upright or nearly, on clean paper or a screen."""
     return shown(digits.ink, lot, PRINT)
