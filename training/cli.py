@@ -226,22 +226,48 @@ def import_(
         print(f"{output}: {made.name} {made.digest[:12]}, {made.network}, {len(made.classes)} classes")
 
 
-@app.command(epilog="Example: pigeonhole inspect digits")
+@app.command(epilog="Example: pigeonhole inspect digits   or, what it makes of a picture: --image photo.jpg")
 def inspect(
     checkpoint: _Checkpoint,
+    image: Annotated[
+        Path | None, typer.Option(help="A picture: say what is done with it, and what the network answers.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Where to write what the network saw.  \\[default: IMAGE's name-seen.png]"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as one JSON object.")] = False,
 ) -> None:
-    """Show what a checkpoint is: network, classes, preprocessing, training, measured accuracy, digest."""
+    """Show what a checkpoint is: network, classes, preprocessing, training, measured accuracy, digest.
+
+    With --image it shows what the checkpoint makes of one picture, and writes the picture that the network saw as PNG.
+    """
     with _mapped_errors():
         from training import checkpoint as checkpoints
 
         path = checkpoints.find(checkpoint)
+        if image is not None:
+            _show_seen(path, image, output, as_json)
+            return
+        if output is not None:
+            raise TrainingError("-o is for the picture that --image writes; give --image FILE, or leave -o out.")
         described = checkpoints.describe(path)
         if as_json:
             content = {**json.loads(described.to_json()), "path": str(path), "bytes": path.stat().st_size}
             print(json.dumps(content, ensure_ascii=False, sort_keys=True))
         else:
             print(_description(described, path))
+
+
+def _show_seen(path: Path, image: Path, output: Path | None, as_json: bool) -> None:
+    from training import seen
+
+    looked = seen.look(path, image)
+    written = seen.save(looked, output)
+    if as_json:
+        print(json.dumps({**looked.to_json(), "seen": str(written)}, ensure_ascii=False, sort_keys=True))
+    else:
+        print(seen.text(looked, written))
 
 
 def _description(described: "Checkpoint", path: Path) -> str:

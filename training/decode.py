@@ -110,6 +110,21 @@ def decode(data: bytes, mode: str, least: tuple[int, int], max_pixels: int) -> I
         raise _translate(exc, data, max_pixels) from exc
 
 
+def upright_size(data: bytes, max_pixels: int) -> tuple[int, int]:
+    """Width and height in pixels of a file that `decode` decodes, upright and not shrunk."""
+    with _open(data, max_pixels) as image:
+        width, height = image.size
+        image.load()  # a PNG may say only at its end which side is up
+        turn = _turn(image)
+    lying = (
+        Image.Transpose.TRANSPOSE,
+        Image.Transpose.TRANSVERSE,
+        Image.Transpose.ROTATE_90,
+        Image.Transpose.ROTATE_270,
+    )
+    return (height, width) if turn in lying else (width, height)
+
+
 class _File(io.BytesIO):
     """The file as Pillow's plugins read it, until they have read too often.
 

@@ -264,7 +264,9 @@ def _unstripe(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
         inverted = np.concatenate([[False], np.cumsum(flips) % 2 == 1])
         mirrored = np.where(np.expand_dims(inverted, 1 - axis), low + high - levels, levels).astype(np.uint8)
         bright = mirrored > (low + high) // 2
-        part = np.compress(inverted, bright, axis)
-        if 0.02 < bright.mean() < 0.98 and (inverted[-1] or 0.05 < part.mean() < 0.95):  # else it was a straight stroke
+        edge = np.concatenate([bright[0], bright[-1], bright[1:-1, 0], bright[1:-1, -1]]).mean()
+        part = np.compress(inverted, bright, axis).mean()
+        # Where it was a stripe, the paper is one now; where it was a straight stroke, there is no digit left in it.
+        if not 0.15 < edge < 0.85 and 0.02 < bright.mean() < 0.98 and (inverted[-1] or 0.05 < part < 0.95):
             return mirrored
     return grey

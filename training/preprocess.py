@@ -119,11 +119,14 @@ def apply(preprocessing: Preprocessing, image: Decoded) -> NDArray[np.uint8]:
     Returns:
         uint8 [height, width, channels], 0…255, in memory of its own.
     """
-    if preprocessing.kind == "digit":
-        pixels = digit.normalise(image)
-    else:
-        pixels = _stretch(image, preprocessing.width, preprocessing.height)
-    return _shaped(preprocessing, pixels)
+    return traced(preprocessing, image)[0]
+
+
+def traced(preprocessing: Preprocessing, image: Decoded) -> tuple[NDArray[np.uint8], digit.Trace | None]:
+    """Do what `apply` does, and tell what the normalisation did, if there is one."""
+    trace = digit.trace(image) if preprocessing.kind == "digit" else None
+    pixels = _stretch(image, preprocessing.width, preprocessing.height) if trace is None else trace.pixels
+    return _shaped(preprocessing, pixels), trace
 
 
 def apply_all(preprocessing: Preprocessing, images: Sequence[Decoded]) -> list[NDArray[np.uint8] | ImageError]:

@@ -1,0 +1,106 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.training.conftest import TOP, encoded, png, save_fresh
+from tests.training.test_cli import run
+from tests.training.test_scenes import SAMPLES, grey, page
+from training import decode, model
+from training.preprocess import Preprocessing, prepare
+
+SEVEN = grey(page(SAMPLES[7], side=70))
+DIGIT = Preprocessing("digit", 28, 28, 1)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_picture_is_shown_as_the_network_sees_it_with_its_answer(here: Path) -> None:
+    (here / "page.png").write_bytes(png(Image.fromarray(SEVEN)))
+    result = run("inspect", "digits", "--image", "page.png")
+    assert result.exit_code == 0, result.output
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.replace("taken away", "away").splitlines())
+    assert lines["image"] == "page.png, 140 x 140 pixels"
+    assert lines["paper"] == "grey level 235 of 255, even; dark ink: inverted"
+    assert lines["away"] == "nothing"
+    assert lines["digit"].startswith("columns ")
+    assert lines["seen"] == "page-seen.png, 28 x 28 pixels"
+    assert lines["answer"].startswith("7, confidence ")
+    assert "marked for review" in lines["answer"]
+    seen = np.asarray(Image.open("page-seen.png"))
+    assert np.array_equal(seen, prepare(Path("page.png").read_bytes(), DIGIT, 100_000)[:, :, 0])
+
+
+def test_a_picture_of_mnists_form_is_left_as_it_is(here: Path) -> None:
+    result = run("inspect", "digits", "--image", TOP / "samples" / "003b50.png", "-o", "out.png")
+    assert "none: it has the form of MNIST's images already" in result.stdout
+    assert Image.open("out.png").tobytes() == Image.open(TOP / "samples" / "003b50.png").tobytes()
+
+
+def test_the_box_is_in_pixels_of_the_upright_picture_that_was_never_shrunk(here: Path) -> None:
+    large = Image.fromarray(SEVEN).resize((2800, 2800), Image.Resampling.BICUBIC).crop((0, 0, 2800, 2600))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lying on its side: shown turned by a quarter
+    lying = large.transpose(Image.Transpose.ROTATE_90)
+    (here / "photo.jpg").write_bytes(encoded(lying, "JPEG", exif=exif.tobytes()))
+    result = run("inspect", "digits", "--image", "photo.jpg", "--json")
+    assert result.exit_code == 0, result.output
+    values = json.loads(result.stdout)
+    assert values["size"] == [2800, 2600]
+    assert values["normalisation"]["decoded"] == [1400, 1300]
+    rows, columns = np.nonzero(np.asarray(large) < 140)
+    wanted = [columns.min(), rows.min(), columns.max(), rows.max()]
+    assert np.abs(np.array(values["normalisation"]["box"]) - wanted).max() < 30
+    assert (values["label"], values["seen"]) == ("7", "photo-seen.png")
+    assert decode.upright_size(Path("photo.jpg").read_bytes(), 10**8) == (2800, 2600)
+
+
+def test_a_network_that_stretches_sees_the_stretched_picture(here: Path) -> None:
+    arguments = model.complete("classic", {})
+    network = model.build("classic", arguments, 10).eval()
+    stretch = Preprocessing("stretch", 28, 28, 1)
+    save_fresh(here / "s.safetensors", network, architecture="classic", arguments=arguments, preprocessing=stretch)
+    (here / "page.png").write_bytes(png(Image.fromarray(SEVEN)))
+    result = run("inspect", "s.safetensors", "--image", "page.png")
+    assert "stretched to the network's size" in result.stdout
+    stretched = Image.fromarray(SEVEN).resize((28, 28), Image.Resampling.BILINEAR)
+    assert Image.open("page-seen.png").tobytes() == stretched.tobytes()
+
+
+def test_the_picture_itself_is_never_overwritten(here: Path) -> None:
+    content = png(Image.fromarray(SEVEN))
+    (here / "page.png").write_bytes(content)
+    (here / "link.png").symlink_to("page.png")
+    result = run("inspect", "digits", "--image", "page.png", "-o", "link.png")
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "pigeonhole: link.png is the picture itself, which is not overwritten; choose another -o.\n"
+    )
+    assert (here / "page.png").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--image", "none.png"), "none.png: can't be read (No such file or directory); check the path."),
+        (("--image", "text.png"), "text.png: not-an-image: no known image format begins with b'no image'"),
+        (("--image", "white.png"), "white.png: blank: it is of one colour, or nearly: there is nothing to read"),
+        (("-o", "x.png"), "-o is for the picture that --image writes; give --image FILE, or leave -o out."),
+        (
+            ("--image", "page.png", "-o", "no/x.png"),
+            "no/x.png: can't be written (No such file or directory); choose another -o.",
+        ),
+    ],
+)
+def test_what_the_user_can_mend_is_one_line(here: Path, arguments: tuple[str, ...], message: str) -> None:
+    (here / "text.png").write_text("no image")
+    (here / "white.png").write_bytes(png(Image.new("L", (40, 40), 255)))
+    (here / "page.png").write_bytes(png(Image.fromarray(SEVEN)))
+    result = run("inspect", "digits", *arguments)
+    assert (result.exit_code, result.stderr) == (2, f"pigeonhole: {message}\n")
