@@ -94,7 +94,7 @@ KINDS = (
     Kind(OUTLIER, 3.0, outliers.overlapping, 0.05),
     Kind(OUTLIER, 8.0, outliers.jigsaw),
     Kind(OUTLIER, 8.0, outliers.row, _FILLED),
-    Kind(OUTLIER, 3.0, outliers.turned_digit, 0.05),
+    Kind(OUTLIER, 2.0, outliers.turned_digit),
     Kind(OUTLIER, 5.0, textures.noise, _FILLED),
     Kind(OUTLIER, 4.0, textures.spots, _FILLED),
     Kind(OUTLIER, 4.0, textures.waves, _FILLED),
