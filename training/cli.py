@@ -36,6 +36,8 @@ class Network(StrEnum):
     """The networks that can be asked for."""
 
     DIGITS = "digits"
+    SMALL = "digits-small"
+    LARGE = "digits-large"
     CLASSIC = "classic"
 
 

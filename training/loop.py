@@ -110,7 +110,7 @@ def fit(
         on_epoch: Called after each epoch's evaluation.
         classes: How many of the logits are of classes, in both splits; all unless told.
         pool: Other images, for `Recipe.variety`, which says how many; of them a label of `classes` is of no class.
-        teachers: Networks with as many logits, in eval mode on the device, to learn from beside the labels.
+        teachers: Networks with as many logits, calibrated, in eval mode on the device, to learn from beside the labels.
         resume: What `on_state` was last given, to go on from there; all else must be the same then.
         on_state: Called before `on_epoch` with tensors and plain values, which change with the next step: save them.
 

@@ -5,6 +5,7 @@ Scale and normalisation are part of the network, so whoever runs one feeds it by
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -126,11 +127,18 @@ def _block(inputs: int, outputs: int, kernel: int, stride: int, padding: int, no
     return block.append(nn.ReLU())
 
 
-_NETWORKS: dict[str, Callable[..., nn.Module]] = {"classic": Classic, "digits": Digits}
+_NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "classic": Classic,
+    "digits": Digits,
+    "digits-large": partial(Digits, widths=(48, 96, 128, 192), strides=(2, 1, 2, 1), paddings=(1, 0, 1, 0)),
+    "digits-small": partial(Digits, widths=(16, 20, 24, 32)),
+}
 NAMES = tuple(sorted(_NETWORKS))
 
 # What a network is trained with, beside what it is served with.
-_TRAINED_WITH: dict[str, dict[str, Any]] = {"classic": {}, "digits": {"normalised": True}}
+_TRAINED_WITH: dict[str, dict[str, Any]] = {
+    name: {"normalised": True} if name.startswith("digits") else {} for name in NAMES
+}
 
 
 def build(name: str, arguments: Mapping[str, Any], classes: int) -> nn.Module:

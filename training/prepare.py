@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from training import checkpoint, data, environment, model
 from training.calibrate import REVIEW_BUDGET
@@ -89,7 +89,7 @@ class Material:
         validation: What decides which epoch is kept, the temperature and the threshold.
         test: For the figures.
         fonts: Files, for the variety.
-        teachers: Described and built.
+        teachers: Described, and built to give calibrated logits.
         device: What torch calls it.
         deciding: JSON values that decide, with machine and versions, which weights come of it.
         seconds: That it took to read.
@@ -208,7 +208,21 @@ def _teacher(
                 f"{path}: it can't be a teacher here. Its {what}: {theirs}; this training's: {ours}. "
                 "Name one that was trained the same way."
             )
-    return checkpoint.load(path, device)
+    described, network = checkpoint.load(path, device)
+    return described, _Calibrated(network, described.calibration.temperature).eval()
+
+
+class _Calibrated(nn.Module):
+    """A network whose softmax gives its checkpoint's probabilities."""
+
+    def __init__(self, network: nn.Module, temperature: float) -> None:
+        super().__init__()
+        self.network, self.temperature = network, temperature
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 [N, H, W, C] → float32 logits [N, L], divided by the temperature."""
+        logits: Tensor = self.network(pixels).float() / self.temperature
+        return logits
 
 
 def _words(seen: Preprocessing) -> str:

@@ -26,7 +26,6 @@ class Recipe:
         outliers: The share of them that are of no class. Above 0, the network has one more logit, for these.
         variety_augmentation: As `augmentation`, for the pool's, which have been moved when they were made.
         distillation: Where there are teachers, the weight of what they say against the labels, 0…1.
-        distillation_temperature: What logits are divided by where a network is compared with its teachers.
     """
 
     epochs: int = 20
@@ -45,7 +44,6 @@ class Recipe:
         default_factory=lambda: Augmentation(degrees=4.0, scale=0.05, shear=0.05, shift=1.0)
     )
     distillation: float = 0.7
-    distillation_temperature: float = 1.0
 
     @property
     def outlier(self) -> bool:

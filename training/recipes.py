@@ -23,6 +23,8 @@ class Plan:
 # Chosen on a validation split of MNIST's training images; docs/training.md has the figures.
 PLANS = {
     "digits": Plan(Preprocessing("digit", 28, 28, 1), Recipe(variety=0.5)),
+    "digits-large": Plan(Preprocessing("digit", 28, 28, 1), Recipe(variety=0.5, learning_rate=2e-3)),
+    "digits-small": Plan(Preprocessing("digit", 28, 28, 1), Recipe(variety=0.5)),
     "classic": Plan(Preprocessing("stretch", 28, 28, 1), Recipe(epochs=5, learning_rate=1e-3)),
 }
 

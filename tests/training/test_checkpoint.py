@@ -150,7 +150,10 @@ def test_a_truncated_file_is_noticed_wherever_it_ends(fresh: Fresh) -> None:
     [
         ({"version": 2}, "format version 2, and this pigeonhole reads version 1"),
         ({"version": True}, "format version True"),
-        ({"network": "resnet18"}, "It needs the network 'resnet18', and this version knows classic, digits"),
+        (
+            {"network": "resnet18"},
+            "It needs the network 'resnet18', and this version knows classic, digits, digits-large, digits-small",
+        ),
         ({"preprocessing": {"kind": "crop", "height": 28, "width": 28, "channels": 1}}, "Unknown preprocessing 'crop'"),
         ({"classes": ["a"]}, "at least 2 different classes, not ['a']"),
         ({"classes": ["a", "a"]}, "at least 2 different classes, not ['a', 'a']"),

@@ -85,7 +85,9 @@ def test_completed_arguments_build_the_same_network_and_are_plain_json() -> None
 
 
 def test_an_unknown_network_argument_or_too_few_classes_is_an_error() -> None:
-    with pytest.raises(TrainingError, match="Unknown network 'resnet'; this version knows classic, digits"):
+    with pytest.raises(
+        TrainingError, match="Unknown network 'resnet'; this version knows classic, digits, digits-large, digits-small"
+    ):
         model.build("resnet", {}, 10)
     with pytest.raises(TrainingError, match=r"'digits' can't be built with \{'depth': 3\}"):
         model.build("digits", {"depth": 3}, 10)
