@@ -87,7 +87,9 @@ def normalise(image: Decoded) -> NDArray[np.uint8]:
 
 def trace(image: Decoded) -> Trace:
     """Do what `normalise` does, and tell it."""
-    (found,) = _traced([image])
+    if _as_mnists([image])[0] is not None:
+        return Trace(np.asarray(image), (SIDE, SIDE), (0, 0, SIDE, SIDE), unchanged=True)
+    found = _bring(image)
     if isinstance(found, ImageError):
         raise found
     return found
@@ -99,18 +101,24 @@ def normalise_all(images: Sequence[Decoded]) -> list[NDArray[np.uint8] | ImageEr
     Returns:
         For each image what `normalise` gives or raises.
     """
-    return [found if isinstance(found, ImageError) else found.pixels for found in _traced(images)]
+    found = _as_mnists(images)
+    return [_pixels(_bring(images[at])) if done is None else done for at, done in enumerate(found)]
 
 
-def _traced(images: Sequence[Decoded]) -> list[Trace | ImageError]:
-    found: list[Trace | ImageError | None] = [None] * len(images)
+def _pixels(found: Trace | ImageError) -> NDArray[np.uint8] | ImageError:
+    return found if isinstance(found, ImageError) else found.pixels
+
+
+def _as_mnists(images: Sequence[Decoded]) -> list[NDArray[np.uint8] | None]:
+    """The pixels of those images that have MNIST's form, None for the others."""
+    found: list[NDArray[np.uint8] | None] = [None] * len(images)
     small = [at for at, image in enumerate(images) if _size(image) == (SIDE, SIDE)]
     if small:
         pixels = np.stack([np.asarray(images[at]) for at in small])  # [n, 28, 28]
         for at, one, normal in zip(small, pixels, are_normal(pixels).tolist(), strict=True):
             if normal:
-                found[at] = Trace(one, (SIDE, SIDE), (0, 0, SIDE, SIDE), unchanged=True)
-    return [_bring(images[at]) if done is None else done for at, done in enumerate(found)]
+                found[at] = one
+    return found
 
 
 def are_normal(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -215,7 +223,8 @@ def _placed(amount: NDArray[np.float32], box: Box) -> NDArray[np.uint8]:
     resampling = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BILINEAR
     small = np.asarray(Image.fromarray(crop).resize((width, height), resampling))
     # A thin stroke of a large picture comes out pale, and so does an anti-aliased one.
-    white = float(np.quantile(small[small > _PALE * small.max()], _WHITE))
+    inked = np.sort(small[small > _PALE * small.max()])
+    white = float(inked[round(_WHITE * (len(inked) - 1))])
     small = np.rint(np.clip(small / white, 0.0, 1.0) * 255.0).astype(np.uint8)
     first, last = round(first * scale), round(last * scale)
     y, x = _centre_of_mass(small[:, first:last])

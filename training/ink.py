@@ -134,8 +134,7 @@ def _is_dark(even: NDArray[np.float32]) -> bool:
     more than ink does, and in the corners there is mostly paper, also of a picture that a thick digit fills.
     """
     around = round(_AROUND * max(even.shape))
-    wide = np.pad(even, around, "edge")
-    votes = 2 * even - _greatest(wide, around) + _greatest(-wide, around)
+    votes = 2 * even - _greatest(even, around) + _greatest(-even, around)
     score = float(np.vdot(votes, _weights(*even.shape)))
     if abs(score) < _DOUBT * float(np.abs(votes).max()):
         # A digit is in one piece, and cuts the paper of a picture that it fills into several.
@@ -168,22 +167,24 @@ def _paper(even: NDArray[np.float32], dark: bool) -> NDArray[np.float32]:
     around = max(round(_STROKE * max(even.shape)), _LEAST_STROKE)
     smooth = np.asarray(Image.fromarray(even).filter(ImageFilter.MedianFilter(3)))
     sign = np.float32(1.0 if dark else -1.0)
-    wider = _greatest(np.pad(sign * smooth, around, "edge"), around)
-    return -sign * _greatest(np.pad(-wider, around, "edge"), around)
+    return -sign * _greatest(-_greatest(sign * smooth, around), around)
 
 
 def _greatest(values: NDArray[np.float32], around: int) -> NDArray[np.float32]:
-    """The greatest of the values up to `around` pixels away, in both directions: float32 [h + 2a, w + 2a] → [h, w]."""
+    """The greatest of the values up to `around` pixels away, in both directions: float32 [h, w] → the same."""
+    height, width = values.shape
     length = 2 * around + 1
+    wide = np.full((height + 2 * around, width + 2 * around), -np.inf, np.float32)
+    wide[around : around + height, around : around + width] = values
     for axis in (0, 1):
-        found = values.swapaxes(0, axis)
+        found = wide.swapaxes(0, axis)
         done = 1  # of how many pixels each is the greatest
         while done < length:
             step = min(done, length - done)
             found = np.maximum(found[:-step], found[step:])
             done += step
-        values = found.swapaxes(0, axis)
-    return values
+        wide = found.swapaxes(0, axis)
+    return wide
 
 
 def _flat(grey: NDArray[np.uint8], paper: NDArray[np.float32], dark: bool) -> NDArray[np.uint8]:
