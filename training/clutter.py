@@ -10,6 +10,7 @@ from training.components import Components, label
 INKED = 0.25  # share of full ink that counts: the soft edge of a stroke, not the paper's grain
 _SIDE = 128  # pixels along the longer side; what belongs together is told on no more
 _RIM = 0.2  # share of the picture's side within which a frame's lines lie
+_LINE = 0.95  # share of the side that a straight line along it covers
 _AWAY = 0.06  # of the picture's side, that a digit keeps away from the edge if what lies there is no part of it
 _LEAST = 0.25  # of the picture's side, that such a digit is long
 _MANY = 12  # components; more is noise
@@ -39,24 +40,57 @@ def clear(ink: NDArray[np.float32]) -> Cleared | None:
     factor = -(-max(ink.shape) // _SIDE)  # rounded up
     ink, ruled = _unruled(ink, factor)
     small = _pooled(ink, factor)
-    parts = label(small > INKED)
+    part = _cut_free(small > INKED)
+    inside = small[part]
+    cut = inside.shape != small.shape
+    parts = label(inside > INKED)
     if len(parts) == 0:
         return None
     noisy = len(parts) > _MANY
     if noisy:
-        smooth = _averaged(small) > _DENSE
+        smooth = _averaged(inside) > _DENSE
         if smooth.any():
             parts = label(smooth)
-        elif max(_lengths(parts)) < _SHORTEST * max(small.shape):
+        elif max(_lengths(parts)) < _SHORTEST * max(inside.shape):
             return None  # dots, and no stroke among them
-    kept, lines = _digit_of(parts, small)
+    kept, lines = _digit_of(parts, inside)
     if not kept.any():
         return None
-    if kept.all() and not noisy:
+    if kept.all() and not noisy and not cut:
         return Cleared(ink, ruled, 0)
-    near = _grown(parts.paint(kept))
+    near = np.zeros(small.shape, np.bool_)
+    near[part] = _grown(parts.paint(kept))
     wide = near.repeat(factor, axis=0).repeat(factor, axis=1)[: ink.shape[0], : ink.shape[1]]
-    return Cleared(np.where(wide, ink, np.float32(0.0)), ruled or bool(lines.any()), int((~kept & ~lines).sum()))
+    lined = ruled or cut or bool(lines.any())
+    return Cleared(np.where(wide, ink, np.float32(0.0)), lined, int((~kept & ~lines).sum()))
+
+
+def _cut_free(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """What lies within straight lines along two sides of the picture or more, which the digit may touch.
+
+    All of `mask` (bool [h, w]) where there are no such lines, or less than a digit within them.
+    """
+    height, width = mask.shape
+    top, bottom = _between(mask.mean(axis=1))
+    left, right = _between(mask.mean(axis=0))
+    within, whole = (slice(top, bottom), slice(left, right)), (slice(None), slice(None))
+    if (top > 0) + (bottom < height) + (left > 0) + (right < width) < 2:
+        return whole
+    ends = [np.flatnonzero(mask[within].any(axis=axis)) for axis in (0, 1)]
+    if max(int(np.ptp(end)) if len(end) else 0 for end in ends) < 0.3 * max(mask.shape):
+        return whole
+    return within
+
+
+def _between(coverage: NDArray[np.float64]) -> tuple[int, int]:
+    """Where what lies between lines at both ends begins and ends; `coverage` float64 [length], 0…1."""
+    rim = max(1, round(_RIM / 2 * len(coverage)))
+    lines = coverage >= _LINE
+    first, last = np.flatnonzero(lines[:rim]), np.flatnonzero(lines[-rim:])
+    # One pixel more, for the line's soft edge.
+    begin = int(first[-1]) + 2 if len(first) else 0
+    end = len(coverage) - rim + int(last[0]) - 1 if len(last) else len(coverage)
+    return begin, max(begin, end)
 
 
 def _unruled(ink: NDArray[np.float32], factor: int) -> tuple[NDArray[np.float32], bool]:
@@ -138,20 +172,23 @@ def _is_empty_cell(parts: Components, at: int) -> bool:
 
 
 def _lines(parts: Components, ink: NDArray[np.float32], mass: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which components lie along the picture's edge round a digit that keeps away from it: bool [N]."""
+    """Which components lie along the picture's edge, all along a side or round a digit that keeps away: bool [N]."""
     height, width = parts.shape
     top, left, bottom, right = parts.boxes.T
-    at_edge = (top == 0) | (left == 0) | (bottom == height) | (right == width)
+    sides = np.stack([top == 0, left == 0, bottom == height, right == width]).sum(axis=0)
     away = _AWAY * max(height, width)
     inside = (top >= away) & (left >= away) & (bottom <= height - away) & (right <= width - away)
     long = _lengths(parts)
-    digits = inside & (long >= _LEAST * max(height, width)) & (mass >= 0.1 * mass.max())
-    if not digits.any() or not at_edge.any():
-        return np.zeros(len(parts), np.bool_)
+    digits = (long >= _LEAST * max(height, width)) & (mass >= 0.1 * mass.max())
     rim = ink.copy()
     y, x = max(1, round(_RIM * height)), max(1, round(_RIM * width))
     rim[y:-y, x:-x] = 0.0
-    found: NDArray[np.bool_] = at_edge & (parts.sums(rim) >= 0.8 * mass)
+    outer = parts.sums(rim) >= 0.8 * mass
+    found = np.zeros(len(parts), np.bool_)
+    if (digits & inside).any():
+        found |= outer & (sides > 0)
+    if (digits & ~outer).any():
+        found |= outer & (sides >= 3)  # all along one side
     return found
 
 
@@ -167,8 +204,12 @@ def _framing(parts: Components) -> NDArray[np.bool_]:
             continue
         mine = np.zeros(len(parts), np.bool_)
         mine[at] = True
-        mask = parts.paint(mine)[top[at] : bottom[at], left[at] : right[at]]
-        height, width = (max(1, round(0.1 * side)) for side in mask.shape)
-        corners = (mask[:height, :width], mask[:height, -width:], mask[-height:, :width], mask[-height:, -width:])
-        found[at] = all(corner.any() for corner in corners)
+        found[at] = has_corners(parts.paint(mine)[top[at] : bottom[at], left[at] : right[at]])
     return found
+
+
+def has_corners(mask: NDArray[np.bool_]) -> bool:
+    """Whether something is set in each corner of a box, as for a rectangle, upright or nearly; bool [h, w]."""
+    height, width = (max(1, round(0.1 * side)) for side in mask.shape)
+    corners = (mask[:height, :width], mask[:height, -width:], mask[-height:, :width], mask[-height:, -width:])
+    return all(corner.any() for corner in corners)

@@ -33,6 +33,8 @@ _OFF_CENTRE = 0.55
 
 _THIN = 0.15  # of the picture's height; a column of less ink holds one line
 _ROOM = 0.15  # of the picture's height, above and below
+_SHEET = 0.72  # share of its box that a sheet of paper covers, and hardly a digit does
+_MARGIN = 0.08  # of its longer side, where a sheet may lie askew
 _WHITE = 0.75  # quantile of the ink's pixels that is white: in MNIST more than a quarter of them is
 _PALE = 0.1  # share of full ink; what has less is no ink
 
@@ -185,6 +187,8 @@ def _look(grey: NDArray[np.uint8], size: tuple[int, int]) -> Trace | ImageError:
     found = ink.find(grey)
     if found is None:
         return ImageError("blank", "it is of one colour, or nearly: there is nothing to read")
+    if (sheet := _sheet(found.amount)) and (within := _within(grey, size, sheet, found.dark)):
+        return within
     cleared = clutter.clear(found.amount)
     if cleared is None:
         return ImageError("blank", "it holds a frame, or lines, and nothing within: there is nothing to read")
@@ -195,13 +199,46 @@ def _look(grey: NDArray[np.uint8], size: tuple[int, int]) -> Trace | ImageError:
     return Trace(
         _placed(cleared.ink, box),
         size,
-        (int(box[0] * x), int(box[1] * y), min(round(box[2] * x), size[0]), min(round(box[3] * y), size[1])),
+        _scaled(box, x, y, size),
         dark=found.dark,
         paper=found.paper,
         flattened=found.flattened,
         lines=cleared.lines,
         specks=cleared.specks,
     )
+
+
+def _sheet(amount: NDArray[np.float32]) -> Box | None:
+    """A sheet of paper that was taken for ink, on a ground of another colour: where it lies, without its margin."""
+    inked = amount > clutter.INKED
+    rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
+    if min(len(rows), len(columns)) < SIDE:
+        return None
+    left, top, right, bottom = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    sheet = inked[top:bottom, left:right]
+    if sheet.mean() < _SHEET or not clutter.has_corners(sheet):
+        return None
+    margin = round(_MARGIN * max(bottom - top, right - left))
+    return left + margin, top + margin, right - margin, bottom - margin
+
+
+def _within(grey: NDArray[np.uint8], size: tuple[int, int], sheet: Box, dark: bool) -> Trace | None:
+    """The digit on a sheet in the picture, if there is one of the other polarity."""
+    left, top, right, bottom = sheet
+    part = grey[top:bottom, left:right]
+    if min(part.shape) < SIDE // 2:
+        return None
+    seen = _look(part, (part.shape[1], part.shape[0]))
+    if isinstance(seen, ImageError) or seen.dark == dark:
+        return None
+    x, y = size[0] / grey.shape[1], size[1] / grey.shape[0]
+    box = seen.box[0] + left, seen.box[1] + top, seen.box[2] + left, seen.box[3] + top
+    return replace(seen, size=size, box=_scaled(box, x, y, size))
+
+
+def _scaled(box: Box, x: float, y: float, size: tuple[int, int]) -> Box:
+    left, top, right, bottom = box
+    return int(left * x), int(top * y), min(round(right * x), size[0]), min(round(bottom * y), size[1])
 
 
 def _placed(amount: NDArray[np.float32], box: Box) -> NDArray[np.uint8]:

@@ -104,6 +104,14 @@ BOX = (
 RULES = tuple((slice(y, y + 1), ALL) for y in range(10, 140, 26))
 SPECKS = tuple((slice(y, y + 4), slice(x, x + 4)) for y, x in ((5, 120), (130, 8), (128, 130), (100, 4)))
 
+
+def touching(sample: Grey) -> Grey:
+    """A digit whose top lies on one of two lines along the edge."""
+    values = page(sample)
+    first = int(np.flatnonzero((values < 150).any(axis=1))[0])
+    return grey(lined(np.roll(values, 4 - first, axis=0), (slice(6), ALL), (ALL, slice(4))))
+
+
 SCENES: dict[str, Callable[[Grey], Grey]] = {
     "a page": lambda it: grey(page(it)),
     "a bright digit in a dark photo": lambda it: grey(page(it, paper=40, pen=220) + noise(3, (140, 140))),
@@ -117,6 +125,8 @@ SCENES: dict[str, Callable[[Grey], Grey]] = {
     "a frame at the edge": lambda it: grey(lined(page(it), *FRAME)),
     "a frame on the page": lambda it: grey(lined(page(it), *BOX)),
     "a cell of a grid": lambda it: grey(lined(page(it), *FRAME[:1], *FRAME[2:3]) * ramp(140)),
+    "lines that the digit touches": touching,
+    "a sheet on a dark table": lambda it: np.pad(grey(page(it, pen=60)), 24, constant_values=50),
     "ruled paper": lambda it: grey(np.minimum(page(it), lined(page(it), *RULES, level=175))),
     "a tiny digit in a large picture": lambda it: grey(page(it, side=24, size=900) + noise(4, (900, 900))),
     "a digit in a very large picture": lambda it: grey(page(it, side=300, size=2500)),
