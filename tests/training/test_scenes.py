@@ -109,7 +109,7 @@ def touching(sample: Grey) -> Grey:
     """A digit whose top lies on one of two lines along the edge."""
     values = page(sample)
     first = int(np.flatnonzero((values < 150).any(axis=1))[0])
-    return grey(lined(np.roll(values, 4 - first, axis=0), (slice(6), ALL), (ALL, slice(4))))
+    return grey(lined(np.roll(values, 4 - first, axis=0), (slice(5), ALL), (ALL, slice(4))))
 
 
 SCENES: dict[str, Callable[[Grey], Grey]] = {
@@ -139,11 +139,17 @@ SCENES: dict[str, Callable[[Grey], Grey]] = {
 }
 
 
+def likeness(one: Grey, other: Grey) -> float:
+    """Correlation, −1…1, where a pixel's shift brings them closest."""
+    shifts = [np.roll(one, (y, x), axis=(0, 1)).ravel() for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    return max(float(np.corrcoef(shifted, other.ravel())[0, 1]) for shifted in shifts)
+
+
 @pytest.mark.parametrize("scene", SCENES)
 def test_a_digit_in_any_scene_comes_out_as_it_would_without(scene: str) -> None:
-    like = [np.corrcoef(digit.normalise(SCENES[scene](sample)).ravel(), sample.ravel())[0, 1] for sample in SAMPLES]
-    assert min(like) > 0.65, f"{like}"
-    assert np.mean(like) > 0.82, f"{like}"
+    like = [likeness(digit.normalise(SCENES[scene](sample)), sample) for sample in SAMPLES]
+    assert min(like) > 0.8, f"{like}"
+    assert np.mean(like) > 0.9, f"{like}"
 
 
 def test_what_was_done_is_traced() -> None:
