@@ -71,7 +71,7 @@ _UNSUPPORTED = (
 )
 
 
-def decode(data: bytes, mode: str, least: tuple[int, int], max_pixels: int) -> Image.Image:
+def decode(data: bytes, mode: str, least: tuple[int, int], max_pixels: int, ground: int = _WHITE) -> Image.Image:
     """Decode one image file: its first frame, upright, flattened on white.
 
     Args:
@@ -80,6 +80,7 @@ def decode(data: bytes, mode: str, least: tuple[int, int], max_pixels: int) -> I
         least: Width and height in pixels that a JPEG may be shrunk to while it is decoded, which costs a
             fraction of decoding it in full; never less than this.
         max_pixels: The most pixels (width × height) the header may announce.
+        ground: The grey level to flatten on in place of white.
 
     Returns:
         An image of that mode, 8 bits a channel; of the format's own size, but for sides of over 65,535 pixels and
@@ -99,7 +100,7 @@ def decode(data: bytes, mode: str, least: tuple[int, int], max_pixels: int) -> I
             image.load()
             turn = _turn(image)
         # Converted before it is turned: a turn takes a second copy, and this one is smaller.
-        image = _convert(image, mode)
+        image = _convert(image, mode, ground)
         if max(image.size) > _LONGEST_SIDE:
             image = image.reduce((-(-image.width // _LONGEST_SIDE), -(-image.height // _LONGEST_SIDE)))  # rounded up
         return image if turn is None else image.transpose(turn)
@@ -252,8 +253,8 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
 
 
-def _convert(image: Image.Image, mode: str) -> Image.Image:
-    """Any image → a plain one of `mode`, flattened on white."""
+def _convert(image: Image.Image, mode: str, ground: int) -> Image.Image:
+    """Any image → a plain one of `mode`, flattened on `ground`."""
     if image.mode == mode and not image.has_transparency_data:
         return image
     range_ = _range(image) if image.mode.startswith(("I", "F")) else None
@@ -261,7 +262,7 @@ def _convert(image: Image.Image, mode: str) -> Image.Image:
     # In bands: what lies between the two takes up to 8 bytes a pixel, several times over.
     for box in _bands(image):
         band = image.crop(box)
-        converted.paste(_flatten(band if range_ is None else _eight_bits(band, range_), mode), box)
+        converted.paste(_flatten(band if range_ is None else _eight_bits(band, range_), mode, ground), box)
     return converted
 
 
@@ -272,13 +273,13 @@ def _bands(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
         yield 0, top, image.width, min(top + rows, image.height)
 
 
-def _flatten(image: Image.Image, mode: str) -> Image.Image:
+def _flatten(image: Image.Image, mode: str, ground: int) -> Image.Image:
     if image.mode == "LAB":
         image = _from_lab(image)
     if image.has_transparency_data or image.mode in ("La", "RGBa"):
         # Straight to "RGBA" from every mode that can be transparent, palettes and single transparent colours too.
         image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, (_WHITE, _WHITE, _WHITE, _WHITE))
+        paper = Image.new("RGBA", image.size, (ground, ground, ground, 255))
         image = Image.alpha_composite(paper, image).convert("RGB")
     if image.mode not in ("L", "RGB"):
         image = image.convert("L" if image.mode == "1" else "RGB")

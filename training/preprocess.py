@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageStat
 
 from training import decode as decoding
 from training import digit, plain_png
@@ -16,6 +16,8 @@ Decoded: TypeAlias = decoding.Decoded
 
 KINDS = ("stretch", "digit")
 _RESAMPLING = Image.Resampling.BILINEAR
+_FLAT = 24  # grey levels; a picture that spans fewer may have its digit in the colours, or white on nothing
+_LARGEST_AGAIN = 4_000_000  # pixels of a picture that is decoded again for that
 _MAX_SIDE = 4096  # pixels; no network here takes more, and a damaged checkpoint must not ask for gigabytes
 
 
@@ -106,7 +108,18 @@ def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> Decode
     plain = plain_png.decode(data, preprocessing.mode, max_pixels)
     if plain is not None:
         return plain
-    return decoding.decode(data, preprocessing.mode, preprocessing.least, max_pixels)
+    image = decoding.decode(data, preprocessing.mode, preprocessing.least, max_pixels)
+    small = preprocessing.kind == "digit" and image.width * image.height <= _LARGEST_AGAIN
+    if small and int(np.ptp(np.asarray(image))) < _FLAT:
+        return _with_contrast(data, preprocessing, max_pixels, image)
+    return image
+
+
+def _with_contrast(data: bytes, preprocessing: Preprocessing, max_pixels: int, grey: Image.Image) -> Image.Image:
+    """A picture whose `grey` is nearly of one level: in the colour, or on the ground, that shows most of it."""
+    colours = decoding.decode(data, "RGB", preprocessing.least, max_pixels)
+    on_black = decoding.decode(data, "L", preprocessing.least, max_pixels, ground=0)
+    return max(grey, *colours.split(), on_black, key=lambda one: ImageStat.Stat(one).stddev[0])
 
 
 def apply(preprocessing: Preprocessing, image: Decoded) -> NDArray[np.uint8]:

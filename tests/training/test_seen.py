@@ -73,6 +73,17 @@ def test_a_network_that_stretches_sees_the_stretched_picture(here: Path) -> None
     assert Image.open("page-seen.png").tobytes() == stretched.tobytes()
 
 
+def test_ink_of_the_papers_luminance_and_white_ink_on_nothing_are_seen() -> None:
+    share = (235.0 - SEVEN) / 195.0  # of ink
+    wanted = prepare(png(Image.fromarray(SEVEN)), DIGIT, 100_000)
+    red, green = np.array([255.0, 0.0, 0.0]), np.array([0.0, 130.0, 0.0])
+    coloured = grey(red + (green - red) * share[:, :, None])
+    white = np.dstack([np.full((*SEVEN.shape, 3), 255, np.uint8), grey(255 * share)])
+    for picture in (coloured, white):
+        pixels = prepare(png(Image.fromarray(picture)), DIGIT, 100_000)
+        assert np.corrcoef(pixels.ravel(), wanted.ravel())[0, 1] > 0.98
+
+
 def test_the_picture_itself_is_never_overwritten(here: Path) -> None:
     content = png(Image.fromarray(SEVEN))
     (here / "page.png").write_bytes(content)
