@@ -357,7 +357,7 @@ def _mapped_errors() -> Iterator[None]:
             raise
         _fail(f"{exc.name} is not installed; run: pip install 'pigeonhole[{extra}]'", Exit.USAGE, exc)
     except KeyboardInterrupt as exc:
-        _fail("Interrupted; nothing was written.", Exit.INTERRUPTED, exc)
+        _fail("Interrupted before it was done.", Exit.INTERRUPTED, exc)
 
 
 # What may be missing → the extra that brings it.

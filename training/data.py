@@ -5,16 +5,17 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from training import preprocess
 from training.errors import DatasetError, ImageError
-from training.preprocess import Preprocessing
+from training.preprocess import Decoded, Preprocessing
 
 if TYPE_CHECKING:
     from torchvision.datasets import MNIST
@@ -86,8 +87,14 @@ def mnist(folder: str | os.PathLike[str], part: str, preprocessing: Preprocessin
     images, labels = source.data.numpy(), source.targets
     if len(images) == 0 or len(images) != len(labels):
         raise DatasetError(f"MNIST in {folder} is damaged: {len(images)} images and {len(labels)} labels.")
-    pixels = np.stack([preprocess.apply(preprocessing, _decoded(image, preprocessing)) for image in images])
-    return Split(torch.from_numpy(pixels), labels.to(torch.int64))
+    prepared = preprocess.apply_all(preprocessing, [_decoded(image, preprocessing) for image in images])
+    pixels = [found for found in prepared if isinstance(found, np.ndarray)]
+    if len(pixels) < len(prepared):
+        raise DatasetError(
+            f"MNIST in {folder} is damaged: {len(prepared) - len(pixels)} of its images are blank; delete "
+            f"{Path(folder) / 'MNIST'} and start again."
+        )
+    return Split(torch.from_numpy(np.stack(pixels)), labels.to(torch.int64))
 
 
 def test_names(count: int) -> tuple[str, ...]:
@@ -95,9 +102,8 @@ def test_names(count: int) -> tuple[str, ...]:
     return tuple(f"test image {index}" for index in range(count))
 
 
-def _decoded(image: "np.ndarray[Any, np.dtype[np.uint8]]", preprocessing: Preprocessing) -> Image.Image:
-    decoded = Image.fromarray(image)
-    return decoded if decoded.mode == preprocessing.mode else decoded.convert(preprocessing.mode)
+def _decoded(image: NDArray[np.uint8], preprocessing: Preprocessing) -> Decoded:
+    return image if preprocessing.mode == "L" else Image.fromarray(image).convert(preprocessing.mode)
 
 
 def _torchvision_mnist(folder: Path, train: bool) -> "MNIST":

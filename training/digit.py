@@ -219,16 +219,15 @@ def _sheet(amount: NDArray[np.float32]) -> Box | None:
     if sheet.mean() < _SHEET or not clutter.has_corners(sheet):
         return None
     margin = round(_MARGIN * max(bottom - top, right - left))
+    if min(bottom - top, right - left) < 2 * margin + SIDE // 2:
+        return None
     return left + margin, top + margin, right - margin, bottom - margin
 
 
 def _within(grey: NDArray[np.uint8], size: tuple[int, int], sheet: Box, dark: bool) -> Trace | None:
     """The digit on a sheet in the picture, if there is one of the other polarity."""
     left, top, right, bottom = sheet
-    part = grey[top:bottom, left:right]
-    if min(part.shape) < SIDE // 2:
-        return None
-    seen = _look(part, (part.shape[1], part.shape[0]))
+    seen = _look(grey[top:bottom, left:right], (right - left, bottom - top))
     if isinstance(seen, ImageError) or seen.dark == dark:
         return None
     x, y = size[0] / grey.shape[1], size[1] / grey.shape[0]
@@ -263,7 +262,8 @@ def _placed(amount: NDArray[np.float32], box: Box) -> NDArray[np.uint8]:
     inked = np.sort(small[small > _PALE * small.max()])
     white = float(inked[round(_WHITE * (len(inked) - 1))])
     small = np.rint(np.clip(small / white, 0.0, 1.0) * 255.0).astype(np.uint8)
-    first, last = round(first * scale), round(last * scale)
+    first = min(round(first * scale), width - 1)
+    last = max(round(last * scale), first + 1)  # a thin stroke of a large picture is less than a pixel wide
     y, x = _centre_of_mass(small[:, first:last])
     return _pasted(small, _start(y, height), _start(first + x, width))
 

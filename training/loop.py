@@ -1,6 +1,7 @@
 """The training loop: epochs, evaluation after each, the best kept, and where to go on after an interruption."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -185,4 +186,9 @@ def _measured(
     logits, labels = predict(network, validation.images), validation.labels.cpu()
     accuracy = float((logits[:, :classes].argmax(dim=1) == labels).double().mean())
     nll = negative_log_likelihood(logits, labels, calibrate(logits, labels, classes or logits.shape[1]).temperature)
+    if not (math.isfinite(loss) and math.isfinite(nll)):
+        raise TrainingError(
+            f"Training diverged in epoch {number}: its loss is {loss:g}, and {nll:g} on the validation split; "
+            "use a larger batch size, or another seed."
+        )
     return Epoch(number, loss, accuracy, nll, time.perf_counter() - started)

@@ -1,6 +1,7 @@
 """What a training is made of: the order, and all that can be refused before an hour of work."""
 
 import hashlib
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -62,11 +63,13 @@ class Order:
         """The network's recipe with what was asked for.
 
         Raises:
-            TrainingError: There is no such network, or no variety for it.
+            TrainingError: There is no such network, or no variety for it or for the fonts.
         """
         recipe = plan(self.network).recipe
         if self.variety and not recipe.variety:
             raise TrainingError(f"There is no variety for the network {self.network!r}; leave --variety out.")
+        if self.fonts and (self.variety is False or not recipe.variety):
+            raise TrainingError("--fonts is for variety, which this training has none of; leave it out.")
         return replace(
             recipe,
             epochs=recipe.epochs if self.epochs is None else self.epochs,
@@ -127,8 +130,7 @@ def gather(order: Order) -> Material:
         TrainingError: The data, a teacher, the device, the name or the output won't do.
     """
     checkpoint.check_name(order.name)
-    if not order.output.parent.is_dir():
-        raise CheckpointError(f"{order.output.parent} is not a folder; make it, or choose another -o.")
+    _check_output(order.output)
     started = time.perf_counter()
     device, seen, recipe = environment.device(order.device), plan(order.network).preprocessing, order.recipe()
     fonts = _fonts(order.fonts) if recipe.variety else ()
@@ -191,6 +193,19 @@ def digest(split: Split) -> str:
     found = hashlib.sha256(split.images.numpy().tobytes())
     found.update(split.labels.numpy().tobytes())
     return found.hexdigest()
+
+
+def _check_output(output: Path) -> None:
+    if not output.parent.is_dir():
+        raise CheckpointError(f"{output.parent} is not a folder; make it, or choose another -o.")
+    if output.is_dir():
+        raise CheckpointError(f"{output} is a folder, and a checkpoint is a file; choose another -o.")
+    try:
+        tempfile.TemporaryFile(dir=output.parent).close()
+    except OSError as exc:
+        raise CheckpointError(
+            f"{output.parent}: can't be written to ({exc.strerror or exc}); choose another -o."
+        ) from exc
 
 
 def _teacher(

@@ -65,6 +65,8 @@ def train(order: Order, watcher: Watcher | None = None) -> Trained:
     """
     watcher = watcher or Watcher()
     material = prepare.gather(order)
+    if material.recipe.variety and not material.fonts:
+        watcher.note("There are no fonts here, so no printed digits among the variety; --fonts names a folder of some.")
     state = _state(order, material, watcher)
     started = time.perf_counter()
     pool = prepare.variety(material, order.seed, watcher.variety)

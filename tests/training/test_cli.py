@@ -102,6 +102,15 @@ def test_what_cannot_work_is_said_before_training(tiny_mnist: Path, tmp_path: Pa
         (["-o", tmp_path / "x.safetensors", "--name", "My Model"], "'My Model' can't name a model"),
         (["-o", tmp_path / "x.safetensors", "--validation", "1.5"], "above 0 and below 1, not 1.5"),
         (["-o", tmp_path / "x.safetensors", "--fonts", tmp_path], "holds no font with ten digits; --fonts names"),
+        (["-o", tmp_path, "--name", "x"], f"{tmp_path} is a folder, and a checkpoint is a file; choose another -o."),
+        (
+            ["-o", "/proc/x.safetensors"],  # where nobody can write, root neither
+            "/proc: can't be written to (",
+        ),
+        (
+            ["-o", tmp_path / "x.safetensors", "--fonts", tmp_path, "--no-variety"],
+            "--fonts is for variety, which this training has none of; leave it out.",
+        ),
         (
             ["-o", tmp_path / "x.safetensors", "--network", "classic", "--variety"],
             "There is no variety for the network 'classic'; leave --variety out.",

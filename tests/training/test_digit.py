@@ -129,3 +129,12 @@ def test_every_image_of_mnist_takes_the_short_way(part: str) -> None:
     raw = SHARED / "mnist" / "MNIST" / "raw" / f"{part}-images-idx3-ubyte"
     images = np.frombuffer(raw.read_bytes(), np.uint8, offset=16).reshape(-1, 28, 28)
     assert all(digit.are_normal(some).all() for some in np.split(images, 10))
+
+
+@pytest.mark.parametrize("column", range(184, 190))
+def test_a_thin_stroke_with_a_line_across_the_whole_picture_lies_in_the_middle(column: int) -> None:
+    page = np.full((300, 384), 255, np.uint8)
+    page[60:240, column : column + 3] = 0
+    page[150:152] = 0
+    rows = np.flatnonzero(digit.normalise(page).max(axis=1) > 100)
+    assert (rows[0], rows[-1]) == (4, 23)

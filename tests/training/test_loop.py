@@ -229,7 +229,9 @@ def test_steps_are_told_one_by_one(splits: tuple[Split, Split]) -> None:
 
 
 def test_a_training_that_diverges_says_so(splits: tuple[Split, Split]) -> None:
-    with pytest.raises(TrainingError, match="diverged: the loss is nan; use a lower learning rate"):
+    with pytest.raises(
+        TrainingError, match="diverged in epoch 1: its loss is nan, and nan on the validation split; use"
+    ):
         trained(splits, recipe=Recipe(epochs=2, batch_size=32, learning_rate=1e25))
 
 

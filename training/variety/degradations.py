@@ -176,8 +176,13 @@ def worn(digits: Digits, lot: Lot) -> Raw:
 
 
 def _filling(image: Ink, side: int, stretched: bool) -> tuple[Ink, int, int]:
-    """Cut [h, w] to its ink; and the width and height at which its longest side, or each where stretched, is `side`."""
+    """Cut [h, w] to its ink, if it has any; and the width and height at which its longest side is `side`.
+
+    Where it is stretched, both are, or nearly.
+    """
     rows, columns = (np.flatnonzero((image > 0.2).any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return image, side, side
     crop = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = crop.shape
     if stretched:  # a 1 isn't made as wide as a 0: no more than twice its width

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from training.data import MNIST_CLASSES, Split
-from training.errors import DatasetError
+from training.errors import DatasetError, TrainingError
 from training.preprocess import Preprocessing
 from training.variety import chunks
 from training.variety.chunks import Chunk, Maker
@@ -58,10 +59,12 @@ def make(
 
     Raises:
         DatasetError: The training images aren't 28 x 28 x 1, there are none, or they are blank; a font can't be read.
+        TrainingError: A process was killed.
     """
     if not len(training) or training.images.shape[1:] != (SIDE, SIDE, 1):
         raise DatasetError(
-            f"Variety is made out of images of {SIDE} x {SIDE} x 1, not {' x '.join(map(str, training.images.shape))}."
+            f"Variety is made out of images of {SIDE} x {SIDE} x 1, not "
+            f"{' x '.join(map(str, training.images.shape))}; leave it out with --no-variety."
         )
     images, labels = training.images[..., 0].cpu().numpy(), training.labels.cpu().numpy()
     arguments = (images, labels, OTHER, preprocessing, tuple(fonts))
@@ -115,6 +118,8 @@ def _made(
             futures = [executor.submit(chunks.make, chunk) for chunk in plan]
         for future in futures:
             yield future.result()
+    except BrokenProcessPool as exc:
+        raise TrainingError("A process that made variety was killed: free some memory, or use --no-variety.") from exc
     finally:
         executor.shutdown(cancel_futures=True)
 
