@@ -232,6 +232,23 @@ def row(digits: Digits, lot: Lot) -> Raw:
     return pictures
 
 
+def accompanied(digits: Digits, lot: Lot) -> Raw:
+    """A digit and a made-up sign of its height beside it."""
+    box, gap = digits.ink[:, _BOX, _BOX], lot.integers(0, 7, len(digits.ink)).tolist()
+    pictures = []
+    for one, apart in zip(box, gap, strict=True):
+        digit = one[:, one.max(axis=0) > 0.2]
+        strokes = _COMPANIONS[int(lot.integers(len(_COMPANIONS)))](lot)
+        sign = resized(drawn(strokes, lot.uniform(4.0, 9.0), _LARGE)[None], 20)[0]
+        sign = sign[:, sign.max(axis=0) > 0.2]
+        between = np.zeros((20, apart), np.float32)
+        pair = [digit, between, sign] if lot.random() < 0.5 else [sign, between, digit]
+        pictures.append(grey(np.pad(np.concatenate(pair, axis=1), 4)))
+    return pictures
+
+
+_COMPANIONS = (_sign, _curves, _polyline)
+
 # What is no digit any more, by class. The others stay what they are, become each other, or, slanted as people write,
 # come near to one: a lying 2 to a Z, a mirrored 6 to another 6.
 _MIRROR, _FLIP, _HALF = range(3)
@@ -247,6 +264,30 @@ def turned_digit(digits: Digits, lot: Lot) -> Raw:
 
 def _turn(image: Ink, how: int) -> Ink:
     return np.ascontiguousarray(np.flip(image, {_MIRROR: (1,), _FLIP: (0,), _HALF: (0, 1)}[how]))
+
+
+# Which half of which digit makes no digit together with its mirror image: axis of the mirror (1: upright), and whether
+# it is the first half, left or upper, that is kept.
+_HALVES = {2: ((1, True),), 4: ((1, True), (1, False), (0, True)), 5: ((1, True),), 7: ((1, True), (1, False))}
+
+
+def symmetric(digits: Digits, lot: Lot) -> Raw:
+    """Half of a digit and its mirror image, where that makes no digit: near to one in its strokes, and yet none."""
+    members = _others(digits, lot, tuple(label for label in range(10) if label not in _HALVES))
+    ink = [_symmetric(digits.ink[at], _HALVES.get(int(digits.labels[at]), _HALVES[4]), lot) for at in members]
+    return _shown(enlarged(np.stack(ink), _LARGE), lot)
+
+
+def _symmetric(image: Ink, choice: tuple[tuple[int, bool], ...], lot: Lot) -> Ink:
+    axis, first = choice[int(lot.integers(len(choice)))]
+    lines = np.flatnonzero(image.max(axis=1 - axis) > 0.2)
+    middle = round((lines[0] + lines[-1] + 1) / 2 + lot.uniform(-2.0, 2.0)) if lines.size else SIDE // 2
+    way = np.moveaxis(image, axis, 0)
+    half = way[max(0, middle - SIDE // 2) : middle] if first else way[middle : middle + SIDE // 2][::-1]
+    whole = np.concatenate([half, half[::-1]])
+    spare = SIDE - len(whole)
+    padded = np.pad(whole, ((spare // 2, spare - spare // 2), (0, 0)))
+    return np.ascontiguousarray(np.moveaxis(padded, 0, axis))
 
 
 def _others(digits: Digits, lot: Lot, without: tuple[int, ...]) -> NDArray[np.int64]:
