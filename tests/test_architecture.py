@@ -18,6 +18,8 @@ ALLOWED = {
     "worker": ("worker", "training.model", "training.preprocess", "training.checkpoint", "training.errors"),
     "worker.contract": ("worker.contract",),
     "training": ("training",),
+    # A worker has it in its hot path: numpy and Pillow, and nothing of training.
+    "training.digit": ("training.digit", "training.decode", "training.errors"),
     "training.report": ("training",),
     # What makes the pool's pictures knows nothing of networks.
     "training.variety": ("training.variety", "training.data", "training.errors", "training.preprocess"),

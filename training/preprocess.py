@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageStat
 
 from training import decode as decoding
-from training import digit, plain_png
+from training import plain_png
+from training.digit import normalise
+from training.digit.form import SIDE
+from training.digit.normalise import FINEST_SIDE, Trace
 from training.errors import ImageError, TrainingError
 
 Decoded: TypeAlias = decoding.Decoded
@@ -51,9 +54,9 @@ class Preprocessing:
                 )
         if type(self.channels) is not int or self.channels not in (1, 3):
             raise TrainingError(f"Preprocessing channels must be 1 or 3, not {self.channels!r}.")
-        if self.kind == "digit" and (self.height, self.width, self.channels) != (digit.SIDE, digit.SIDE, 1):
+        if self.kind == "digit" and (self.height, self.width, self.channels) != (SIDE, SIDE, 1):
             raise TrainingError(
-                f"The digit preprocessing makes {digit.SIDE} x {digit.SIDE} x 1, "
+                f"The digit preprocessing makes {SIDE} x {SIDE} x 1, "
                 f"not {self.height} x {self.width} x {self.channels}."
             )
 
@@ -67,7 +70,7 @@ class Preprocessing:
         """Width and height in pixels under which a JPEG must not be shrunk while it is decoded."""
         if self.kind == "digit":
             # The digit may be a small part of the picture; only what `normalise` never looks at is left out.
-            return digit.FINEST_SIDE, digit.FINEST_SIDE
+            return FINEST_SIDE, FINEST_SIDE
         # Twice the size leaves the resize something to average: half of a sharp image isn't a smooth one.
         return 2 * self.width, 2 * self.height
 
@@ -135,9 +138,9 @@ def apply(preprocessing: Preprocessing, image: Decoded) -> NDArray[np.uint8]:
     return traced(preprocessing, image)[0]
 
 
-def traced(preprocessing: Preprocessing, image: Decoded) -> tuple[NDArray[np.uint8], digit.Trace | None]:
+def traced(preprocessing: Preprocessing, image: Decoded) -> tuple[NDArray[np.uint8], Trace | None]:
     """Do what `apply` does, and tell what the normalisation did, if there is one."""
-    trace = digit.trace(image) if preprocessing.kind == "digit" else None
+    trace = normalise.trace(image) if preprocessing.kind == "digit" else None
     pixels = _stretch(image, preprocessing.width, preprocessing.height) if trace is None else trace.pixels
     return _shaped(preprocessing, pixels), trace
 
@@ -151,7 +154,7 @@ def apply_all(preprocessing: Preprocessing, images: Sequence[Decoded]) -> list[N
     if preprocessing.kind == "digit":
         return [
             found if isinstance(found, ImageError) else _shaped(preprocessing, found)
-            for found in digit.normalise_all(images)
+            for found in normalise.normalise_all(images)
         ]
     return [apply(preprocessing, image) for image in images]
 

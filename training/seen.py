@@ -12,7 +12,8 @@ from PIL import Image
 
 from training import checkpoint, data, decode, files, preprocess
 from training.checkpoint import Checkpoint
-from training.digit import Box, Trace
+from training.digit.form import Box
+from training.digit.normalise import Trace
 from training.errors import ImageError, TrainingError
 
 

@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from training import checkpoint, digit
+from training import checkpoint
+from training.digit.normalise import normalise
 
 
 class Eager:
@@ -38,7 +39,7 @@ class Eager:
         wanted = self._preprocessing
         if wanted.kind == "digit":
             # Without it, the network would be asked for images that it was not trained on.
-            return digit.normalise(image)[:, :, None]
+            return normalise(image)[:, :, None]
         resized = np.asarray(image.resize((wanted.width, wanted.height)))
         return resized.reshape(wanted.height, wanted.width, wanted.channels)
 

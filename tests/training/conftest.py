@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from training import checkpoint, data, digit, model
+from training import checkpoint, data, model
 from training.checkpoint import Calibration, Checkpoint
+from training.digit.normalise import normalise
 from training.preprocess import Preprocessing
 from training.recipes import plan
 
@@ -38,7 +39,7 @@ def drawn_digit(label: int, lot: random.Random) -> NDArray[np.uint8]:
     image = Image.new("L", (80, 80))
     font = ImageFont.load_default(size=lot.randrange(40, 60))
     ImageDraw.Draw(image).text((20, 5), str(label), fill=255, font=font, stroke_width=lot.randrange(3))
-    return digit.normalise(image.rotate(lot.uniform(-15, 15), Image.Resampling.BILINEAR))
+    return normalise(image.rotate(lot.uniform(-15, 15), Image.Resampling.BILINEAR))
 
 
 def write_idx(path: Path, values: NDArray[np.uint8]) -> None:

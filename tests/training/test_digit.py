@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from tests.training.conftest import SHARED, drawn_digit
-from training import digit
+from training.digit import form, normalise
 from training.errors import ImageError
 
 MARGINS = [(0, 0), (60, 10), (200, 150)]
@@ -46,8 +46,8 @@ def test_an_image_that_is_as_mnists_comes_back_bit_for_bit() -> None:
     lot = random.Random(1)
     for label in range(10):
         pixels = drawn_digit(label, lot)
-        assert digit.are_normal(pixels[None]).all()
-        assert np.array_equal(digit.normalise(Image.fromarray(pixels)), pixels)
+        assert form.are_normal(pixels[None]).all()
+        assert np.array_equal(normalise.normalise(Image.fromarray(pixels)), pixels)
 
 
 @pytest.mark.parametrize("change", ["inverted", "shifted", "pale", "large", "noisy"])
@@ -60,14 +60,14 @@ def test_an_image_that_is_not_as_mnists_takes_the_long_way(change: str) -> None:
         "large": np.asarray(Image.fromarray(pixels[3:25, 3:25]).resize((28, 28))),
         "noisy": np.maximum(pixels, np.random.default_rng(0).integers(0, 60, (28, 28), np.uint8)),
     }[change]
-    assert not digit.are_normal(changed[None]).any()
-    assert like(digit.normalise(Image.fromarray(changed)), pixels) > 0.9
+    assert not form.are_normal(changed[None]).any()
+    assert like(normalise.normalise(Image.fromarray(changed)), pixels) > 0.9
 
 
 @pytest.mark.parametrize("margin", MARGINS)
 def test_the_ink_ends_20_pixels_long_with_its_centre_of_mass_in_the_middle(margin: tuple[int, int]) -> None:
     page = written(margin=margin)
-    result = digit.normalise(page)
+    result = normalise.normalise(page)
     assert result.shape == (28, 28)
     assert result.dtype == np.uint8
     height, width = box(result)
@@ -81,18 +81,18 @@ def test_the_ink_ends_20_pixels_long_with_its_centre_of_mass_in_the_middle(margi
 def test_the_aspect_is_kept() -> None:
     page = Image.new("L", (300, 300), 255)
     ImageDraw.Draw(page).rectangle((100, 50, 119, 249), fill=0)  # 20 x 200
-    assert box(digit.normalise(page)) == (20, 2)
+    assert box(normalise.normalise(page)) == (20, 2)
 
 
 @pytest.mark.parametrize(("paper", "ink"), [(255, 0), (0, 255), (200, 120), (40, 90), (255, 200), (10, 30)])
 def test_any_polarity_and_contrast_gives_the_same_picture(paper: int, ink: int) -> None:
-    assert like(digit.normalise(written(paper, ink)), digit.normalise(written())) > 0.99
+    assert like(normalise.normalise(written(paper, ink)), normalise.normalise(written())) > 0.99
 
 
 def test_a_thick_stroke_over_the_border_does_not_turn_the_polarity() -> None:
     page = Image.new("L", (60, 60), 255)
     ImageDraw.Draw(page).rectangle((22, 0, 40, 59), fill=0)
-    result = digit.normalise(page)
+    result = normalise.normalise(page)
     assert result[14, 14] == 255
     assert result[14, 2] == 0
 
@@ -100,27 +100,27 @@ def test_a_thick_stroke_over_the_border_does_not_turn_the_polarity() -> None:
 def test_a_small_digit_in_a_large_picture_is_found() -> None:
     page = Image.new("L", (3000, 2000), 255)
     page.paste(written(margin=(0, 0)), (2500, 200))
-    assert like(digit.normalise(page), digit.normalise(written())) > 0.95
+    assert like(normalise.normalise(page), normalise.normalise(written())) > 0.95
 
 
 def test_grain_of_the_paper_is_not_ink() -> None:
     page = np.asarray(written()).astype(float)
     noisy = np.clip(page * 0.7 + 40 + np.random.default_rng(3).normal(0, 4, page.shape), 0, 255).astype(np.uint8)
-    assert like(digit.normalise(Image.fromarray(noisy)), digit.normalise(written())) > 0.97
+    assert like(normalise.normalise(Image.fromarray(noisy)), normalise.normalise(written())) > 0.97
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 @pytest.mark.parametrize("size", [(1, 1), (28, 28), (500, 3)])
 def test_a_blank_page_is_an_error_and_not_a_digit(level: int, size: tuple[int, int]) -> None:
     with pytest.raises(ImageError, match=r"^blank: it is of one colour, or nearly: there is nothing to read$"):
-        digit.normalise(Image.new("L", size, level))
+        normalise.normalise(Image.new("L", size, level))
 
 
 @pytest.mark.parametrize("size", [(1, 2), (2, 1), (3, 3), (5000, 2), (2, 5000)])
 def test_no_size_is_too_odd(size: tuple[int, int]) -> None:
     page = Image.new("L", size, 255)
     page.paste(0, (0, 0, (size[0] + 1) // 3 or 1, (size[1] + 1) // 3 or 1))
-    assert digit.normalise(page).shape == (28, 28)
+    assert normalise.normalise(page).shape == (28, 28)
 
 
 @pytest.mark.shared
@@ -128,7 +128,7 @@ def test_no_size_is_too_odd(size: tuple[int, int]) -> None:
 def test_every_image_of_mnist_takes_the_short_way(part: str) -> None:
     raw = SHARED / "mnist" / "MNIST" / "raw" / f"{part}-images-idx3-ubyte"
     images = np.frombuffer(raw.read_bytes(), np.uint8, offset=16).reshape(-1, 28, 28)
-    assert all(digit.are_normal(some).all() for some in np.split(images, 10))
+    assert all(form.are_normal(some).all() for some in np.split(images, 10))
 
 
 @pytest.mark.parametrize("column", range(184, 190))
@@ -136,5 +136,5 @@ def test_a_thin_stroke_with_a_line_across_the_whole_picture_lies_in_the_middle(c
     page = np.full((300, 384), 255, np.uint8)
     page[60:240, column : column + 3] = 0
     page[150:152] = 0
-    rows = np.flatnonzero(digit.normalise(page).max(axis=1) > 100)
+    rows = np.flatnonzero(normalise.normalise(page).max(axis=1) > 100)
     assert (rows[0], rows[-1]) == (4, 23)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.training.conftest import SHARED, TOP, write_mnist
-from training import digit
+from training.digit import form
 from training.errors import ImageError
 from training.preprocess import Preprocessing, prepare
 from training.recipes import plan
@@ -30,7 +30,7 @@ def test_there_are_twenty_samples_of_each_digit_and_each_has_its_label_beside_th
 def test_every_sample_is_as_mnists_images_are() -> None:
     for path in labels():
         pixels = prepare((TOP / path).read_bytes(), Preprocessing("stretch", 28, 28, 1), 784)
-        assert digit.are_normal(pixels[..., 0][None]).all()
+        assert form.are_normal(pixels[..., 0][None]).all()
 
 
 def test_three_samples_fail_each_in_its_own_way() -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from tests.training.conftest import TOP
-from training import digit
+from training.digit import normalise
 from training.errors import ImageError
 
 Grey = NDArray[np.uint8]
@@ -147,13 +147,13 @@ def likeness(one: Grey, other: Grey) -> float:
 
 @pytest.mark.parametrize("scene", SCENES)
 def test_a_digit_in_any_scene_comes_out_as_it_would_without(scene: str) -> None:
-    like = [likeness(digit.normalise(SCENES[scene](sample)), sample) for sample in SAMPLES]
+    like = [likeness(normalise.normalise(SCENES[scene](sample)), sample) for sample in SAMPLES]
     assert min(like) > 0.8, f"{like}"
     assert np.mean(like) > 0.9, f"{like}"
 
 
 def test_what_was_done_is_traced() -> None:
-    plain = digit.trace(grey(page(SAMPLES[4])))
+    plain = normalise.trace(grey(page(SAMPLES[4])))
     assert (plain.dark, plain.paper, plain.flattened, plain.lines, plain.specks) == (True, 235, False, False, 0)
     left, top, right, bottom = plain.box
     inked = np.argwhere(page(SAMPLES[4]) < 150)
@@ -162,15 +162,15 @@ def test_what_was_done_is_traced() -> None:
         np.abs(np.array([left, top, right - 1, bottom - 1]) - [first_column, first_row, last_column, last_row]).max()
         <= 1
     )
-    assert digit.trace(SCENES["a shadow's edge"](SAMPLES[4])).flattened
-    assert digit.trace(SCENES["a frame at the edge"](SAMPLES[4])).lines
-    assert digit.trace(SCENES["specks"](SAMPLES[4])).specks == 4
-    assert not digit.trace(SCENES["a bright digit in a dark photo"](SAMPLES[4])).dark
-    assert digit.trace(SAMPLES[4]).unchanged
+    assert normalise.trace(SCENES["a shadow's edge"](SAMPLES[4])).flattened
+    assert normalise.trace(SCENES["a frame at the edge"](SAMPLES[4])).lines
+    assert normalise.trace(SCENES["specks"](SAMPLES[4])).specks == 4
+    assert not normalise.trace(SCENES["a bright digit in a dark photo"](SAMPLES[4])).dark
+    assert normalise.trace(SAMPLES[4]).unchanged
 
 
 def test_the_box_is_in_pixels_of_the_picture_however_large_that_is() -> None:
-    found = digit.trace(grey(page(SAMPLES[7], side=60, size=2400)))
+    found = normalise.trace(grey(page(SAMPLES[7], side=60, size=2400)))
     drawn = 300 + np.argwhere(ink(SAMPLES[7], 60) > 0.5)  # [n, 2]
     wanted = [*drawn.min(axis=0)[::-1], *drawn.max(axis=0)[::-1]]
     assert found.size == (2400, 2400)
@@ -184,7 +184,7 @@ def test_a_thick_digit_that_fills_the_picture_keeps_its_polarity(thickness: int)
         draw = ImageDraw.Draw(picture)
         draw.line([(3, 3), (36, 3), (16, 53)], fill=255, width=thickness)  # a 7
         pixels = np.asarray(picture)
-        trace = digit.trace(255 - pixels if dark else pixels)
+        trace = normalise.trace(255 - pixels if dark else pixels)
         result = trace.pixels
         assert 0.05 < (result > 128).mean() < 0.3
         assert result[[0, 0, -1, -1], [0, -1, 0, -1]].max() == 0
@@ -195,7 +195,7 @@ def test_a_line_across_a_digit_changes_neither_its_size_nor_its_place() -> None:
     for sample in SAMPLES:
         crossed = sample.copy()
         crossed[13:15] = 255
-        result = digit.normalise(crossed)
+        result = normalise.normalise(crossed)
         assert np.corrcoef(result.ravel(), crossed.ravel())[0, 1] > 0.7
 
 
@@ -210,7 +210,7 @@ def test_a_line_across_a_digit_changes_neither_its_size_nor_its_place() -> None:
 )
 def test_a_page_with_nothing_on_it_is_blank(empty: Grey) -> None:
     with pytest.raises(ImageError, match=r"^blank: .*there is nothing to read$"):
-        digit.normalise(empty)
+        normalise.normalise(empty)
 
 
 def anything() -> st.SearchStrategy[Grey]:
@@ -222,11 +222,11 @@ def anything() -> st.SearchStrategy[Grey]:
 @settings(max_examples=60, deadline=None)
 @given(anything())
 def test_whatever_the_picture_it_is_a_digit_or_blank(picture: Grey) -> None:
-    (found,) = digit.normalise_all([picture])
+    (found,) = normalise.normalise_all([picture])
     if isinstance(found, ImageError):
         assert found.kind == "blank"
         return
-    trace = digit.trace(picture)
+    trace = normalise.trace(picture)
     assert np.array_equal(found, trace.pixels)
     assert found.shape == (28, 28)
     left, top, right, bottom = trace.box

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training.components import Components, label
+from training.digit.components import Components, label
 
 INKED = 0.25  # share of full ink that counts: the soft edge of a stroke, not the paper's grain
 _SIDE = 128  # pixels along the longer side; what belongs together is told on no more

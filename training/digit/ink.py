@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from training.components import label
+from training.digit.components import label
 
 _MIN_CONTRAST = 8  # grey levels of 255 between ink and paper; less is a blank page
 _COARSE = 96  # pixels along the longer side, on which paper and polarity are told

@@ -1,8 +1,4 @@
-"""Any picture of one digit → the form MNIST's own images have.
-
-Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits": the ink is bright on black, its
-longest side is 20 pixels with the aspect kept, and its centre of mass lies in the middle of 28 x 28.
-"""
+"""Any picture of one digit → the form of MNIST's own images (`training.digit.form`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,38 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training import clutter, ink
 from training.decode import Decoded
+from training.digit import clutter, form, ink
+from training.digit.form import SIDE, Box
 from training.errors import ImageError
 
-SIDE = 28  # pixels, the whole image
-BOX = 20  # pixels, the ink's longest side
 FINEST_SIDE = 1024  # pixels; what a larger picture shows beyond that is never looked at
 _WORKING_SIDE = 384  # pixels; a larger picture is reduced first, and a small digit in it then looked at closer
-_CLOSER = 2 * BOX  # pixels; a digit that is smaller in a reduced picture is small
-
-# What all 70,000 images of MNIST have: ink of at most 20 x 20 with one side of 20 (counted above 32 of 255,
-# which JPEG's ripples stay under: 18 or more), a centre of mass within 13.48 to 14.50 and a brightest pixel of
-# 254 or 255, a mean of at most 102.
-_FAINT = 32
-_MIN_SIDE = 18
-_BRIGHT = 200
-_MAX_MEAN = 110.0
-_CENTRE = 14.0
-_OFF_CENTRE = 0.55
-
-_THIN = 0.15  # of the picture's height; a column of less ink holds one line
-_ROOM = 0.15  # of the picture's height, above and below
+_CLOSER = 2 * form.BOX  # pixels; a digit that is smaller in a reduced picture is small
 _SHEET = 0.72  # share of its box that a sheet of paper covers, and hardly a digit does
 _MARGIN = 0.08  # of its longer side, where a sheet may lie askew
-_WHITE = 0.75  # quantile of the ink's pixels that is white: in MNIST more than a quarter of them is
-_PALE = 0.1  # share of full ink; what has less is no ink
-
-_AXIS = np.arange(SIDE, dtype=np.float64)
-_MOMENTS = np.stack([np.ones(SIDE), _AXIS], axis=1).astype(np.float32)  # [28, 2]
-
-
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; the last two are exclusive
 
 
 @dataclass(frozen=True)
@@ -117,30 +91,10 @@ def _as_mnists(images: Sequence[Decoded]) -> list[NDArray[np.uint8] | None]:
     small = [at for at, image in enumerate(images) if _size(image) == (SIDE, SIDE)]
     if small:
         pixels = np.stack([np.asarray(images[at]) for at in small])  # [n, 28, 28]
-        for at, one, normal in zip(small, pixels, are_normal(pixels).tolist(), strict=True):
+        for at, one, normal in zip(small, pixels, form.are_normal(pixels).tolist(), strict=True):
             if normal:
                 found[at] = one
     return found
-
-
-def are_normal(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Tell which images already have MNIST's form: uint8 [N, 28, 28] → bool [N]."""
-    columns, rows = pixels.max(axis=1), pixels.max(axis=2)  # both [N, 28]: the brightest pixel of each
-    side = np.maximum(_extents(rows > _FAINT), _extents(columns > _FAINT))
-    # Whole numbers below 2**24, so exact in float32: the sum of each row, and its columns' first moment.
-    sums = (pixels.reshape(-1, SIDE).astype(np.float32) @ _MOMENTS).reshape(-1, SIDE, 2).astype(np.float64)
-    total = np.maximum(sums[:, :, 0].sum(axis=1), 1.0)  # [N]
-    y, x = sums[:, :, 0] @ _AXIS / total, sums[:, :, 1].sum(axis=1) / total
-    bright = (rows.max(axis=1) >= _BRIGHT) & (total <= _MAX_MEAN * SIDE * SIDE)
-    centred = (np.abs(y - _CENTRE) <= _OFF_CENTRE) & (np.abs(x - _CENTRE) <= _OFF_CENTRE)
-    normal: NDArray[np.bool_] = bright & centred & (side >= _MIN_SIDE) & (side <= BOX)
-    return normal
-
-
-def _extents(lines: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Pixels from the first to the last that is set in each of `lines`: bool [N, 28] → int64 [N]."""
-    spans: NDArray[np.int64] = SIDE - lines.argmax(axis=1) - lines[:, ::-1].argmax(axis=1)
-    return np.where(lines.any(axis=1), spans, 0)
 
 
 def _size(image: Decoded) -> tuple[int, int]:
@@ -197,7 +151,7 @@ def _look(grey: NDArray[np.uint8], size: tuple[int, int]) -> Trace | ImageError:
     box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
     x, y = size[0] / grey.shape[1], size[1] / grey.shape[0]
     return Trace(
-        _placed(cleared.ink, box),
+        form.place(cleared.ink, box),
         size,
         _scaled(box, x, y, size),
         dark=found.dark,
@@ -238,67 +192,3 @@ def _within(grey: NDArray[np.uint8], size: tuple[int, int], sheet: Box, dark: bo
 def _scaled(box: Box, x: float, y: float, size: tuple[int, int]) -> Box:
     left, top, right, bottom = box
     return int(left * x), int(top * y), min(round(right * x), size[0]), min(round(bottom * y), size[1])
-
-
-def _placed(amount: NDArray[np.float32], box: Box) -> NDArray[np.uint8]:
-    """Bring the ink in `box` to 20 pixels on its longest side, its centre of mass in the middle.
-
-    Args:
-        amount: float32 [h, w], 0…1.
-        box: What to crop to.
-
-    Returns:
-        uint8 [28, 28].
-    """
-    left, top, right, bottom = box
-    crop = amount[top:bottom, left:right]
-    first, last = _core(crop, amount.shape)
-    scale = BOX / max(bottom - top, last - first)
-    height, width = (max(1, round(side * scale)) for side in crop.shape)
-    # "F": rounding once, at the end. Bilinear widens its support when it shrinks, so thin strokes survive.
-    resampling = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BILINEAR
-    small = np.asarray(Image.fromarray(crop).resize((width, height), resampling))
-    # A thin stroke of a large picture comes out pale, and so does an anti-aliased one.
-    inked = np.sort(small[small > _PALE * small.max()])
-    white = float(inked[round(_WHITE * (len(inked) - 1))])
-    small = np.rint(np.clip(small / white, 0.0, 1.0) * 255.0).astype(np.uint8)
-    first = min(round(first * scale), width - 1)
-    last = max(round(last * scale), first + 1)  # a thin stroke of a large picture is less than a pixel wide
-    y, x = _centre_of_mass(small[:, first:last])
-    return _pasted(small, _start(y, height), _start(first + x, width))
-
-
-def _core(crop: NDArray[np.float32], shape: tuple[int, ...]) -> tuple[int, int]:
-    """The columns of `crop` that decide the digit's size: first and end.
-
-    All of them, but where the ink goes from the picture's left side to its right (`shape` is the picture's), with room
-    above and below: what ends in a thin stroke on both sides there is a digit with a line across it.
-    """
-    height, width = crop.shape
-    if width == shape[1] and shape[0] - height >= _ROOM * shape[0]:
-        thick = np.flatnonzero(crop.sum(axis=0) > _THIN * shape[0])
-        if len(thick) and thick[0] > 0 and thick[-1] < width - 1 and max(thick[-1] - thick[0], height) >= 0.4 * width:
-            return int(thick[0]), int(thick[-1]) + 1
-    return 0, width
-
-
-def _start(centre: float, length: int) -> int:
-    """Where `length` pixels begin in 28, so that their `centre` lies in the middle, as far as they fit."""
-    start = round(_CENTRE - centre)
-    return min(max(start, 0), SIDE - length) if length <= SIDE else start
-
-
-def _centre_of_mass(pixels: NDArray[np.uint8]) -> tuple[float, float]:
-    """Row and column, in pixels from the first one's middle; `pixels` uint8 [h, w]."""
-    rows, columns = pixels.sum(axis=1, dtype=np.int64), pixels.sum(axis=0, dtype=np.int64)
-    total = max(float(rows.sum()), 1.0)
-    return float(rows @ np.arange(rows.size)) / total, float(columns @ np.arange(columns.size)) / total
-
-
-def _pasted(small: NDArray[np.uint8], top: int, left: int) -> NDArray[np.uint8]:
-    """`small` on black, what lies outside cut away: uint8 [h, w] → uint8 [28, 28]."""
-    image = np.zeros((SIDE, SIDE), np.uint8)
-    shown = small[max(-top, 0) : SIDE - top, max(-left, 0) : SIDE - left]
-    top, left = max(top, 0), max(left, 0)
-    image[top : top + shown.shape[0], left : left + shown.shape[1]] = shown
-    return image
