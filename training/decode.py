@@ -12,21 +12,20 @@ import re
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError, _imaging
+from PIL import Image, UnidentifiedImageError, _imaging
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
+from training import flatten
 from training.errors import ImageError
 
 #: An image between the file and the network's form: Pillow's, or uint8 [height, width] or [height, width, 3].
 Decoded = Image.Image | NDArray[np.uint8]
 
 _WHITE = 255
-_BAND = 1_000_000  # pixels that are converted at once
 
 # What no honest file comes near, and a hostile one could spend minutes on; each is a second or so of work.
 _MAX_READS = 1_000_000  # that a format's plugin makes of the file: chunks, segments, tags, padding
@@ -100,7 +99,7 @@ def decode(data: bytes, mode: str, least: tuple[int, int], max_pixels: int, grou
             image.load()
             turn = _turn(image)
         # Converted before it is turned: a turn takes a second copy, and this one is smaller.
-        image = _convert(image, mode, ground)
+        image = flatten.convert(image, mode, ground)
         if max(image.size) > _LONGEST_SIDE:
             image = image.reduce((-(-image.width // _LONGEST_SIDE), -(-image.height // _LONGEST_SIDE)))  # rounded up
         return image if turn is None else image.transpose(turn)
@@ -251,85 +250,6 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     except Exception:  # noqa: BLE001 - damaged EXIF raises anything, and the pixels are good without it
         return None
     return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
-
-
-def _convert(image: Image.Image, mode: str, ground: int) -> Image.Image:
-    """Any image → a plain one of `mode`, flattened on `ground`."""
-    if image.mode == mode and not image.has_transparency_data:
-        return image
-    range_ = _range(image) if image.mode.startswith(("I", "F")) else None
-    converted = Image.new(mode, image.size)
-    # In bands: what lies between the two takes up to 8 bytes a pixel, several times over.
-    for box in _bands(image):
-        band = image.crop(box)
-        converted.paste(_flatten(band if range_ is None else _eight_bits(band, range_), mode, ground), box)
-    return converted
-
-
-def _bands(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
-    """The image cut across into boxes of about `_BAND` pixels."""
-    rows = max(1, _BAND // image.width)
-    for top in range(0, image.height, rows):
-        yield 0, top, image.width, min(top + rows, image.height)
-
-
-def _flatten(image: Image.Image, mode: str, ground: int) -> Image.Image:
-    if image.mode == "LAB":
-        image = _from_lab(image)
-    if image.has_transparency_data or image.mode in ("La", "RGBa"):
-        # Straight to "RGBA" from every mode that can be transparent, palettes and single transparent colours too.
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, (ground, ground, ground, 255))
-        image = Image.alpha_composite(paper, image).convert("RGB")
-    if image.mode not in ("L", "RGB"):
-        image = image.convert("L" if image.mode == "1" else "RGB")
-    return image.convert(mode)
-
-
-def _from_lab(image: Image.Image) -> Image.Image:
-    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-    assert converted is not None  # only with inPlace=True
-    return converted
-
-
-def _eight_bits(image: Image.Image, range_: tuple[float, float]) -> Image.Image:
-    """A grey image of 16-bit integers (any byte order), 32-bit integers or floats → "L"."""
-    values = np.asarray(image)  # [H, W]; uint16 in either byte order, int32 or float32
-    low, high = range_
-    with np.errstate(invalid="ignore"):
-        scaled = np.clip((values.astype(np.float64) - low) / (high - low) * 255.0, 0.0, 255.0)
-    grey = np.rint(np.nan_to_num(scaled)).astype(np.uint8)
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        grey[values == transparent] = _WHITE
-    return Image.fromarray(grey)
-
-
-def _range(image: Image.Image) -> tuple[float, float]:
-    """What is black and what is white in a grey image: by the format, or by a guess where it says not."""
-    if image.mode.startswith("I;16") or image.format in ("PNG", "PPM"):
-        return 0.0, 65535.0 if image.mode != "F" else 1.0
-    low, high = _extrema(image)
-    if low >= 0.0:
-        # The narrowest usual range that holds every value: floats of 0 to 1, bytes, 16-bit words.
-        usual = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
-        for white in usual:
-            if high <= white:
-                return 0.0, white
-    return low, high if high > low else low + 1.0
-
-
-def _extrema(image: Image.Image) -> tuple[float, float]:
-    """The least and the greatest number in the image, infinities left out; 0 and 0 where there is none."""
-    lows, highs = [], []
-    for box in _bands(image):
-        values = np.asarray(image.crop(box))  # [h, W]; int32 or float32
-        known = values[np.isfinite(values)]
-        if known.size:
-            lows.append(float(known.min()))
-            highs.append(float(known.max()))
-    return min(lows, default=0.0), max(highs, default=0.0)
 
 
 def _translate(exc: Exception, data: bytes, max_pixels: int) -> ImageError:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.training.conftest import SHARED, encoded, png
+from training import decode as decoding
 from training import preprocess
 from training.errors import ImageError
 from training.preprocess import Preprocessing, prepare
@@ -114,7 +115,9 @@ def test_the_transparent_level_of_a_sixteen_bit_png_is_flattened_on_white_too() 
     chunk = b"tRNS" + struct.pack(">H", 0x1234)
     chunk = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
     at = data.index(b"IDAT") - 4
-    assert np.asarray(decode(data[:at] + chunk + data[at:], GREY, LIMIT)).min() == 255
+    transparent = data[:at] + chunk + data[at:]
+    assert np.asarray(decode(transparent, GREY, LIMIT)).min() == 255
+    assert np.asarray(decoding.decode(transparent, "L", (4, 4), LIMIT, ground=0)).max() == 0
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
