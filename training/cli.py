@@ -5,19 +5,19 @@ also where neither torch nor Pillow is installed.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
 from training.errors import TrainingError
+from training.options import CheckpointArgument, Dataset, Device, DeviceOption, Labelled, Network, ReportOption
 
 if TYPE_CHECKING:
-    from training.checkpoint import Checkpoint
     from training.report.measure import Evaluated
     from training.train import Trained
 
@@ -30,47 +30,6 @@ class Exit(IntEnum):
     OK = 0
     USAGE = 2  # also everything that the user can mend: a missing file, a damaged checkpoint, no data
     INTERRUPTED = 130
-
-
-class Network(StrEnum):
-    """The networks that can be asked for."""
-
-    DIGITS = "digits"
-    SMALL = "digits-small"
-    LARGE = "digits-large"
-    CLASSIC = "classic"
-
-
-class Dataset(StrEnum):
-    """What can be trained on."""
-
-    MNIST = "mnist"
-
-
-class Labelled(StrEnum):
-    """What can be evaluated on."""
-
-    MNIST = "mnist"
-    FOLDER = "folder"
-    OUTLIERS = "outliers"
-
-
-class Device(StrEnum):
-    """Where to compute."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-_Device = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU that torch can use.")]
-_Report = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR", help="Also write a report to look at, report.html and its plots as PNG, to this folder."
-    ),
-]
-_Checkpoint = Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A file, or digits: the one that is shipped.")]
 
 
 @app.command(epilog="Example: pigeonhole train --data data --epochs 20 -o my-digits.safetensors")
@@ -115,8 +74,8 @@ def train(
         float | None,
         typer.Option(min=0.0, max=1.0, help="The share of images that may be marked for review.  \\[default: 0.01]"),
     ] = None,
-    device: _Device = Device.AUTO,
-    report: _Report = None,
+    device: DeviceOption = Device.AUTO,
+    report: ReportOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the same command was interrupted, with the same result.")
     ] = False,
@@ -163,7 +122,7 @@ def train(
 
 @app.command(epilog="Example: pigeonhole evaluate digits --data data   or, on images of your own: --dataset folder")
 def evaluate(
-    checkpoint: _Checkpoint,
+    checkpoint: CheckpointArgument,
     data: Annotated[
         Path, typer.Option(help="The folder that holds MNIST, or one folder of images for each class or kind.")
     ] = Path("data"),
@@ -173,8 +132,8 @@ def evaluate(
             help="MNIST's test images, a folder of class folders, or one of kinds that are none of the classes."
         ),
     ] = Labelled.MNIST,
-    device: _Device = Device.AUTO,
-    report: _Report = None,
+    device: DeviceOption = Device.AUTO,
+    report: ReportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as one JSON object.")] = False,
 ) -> None:
     """Measure a checkpoint: accuracy, confusion matrix, calibration, reviews, the worst mistakes.
@@ -230,7 +189,7 @@ def import_(
 
 @app.command(epilog="Example: pigeonhole inspect digits   or, what it makes of a picture: --image photo.jpg")
 def inspect(
-    checkpoint: _Checkpoint,
+    checkpoint: CheckpointArgument,
     image: Annotated[
         Path | None, typer.Option(help="A picture: say what is done with it, and what the network answers.")
     ] = None,
@@ -246,6 +205,7 @@ def inspect(
     """
     with _mapped_errors():
         from training import checkpoint as checkpoints
+        from training import description
 
         path = checkpoints.find(checkpoint)
         if image is not None:
@@ -258,7 +218,7 @@ def inspect(
             content = {**json.loads(described.to_json()), "path": str(path), "bytes": path.stat().st_size}
             print(json.dumps(content, ensure_ascii=False, sort_keys=True))
         else:
-            print(_description(described, path))
+            print(description.text(described, path))
 
 
 def _show_seen(path: Path, image: Path, output: Path | None, as_json: bool) -> None:
@@ -270,45 +230,6 @@ def _show_seen(path: Path, image: Path, output: Path | None, as_json: bool) -> N
         print(json.dumps({**looked.to_json(), "seen": str(written)}, ensure_ascii=False, sort_keys=True))
     else:
         print(seen.text(looked, written))
-
-
-def _description(described: "Checkpoint", path: Path) -> str:
-    seen, cost, trained = described.preprocessing, described.cost, described.trained
-    rows = [
-        ("checkpoint", f"{described.name}, {path.stat().st_size:,} bytes, {path}"),
-        ("digest", described.digest),
-        ("network", described.network),
-        ("cost", f"{cost.multiply_adds:,} multiply-adds an image, {cost.parameters:,} parameters"),
-        ("classes", f"{len(described.classes)}: {', '.join(described.classes)}"),
-        (
-            "preprocessing",
-            f"{seen.kind}, {seen.width} x {seen.height} pixels, {'grey' if seen.channels == 1 else 'RGB'}",
-        ),
-        ("temperature", f"{described.calibration.temperature:g}"),
-        ("review below", f"confidence {described.calibration.review_below:.4f}"),
-        ("trained", _training_line(trained)),
-    ]
-    rows += [(where, _measured_line(figures)) for where, figures in described.measured.items()]
-    return "\n".join(f"{title:<14} {value}" for title, value in rows)
-
-
-def _measured_line(figures: Any) -> str:  # noqa: ANN401 - free JSON, which others may have written
-    if not isinstance(figures, dict) or not {"accuracy", "images", "interval"} <= set(figures):
-        return json.dumps(figures, ensure_ascii=False)
-    low, high = figures["interval"]
-    return f"{figures['accuracy']:.2%} right of {figures['images']:,} images (95% interval {low:.2%} to {high:.2%})"
-
-
-def _training_line(values: Mapping[str, Any]) -> str:
-    if "imported" in values:
-        return f"elsewhere; imported from {values['imported']} at {values['finished']}"
-    if "recipe" not in values:
-        return "not said"
-    versions = ", ".join(f"{program} {version}" for program, version in values["versions"].items())
-    return (
-        f"on {values['training_images']:,} images of {values['dataset']}, {len(values['epochs'])} epochs, "
-        f"seed {values['seed']}, {values['seconds']:.0f} s on {values['device']}, {values['finished']} ({versions})"
-    )
 
 
 def _prepare_report(folder: Path | None) -> None:

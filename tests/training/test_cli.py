@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,12 @@ from PIL import Image, ImageDraw
 from torch import nn
 from typer.testing import CliRunner, Result
 
-from tests.training.conftest import SHARED, TOP
-from training import checkpoint, raw
-from training.checkpoint import describe, load
+from tests.training.conftest import SHARED, TOP, save_fresh
+from training import checkpoint, model, raw
+from training.checkpoint import Calibration, describe, load
 from training.cli import app
 from training.errors import CheckpointError
+from training.recipes import PLANS, plan
 
 QUICK = ("--epochs", "2", "--batch-size", "32", "--validation", "0.2", "--device", "cpu", "--no-variety")
 
@@ -63,15 +65,17 @@ def test_the_same_seed_trains_the_same_checkpoint(
 
 
 def test_a_digits_network_learns_variety_and_what_is_no_digit_unless_told_otherwise(
-    tiny_mnist: Path, tmp_path: Path
+    tiny_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    whole = plan("digits")
+    monkeypatch.setitem(PLANS, "digits", replace(whole, recipe=replace(whole.recipe, pool=60)))
     path, again = tmp_path / "varied.safetensors", tmp_path / "again.safetensors"
-    quick = (*QUICK[:-1], "--validation", "0.9")  # so that the pool, as large as the rest, is small
+    quick = QUICK[:-1]
     result = run("train", "--data", tiny_mnist, "-o", path, *quick)
     assert result.exit_code == 0, result.output
     described, network = load(path)
     assert described.calibration.outlier
-    assert described.trained["pool_images"] == described.trained["training_images"] == 60
+    assert (described.trained["pool_images"], described.trained["training_images"]) == (60, 480)
     assert network(torch.zeros(1, 28, 28, 1, dtype=torch.uint8)).shape == (1, 11)
     assert run("train", "--data", tiny_mnist, "-o", again, *quick, "--variety").exit_code == 0
     assert describe(again).digest == described.digest
@@ -251,6 +255,18 @@ def test_inspect_shows_what_a_checkpoint_is() -> None:
         f"torch {described.trained['versions']['torch']}",
     ):
         assert part in result.stdout
+
+
+@pytest.mark.parametrize("free", [{}, {"imported": "x.pt"}, {"recipe": {}}, {"versions": []}, {"imported": 1}])
+def test_inspect_shows_a_checkpoint_that_says_other_things_than_ours(tmp_path: Path, free: dict[str, object]) -> None:
+    path = tmp_path / "theirs.safetensors"
+    network = model.build("digits", model.complete("digits", {}), 11).eval()
+    measured = {"test": {"interval": 1, **free}}
+    save_fresh(path, network, calibration=Calibration(outlier=True), trained=free, measured=measured)
+    result = run("inspect", path)
+    assert result.exit_code == 0, result.output
+    assert '8, 9; and one logit for "none of these"' in result.stdout
+    assert "trained        not said" in result.stdout
 
 
 def test_inspect_prints_json_for_a_program(trained: tuple[Path, Result]) -> None:

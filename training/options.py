@@ -1,0 +1,50 @@
+"""Options that several commands share, and what some of them can be."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Network(StrEnum):
+    """The networks that can be asked for."""
+
+    DIGITS = "digits"
+    SMALL = "digits-small"
+    LARGE = "digits-large"
+    CLASSIC = "classic"
+
+
+class Dataset(StrEnum):
+    """What can be trained on."""
+
+    MNIST = "mnist"
+
+
+class Labelled(StrEnum):
+    """What can be evaluated on."""
+
+    MNIST = "mnist"
+    FOLDER = "folder"
+    OUTLIERS = "outliers"
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU that torch can use.")]
+ReportOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Also write a report to look at, report.html and its plots as PNG, to this folder."
+    ),
+]
+CheckpointArgument = Annotated[
+    str, typer.Argument(metavar="CHECKPOINT", help="A file, or digits: the one that is shipped.")
+]
