@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks import commands, images, machine, measure, plots, stages, systems, tables, workers
+from benchmarks import commands, images, machine, measure, normalisation, plots, stages, systems, tables, workers
 from benchmarks.broker import broker
 from benchmarks.machine import PROCESSES
 from benchmarks.measure import Measured
@@ -84,7 +84,10 @@ takes {bare:,.0f} µs for an image; what the shares of its stages lack is what i
 
 {table}
 ![time per image by stage](benchmarks-stages.svg)
-"""
+
+`normalise` is the short way of pictures that are as MNIST's are. What others take, in the same process:
+
+{normalised}"""
 
 
 @dataclass
@@ -188,7 +191,9 @@ def _stages(whole: Whole, folder: Path, data: Path) -> None:
     bare = next((each.rate for each in whole.systems if each.entry.name == systems.BARE), None)
     # Without it, nothing to take a share of but the stages themselves.
     micros = PROCESSES * 1e6 / bare if bare else sum(each.micros for each in whole.stages)
-    whole.add(_STAGES.format(count=count, bare=micros, table=stages.stages_table(whole.stages, micros)))
+    normalised = normalisation.as_table(normalisation.measure(files, whole.scale.rounds))
+    described = stages.stages_table(whole.stages, micros)
+    whole.add(_STAGES.format(count=count, bare=micros, table=described, normalised=normalised))
 
 
 _SECTIONS: dict[str, Callable[[Whole, Path, Path], None]] = {
