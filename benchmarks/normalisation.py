@@ -1,4 +1,4 @@
-"""What bringing a picture into MNIST's form takes where it has not that form yet: no short way, one by one."""
+"""What bringing a picture into MNIST's form takes, for pictures that have it and for those that have not."""
 
 import statistics
 import time
@@ -42,6 +42,10 @@ def _inverted(digit: Grey, lot: np.random.Generator) -> Grey:
     return 255 - digit
 
 
+def _off_centre(digit: Grey, lot: np.random.Generator) -> Grey:
+    return np.roll(255 - digit, 2, axis=1)
+
+
 def _scene(digit: Grey, lot: np.random.Generator) -> Grey:
     """A digit somewhere on paper, in a light that falls off to one side, with a sensor's noise."""
     side = int(lot.integers(SIDE // 2, 3 * SIDE // 4))
@@ -57,7 +61,8 @@ def _scene(digit: Grey, lot: np.random.Generator) -> Grey:
 
 KINDS: dict[str, Callable[[Grey, np.random.Generator], Grey]] = {
     "as MNIST's are: the short way": _as_it_is,
-    "28 x 28, dark on bright": _inverted,
+    "28 x 28, the same in black on white": _inverted,
+    "28 x 28, black on white, off-centre": _off_centre,
     f"{SIDE} x {SIDE}, ink on paper in uneven light, noise": _scene,
 }
 

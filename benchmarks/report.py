@@ -85,7 +85,7 @@ takes {bare:,.0f} µs for an image; what the shares of its stages lack is what i
 {table}
 ![time per image by stage](benchmarks-stages.svg)
 
-`normalise` is the short way of pictures that are as MNIST's are. What others take, in the same process:
+`normalise` is the short way of pictures that are as MNIST's are. What it takes of others, in one process:
 
 {normalised}"""
 

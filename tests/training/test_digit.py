@@ -50,11 +50,20 @@ def test_an_image_that_is_as_mnists_comes_back_bit_for_bit() -> None:
         assert np.array_equal(normalise.normalise(Image.fromarray(pixels)), pixels)
 
 
-@pytest.mark.parametrize("change", ["inverted", "shifted", "pale", "large", "noisy"])
+def test_an_image_that_is_as_mnists_in_black_on_white_is_only_inverted() -> None:
+    lot = random.Random(1)
+    digits = [drawn_digit(label, lot) for label in range(10)]
+    found = normalise.normalise_all([*digits, *(255 - one for one in digits)])
+    assert all(np.array_equal(np.asarray(one), wanted) for one, wanted in zip(found, [*digits, *digits], strict=True))
+    trace = normalise.trace(255 - digits[3])
+    assert np.array_equal(trace.pixels, digits[3])
+    assert (trace.unchanged, trace.dark, trace.paper) == (False, True, 255)
+
+
+@pytest.mark.parametrize("change", ["shifted", "pale", "large", "noisy"])
 def test_an_image_that_is_not_as_mnists_takes_the_long_way(change: str) -> None:
     pixels = drawn_digit(3, random.Random(2))
     changed = {
-        "inverted": 255 - pixels,
         "shifted": np.roll(pixels, 3, axis=1),
         "pale": pixels // 2,
         "large": np.asarray(Image.fromarray(pixels[3:25, 3:25]).resize((28, 28))),

@@ -24,6 +24,7 @@ _BRIGHT = 200
 _MAX_MEAN = 110.0
 _CENTRE = 14.0
 _OFF_CENTRE = 0.55
+_CLEAN = 0.8  # of the edge that is all white where it is no photograph; MNIST's largest digits touch it
 
 _THIN = 0.15  # of the picture's height; a column of less ink holds one line
 _ROOM = 0.15  # of the picture's height, above and below
@@ -46,6 +47,16 @@ def are_normal(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     centred = (np.abs(y - _CENTRE) <= _OFF_CENTRE) & (np.abs(x - _CENTRE) <= _OFF_CENTRE)
     normal: NDArray[np.bool_] = bright & centred & (side >= _MIN_SIDE) & (side <= BOX)
     return normal
+
+
+def are_inverted(pixels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Tell which images have MNIST's form in black on white: uint8 [N, 28, 28] → bool [N]."""
+    ends = [0, SIDE - 1]
+    white = (pixels[:, ends] == 255).sum(axis=(1, 2)) + (pixels[:, :, ends] == 255).sum(axis=(1, 2))
+    found: NDArray[np.bool_] = white >= _CLEAN * 4 * SIDE
+    if found.any():
+        found[found] = are_normal(255 - pixels[found])
+    return found
 
 
 def _extents(lines: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -63,8 +63,10 @@ def normalise(image: Decoded) -> NDArray[np.uint8]:
 
 def trace(image: Decoded) -> Trace:
     """Do what `normalise` does, and tell it."""
-    if _as_mnists([image])[0] is not None:
-        return Trace(np.asarray(image), (SIDE, SIDE), (0, 0, SIDE, SIDE), unchanged=True)
+    short = _as_mnists([image])[0]
+    if short is not None:
+        same = np.array_equal(short, np.asarray(image))
+        return Trace(short, (SIDE, SIDE), (0, 0, SIDE, SIDE), unchanged=same, dark=not same, paper=0 if same else 255)
     found = _bring(image)
     if isinstance(found, ImageError):
         raise found
@@ -72,7 +74,7 @@ def trace(image: Decoded) -> Trace:
 
 
 def normalise_all(images: Sequence[Decoded]) -> list[NDArray[np.uint8] | ImageError]:
-    """Do the same for many: those that have MNIST's form are told all at once, at 2 µs each in place of 500.
+    """Do the same for many: those that have MNIST's form, or have it inverted, are told all at once, at some 5 µs each.
 
     Returns:
         For each image what `normalise` gives or raises.
@@ -86,13 +88,16 @@ def _pixels(found: Trace | ImageError) -> NDArray[np.uint8] | ImageError:
 
 
 def _as_mnists(images: Sequence[Decoded]) -> list[NDArray[np.uint8] | None]:
-    """The pixels of those images that have MNIST's form, None for the others."""
+    """What those images come to that have MNIST's form, or have it inverted; None for the others."""
     found: list[NDArray[np.uint8] | None] = [None] * len(images)
     small = [at for at, image in enumerate(images) if _size(image) == (SIDE, SIDE)]
     if small:
         pixels = np.stack([np.asarray(images[at]) for at in small])  # [n, 28, 28]
-        for at, one, normal in zip(small, pixels, form.are_normal(pixels).tolist(), strict=True):
-            if normal:
+        normal = form.are_normal(pixels)
+        inverted = ~normal & form.are_inverted(pixels)
+        pixels = np.where(inverted[:, None, None], 255 - pixels, pixels) if inverted.any() else pixels
+        for at, one, done in zip(small, pixels, (normal | inverted).tolist(), strict=True):
+            if done:
                 found[at] = one
     return found
 
