@@ -165,7 +165,8 @@ def save(
         The description, as `describe` reads it back.
 
     Raises:
-        CheckpointError: The content could not be loaded again, or the file can't be written.
+        CheckpointError: The content could not be loaded again.
+        TrainingError: The file can't be written.
     """
     from safetensors.torch import save as serialise
 
@@ -186,10 +187,7 @@ def save(
     _check_weights(weights, model.build(architecture, arguments, checkpoint.logits).state_dict())
     # Through JSON and back, so that what is returned is what will be read: lists for tuples, and so on.
     checkpoint = Checkpoint.from_json(replace(checkpoint, digest=_digest(checkpoint, weights)).to_json())
-    try:
-        files.write(Path(path), serialise(weights, metadata={KEY: checkpoint.to_json()}))
-    except OSError as exc:
-        raise CheckpointError(f"{path}: can't be written ({exc.strerror or exc}); choose another -o.") from exc
+    files.write(Path(path), serialise(weights, metadata={KEY: checkpoint.to_json()}))
     return checkpoint
 
 

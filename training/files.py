@@ -1,14 +1,18 @@
 """Files that are whole or not there."""
 
+import errno
 import os
+from contextlib import suppress
 from pathlib import Path
+
+from training.errors import TrainingError
 
 
 def write(path: Path, content: bytes) -> None:
     """Write a file, whole or not at all, also when the machine stops; it replaces one of that name.
 
     Raises:
-        OSError: It can't be written.
+        TrainingError: It can't be written.
     """
     # In the same folder, so that the rename can't cross a file system.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -18,5 +22,14 @@ def write(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as exc:
+        raise unwritable(path, exc) from exc
     finally:
-        temporary.unlink(missing_ok=True)  # gone already when all went well
+        with suppress(OSError):  # gone already when all went well
+            temporary.unlink()
+
+
+def unwritable(path: Path, exc: OSError) -> TrainingError:
+    """What a user is told of a file that can't be written."""
+    remedy = "make room" if exc.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another -o"
+    return TrainingError(f"{path}: can't be written ({exc.strerror or exc}); {remedy}.")

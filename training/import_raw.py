@@ -23,7 +23,8 @@ def import_raw(source: Path, network: str, output: Path, name: str, mean: float,
         The checkpoint as written, not calibrated: temperature 1, nothing marked for review.
 
     Raises:
-        CheckpointError: The file holds something else, or the output can't be written.
+        CheckpointError: The file holds something else.
+        TrainingError: The output can't be written.
     """
     checkpoint.check_name(name)
     if network != "classic":

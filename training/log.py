@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from training import environment
-from training.errors import TrainingError
+from training import environment, files
 
 
 def file_of(output: Path) -> Path:
@@ -34,7 +33,7 @@ class Log:
             elif not (content := path.read_bytes()).endswith(b"\n"):
                 os.truncate(path, content.rfind(b"\n") + 1)  # the machine stopped in the middle of a line
         except OSError as exc:
-            raise self._failed(exc) from exc
+            raise files.unwritable(path, exc) from exc
 
     def write(self, event: str, values: Mapping[str, Any]) -> None:
         """Add a line.
@@ -51,7 +50,4 @@ class Log:
             with self._path.open("ab") as file:
                 file.write(f"{line}\n".encode())
         except OSError as exc:
-            raise self._failed(exc) from exc
-
-    def _failed(self, exc: OSError) -> TrainingError:
-        return TrainingError(f"{self._path}: can't be written ({exc.strerror or exc}); choose another -o.")
+            raise files.unwritable(self._path, exc) from exc

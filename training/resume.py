@@ -31,10 +31,7 @@ def write(path: Path, order: Mapping[str, Any], state: Mapping[str, Any]) -> Non
     """
     content = io.BytesIO()
     torch.save({"version": VERSION, "order": dict(order), "state": dict(state)}, content)
-    try:
-        files.write(path, content.getvalue())
-    except OSError as exc:
-        raise TrainingError(f"{path}: can't be written ({exc.strerror or exc}); choose another -o.") from exc
+    files.write(path, content.getvalue())
 
 
 def read(path: Path, order: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -122,10 +122,7 @@ def save(seen: Seen, output: Path | None) -> Path:
     picture = Image.fromarray(seen.pixels[:, :, 0] if seen.pixels.shape[2] == 1 else seen.pixels)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
-    try:
-        files.write(output, buffer.getvalue())
-    except OSError as exc:
-        raise TrainingError(f"{output}: can't be written ({exc.strerror or exc}); choose another -o.") from exc
+    files.write(output, buffer.getvalue())
     return output
 
 

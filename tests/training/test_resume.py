@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -155,6 +156,22 @@ def test_resuming_where_nothing_was_begun_begins(tiny_mnist: Path, whole: Path, 
     assert result.exit_code == 0, result.output
     assert f"There is no {path}.resume to go on from; training starts from the beginning." in result.stderr
     assert describe(path).digest == describe(whole).digest
+
+
+def test_a_full_disk_keeps_the_state_before_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.resume"
+    resume.write(path, {}, {"epochs": [1]})
+
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(TrainingError, match=r"x\.resume: can't be written \(No space left on device\); make room\."):
+        resume.write(path, {}, {"epochs": [1, 2]})
+    assert resume.read(path, {})["epochs"] == [1]
+    assert [file.name for file in tmp_path.iterdir()] == ["x.resume"]
 
 
 class Bomb:

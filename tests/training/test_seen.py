@@ -107,6 +107,10 @@ def test_the_picture_itself_is_never_overwritten(here: Path) -> None:
             ("--image", "page.png", "-o", "no/x.png"),
             "no/x.png: can't be written (No such file or directory); choose another -o.",
         ),
+        (
+            ("--image", "page.png", "-o", "text.png/x.png"),
+            "text.png/x.png: can't be written (Not a directory); choose another -o.",
+        ),
     ],
 )
 def test_what_the_user_can_mend_is_one_line(here: Path, arguments: tuple[str, ...], message: str) -> None:
