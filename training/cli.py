@@ -53,7 +53,9 @@ def train(
         int | None,
         typer.Option(min=1, help="Stop after so many epochs without a better one.  \\[default: the network's]"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same machine, same weights (on the CPU).")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same machine, same weights (on the CPU).")
+    ] = 0,
     validation: Annotated[float, typer.Option(help="Share of the training images kept for validation.")] = 0.05,
     variety: Annotated[
         bool | None,
