@@ -197,7 +197,7 @@ def _flat(grey: NDArray[np.uint8], paper: NDArray[np.float32], dark: bool) -> ND
 
 def _levels(grey: NDArray[np.uint8], dark: bool) -> tuple[float, float, float] | None:
     """Levels of paper and ink, and the share of full ink that is the paper's grain; None: there is no ink."""
-    counts = np.array(Image.fromarray(grey).histogram())  # int64 [256]
+    counts = np.bincount(grey.ravel(), minlength=256)  # int64 [256]
     threshold = _otsu(counts)
     low, high = counts.copy(), counts.copy()
     low[threshold + 1 :], high[: threshold + 1] = 0, 0
@@ -255,9 +255,13 @@ def _unstripe(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     levels = grey.astype(np.int16)
     low, high = int(grey.min()), int(grey.max())
     for axis in (0, 1):
-        ahead, behind = np.split(levels, [1], axis)[1], np.split(levels, [grey.shape[axis] - 1], axis)[0]
-        turned = np.abs(ahead + behind - low - high).mean(axis=1 - axis)  # [length - 1]; small where it is inverted
-        flips = (turned < 0.2 * (high - low)) & (turned < 0.3 * np.abs(ahead - behind).mean(axis=1 - axis))
+        lines = levels.swapaxes(0, axis)
+        ahead, behind = lines[1:], lines[:-1]
+        turned = np.abs(ahead + behind - low - high).mean(axis=1)  # [length - 1]; small where it is inverted
+        flips = turned < 0.2 * (high - low)
+        if not flips.any():
+            continue
+        flips &= turned < 0.3 * np.abs(ahead - behind).mean(axis=1)
         where = np.flatnonzero(flips)
         least = max(3, round(_NARROWEST * grey.shape[axis]))
         if len(where) == 0 or np.diff(where, prepend=-1, append=grey.shape[axis] - 1).min() < least:
