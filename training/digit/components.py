@@ -58,7 +58,8 @@ def label(mask: NDArray[np.bool_]) -> Components:
     touching = np.maximum(last - first, 0)
     above = np.repeat(np.arange(len(starts)), touching)
     below = np.arange(len(above)) - np.repeat(np.cumsum(touching) - touching, touching) + np.repeat(first, touching)
-    _, of = np.unique(_united(len(starts), above, below), return_inverse=True)
+    roots = _united(len(starts), above, below)
+    of = (np.cumsum(roots == np.arange(len(roots))) - 1)[roots]
     row = starts // line
     runs = np.stack([row, starts - row * line, ends - row * line], axis=1)
     return Components((height, width), runs, of, _boxes(runs, of))

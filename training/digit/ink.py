@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from training.digit.components import label
 
@@ -165,9 +165,40 @@ def _paper(even: NDArray[np.float32], dark: bool) -> NDArray[np.float32]:
     edges too. Of medians, so that single pixels do not count.
     """
     around = max(round(_STROKE * max(even.shape)), _LEAST_STROKE)
-    smooth = np.asarray(Image.fromarray(even).filter(ImageFilter.MedianFilter(3)))
+    smooth = _median_filtered(even)
     sign = np.float32(1.0 if dark else -1.0)
     return -sign * _greatest(-_greatest(sign * smooth, around), around)
+
+
+def _median_filtered(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The median of each pixel and the eight around it, the edge repeated: float32 [h, w] → the same.
+
+    In a fraction of the time of Pillow's: of columns that are sorted, only the greatest least, the middle middle and the
+    least greatest can be it.
+    """
+    height, width = values.shape
+    wide = np.empty((height + 2, width + 2), np.float32)
+    wide[1:-1, 1:-1] = values
+    wide[0, 1:-1], wide[-1, 1:-1] = values[0], values[-1]
+    wide[:, 0], wide[:, -1] = wide[:, 1], wide[:, -2]
+    above, here, below = wide[:-2], wide[1:-1], wide[2:]
+    low, high = np.minimum(above, below), np.maximum(above, below)
+    least, middle, greatest = np.minimum(low, here), _middle(low, here, high), np.maximum(high, here)
+    return _middle_of(
+        np.maximum(np.maximum(least[:, :-2], least[:, 1:-1]), least[:, 2:]),
+        _middle_of(middle[:, :-2], middle[:, 1:-1], middle[:, 2:]),
+        np.minimum(np.minimum(greatest[:, :-2], greatest[:, 1:-1]), greatest[:, 2:]),
+    )
+
+
+def _middle_of(one: NDArray[np.float32], other: NDArray[np.float32], third: NDArray[np.float32]) -> NDArray[np.float32]:
+    return _middle(np.minimum(one, other), third, np.maximum(one, other))
+
+
+def _middle(low: NDArray[np.float32], other: NDArray[np.float32], high: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The middle one of three, of which `low` is no more than `high`."""
+    middle: NDArray[np.float32] = np.maximum(low, np.minimum(other, high))
+    return middle
 
 
 def _greatest(values: NDArray[np.float32], around: int) -> NDArray[np.float32]:
