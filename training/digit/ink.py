@@ -173,8 +173,8 @@ def _paper(even: NDArray[np.float32], dark: bool) -> NDArray[np.float32]:
 def _median_filtered(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """The median of each pixel and the eight around it, the edge repeated: float32 [h, w] → the same.
 
-    In a fraction of the time of Pillow's: of columns that are sorted, only the greatest least, the middle middle and the
-    least greatest can be it.
+    In a fraction of the time of Pillow's: of sorted columns, only the greatest least, the middle middle and the least
+    greatest can be it.
     """
     height, width = values.shape
     wide = np.empty((height + 2, width + 2), np.float32)
