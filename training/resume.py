@@ -10,7 +10,7 @@ import torch
 from training import files
 from training.errors import TrainingError
 
-VERSION = 1
+VERSION = 2
 
 
 def file_of(output: Path) -> Path:

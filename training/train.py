@@ -13,6 +13,7 @@ from training import log as logs
 from training.calibrate import calibrate
 from training.checkpoint import Checkpoint
 from training.data import Split
+from training.errors import TrainingError
 from training.loop import Epoch, Outcome
 from training.prepare import Material, Order
 from training.report import measure
@@ -73,9 +74,14 @@ def train(order: Order, watcher: Watcher | None = None) -> Trained:
     times = {"data": material.seconds, "pool": time.perf_counter() - started}
 
     about = _about(order, material, pool)
+    if state is not None and state["pool_digest"] != about["pool_digest"]:
+        raise TrainingError(
+            f"{resume.file_of(order.output)}: it was begun with another pool of pictures than this version makes; "
+            "go on with the version that began it, or leave --resume out to start again."
+        )
     log = logs.Log(logs.file_of(order.output), append=state is not None)
     log.write("order" if state is None else "resume", about)
-    outcome = _fit(order, material, pool, state, log, watcher)
+    outcome = _fit(order, material, pool, about["pool_digest"], state, log, watcher)
     times["epochs"] = sum(epoch.seconds for epoch in outcome.epochs)
     times["teachers"] = sum(float(described.trained.get("seconds", 0)) for described, _network in material.teachers)
     trained = _written(order, material, outcome, {**about, "times": {key: round(t, 1) for key, t in times.items()}})
@@ -112,6 +118,7 @@ def _fit(
     order: Order,
     material: Material,
     pool: Split | None,
+    pool_digest: str | None,
     state: Mapping[str, Any] | None,
     log: logs.Log,
     watcher: Watcher,
@@ -135,7 +142,7 @@ def _fit(
         pool=pool,
         teachers=[network for _described, network in material.teachers],
         resume=state,
-        on_state=lambda now: resume.write(file, material.deciding, now),
+        on_state=lambda now: resume.write(file, material.deciding, {**now, "pool_digest": pool_digest}),
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from tests.training.conftest import TOP, save_fresh
-from training import checkpoint, model, resume
+from training import checkpoint, model, prepare, resume
 from training.checkpoint import Calibration, describe
 from training.cli import app
 from training.errors import TrainingError
@@ -139,6 +139,21 @@ def test_other_data_are_another_training(tiny_mnist: Path, interrupted: Path, tm
     result = run(tmp_path / "data", interrupted, "--resume")
     assert result.exit_code == 2, result.output
     assert "it is of another training: data_digest was " in result.stderr
+
+
+def test_another_pool_than_the_one_it_was_begun_with_is_refused(
+    tiny_mnist: Path, interrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "digest", lambda split: f"digest of {len(split)}")
+    state = Path(f"{interrupted}.resume")
+    content = torch.load(state, weights_only=True)
+    content["order"]["data_digest"] = "digest of 600"
+    content["state"]["pool_digest"] = "another"
+    torch.save(content, state)
+    result = run(tiny_mnist, interrupted, "--resume")
+    assert result.exit_code == 2, result.output
+    assert f"{state}: it was begun with another pool of pictures than this version makes; go" in result.stderr
+    assert state.exists()
 
 
 def test_a_state_that_is_left_over_is_told_about_and_replaced(tiny_mnist: Path, whole: Path, interrupted: Path) -> None:
