@@ -82,7 +82,7 @@ class Watch:
 def ours(training: Split, validation: Split, seed: int, watch: Watch) -> None:
     """Train `digits` by `training.loop.fit`, with the recipe for speed."""
     torch.manual_seed(seed)
-    network = model.build("digits", model.trainable("digits", {}), 10)
+    network = model.build("digits", model.trainable("digits", model.complete("digits", {})), 10)
     some = training.take(torch.arange(min(IMAGES, len(training))))
     watch.start(network, validation.images)
     loop.fit(network, some, validation, RECIPE, seed, on_step=lambda *_: watch.step(RECIPE.batch_size))

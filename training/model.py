@@ -5,7 +5,6 @@ Scale and normalisation are part of the network, so whoever runs one feeds it by
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, cast
 
 import torch
@@ -130,12 +129,20 @@ def _block(inputs: int, outputs: int, kernel: int, stride: int, padding: int, no
 _NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "classic": Classic,
     "digits": Digits,
-    "digits-large": partial(Digits, widths=(48, 96, 128, 192), strides=(2, 1, 2, 1), paddings=(1, 0, 1, 0)),
-    "digits-small": partial(Digits, widths=(16, 20, 24, 32)),
+    "digits-large": Digits,
+    "digits-small": Digits,
 }
 NAMES = tuple(sorted(_NETWORKS))
 
-# What a network is trained with, beside what it is served with.
+# What a network is made with where nothing else is asked for. A class's own defaults are what checkpoints mean that
+# were written before it took that argument, so they stay as they are.
+_MADE_WITH: dict[str, dict[str, Any]] = {
+    "classic": {},
+    "digits": {"widths": (28, 40, 64, 96), "paddings": (0, 1, 0, 0)},
+    "digits-large": {"widths": (48, 96, 128, 192), "strides": (2, 1, 2, 1), "paddings": (1, 0, 1, 0)},
+    "digits-small": {"widths": (16, 24, 32, 48), "paddings": (0, 1, 0, 0)},
+}
+# What it is trained with, beside what it is served with.
 _TRAINED_WITH: dict[str, dict[str, Any]] = {
     name: {"normalised": True} if name.startswith("digits") else {} for name in NAMES
 }
@@ -167,12 +174,13 @@ def build(name: str, arguments: Mapping[str, Any], classes: int) -> nn.Module:
 
 def complete(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """`arguments` with the network's defaults spelled out, for a checkpoint that outlives them."""
-    defaults = {
-        key: list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+    own = {
+        key: parameter.default
         for key, parameter in inspect.signature(_NETWORKS[name]).parameters.items()
         if parameter.default is not inspect.Parameter.empty
     }
-    return {**defaults, **arguments}
+    values = {**own, **_MADE_WITH[name], **arguments}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 def trainable(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

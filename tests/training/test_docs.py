@@ -33,7 +33,7 @@ def test_the_shipped_checkpoint_was_trained_with_the_recipe_that_is_the_default(
 
 def test_each_networks_cost_is_the_measured_one() -> None:
     for name, plan in PLANS.items():
-        multiply_adds, parameters = model.cost(model.build(name, {}, 10), plan.preprocessing)
+        multiply_adds, parameters = model.cost(model.build(name, model.complete(name, {}), 10), plan.preprocessing)
         assert re.search(
             rf"\| `{name}` \|.*\| {multiply_adds:,} \| {parameters:,} \| `{plan.preprocessing.kind}` \|", TEXT
         )
