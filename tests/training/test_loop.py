@@ -38,7 +38,7 @@ def trained(
     splits: tuple[Split, Split], seed: int = 0, recipe: Recipe = RECIPE, logits: int = 10, **more: object
 ) -> Outcome:
     torch.manual_seed(seed)
-    network = model.build("digits", model.trainable("digits", {}), logits)
+    network = model.build("digits", model.trainable("digits", model.complete("digits", {})), logits)
     return loop.fit(network, *splits, recipe, seed, **more)  # type: ignore[arg-type]
 
 

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -49,21 +51,23 @@ def test_the_classic_network_costs_what_is_known_of_it() -> None:
 
 
 def test_the_digits_network_stays_within_its_budget() -> None:
-    multiply_adds, parameters = model.cost(model.build("digits", {}, 10), plan("digits").preprocessing)
+    multiply_adds, parameters = model.cost(
+        model.build("digits", model.complete("digits", {}), 10), plan("digits").preprocessing
+    )
     assert multiply_adds <= 1_100_000
     assert parameters <= 100_000
 
 
 def test_folding_batch_normalisation_changes_no_answer() -> None:
     torch.manual_seed(3)
-    network = model.build("digits", model.trainable("digits", {}), 10)
+    network = model.build("digits", model.trainable("digits", model.complete("digits", {})), 10)
     for _ in range(5):
         network(pixels(64))  # in training mode: moves the running statistics away from 0 and 1
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 2)
             nn.init.uniform_(module.bias, -1, 1)
-    served = model.fold("digits", {}, 10, network)
+    served = model.fold("digits", model.complete("digits", {}), 10, network)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in served.modules())
     assert torch.allclose(served(pixels(16)), network.eval()(pixels(16)), atol=1e-4)
 
@@ -74,14 +78,16 @@ def test_folding_a_network_without_batch_normalisation_copies_it() -> None:
     assert torch.equal(served(pixels()), network.eval()(pixels()))
 
 
-def test_completed_arguments_build_the_same_network_and_are_plain_json() -> None:
+def test_completed_arguments_are_all_there_are_and_plain_json() -> None:
     for name in model.NAMES:
         arguments = model.complete(name, {})
-        again = model.build(name, arguments, 10).state_dict()
-        assert {key: value.shape for key, value in again.items()} == {
-            key: value.shape for key, value in model.build(name, {}, 10).state_dict().items()
-        }
-        assert all(isinstance(value, int | float | list) for value in arguments.values())
+        assert arguments == model.complete(name, arguments) == json.loads(json.dumps(arguments))
+        assert model.complete(name, {"mean": 0.5}) == {**arguments, "mean": 0.5}
+
+
+def test_a_checkpoint_of_0_2_0_means_the_network_that_it_meant_then() -> None:
+    arguments = {"widths": [24, 32, 48, 64], "normalised": False, "mean": 0.1307, "std": 0.3081}
+    assert model.cost(model.build("digits", arguments, 10), plan("digits").preprocessing) == (1_040_280, 54_922)
 
 
 def test_an_unknown_network_argument_or_too_few_classes_is_an_error() -> None:
