@@ -56,7 +56,7 @@ def train(
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same machine, same weights (on the CPU).")
     ] = 0,
-    validation: Annotated[float, typer.Option(help="Share of the training images kept for validation.")] = 0.05,
+    validation: Annotated[float, typer.Option(help="Share of the training images kept for validation.")] = 0.1,
     variety: Annotated[
         bool | None,
         typer.Option(

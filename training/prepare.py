@@ -51,7 +51,7 @@ class Order:
     batch_size: int | None = None
     patience: int | None = None
     seed: int = 0
-    validation: float = 0.05
+    validation: float = 0.1
     variety: bool | None = None
     fonts: Path | None = None
     teachers: tuple[str, ...] = ()

@@ -21,7 +21,7 @@ class Plan:
 
 
 _DIGIT = Preprocessing("digit", 28, 28, 1)
-_DIGITS = Recipe(variety=0.75, pool=40_000, outliers=0.4)
+_DIGITS = Recipe(variety=0.5, pool=40_000, outliers=0.4)
 
 # Chosen on a validation split of MNIST's training images; docs/training.md has the figures.
 PLANS = {
