@@ -262,7 +262,7 @@ def _say_trained(trained: "Trained", output: Path) -> None:
             soft_wrap=True,
         )
     print(
-        f"{output}: {made.name} {made.digest[:12]}, trained in {trained.seconds:.0f} s\n"
+        f"{output}: {made.name} {made.digest[:12]}, trained in {trained.outcome.seconds:.0f} s\n"
         f"test: {text.summary(trained.test.report)}"
     )
 

@@ -57,6 +57,11 @@ class Outcome:
     epochs: tuple[Epoch, ...]
     interrupted: bool
 
+    @property
+    def seconds(self) -> float:
+        """What the epochs took."""
+        return sum(epoch.seconds for epoch in self.epochs)
+
 
 @dataclass(frozen=True)
 class _Reached:

@@ -143,9 +143,7 @@ _MADE_WITH: dict[str, dict[str, Any]] = {
     "digits-small": {"widths": (16, 24, 32, 48), "paddings": (0, 1, 0, 0)},
 }
 # What it is trained with, beside what it is served with.
-_TRAINED_WITH: dict[str, dict[str, Any]] = {
-    name: {"normalised": True} if name.startswith("digits") else {} for name in NAMES
-}
+_TRAINED_WITH: dict[Callable[..., nn.Module], dict[str, Any]] = {Classic: {}, Digits: {"normalised": True}}
 
 
 def build(name: str, arguments: Mapping[str, Any], classes: int) -> nn.Module:
@@ -185,7 +183,7 @@ def complete(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def trainable(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that a network is trained with; `fold` leads back to `arguments`."""
-    return {**arguments, **_TRAINED_WITH.get(name, {})}
+    return {**arguments, **_TRAINED_WITH[_NETWORKS[name]]}
 
 
 def fold(name: str, arguments: Mapping[str, Any], classes: int, trained: nn.Module) -> nn.Module:

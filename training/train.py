@@ -45,7 +45,6 @@ class Trained:
     checkpoint: Checkpoint
     test: Evaluated
     outcome: Outcome
-    seconds: float
 
 
 def train(order: Order, watcher: Watcher | None = None) -> Trained:
@@ -82,7 +81,7 @@ def train(order: Order, watcher: Watcher | None = None) -> Trained:
     log = logs.Log(logs.file_of(order.output), append=state is not None)
     log.write("order" if state is None else "resume", about)
     outcome = _fit(order, material, pool, about["pool_digest"], state, log, watcher)
-    times["epochs"] = sum(epoch.seconds for epoch in outcome.epochs)
+    times["epochs"] = outcome.seconds
     times["teachers"] = sum(float(described.trained.get("seconds", 0)) for described, _network in material.teachers)
     trained = _written(order, material, outcome, {**about, "times": {key: round(t, 1) for key, t in times.items()}})
     log.write(
@@ -154,7 +153,6 @@ def _written(order: Order, material: Material, outcome: Outcome, about: Mapping[
     calibration = calibrate(logits, validation.labels, len(classes), order.review_budget)
     on_validation = measure.measure(logits, validation.labels, classes, calibration)
     on_test = measure.measure(loop.predict(served, test.images), test.labels, classes, calibration)
-    seconds = sum(epoch.seconds for epoch in outcome.epochs)
     saved = checkpoint.save(
         order.output,
         served,
@@ -169,13 +167,13 @@ def _written(order: Order, material: Material, outcome: Outcome, about: Mapping[
             "epochs": [epoch.to_json() for epoch in outcome.epochs],
             "best_epoch": outcome.best.number,
             "interrupted": outcome.interrupted,
-            "seconds": round(seconds, 1),
+            "seconds": round(outcome.seconds, 1),
             "finished": environment.now(),
         },
         measured={"validation": on_validation.to_json(), "test": on_test.to_json()},
     )
     evaluated = Evaluated(saved, data.MNIST_TEST, on_test, test.images, data.test_names(len(test)))
-    return Trained(saved, evaluated, outcome, seconds)
+    return Trained(saved, evaluated, outcome)
 
 
 def _fresh(network: str, arguments: dict[str, Any], logits: int, seed: int) -> nn.Module:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from training import checkpoint, model, recipes
+from training import checkpoint, model, options, recipes
 from training.errors import TrainingError
 from training.recipes import plan
 
@@ -104,4 +104,4 @@ def test_an_unknown_network_argument_or_too_few_classes_is_an_error() -> None:
 
 
 def test_every_list_of_networks_is_the_same() -> None:
-    assert model.NAMES == checkpoint.NETWORKS == tuple(sorted(recipes.PLANS))
+    assert model.NAMES == checkpoint.NETWORKS == tuple(sorted(recipes.PLANS)) == tuple(sorted(options.Network))
