@@ -45,7 +45,7 @@ train-shipped: .venv/.dev ## make the shipped checkpoint again from the MNIST in
 	$(BIN)/pigeonhole train --dataset mnist --data $(DATA) -o worker/models/digits.safetensors
 
 evaluate: .venv/.dev ## CHECKPOINT's figures on the MNIST in DATA, or on DATA's folders, one for each class; EVALUATE adds options
-	$(BIN)/pigeonhole evaluate $(CHECKPOINT) --data $(DATA) $(if $(wildcard $(DATA)/MNIST/raw),,--dataset folder) $(EVALUATE)
+	$(BIN)/pigeonhole evaluate $(CHECKPOINT) --data $(DATA) $(EVALUATE)
 
 outliers: .venv/.dev ## make pictures that are no digit in OUTLIERS, and tell how many of each kind CHECKPOINT catches
 	$(BIN)/python -m scripts.outlier_kinds $(OUTLIERS) --mnist $(DATA) --hands $(HANDS) --photos $(PHOTOS)

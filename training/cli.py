@@ -5,7 +5,7 @@ also where neither torch nor Pillow is installed.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
@@ -122,24 +122,32 @@ def train(
         raise typer.Exit(Exit.INTERRUPTED)
 
 
-@app.command(epilog="Example: pigeonhole evaluate digits --data data   or, on images of your own: --dataset folder")
+@app.command(
+    epilog="Example: pigeonhole evaluate digits --data photos   or two, on the same images: evaluate A B --data photos"
+)
 def evaluate(
     checkpoint: CheckpointArgument,
+    other: Annotated[
+        str | None,
+        typer.Argument(metavar="OTHER", help="Another one: compare the two, A and B, on the same images."),
+    ] = None,
     data: Annotated[
         Path, typer.Option(help="The folder that holds MNIST, or one folder of images for each class or kind.")
     ] = Path("data"),
     dataset: Annotated[
-        Labelled,
+        Labelled | None,
         typer.Option(
-            help="MNIST's test images, a folder of class folders, or one of kinds that are none of the classes."
+            help="MNIST's test images, a folder of class folders, or one of kinds that are none of the classes.  "
+            "\\[default: mnist or folder, whichever --data holds]"
         ),
-    ] = Labelled.MNIST,
+    ] = None,
     device: DeviceOption = Device.AUTO,
     report: ReportOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as one JSON object.")] = False,
 ) -> None:
     """Measure a checkpoint: accuracy, confusion matrix, calibration, reviews, the worst mistakes.
 
+    With OTHER it says which of the two is better, if that shows (McNemar's exact test), and where they disagree.
     With --dataset outliers it tells how many pictures of each kind are caught: marked for review, or blank.
     """
     with _mapped_errors():
@@ -148,6 +156,10 @@ def evaluate(
         from training.report import text
 
         path = checkpoints.find(checkpoint)
+        labelled = dataset.value if dataset else task.holds(data)
+        if other is not None:
+            _compare((path, checkpoints.find(other)), data, labelled, device.value, report, as_json)
+            return
         if dataset is Labelled.OUTLIERS:
             if report:
                 raise TrainingError("There is no --report of outliers: their table is all there is; leave it out.")
@@ -155,12 +167,33 @@ def evaluate(
             failed, values, said = tried.failed, tried.to_json(), text.kinds(tried.kinds)
         else:
             _prepare_report(report)
-            evaluated = task.evaluate(path, data, dataset.value, device.value)
+            evaluated = task.evaluate(path, data, labelled, device.value)
             _write_report(report, evaluated)
             failed, values, said = evaluated.failed, evaluated.to_json(), text.text(evaluated)
-        for name, error in failed:
-            _stderr().print(f"left out: {name}: {error}", highlight=False, markup=False, soft_wrap=True)
+        _say_left_out(failed)
         print(json.dumps(values, ensure_ascii=False) if as_json else said)
+
+
+def _compare(
+    paths: tuple[Path, Path], data: Path, dataset: str, device: str, report: Path | None, as_json: bool
+) -> None:
+    from training import evaluate as task
+    from training.report import comparison, markup, text
+
+    if dataset == Labelled.OUTLIERS:
+        raise TrainingError("--dataset outliers looks at one checkpoint; leave the other out.")
+    if report:
+        markup.make_folder(report)
+    compared = task.compare(paths, data, dataset, device)
+    if report:
+        _say_report(comparison.write(report, compared))
+    _say_left_out((name, error if len(by) > 1 else f"{error} ({by})") for name, error, by in compared.failed)
+    print(json.dumps(compared.to_json(), ensure_ascii=False) if as_json else text.comparison(compared))
+
+
+def _say_left_out(failed: Iterable[tuple[str, str]]) -> None:
+    for name, error in failed:
+        _stderr().print(f"left out: {name}: {error}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command("import", epilog="Example: pigeonhole import mnist_cnn.pt --network classic -o classic.safetensors")
@@ -237,16 +270,20 @@ def _show_seen(path: Path, image: Path, output: Path | None, as_json: bool) -> N
 def _prepare_report(folder: Path | None) -> None:
     """Say what is in the way of a report before the work begins: a library that is missing, a folder that can't be."""
     if folder:
-        from training.report import page
+        from training.report import markup, page  # noqa: F401 - said now if matplotlib is missing
 
-        page.make_folder(folder)
+        markup.make_folder(folder)
 
 
 def _write_report(folder: Path | None, evaluated: "Evaluated") -> None:
     if folder:
         from training.report import page
 
-        _stderr().print(f"report: {page.write(folder, evaluated)}", highlight=False, markup=False, soft_wrap=True)
+        _say_report(page.write(folder, evaluated))
+
+
+def _say_report(page: Path) -> None:
+    _stderr().print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _say_trained(trained: "Trained", output: Path) -> None:

@@ -1,18 +1,23 @@
-"""Evaluation, whole: a checkpoint's figures on labelled images, and on pictures of something else.
+"""Evaluation, whole: figures of one checkpoint, or of two, on labelled images, and on pictures of something else.
 
 What is said is the caller's business.
 """
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from training import checkpoint, data, environment, loop
 from training.checkpoint import Checkpoint
+from training.data import Split
 from training.errors import CheckpointError, DatasetError, ImageError
 from training.report import measure, outliers
+from training.report.compared import LETTERS, Compared, reorder
 from training.report.measure import Evaluated
 from training.report.outliers import Kind
 
@@ -40,6 +45,30 @@ class Tried:
         }
 
 
+@dataclass(frozen=True)
+class _Labelled:
+    """Labelled images as a checkpoint sees them.
+
+    Args:
+        source: What they are, for people.
+        split: The images; labels are indices of the classes that were asked for.
+        names: Of each image.
+        failed: Name and error of each that could not be read.
+    """
+
+    source: str
+    split: Split
+    names: tuple[str, ...]
+    failed: tuple[tuple[str, str], ...] = ()
+
+
+def holds(source: Path) -> str:
+    """What to take a folder for where nobody says it: "folder" if it holds folders, but MNIST's; else "mnist"."""
+    if not source.is_dir() or (source / "MNIST" / "raw").is_dir():
+        return "mnist"
+    return "folder" if data.folders(source) else "mnist"
+
+
 def evaluate(path: Path, source: Path, dataset: str, device: str = "auto") -> Evaluated:
     """Measure a checkpoint on MNIST's test images or on a folder of class folders.
 
@@ -57,19 +86,79 @@ def evaluate(path: Path, source: Path, dataset: str, device: str = "auto") -> Ev
     """
     chosen = environment.device(device)
     described, network = checkpoint.load(path, chosen)
-    failed: tuple[tuple[str, str], ...] = ()
+    read = _read(source, dataset, described.classes, described)
+    return _measured(described, network, read, described.classes, chosen)
+
+
+def compare(paths: tuple[Path, Path], source: Path, dataset: str, device: str = "auto") -> Compared:
+    """Measure two checkpoints on the same images, each in its own preprocessing.
+
+    Args:
+        paths: Of the checkpoints, which tell apart the same classes, in any order.
+        source: The folder.
+        dataset: "mnist" or "folder".
+        device: "auto", "cpu" or "cuda".
+
+    Returns:
+        What each came to, on those images that both can read.
+
+    Raises:
+        TrainingError: A checkpoint, the data or the device won't do.
+    """
+    chosen = environment.device(device)
+    pair = [checkpoint.load(path, chosen) for path in paths]
+    first, second = (described for described, _network in pair)
+    if sorted(first.classes) != sorted(second.classes):
+        only = [sorted({*one.classes} - {*other.classes}) for one, other in ((first, second), (second, first))]
+        which = "; ".join(
+            f"only {path} knows {', '.join(names)}" for path, names in zip(paths, only, strict=True) if names
+        )
+        raise CheckpointError(f"The checkpoints tell apart different classes, and can't be compared: {which}.")
+    reads = [_read(source, dataset, first.classes, first)]
+    same = first.preprocessing == second.preprocessing
+    reads.append(reads[0] if same else _read(source, dataset, first.classes, second))
+    there = {*reads[1].names}
+    common = [name for name in reads[0].names if name in there]
+    if not common:
+        raise DatasetError(f"{source} holds no image that both checkpoints can read.")
+    a, b = (
+        _measured(described, network, _only(read, common), first.classes, chosen)
+        for (described, network), read in zip(pair, reads, strict=True)
+    )
+    unread_by: dict[tuple[str, str], str] = {}
+    for letter, read in zip(LETTERS, reads, strict=True):
+        for failure in read.failed:
+            unread_by[failure] = unread_by.get(failure, "") + letter
+    return Compared((a, b), tuple((*failure, letters) for failure, letters in unread_by.items()))
+
+
+def _read(source: Path, dataset: str, classes: tuple[str, ...], about: Checkpoint) -> _Labelled:
+    """Read images as a checkpoint sees them, their labels by `classes`, which are its own in any order."""
     if dataset == "mnist":
-        if described.classes != data.MNIST_CLASSES:
-            raise CheckpointError(f"{path} tells apart {', '.join(described.classes)}, not MNIST's digits 0 to 9.")
-        split = data.mnist(source, "test", described.preprocessing)
-        what, names = data.MNIST_TEST, data.test_names(len(split))
-    else:
-        read = data.folder(source, described.classes, described.preprocessing)
-        split, failed = read.split, _said(read.failed)
-        what, names = f"the images in {source}", tuple(_shown(path.relative_to(source)) for path in read.paths)
-    logits = loop.predict(network, split.images.to(chosen))
-    report = measure.measure(logits, split.labels, described.classes, described.calibration)
-    return Evaluated(described, what, report, split.images, names, failed)
+        if sorted(classes) != sorted(data.MNIST_CLASSES):
+            raise CheckpointError(f"{about.name} tells apart {', '.join(classes)}, not MNIST's digits 0 to 9.")
+        split = data.mnist(source, "test", about.preprocessing)
+        labels = torch.tensor([classes.index(digit) for digit in data.MNIST_CLASSES])[split.labels]
+        return _Labelled(data.MNIST_TEST, Split(split.images, labels), data.test_names(len(split)))
+    read = data.folder(source, classes, about.preprocessing)
+    names = tuple(str(path.relative_to(source)) for path in read.paths)
+    return _Labelled(f"the images in {source}", read.split, names, _said(read.failed))
+
+
+def _only(read: _Labelled, names: Sequence[str]) -> _Labelled:
+    """The part of these names, in their order."""
+    if names == [*read.names]:
+        return read  # as it is, without a copy of the images
+    places = {name: place for place, name in enumerate(read.names)}
+    return replace(read, split=read.split.take(torch.tensor([places[name] for name in names])), names=tuple(names))
+
+
+def _measured(
+    described: Checkpoint, network: nn.Module, read: _Labelled, classes: tuple[str, ...], device: str
+) -> Evaluated:
+    logits = reorder(loop.predict(network, read.split.images.to(device)), described.classes, classes)
+    report = measure.measure(logits, read.split.labels, classes, described.calibration)
+    return Evaluated(described, read.source, report, read.split.images, tuple(map(_shown, read.names)), read.failed)
 
 
 def try_outliers(path: Path, source: Path, device: str = "auto") -> Tried:
@@ -103,6 +192,6 @@ def _said(failed: Iterable[tuple[Path, ImageError]]) -> tuple[tuple[str, str], .
     return tuple((_shown(path), str(error)) for path, error in failed)
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Path | str) -> str:
     """A path as text that any output takes: bytes that are not UTF-8 show as such."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -16,7 +16,7 @@ from tests.training.test_cli import run
 from training import checkpoint
 from training.errors import TrainingError
 from training.record import Calibration
-from training.report import fonts, page
+from training.report import fonts, markup, page
 from training.report.figures import DARK, LIGHT, confusion, render
 from training.report.measure import Evaluated, measure
 
@@ -105,7 +105,7 @@ def test_nothing_wrong_and_nothing_known_of_the_training_leave_their_parts_out(t
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(TrainingError, match=r"file/report: the report can't be written \(Not a directory\); choose"):
-        page.make_folder(tmp_path / "file" / "report")
+        markup.make_folder(tmp_path / "file" / "report")
 
 
 def test_without_matplotlib_it_is_said_what_to_install_and_nothing_is_done(

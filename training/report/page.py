@@ -1,48 +1,30 @@
-"""A report to look at: one HTML file that needs no other, no script and no network, and its plots as PNG files."""
+"""A report to look at: a page, and its plots as PNG files."""
 
-import base64
-import hashlib
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from html import escape
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 from PIL import Image
 
-from training.checkpoint import Checkpoint
-from training.errors import TrainingError
-from training.report import figures
+from training.report import figures, markup
 from training.report.figures import DARK, LIGHT, Curve, Theme
 from training.report.fonts import drawable
 from training.report.measure import Evaluated, Report
 
-PAGE = "report.html"
 _CONFUSED = 10  # pairs of classes that are listed
 _READABLE = 20  # classes of a matrix that half of a screen has room for
-
-
-def make_folder(folder: Path) -> None:
-    """Make a report's folder, before the work that it is to show.
-
-    Raises:
-        TrainingError: It can't be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise _unwritable(folder, exc) from exc
 
 
 def write(folder: Path, evaluated: Evaluated) -> Path:
     """Write a report: `report.html`, and each plot as a PNG file beside it.
 
     Args:
-        folder: That `make_folder` made; files of these names are replaced.
+        folder: That `markup.make_folder` made; files of these names are replaced.
         evaluated: What it shows; how training went is in the checkpoint.
 
     Returns:
@@ -56,15 +38,10 @@ def write(folder: Path, evaluated: Evaluated) -> Path:
     try:
         for name, (light, _dark) in plots.items():
             (folder / f"{name}.png").write_bytes(light)
-        # A name may hold half of a surrogate pair, which UTF-8 has no bytes for.
-        (folder / PAGE).write_bytes(_page(evaluated, plots).encode("utf-8", "replace"))
+        (folder / markup.PAGE).write_bytes(_page(evaluated, plots))
     except OSError as exc:
-        raise _unwritable(folder, exc) from exc
-    return folder / PAGE
-
-
-def _unwritable(folder: Path, exc: OSError) -> TrainingError:
-    return TrainingError(f"{folder}: the report can't be written ({exc.strerror or exc}); choose another --report.")
+        raise markup.unwritable(folder, exc) from exc
+    return folder / markup.PAGE
 
 
 def _plots(evaluated: Evaluated) -> dict[str, Callable[[Theme], Figure]]:
@@ -95,10 +72,8 @@ def _both(draw: Callable[[Theme], Figure], texts: Sequence[str]) -> tuple[bytes,
     return figures.render(draw, LIGHT, texts), figures.render(draw, DARK, texts)
 
 
-def _page(evaluated: Evaluated, plots: Mapping[str, tuple[bytes, bytes]]) -> str:
+def _page(evaluated: Evaluated, plots: Mapping[str, tuple[bytes, bytes]]) -> bytes:
     report, about = evaluated.report, evaluated.checkpoint
-    style = files("training.report").joinpath("page.css").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     wide = len(report.classes) > _READABLE
     cards = [
         _plot_card(plots, "curves", "Training", "", least=640, whole=True),
@@ -117,54 +92,28 @@ def _page(evaluated: Evaluated, plots: Mapping[str, tuple[bytes, bytes]]) -> str
             "Review",
             "The more of the least confident images a person looks at, the more of the rest is right.",
         ),
-        _card("By class", _classes(report)),
-        _card("The worst mistakes", _mistakes(evaluated), whole=True) if report.right < report.images else "",
+        markup.card("By class", _classes(report)),
+        markup.card("The worst mistakes", _mistakes(evaluated), whole=True) if report.right < report.images else "",
     ]
     title = f"{about.name}: {report.accuracy:.2%} right of {report.images:,} images"
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta http-equiv="Content-Security-Policy" '
-        f"content=\"default-src 'none'; style-src 'sha256-{digest}'; img-src data:\">\n"
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        f"<h1>{escape(title)}</h1>\n"
-        f'<p class="muted">{escape(evaluated.source)}'
-        + (f"; {len(evaluated.failed):,} files could not be read" if evaluated.failed else "")
-        + f"</p>\n{_tiles(report)}\n{_facts(about)}\n"
-        f'<main class="cards">\n{"".join(cards)}</main>\n</body>\n</html>\n'
-    )
+    failed = f"; {len(evaluated.failed):,} files could not be read" if evaluated.failed else ""
+    content = f'{_tiles(report)}{markup.facts(about)}<main class="cards">\n{"".join(cards)}</main>\n'
+    return markup.document(title, evaluated.source + failed, content)
 
 
 def _tiles(report: Report) -> str:
     low, high = report.interval
     before, after = report.before, report.after
-    tiles = (
-        (f"{report.accuracy:.2%}", f"right; 95% interval {100 * low:.2f} to {100 * high:.2f}%"),
-        (f"{report.images - report.right:,}", "wrong"),
-        (f"{report.reviews:,}", f"marked for review ({report.reviews / report.images:.2%})"),
-        (f"{report.wrong_unmarked:,}", "wrong and not marked"),
-        (f"{after.nll:.4f}", f"negative log-likelihood; {before.nll:.4f} before calibration"),
-        (f"{after.ece:.2%}", f"calibration error; {before.ece:.2%} before calibration"),
+    return markup.tiles(
+        (
+            (f"{report.accuracy:.2%}", f"right; 95% interval {100 * low:.2f} to {100 * high:.2f}%"),
+            (f"{report.images - report.right:,}", "wrong"),
+            (f"{report.reviews:,}", f"marked for review ({report.reviews / report.images:.2%})"),
+            (f"{report.wrong_unmarked:,}", "wrong and not marked"),
+            (f"{after.nll:.4f}", f"negative log-likelihood; {before.nll:.4f} before calibration"),
+            (f"{after.ece:.2%}", f"calibration error; {before.ece:.2%} before calibration"),
+        )
     )
-    return '<ul class="tiles">' + "".join(f"<li><b>{value}</b>{escape(what)}</li>" for value, what in tiles) + "</ul>"
-
-
-def _facts(about: Checkpoint) -> str:
-    seen, trained = about.preprocessing, about.trained
-    facts = {
-        "checkpoint": f"{about.name}, {about.digest[:12]}",
-        "network": f"{about.network}: {about.cost.multiply_adds:,} multiply-adds, {about.cost.parameters:,} parameters",
-        "input": f"{seen.kind}, {seen.width} x {seen.height} pixels, {'grey' if seen.channels == 1 else 'colour'}",
-        "temperature": f"{about.calibration.temperature:g}",
-        "review below": f"a confidence of {about.calibration.review_below:.4f}",
-        **{key.replace("_", " "): str(trained[key]) for key in ("dataset", "seed", "finished") if key in trained},
-    }
-    shown = "".join(f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>" for key, value in facts.items())
-    return f'<dl class="card facts">{shown}</dl>'
-
-
-def _card(title: str, content: str, whole: bool = False) -> str:
-    return f'<section class="card{" whole" if whole else ""}"><h2>{escape(title)}</h2>{content}</section>\n'
 
 
 def _plot_card(
@@ -182,11 +131,14 @@ def _plot_card(
     # Drawn for a screen of twice the density, so half as large in CSS' pixels.
     width, height = (side * 96 // figures.DOTS for side in Image.open(io.BytesIO(light)).size)
     picture = (
-        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{_url(dark)}">'
-        f'<img class="plot" src="{_url(light)}" alt="{escape(title)}" width="{width}" height="{height}"></picture>'
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{markup.url(dark)}">'
+        f'<img class="plot" src="{markup.url(light)}" alt="{escape(title)}" width="{width}" height="{height}">'
+        "</picture>"
     )
     note = f"<p>{escape(note)}</p>" if note else ""
-    return _card(title, note + (f'<div class="scroll least-{least}">{picture}</div>' if least else picture), whole)
+    return markup.card(
+        title, note + (f'<div class="scroll least-{least}">{picture}</div>' if least else picture), whole
+    )
 
 
 def _matrix_note(report: Report) -> str:
@@ -213,20 +165,11 @@ def _classes(report: Report) -> str:
         right, count = row[index], sum(row)
         shares = (_share(right, count), _share(right, given[index]))
         rows.append((f"#{index} {name}" if numbered else name, [f"{count:,}", f"{count - right:,}", *shares]))
-    return _table("class", ["images", "wrong", "right, of its own", "right, of those read as it"], rows)
+    return markup.table("class", ["images", "wrong", "right, of its own", "right, of those read as it"], rows)
 
 
 def _share(part: int, whole: int) -> str:
     return f"{part / whole:.2%}" if whole else "–"
-
-
-def _table(name: str, numbers: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
-    def line(tag: str, first: str, others: Sequence[str]) -> str:
-        cells = "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in others)
-        return f'<tr><{tag} class="name"><bdi>{escape(first)}</bdi></{tag}>{cells}</tr>'
-
-    body = "".join(line("td", *row) for row in rows)
-    return f'<div class="scroll"><table><thead>{line("th", name, numbers)}</thead><tbody>{body}</tbody></table></div>'
 
 
 def _mistakes(evaluated: Evaluated) -> str:
@@ -235,10 +178,8 @@ def _mistakes(evaluated: Evaluated) -> str:
     for index in report.worst(figures.SHEET):
         truth, given = report.classes[report.truths[index]], report.classes[report.answers[index]]
         marked = ' <span class="doubt">(marked)</span>' if report.marked[index] else ""
-        buffer = io.BytesIO()
-        Image.fromarray(figures.picture(evaluated.images[index])).save(buffer, "PNG")
         shown.append(
-            f'<figure><img src="{_url(buffer.getvalue())}" alt="">'
+            f"<figure>{markup.image(evaluated.images[index])}"
             f"<figcaption><b><bdi>{escape(truth)}</bdi> read as <bdi>{escape(given)}</bdi></b>"
             f"{report.after.confidence[index]:.2%}{marked}<br><bdi>{escape(evaluated.names[index])}</bdi>"
             "</figcaption></figure>"
@@ -246,7 +187,3 @@ def _mistakes(evaluated: Evaluated) -> str:
     note = "As the network saw them, the surest first"
     note += f"; {len(shown)} of {report.images - report.right:,}." if len(shown) < report.images - report.right else "."
     return f'<p>{note}</p><div class="sheet">{"".join(shown)}</div>'
-
-
-def _url(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()

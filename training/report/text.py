@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
+from training.report.compared import LETTERS, Compared
 from training.report.measure import Evaluated, Report
 from training.report.outliers import Kind
 
 WORST = 10  # mistakes that are listed
+_DISAGREEMENTS = 20
 _CONFUSED = 20  # pairs of classes that are listed where the matrix is too wide
 _WIDEST = 120  # columns of a terminal that a matrix may take
 
@@ -46,12 +48,59 @@ def kinds(measured: Sequence[Kind]) -> str:
         (each.name, f"{each.images:,}", f"{each.marked:,}", f"{each.blank:,}", f"{each.caught / each.images:.1%}")
         for each in measured
     ]
-    widths = [max(map(cell_len, column)) for column in zip(titles, *rows, strict=True)]
-    return "\n".join(
-        _pad(row[0], widths[0], left=True)
-        + "".join("  " + _pad(cell, width) for cell, width in zip(row[1:], widths[1:], strict=True))
-        for row in (titles, *rows)
-    )
+    return "\n".join(_table([titles, *rows], left=1))
+
+
+def comparison(compared: Compared) -> str:
+    """Two checkpoints on the same images, several lines."""
+    pair, found = compared.pair, compared.disagreements
+    names = [f"{each.checkpoint.name}@{each.checkpoint.digest[:12]}" for each in pair]
+    lines = [
+        *_table([*zip(LETTERS, names, (summary(each.report) for each in pair), strict=True)], left=3),
+        f"right: both {compared.both:,}, only A {compared.only[0]:,}, only B {compared.only[1]:,}, "
+        f"neither {compared.neither:,}",
+        verdict(compared),
+    ]
+    if found:
+        titles = ("true", "A says", "B says", "image")
+        places = found[:_DISAGREEMENTS]
+        rows = zip(
+            map(compared.truth, places), *_said(compared, places), (pair[0].names[i] for i in places), strict=True
+        )
+        shown = f" {len(places)} of {len(found):,}," if len(places) < len(found) else ""
+        lines += [
+            "",
+            f"They disagree on these images,{shown} the surest mistake first:",
+            *_table([titles, *rows], left=4),
+        ]
+    return "\n".join(lines)
+
+
+def _said(compared: Compared, places: Sequence[int]) -> list[list[str]]:
+    """What A, and what B, calls the images at these places, and how surely."""
+    columns = []
+    for each, names in zip(compared.pair, zip(*map(compared.given, places), strict=True), strict=True):
+        width = max(map(cell_len, names))
+        sure = [f"{each.report.after.confidence[index]:>7.2%}" for index in places]
+        columns.append([f"{_pad(name, width, left=True)} {share}" for name, share in zip(names, sure, strict=True)])
+    return columns
+
+
+def verdict(compared: Compared) -> str:
+    """One line: "B is better, p = 0.003 (McNemar's exact test)"."""
+    said = f"{compared.better} is better" if compared.better else "no difference shown"
+    return f"{said}, p = {compared.p:.2g} (McNemar's exact test)"
+
+
+def _table(rows: Sequence[Sequence[str]], left: int) -> list[str]:
+    """Lines of cells below each other; the first `left` columns begin on the left, the others end on the right."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            _pad(cell, width, left=place < left) for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def _worst(evaluated: Evaluated) -> list[str]:

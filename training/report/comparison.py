@@ -1,0 +1,84 @@
+"""A page of two checkpoints on the same images: what each came to, and what they call differently."""
+
+from html import escape
+from pathlib import Path
+
+from training.report import markup, text
+from training.report.compared import LETTERS, Compared
+
+SHEET = 100  # disagreements with their images
+
+
+def write(folder: Path, compared: Compared) -> Path:
+    """Write it.
+
+    Args:
+        folder: That `markup.make_folder` made; a report that is there is replaced.
+        compared: What it shows.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        TrainingError: It can't be written.
+    """
+    try:
+        (folder / markup.PAGE).write_bytes(_page(compared))
+    except OSError as exc:
+        raise markup.unwritable(folder, exc) from exc
+    return folder / markup.PAGE
+
+
+def _page(compared: Compared) -> bytes:
+    first = compared.pair[0]
+    names = [f"{each.checkpoint.name}@{each.checkpoint.digest[:12]}" for each in compared.pair]
+    tiles = []
+    for letter, each in zip(LETTERS, compared.pair, strict=True):
+        low, high = each.report.interval
+        tiles.append(
+            (f"{each.report.accuracy:.2%}", f"right by {letter}; 95% interval {100 * low:.2f} to {100 * high:.2f}%")
+        )
+    tiles += [
+        (f"{compared.only[0]:,}", "only A has right"),
+        (f"{compared.only[1]:,}", "only B has right"),
+        (f"{compared.both:,}", "both have right"),
+        (f"{compared.neither:,}", "neither has right"),
+    ]
+    cards = [markup.card("By class", _classes(compared), whole=True)]
+    if compared.disagreements:
+        cards.append(markup.card("Where they disagree", _disagreements(compared), whole=True))
+    title = f"A, {names[0]}, against B, {names[1]}: {text.verdict(compared)}"
+    failed = f"; {len(compared.failed):,} files could not be read" if compared.failed else ""
+    about = f"{first.report.images:,} images: {first.source}{failed}"
+    facts = "".join(markup.facts(each.checkpoint, letter) for letter, each in zip(LETTERS, compared.pair, strict=True))
+    return markup.document(title, about, f'{markup.tiles(tiles)}{facts}<main class="cards">\n{"".join(cards)}</main>\n')
+
+
+def _classes(compared: Compared) -> str:
+    rows = []
+    for index, name in enumerate(compared.classes):
+        first, second = (each.report.confusion[index] for each in compared.pair)
+        rows.append((name, [f"{sum(first):,}", *(f"{sum(row) - row[index]:,}" for row in (first, second))]))
+    return markup.table("class", ["images", "A wrong", "B wrong"], rows)
+
+
+def _disagreements(compared: Compared) -> str:
+    first, second = compared.pair
+    same = first.checkpoint.preprocessing == second.checkpoint.preprocessing
+    shown = []
+    for index in compared.disagreements[:SHEET]:
+        views = "".join(markup.image(each.images[index]) for each in compared.pair[: 1 if same else 2])
+        said = "<br>".join(
+            f"{letter}: <bdi>{escape(given)}</bdi>, {each.report.after.confidence[index]:.2%}"
+            for letter, given, each in zip(LETTERS, compared.given(index), compared.pair, strict=True)
+        )
+        shown.append(
+            f"<figure>{views}<figcaption><b><bdi>{escape(compared.truth(index))}</bdi></b>{said}"
+            f"<br><bdi>{escape(first.names[index])}</bdi></figcaption></figure>"
+        )
+    note = "What each is, what A and B say, and how surely; the surest mistake first"
+    note += (
+        ". " if len(shown) == len(compared.disagreements) else f"; {len(shown)} of {len(compared.disagreements):,}. "
+    )
+    note += "The image as both saw it." if same else "The image as A saw it, and as B did."
+    return f'<p>{note}</p><div class="sheet">{"".join(shown)}</div>'

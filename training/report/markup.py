@@ -1,0 +1,106 @@
+"""What the pages are made of: one HTML file that needs no other, no script and no network."""
+
+import base64
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+from training.checkpoint import Checkpoint
+from training.errors import TrainingError
+
+PAGE = "report.html"
+
+
+def make_folder(folder: Path) -> None:
+    """Make a report's folder, before the work that it is to show.
+
+    Raises:
+        TrainingError: It can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise unwritable(folder, exc) from exc
+
+
+def unwritable(folder: Path, exc: OSError) -> TrainingError:
+    """What to say of a folder that the report can't be written to."""
+    return TrainingError(f"{folder}: the report can't be written ({exc.strerror or exc}); choose another --report.")
+
+
+def document(title: str, about: str, content: str) -> bytes:
+    """A whole page.
+
+    Args:
+        title: As text.
+        about: A line of text below it.
+        content: HTML.
+    """
+    style = files("training.report").joinpath("page.css").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    page = (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta http-equiv="Content-Security-Policy" '
+        f"content=\"default-src 'none'; style-src 'sha256-{digest}'; img-src data:\">\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        f'<h1>{escape(title)}</h1>\n<p class="muted">{escape(about)}</p>\n{content}</body>\n</html>\n'
+    )
+    # A name may hold half of a surrogate pair, which UTF-8 has no bytes for.
+    return page.encode("utf-8", "replace")
+
+
+def tiles(values: Iterable[tuple[str, str]]) -> str:
+    """Figures, each with what it is."""
+    return (
+        '<ul class="tiles">' + "".join(f"<li><b>{value}</b>{escape(what)}</li>" for value, what in values) + "</ul>\n"
+    )
+
+
+def facts(about: Checkpoint, letter: str = "") -> str:
+    """What a checkpoint is, and the letter that it goes by on this page."""
+    seen, trained = about.preprocessing, about.trained
+    values = {
+        f"checkpoint {letter}".rstrip(): f"{about.name}, {about.digest[:12]}",
+        "network": f"{about.network}: {about.cost.multiply_adds:,} multiply-adds, {about.cost.parameters:,} parameters",
+        "input": f"{seen.kind}, {seen.width} x {seen.height} pixels, {'grey' if seen.channels == 1 else 'colour'}",
+        "temperature": f"{about.calibration.temperature:g}",
+        "review below": f"a confidence of {about.calibration.review_below:.4f}",
+        **{key.replace("_", " "): str(trained[key]) for key in ("dataset", "seed", "finished") if key in trained},
+    }
+    shown = "".join(f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>" for key, value in values.items())
+    return f'<dl class="card facts">{shown}</dl>\n'
+
+
+def card(title: str, content: str, whole: bool = False) -> str:
+    """A part of the page with a title, as wide as the page where it is to be."""
+    return f'<section class="card{" whole" if whole else ""}"><h2>{escape(title)}</h2>{content}</section>\n'
+
+
+def table(name: str, numbers: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """A table: the titles of the first column and of the others, and each row's first cell and others."""
+
+    def line(tag: str, first: str, others: Sequence[str]) -> str:
+        cells = "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in others)
+        return f'<tr><{tag} class="name"><bdi>{escape(first)}</bdi></{tag}>{cells}</tr>'
+
+    body = "".join(line("td", *row) for row in rows)
+    return f'<div class="scroll"><table><thead>{line("th", name, numbers)}</thead><tbody>{body}</tbody></table></div>'
+
+
+def image(pixels: Tensor) -> str:
+    """An `img` of uint8 [H, W, C], C 1 or 3."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.squeeze(2).numpy() if pixels.shape[2] == 1 else pixels.numpy()).save(buffer, "PNG")
+    return f'<img src="{url(buffer.getvalue())}" alt="">'
+
+
+def url(png: bytes) -> str:
+    """A PNG file as the URL of itself."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
