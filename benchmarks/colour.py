@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from benchmarks.machine import ROOT
 from training import checkpoint, model
 from training.checkpoint import Calibration
-from training.model import Pixels
+from training.pixels import Pixels
 from training.preprocess import Preprocessing
 
 NAME = "colour"

@@ -8,30 +8,48 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+_KNOTS = 5  # of the grid along each side that a warp moves; between them it is smooth
+
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a training image may be moved; each image draws its own, uniformly from −x to x.
+    """How far a training image may be changed; each image draws its own, uniformly from −x to x.
 
     Args:
         degrees: Of rotation.
         scale: Of each axis on its own, as a share of 1.
         shear: Slant, as a share of the height.
         shift: Of each axis, in pixels.
+        flip: Whether half of the images are mirrored, left to right.
+        warp: Of the parts of an image against each other, in pixels.
+        outside: What comes in from outside: "zeros", or "border", the image's nearest pixel.
+        colour: Of brightness, contrast, and in colour of saturation and each channel, as a share of 1.
+        erasing: The sides of a rectangle that a noise takes the place of: up to this share of the image's.
     """
 
     degrees: float = 12.0
     scale: float = 0.15
     shear: float = 0.2
     shift: float = 2.0
+    flip: bool = False
+    warp: float = 0.0
+    outside: str = "zeros"
+    colour: float = 0.0
+    erasing: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
-        return asdict(self)
+        """The same as plain JSON values, without what is not done."""
+        values = asdict(self)
+        return {key: value for key, value in values.items() if key in _ALWAYS or value != getattr(_NOTHING, key)}
+
+
+_NOTHING = Augmentation()
+# In every record since the first; the others came later, and are left out where they change nothing.
+_ALWAYS = ("degrees", "scale", "shear", "shift")
 
 
 def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
-    """Move each image by an affine transformation of its own; what comes in from outside is 0.
+    """Move each image by a transformation of its own, and change its colours.
 
     Args:
         images: uint8 [N, H, W, C].
@@ -41,14 +59,20 @@ def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Te
     Returns:
         uint8 [N, H, W, C], in new memory.
     """
-    grid = functional.affine_grid(
-        _transformations(images, how, generator).to(images.device),
-        [len(images), images.shape[3], images.shape[1], images.shape[2]],
-        align_corners=False,
-    )  # [N, H, W, 2]
+    size = [len(images), images.shape[3], images.shape[1], images.shape[2]]
+    affine = _transformations(images, how, generator)
+    if how.flip:
+        affine[torch.rand(len(images), generator=generator) < 0.5, :, 0] *= -1
+    grid = functional.affine_grid(affine.to(images.device), size, align_corners=False)  # [N, H, W, 2]
+    if how.warp:
+        grid = grid + _warps(images, how.warp, generator).to(images.device)
     moved = functional.grid_sample(
-        images.permute(0, 3, 1, 2).float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False
+        images.permute(0, 3, 1, 2).float(), grid, mode="bilinear", padding_mode=how.outside, align_corners=False
     )  # [N, C, H, W], 0…255
+    if how.colour:
+        moved = _coloured(moved, how.colour, generator)
+    if how.erasing:
+        moved = _erased(moved, how.erasing, generator)
     return moved.round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
@@ -66,3 +90,53 @@ def _transformations(images: Tensor, how: Augmentation, generator: torch.Generat
         torch.stack([sine / wide, (sine * slant + cosine) / high, draws[5] * how.shift * 2 / height]),
     ]
     return torch.stack(rows).permute(2, 0, 1)  # [2, 3, N] → [N, 2, 3]
+
+
+def _warps(images: Tensor, pixels: float, generator: torch.Generator) -> Tensor:
+    """float32 [N, H, W, 2] on the CPU: how far each output pixel's source is off, in units of half the picture."""
+    count, height, width = images.shape[:3]
+    knots = torch.rand(count, 2, _KNOTS, _KNOTS, generator=generator) * 2 - 1
+    knots *= pixels * 2 / torch.tensor([width, height]).reshape(2, 1, 1)
+    return functional.interpolate(knots, (height, width), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+
+
+def _coloured(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Brightness, contrast, saturation and each channel's gain: float32 [N, C, H, W] in 0…255, likewise."""
+    count, channels = images.shape[:2]
+    draws = torch.rand(3 + channels, count, generator=generator).to(images.device) * 2 - 1
+    light, contrast, saturation = (1 + share * draws[:3]).reshape(3, count, 1, 1, 1)
+    if channels > 1:
+        images = torch.lerp(images.mean(dim=1, keepdim=True), images, saturation)
+        images = images * (1 + share / 2 * draws[3:].T.reshape(count, channels, 1, 1))
+    centre = images.mean(dim=(1, 2, 3), keepdim=True)
+    return torch.lerp(centre, images, contrast).mul_(light).clamp_(0, 255)
+
+
+def _erased(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """A rectangle of noise in each image, in part perhaps outside: float32 [N, C, H, W] in 0…255, likewise.
+
+    Z. Zhong et al., "Random Erasing Data Augmentation", 2020.
+    """
+    inside = boxes(images, torch.rand(2, len(images), generator=generator) * share, generator)  # [N, 1, H, W]
+    noise = torch.rand(images.shape, generator=generator).to(images.device) * 255
+    return torch.where(inside, noise, images)
+
+
+def boxes(images: Tensor, sides: Tensor, generator: torch.Generator) -> Tensor:
+    """A rectangle in each image, its centre anywhere in it.
+
+    Args:
+        images: [N, C, H, W].
+        sides: float32 [2, N] on the CPU: height and width, as shares of the image's.
+        generator: Draws.
+
+    Returns:
+        bool [N, 1, H, W], on the images' device.
+    """
+    count, _channels, height, width = images.shape
+    centres = torch.rand(2, count, generator=generator)
+    inside = [
+        ((torch.arange(size) + 0.5) / size - centre[:, None]).abs() < side[:, None] / 2  # [N, size]
+        for size, centre, side in zip((height, width), centres, sides, strict=True)
+    ]
+    return (inside[0][:, None, :, None] & inside[1][:, None, None, :]).to(images.device)

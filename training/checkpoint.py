@@ -27,7 +27,10 @@ __all__ = ["Calibration", "Checkpoint", "Cost", "check_name", "describe", "find"
 KEY = "pigeonhole"
 SUFFIX = ".safetensors"
 # As `training.model.NAMES`, which costs torch to ask; a test compares them.
-NETWORKS = ("classic", "digits", "digits-large", "digits-small")
+NETWORKS = (
+    *("classic", "digits", "digits-large", "digits-small"),
+    *("residual", "residual-large", "residual-small"),
+)
 
 _SHIPPED = Path(__file__).resolve().parent.parent / "worker" / "models"
 _MAX_HEADER = 10_000_000  # bytes; ours have some thousands, and a tenth of the library's own limit is read in a second

@@ -139,7 +139,8 @@ def fit(
     # torch draws dropout from its one global generator: seeded for this, and put back for the caller.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        run = Run(network, recipe, steps, seed, classes, pool.to(device) if pool else None, teachers)
+        counts = torch.bincount(training.labels.cpu(), minlength=classes or 0)
+        run = Run(network, recipe, steps, seed, classes, pool.to(device) if pool else None, teachers, counts)
         reached = _restored(run, resume) if resume else _Reached()
         try:
             while not reached.is_over(recipe):

@@ -11,38 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from training import residual
 from training.errors import TrainingError
+from training.pixels import Pixels
 from training.preprocess import Preprocessing
+from training.residual import Residual
 
 # Mean and standard deviation of MNIST's 60,000 training images, in units of 255.
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
 _SIDE = 28  # pixels: of what the networks for digits see
-
-
-class Pixels(nn.Module):
-    """uint8 [N, H, W, C] in 0…255 → float32 [N, C, H, W], (x / 255 − mean) / std, in channels-last memory.
-
-    Args:
-        mean: Of each channel, in units of 255.
-        std: Of each channel, likewise.
-    """
-
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        if len(mean) != len(std) or not mean or min(std) <= 0:
-            raise ValueError(f"mean {list(mean)} and std {list(std)} must be of one length, std above 0")
-        spread = torch.tensor(std, dtype=torch.float64)
-        centre = torch.tensor(mean, dtype=torch.float64)
-        self.register_buffer("scale", (1 / (255 * spread)).float().reshape(-1, 1, 1))  # [C, 1, 1]
-        self.register_buffer("shift", (-centre / spread).float().reshape(-1, 1, 1))  # [C, 1, 1]
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Scale and normalise."""
-        # A view: N, H, W, C in memory is what "channels last" means.
-        return pixels.permute(0, 3, 1, 2).to(self.scale.dtype) * self.scale + self.shift
+DIGIT = Preprocessing("digit", _SIDE, _SIDE, 1)
 
 
 class Classic(nn.Module):
@@ -131,6 +109,9 @@ _NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "digits": Digits,
     "digits-large": Digits,
     "digits-small": Digits,
+    "residual": Residual,
+    "residual-large": Residual,
+    "residual-small": Residual,
 }
 NAMES = tuple(sorted(_NETWORKS))
 
@@ -143,7 +124,11 @@ _MADE_WITH: dict[str, dict[str, Any]] = {
     "digits-small": {"widths": (16, 24, 32, 48), "paddings": (0, 1, 0, 0)},
 }
 # What it is trained with, beside what it is served with.
-_TRAINED_WITH: dict[Callable[..., nn.Module], dict[str, Any]] = {Classic: {}, Digits: {"normalised": True}}
+_TRAINED_WITH: dict[Callable[..., nn.Module], dict[str, Any]] = {
+    Classic: {},
+    Digits: {"normalised": True},
+    Residual: {"normalised": True},
+}
 
 
 def build(name: str, arguments: Mapping[str, Any], classes: int) -> nn.Module:
@@ -160,8 +145,7 @@ def build(name: str, arguments: Mapping[str, Any], classes: int) -> nn.Module:
     Raises:
         TrainingError: An unknown name, or arguments that this network doesn't take.
     """
-    if name not in _NETWORKS:
-        raise TrainingError(f"Unknown network {name!r}; this version knows {', '.join(NAMES)}.")
+    _check_name(name)
     if classes < 2:
         raise TrainingError(f"A network tells at least 2 classes apart, not {classes}.")
     try:
@@ -170,15 +154,44 @@ def build(name: str, arguments: Mapping[str, Any], classes: int) -> nn.Module:
         raise TrainingError(f"The network {name!r} can't be built with {dict(arguments)!r}: {exc}") from exc
 
 
-def complete(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """`arguments` with the network's defaults spelled out, for a checkpoint that outlives them."""
+def _check_name(name: str) -> None:
+    if name not in _NETWORKS:
+        raise TrainingError(f"Unknown network {name!r}; this version knows {', '.join(NAMES)}.")
+
+
+def complete(name: str, arguments: Mapping[str, Any], seen: Preprocessing = DIGIT) -> dict[str, Any]:
+    """`arguments` with the network's defaults spelled out, for a checkpoint that outlives them.
+
+    Args:
+        name: One of `NAMES`.
+        arguments: What is asked for.
+        seen: What the network sees; the residual ones fit themselves to it.
+
+    Returns:
+        Plain JSON values, for `build`.
+
+    Raises:
+        TrainingError: An unknown name, or a network that takes no pictures of that size.
+    """
+    _check_name(name)
     own = {
         key: parameter.default
         for key, parameter in inspect.signature(_NETWORKS[name]).parameters.items()
         if parameter.default is not inspect.Parameter.empty
     }
-    values = {**own, **_MADE_WITH[name], **arguments}
+    values = {**own, **_made_with(name, seen), **arguments}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+def _made_with(name: str, seen: Preprocessing) -> Mapping[str, Any]:
+    if _NETWORKS[name] is Residual:
+        return residual.fitting(name.removeprefix("residual").removeprefix("-"), seen)
+    if (seen.height, seen.width, seen.channels) != (_SIDE, _SIDE, 1):
+        raise TrainingError(
+            f"The network {name!r} takes pictures of {_SIDE} x {_SIDE} in grey, not of {seen.width} x {seen.height} in "
+            f"{'grey' if seen.channels == 1 else 'colour'}; --network residual takes any."
+        )
+    return _MADE_WITH[name]
 
 
 def trainable(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,9 @@ class Network(StrEnum):
     SMALL = "digits-small"
     LARGE = "digits-large"
     CLASSIC = "classic"
+    RESIDUAL = "residual"
+    RESIDUAL_SMALL = "residual-small"
+    RESIDUAL_LARGE = "residual-large"
 
 
 class Dataset(StrEnum):

@@ -26,6 +26,9 @@ class Recipe:
         outliers: The share of them that are of no class. Above 0, the network has one more logit, for these.
         variety_augmentation: As `augmentation`, for the pool's, which have been moved when they were made.
         distillation: Where there are teachers, the weight of what they say against the labels, 0…1.
+        mixing: The share of the data's images that another one is pasted into.
+        balance: What a class counts goes with its number of images to the power of −this: at 0 every image counts as
+            much as any other, at 1 every class.
     """
 
     epochs: int = 20
@@ -44,6 +47,8 @@ class Recipe:
         default_factory=lambda: Augmentation(degrees=4.0, scale=0.05, shear=0.05, shift=1.0)
     )
     distillation: float = 0.7
+    mixing: float = 0.0
+    balance: float = 0.0
 
     @property
     def outlier(self) -> bool:
@@ -51,5 +56,7 @@ class Recipe:
         return self.variety > 0 and self.outliers > 0
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
-        return asdict(self)
+        """The same as plain JSON values; what came later is left out where it changes nothing."""
+        values = {key: value for key, value in asdict(self).items() if value or key not in ("mixing", "balance")}
+        moved = {key: getattr(self, key) for key in ("augmentation", "variety_augmentation")}
+        return {**values, **{key: how.to_json() if how else None for key, how in moved.items()}}

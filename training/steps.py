@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from training.augment import Augmentation, augment
 from training.data import Split
+from training.mixing import Mixed, mix
 from training.recipe import Recipe
 
 
@@ -26,6 +27,7 @@ class Run:
         classes: How many of the logits are of classes; labels from there on are of none.
         pool: Of other images, for `Recipe.variety`.
         teachers: In eval mode, with as many logits.
+        counts: int64 [classes], how many images of each class there are, for `Recipe.balance`.
     """
 
     def __init__(
@@ -37,9 +39,11 @@ class Run:
         classes: int | None = None,
         pool: Split | None = None,
         teachers: Sequence[nn.Module] = (),
+        counts: Tensor | None = None,
     ) -> None:
         self.network, self.recipe, self.steps = network, recipe, steps
         self.classes, self.pool, self.teachers = classes, pool, teachers
+        self.weights = None if counts is None or not recipe.balance else balanced(counts, recipe.balance)
         self.generator = torch.Generator().manual_seed(seed)
         # Biases and batch normalisation's scales keep their freedom: decay is for what multiplies inputs.
         decayed = [parameter for parameter in network.parameters() if parameter.dim() > 1]
@@ -102,19 +106,20 @@ class Run:
         total = torch.zeros((), device=training.labels.device)
         for step in range(self.steps):
             batch = training.take(order[step * size : (step + 1) * size])
-            total += self._step(self._mixed(batch))
+            total += self._step(self._learned(batch))
             if report:
                 report(step + 1)
         return float(total) / self.steps
 
-    def _mixed(self, batch: Split) -> Split:
-        """A batch as it is learned from: augmented, with the pool's share beside it."""
-        moved = self._moved(batch, self.recipe.augmentation)
+    def _learned(self, batch: Split) -> Mixed:
+        """A batch as it is learned from: augmented and mixed, with the pool's share beside it."""
+        moved = mix(self._moved(batch, self.recipe.augmentation), self.recipe.mixing, self.generator)
         if self.pool is None:
             return moved
         dealt = self._deal(len(self.pool), round(self.recipe.variety * self.recipe.batch_size))
-        other = self._moved(self.pool.take(dealt.to(batch.labels.device)), self.recipe.variety_augmentation)
-        return Split(torch.cat([moved.images, other.images]), torch.cat([moved.labels, other.labels]))
+        return moved.beside(
+            self._moved(self.pool.take(dealt.to(batch.labels.device)), self.recipe.variety_augmentation)
+        )
 
     def _moved(self, batch: Split, how: Augmentation | None) -> Split:
         return batch if how is None else Split(augment(batch.images, how, self.generator), batch.labels)
@@ -126,7 +131,7 @@ class Run:
         dealt, self.undealt = self.undealt[:count], self.undealt[count:]
         return dealt
 
-    def _step(self, batch: Split) -> Tensor:
+    def _step(self, batch: Mixed) -> Tensor:
         with in_bfloat16(batch.images.device):
             logits = self.network(batch.images)
         loss = self._loss(logits.float(), batch)
@@ -137,16 +142,28 @@ class Run:
         self._follow()
         return loss.detach()
 
-    def _loss(self, logits: Tensor, batch: Split) -> Tensor:
+    def _loss(self, logits: Tensor, batch: Mixed) -> Tensor:
         recipe = self.recipe
-        wanted = targets(batch.labels, logits.shape[1], self.classes or logits.shape[1], recipe.label_smoothing)
-        loss = functional.cross_entropy(logits, wanted)
+        wanted = self._targets(batch.labels, logits.shape[1])
+        if recipe.mixing:
+            wanted = torch.lerp(wanted, self._targets(batch.others, logits.shape[1]), batch.pasted[:, None])
+        loss = functional.cross_entropy(logits, wanted, self._weights(logits))
         if not self.teachers:
             return loss
         # G. Hinton et al., "Distilling the Knowledge in a Neural Network", 2015.
         said = taught(self.teachers, batch.images)
         distance = functional.kl_div(functional.log_softmax(logits, dim=1), said, reduction="batchmean")
         return torch.lerp(loss, distance, recipe.distillation)
+
+    def _targets(self, labels: Tensor, logits: int) -> Tensor:
+        return targets(labels, logits, self.classes or logits, self.recipe.label_smoothing)
+
+    def _weights(self, logits: Tensor) -> Tensor | None:
+        """What each of the logits counts in the loss: float32 [L]; what is of no class counts 1."""
+        if self.weights is None:
+            return None
+        missing = logits.shape[1] - len(self.weights)
+        return functional.pad(self.weights, (0, missing), value=1.0).to(logits.device)
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -179,6 +196,21 @@ def targets(labels: Tensor, logits: int, classes: int, smoothing: float) -> Tens
     uniform[:classes] = 1 / classes
     share = torch.where(labels < classes, smoothing, 0.0)[:, None]  # [N, 1]
     return torch.lerp(exact, uniform.expand_as(exact), share)
+
+
+def balanced(counts: Tensor, power: float) -> Tensor:
+    """What each class counts in the loss, so that the mean over all images is 1.
+
+    Args:
+        counts: int64 [classes], images of each.
+        power: As of `Recipe.balance`.
+
+    Returns:
+        float32 [classes]; 0 for a class without images.
+    """
+    numbers = counts.double()
+    weights = torch.where(counts > 0, numbers.clamp(min=1) ** -power, 0.0)
+    return (weights * numbers.sum() / (weights * numbers).sum()).float()
 
 
 @torch.no_grad()

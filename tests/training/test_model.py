@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from training import checkpoint, model, options, recipes
+from training import checkpoint, model, options
 from training.errors import TrainingError
+from training.pixels import Pixels
+from training.preprocess import Preprocessing
 from training.recipes import plan
 
 
@@ -16,28 +18,31 @@ def pixels(count: int = 4) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", model.NAMES)
 def test_a_network_takes_bytes_and_returns_float_logits(name: str) -> None:
-    logits = model.build(name, {}, 7).eval()(pixels())
+    logits = model.build(name, model.complete(name, {}), 7).eval()(pixels())
     assert logits.shape == (4, 7)
     assert logits.dtype == torch.float32
 
 
 @pytest.mark.parametrize("name", model.NAMES)
 def test_the_order_of_a_batch_changes_no_answer(name: str) -> None:
-    network = model.build(name, {}, 10).eval()
+    network = model.build(name, model.complete(name, {}), 10).eval()
     batch = pixels(6)
     assert torch.allclose(network(batch.flip(0)).flip(0), network(batch), atol=1e-5)
 
 
+def test_a_network_for_digits_refuses_pictures_of_another_size() -> None:
+    with pytest.raises(TrainingError, match="'digits' takes pictures of 28 x 28 in grey, not of 64 x 48 in colour"):
+        model.complete("digits", {}, Preprocessing("stretch", 48, 64, 3))
+
+
 def test_scale_and_normalisation_are_part_of_the_network() -> None:
-    scaled = model.Pixels([0.5], [0.25])(torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 1, 3, 1))
+    scaled = Pixels([0.5], [0.25])(torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 1, 3, 1))
     assert scaled.flatten().tolist() == pytest.approx([-2.0, (0.2 - 0.5) / 0.25, 2.0], abs=1e-6)
 
 
 def test_the_classic_network_has_exactly_the_published_layers() -> None:
     network = model.build("classic", {}, 10)
-    layers = [
-        module for module in network.modules() if not list(module.children()) and not isinstance(module, model.Pixels)
-    ]
+    layers = [module for module in network.modules() if not list(module.children()) and not isinstance(module, Pixels)]
     kinds = [nn.Conv2d, nn.ReLU, nn.Conv2d, nn.ReLU, nn.Flatten, nn.Linear, nn.ReLU, nn.Linear]
     assert [type(layer) for layer in layers] == kinds
     shapes = [list(parameter.shape) for parameter in network.parameters() if parameter.dim() > 1]
@@ -82,7 +87,8 @@ def test_completed_arguments_are_all_there_are_and_plain_json() -> None:
     for name in model.NAMES:
         arguments = model.complete(name, {})
         assert arguments == model.complete(name, arguments) == json.loads(json.dumps(arguments))
-        assert model.complete(name, {"mean": 0.5}) == {**arguments, "mean": 0.5}
+        mean = [0.4] if isinstance(arguments["mean"], list) else 0.4
+        assert model.complete(name, {"mean": mean}) == {**arguments, "mean": mean}
 
 
 def test_a_checkpoint_of_0_2_0_means_the_network_that_it_meant_then() -> None:
@@ -104,4 +110,5 @@ def test_an_unknown_network_argument_or_too_few_classes_is_an_error() -> None:
 
 
 def test_every_list_of_networks_is_the_same() -> None:
-    assert model.NAMES == checkpoint.NETWORKS == tuple(sorted(recipes.PLANS)) == tuple(sorted(options.Network))
+    assert model.NAMES == checkpoint.NETWORKS == tuple(sorted(options.Network))
+    assert all(plan(name).preprocessing for name in model.NAMES)

@@ -1,0 +1,99 @@
+"""What training does to images before it learns from them."""
+
+import hashlib
+import json
+
+import pytest
+import torch
+
+from training.augment import Augmentation, augment
+from training.data import Split
+from training.mixing import mix
+from training.recipe import Recipe
+from training.steps import balanced
+
+STILL = Augmentation(degrees=0, scale=0, shear=0, shift=0)
+
+
+def drawn(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def images(count: int = 64, height: int = 20, width: int = 24, channels: int = 3) -> torch.Tensor:
+    return torch.randint(0, 256, (count, height, width, channels), dtype=torch.uint8, generator=drawn(1))
+
+
+def changed(**how: object) -> torch.Tensor:
+    return augment(images(), Augmentation(**{**STILL.to_json(), **how}), drawn())
+
+
+@pytest.mark.parametrize("how", [{"flip": True}, {"warp": 2.0}, {"colour": 0.4}, {"erasing": 0.5}])
+def test_the_same_seed_changes_images_alike_and_another_does_not(how: dict[str, object]) -> None:
+    kind = Augmentation(**{**STILL.to_json(), **how})
+    assert torch.equal(changed(**how), changed(**how))
+    assert not torch.equal(changed(**how), augment(images(), kind, drawn(1)))
+    assert not torch.equal(changed(**how), images())
+    assert changed(**how).shape == images().shape
+    assert augment(images(channels=1), kind, drawn()).shape == (64, 20, 24, 1)
+
+
+def test_about_half_of_the_images_are_mirrored_and_the_others_stay() -> None:
+    found, whole = changed(flip=True), images()
+    mirrored = (found == whole.flip(2)).flatten(1).all(1)
+    stayed = (found == whole).flatten(1).all(1)
+    assert (mirrored ^ stayed).all()
+    assert 20 < int(mirrored.sum()) < 44
+
+
+def test_what_comes_in_from_outside_is_black_or_the_nearest_pixel() -> None:
+    white = torch.full((32, 16, 16, 1), 255, dtype=torch.uint8)
+    assert augment(white, Augmentation(shift=6), drawn()).min() == 0
+    assert augment(white, Augmentation(shift=6, outside="border"), drawn()).min() == 255
+
+
+def test_colours_change_as_a_whole_image_does() -> None:
+    grey = torch.full((64, 8, 8, 3), 100, dtype=torch.uint8)
+    found = augment(grey, Augmentation(**{**STILL.to_json(), "colour": 0.5}), drawn())
+    assert (found == found[:, :1, :1]).all(), "every pixel alike"
+    assert found.float().std(0).min() > 10, "every image otherwise"
+    assert (found.float().std(3) > 1).any(), "the channels by themselves"
+
+
+def test_a_part_of_each_image_is_erased() -> None:
+    black = torch.zeros(200, 32, 32, 1, dtype=torch.uint8)
+    share = augment(black, Augmentation(**{**STILL.to_json(), "erasing": 0.5}), drawn()).gt(0).float().mean((1, 2, 3))
+    assert share.max() <= 0.25
+    assert 0.03 < share.mean() < 0.07
+
+
+def test_an_image_that_another_is_pasted_into_is_said_to_show_both() -> None:
+    pixels = torch.arange(50, dtype=torch.uint8).reshape(50, 1, 1, 1).expand(50, 16, 16, 3)
+    mixed = mix(Split(pixels, torch.arange(50)), 0.5, drawn())
+    shown = (mixed.images[..., 0] == mixed.others.reshape(50, 1, 1)).float().mean((1, 2))
+    untouched = mixed.pasted == 0
+    assert torch.allclose(shown[~untouched], mixed.pasted[~untouched])
+    assert (mixed.images[untouched] == pixels[untouched]).all()
+    assert 10 < int(untouched.sum()) < 40
+    assert torch.equal(mix(Split(pixels, torch.arange(50)), 0.5, drawn()).images, mixed.images)
+
+
+def test_a_rare_class_counts_for_more_and_all_images_for_one_in_the_mean() -> None:
+    counts = torch.tensor([100, 25, 0])
+    even = balanced(counts, 1.0) * counts
+    assert even[0] == pytest.approx(even[1])
+    half = balanced(counts, 0.5)
+    assert float(half[1] / half[0]) == pytest.approx(2.0)
+    assert float((half * counts).sum()) == pytest.approx(125)
+    assert half[2] == 0
+
+
+def test_a_record_says_of_what_came_later_only_what_is_done() -> None:
+    assert set(Recipe().to_json()["augmentation"]) == {"degrees", "scale", "shear", "shift"}
+    assert not {"mixing", "balance"} & set(Recipe().to_json())
+    assert Recipe(mixing=0.5, augmentation=Augmentation(flip=True)).to_json()["augmentation"]["flip"] is True
+    assert Recipe(mixing=0.5).to_json() == json.loads(json.dumps(Recipe(mixing=0.5).to_json()))
+
+
+def test_the_augmentation_of_0_2_0_draws_what_it_drew() -> None:
+    found = augment(images(8, 28, 28, 1), Augmentation(), drawn())
+    assert hashlib.sha256(found.numpy().tobytes()).hexdigest()[:12] == "b2cb86662ed8"
