@@ -135,8 +135,12 @@ def boxes(images: Tensor, sides: Tensor, generator: torch.Generator) -> Tensor:
     """
     count, _channels, height, width = images.shape
     centres = torch.rand(2, count, generator=generator)
-    inside = [
-        ((torch.arange(size) + 0.5) / size - centre[:, None]).abs() < side[:, None] / 2  # [N, size]
-        for size, centre, side in zip((height, width), centres, sides, strict=True)
-    ]
-    return (inside[0][:, None, :, None] & inside[1][:, None, None, :]).to(images.device)
+    rows = _near(height, centres[0], sides[0])  # [N, H]
+    columns = _near(width, centres[1], sides[1])  # [N, W]
+    return (rows[:, None, :, None] & columns[:, None, None, :]).to(images.device)
+
+
+def _near(size: int, centre: Tensor, length: Tensor) -> Tensor:
+    """bool [N, size]: which of `size` pixels lie within half a length (float32 [N], shares of `size`) of a centre."""
+    places = (torch.arange(size) + 0.5) / size  # [size]
+    return (places - centre[:, None]).abs() < length[:, None] / 2
