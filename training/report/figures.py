@@ -1,7 +1,6 @@
 """The plots of a report, by matplotlib: each a `Figure` of its own, in the colours that stand when it is made."""
 
 import io
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,14 +11,10 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
-from torch import Tensor
 
 from training.report.fonts import drawable, families
-from training.report.measure import Evaluated, Reliability, Report, wilson
+from training.report.measure import Reliability, Report, wilson
 
-SHEET = 40  # mistakes on the contact sheet
-_COLUMNS = 8
-_LONGEST_ON_SHEET = 14  # characters of a class' name above a picture of it
 DOTS = 150  # an inch
 _MOST_NAMES = 100  # classes whose names stand beside a matrix, each
 _SUREST = 1 - 1e-4  # what is surer stands at 100%, where the scale of nines would have no end
@@ -248,7 +243,8 @@ def review(report: Report, theme: Theme) -> Figure:
         axes.plot([here], [rest], "o", color=theme.bad, clip_on=False)
         axes.annotate(
             f"the checkpoint's threshold:\n{here:.2%} marked, {rest:.2%} of the rest right",
-            (here, rest), (12, -10), textcoords="offset points", va="top",
+            (here, rest), (0.98, 0.06), textcoords="axes fraction", ha="right", va="bottom",  # below the curve is room
+            arrowprops={"arrowstyle": "-", "color": theme.muted, "shrinkB": 5},
         )  # fmt: skip
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(_PERCENT)
@@ -258,46 +254,7 @@ def review(report: Report, theme: Theme) -> Figure:
     return figure
 
 
-def sheet(evaluated: Evaluated, theme: Theme) -> Figure:
-    """The worst mistakes with their images: what each is, what it was read as, and how surely."""
-    report = evaluated.report
-    worst = report.worst(SHEET)
-    rows = max(1, math.ceil(len(worst) / _COLUMNS))
-    figure = Figure(figsize=(1.35 * _COLUMNS, 2.05 * rows), layout="constrained")
-    cells = figure.subplots(rows, _COLUMNS, squeeze=False)
-    for axes in cells.flat:
-        axes.set_axis_off()
-    for axes, index in zip(cells.flat, worst, strict=False):
-        axes.imshow(picture(evaluated.images[index]), cmap="gray", vmin=0, vmax=255)
-        truth, given = (
-            drawable(report.classes[which[index]], int(which[index]), _LONGEST_ON_SHEET)
-            for which in (report.truths, report.answers)
-        )
-        apart = " " if len(truth + given) <= 10 else "\n"
-        axes.set_title(
-            f"{truth}{apart}read as {given}\n{report.after.confidence[index]:.2%}", fontsize=8,
-            color=theme.muted if report.marked[index] else theme.ink,
-        )  # fmt: skip
-        axes.text(
-            0.5,
-            -0.04,
-            drawable(evaluated.names[index], index),
-            fontsize=6,
-            ha="center",
-            va="top",
-            transform=axes.transAxes,
-            color=theme.muted,
-        )
-    return figure
-
-
 def _ramp(paper: str, ink: str, least: float) -> LinearSegmentedColormap:
     """Colours from `least` of the way between paper and ink, so that it shows on paper, to ink."""
     whole = LinearSegmentedColormap.from_list("whole", [paper, ink])
     return LinearSegmentedColormap.from_list("ramp", [whole(least), whole(1.0)])
-
-
-def picture(pixels: Tensor) -> NDArray[np.uint8]:
-    """uint8 [H, W, C] → [H, W] for grey, [H, W, 3] for colour."""
-    picture: NDArray[np.uint8] = pixels.numpy()
-    return picture[:, :, 0] if picture.shape[2] == 1 else picture

@@ -15,6 +15,7 @@ from training.report import figures, markup
 from training.report.figures import DARK, LIGHT, Curve, Theme
 from training.report.fonts import drawable
 from training.report.measure import Evaluated, Report
+from training.report.sheet import SHEET, sheet
 
 _CONFUSED = 10  # pairs of classes that are listed
 _READABLE = 20  # classes of a matrix that half of a screen has room for
@@ -33,7 +34,7 @@ def write(folder: Path, evaluated: Evaluated) -> Path:
     Raises:
         TrainingError: A file can't be written.
     """
-    texts = [*evaluated.report.classes, *(evaluated.names[index] for index in evaluated.report.worst(figures.SHEET))]
+    texts = [*evaluated.report.classes, *(evaluated.names[index] for index in evaluated.report.worst(SHEET))]
     plots = {name: _both(draw, texts) for name, draw in _plots(evaluated).items()}
     try:
         for name, (light, _dark) in plots.items():
@@ -55,7 +56,7 @@ def _plots(evaluated: Evaluated) -> dict[str, Callable[[Theme], Figure]]:
     plots["reliability"] = partial(figures.reliability, report)
     plots["review"] = partial(figures.review, report)
     if report.right < report.images:
-        plots["mistakes"] = partial(figures.sheet, evaluated)
+        plots["mistakes"] = partial(sheet, evaluated)
     return plots
 
 
@@ -92,7 +93,7 @@ def _page(evaluated: Evaluated, plots: Mapping[str, tuple[bytes, bytes]]) -> byt
             "Review",
             "The more of the least confident images a person looks at, the more of the rest is right.",
         ),
-        markup.card("By class", _classes(report)),
+        markup.card("By class", _classes(report), whole=wide),
         markup.card("The worst mistakes", _mistakes(evaluated), whole=True) if report.right < report.images else "",
     ]
     title = f"{about.name}: {report.accuracy:.2%} right of {report.images:,} images"
@@ -165,7 +166,10 @@ def _classes(report: Report) -> str:
         right, count = row[index], sum(row)
         shares = (_share(right, count), _share(right, given[index]))
         rows.append((f"#{index} {name}" if numbered else name, [f"{count:,}", f"{count - right:,}", *shares]))
-    return markup.table("class", ["images", "wrong", "right, of its own", "right, of those read as it"], rows)
+    titles = ["images", "wrong", "right, of its own", "right, of those read as it"]
+    half = -(-len(rows) // 2) if len(rows) > _READABLE else len(rows)  # rounded up
+    parts = [part for part in (rows[:half], rows[half:]) if part]
+    return f'<div class="beside">{"".join(markup.table("class", titles, part) for part in parts)}</div>'
 
 
 def _share(part: int, whole: int) -> str:
@@ -175,7 +179,7 @@ def _share(part: int, whole: int) -> str:
 def _mistakes(evaluated: Evaluated) -> str:
     report = evaluated.report
     shown = []
-    for index in report.worst(figures.SHEET):
+    for index in report.worst(SHEET):
         truth, given = report.classes[report.truths[index]], report.classes[report.answers[index]]
         marked = ' <span class="doubt">(marked)</span>' if report.marked[index] else ""
         shown.append(
