@@ -241,7 +241,7 @@ def _checked(header: Mapping[str, Any]) -> Checkpoint:
         checkpoint = Checkpoint.from_json(text)
     except RecursionError as exc:
         raise CheckpointError("Its metadata is nested too deeply for any that we write.") from exc
-    if checkpoint.network not in NETWORKS:
+    if checkpoint.network not in NETWORKS and checkpoint.arguments.get("library") != "torchvision":
         raise CheckpointError(
             f"It needs the network {checkpoint.network!r}, and this version knows {', '.join(NETWORKS)}; "
             "use a newer pigeonhole."

@@ -15,7 +15,16 @@ import typer
 from rich.console import Console
 
 from training.errors import TrainingError
-from training.options import CheckpointArgument, Dataset, Device, DeviceOption, Labelled, Network, ReportOption
+from training.options import (
+    CheckpointArgument,
+    Dataset,
+    Device,
+    DeviceOption,
+    Labelled,
+    Network,
+    NetworkOption,
+    ReportOption,
+)
 
 if TYPE_CHECKING:
     from training.report.measure import Evaluated
@@ -39,7 +48,7 @@ def train(
         "data"
     ),
     dataset: Annotated[Dataset, typer.Option(help="What to train on.")] = Dataset.MNIST,
-    network: Annotated[Network, typer.Option(help="Which network.")] = Network.DIGITS,
+    network: NetworkOption = "digits",
     name: Annotated[
         str, typer.Option(help="The checkpoint's name: its workers' queue is named after it.  \\[default: FILE's]")
     ] = "",
@@ -96,7 +105,7 @@ def train(
         order = task.Order(
             data=data,
             output=output,
-            network=network.value,
+            network=network,
             name=name or output.stem,
             epochs=epochs,
             batch_size=batch_size,
@@ -113,7 +122,7 @@ def train(
         _prepare_report(report)
         err = _stderr()
         if not quiet:
-            err.print(f"Training {network.value} on {dataset.value} from {data}, seed {seed}.", highlight=False)
+            err.print(f"Training {network} on {dataset.value} from {data}, seed {seed}.", highlight=False)
         with TrainingProgress(err, order.recipe().epochs, quiet) as progress:
             trained = task.train(order, progress)
         _say_trained(trained, output)

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from training import residual
+from training import residual, vision
 from training.errors import TrainingError
 from training.pixels import Pixels
 from training.preprocess import Preprocessing
 from training.residual import Residual
+from training.vision import Vision
 
 # Mean and standard deviation of MNIST's 60,000 training images, in units of 255.
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081
@@ -135,7 +136,7 @@ def build(name: str, arguments: Mapping[str, Any], classes: int) -> nn.Module:
     """Make a network with fresh weights.
 
     Args:
-        name: One of `NAMES`.
+        name: One of `NAMES`, or of a classification network of torchvision.
         arguments: Of that network, by name; plain JSON values.
         classes: How many logits it returns, at least 2.
 
@@ -145,45 +146,65 @@ def build(name: str, arguments: Mapping[str, Any], classes: int) -> nn.Module:
     Raises:
         TrainingError: An unknown name, or arguments that this network doesn't take.
     """
-    _check_name(name)
+    check_name(name)
     if classes < 2:
         raise TrainingError(f"A network tells at least 2 classes apart, not {classes}.")
     try:
-        return _NETWORKS[name](classes=classes, **arguments)
+        if name in _NETWORKS:
+            return _NETWORKS[name](classes=classes, **arguments)
+        return Vision(classes=classes, name=name, **arguments)
     except (TypeError, ValueError, RuntimeError) as exc:
         raise TrainingError(f"The network {name!r} can't be built with {dict(arguments)!r}: {exc}") from exc
 
 
-def _check_name(name: str) -> None:
-    if name not in _NETWORKS:
-        raise TrainingError(f"Unknown network {name!r}; this version knows {', '.join(NAMES)}.")
+def check_name(name: str) -> None:
+    """See that there is a network of that name, here or in torchvision.
+
+    Raises:
+        TrainingError: There is none, or torchvision would have to be asked and is not installed.
+    """
+    if name in _NETWORKS or vision.has(name):
+        return
+    raise TrainingError(
+        f"Unknown network {name!r}; this version knows {', '.join(NAMES)}, and torchvision's classification networks "
+        "(resnet18, mobilenet_v3_small, efficientnet_b0, …)."
+    )
 
 
-def complete(name: str, arguments: Mapping[str, Any], seen: Preprocessing = DIGIT) -> dict[str, Any]:
+def complete(
+    name: str, arguments: Mapping[str, Any], seen: Preprocessing = DIGIT, pretrained: bool = False
+) -> dict[str, Any]:
     """`arguments` with the network's defaults spelled out, for a checkpoint that outlives them.
 
     Args:
-        name: One of `NAMES`.
+        name: As of `build`.
         arguments: What is asked for.
         seen: What the network sees; the residual ones fit themselves to it.
+        pretrained: Whether it will begin with torchvision's weights: their mean and standard deviation come before
+            those of `arguments`.
 
     Returns:
         Plain JSON values, for `build`.
 
     Raises:
-        TrainingError: An unknown name, or a network that takes no pictures of that size.
+        TrainingError: An unknown name, a network that takes no pictures of that size, or that has no such weights.
     """
-    _check_name(name)
+    check_name(name)
+    if pretrained and name in _NETWORKS:
+        raise TrainingError(f"The network {name!r} is ours and begins afresh: --pretrained is for torchvision's.")
+    made = _made_with(name, seen)
     own = {
         key: parameter.default
-        for key, parameter in inspect.signature(_NETWORKS[name]).parameters.items()
+        for key, parameter in inspect.signature(_NETWORKS.get(name, Vision)).parameters.items()
         if parameter.default is not inspect.Parameter.empty
     }
-    values = {**own, **_made_with(name, seen), **arguments}
+    values = {**own, **made, **arguments, **(vision.normalisation(name) if pretrained else {})}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
 def _made_with(name: str, seen: Preprocessing) -> Mapping[str, Any]:
+    if name not in _NETWORKS:
+        return vision.fitting(name, seen)
     if _NETWORKS[name] is Residual:
         return residual.fitting(name.removeprefix("residual").removeprefix("-"), seen)
     if (seen.height, seen.width, seen.channels) != (_SIDE, _SIDE, 1):
@@ -196,7 +217,7 @@ def _made_with(name: str, seen: Preprocessing) -> Mapping[str, Any]:
 
 def trainable(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that a network is trained with; `fold` leads back to `arguments`."""
-    return {**arguments, **_TRAINED_WITH[_NETWORKS[name]]}
+    return {**arguments, **(_TRAINED_WITH[_NETWORKS[name]] if name in _NETWORKS else {})}
 
 
 def fold(name: str, arguments: Mapping[str, Any], classes: int, trained: nn.Module) -> nn.Module:
@@ -213,7 +234,7 @@ def fold(name: str, arguments: Mapping[str, Any], classes: int, trained: nn.Modu
     """
     served = build(name, arguments, classes).eval()
     state: dict[str, Tensor] = {}
-    for path, module in trained.eval().named_modules():
+    for path, module in trained.eval().named_modules() if name in _NETWORKS else ():
         if isinstance(module, nn.Sequential) and len(module) > 1 and isinstance(module[1], nn.BatchNorm2d):
             fused = fuse_conv_bn_eval(cast(nn.Conv2d, module[0]), module[1])
             state |= {f"{path}.0.{key}": value for key, value in fused.state_dict().items()}
@@ -232,6 +253,9 @@ def cost(network: nn.Module, preprocessing: Preprocessing) -> tuple[int, int]:
     Returns:
         Multiply-adds of the convolutions and linear layers for one image (padding counted, biases and
         activations not), and the number of parameters.
+
+    Raises:
+        TrainingError: It can't take pictures of that size.
     """
     total = 0
 
@@ -250,6 +274,12 @@ def cost(network: nn.Module, preprocessing: Preprocessing) -> tuple[int, int]:
     try:
         with torch.inference_mode():
             network.eval()(torch.zeros(shape, dtype=torch.uint8, device=device))
+    except (RuntimeError, AssertionError, ValueError) as exc:
+        text = str(exc).splitlines()[0]
+        raise TrainingError(
+            f"This network can't take pictures of {preprocessing.width} x {preprocessing.height} ({text}); "
+            f"those of torchvision are made for {vision.SIDE} x {vision.SIDE}."
+        ) from exc
     finally:
         network.train(was_training)
         for hook in hooks:

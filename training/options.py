@@ -19,6 +19,14 @@ class Network(StrEnum):
     RESIDUAL_LARGE = "residual-large"
 
 
+NetworkOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help=f"{', '.join(Network)}, or what torchvision calls one of its own: resnet18 and the like."
+    ),
+]
+
+
 class Dataset(StrEnum):
     """What can be trained on."""
 
