@@ -1,0 +1,51 @@
+"""Pictures of none of the classes, made out of any images."""
+
+import pytest
+import torch
+
+from training.data import Split
+from training.errors import DatasetError
+from training.variety import strangers
+
+
+def splits(height: int = 20, width: int = 27, channels: int = 3) -> Split:
+    """Bright discs of two colours on dark grounds."""
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    disc = ((x - width / 2) ** 2 + (y - height / 2) ** 2 < 50)[None, :, :, None]
+    colours = torch.randint(0, 256, (40, 1, 1, channels), generator=torch.Generator().manual_seed(0))
+    return Split(torch.where(disc, colours, colours // 4).to(torch.uint8), torch.arange(40) % 2)
+
+
+@pytest.mark.parametrize("size", [(20, 27, 3), (28, 28, 1), (3, 5, 3)])
+def test_as_many_as_are_asked_for_are_made_of_images_of_any_size(size: tuple[int, int, int]) -> None:
+    made = strangers.make(splits(*size), 2, 50, 0)
+    assert made.images.shape == (50, *size)
+    assert made.images.dtype == torch.uint8
+    assert made.labels.tolist() == [2] * 50
+
+
+def test_the_same_seed_makes_the_same_pictures_and_another_makes_others() -> None:
+    first, again, other = (strangers.make(splits(), 2, 60, seed).images for seed in (4, 4, 5))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_none_of_them_is_one_of_the_images_and_few_are_alike() -> None:
+    known = {image.numpy().tobytes() for image in splits().images}
+    made = [image.numpy().tobytes() for image in strangers.make(splits(), 2, 300, 1).images]
+    assert not known & set(made)
+    assert len(set(made)) > 250
+
+
+def test_a_shuffled_image_keeps_its_pixels_and_none_of_its_squares_stays() -> None:
+    image = torch.arange(144.0).reshape(1, 1, 12, 12).expand(30, 1, 12, 12)
+    for seed in range(4):
+        made = strangers._shuffled(image, torch.Generator().manual_seed(seed))
+        assert torch.equal(made.flatten(1).sort(1).values, image.flatten(1).sort(1).values)
+        assert not (made == image).any()
+
+
+def test_without_images_there_is_nothing_to_make_them_of() -> None:
+    nothing = Split(torch.zeros(0, 8, 8, 3, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))
+    with pytest.raises(DatasetError, match="no images to make pictures of none of the classes out of"):
+        strangers.make(nothing, 2, 10, 0)
