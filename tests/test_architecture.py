@@ -22,7 +22,14 @@ ALLOWED = {
     "training.digit": ("training.digit", "training.decode", "training.errors"),
     "training.report": ("training",),
     # What makes the pool's pictures knows nothing of networks.
-    "training.variety": ("training.variety", "training.data", "training.errors", "training.preprocess"),
+    "training.variety": (
+        *("training.variety", "training.data", "training.errors", "training.preprocess", "training.processes"),
+    ),
+    # What becomes of a folder of pictures, before any network.
+    "training.folder": (
+        *("training.folder", "training.data", "training.decode", "training.errors", "training.preprocess"),
+        *("training.files", "training.processes"),
+    ),
 }
 MOUNTED = ("worker.cli", "training.cli")
 HEAVY = ("torch", "torchvision", "numpy", "PIL", "celery", "redis")

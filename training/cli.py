@@ -17,13 +17,14 @@ from rich.console import Console
 from training.errors import TrainingError
 from training.options import (
     CheckpointArgument,
-    Dataset,
+    DatasetOption,
     Device,
     DeviceOption,
     Labelled,
     Network,
     NetworkOption,
     ReportOption,
+    SizeOption,
 )
 
 if TYPE_CHECKING:
@@ -44,11 +45,13 @@ class Exit(IntEnum):
 @app.command(epilog="Example: pigeonhole train --data data --epochs 20 -o my-digits.safetensors")
 def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="The checkpoint to write.")],
-    data: Annotated[Path, typer.Option(help="The folder that holds the data set, or that it is downloaded to.")] = Path(
-        "data"
-    ),
-    dataset: Annotated[Dataset, typer.Option(help="What to train on.")] = Dataset.MNIST,
-    network: NetworkOption = "digits",
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The folder that holds MNIST, or that it is downloaded to.  \\[default: data]"),
+    ] = None,
+    dataset: DatasetOption = "mnist",
+    network: NetworkOption = None,
+    size: SizeOption = None,
     name: Annotated[
         str, typer.Option(help="The checkpoint's name: its workers' queue is named after it.  \\[default: FILE's]")
     ] = "",
@@ -102,9 +105,13 @@ def train(
         from training.calibrate import REVIEW_BUDGET
         from training.progress import TrainingProgress
 
+        if data is not None and dataset != "mnist":
+            raise TrainingError(f"--data is for MNIST; --dataset {dataset} names its folder itself: leave --data out.")
         order = task.Order(
-            data=data,
+            data=data or Path("data"),
             output=output,
+            dataset=dataset,
+            size=size,
             network=network,
             name=name or output.stem,
             epochs=epochs,
@@ -120,13 +127,13 @@ def train(
             resume=resume,
         )
         _prepare_report(report)
-        err = _stderr()
         if not quiet:
-            err.print(f"Training {network} on {dataset.value} from {data}, seed {seed}.", highlight=False)
-        with TrainingProgress(err, order.recipe().epochs, quiet) as progress:
+            what = f"{dataset} from {order.data}" if dataset == "mnist" else dataset
+            _say(f"Training {order.architecture} on {what}, seed {seed}.")
+        with TrainingProgress(_stderr(), quiet) as progress:
             trained = task.train(order, progress)
         _say_trained(trained, output)
-        _write_report(report, trained.test)
+        _write_report(report, trained.evaluated)
     if trained.outcome.interrupted:
         raise typer.Exit(Exit.INTERRUPTED)
 
@@ -202,7 +209,7 @@ def _compare(
 
 def _say_left_out(failed: Iterable[tuple[str, str]]) -> None:
     for name, error in failed:
-        _stderr().print(f"left out: {name}: {error}", highlight=False, markup=False, soft_wrap=True)
+        _say(f"left out: {name}: {error}")
 
 
 @app.command("import", epilog="Example: pigeonhole import mnist_cnn.pt --network classic -o classic.safetensors")
@@ -221,12 +228,8 @@ def import_(
         from training import import_raw as task
 
         made = task.import_raw(file, network.value, output, name or output.stem, mean, std)
-        _stderr().print(
-            "It is not calibrated: no image will be marked for review. Try it: "
-            f"pigeonhole evaluate {output} --data DIR",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
+        _say(
+            f"It is not calibrated: no image will be marked for review. Try it: pigeonhole evaluate {output} --data DIR"
         )
         print(f"{output}: {made.name} {made.digest[:12]}, {made.network}, {len(made.classes)} classes")
 
@@ -292,7 +295,7 @@ def _write_report(folder: Path | None, evaluated: "Evaluated") -> None:
 
 
 def _say_report(page: Path) -> None:
-    _stderr().print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
+    _say(f"report: {page}")
 
 
 def _say_trained(trained: "Trained", output: Path) -> None:
@@ -301,15 +304,13 @@ def _say_trained(trained: "Trained", output: Path) -> None:
     made, outcome = trained.checkpoint, trained.outcome
     if outcome.interrupted:
         done = "1 epoch" if len(outcome.epochs) == 1 else f"{len(outcome.epochs)} epochs"
-        _stderr().print(
+        _say(
             f"Interrupted after {done}; the best so far, epoch {outcome.best.number}, is kept. "
-            "To go on, give the same command with --resume.",
-            highlight=False,
-            soft_wrap=True,
+            "To go on, give the same command with --resume."
         )
     print(
         f"{output}: {made.name} {made.digest[:12]}, trained in {trained.outcome.seconds:.0f} s\n"
-        f"test: {text.summary(trained.test.report)}"
+        f"{'test' if 'test' in made.measured else 'validation'}: {text.summary(trained.evaluated.report)}"
     )
 
 
@@ -337,8 +338,13 @@ _EXTRAS = {
 
 
 def _fail(message: str, code: Exit, cause: BaseException) -> NoReturn:
-    _stderr().print(f"pigeonhole: {message}", highlight=False, markup=False, soft_wrap=True)
+    _say(f"pigeonhole: {message}")
     raise typer.Exit(code) from cause
+
+
+def _say(text: str) -> None:
+    """Write lines to standard error."""
+    _stderr().print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _stderr() -> Console:

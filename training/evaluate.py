@@ -3,7 +3,6 @@
 What is said is the caller's business.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from training import checkpoint, data, environment, loop
 from training.checkpoint import Checkpoint
 from training.data import Split
 from training.errors import CheckpointError, DatasetError, ImageError
+from training.files import shown
 from training.report import measure, outliers
 from training.report.compared import LETTERS, Compared, reorder
 from training.report.measure import Evaluated
@@ -158,7 +158,7 @@ def _measured(
 ) -> Evaluated:
     logits = reorder(loop.predict(network, read.split.images.to(device)), described.classes, classes)
     report = measure.measure(logits, read.split.labels, classes, described.calibration)
-    return Evaluated(described, read.source, report, read.split.images, tuple(map(_shown, read.names)), read.failed)
+    return Evaluated(described, read.source, report, read.split.images, tuple(map(shown, read.names)), read.failed)
 
 
 def try_outliers(path: Path, source: Path, device: str = "auto") -> Tried:
@@ -189,9 +189,4 @@ def try_outliers(path: Path, source: Path, device: str = "auto") -> Tried:
 
 
 def _said(failed: Iterable[tuple[Path, ImageError]]) -> tuple[tuple[str, str], ...]:
-    return tuple((_shown(path), str(error)) for path, error in failed)
-
-
-def _shown(path: Path | str) -> str:
-    """A path as text that any output takes: bytes that are not UTF-8 show as such."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return tuple((shown(path), str(error)) for path, error in failed)

@@ -33,3 +33,8 @@ def unwritable(path: Path, exc: OSError) -> TrainingError:
     """What a user is told of a file that can't be written."""
     remedy = "make room" if exc.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another -o"
     return TrainingError(f"{path}: can't be written ({exc.strerror or exc}); {remedy}.")
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path as text that any output takes: bytes that are not UTF-8 show as such."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

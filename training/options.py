@@ -20,17 +20,13 @@ class Network(StrEnum):
 
 
 NetworkOption = Annotated[
-    str,
+    str | None,
     typer.Option(
-        metavar="NAME", help=f"{', '.join(Network)}, or what torchvision calls one of its own: resnet18 and the like."
+        metavar="NAME",
+        help=f"{', '.join(Network)}, or what torchvision calls one of its own: resnet18 and the like.  "
+        "\\[default: digits for mnist, residual for a folder]",
     ),
 ]
-
-
-class Dataset(StrEnum):
-    """What can be trained on."""
-
-    MNIST = "mnist"
 
 
 class Labelled(StrEnum):
@@ -49,6 +45,22 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+DatasetOption = Annotated[
+    str,
+    typer.Option(
+        metavar="mnist|folder:DIR",
+        help="What to train on: MNIST, or a folder that holds one folder of pictures for each class, named as it.",
+    ),
+]
+SizeOption = Annotated[
+    int | None,
+    typer.Option(
+        min=8,
+        max=1024,
+        help="The shorter side in pixels of what the network sees of a folder's pictures.  "
+        "\\[default: fits them, up to 64]",
+    ),
+]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU that torch can use.")]
 ReportOption = Annotated[
     Path | None,

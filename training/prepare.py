@@ -10,14 +10,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from training import checkpoint, data, environment, model
+from training import checkpoint, data, datasets, environment, model
 from training.calibrate import REVIEW_BUDGET
 from training.checkpoint import Checkpoint
 from training.data import Split
+from training.datasets import DataSet
 from training.errors import CheckpointError, DatasetError, TrainingError
 from training.preprocess import Preprocessing
 from training.recipe import Recipe
-from training.recipes import plan
+from training.recipes import PLANS, plan
 from training.variety import pool, printed
 
 
@@ -28,7 +29,9 @@ class Order:
     Args:
         data: The folder that holds MNIST.
         output: The checkpoint to write.
-        network: Its name.
+        dataset: "mnist", or "folder:" and the path of a folder of class folders.
+        size: The shorter side in pixels of what the network sees; None for what fits the pictures of a folder.
+        network: Its name; None for the data set's own default.
         name: The checkpoint's; it names a queue.
         epochs: None for the network's own default.
         batch_size: Likewise.
@@ -45,7 +48,9 @@ class Order:
 
     data: Path
     output: Path
-    network: str = "digits"
+    dataset: str = datasets.MNIST
+    size: int | None = None
+    network: str | None = None
     name: str = "digits"
     epochs: int | None = None
     batch_size: int | None = None
@@ -59,15 +64,19 @@ class Order:
     device: str = "auto"
     resume: bool = False
 
-    def recipe(self) -> Recipe:
-        """The network's recipe with what was asked for.
+    @property
+    def architecture(self) -> str:
+        """The name of the network that is trained."""
+        return self.network or ("digits" if self.dataset == datasets.MNIST else "residual")
+
+    def amended(self, recipe: Recipe) -> Recipe:
+        """A recipe with what was asked for.
 
         Raises:
-            TrainingError: There is no such network, or no variety for it or for the fonts.
+            TrainingError: It has no variety, which was asked for, or fonts for it were.
         """
-        recipe = plan(self.network).recipe
         if self.variety and not recipe.variety:
-            raise TrainingError(f"There is no variety for the network {self.network!r}; leave --variety out.")
+            raise TrainingError(f"There is no variety for the network {self.architecture!r}; leave --variety out.")
         if self.fonts and (self.variety is False or not recipe.variety):
             raise TrainingError("--fonts is for variety, which this training has none of; leave it out.")
         return replace(
@@ -84,44 +93,41 @@ class Material:
     """What a training is made of.
 
     Args:
+        network: Its name.
         recipe: How.
-        preprocessing: What the network sees.
         arguments: Of the network as it is served.
-        classes: Labels, in the order of the logits.
-        training: What it learns from.
-        validation: What decides which epoch is kept, the temperature and the threshold.
-        test: For the figures.
+        data: What it learns from and is measured on.
         fonts: Files, for the variety.
         teachers: Described, and built to give calibrated logits.
         device: What torch calls it.
         deciding: JSON values that decide, with machine and versions, which weights come of it.
+        notes: What a user should be told.
         seconds: That it took to read.
     """
 
+    network: str
     recipe: Recipe
-    preprocessing: Preprocessing
     arguments: dict[str, Any]
-    classes: tuple[str, ...]
-    training: Split
-    validation: Split
-    test: Split
+    data: DataSet
     fonts: tuple[Path, ...]
     teachers: tuple[tuple[Checkpoint, nn.Module], ...]
     device: str
     deciding: dict[str, Any]
+    notes: tuple[str, ...]
     seconds: float
 
     @property
     def logits(self) -> int:
         """How many the network returns."""
-        return len(self.classes) + self.recipe.outlier
+        return len(self.data.classes) + self.recipe.outlier
 
 
-def gather(order: Order) -> Material:
+def gather(order: Order, on_progress: Callable[[int, int], None] | None = None) -> Material:
     """Read the data and everything else that an order names.
 
     Args:
         order: What to train.
+        on_progress: Called with the files of a folder read so far, and how many there are.
 
     Returns:
         All of it.
@@ -132,38 +138,65 @@ def gather(order: Order) -> Material:
     checkpoint.check_name(order.name)
     _check_output(order.output)
     started = time.perf_counter()
-    device, seen, recipe = environment.device(order.device), plan(order.network).preprocessing, order.recipe()
+    device, network = environment.device(order.device), order.architecture
+    read = _read(order, on_progress)
+    recipe = order.amended(_recipe(network, read))
     fonts = _fonts(order.fonts) if recipe.variety else ()
-    teachers = tuple(_teacher(name, data.MNIST_CLASSES, seen, recipe, device) for name in order.teachers)
-    whole, test = (data.mnist(order.data, part, seen) for part in ("train", "test"))
-    training, validation = data.divide(whole, order.validation, order.seed)
-    arguments = model.complete(order.network, {})
+    teachers = tuple(_teacher(name, read.classes, read.preprocessing, recipe, device) for name in order.teachers)
+    arguments = model.complete(network, _normalisation(network, read))
     deciding = {
-        "dataset": "mnist",
-        "data_digest": digest(whole),
+        "dataset": read.name,
+        "data_digest": read.digest,
         "validation": order.validation,
         "seed": order.seed,
-        "network": order.network,
+        "network": network,
         "arguments": arguments,
-        "preprocessing": seen.to_json(),
+        "preprocessing": read.preprocessing.to_json(),
         "recipe": recipe.to_json(),
         "fonts_digest": _content_digest(fonts) if fonts else None,
         "teachers": [{"name": described.name, "digest": described.digest} for described, _network in teachers],
     }
+    unprinted = ("There are no fonts here, so no printed digits among the variety; --fonts names a folder of some.",)
     return Material(
+        network=network,
         recipe=recipe,
-        preprocessing=seen,
         arguments=arguments,
-        classes=data.MNIST_CLASSES,
-        training=training,
-        validation=validation,
-        test=test,
+        data=read,
         fonts=fonts,
         teachers=teachers,
         device=device,
         deciding=deciding,
+        notes=(*read.notes, *(unprinted if recipe.variety and not fonts else ())),
         seconds=time.perf_counter() - started,
     )
+
+
+def _read(order: Order, on_progress: Callable[[int, int], None] | None) -> DataSet:
+    folder = datasets.folder_of(order.dataset)
+    seen = plan(order.architecture).preprocessing if folder is None or order.architecture in PLANS else None
+    if order.size and seen is not None:
+        raise TrainingError(
+            f"The network {order.architecture!r} takes images of {seen.width} x {seen.height} only; leave --size out."
+        )
+    if folder is None:
+        assert seen is not None
+        order.amended(plan(order.architecture).recipe)  # refused before the reading
+        return datasets.of_mnist(order.data, seen, order.validation, order.seed)
+    return datasets.of_folder(folder, seen, order.size, order.validation, order.seed, order.output.parent, on_progress)
+
+
+def _recipe(network: str, read: DataSet) -> Recipe:
+    recipe = plan(network).recipe
+    # The variety of digits is made of digits.
+    return recipe if read.classes == data.MNIST_CLASSES else replace(recipe, variety=0.0)
+
+
+def _normalisation(network: str, read: DataSet) -> dict[str, Any]:
+    """What the network is told of its images: nothing where they have the form of MNIST's."""
+    if read.name == datasets.MNIST or read.preprocessing.kind == "digit":
+        return {}
+    mean, std = datasets.moments(read.training)
+    return {"mean": mean[0], "std": std[0]} if network in PLANS else {"mean": mean, "std": std}
 
 
 def variety(material: Material, seed: int, on_progress: Callable[[int, int], None]) -> Split | None:
@@ -178,21 +211,14 @@ def variety(material: Material, seed: int, on_progress: Callable[[int, int], Non
     if not recipe.variety:
         return None
     return pool.make(
-        material.training,
-        recipe.pool or len(material.training),
+        material.data.training,
+        recipe.pool or len(material.data.training),
         recipe.outliers,
         seed,
-        material.preprocessing,
+        material.data.preprocessing,
         fonts=material.fonts,
         on_progress=on_progress,
     )
-
-
-def digest(split: Split) -> str:
-    """SHA-256, in hexadecimal, of the images and labels."""
-    found = hashlib.sha256(split.images.numpy().tobytes())
-    found.update(split.labels.numpy().tobytes())
-    return found.hexdigest()
 
 
 def _check_output(output: Path) -> None:

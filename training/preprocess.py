@@ -17,7 +17,7 @@ from training.errors import ImageError, TrainingError
 
 Decoded: TypeAlias = decoding.Decoded
 
-KINDS = ("stretch", "digit")
+KINDS = ("stretch", "digit", "crop")
 _RESAMPLING = Image.Resampling.BILINEAR
 _FLAT = 24  # grey levels; a picture that spans fewer may have its digit in the colours, or white on nothing
 _LARGEST_AGAIN = 4_000_000  # pixels of a picture that is decoded again for that
@@ -29,7 +29,8 @@ class Preprocessing:
     """How an image becomes what a network sees; part of its checkpoint.
 
     Args:
-        kind: "stretch" resizes to the size, aspect not kept; "digit" is MNIST's normalisation (`training.digit`).
+        kind: "stretch" resizes to the size, aspect not kept; "crop" scales so that the picture covers the size, and
+            cuts out the middle; "digit" is MNIST's normalisation (`training.digit`).
         height: Of the array, in pixels.
         width: Of the array, in pixels.
         channels: 1 for grey, 3 for red, green and blue.
@@ -141,7 +142,7 @@ def apply(preprocessing: Preprocessing, image: Decoded) -> NDArray[np.uint8]:
 def traced(preprocessing: Preprocessing, image: Decoded) -> tuple[NDArray[np.uint8], Trace | None]:
     """Do what `apply` does, and tell what the normalisation did, if there is one."""
     trace = normalise.trace(image) if preprocessing.kind == "digit" else None
-    pixels = _stretch(image, preprocessing.width, preprocessing.height) if trace is None else trace.pixels
+    pixels = _resized(image, preprocessing) if trace is None else trace.pixels
     return _shaped(preprocessing, pixels), trace
 
 
@@ -159,12 +160,24 @@ def apply_all(preprocessing: Preprocessing, images: Sequence[Decoded]) -> list[N
     return [apply(preprocessing, image) for image in images]
 
 
-def _stretch(image: Decoded, width: int, height: int) -> NDArray[np.uint8]:
+def _resized(image: Decoded, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    size = width, height = preprocessing.width, preprocessing.height
     if isinstance(image, np.ndarray):
         if image.shape[:2] == (height, width):
             return image
         image = Image.fromarray(image)
-    return np.asarray(image if image.size == (width, height) else image.resize((width, height), _RESAMPLING))
+    if image.size == size:
+        return np.asarray(image)
+    box = _middle(image.size, size) if preprocessing.kind == "crop" else None
+    return np.asarray(image.resize(size, _RESAMPLING, box))
+
+
+def _middle(size: tuple[int, int], form: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The largest box of `form`'s aspect in the middle of a picture: left, top, right, bottom, in pixels."""
+    scale = min(size[0] / form[0], size[1] / form[1])
+    width, height = scale * form[0], scale * form[1]
+    left, top = (size[0] - width) / 2, (size[1] - height) / 2
+    return left, top, min(left + width, size[0]), min(top + height, size[1])
 
 
 def _shaped(preprocessing: Preprocessing, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

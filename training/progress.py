@@ -15,13 +15,12 @@ class TrainingProgress(Watcher):
 
     Args:
         console: Where.
-        epochs: How many there will be.
         quiet: Nothing at all.
         clock: Seconds since some moment.
     """
 
-    def __init__(self, console: Console, epochs: int, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        self._quiet, self._epochs, self._clock = quiet, epochs, clock
+    def __init__(self, console: Console, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        self._quiet, self._epochs, self._clock = quiet, 0, clock
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -45,6 +44,14 @@ class TrainingProgress(Watcher):
         """Write a line."""
         if not self._quiet:
             self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def reading(self, done: int, total: int) -> None:
+        """Move the bar, which is the data's until it is read."""
+        self._progress.update(self._bar, total=total, completed=done)
+
+    def ready(self, epochs: int) -> None:
+        """Know how many epochs there will be."""
+        self._epochs = epochs
 
     def variety(self, done: int, total: int) -> None:
         """Move the bar, which is the pool's until the epochs begin."""

@@ -140,7 +140,8 @@ def text(seen: Seen, output: Path) -> str:
 def _done(seen: Seen) -> list[tuple[str, str]]:
     done, box = seen.trace, seen.box
     if done is None or box is None:
-        return [("preprocessing", "stretched to the network's size")]
+        cropped = seen.checkpoint.preprocessing.kind == "crop"
+        return [("preprocessing", f"{'the middle, scaled' if cropped else 'stretched'} to the network's size")]
     rows = []
     if done.size != seen.size:
         rows.append(("decoded", f"{done.size[0]:,} x {done.size[1]:,} pixels: a JPEG is shrunk while it is decoded"))

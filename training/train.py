@@ -1,19 +1,21 @@
 """Training, whole: data, network, epochs, calibration, checkpoint. What is said and drawn is the caller's business."""
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from training import checkpoint, data, environment, loop, model, prepare, resume
+from training import checkpoint, environment, loop, model, prepare, resume
 from training import log as logs
 from training.calibrate import calibrate
 from training.checkpoint import Checkpoint
-from training.data import Split
+from training.data import Split, digest
 from training.errors import TrainingError
+from training.folder.distinct import LeftOut
 from training.loop import Epoch, Outcome
 from training.prepare import Material, Order
 from training.report import measure
@@ -21,12 +23,20 @@ from training.report.measure import Evaluated
 
 __all__ = ["Order", "Trained", "Watcher", "train"]
 
+_SHOWN = 5  # files that are left out
+
 
 class Watcher:
     """Is told how a training goes; this one does nothing with it."""
 
     def note(self, text: str) -> None:
         """Something that a user should know."""
+
+    def reading(self, done: int, total: int) -> None:
+        """So many files are read, of so many."""
+
+    def ready(self, epochs: int) -> None:
+        """Everything is read; so many epochs follow, or fewer."""
 
     def variety(self, done: int, total: int) -> None:
         """So many images of the pool are made, of so many."""
@@ -40,15 +50,21 @@ class Watcher:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training came to: the checkpoint as written, how it does on the test images, and how it went."""
+    """What training came to: the checkpoint as written, how it does, and how it went.
+
+    Args:
+        checkpoint: As written.
+        evaluated: On the test images; on the validation split where there are none.
+        outcome: How it went.
+    """
 
     checkpoint: Checkpoint
-    test: Evaluated
+    evaluated: Evaluated
     outcome: Outcome
 
 
 def train(order: Order, watcher: Watcher | None = None) -> Trained:
-    """Train on MNIST and write one checkpoint, and beside it a log; Ctrl-C after the first epoch keeps the best so far.
+    """Train and write one checkpoint, and beside it a log; Ctrl-C after the first epoch keeps the best so far.
 
     After each epoch the state is written beside the checkpoint, for `Order.resume`; it is removed in the end.
 
@@ -64,9 +80,10 @@ def train(order: Order, watcher: Watcher | None = None) -> Trained:
         KeyboardInterrupt: Ctrl-C before the first epoch was finished.
     """
     watcher = watcher or Watcher()
-    material = prepare.gather(order)
-    if material.recipe.variety and not material.fonts:
-        watcher.note("There are no fonts here, so no printed digits among the variety; --fonts names a folder of some.")
+    material = prepare.gather(order, watcher.reading)
+    for note in (*material.notes, *_left_out(material.data.left_out)):
+        watcher.note(note)
+    watcher.ready(material.recipe.epochs)
     state = _state(order, material, watcher)
     started = time.perf_counter()
     pool = prepare.variety(material, order.seed, watcher.variety)
@@ -80,6 +97,8 @@ def train(order: Order, watcher: Watcher | None = None) -> Trained:
         )
     log = logs.Log(logs.file_of(order.output), append=state is not None)
     log.write("order" if state is None else "resume", about)
+    for file in material.data.left_out if state is None else ():
+        log.write("left-out", file.to_json())
     outcome = _fit(order, material, pool, about["pool_digest"], state, log, watcher)
     times["epochs"] = outcome.seconds
     times["teachers"] = sum(float(described.trained.get("seconds", 0)) for described, _network in material.teachers)
@@ -96,6 +115,14 @@ def train(order: Order, watcher: Watcher | None = None) -> Trained:
     if not outcome.interrupted:
         resume.file_of(order.output).unlink(missing_ok=True)
     return trained
+
+
+def _left_out(files: Sequence[LeftOut]) -> Iterator[str]:
+    if files:
+        kinds = Counter(file.reason for file in files).items()
+        yield f"left out: {', '.join(f'{count:,} {reason}' for reason, count in kinds)}; the log has all of them"
+    for file in files[:_SHOWN]:
+        yield f"left out: {file}"
 
 
 def _state(order: Order, material: Material, watcher: Watcher) -> Mapping[str, Any] | None:
@@ -129,15 +156,15 @@ def _fit(
         watcher.epoch(epoch)
 
     return loop.fit(
-        _fresh(order.network, model.trainable(order.network, material.arguments), material.logits, order.seed),
-        material.training,
-        material.validation,
+        _fresh(material.network, model.trainable(material.network, material.arguments), material.logits, order.seed),
+        material.data.training,
+        material.data.validation,
         material.recipe,
         order.seed,
         material.device,
         watcher.step,
         on_epoch,
-        classes=len(material.classes),
+        classes=len(material.data.classes),
         pool=pool,
         teachers=[network for _described, network in material.teachers],
         resume=state,
@@ -147,20 +174,23 @@ def _fit(
 
 def _written(order: Order, material: Material, outcome: Outcome, about: Mapping[str, Any]) -> Trained:
     """Calibrate, measure and save."""
-    served = model.fold(order.network, material.arguments, material.logits, outcome.network)
-    validation, test, classes = material.validation, material.test, material.classes
-    logits = loop.predict(served, validation.images)
-    calibration = calibrate(logits, validation.labels, len(classes), order.review_budget)
-    on_validation = measure.measure(logits, validation.labels, classes, calibration)
-    on_test = measure.measure(loop.predict(served, test.images), test.labels, classes, calibration)
+    read, classes = material.data, material.data.classes
+    served = model.fold(material.network, material.arguments, material.logits, outcome.network)
+    logits = loop.predict(served, read.validation.images)
+    calibration = calibrate(logits, read.validation.labels, len(classes), order.review_budget)
+    on_validation = measure.measure(logits, read.validation.labels, classes, calibration)
+    measured, figures, images = {"validation": on_validation.to_json()}, on_validation, read.validation.images
+    if read.test is not None:
+        figures = measure.measure(loop.predict(served, read.test.images), read.test.labels, classes, calibration)
+        measured, images = {**measured, "test": figures.to_json()}, read.test.images
     saved = checkpoint.save(
         order.output,
         served,
         name=order.name,
-        architecture=order.network,
+        architecture=material.network,
         arguments=material.arguments,
         classes=classes,
-        preprocessing=material.preprocessing,
+        preprocessing=read.preprocessing,
         calibration=calibration,
         trained={
             **about,
@@ -170,10 +200,9 @@ def _written(order: Order, material: Material, outcome: Outcome, about: Mapping[
             "seconds": round(outcome.seconds, 1),
             "finished": environment.now(),
         },
-        measured={"validation": on_validation.to_json(), "test": on_test.to_json()},
+        measured=measured,
     )
-    evaluated = Evaluated(saved, data.MNIST_TEST, on_test, test.images, data.test_names(len(test)))
-    return Trained(saved, evaluated, outcome)
+    return Trained(saved, Evaluated(saved, read.source, figures, images, read.names), outcome)
 
 
 def _fresh(network: str, arguments: dict[str, Any], logits: int, seed: int) -> nn.Module:
@@ -187,10 +216,10 @@ def _about(order: Order, material: Material, pool: Split | None) -> dict[str, An
     """What is trained on what, where and with what: JSON values."""
     return {
         **material.deciding,
-        "training_images": len(material.training),
-        "validation_images": len(material.validation),
+        "training_images": len(material.data.training),
+        "validation_images": len(material.data.validation),
         "pool_images": len(pool) if pool else 0,
-        "pool_digest": prepare.digest(pool) if pool else None,
+        "pool_digest": digest(pool) if pool else None,
         "review_budget": order.review_budget,
         "device": material.device,
         "threads": torch.get_num_threads(),

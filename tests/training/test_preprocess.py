@@ -51,7 +51,7 @@ def test_json_brings_the_same_back() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "crop"}, "Unknown preprocessing 'crop'; this version knows stretch, digit."),
+        ({"kind": "zoom"}, "Unknown preprocessing 'zoom'; this version knows stretch, digit, crop."),
         ({"height": 0}, "height must be a whole number from 1 to 4096, not 0."),
         ({"width": 28.0}, "width must be a whole number from 1 to 4096, not 28.0."),
         ({"channels": 4}, "channels must be 1 or 3, not 4."),

@@ -11,8 +11,10 @@ def shown(terminal: bool, quiet: bool = False, first: int = 1) -> str:
     """What a training of 3 epochs of 2 steps, from the `first` on, shows."""
     now = iter(range(0, 1000, 50))
     out = Console(file=io.StringIO(), force_terminal=terminal, width=120, color_system=None)
-    with TrainingProgress(out, 3, quiet, clock=lambda: float(next(now))) as progress:
+    with TrainingProgress(out, quiet, clock=lambda: float(next(now))) as progress:
         progress.note("Training [digits].")
+        progress.reading(2, 9)
+        progress.ready(3)
         progress.variety(10, 40)
         for epoch in range(first, 4):
             progress.step(epoch, 1, 2)

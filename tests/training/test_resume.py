@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from tests.training.conftest import TOP, save_fresh
-from training import checkpoint, model, prepare, resume
+from training import checkpoint, model, resume
 from training.checkpoint import Calibration, describe
 from training.cli import app
 from training.errors import TrainingError
@@ -144,7 +144,7 @@ def test_other_data_are_another_training(tiny_mnist: Path, interrupted: Path, tm
 def test_another_pool_than_the_one_it_was_begun_with_is_refused(
     tiny_mnist: Path, interrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare, "digest", lambda split: f"digest of {len(split)}")
+    monkeypatch.setattr("training.data.digest", lambda split: f"digest of {len(split)}")
     state = Path(f"{interrupted}.resume")
     content = torch.load(state, weights_only=True)
     content["order"]["data_digest"] = "digest of 600"

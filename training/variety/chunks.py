@@ -1,10 +1,7 @@
 """One chunk of the pool: so many pictures of one kind, in whatever process. No torch: a process starts in a moment."""
 
-import os
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import parent_process
 from pathlib import Path
 
 import numpy as np
@@ -111,14 +108,6 @@ def prepare(*arguments: object) -> None:
     """Begin the life of a process that makes chunks; `arguments` are the `Maker`'s."""
     global _maker
     _maker = Maker(*arguments)  # type: ignore[arg-type]
-    parent = parent_process()
-    if parent is not None:  # which may be killed; nothing else would tell
-        threading.Thread(target=_outlive, args=(parent.join,), daemon=True).start()
-
-
-def _outlive(wait: Callable[[], None]) -> None:
-    wait()
-    os._exit(1)
 
 
 def make(chunk: Chunk) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -1,13 +1,8 @@
 """The pool of varied pictures that a training draws from, beside its own images: made once, out of these alone."""
 
-import os
-import signal
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
-from multiprocessing import get_context
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +12,7 @@ from numpy.typing import NDArray
 from training.data import MNIST_CLASSES, Split
 from training.errors import DatasetError, TrainingError
 from training.preprocess import Preprocessing
+from training.processes import available, spread
 from training.variety import chunks
 from training.variety.chunks import Chunk, Maker
 from training.variety.kinds import KINDS, OUTLIER, PRINTED, allot
@@ -25,7 +21,6 @@ from training.variety.raster import SIDE
 OTHER = len(MNIST_CLASSES)  # the label of an outlier: none of the classes
 
 _CHUNK = 125  # pictures, a tenth of a second of work: progress moves, and Ctrl-C waits for no more than a few
-_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")  # read when numpy is loaded
 _ALONE = 1000  # so few are made sooner than another process has started
 
 
@@ -104,49 +99,12 @@ def _made(
     plan: Sequence[Chunk], arguments: tuple[object, ...], processes: int | None
 ) -> Generator[tuple[NDArray[np.uint8], NDArray[np.int64]], None, None]:
     """The chunks in their order, made here or by processes of our own."""
-    processes = processes or len(os.sched_getaffinity(0))
+    processes = processes or available()
     if processes == 1 or sum(chunk.count for chunk in plan) <= _ALONE:
         maker = Maker(*arguments)  # type: ignore[arg-type]
         yield from map(maker.make, plan)
         return
-    # Spawned, not forked: torch's threads don't survive a fork.
-    executor = ProcessPoolExecutor(
-        processes, mp_context=get_context("spawn"), initializer=chunks.prepare, initargs=arguments
-    )
     try:
-        with _passed_on():
-            futures = [executor.submit(chunks.make, chunk) for chunk in plan]
-        for future in futures:
-            yield future.result()
+        yield from spread(chunks.make, plan, chunks.prepare, arguments, processes)
     except BrokenProcessPool as exc:
         raise TrainingError("A process that made variety was killed: free some memory, or use --no-variety.") from exc
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _passed_on() -> Iterator[None]:
-    """What processes that start meanwhile inherit: deaf to Ctrl-C, and one thread each.
-
-    A terminal's Ctrl-C goes to every process, and only this one shall answer it; here it waits for the end, so that no
-    process is left half started.
-    """
-    pressed: list[int] = []
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number)) if main else None
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    threads = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in threads.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if main:
-            signal.signal(signal.SIGINT, handler)
-        if pressed:
-            signal.raise_signal(signal.SIGINT)

@@ -1,0 +1,270 @@
+"""A folder of somebody's own pictures, from the files to a checkpoint."""
+
+import json
+import os
+import random
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from tests.training.conftest import drawn_digit, png
+from training import datasets
+from training.checkpoint import describe, load
+from training.cli import app
+from training.datasets import DataSet
+from training.errors import DatasetError
+from training.folder import cache, looks
+from training.folder.listing import MOST_CLASSES, listed
+from training.preprocess import Preprocessing, prepare
+from worker.contract import messages
+
+GREY = Preprocessing("crop", 28, 28, 1)
+QUICK = ("--epochs", "2", "--batch-size", "16", "--validation", "0.2", "--device", "cpu", "--network", "classic")
+
+
+def picture(level: int, size: tuple[int, int], colour: bool, lot: np.random.Generator) -> Image.Image:
+    """One of a class: noise around a level of its own; no two alike."""
+    pixels = np.clip(lot.normal(level, 30, (size[1], size[0], 3 if colour else 1)), 0, 255).astype(np.uint8)
+    return Image.fromarray(pixels if colour else pixels[..., 0])
+
+
+def folder(
+    root: Path, counts: dict[str, int], size: tuple[int, int] = (28, 28), colour: bool = False, seed: int = 0
+) -> Path:
+    """Class folders of so many pictures each."""
+    lot = np.random.default_rng(seed)
+    for index, (name, count) in enumerate(counts.items()):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            data = png(picture(40 + 150 * index // max(1, len(counts) - 1), size, colour, lot))
+            (root / name / f"{number}.png").write_bytes(data)
+    return root
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "120"})
+
+
+def read(root: Path, share: float = 0.2, seed: int = 0, preprocessing: Preprocessing | None = GREY) -> DataSet:
+    return datasets.of_folder(root, preprocessing, None, share, seed, root.parent)
+
+
+def test_a_folder_is_trained_on_and_its_checkpoint_says_what_its_figures_are_of(tmp_path: Path) -> None:
+    root, path = folder(tmp_path / "data", {"katze": 20, "犬": 20}), tmp_path / "mine.safetensors"
+    (root / "katze" / "broken.png").write_bytes(b"no picture")
+    result = run("train", "--dataset", f"folder:{root}", "-o", path, *QUICK)
+    assert result.exit_code == 0, result.output
+    described, network = load(path)
+    assert described.classes == ("katze", "犬")
+    assert described.preprocessing == Preprocessing("stretch", 28, 28, 1)
+    assert described.trained["dataset"] == f"folder:{root}"
+    assert network(torch.zeros(1, 28, 28, 1, dtype=torch.uint8)).shape == (1, 2)
+    assert described.arguments["mean"] == pytest.approx(0.45, abs=0.05)
+    assert set(described.measured) == {"validation"}
+    assert "validation: " in result.stdout
+    assert "of 8 images" in result.stdout
+    for line in (
+        f"Training classic on folder:{root}, seed 0.",
+        "class  training  validation",
+        "犬     16        4",
+        "left out: 1 unreadable; the log has all of them",
+        f"left out: {root}/katze/broken.png: not-an-image: no known image format begins with b'no pictu'",
+    ):
+        assert line in result.stderr.splitlines()
+    log = [json.loads(line) for line in path.with_suffix(".log.jsonl").read_text().splitlines()]
+    assert [line["path"] for line in log if line["event"] == "left-out"] == [f"{root}/katze/broken.png"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ("cifar", "There is no data set 'cifar'; --dataset takes mnist, or folder:DIR"),
+        ("folder", "There is no data set 'folder'; --dataset takes mnist, or folder:DIR"),
+        ("folder:{0}/none", "none: can't be read (No such file or directory); check --dataset folder:DIR."),
+        ("folder:{0}/file", "file is not a folder; --dataset folder:DIR names one of class folders."),
+        ("folder:{0}/one", "one needs a folder of pictures for each class, named as the class, and at least two; it "),
+        (
+            "folder:{0}/few",
+            "each class needs at least 5 different pictures to train on that can be read; 'b' has 4, 'c' has 0. Add",
+        ),
+        ("folder:{0}/beside", "beside has train/, val/ and also 'more'; it needs one folder for each class, or train/"),
+        ("folder:{0}/foreign", "val has a class 'c', of which there is nothing in "),
+    ],
+)
+def test_a_data_set_that_will_not_do_is_a_clear_error(tmp_path: Path, dataset: str, message: str) -> None:
+    (tmp_path / "file").touch()
+    folder(tmp_path / "one", {"a": 1})
+    folder(tmp_path / "few", {"a": 5, "b": 4, "c": 0})
+    for name in ("beside", "foreign"):
+        folder(tmp_path / name / "train", {"a": 1, "b": 1})
+        folder(tmp_path / name / "val", {"c": 1})
+    (tmp_path / "beside" / "more").mkdir()
+    result = run("train", "--dataset", dataset.format(tmp_path), "-o", tmp_path / "x.safetensors", *QUICK)
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert (result.stdout, "Traceback" in result.stderr) == ("", False)
+
+
+def test_the_listing_allows_as_many_classes_as_a_worker_can_name() -> None:
+    assert messages.MOST_CLASSES == MOST_CLASSES
+
+
+def test_class_names_that_no_checkpoint_can_hold_are_refused(tmp_path: Path) -> None:
+    for name in (b"a", b"\xff"):
+        os.mkdir(os.path.join(os.fsencode(tmp_path), name))
+    with pytest.raises(DatasetError, match=r"not UTF-8: b'\\xff'; rename that folder"):
+        listed(tmp_path)
+
+
+def test_files_lie_at_any_depth_and_hidden_ones_are_no_data(tmp_path: Path) -> None:
+    root = folder(tmp_path / "data", {"a": 2, "b": 1, "b/deeper": 1, ".cache": 1})
+    (root / "a" / ".DS_Store").touch()
+    (root / "README").touch()
+    found = listed(root)
+    assert found.classes == ("a", "b")
+    assert [os.path.relpath(picture.path, root) for picture in found.pictures] == [
+        *("a/0.png", "a/1.png", "b/0.png", "b/deeper/0.png")
+    ]
+
+
+@pytest.mark.parametrize(("val", "test"), [(True, True), (False, True), (True, False), (False, False)])
+def test_folders_of_train_val_and_test_are_the_parts(tmp_path: Path, val: bool, test: bool) -> None:
+    root = tmp_path / "data"
+    folder(root / "train", {"a": 10, "b": 10}, seed=1)
+    if val:
+        folder(root / "val", {"a": 4, "b": 4}, seed=2)
+    if test:
+        folder(root / "test", {"a": 3, "b": 3}, seed=3)
+    found = read(root)
+    assert (len(found.training), len(found.validation)) == ((20, 8) if val else (16, 4))
+    assert (found.test is not None and len(found.test) == 6) == test
+    assert len(found.names) == (6 if test else len(found.validation))
+    assert found.source.startswith("the test images in " if test else "the validation split of ")
+    where = "test" if test else "val" if val else "train"
+    assert all(name.startswith(f"{where}/") for name in found.names)
+    images = found.test.images if found.test else found.validation.images
+    for name, pixels in zip(found.names, images, strict=True):
+        assert np.array_equal(pixels.numpy(), prepare((root / name).read_bytes(), GREY, 10_000))
+
+
+@pytest.mark.parametrize(
+    ("size", "colour", "asked", "chosen"),
+    [
+        ((28, 28), False, None, Preprocessing("crop", 28, 28, 1)),
+        ((20, 20), False, None, Preprocessing("crop", 28, 28, 1)),
+        ((32, 32), True, None, Preprocessing("crop", 32, 32, 3)),
+        ((100, 100), True, None, Preprocessing("crop", 64, 64, 3)),
+        ((100, 100), True, 96, Preprocessing("crop", 96, 96, 3)),
+        ((120, 60), False, None, Preprocessing("crop", 48, 96, 1)),
+        ((60, 120), False, None, Preprocessing("crop", 96, 48, 1)),
+        ((110, 100), False, None, Preprocessing("crop", 64, 64, 1)),
+    ],
+)
+def test_the_preprocessing_fits_the_pictures(
+    tmp_path: Path, size: tuple[int, int], colour: bool, asked: int | None, chosen: Preprocessing
+) -> None:
+    root = folder(tmp_path / "data", {"a": 3, "b": 3}, size, colour)
+    assert looks.look([str(path) for path in root.rglob("*.png")]).preprocessing(asked) == chosen
+
+
+def test_grey_that_is_stored_as_colour_is_grey(tmp_path: Path) -> None:
+    lot = np.random.default_rng(0)
+    for number in range(4):
+        image = picture(100, (90, 90), False, lot).convert("RGB")
+        image.save(tmp_path / f"{number}.jpg", quality=50)
+    paths = [str(path) for path in tmp_path.iterdir()]
+    assert looks.look(paths).grey
+    picture(100, (90, 90), True, lot).save(tmp_path / "colour.png")
+    assert not looks.look([*paths, str(tmp_path / "colour.png")]).grey
+
+
+def test_what_cannot_be_told_apart_is_left_out(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    folder(root / "train", {"a": 10, "b": 10}, seed=1)
+    folder(root / "test", {"a": 3, "b": 3}, seed=2)
+
+    def copy(source: str, target: str) -> None:
+        (root / target).write_bytes((root / source).read_bytes())
+
+    copy("train/a/0.png", "train/a/again.png")
+    copy("test/a/0.png", "train/a/tested.png")
+    copy("train/a/1.png", "train/b/both.png")
+    copy("train/b/2.png", "test/a/both.png")
+    Image.open(root / "train/a/3.png").save(root / "train/a/other.bmp")
+    found = read(root)
+    train, test = f"{root}/train", f"{root}/test"
+    assert {(file.path, file.reason, file.detail) for file in found.left_out} == {
+        (f"{train}/a/again.png", "duplicate", f"the same picture as {train}/a/0.png"),
+        (f"{train}/a/tested.png", "duplicate", f"the same picture as {test}/a/0.png"),
+        (f"{train}/a/other.bmp", "duplicate", f"the same picture as {train}/a/3.png"),
+        (f"{train}/a/1.png", "ambiguous", "the same picture is in the classes 'a' and 'b'"),
+        (f"{train}/b/both.png", "ambiguous", "the same picture is in the classes 'a' and 'b'"),
+        (f"{train}/b/2.png", "ambiguous", "the same picture is in the classes 'a' and 'b'"),
+        (f"{test}/a/both.png", "ambiguous", "the same picture is in the classes 'a' and 'b'"),
+    }
+    assert len(found.training) + len(found.validation) == 18
+    assert found.test is not None
+    assert len(found.test) == 6
+
+
+def test_the_digest_is_that_of_pixels_labels_and_parts(tmp_path: Path) -> None:
+    first, same = (folder(tmp_path / name, {"a": 9, "b": 9}) for name in ("first", "same"))
+    assert read(first).digest == read(same).digest != read(first, seed=1).digest
+    (same / "a" / "8.png").rename(same / "b" / "9.png")
+    assert read(first).digest != read(same).digest
+
+
+def test_several_processes_read_the_same_as_one_and_tell_how_far_they_are(tmp_path: Path) -> None:
+    root = folder(tmp_path / "data", {"a": 80, "b": 80}, (40, 30))
+    (root / "a" / "broken.png").write_bytes(b"")
+    paths = [picture.path for picture in listed(root).pictures]
+    steps: list[tuple[int, int]] = []
+    one = cache.read(paths, GREY, tmp_path, processes=1)
+    two = cache.read(paths, GREY, tmp_path, processes=2, on_progress=lambda *step: steps.append(step))
+    assert np.array_equal(one.images, two.images)
+    assert np.array_equal(one.digests, two.digests)
+    assert one.failed == two.failed == {paths.index(f"{root}/a/broken.png"): "empty: the file has no bytes"}
+    assert steps == [(64, 161), (128, 161), (161, 161)]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["data"], "a cache has no name"
+
+
+def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> None:
+    wide = Preprocessing("crop", 256, 256, 3)
+
+    def peak(count: int) -> int:
+        root = folder(tmp_path / str(count), {"a": count // 2, "b": count // 2})
+        tracemalloc.start()
+        found = read(root, preprocessing=wide)
+        datasets.moments(found.training)
+        _current, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert found.training.images.nbytes > 0.7 * count * 256 * 256 * 3
+        return most
+
+    peak(10)  # what is imported and kept once
+    assert peak(320) < peak(120) + 4_000_000, "200 pictures more take 39 MB"
+
+
+def write_digits(root: Path, classes: str, each: int) -> Path:
+    lot = random.Random(3)
+    for label in classes:
+        (root / label).mkdir(parents=True)
+        for number in range(each):
+            Image.fromarray(drawn_digit(int(label), lot)).save(root / label / f"{number}.png")
+    return root
+
+
+def test_a_network_for_digits_reads_a_folder_of_them_by_its_own_preprocessing(tmp_path: Path) -> None:
+    root, path = write_digits(tmp_path / "data", "17", 12), tmp_path / "x.safetensors"
+    result = run("train", "--dataset", f"folder:{root}", "-o", path, *QUICK[:-1], "digits")
+    assert result.exit_code == 0, result.output
+    described = describe(path)
+    assert (described.classes, described.preprocessing.kind) == (("1", "7"), "digit")
+    refused = run("train", "--dataset", f"folder:{root}", "-o", path, *QUICK[:-1], "digits", "--size", "64")
+    assert refused.exit_code == 2
+    assert "The network 'digits' takes images of 28 x 28 only; leave --size out." in refused.stderr

@@ -1,0 +1,39 @@
+"""How many images each class has, in lines for a person."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.cells import cell_len
+
+_LISTED = 12  # classes; of more, the largest and the smallest are shown
+_UNEQUAL = 2.0  # times as many images in the largest class as in the smallest are worth a word
+
+
+def table(classes: Sequence[str], parts: Mapping[str, Sequence[int]]) -> str:
+    """A line for each class and its images in each part, and one for all.
+
+    Args:
+        classes: Their names.
+        parts: Name of a part → images of each class.
+    """
+    order = list(range(len(classes)))
+    left = ""
+    if len(order) > _LISTED:
+        first = next(iter(parts.values()))
+        order = sorted(order, key=lambda label: (-first[label], label))
+        order = [*order[: _LISTED // 2], *order[-_LISTED // 2 :]]
+        left = f"  ({len(classes) - len(order):,} classes between these are not shown)"
+    rows = [("class", *parts)]
+    rows += [(classes[label], *(f"{counts[label]:,}" for counts in parts.values())) for label in order]
+    rows.append(("all", *(f"{sum(counts):,}" for counts in parts.values())))
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(f"{cell}{' ' * (width - cell_len(cell))}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join(lines) + left
+
+
+def imbalance(counts: Sequence[int]) -> float | None:
+    """How many times as many images the largest class has as the smallest, where that is worth a word."""
+    times = max(counts) / max(1, min(counts))
+    return times if times >= _UNEQUAL else None
