@@ -50,6 +50,10 @@ class Split:
         """The part at `indices` (int64 [n]), in that order."""
         return Split(self.images[indices], self.labels[indices])
 
+    def counts(self, classes: int) -> list[int]:
+        """How many images each of the classes has."""
+        return [int(count) for count in self.labels.bincount(minlength=classes)]
+
     def to(self, device: str) -> "Split":
         """The same on another device."""
         return Split(self.images.to(device), self.labels.to(device))

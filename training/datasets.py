@@ -148,7 +148,7 @@ def of_folder(
         source=_source(root, figures),
         names=tuple(shown(os.path.relpath(paths[row], root)) for row in parts[figures].tolist()),
         digest=_folder_digest(listed.classes, parts, labels, read.digests),
-        notes=(*notes, *_counted(listed.classes, splits)),
+        notes=(*notes, _counted(listed.classes, splits)),
         left_out=left_out,
     )
 
@@ -201,13 +201,8 @@ def _chosen(seen: looks.Look, chosen: Preprocessing) -> str:
     )
 
 
-def _counted(classes: tuple[str, ...], splits: dict[str, Split]) -> list[str]:
-    found = {part: split.labels.bincount(minlength=len(classes)).tolist() for part, split in splits.items()}
-    notes = [counts.table(classes, found)]
-    times = counts.imbalance(found[TRAINING])
-    if times:
-        notes.append(f"The classes are unequal: the largest has {times:.1f} times as many images as the smallest.")
-    return notes
+def _counted(classes: tuple[str, ...], splits: dict[str, Split]) -> str:
+    return counts.table(classes, {part: split.counts(len(classes)) for part, split in splits.items()})
 
 
 def moments(split: Split) -> tuple[list[float], list[float]]:

@@ -3,7 +3,7 @@
 import hashlib
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from training.checkpoint import Checkpoint
 from training.data import Split
 from training.datasets import DataSet
 from training.errors import CheckpointError, DatasetError, TrainingError
+from training.folder import counts
 from training.preprocess import Preprocessing
 from training.recipe import Recipe
-from training.recipes import PLANS, plan
+from training.recipes import PLANS, for_folder, plan
 from training.variety import pool, printed
 
 
@@ -143,7 +144,7 @@ def gather(order: Order, on_progress: Callable[[int, int], None] | None = None) 
     recipe = order.amended(_recipe(network, read))
     fonts = _fonts(order.fonts) if recipe.variety else ()
     teachers = tuple(_teacher(name, read.classes, read.preprocessing, recipe, device) for name in order.teachers)
-    arguments = model.complete(network, _normalisation(network, read))
+    arguments = model.complete(network, _normalisation(network, read), read.preprocessing)
     deciding = {
         "dataset": read.name,
         "data_digest": read.digest,
@@ -156,7 +157,6 @@ def gather(order: Order, on_progress: Callable[[int, int], None] | None = None) 
         "fonts_digest": _content_digest(fonts) if fonts else None,
         "teachers": [{"name": described.name, "digest": described.digest} for described, _network in teachers],
     }
-    unprinted = ("There are no fonts here, so no printed digits among the variety; --fonts names a folder of some.",)
     return Material(
         network=network,
         recipe=recipe,
@@ -166,7 +166,7 @@ def gather(order: Order, on_progress: Callable[[int, int], None] | None = None) 
         teachers=teachers,
         device=device,
         deciding=deciding,
-        notes=(*read.notes, *(unprinted if recipe.variety and not fonts else ())),
+        notes=tuple(_notes(recipe, read, fonts)),
         seconds=time.perf_counter() - started,
     )
 
@@ -186,17 +186,36 @@ def _read(order: Order, on_progress: Callable[[int, int], None] | None) -> DataS
 
 
 def _recipe(network: str, read: DataSet) -> Recipe:
-    recipe = plan(network).recipe
+    if read.name == datasets.MNIST:
+        return plan(network).recipe
+    fitting = for_folder(network, len(read.training), read.preprocessing)
+    if network not in PLANS:
+        return fitting
+    lengths = {key: getattr(fitting, key) for key in ("epochs", "batch_size", "patience", "balance")}
+    recipe = replace(PLANS[network].recipe, **lengths)
     # The variety of digits is made of digits.
     return recipe if read.classes == data.MNIST_CLASSES else replace(recipe, variety=0.0)
 
 
 def _normalisation(network: str, read: DataSet) -> dict[str, Any]:
-    """What the network is told of its images: nothing where they have the form of MNIST's."""
+    """What the network is told of its images; nothing where it was made for them."""
+    if network not in PLANS:
+        mean, std = datasets.moments(read.training)
+        return {"mean": mean, "std": std}
     if read.name == datasets.MNIST or read.preprocessing.kind == "digit":
         return {}
     mean, std = datasets.moments(read.training)
-    return {"mean": mean[0], "std": std[0]} if network in PLANS else {"mean": mean, "std": std}
+    return {"mean": mean[0], "std": std[0]}
+
+
+def _notes(recipe: Recipe, read: DataSet, fonts: tuple[Path, ...]) -> Iterator[str]:
+    yield from read.notes
+    times = counts.imbalance(read.training.counts(len(read.classes)))
+    if times:
+        weighed = "; an image of a small class counts for more" if recipe.balance else ""
+        yield f"The classes are unequal: the largest has {times:.1f} times the images of the smallest{weighed}."
+    if recipe.variety and not fonts:
+        yield "There are no fonts here, so no printed digits among the variety; --fonts names a folder of some."
 
 
 def variety(material: Material, seed: int, on_progress: Callable[[int, int], None]) -> Split | None:

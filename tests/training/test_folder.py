@@ -110,6 +110,23 @@ def test_a_data_set_that_will_not_do_is_a_clear_error(tmp_path: Path, dataset: s
     assert (result.stdout, "Traceback" in result.stderr) == ("", False)
 
 
+def test_a_folder_alone_is_enough_and_unequal_classes_are_told_and_weighed(tmp_path: Path) -> None:
+    root, path = folder(tmp_path / "data", {"a": 40, "b": 6}, (40, 30), colour=True), tmp_path / "mine.safetensors"
+    result = run("train", "--dataset", f"folder:{root}", "-o", path, "--epochs", "1", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    described = describe(path)
+    assert (described.network, described.preprocessing) == ("residual", Preprocessing("crop", 28, 40, 3))
+    assert len(described.arguments["mean"]) == 3
+    assert described.trained["recipe"]["balance"] > 0
+    for line in (
+        "46 pictures looked at: colour, in the median 40 x 30 pixels. Scaled and cut to 40 x 28 in colour; --size "
+        "chooses another size.",
+        "The classes are unequal: the largest has 7.2 times the images of the smallest; an image of a small class "
+        "counts for more.",
+    ):
+        assert line in result.stderr.splitlines()
+
+
 def test_the_listing_allows_as_many_classes_as_a_worker_can_name() -> None:
     assert messages.MOST_CLASSES == MOST_CLASSES
 
