@@ -175,7 +175,7 @@ def reliability(report: Report, theme: Theme) -> Figure:
     edges = np.linspace(low, high, 41)
     top.plot([low, high], [low, high], color=theme.muted, linestyle="--", linewidth=1)
     for found, colour, label in both:
-        middles, whiskers = _points(found)
+        middles, whiskers = (ends.clip(low, high) for ends in _points(found))  # nothing right stands at the lower edge
         # The line of a bin that is all right reaches far down, and there may be many: paler than the points.
         top.vlines(middles[0], *whiskers, color=colour, alpha=0.3, linewidth=3)
         top.plot(*middles, "o", color=colour, markersize=5, clip_on=False, label=label)
@@ -236,7 +236,11 @@ def review(report: Report, theme: Theme) -> Figure:
     # Up to where all that are wrong are marked, and not so far that the beginning can't be seen.
     clean = float(marked[(left == 0).argmax()]) if (left == 0).any() else 1.0
     here = report.reviews / report.images
-    axes.set_xlim(0, min(1.0, max(0.02, min(1.3 * clean, max(0.1, 5 * here)))))
+    most = min(1.0, max(0.02, min(1.3 * clean, max(0.1, 5 * here))))
+    seen = accuracy[marked <= most]
+    margin = 0.05 * float(np.ptp(seen)) or 0.005
+    axes.set_xlim(0, most)
+    axes.set_ylim(seen.min() - margin, seen.max() + margin)
     axes.step(marked, accuracy, where="post", color=theme.good)
     if report.reviews < report.images:
         rest = 1 - report.wrong_unmarked / (report.images - report.reviews)
