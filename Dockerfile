@@ -1,4 +1,4 @@
-# Targets: redis, producer (no torch), monitoring (Flower), prometheus, worker (torch), training (torch and torchvision).
+# Targets: redis, producer (no torch), monitoring (Flower), prometheus, worker (torch), training (torch, torchvision and matplotlib).
 #
 #   docker build --target worker --tag pigeonhole-worker .
 #
@@ -145,22 +145,23 @@ CMD ["worker"]
 # ---------------------------------------------------------------------------------------------------------------------
 FROM torch AS training
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
-COPY --from=requirements /requirements/training.txt /requirements/
+# With what `train --report` draws by: nobody can add it where it runs.
+COPY --from=requirements /requirements/training-report.txt /requirements/
 # torchvision must be of the same build as torch: the same index, and a torch that stays as it is.
 RUN pip freeze | grep '^torch==' >/requirements/installed.txt; \
     if [ -n "$TORCH_INDEX" ] \
         && python -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1], timeout=5)' "$TORCH_INDEX/torchvision/" 2>/dev/null \
         && pip install --root-user-action=ignore --constraint /requirements/installed.txt \
-            --index-url "$TORCH_INDEX" --requirement /requirements/training.txt 2>/dev/null; \
+            --index-url "$TORCH_INDEX" --requirement /requirements/training-report.txt 2>/dev/null; \
     then echo "torchvision: from $TORCH_INDEX"; \
     else pip install --root-user-action=ignore --constraint /requirements/installed.txt \
-            --requirement /requirements/training.txt && echo "torchvision: from the default index"; \
+            --requirement /requirements/training-report.txt && echo "torchvision: from the default index"; \
     fi
 COPY --from=package /install /opt/pigeonhole
 # A volume mounted at /data takes this mode when it is new: whatever uid trains can download a data set into it.
 RUN install -d -m 1777 /data
-# Weights that torchvision downloads are kept with the data.
-ENV TORCH_HOME=/data/torch
+# Weights that torchvision downloads are kept with the checkpoints; /data may be somebody's pictures, by class.
+ENV TORCH_HOME=/models/.torch
 USER 1000:1000
 # From here, `--data data`, which is the default, is the volume.
 WORKDIR /

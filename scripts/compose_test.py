@@ -30,6 +30,8 @@ COPIES = 1_000
 TOLERANCE = 1e-5
 #: `pigeonhole classify` ends so where some rows are errors, as three of the samples are meant to be.
 ERROR_ROWS = 3
+#: The share of the images that it was trained on which a network must have right, to have learned something.
+LEARNED = 0.9
 #: How long a worker may take to stop: as docker-compose.yml says.
 GRACE = 310
 
@@ -64,7 +66,7 @@ def main() -> int:
 
 @contextmanager
 def folders() -> Iterator[Path]:
-    """Give a folder with images/samples, images/more, results, models and data, which the containers' user may use."""
+    """Give a folder with images/, results/, models/, mnist/ and data/, which the containers' user may use."""
     work = Path(tempfile.mkdtemp(prefix="pigeonhole-compose-"))
     try:
         work.chmod(0o755)
@@ -73,7 +75,7 @@ def folders() -> Iterator[Path]:
             shutil.copytree(
                 work / "images" / "samples", work / "images" / "more" / f"{number:03}", copy_function=os.link
             )
-        for name in ("results", "models", "data"):
+        for name in ("results", "models", "mnist", "data"):
             (work / name).mkdir()
             if os.getuid() == 0:
                 os.chown(work / name, ANY_USER, ANY_USER)
@@ -140,15 +142,15 @@ class Trial:
         self._expected = {Path(row.path).name: row for row in read(rows)}
         say(f"embedded: {len(self._expected)} rows to compare with")
 
-    def _up(self, **settings: str) -> None:
+    def _up(self, workers: int = WORKERS, **settings: str) -> None:
         started = time.monotonic()
         self._stack.environment |= settings
-        self._stack("up", "-d", "--scale", f"worker={WORKERS}")
-        workers = self._stack.containers("worker")
-        check(len(workers) == WORKERS, f"{len(workers)} workers run, not {WORKERS}")
-        for worker in workers:
+        self._stack("up", "-d", "--scale", f"worker={workers}")
+        running = self._stack.containers("worker")
+        check(len(running) == workers, f"{len(running)} workers run, not {workers}")
+        for worker in running:
             self._wait_until_healthy(worker)
-        say(f"up: {WORKERS} workers are healthy after {time.monotonic() - started:.0f} s")
+        say(f"up: {workers} workers are healthy after {time.monotonic() - started:.0f} s")
 
     def _wait_until_healthy(self, container: str) -> None:
         health = "{{.State.Health.Status}}"
@@ -303,23 +305,33 @@ class Trial:
         return self._stack.docker("exec", worker, "python", "-m", "worker.health", check_it=False).returncode == 0
 
     def _train_and_serve(self) -> None:
-        """Train for one epoch on a stand-in for MNIST, serve the checkpoint, and classify with it."""
+        """Train on a stand-in for MNIST and on a folder of class folders, and serve the latter's checkpoint."""
         pinned = self._stack.environment.get("TORCH")
         if is_lab(self._stack.environment):
             # torchvision there fits no other torch than the index's.
             self._stack.environment["TORCH"] = "torch"
         self._build("training")
-        self._stack.environment |= {"DATA": str(self._work / "data"), "TORCH": pinned or "torch"}
-        write_stand_in(self._work / "data" / "MNIST" / "raw")
-        said = self._stack.task(
-            "training", "train", "--epochs", "1", "--name", "trained", "-o", "/models/trained.safetensors"
+        self._stack.environment |= {"DATA": str(self._work / "mnist"), "TORCH": pinned or "torch"}
+        write_stand_in(self._work / "mnist" / "MNIST" / "raw")
+        self._train("--epochs", "1", "-o", "/models/bars.safetensors")
+        self._stack.environment["DATA"] = str(self._work / "data")
+        truth = write_class_folders(self._work / "data")
+        self._train("--dataset", "folder:/data", "-o", "/models/mine.safetensors")
+        self._up(workers=2, PIGEONHOLE_MODEL="/models/mine.safetensors")
+        self._stack.task("producer", "classify", "/images/samples", "-o", "/results/mine.csv", codes=(ERROR_ROWS,))
+        rows = read(self._work / "results" / "mine.csv")
+        models = {row.model.partition("@")[0] for row in rows}
+        check(models == {"mine"}, f"rows come from {models}, not from the checkpoint just trained")
+        right = sum(row.label == truth.get(Path(row.path).name) for row in rows)
+        check(
+            right >= LEARNED * len(truth), f"of the {len(truth)} images that it was trained on, only {right} are right"
         )
-        say(f"training: {said.splitlines()[0]}")
-        self._up(PIGEONHOLE_MODEL="/models/trained.safetensors")
-        self._stack.task("producer", "classify", "/images/samples", "-o", "/results/trained.csv", codes=(ERROR_ROWS,))
-        models = {row.model.partition("@")[0] for row in read(self._work / "results" / "trained.csv")}
-        check(models == {"trained"}, f"rows come from {models}, not from the checkpoint just trained")
-        say("served: every row names the checkpoint just trained")
+        say(f"served: every row names the checkpoint just trained, and {right} of the {len(truth)} labels are right")
+
+    def _train(self, *arguments: str) -> None:
+        started = time.monotonic()
+        said = self._stack.task("training", "train", *arguments)
+        say(f"training: {'; '.join(said.splitlines())}; {time.monotonic() - started:.0f} s with its container")
 
 
 def batches(job: str, log: str) -> list[tuple[str, str]]:
@@ -344,6 +356,18 @@ def write_stand_in(raw: Path) -> None:
         rows = (b"\xff" * 28 if row // 2 == label + 1 else bytes(28) for label in labels for row in range(28))
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, images) + labels)
         (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, images, 28, 28) + b"".join(rows))
+
+
+def write_class_folders(top: Path) -> dict[str, str]:
+    """Copy the labelled samples into a folder for each label, and give the label of each by its name."""
+    truth = {}
+    with (ROOT / "samples-labels.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            image = ROOT / row["path"]
+            truth[image.name] = row["label"]
+            (top / row["label"]).mkdir(exist_ok=True)
+            shutil.copy(image, top / row["label"])
+    return truth
 
 
 if __name__ == "__main__":

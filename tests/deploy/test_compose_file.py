@@ -29,7 +29,7 @@ def test_every_container_is_unprivileged(name: str) -> None:
 def test_no_image_runs_as_root() -> None:
     for stage in re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)[1:]:
         name = stage.split("\n")[0].split(" AS ")[1]
-        if name in {service["build"]["target"] for service in SERVICES.values()}:
+        if name in {_default(service["build"]["target"]) for service in SERVICES.values()}:
             [user] = re.findall(r"^USER (\d+):\d+$", stage, flags=re.MULTILINE)
             assert int(user) > 0
 
