@@ -25,10 +25,10 @@ ALLOWED = {
     "training.variety": (
         *("training.variety", "training.data", "training.errors", "training.preprocess", "training.processes"),
     ),
-    # What becomes of a folder of pictures, before any network.
+    # What becomes of a folder of pictures, before any network; no torch, so that more processes start in a moment.
     "training.folder": (
-        *("training.folder", "training.data", "training.decode", "training.errors", "training.preprocess"),
-        *("training.files", "training.processes"),
+        *("training.folder", "training.decode", "training.errors", "training.files", "training.preprocess"),
+        "training.processes",
     ),
 }
 MOUNTED = ("worker.cli", "training.cli")

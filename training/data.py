@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,39 +211,22 @@ def divide(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     Raises:
         DatasetError: A class is too small to be in both.
     """
-    first, second = partition(split.labels, share, seed)
-    return split.take(first), split.take(second)
-
-
-def partition(labels: Tensor, share: float, seed: int, names: Sequence[str] = ()) -> tuple[Tensor, Tensor]:
-    """What `divide` does, for labels alone: int64 [N] → indices of the first part and of the second, each rising.
-
-    Args:
-        labels: Of the images.
-        share: Of each class in the second part, as `divide` has it.
-        seed: Likewise.
-        names: Of the classes, for errors; their numbers are said where there are none.
-
-    Raises:
-        DatasetError: A class is too small to be in both.
-    """
     if not 0 < share < 1:
         raise DatasetError(f"The share for validation must be above 0 and below 1, not {share}.")
     generator = torch.Generator().manual_seed(seed)
     first, second = [], []
-    for label in torch.unique(labels).tolist():
-        members = (labels == label).nonzero().flatten()  # int64 [n]
+    for label in torch.unique(split.labels).tolist():
+        members = (split.labels == label).nonzero().flatten()  # int64 [n]
         members = members[torch.randperm(len(members), generator=generator)]
         count = max(1, round(share * len(members)))
         if count >= len(members):
             raise DatasetError(
-                f"Class {names[label] if names else label} has {len(members)} images: too few to train on and to keep "
-                f"{share:.0%} for validation."
+                f"Class {label} has {len(members)} images: too few to train on and to keep {share:.0%} for validation."
             )
         second.append(members[:count])
         first.append(members[count:])
     # Sorted: the order says nothing of the class.
-    return torch.cat(first).sort().values, torch.cat(second).sort().values
+    return split.take(torch.cat(first).sort().values), split.take(torch.cat(second).sort().values)
 
 
 def digest(split: Split) -> str:

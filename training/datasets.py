@@ -18,6 +18,7 @@ from training.errors import DatasetError
 from training.files import shown
 from training.folder import cache, counts, listing, looks
 from training.folder.distinct import LeftOut, distinct
+from training.folder.division import divide
 from training.folder.listing import TEST, TRAINING, VALIDATION, Listing
 from training.preprocess import Preprocessing
 
@@ -44,6 +45,7 @@ class DataSet:
         digest: SHA-256, in hexadecimal, of images and labels.
         notes: What a user should be told.
         left_out: Files that are not used.
+        corrections: Files of a person's labels, which it has; absolute paths.
     """
 
     name: str
@@ -57,6 +59,7 @@ class DataSet:
     digest: str
     notes: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    corrections: tuple[str, ...] = ()
 
 
 def folder_of(dataset: str) -> Path | None:
@@ -135,7 +138,7 @@ def of_folder(
     read = cache.read(paths, preprocessing, scratch, on_progress=on_progress)
     used, left_out = distinct(listed.pictures, listed.classes, read.digests, read.failed)
     labels = torch.tensor([picture.label for picture in listed.pictures], dtype=torch.int64)
-    parts = _parts(listed, used, labels, share, seed)
+    parts = _parts(listed, used, labels, read.digests, share, seed)
     splits = {part: _split(read.images, labels, rows, scratch) for part, rows in parts.items() if len(rows)}
     figures = TEST if TEST in splits else VALIDATION
     return DataSet(
@@ -154,7 +157,7 @@ def of_folder(
 
 
 def _parts(
-    listed: Listing, used: NDArray[np.int64], labels: Tensor, share: float, seed: int
+    listed: Listing, used: NDArray[np.int64], labels: Tensor, digests: NDArray[np.uint8], share: float, seed: int
 ) -> dict[str, NDArray[np.int64]]:
     """Part → the indices of its pictures, rising."""
     of = np.array([picture.part for picture in listed.pictures])[used]
@@ -162,8 +165,8 @@ def _parts(
     _check_enough(listed, labels[parts[TRAINING]].tolist())
     if not len(parts[VALIDATION]):
         whole = parts[TRAINING]
-        first, second = data.partition(labels[whole], share, seed, listed.classes)
-        parts |= {TRAINING: whole[first.numpy()], VALIDATION: whole[second.numpy()]}
+        first, second = divide(labels[whole].numpy(), digests[whole], share, seed, listed.classes)
+        parts |= {TRAINING: whole[first], VALIDATION: whole[second]}
     return parts
 
 

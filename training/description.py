@@ -27,6 +27,8 @@ def text(described: Checkpoint, path: Path) -> str:
         ("trained", _training_line(trained)),
     ]
     rows += [(where, _measured_line(figures)) for where, figures in described.measured.items()]
+    if "validation" in described.measured and "test" not in described.measured:
+        rows.append(("test", "there were no test images; the validation split chose the epoch and the calibration"))
     return "\n".join(f"{title:<14} {value}" for title, value in rows)
 
 
@@ -47,6 +49,7 @@ def _training_line(values: Mapping[str, Any]) -> str:
         return (
             f"on {values['training_images']:,} images of {values['dataset']}, {len(values['epochs'])} epochs, "
             + (f"taught by {teachers}, " if teachers else "")
+            + (f"corrected by {', '.join(values['corrections'])}, " if "corrections" in values else "")
             + f"seed {values['seed']}, {values['seconds']:.0f} s on {values['device']}, "
             + f"{values['finished']} ({versions})"
         )

@@ -24,7 +24,7 @@ from training.preprocess import Preprocessing, prepare
 from worker.contract import messages
 
 GREY = Preprocessing("crop", 28, 28, 1)
-QUICK = ("--epochs", "2", "--batch-size", "16", "--validation", "0.2", "--device", "cpu", "--network", "classic")
+QUICK = ("--epochs", "2", "--batch-size", "16", "--validation", "0.2", "--device", "cpu", "--network", "residual-small")
 
 
 def picture(level: int, size: tuple[int, int], colour: bool, lot: np.random.Generator) -> Image.Image:
@@ -61,15 +61,15 @@ def test_a_folder_is_trained_on_and_its_checkpoint_says_what_its_figures_are_of(
     assert result.exit_code == 0, result.output
     described, network = load(path)
     assert described.classes == ("katze", "犬")
-    assert described.preprocessing == Preprocessing("stretch", 28, 28, 1)
+    assert described.preprocessing == GREY
     assert described.trained["dataset"] == f"folder:{root}"
     assert network(torch.zeros(1, 28, 28, 1, dtype=torch.uint8)).shape == (1, 2)
-    assert described.arguments["mean"] == pytest.approx(0.45, abs=0.05)
+    assert described.arguments["mean"] == [pytest.approx(0.45, abs=0.05)]
     assert set(described.measured) == {"validation"}
     assert "validation: " in result.stdout
     assert "of 8 images" in result.stdout
     for line in (
-        f"Training classic on folder:{root}, seed 0.",
+        f"Training residual-small on folder:{root}, seed 0.",
         "class  training  validation",
         "犬     16        4",
         "left out: 1 unreadable; the log has all of them",
@@ -227,6 +227,27 @@ def test_what_cannot_be_told_apart_is_left_out(tmp_path: Path) -> None:
     assert len(found.training) + len(found.validation) == 18
     assert found.test is not None
     assert len(found.test) == 6
+
+
+def test_what_is_validated_on_stays_so_when_the_folder_grows_or_its_files_are_renamed(tmp_path: Path) -> None:
+    root = folder(tmp_path / "data", {"a": 40, "b": 20})
+
+    def kept(seed: int = 0) -> set[bytes]:
+        return {image.numpy().tobytes() for image in read(root, seed=seed).validation.images}
+
+    before = kept()
+    assert len(before) == 8 + 4
+    for path in list(root.rglob("*.png")):
+        path.rename(path.with_stem(f"photo-{path.stem}"))
+    assert kept() == before != kept(seed=1)
+    folder(root, {"a": 4, "b": 4}, seed=2)
+    assert len(kept() & before) >= 9
+
+
+def test_a_class_too_small_for_the_share_is_a_clear_error(tmp_path: Path) -> None:
+    root = folder(tmp_path / "data", {"a": 40, "b": 5})
+    with pytest.raises(DatasetError, match="The class 'b' has 5 pictures: too few to train on and to keep 95% for"):
+        read(root, share=0.95)
 
 
 def test_the_digest_is_that_of_pixels_labels_and_parts(tmp_path: Path) -> None:
