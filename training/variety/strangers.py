@@ -14,7 +14,7 @@ from torch.nn import functional
 from training.data import Split
 from training.errors import DatasetError
 
-_ROUND = 512  # pictures at once, whatever the number of images: memory stays small
+_ROUND = 64  # pictures at once; each round draws its own grain and squares, and memory stays small
 
 
 def make(training: Split, classes: int, count: int, seed: int) -> Split:

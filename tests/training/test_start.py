@@ -1,0 +1,79 @@
+"""Fine-tuning begins where a checkpoint ended."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tests.training.conftest import save_fresh
+from training import checkpoint, model, start
+from training.checkpoint import Calibration, Checkpoint
+from training.preprocess import Preprocessing
+
+SEEN = Preprocessing("stretch", 24, 20, 3)
+CLASSES = ("cat", "dog", "fox")
+
+
+def pixels(count: int = 40) -> torch.Tensor:
+    return torch.randint(0, 256, (count, 24, 20, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Checkpoint, nn.Module]:
+    """Three animals, and a logit for what is none, as if it had been trained: no bias is 0."""
+    arguments = model.complete("residual-small", {}, SEEN)
+    torch.manual_seed(2)
+    network = model.build("residual-small", arguments, 4).eval()
+    for parameter in network.parameters():
+        if parameter.dim() == 1:
+            nn.init.uniform_(parameter, -0.5, 0.5)
+    save_fresh(
+        tmp_path / "animals.safetensors",
+        network,
+        architecture="residual-small",
+        arguments=arguments,
+        classes=CLASSES,
+        preprocessing=SEEN,
+        calibration=Calibration(1.0, 0.5, outlier=True),
+    )
+    return checkpoint.load(tmp_path / "animals.safetensors")
+
+
+def begun(saved: tuple[Checkpoint, nn.Module], classes: tuple[str, ...], logits: int) -> nn.Module:
+    described, served = saved
+    network = model.build(described.network, model.trainable(described.network, described.arguments), logits)
+    start.begin(network, described, served, classes, pixels())
+    return network.eval()
+
+
+def test_it_says_what_the_checkpoint_says_of_every_picture(saved: tuple[Checkpoint, nn.Module]) -> None:
+    network, others = begun(saved, CLASSES, 4), 255 - pixels()
+    with torch.inference_mode():
+        assert torch.allclose(network(pixels()), saved[1](pixels()), atol=1e-4)
+        assert torch.allclose(network(others), saved[1](others), atol=1e-3)
+    described, served = saved
+    folded = model.fold(described.network, described.arguments, 4, network)
+    with torch.inference_mode():
+        assert torch.allclose(folded(others), served(others), atol=1e-3)
+
+
+def test_in_training_batch_normalisation_sees_the_statistics_that_it_was_given(
+    saved: tuple[Checkpoint, nn.Module],
+) -> None:
+    network = begun(saved, CLASSES, 4)
+    with torch.inference_mode():
+        assert torch.allclose(network.train()(pixels()), saved[1](pixels()), atol=1e-3)
+
+
+def test_classes_in_common_keep_their_rows_and_new_ones_begin_afresh(saved: tuple[Checkpoint, nn.Module]) -> None:
+    network = begun(saved, ("ape", "fox", "cat"), 4)
+    with torch.inference_mode():
+        found, known = network(pixels()), saved[1](pixels())
+    assert torch.allclose(found[:, 1:], known[:, [2, 0, 3]], atol=1e-4)
+    assert not torch.allclose(found[:, 0], known[:, 1], atol=0.1)
+
+
+def test_a_logit_for_none_that_the_new_one_lacks_is_left_out(saved: tuple[Checkpoint, nn.Module]) -> None:
+    with torch.inference_mode():
+        assert torch.allclose(begun(saved, CLASSES, 3)(pixels()), saved[1](pixels())[:, :3], atol=1e-4)

@@ -1,0 +1,85 @@
+"""Fine-tuning: a network, as it is trained, begins with what the network of a checkpoint has learned."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from training import model
+from training.checkpoint import Checkpoint
+
+_IMAGES = 256  # that the statistics are measured on
+
+
+def begin(network: nn.Module, described: Checkpoint, served: nn.Module, classes: Sequence[str], images: Tensor) -> None:
+    """Give a network a checkpoint's weights.
+
+    What the head says of a class that both have is kept, and so is what it says of none of them; a new class begins
+    afresh. Batch normalisation was folded away when the checkpoint was written. It is put back so that it changes
+    nothing: it takes the mean and the variance that each convolution has for the images, and gives them back.
+
+    Args:
+        network: Fresh, of the checkpoint's name and arguments as they are trained; changed in place.
+        described: The checkpoint.
+        served: Its network.
+        classes: Those of `network`, in the order of its logits; one more logit may follow, for none of them.
+        images: uint8 [N, H, W, C], those that it will be trained on, at least one.
+    """
+    theirs, ours = served.state_dict(), network.state_dict()  # of tensors that are the network's own
+    head = _head(described)
+    with torch.no_grad():
+        for key, value in ours.items():
+            if key in head:
+                for new, old in _rows(described, classes, len(value)):
+                    value[new] = theirs[key][old]
+            elif key in theirs:
+                value.copy_(theirs[key])
+    chosen = torch.linspace(0, len(images) - 1, min(len(images), _IMAGES)).long()
+    _unfold(network, theirs, images[chosen])
+
+
+def _head(described: Checkpoint) -> frozenset[str]:
+    """The weights that there is a row of for each logit: those whose shape goes with the number of logits."""
+    with torch.device("meta"):
+        one, other = (model.build(described.network, described.arguments, count).state_dict() for count in (2, 3))
+    return frozenset(key for key, value in one.items() if value.shape != other[key].shape)
+
+
+def _rows(described: Checkpoint, classes: Sequence[str], logits: int) -> list[tuple[int, int]]:
+    """Row of the new head, row of the old one: of each class that both have, and of what is none."""
+    old = {name: row for row, name in enumerate(described.classes)}
+    rows = [(row, old[name]) for row, name in enumerate(classes) if name in old]
+    if described.calibration.outlier and logits > len(classes):
+        rows.append((len(classes), len(described.classes)))
+    return rows
+
+
+@torch.no_grad()
+def _unfold(network: nn.Module, folded: Mapping[str, Tensor], images: Tensor) -> None:
+    """Set the batch normalisation so that, for these images, it does what the folded convolutions' biases do."""
+    biases: dict[nn.Module, Tensor] = {
+        block[1]: folded[f"{path}.0.bias"]
+        for path, block in network.named_modules()
+        if isinstance(block, nn.Sequential) and len(block) > 1 and isinstance(block[1], nn.BatchNorm2d)
+        # A network that is served with its batch normalisation has it in its weights.
+        if f"{path}.1.weight" not in folded
+    }
+
+    def measure(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), correction=0)
+        state = layer.state_dict()  # of tensors that are the layer's own
+        state["running_mean"].copy_(mean)
+        state["running_var"].copy_(variance)
+        state["weight"].copy_((variance + cast(nn.BatchNorm2d, layer).eps).sqrt())
+        state["bias"].copy_(mean + biases[layer])
+
+    hooks = [layer.register_forward_pre_hook(measure) for layer in biases]
+    was_training = network.training
+    try:
+        if hooks:
+            network.eval()(images)  # each layer is measured after those before it are set
+    finally:
+        network.train(was_training)
+        for hook in hooks:
+            hook.remove()
