@@ -20,11 +20,14 @@ from training.options import (
     DatasetOption,
     Device,
     DeviceOption,
+    FlipOption,
     Labelled,
     Network,
     NetworkOption,
+    PretrainedOption,
     ReportOption,
     SizeOption,
+    StartOption,
 )
 
 if TYPE_CHECKING:
@@ -73,7 +76,8 @@ def train(
         bool | None,
         typer.Option(
             "--variety/--no-variety",
-            help="Also train on digits of other kinds, and on what is none.  \\[default: the network's]",
+            help="Also train on pictures that are none of the classes, and on digits of other kinds.  "
+            "\\[default: the network's]",
         ),
     ] = None,
     fonts: Annotated[
@@ -88,6 +92,9 @@ def train(
         float | None,
         typer.Option(min=0.0, max=1.0, help="The share of images that may be marked for review.  \\[default: 0.01]"),
     ] = None,
+    flip: FlipOption = None,
+    pretrained: PretrainedOption = False,
+    start: StartOption = None,
     device: DeviceOption = Device.AUTO,
     report: ReportOption = None,
     resume: Annotated[
@@ -123,13 +130,16 @@ def train(
             fonts=fonts,
             teachers=tuple(teacher or ()),
             review_budget=REVIEW_BUDGET if review_budget is None else review_budget,
+            flip=flip,
+            pretrained=pretrained,
+            start=start,
             device=device.value,
             resume=resume,
         )
         _prepare_report(report)
         if not quiet:
             what = f"{dataset} from {order.data}" if dataset == "mnist" else dataset
-            _say(f"Training {order.architecture} on {what}, seed {seed}.")
+            _say(f"Training {start or order.architecture} on {what}, seed {seed}.")
         with TrainingProgress(_stderr(), quiet) as progress:
             trained = task.train(order, progress)
         _say_trained(trained, output)

@@ -61,6 +61,25 @@ SizeOption = Annotated[
         "\\[default: fits them, up to 64]",
     ),
 ]
+FlipOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--flip/--no-flip",
+        help="Whether training mirrors half of the images, left to right.  "
+        "\\[default: a folder's in colour, not in grey, where there may be writing]",
+    ),
+]
+PretrainedOption = Annotated[
+    bool, typer.Option("--pretrained", help="Begin with torchvision's weights, for one of its networks.")
+]
+StartOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="CHECKPOINT",
+        help="Begin with the weights of this checkpoint: its network, its preprocessing; the classes may be others.",
+    ),
+]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU that torch can use.")]
 ReportOption = Annotated[
     Path | None,

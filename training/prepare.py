@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from training import checkpoint, data, datasets, environment, model
+from training import checkpoint, data, datasets, environment, model, start, vision
 from training.calibrate import REVIEW_BUDGET
 from training.checkpoint import Checkpoint
 from training.data import Split
@@ -19,8 +19,10 @@ from training.errors import CheckpointError, DatasetError, TrainingError
 from training.folder import counts
 from training.preprocess import Preprocessing
 from training.recipe import Recipe
-from training.recipes import PLANS, for_folder, plan
-from training.variety import pool, printed
+from training.recipes import PLANS, fine_tuning, for_folder, plan
+from training.start import Learned, Pretrained
+from training.teachers import teacher
+from training.variety import pool, printed, strangers
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,9 @@ class Order:
         fonts: A folder, for printed digits among them; None for the system's, where there are any.
         teachers: Checkpoints to learn from beside the labels: files, or the name of a shipped one.
         review_budget: The largest share of new images, 0…1, that may be marked for review.
+        flip: Whether half of the images are mirrored; None for the recipe's own default.
+        pretrained: Begin with torchvision's weights, for one of its networks.
+        start: A checkpoint to begin with: a file, or the name of a shipped one; None to begin afresh.
         device: "auto", "cpu" or "cuda".
         resume: Go on where an interrupted training stopped.
     """
@@ -62,6 +67,9 @@ class Order:
     fonts: Path | None = None
     teachers: tuple[str, ...] = ()
     review_budget: float = REVIEW_BUDGET
+    flip: bool | None = None
+    pretrained: bool = False
+    start: str | None = None
     device: str = "auto"
     resume: bool = False
 
@@ -80,8 +88,12 @@ class Order:
             raise TrainingError(f"There is no variety for the network {self.architecture!r}; leave --variety out.")
         if self.fonts and (self.variety is False or not recipe.variety):
             raise TrainingError("--fonts is for variety, which this training has none of; leave it out.")
+        moved = recipe.augmentation
+        if moved and self.flip is not None:
+            moved = replace(moved, flip=self.flip)
         return replace(
             recipe,
+            augmentation=moved,
             epochs=recipe.epochs if self.epochs is None else self.epochs,
             batch_size=recipe.batch_size if self.batch_size is None else self.batch_size,
             patience=recipe.patience if self.patience is None else self.patience,
@@ -100,6 +112,7 @@ class Material:
         data: What it learns from and is measured on.
         fonts: Files, for the variety.
         teachers: Described, and built to give calibrated logits.
+        start: What it begins with; None for fresh weights.
         device: What torch calls it.
         deciding: JSON values that decide, with machine and versions, which weights come of it.
         notes: What a user should be told.
@@ -112,6 +125,7 @@ class Material:
     data: DataSet
     fonts: tuple[Path, ...]
     teachers: tuple[tuple[Checkpoint, nn.Module], ...]
+    start: Learned | Pretrained | None
     device: str
     deciding: dict[str, Any]
     notes: tuple[str, ...]
@@ -139,31 +153,37 @@ def gather(order: Order, on_progress: Callable[[int, int], None] | None = None) 
     checkpoint.check_name(order.name)
     _check_output(order.output)
     started = time.perf_counter()
-    device, network = environment.device(order.device), order.architecture
-    read = _read(order, on_progress)
-    recipe = order.amended(_recipe(network, read))
-    fonts = _fonts(order.fonts) if recipe.variety else ()
-    teachers = tuple(_teacher(name, read.classes, read.preprocessing, recipe, device) for name in order.teachers)
-    arguments = model.complete(network, _normalisation(network, read), read.preprocessing)
+    device, begun = environment.device(order.device), _start(order)
+    parent = begun.described if isinstance(begun, Learned) else None
+    order = replace(order, network=parent.network) if parent else order
+    network = order.architecture
+    read = _read(order, parent.preprocessing if parent else None, on_progress)
+    recipe = order.amended(_recipe(network, read, begun is not None))
+    fonts = _fonts(order.fonts) if recipe.variety and read.preprocessing.kind == "digit" else ()
+    taught_by = tuple(teacher(name, read.classes, read.preprocessing, recipe, device) for name in order.teachers)
+    measured = {} if parent else _normalisation(network, read)
+    arguments = parent.arguments if parent else model.complete(network, measured, read.preprocessing, order.pretrained)
     deciding = {
         "dataset": read.name,
         "data_digest": read.digest,
         "validation": order.validation,
         "seed": order.seed,
         "network": network,
-        "arguments": arguments,
+        "arguments": dict(arguments),
         "preprocessing": read.preprocessing.to_json(),
         "recipe": recipe.to_json(),
         "fonts_digest": _content_digest(fonts) if fonts else None,
-        "teachers": [{"name": described.name, "digest": described.digest} for described, _network in teachers],
+        "teachers": [{"name": described.name, "digest": described.digest} for described, _network in taught_by],
+        **(begun.deciding() if begun else {}),
     }
     return Material(
         network=network,
         recipe=recipe,
-        arguments=arguments,
+        arguments=dict(arguments),
         data=read,
         fonts=fonts,
-        teachers=teachers,
+        teachers=taught_by,
+        start=begun,
         device=device,
         deciding=deciding,
         notes=tuple(_notes(recipe, read, fonts)),
@@ -171,9 +191,19 @@ def gather(order: Order, on_progress: Callable[[int, int], None] | None = None) 
     )
 
 
-def _read(order: Order, on_progress: Callable[[int, int], None] | None) -> DataSet:
+def _start(order: Order) -> Learned | Pretrained | None:
+    if order.pretrained and order.start:
+        raise TrainingError("--pretrained and --from are two ways to begin; leave one of them out.")
+    if order.pretrained:
+        return start.pretrained(order.architecture)
+    return start.learned(order.start, order.network) if order.start else None
+
+
+def _read(order: Order, seen: Preprocessing | None, on_progress: Callable[[int, int], None] | None) -> DataSet:
     folder = datasets.folder_of(order.dataset)
-    seen = plan(order.architecture).preprocessing if folder is None or order.architecture in PLANS else None
+    model.check_name(order.architecture)
+    if seen is None and (folder is None or order.architecture in PLANS):
+        seen = plan(order.architecture).preprocessing
     if order.size and seen is not None:
         raise TrainingError(
             f"The network {order.architecture!r} takes images of {seen.width} x {seen.height} only; leave --size out."
@@ -182,10 +212,16 @@ def _read(order: Order, on_progress: Callable[[int, int], None] | None) -> DataS
         assert seen is not None
         order.amended(plan(order.architecture).recipe)  # refused before the reading
         return datasets.of_mnist(order.data, seen, order.validation, order.seed)
-    return datasets.of_folder(folder, seen, order.size, order.validation, order.seed, order.output.parent, on_progress)
+    size = order.size or (None if order.architecture in model.NAMES else vision.SIDE)
+    return datasets.of_folder(folder, seen, size, order.validation, order.seed, order.output.parent, on_progress)
 
 
-def _recipe(network: str, read: DataSet) -> Recipe:
+def _recipe(network: str, read: DataSet, begun: bool) -> Recipe:
+    recipe = _fresh_recipe(network, read)
+    return fine_tuning(recipe) if begun else recipe
+
+
+def _fresh_recipe(network: str, read: DataSet) -> Recipe:
     if read.name == datasets.MNIST:
         return plan(network).recipe
     fitting = for_folder(network, len(read.training), read.preprocessing)
@@ -214,7 +250,7 @@ def _notes(recipe: Recipe, read: DataSet, fonts: tuple[Path, ...]) -> Iterator[s
     if times:
         weighed = "; an image of a small class counts for more" if recipe.balance else ""
         yield f"The classes are unequal: the largest has {times:.1f} times the images of the smallest{weighed}."
-    if recipe.variety and not fonts:
+    if recipe.variety and read.preprocessing.kind == "digit" and not fonts:
         yield "There are no fonts here, so no printed digits among the variety; --fonts names a folder of some."
 
 
@@ -226,12 +262,14 @@ def variety(material: Material, seed: int, on_progress: Callable[[int, int], Non
         seed: Of all draws.
         on_progress: Called with how many images there are, and how many there will be.
     """
-    recipe = material.recipe
+    recipe, training = material.recipe, material.data.training
     if not recipe.variety:
         return None
+    if material.data.preprocessing.kind != "digit":
+        return strangers.make(training, len(material.data.classes), recipe.pool or len(training), seed)
     return pool.make(
-        material.data.training,
-        recipe.pool or len(material.data.training),
+        training,
+        recipe.pool or len(training),
         recipe.outliers,
         seed,
         material.data.preprocessing,
@@ -251,46 +289,6 @@ def _check_output(output: Path) -> None:
         raise CheckpointError(
             f"{output.parent}: can't be written to ({exc.strerror or exc}); choose another -o."
         ) from exc
-
-
-def _teacher(
-    name: str, classes: tuple[str, ...], preprocessing: Preprocessing, recipe: Recipe, device: str
-) -> tuple[Checkpoint, nn.Module]:
-    path = checkpoint.find(name)
-    described = checkpoint.describe(path)
-    for what, theirs, ours in (
-        ("classes", ", ".join(described.classes), ", ".join(classes)),
-        ("preprocessing", _words(described.preprocessing), _words(preprocessing)),
-        ('logit for "none of these"', _yes(described.calibration.outlier), _yes(recipe.outlier)),
-    ):
-        if theirs != ours:
-            raise TrainingError(
-                f"{path}: it can't be a teacher here. Its {what}: {theirs}; this training's: {ours}. "
-                "Name one that was trained the same way."
-            )
-    described, network = checkpoint.load(path, device)
-    return described, _Calibrated(network, described.calibration.temperature).eval()
-
-
-class _Calibrated(nn.Module):
-    """A network whose softmax gives its checkpoint's probabilities."""
-
-    def __init__(self, network: nn.Module, temperature: float) -> None:
-        super().__init__()
-        self.network, self.temperature = network, temperature
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """uint8 [N, H, W, C] → float32 logits [N, L], divided by the temperature."""
-        logits: Tensor = self.network(pixels).float() / self.temperature
-        return logits
-
-
-def _words(seen: Preprocessing) -> str:
-    return f"{seen.kind}, {seen.width} x {seen.height} x {seen.channels}"
-
-
-def _yes(there: bool) -> str:
-    return "yes" if there else "no"
 
 
 def _fonts(folder: Path | None) -> tuple[Path, ...]:

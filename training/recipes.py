@@ -50,7 +50,7 @@ def plan(network: str) -> Plan:
     return PLANS[network] if network in PLANS else Plan(_DIGIT, for_folder(network, _MNIST, _DIGIT))
 
 
-def for_folder(network: str, images: int, seen: Preprocessing, flip: bool | None = None) -> Recipe:
+def for_folder(network: str, images: int, seen: Preprocessing) -> Recipe:
     """How a network learns images of one's own.
 
     As many epochs as the network's cost lets 2 cores do in some minutes. Pictures in colour are mirrored and changed in
@@ -60,7 +60,6 @@ def for_folder(network: str, images: int, seen: Preprocessing, flip: bool | None
         network: Its name.
         images: How many there are to train on.
         seen: What the network sees.
-        flip: Whether half of the images are mirrored; None to go by the colours.
 
     Returns:
         The recipe.
@@ -76,7 +75,7 @@ def for_folder(network: str, images: int, seen: Preprocessing, flip: bool | None
         scale=0.15,
         shear=0.1,
         shift=0.1 * min(seen.height, seen.width),
-        flip=colours if flip is None else flip,
+        flip=colours,
         outside="border",
         warp=0.0 if colours else 0.05 * min(seen.height, seen.width),
         colour=0.3,
@@ -93,4 +92,15 @@ def for_folder(network: str, images: int, seen: Preprocessing, flip: bool | None
         augmentation=moved,
         mixing=0.5 if colours else 0.0,
         balance=0.5,
+    )
+
+
+def fine_tuning(recipe: Recipe) -> Recipe:
+    """The same for a network that begins with weights that have been trained: a third of the epochs, in small steps."""
+    epochs = max(1, round(recipe.epochs / 3))
+    return replace(
+        recipe,
+        epochs=epochs,
+        learning_rate=recipe.learning_rate / 4,
+        patience=min(recipe.patience, max(5, epochs // 3)),
     )

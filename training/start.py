@@ -1,42 +1,107 @@
-"""Fine-tuning: a network, as it is trained, begins with what the network of a checkpoint has learned."""
+"""What a training begins with instead of fresh weights: a checkpoint's, or torchvision's."""
 
 from collections.abc import Mapping, Sequence
-from typing import cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from training import model
+from training import checkpoint, model, vision
 from training.checkpoint import Checkpoint
+from training.errors import TrainingError
 
 _IMAGES = 256  # that the statistics are measured on
 
 
-def begin(network: nn.Module, described: Checkpoint, served: nn.Module, classes: Sequence[str], images: Tensor) -> None:
-    """Give a network a checkpoint's weights.
-
-    What the head says of a class that both have is kept, and so is what it says of none of them; a new class begins
-    afresh. Batch normalisation was folded away when the checkpoint was written. It is put back so that it changes
-    nothing: it takes the mean and the variance that each convolution has for the images, and gives them back.
+@dataclass(frozen=True)
+class Learned:
+    """A checkpoint.
 
     Args:
-        network: Fresh, of the checkpoint's name and arguments as they are trained; changed in place.
-        described: The checkpoint.
+        described: What it says of itself.
         served: Its network.
-        classes: Those of `network`, in the order of its logits; one more logit may follow, for none of them.
-        images: uint8 [N, H, W, C], those that it will be trained on, at least one.
     """
-    theirs, ours = served.state_dict(), network.state_dict()  # of tensors that are the network's own
-    head = _head(described)
-    with torch.no_grad():
-        for key, value in ours.items():
-            if key in head:
-                for new, old in _rows(described, classes, len(value)):
-                    value[new] = theirs[key][old]
-            elif key in theirs:
-                value.copy_(theirs[key])
-    chosen = torch.linspace(0, len(images) - 1, min(len(images), _IMAGES)).long()
-    _unfold(network, theirs, images[chosen])
+
+    described: Checkpoint
+    served: nn.Module
+
+    def begin(self, network: nn.Module, classes: Sequence[str], images: Tensor) -> None:
+        """Give a network the checkpoint's weights.
+
+        What the head says of a class that both have is kept, and so is what it says of none of them; a new class begins
+        afresh. Batch normalisation was folded away when the checkpoint was written. It is put back so that it changes
+        nothing: it takes the mean and the variance that each convolution has for the images, and gives them back.
+
+        Args:
+            network: Fresh, of the checkpoint's name and arguments as they are trained; changed in place.
+            classes: Those of `network`, in the order of its logits; one more logit may follow, for none of them.
+            images: uint8 [N, H, W, C], those that it will be trained on, at least one.
+        """
+        theirs, ours = self.served.state_dict(), network.state_dict()  # of tensors that are the network's own
+        head = _head(self.described)
+        with torch.no_grad():
+            for key, value in ours.items():
+                if key in head:
+                    for new, old in _rows(self.described, classes, len(value)):
+                        value[new] = theirs[key][old]
+                elif key in theirs:
+                    value.copy_(theirs[key])
+        chosen = torch.linspace(0, len(images) - 1, min(len(images), _IMAGES)).long()
+        _unfold(network, theirs, images[chosen])
+
+    def deciding(self) -> dict[str, Any]:
+        """What it is, as JSON values."""
+        return {"start": {"name": self.described.name, "digest": self.described.digest}}
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """torchvision's weights for one of its networks."""
+
+    weights: Mapping[str, Tensor]
+
+    def begin(self, network: nn.Module, _classes: Sequence[str], _images: Tensor) -> None:
+        """Give a network these weights, but for the head's, which are of other classes."""
+        vision.transfer(self.weights, network)
+
+    def deciding(self) -> dict[str, Any]:
+        """What it is, as JSON values."""
+        return {"pretrained": True}
+
+
+def learned(name: str, network: str | None) -> Learned:
+    """A checkpoint to begin with.
+
+    Args:
+        name: A file, or the name of a shipped one.
+        network: Which network was asked for; None for the checkpoint's.
+
+    Raises:
+        TrainingError: It can't be read, or is of another network.
+    """
+    path = checkpoint.find(name)
+    described, served = checkpoint.load(path)
+    if network not in (None, described.network):
+        raise TrainingError(
+            f"{path} is of the network {described.network!r}, and --network is {network!r}; leave --network out."
+        )
+    return Learned(described, served)
+
+
+def pretrained(network: str) -> Pretrained:
+    """torchvision's weights to begin with.
+
+    Raises:
+        TrainingError: The network is none of torchvision's, or its weights can't be had.
+    """
+    if network in model.NAMES:
+        raise TrainingError(
+            f"The network {network!r} is ours and begins afresh; --pretrained is for torchvision's: "
+            "--network resnet18, for one."
+        )
+    model.check_name(network)
+    return Pretrained(vision.pretrained(network))
 
 
 def _head(described: Checkpoint) -> frozenset[str]:

@@ -156,7 +156,7 @@ def _fit(
         watcher.epoch(epoch)
 
     return loop.fit(
-        _fresh(material.network, model.trainable(material.network, material.arguments), material.logits, order.seed),
+        _begun(material, order.seed, resumed=state is not None),
         material.data.training,
         material.data.validation,
         material.recipe,
@@ -205,11 +205,16 @@ def _written(order: Order, material: Material, outcome: Outcome, about: Mapping[
     return Trained(saved, Evaluated(saved, read.source, figures, images, read.names), outcome)
 
 
-def _fresh(network: str, arguments: dict[str, Any], logits: int, seed: int) -> nn.Module:
+def _begun(material: Material, seed: int, resumed: bool) -> nn.Module:
+    """The network as it begins; one that goes on takes its weights from its state."""
     # torch draws fresh weights from its one global generator: seeded for this, and put back for the caller.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return model.build(network, arguments, logits)
+        arguments = model.trainable(material.network, material.arguments)
+        network = model.build(material.network, arguments, material.logits)
+    if material.start and not resumed:
+        material.start.begin(network, material.data.classes, material.data.training.images)
+    return network
 
 
 def _about(order: Order, material: Material, pool: Split | None) -> dict[str, Any]:

@@ -86,28 +86,38 @@ def normalisation(name: str) -> dict[str, Any]:
     return {"mean": list(seen.mean), "std": list(seen.std)}
 
 
-def load_pretrained(network: Vision, name: str) -> None:
-    """Give a network torchvision's weights, but for those of the head, which are of other classes.
+def pretrained(name: str) -> Mapping[str, Tensor]:
+    """torchvision's weights for a network.
 
     Args:
-        network: As `Vision` makes it.
         name: What torchvision calls it.
 
     Raises:
-        TrainingError: They are neither in torch's cache nor to be downloaded.
+        TrainingError: They are neither in torch's cache nor to be downloaded, or are damaged.
     """
     from torchvision.models import get_model_weights
 
     weights = get_model_weights(name).DEFAULT
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     try:
-        theirs = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+        found: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as exc:
         reason = (str(exc) or type(exc).__name__).splitlines()[0]
         raise TrainingError(
             f"torchvision's weights for {name!r} can't be had ({reason}). They are looked for at {file}, and then "
             f"downloaded from {weights.url}: put that file there, or leave --pretrained out."
         ) from exc
-    ours = network.network.state_dict()
+    return found
+
+
+def transfer(weights: Mapping[str, Tensor], network: nn.Module) -> None:
+    """Give a network torchvision's weights, but for the head's, which are of other classes.
+
+    Args:
+        weights: As of `pretrained`.
+        network: A `Vision` of the same name; changed in place.
+    """
+    ours = network.state_dict()
+    theirs = {f"network.{key}": value for key, value in weights.items()}
     fitting = {key: value for key, value in theirs.items() if key in ours and ours[key].shape == value.shape}
-    network.network.load_state_dict({**ours, **fitting})
+    network.load_state_dict({**ours, **fitting})

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from tests.training.conftest import save_fresh
-from training import checkpoint, model, start
+from training import checkpoint, model
 from training.checkpoint import Calibration, Checkpoint
 from training.preprocess import Preprocessing
+from training.start import Learned
 
 SEEN = Preprocessing("stretch", 24, 20, 3)
 CLASSES = ("cat", "dog", "fox")
@@ -43,7 +44,7 @@ def saved(tmp_path: Path) -> tuple[Checkpoint, nn.Module]:
 def begun(saved: tuple[Checkpoint, nn.Module], classes: tuple[str, ...], logits: int) -> nn.Module:
     described, served = saved
     network = model.build(described.network, model.trainable(described.network, described.arguments), logits)
-    start.begin(network, described, served, classes, pixels())
+    Learned(described, served).begin(network, classes, pixels())
     return network.eval()
 
 

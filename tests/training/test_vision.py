@@ -86,7 +86,7 @@ def test_pretrained_takes_the_file_in_torchs_cache_and_begins_the_head_afresh(ca
     torch.save(theirs.state_dict(), cache)
     made = network(pretrained=True)
     head = made.network.state_dict()["fc.weight"].clone()
-    vision.load_pretrained(made, NAME)
+    vision.transfer(vision.pretrained(NAME), made)
     state = made.network.state_dict()
     changed = {key for key, value in theirs.state_dict().items() if not torch.equal(state[key], value)}
     assert changed == {"fc.weight", "fc.bias"}
@@ -96,7 +96,7 @@ def test_pretrained_takes_the_file_in_torchs_cache_and_begins_the_head_afresh(ca
 
 def test_weights_that_can_not_be_had_are_an_error_that_says_where_the_file_is_looked_for(cache: Path) -> None:
     with pytest.raises(TrainingError) as raised:
-        vision.load_pretrained(network(pretrained=True), NAME)
+        vision.pretrained(NAME)
     assert f"torchvision's weights for {NAME!r} can't be had (<urlopen error Name or service not known>)" in str(
         raised.value
     )
@@ -104,7 +104,7 @@ def test_weights_that_can_not_be_had_are_an_error_that_says_where_the_file_is_lo
     assert "put that file there, or leave --pretrained out" in str(raised.value)
     cache.write_bytes(b"no weights")
     with pytest.raises(TrainingError, match="can't be had"):
-        vision.load_pretrained(network(pretrained=True), NAME)
+        vision.pretrained(NAME)
 
 
 def test_pretrained_is_refused_for_ours() -> None:
