@@ -20,14 +20,14 @@ from benchmarks.measure import Images
 from benchmarks.tables import spread, table
 from producer.client import Client
 from producer.sources import Root
-from producer.submit import LARGEST, PER_SIZE, SMALLEST, Walk
+from producer.submit import AHEAD, LARGEST, PER_SIZE, SMALLEST, Walk
 from worker.contract.settings import Settings
 
 WORKERS = (1, 2, 4, 8)
 #: Seconds that a chunk of 256 images takes: a model that does 1,280 images/s, so that eight of them leave the two
 #: processors enough to do what Pigeonhole itself does.
 SECONDS_A_CHUNK = 0.2
-#: Batches below the largest size; of each size there are as many for each of up to eight workers.
+#: Images in batches below the largest size.
 _SMALL = sum(size * PER_SIZE for size in (SMALLEST << step for step in range((LARGEST // SMALLEST).bit_length() - 1)))
 #: Workers, of one process each, and batches of the largest size by which the limit of one Redis is found.
 EMPTY_WORKERS, _EMPTY_BATCHES = 4, 400
@@ -72,7 +72,7 @@ class Empty:
 
 def scaled(folder: Path, rounds: int, workers: Sequence[int] = WORKERS) -> list[Scaled]:
     """Classify with so many workers, in alternation; each number of them has as much work for each."""
-    measured = [Scaled(count, _SMALL + LARGEST * PER_SIZE * count, []) for count in workers]
+    measured = [Scaled(count, _SMALL + LARGEST * AHEAD * count, []) for count in workers]
     tree = images.link(folder / "simulated", images.samples(), max(each.images for each in measured), 10_000)
     for _ in range(rounds):
         for each in measured:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from training import checkpoint as checkpoints
 from training.checkpoint import Checkpoint
 from training.errors import CheckpointError
+from worker.allocator import keep_freed
 from worker.contract.errors import SettingsError
 from worker.contract.messages import MOST_CLASSES, PPM, TOP
 
@@ -56,6 +57,7 @@ class Classifier:
         where = "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
         # A process for each core and a thread for each process: more threads only fight for the cores.
         torch.set_num_threads(1)
+        keep_freed()
         about, network = checkpoints.load(path, device=where)
         if len(about.classes) > MOST_CLASSES:
             raise CheckpointError(

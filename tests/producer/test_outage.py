@@ -182,9 +182,9 @@ def test_what_redis_forgets_in_mid_submission_is_submitted_again(server: RedisSe
 
     def walk() -> Iterator[Reference]:
         for number, reference in enumerate(references(1000)):
-            if number == 300 and len(sizes) < 1:
+            if number == 100 and len(sizes) < 1:
                 sizes.append(server.size())
-            if number == 700 and len(sizes) == 1:
+            if number == 250 and len(sizes) == 1:
                 sizes.append(0)
                 forgets(server, lambda: sizes[0])()
             yield reference

@@ -9,7 +9,7 @@ import pytest
 from producer.client import Client
 from producer.patience import Patience
 from producer.sources import Reference, Root
-from producer.submit import LARGEST, MOST_BYTES, PER_SIZE, SMALLEST, Walk, batch_size, batches, submit
+from producer.submit import AHEAD, LARGEST, MOST_BYTES, PER_SIZE, SMALLEST, Walk, batch_size, batches, submit
 from tests.producer.conftest import touch
 from worker.contract.errors import BrokerUnreachable, JobCancelled, SourceError, UnknownJob
 from worker.contract.ledger import Ledger
@@ -49,10 +49,10 @@ def test_the_first_batches_are_small_and_double_up_to_the_largest() -> None:
 def test_the_last_batches_are_ever_smaller_shares_of_what_is_left() -> None:
     cut = sizes(100_000)
     left = [sum(cut[at:]) for at in range(len(cut))]
-    last = next(at for at, images in enumerate(left) if images < PER_SIZE * LARGEST)
+    last = next(at for at, images in enumerate(left) if images < AHEAD * LARGEST)
     assert cut[last - 1] == LARGEST
     assert all(
-        images == min(rest, max(SMALLEST, math.ceil(rest / PER_SIZE)))
+        images == min(rest, max(SMALLEST, math.ceil(rest / AHEAD)))
         for images, rest in zip(cut[last:], left[last:], strict=True)
     )
 
@@ -69,7 +69,7 @@ def test_a_stream_is_read_no_further_ahead_than_its_next_batches() -> None:
     cut = batches(stream())
     assert (len(next(cut)), taken) == (SMALLEST, SMALLEST)
     given = SMALLEST + sum(len(batch) for batch in itertools.islice(cut, 100))
-    assert taken - given < PER_SIZE * LARGEST
+    assert taken - given < AHEAD * LARGEST
 
 
 @pytest.mark.parametrize(("count", "expected"), [(0, []), (1, [1]), (64, [64]), (65, [64, 1]), (513, [64] * 8 + [1])])
@@ -111,8 +111,8 @@ def test_a_submitted_job_is_closed_owes_everything_and_has_a_message_for_each_ba
     job = ledger.create("digits", ("in",))
     submit(ledger, queue, job, lambda: references(1000), AT_ONCE)
     status = ledger.status(job)
-    assert (status.state, status.images, status.batches, status.batches_waiting) == ("closed", 1000, 16, 16)
-    assert queue.depth("digits") == 16
+    assert (status.state, status.images, status.batches, status.batches_waiting) == ("closed", 1000, 15, 15)
+    assert queue.depth("digits") == 15
     first = ledger.claim(job, Piece(0))
     assert first is not None
     assert list(first.shown()) == [f"in/{number}.png" for number in range(64)]
