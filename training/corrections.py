@@ -103,7 +103,7 @@ def bring(given: Sequence[Corrections], into: DataSet, scratch: Path) -> DataSet
     told = (
         f"{', '.join(str(one.file) for one in given)}: {len(wanted):,} pictures with a label, of which the data set "
         f"had {len(wanted) - len(missing):,}, {changed:,} of them with another; {len(missing):,} are added. "
-        f"{sum(one.skipped for one in given):,} lines have no label and are skipped."
+        f"Lines without a label, which are skipped: {sum(one.skipped for one in given):,}."
     )
     settled = {shown(os.path.abspath(paths[at])) for at in wanted.values()}  # whatever else was unclear about them
     return replace(
