@@ -14,21 +14,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from training import train_options as options
 from training.errors import TrainingError
-from training.options import (
-    CheckpointArgument,
-    DatasetOption,
-    Device,
-    DeviceOption,
-    FlipOption,
-    Labelled,
-    Network,
-    NetworkOption,
-    PretrainedOption,
-    ReportOption,
-    SizeOption,
-    StartOption,
-)
+from training.options import CheckpointArgument, Device, DeviceOption, Labelled, Network, ReportOption
 
 if TYPE_CHECKING:
     from training.report.measure import Evaluated
@@ -45,62 +33,31 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-@app.command(epilog="Example: pigeonhole train --data data --epochs 20 -o my-digits.safetensors")
+@app.command(epilog="Example: pigeonhole train --dataset folder:my-photos -o mine.safetensors")
 def train(
-    output: Annotated[Path, typer.Option("-o", "--output", help="The checkpoint to write.")],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="The folder that holds MNIST, or that it is downloaded to.  \\[default: data]"),
-    ] = None,
-    dataset: DatasetOption = "mnist",
-    network: NetworkOption = None,
-    size: SizeOption = None,
-    name: Annotated[
-        str, typer.Option(help="The checkpoint's name: its workers' queue is named after it.  \\[default: FILE's]")
-    ] = "",
-    epochs: Annotated[
-        int | None, typer.Option(min=1, max=10_000, help="Passes over the data.  \\[default: the network's]")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=2, max=65_536, help="Images in a step.  \\[default: the network's]")
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(min=1, help="Stop after so many epochs without a better one.  \\[default: the network's]"),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same machine, same weights (on the CPU).")
-    ] = 0,
-    validation: Annotated[float, typer.Option(help="Share of the training images kept for validation.")] = 0.1,
-    variety: Annotated[
-        bool | None,
-        typer.Option(
-            "--variety/--no-variety",
-            help="Also train on pictures that are none of the classes, and on digits of other kinds.  "
-            "\\[default: the network's]",
-        ),
-    ] = None,
-    fonts: Annotated[
-        Path | None,
-        typer.Option(help="A folder of fonts, for printed digits among them.  \\[default: /usr/share/fonts]"),
-    ] = None,
-    teacher: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CHECKPOINT", help="Learn also from what this checkpoint says; may be given repeatedly."),
-    ] = None,
-    review_budget: Annotated[
-        float | None,
-        typer.Option(min=0.0, max=1.0, help="The share of images that may be marked for review.  \\[default: 0.01]"),
-    ] = None,
-    flip: FlipOption = None,
-    pretrained: PretrainedOption = False,
-    start: StartOption = None,
+    output: options.Output,
+    data: options.Mnist = None,
+    dataset: options.Dataset = None,
+    network: options.NetworkName = None,
+    size: options.Size = None,
+    name: options.Name = "",
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    patience: options.Patience = None,
+    seed: options.Seed = 0,
+    validation: options.Validation = None,
+    variety: options.Variety = None,
+    fonts: options.Fonts = None,
+    teacher: options.Teachers = None,
+    review_budget: options.ReviewBudget = None,
+    flip: options.Flip = None,
+    pretrained: options.Pretrained = False,
+    start: options.Start = None,
+    corrections: options.Corrections = None,
     device: DeviceOption = Device.AUTO,
     report: ReportOption = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the same command was interrupted, with the same result.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Only the result, and errors.")] = False,
+    resume: options.Resume = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train a network and write one checkpoint with everything in it.
 
@@ -112,10 +69,8 @@ def train(
         from training.calibrate import REVIEW_BUDGET
         from training.progress import TrainingProgress
 
-        if data is not None and dataset != "mnist":
-            raise TrainingError(f"--data is for MNIST; --dataset {dataset} names its folder itself: leave --data out.")
         order = task.Order(
-            data=data or Path("data"),
+            data=data,
             output=output,
             dataset=dataset,
             size=size,
@@ -133,13 +88,15 @@ def train(
             flip=flip,
             pretrained=pretrained,
             start=start,
+            corrections=corrections,
             device=device.value,
             resume=resume,
         )
         _prepare_report(report)
         if not quiet:
-            what = f"{dataset} from {order.data}" if dataset == "mnist" else dataset
-            _say(f"Training {start or order.architecture} on {what}, seed {seed}.")
+            unsaid = "what it was trained on" if start else "mnist"
+            where = f" from {data or 'data'}" if (dataset or unsaid) == "mnist" else ""
+            _say(f"Training {start or order.architecture} on {dataset or unsaid}{where}, seed {seed}.")
         with TrainingProgress(_stderr(), quiet) as progress:
             trained = task.train(order, progress)
         _say_trained(trained, output)

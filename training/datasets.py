@@ -62,6 +62,21 @@ class DataSet:
     corrections: tuple[str, ...] = ()
 
 
+def is_name(dataset: str) -> bool:
+    """Whether that can name a data set."""
+    return dataset == MNIST or (dataset.startswith(_FOLDER) and dataset != _FOLDER)
+
+
+def canonical(dataset: str) -> str:
+    """The name of a data set as a checkpoint records it: a folder's path is absolute.
+
+    Raises:
+        DatasetError: As `folder_of`.
+    """
+    folder = folder_of(dataset)
+    return MNIST if folder is None else _FOLDER + os.path.abspath(folder)
+
+
 def folder_of(dataset: str) -> Path | None:
     """The folder that `--dataset` names; None for MNIST.
 
@@ -70,7 +85,7 @@ def folder_of(dataset: str) -> Path | None:
     """
     if dataset == MNIST:
         return None
-    if not dataset.startswith(_FOLDER) or dataset == _FOLDER:
+    if not is_name(dataset):
         raise DatasetError(
             f"There is no data set {dataset!r}; --dataset takes mnist, or folder:DIR for a folder of class folders."
         )

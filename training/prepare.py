@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from training import checkpoint, data, datasets, environment, model, start, vision
+from training import checkpoint, data, datasets, environment, model, source, start, vision
 from training.calibrate import REVIEW_BUDGET
 from training.checkpoint import Checkpoint
 from training.data import Split
@@ -20,6 +20,7 @@ from training.folder import counts
 from training.preprocess import Preprocessing
 from training.recipe import Recipe
 from training.recipes import PLANS, fine_tuning, for_folder, plan
+from training.source import Source
 from training.start import Learned, Pretrained
 from training.teachers import teacher
 from training.variety import pool, printed, strangers
@@ -30,9 +31,10 @@ class Order:
     """What to train.
 
     Args:
-        data: The folder that holds MNIST.
+        data: The folder that holds MNIST; None for "data", or where MNIST is not what is trained on.
         output: The checkpoint to write.
-        dataset: "mnist", or "folder:" and the path of a folder of class folders.
+        dataset: "mnist", or "folder:" and the path of a folder of class folders; None for what `start` was trained on,
+            or for MNIST.
         size: The shorter side in pixels of what the network sees; None for what fits the pictures of a folder.
         network: Its name; None for the data set's own default.
         name: The checkpoint's; it names a queue.
@@ -40,7 +42,9 @@ class Order:
         batch_size: Likewise.
         patience: Likewise.
         seed: Of the split, the weights, the shuffling, the augmentation and the variety.
-        validation: The share of the training images that is kept for validation.
+        validation: The share of the training images that is kept for validation; None for a tenth, or for the one that
+            `start` was trained with on the same data.
+        corrections: A CSV file of a person's labels, for what `start` was trained on.
         variety: Whether to train on other images beside the data; None for the network's own default.
         fonts: A folder, for printed digits among them; None for the system's, where there are any.
         teachers: Checkpoints to learn from beside the labels: files, or the name of a shipped one.
@@ -52,9 +56,9 @@ class Order:
         resume: Go on where an interrupted training stopped.
     """
 
-    data: Path
+    data: Path | None
     output: Path
-    dataset: str = datasets.MNIST
+    dataset: str | None = None
     size: int | None = None
     network: str | None = None
     name: str = "digits"
@@ -62,7 +66,8 @@ class Order:
     batch_size: int | None = None
     patience: int | None = None
     seed: int = 0
-    validation: float = 0.1
+    validation: float | None = None
+    corrections: Path | None = None
     variety: bool | None = None
     fonts: Path | None = None
     teachers: tuple[str, ...] = ()
@@ -76,7 +81,7 @@ class Order:
     @property
     def architecture(self) -> str:
         """The name of the network that is trained."""
-        return self.network or ("digits" if self.dataset == datasets.MNIST else "residual")
+        return self.network or ("digits" if self.dataset in (None, datasets.MNIST) else "residual")
 
     def amended(self, recipe: Recipe) -> Recipe:
         """A recipe with what was asked for.
@@ -137,7 +142,7 @@ class Material:
         return len(self.data.classes) + self.recipe.outlier
 
 
-def gather(order: Order, on_progress: Callable[[int, int], None] | None = None) -> Material:
+def gather(order: Order, on_progress: datasets.Progress | None = None) -> Material:
     """Read the data and everything else that an order names.
 
     Args:
@@ -157,7 +162,8 @@ def gather(order: Order, on_progress: Callable[[int, int], None] | None = None) 
     parent = begun.described if isinstance(begun, Learned) else None
     order = replace(order, network=parent.network) if parent else order
     network = order.architecture
-    read = _read(order, parent.preprocessing if parent else None, on_progress)
+    origin = source.find(order.dataset, order.data, order.validation, order.seed, order.corrections, parent)
+    read = _read(order, origin, parent.preprocessing if parent else None, on_progress)
     recipe = order.amended(_recipe(network, read, begun is not None))
     fonts = _fonts(order.fonts) if recipe.variety and read.preprocessing.kind == "digit" else ()
     taught_by = tuple(teacher(name, read.classes, read.preprocessing, recipe, device) for name in order.teachers)
@@ -166,8 +172,8 @@ def gather(order: Order, on_progress: Callable[[int, int], None] | None = None) 
     deciding = {
         "dataset": read.name,
         "data_digest": read.digest,
-        "validation": order.validation,
         "seed": order.seed,
+        **origin.deciding(order.seed),
         "network": network,
         "arguments": dict(arguments),
         "preprocessing": read.preprocessing.to_json(),
@@ -199,21 +205,19 @@ def _start(order: Order) -> Learned | Pretrained | None:
     return start.learned(order.start, order.network) if order.start else None
 
 
-def _read(order: Order, seen: Preprocessing | None, on_progress: Callable[[int, int], None] | None) -> DataSet:
-    folder = datasets.folder_of(order.dataset)
+def _read(order: Order, origin: Source, seen: Preprocessing | None, on_progress: datasets.Progress | None) -> DataSet:
     model.check_name(order.architecture)
-    if seen is None and (folder is None or order.architecture in PLANS):
+    on_mnist = origin.dataset == datasets.MNIST
+    if seen is None and (on_mnist or order.architecture in PLANS):
         seen = plan(order.architecture).preprocessing
     if order.size and seen is not None:
         raise TrainingError(
             f"The network {order.architecture!r} takes images of {seen.width} x {seen.height} only; leave --size out."
         )
-    if folder is None:
-        assert seen is not None
+    if on_mnist:
         order.amended(plan(order.architecture).recipe)  # refused before the reading
-        return datasets.of_mnist(order.data, seen, order.validation, order.seed)
     size = order.size or (None if order.architecture in model.NAMES else vision.SIDE)
-    return datasets.of_folder(folder, seen, size, order.validation, order.seed, order.output.parent, on_progress)
+    return origin.read(seen, size, order.output.parent, on_progress)
 
 
 def _recipe(network: str, read: DataSet, begun: bool) -> Recipe:

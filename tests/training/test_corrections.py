@@ -1,16 +1,23 @@
 """A person's labels, from the file that a report exports to the next checkpoint."""
 
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from torch import nn
 
-from tests.training.test_folder import GREY, folder, read
-from training import corrections
+from tests.training.conftest import drawn_digit, save_fresh
+from tests.training.test_folder import GREY, QUICK, folder, read, run
+from training import corrections, data
+from training.checkpoint import Checkpoint, describe
 from training.data import Split
 from training.datasets import DataSet
 from training.errors import DatasetError
-from training.preprocess import prepare
+from training.preprocess import Preprocessing, prepare
+
+GREY_DIGIT = Preprocessing("digit", 28, 28, 1)
 
 
 def pixels(path: Path) -> bytes:
@@ -109,3 +116,68 @@ def test_names_that_are_not_utf8_and_the_columns_of_results_are_understood(tmp_p
     (tmp_path / "b\udcff,.png").touch()
     (tmp_path / "c.csv").write_bytes(b'\xef\xbb\xbfpath,label,confidence,review\n"b\xff,.png",a,0.5,true\n')
     assert list(corrections.read(tmp_path / "c.csv", ("a", "b"), ()).labels) == [f"{tmp_path}/b\udcff,.png"]
+
+
+def test_corrections_go_on_from_a_checkpoint_on_its_data_divided_as_it_was(tmp_path: Path) -> None:
+    root = folder(tmp_path / "data", {"a": 20, "b": 20})
+    new = folder(tmp_path / "new", {"x": 2}, seed=5) / "x"
+    first, second, third = (tmp_path / f"{name}.safetensors" for name in ("first", "second", "third"))
+    result = run("train", "--dataset", f"folder:{root}", "-o", first, "--seed", "3", *QUICK)
+    assert result.exit_code == 0, result.output
+    once = written(tmp_path / "once.csv", f"{new / '0.png'},a,b,0.5", f"{root / 'a' / '0.png'},b,a,0.5")
+    twice = written(tmp_path / "twice.csv", f"{new / '1.png'},b,a,0.5")
+    quick = ("--epochs", "1", "--device", "cpu")
+    result = run("train", "--from", first, "--corrections", once, "-o", second, *quick)
+    assert result.exit_code == 0, result.output
+    assert f"Training {first} on what it was trained on, seed 0." in result.stderr.splitlines()
+    assert f"{once}: 2 pictures with a label, of which the data set had 1, 1 of them with another; 1 are add" in (
+        result.stderr
+    )
+    trained = describe(second).trained
+    assert (trained["dataset"], trained["seed"], trained["division_seed"]) == (f"folder:{root}", 0, 3)
+    assert (trained["validation"], trained["corrections"]) == (0.2, [str(once)])
+    assert (trained["training_images"], trained["validation_images"]) == (33, 8)
+    assert f"corrected by {once}" in run("inspect", second).stdout
+    # What a checkpoint was trained on are its own corrections too.
+    assert run("train", "--from", second, "--corrections", twice, "-o", third, *quick).exit_code == 0
+    trained = describe(third).trained
+    assert (trained["corrections"], trained["training_images"]) == ([str(once), str(twice)], 34)
+    assert trained["division_seed"] == 3
+    refused = run("train", "--from", first, "--validation", "0.5", "-o", third, *quick)
+    assert (
+        "first was trained on this data set with 0.2 of it kept to validate on, and stays so: leave" in refused.stderr
+    )
+
+
+def test_a_checkpoint_of_mnist_learns_corrections_of_its_digits_and_more(tiny_mnist: Path, tmp_path: Path) -> None:
+    pictures = data.mnist(tiny_mnist, "train", GREY_DIGIT)
+    for number in (0, 1):
+        Image.fromarray(pictures.images[number, :, :, 0].numpy()).save(tmp_path / f"{number}.png")
+    Image.fromarray(drawn_digit(4, random.Random(11))).save(tmp_path / "new.png")
+    wrong = (int(pictures.labels[0]) + 1) % 10
+    file = written(tmp_path / "c.csv", f"0.png,{wrong},,", f"1.png,{int(pictures.labels[1])},,", "new.png,4,,")
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    quick = ("--data", tiny_mnist, "--epochs", "1", "--batch-size", "32", "--device", "cpu", "--no-variety")
+    assert run("train", "-o", first, "--validation", "0.2", *quick).exit_code == 0
+    result = run("train", "--from", first, "--corrections", file, "-o", second, *quick)
+    assert result.exit_code == 0, result.output
+    assert "3 pictures with a label, of which the data set had 2, 1 of them with another; 1 are added." in result.stderr
+    trained = describe(second).trained
+    assert (trained["dataset"], trained["training_images"], trained["validation_images"]) == ("mnist", 481, 120)
+    assert describe(second).measured["test"]["images"] == 100
+
+
+def test_corrections_without_a_checkpoint_and_data_that_nobody_names_are_clear_errors(
+    fresh: tuple[Path, Checkpoint, nn.Module], tmp_path: Path
+) -> None:
+    file = written(tmp_path / "c.csv", "c.csv,a,,")
+    output = tmp_path / "x.safetensors"
+    result = run("train", "--corrections", file, "-o", output)
+    assert "--corrections mend what a checkpoint has learned; name it with --from CHECKPOINT." in result.stderr
+    other = tmp_path / "other.safetensors"
+    save_fresh(other, fresh[2], classes=tuple("abcdefghij"))
+    result = run("train", "--from", other, "--corrections", file, "-o", output)
+    assert "fresh does not say what it was trained on; name that with --dataset folder:DIR." in result.stderr
+    result = run("train", "--data", tmp_path, "--dataset", f"folder:{tmp_path}", "-o", output)
+    assert f"--data is for MNIST, and this training is on folder:{tmp_path}; leave --data out." in result.stderr
+    assert not output.exists()

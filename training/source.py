@@ -1,0 +1,127 @@
+"""Which data a training is on: as asked for, or as the checkpoint was trained on that it begins with."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training import corrections, data, datasets
+from training.checkpoint import Checkpoint
+from training.datasets import DataSet, Progress
+from training.errors import DatasetError
+from training.preprocess import Preprocessing
+
+SHARE = 0.1  # of the training images, to validate on
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the data come from.
+
+    Args:
+        dataset: "mnist", or "folder:" and the folder's absolute path.
+        mnist: The folder that holds MNIST, where it is that.
+        share: Of the training images, to validate on.
+        seed: Of that division.
+        corrections: Files of a person's labels; the later wins.
+    """
+
+    dataset: str
+    mnist: Path
+    share: float
+    seed: int
+    corrections: tuple[Path, ...]
+
+    def read(
+        self, preprocessing: Preprocessing | None, size: int | None, scratch: Path, on_progress: Progress | None
+    ) -> DataSet:
+        """Read the data.
+
+        Args:
+            preprocessing: What every image goes through; None to choose it by a folder's pictures.
+            size: Where it is chosen, the shorter side in pixels; None to choose that too.
+            scratch: A folder for decoded pictures, which take files without a name there.
+            on_progress: Called with the files read so far, and how many there are.
+
+        Raises:
+            TrainingError: They won't do.
+        """
+        folder = datasets.folder_of(self.dataset)
+        if folder is None:
+            assert preprocessing is not None
+            found = datasets.of_mnist(self.mnist, preprocessing, self.share, self.seed)
+        else:
+            found = datasets.of_folder(
+                folder, preprocessing, size, self.share, self.seed, scratch, on_progress=on_progress
+            )
+        if not self.corrections:
+            return found
+        folders = (self.mnist,) if folder is None else (folder,)
+        given = [corrections.read(file, found.classes, folders) for file in self.corrections]
+        return corrections.bring(given, found, scratch)
+
+    def deciding(self, seed: int) -> dict[str, Any]:
+        """What is to be said of it as JSON values, beside the data's own, in a training of that seed."""
+        return {
+            "validation": self.share,
+            **({"division_seed": self.seed} if self.seed != seed else {}),
+            **({"corrections": [str(file) for file in self.corrections]} if self.corrections else {}),
+        }
+
+
+def find(
+    dataset: str | None,
+    mnist: Path | None,
+    share: float | None,
+    seed: int,
+    corrected: Path | None,
+    parent: Checkpoint | None,
+) -> Source:
+    """Find out what a training is on.
+
+    On the data that a checkpoint was trained on, it goes on with that one's corrections and with its division: what it
+    has learned is not validated on.
+
+    Args:
+        dataset: As asked for; None for the parent's, or for MNIST.
+        mnist: The folder that holds it, if one was named.
+        share: To validate on, if one was named.
+        seed: Of the training.
+        corrected: A file of a person's labels.
+        parent: The checkpoint that the training begins with.
+
+    Raises:
+        DatasetError: What was asked for does not go together.
+    """
+    if corrected and parent is None:
+        raise DatasetError("--corrections mend what a checkpoint has learned; name it with --from CHECKPOINT.")
+    recorded = _recorded(parent) if parent else None
+    name = datasets.canonical(dataset or recorded or _default(parent))
+    if name != datasets.MNIST and mnist is not None:
+        raise DatasetError(f"--data is for MNIST, and this training is on {name}; leave --data out.")
+    earlier: list[Path] = []
+    if parent and name == recorded:
+        values = parent.trained
+        theirs = values.get("validation")
+        if share is not None and share != theirs:
+            raise DatasetError(
+                f"{parent.name} was trained on this data set with {theirs} of it kept to validate on, and stays so: "
+                "leave --validation out."
+            )
+        share, seed = theirs, values.get("division_seed", values.get("seed", seed))
+        earlier = [Path(file) for file in values.get("corrections", ())]
+    files = [*earlier, *([Path(os.path.abspath(corrected))] if corrected else [])]
+    last_of_each = tuple(reversed(dict.fromkeys(reversed(files))))
+    return Source(name, mnist or Path("data"), SHARE if share is None else share, seed, last_of_each)
+
+
+def _recorded(parent: Checkpoint) -> str | None:
+    """What a checkpoint says that it was trained on; None where it says nothing that is known here."""
+    name = parent.trained.get("dataset")
+    return name if isinstance(name, str) and datasets.is_name(name) else None
+
+
+def _default(parent: Checkpoint | None) -> str:
+    if parent is None or parent.classes == data.MNIST_CLASSES:
+        return datasets.MNIST
+    raise DatasetError(f"{parent.name} does not say what it was trained on; name that with --dataset folder:DIR.")
