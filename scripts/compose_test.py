@@ -316,7 +316,7 @@ class Trial:
         self._train("--epochs", "1", "-o", "/models/bars.safetensors")
         self._stack.environment["DATA"] = str(self._work / "data")
         truth = write_class_folders(self._work / "data")
-        self._train("--dataset", "folder:/data", "-o", "/models/mine.safetensors")
+        self._train("--dataset", "folder:/data", "--epochs", "20", "-o", "/models/mine.safetensors")
         self._up(workers=2, PIGEONHOLE_MODEL="/models/mine.safetensors")
         self._stack.task("producer", "classify", "/images/samples", "-o", "/results/mine.csv", codes=(ERROR_ROWS,))
         rows = read(self._work / "results" / "mine.csv")

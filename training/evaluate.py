@@ -140,6 +140,10 @@ def _read(source: Path, dataset: str, classes: tuple[str, ...], about: Checkpoin
         split = data.mnist(source, "test", about.preprocessing)
         labels = torch.tensor([classes.index(digit) for digit in data.MNIST_CLASSES])[split.labels]
         return _Labelled(data.MNIST_TEST, Split(split.images, labels), data.test_names(len(split)))
+    test = source / "test"
+    # A folder that was trained on, with parts: what was kept to measure with.
+    if (source / "train").is_dir() and test.is_dir() and "test" not in classes:
+        source = test
     read = data.folder(source, classes, about.preprocessing)
     names = tuple(str(path.relative_to(source)) for path in read.paths)
     return _Labelled(f"the images in {source}", read.split, names, _said(read.failed))

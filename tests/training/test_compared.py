@@ -182,6 +182,15 @@ def test_what_cannot_be_compared_is_said(labelled: Path, tmp_path: Path) -> None
     assert "--dataset outliers looks at one checkpoint; leave the other out." in result.stderr
 
 
+def test_of_a_folder_with_parts_the_test_images_are_measured_on(labelled: Path, tmp_path: Path) -> None:
+    for part, label in (("train", "1"), ("val", "2"), ("test", "3")):
+        shutil.copytree(labelled / label, tmp_path / part / label)
+    result = run("evaluate", "digits", "digits", "--data", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "right: both 10, only A 0" in result.stdout
+    assert json.loads(run("evaluate", "digits", "--data", tmp_path, "--json").stdout)["confusion"][3][3] == 10
+
+
 def test_mnist_is_compared_on_too_and_the_classes_order_does_not_matter(tiny_mnist: Path, swapped: Path) -> None:
     values = json.loads(run("evaluate", swapped, "digits", "--data", tiny_mnist, "--json").stdout)
     assert values["source"] == "MNIST's test images"

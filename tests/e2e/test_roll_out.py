@@ -1,0 +1,104 @@
+"""The whole circle: train on a folder, serve, classify, review, retrain, serve both, compare, stop the old one."""
+
+import csv
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tests.e2e.conftest import Run
+from tests.e2e.test_road import rows_of
+from training.checkpoint import describe
+from training.cli import app
+
+StartWorker = Callable[..., "subprocess.Popen[bytes]"]
+#: Class → how its pictures are striped: by rows, by columns, not at all.
+STRIPES = {"rows": (1, 0), "columns": (0, 1), "plain": (0, 0)}
+
+
+def picture(path: Path, stripes: tuple[int, int], lot: np.random.Generator, inverted: bool = False) -> None:
+    """Write a noisy picture of 32 x 32, striped along one axis or not; inverted, in the colours' opposites."""
+    down, across = np.mgrid[:32, :32]
+    phase = (down * stripes[0] + across * stripes[1]) / 6 * np.pi + lot.uniform(0, np.pi)
+    pixels = np.stack([90 + 60 * np.sin(phase), np.full((32, 32), 60.0), np.full((32, 32), 30.0)], axis=2)
+    pixels = np.clip(pixels + lot.normal(0, 10, pixels.shape), 0, 255).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(255 - pixels if inverted else pixels).save(path)
+
+
+def trained(*arguments: object) -> None:
+    result = CliRunner().invoke(app, ["train", *map(str, arguments), "--quiet", "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+
+
+@pytest.fixture
+def album(home: Path) -> Path:
+    """The user's folder: photos/ to train on, new/ without labels, half of them of a kind not seen yet, and test/."""
+    lot = np.random.default_rng(0)
+    for name, stripes in STRIPES.items():
+        for index in range(24):
+            picture(home / "photos" / name / f"{index:02}.png", stripes, lot)
+        for index in range(16):
+            picture(home / "new" / f"{name}-{index:02}.png", stripes, lot, inverted=index % 2 == 1)
+            picture(home / "test" / name / f"{index:02}.png", stripes, lot, inverted=index % 2 == 1)
+    return home
+
+
+def test_a_checkpoint_is_trained_served_corrected_retrained_and_rolled_out_beside_the_old_one(
+    album: Path, brokered: Run, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(album)
+    trained("--dataset", "folder:photos", "-o", "first.safetensors", "--epochs", 6, "--network", "residual-small")
+    first = describe("first.safetensors")
+    old = start_worker("celery@old", PIGEONHOLE_MODEL=str(album / "first.safetensors"))
+    classified = brokered("classify", "new", "--model", "first", "-o", "new.csv", "--review-below", "0.99")
+    assert classified.returncode == 0, classified.stderr
+    rows = rows_of((album / "new.csv").read_bytes())
+    assert {row["model"] for row in rows} == {f"first@{first.digest[:12]}"}
+    doubtful = [row for row in rows if row["review"] == "true"]
+    assert doubtful, "what it has not seen the like of is marked"
+
+    # As the report's review exports it; the person is right.
+    with Path("corrections.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["path", "label", "was", "confidence"])
+        for row in doubtful:
+            table.writerow([row["path"], Path(row["path"]).name.partition("-")[0], row["label"], row["confidence"]])
+    trained(
+        "--corrections", "corrections.csv", "--from", "first.safetensors", "-o", "second.safetensors", "--epochs", 6
+    )
+    second = describe("second.safetensors")
+    assert second.trained["training_images"] > first.trained["training_images"]
+
+    start_worker("celery@new", PIGEONHOLE_MODEL=str(album / "second.safetensors"))
+    jobs = {
+        model: brokered("submit", "test", "--model", model).stdout.decode().strip() for model in ("first", "second")
+    }
+    for model, about in (("second", second), ("first", first)):
+        waited = brokered("wait", jobs[model], "-o", f"{model}.csv")
+        assert waited.returncode == 0, waited.stderr
+        answered = {row["model"] for row in rows_of((album / f"{model}.csv").read_bytes())}
+        assert answered == {f"{model}@{about.digest[:12]}"}
+
+    compared = CliRunner().invoke(
+        app, ["evaluate", "first.safetensors", "second.safetensors", "--data", "test", "--json"]
+    )
+    assert compared.exit_code == 0, compared.output
+    values = json.loads(compared.stdout)
+    for letter, model in (("A", "first"), ("B", "second")):
+        rows = rows_of((album / f"{model}.csv").read_bytes())
+        right = sum(row["label"] == row["path"].split("/")[1] for row in rows)
+        assert right == round(values[letter]["accuracy"] * len(rows)), "workers answer as was measured"
+    assert values["better"] == "B"
+
+    old.send_signal(signal.SIGTERM)
+    assert old.wait(60) == 0
+    gone = brokered("classify", "new", "--model", "first", "-o", "gone.csv")
+    assert gone.returncode == 5, gone.stderr
+    assert brokered("classify", "new", "--model", "second", "-o", "better.csv").returncode == 0
