@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from training import checkpoint, data, datasets, environment, model, source, start, vision
+from training import checkpoint, data, datasets, environment, mirror, model, source, start, vision
 from training.calibrate import REVIEW_BUDGET
 from training.checkpoint import Checkpoint
 from training.data import Split
@@ -192,7 +192,7 @@ def gather(order: Order, on_progress: datasets.Progress | None = None) -> Materi
         start=begun,
         device=device,
         deciding=deciding,
-        notes=tuple(_notes(recipe, read, fonts)),
+        notes=tuple(_notes(order, recipe, read, fonts)),
         seconds=time.perf_counter() - started,
     )
 
@@ -228,7 +228,8 @@ def _recipe(network: str, read: DataSet, begun: bool) -> Recipe:
 def _fresh_recipe(network: str, read: DataSet) -> Recipe:
     if read.name == datasets.MNIST:
         return plan(network).recipe
-    fitting = for_folder(network, len(read.training), read.preprocessing)
+    mirrored = mirror.told(read.training) < mirror.TOLD
+    fitting = for_folder(network, len(read.training), read.preprocessing, mirrored)
     if network not in PLANS:
         return fitting
     lengths = {key: getattr(fitting, key) for key in ("epochs", "batch_size", "patience", "balance")}
@@ -248,12 +249,19 @@ def _normalisation(network: str, read: DataSet) -> dict[str, Any]:
     return {"mean": mean[0], "std": std[0]}
 
 
-def _notes(recipe: Recipe, read: DataSet, fonts: tuple[Path, ...]) -> Iterator[str]:
+def _notes(order: Order, recipe: Recipe, read: DataSet, fonts: tuple[Path, ...]) -> Iterator[str]:
     yield from read.notes
     times = counts.imbalance(read.training.counts(len(read.classes)))
     if times:
         weighed = "; an image of a small class counts for more" if recipe.balance else ""
         yield f"The classes are unequal: the largest has {times:.1f} times the images of the smallest{weighed}."
+    if recipe.augmentation and order.flip is None and read.name != datasets.MNIST and order.architecture not in PLANS:
+        flips = recipe.augmentation.flip
+        yield (
+            "Left and right are alike in these pictures: half of them are mirrored in training; --no-flip mirrors none."
+            if flips
+            else "Left and right differ in these pictures: none is mirrored in training; --flip mirrors half of them."
+        )
     if recipe.variety and read.preprocessing.kind == "digit" and not fonts:
         yield "There are no fonts here, so no printed digits among the variety; --fonts names a folder of some."
 

@@ -106,8 +106,7 @@ def pretrained(network: str) -> Pretrained:
 
 def _head(described: Checkpoint) -> frozenset[str]:
     """The weights that there is a row of for each logit: those whose shape goes with the number of logits."""
-    with torch.device("meta"):
-        one, other = (model.build(described.network, described.arguments, count).state_dict() for count in (2, 3))
+    one, other = (model.build(described.network, described.arguments, count).state_dict() for count in (2, 3))
     return frozenset(key for key, value in one.items() if value.shape != other[key].shape)
 
 

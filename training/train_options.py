@@ -77,7 +77,7 @@ Flip = Annotated[
     typer.Option(
         "--flip/--no-flip",
         help="Whether training mirrors half of the images, left to right.  "
-        "\\[default: a folder's in colour, not in grey, where there may be writing]",
+        "\\[default: a folder's, unless left and right differ in them]",
     ),
 ]
 Pretrained = Annotated[

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from training import mirror
 from training.augment import Augmentation, augment
 from training.data import Split
 from training.mixing import mix
@@ -97,3 +98,20 @@ def test_a_record_says_of_what_came_later_only_what_is_done() -> None:
 def test_the_augmentation_of_0_2_0_draws_what_it_drew() -> None:
     found = augment(images(8, 28, 28, 1), Augmentation(), drawn())
     assert hashlib.sha256(found.numpy().tobytes()).hexdigest()[:12] == "b2cb86662ed8"
+
+
+def things(mirrored_share: float) -> Split:
+    """Pictures of two classes, brighter to the left; so many of them are mirrored."""
+    slope = torch.linspace(160, 90, 24).reshape(1, 1, 24, 1)
+    noise = torch.randint(-60, 60, (200, 20, 24, 3), generator=drawn(2))
+    pixels = (slope + noise).to(torch.uint8)
+    some = torch.rand(200, generator=drawn(3)) < mirrored_share
+    pixels[some] = pixels[some].flip(2)
+    return Split(pixels, torch.arange(200) % 2)
+
+
+def test_pictures_that_all_face_one_way_are_told_from_their_mirror_images() -> None:
+    assert mirror.told(things(0.0)) == 1.0
+    assert mirror.told(things(1.0)) == 1.0
+    assert 0.35 < mirror.told(things(0.5)) < mirror.TOLD
+    assert mirror.told(things(0.0).take(torch.tensor([0]))) == 0.0, "one picture has nothing to be compared with"

@@ -2,6 +2,7 @@ import re
 
 from tests.training.conftest import TOP
 from training import checkpoint, model
+from training.preprocess import Preprocessing
 from training.recipes import PLANS
 
 TEXT = (TOP / "docs" / "training.md").read_text(encoding="utf-8")
@@ -37,3 +38,17 @@ def test_each_networks_cost_is_the_measured_one() -> None:
         assert re.search(
             rf"\| `{name}` \|.*\| {multiply_adds:,} \| {parameters:,} \| `{plan.preprocessing.kind}` \|", TEXT
         )
+
+
+def test_the_cost_of_each_network_for_a_folder_is_the_measured_one() -> None:
+    def cost(name: str, side: int, channels: int) -> tuple[int, int]:
+        seen = Preprocessing("stretch", side, side, channels)
+        return model.cost(model.build(name, model.complete(name, {}, seen), 10), seen)
+
+    for name, blocks in (("residual-small", 1), ("residual", 1), ("residual-large", 2)):
+        grey, colour, large = cost(name, 28, 1), cost(name, 32, 3), cost(name, 128, 3)
+        assert colour == cost(name, 64, 3)
+        assert f"| `{name}` | {blocks} | {grey[0]:,} | {colour[0]:,} | {large[0]:,} | {colour[1]:,} |" in TEXT
+    for name in ("mobilenet_v3_small", "efficientnet_b0", "resnet18"):
+        multiply_adds, parameters = cost(name, 224, 3)
+        assert f"| `{name}` | {multiply_adds:,} | {parameters:,} |" in TEXT

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from tests.training.conftest import save_fresh
+from tests.training.test_folder import QUICK, folder, run
 from training import checkpoint, model
 from training.checkpoint import Calibration, Checkpoint
 from training.preprocess import Preprocessing
@@ -78,3 +79,36 @@ def test_classes_in_common_keep_their_rows_and_new_ones_begin_afresh(saved: tupl
 def test_a_logit_for_none_that_the_new_one_lacks_is_left_out(saved: tuple[Checkpoint, nn.Module]) -> None:
     with torch.inference_mode():
         assert torch.allclose(begun(saved, CLASSES, 3)(pixels()), saved[1](pixels())[:, :3], atol=1e-4)
+
+
+def test_a_training_goes_on_from_a_checkpoint_with_other_classes(tmp_path: Path) -> None:
+    root = folder(tmp_path / "data", {"one": 16, "two": 16}, (24, 24), colour=True)
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    assert run("train", "--dataset", f"folder:{root}", "-o", first, *QUICK).exit_code == 0
+    folder(tmp_path / "data", {"zebra": 16}, (24, 24), colour=True, seed=3)
+    options = ("--from", first, "--epochs", "1", "--device", "cpu", "--flip")
+    result = run("train", "--dataset", f"folder:{root}", "-o", second, *options)
+    assert result.exit_code == 0, result.output
+    old, new = checkpoint.describe(first), checkpoint.describe(second)
+    assert new.classes == ("one", "two", "zebra")
+    assert (new.network, new.arguments, new.preprocessing) == (old.network, old.arguments, old.preprocessing)
+    assert new.trained["start"] == {"name": old.name, "digest": old.digest}
+    assert new.trained["recipe"]["learning_rate"] == old.trained["recipe"]["learning_rate"] / 4
+    assert new.trained["recipe"]["augmentation"]["flip"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--from", "digits", "--network", "residual"), "is of the network 'digits', and --network is 'residual'"),
+        (("--from", "digits", "--pretrained"), "--pretrained and --from are two ways to begin"),
+        (("--from", "away.safetensors"), "'away.safetensors' doesn't exist"),
+        (("--pretrained",), "'residual' is ours and begins afresh; --pretrained is for torchvision's"),
+        (("--network", "resnet"), "Unknown network 'resnet'; this version knows classic"),
+        (("--network", "resnet", "--pretrained"), "Unknown network 'resnet'"),
+    ],
+)
+def test_a_beginning_that_can_not_be_is_a_clear_error(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+    result = run("train", "--dataset", f"folder:{tmp_path}", "-o", tmp_path / "mine.safetensors", *options)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())

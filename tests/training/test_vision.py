@@ -78,7 +78,7 @@ def test_an_unknown_name_lists_ours_and_says_that_torchvisions_go() -> None:
 def test_a_picture_that_a_network_can_not_take_is_an_error_before_training() -> None:
     small = Preprocessing("stretch", 28, 28, 3)
     with pytest.raises(TrainingError, match=r"can't take pictures of 28 x 28 .* made for 224 x 224"):
-        recipes.for_folder("alexnet", 100, small)
+        recipes.for_folder("alexnet", 100, small, mirrored=True)
 
 
 def test_pretrained_takes_the_file_in_torchs_cache_and_begins_the_head_afresh(cache: Path) -> None:
