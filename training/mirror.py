@@ -27,7 +27,7 @@ def told(split: Split) -> float:
     """
     chosen = torch.linspace(0, len(split) - 1, min(len(split), _ENOUGH)).long()
     labels = split.labels[chosen]
-    sides = torch.cat([_sides(split.images[some]) for some in chosen.split(_ROUND)])  # [N, pixels]
+    sides = torch.cat([_sides(split.images[some]) for some in torch.split(chosen, _ROUND)])  # [N, pixels]
     right = total = 0
     for label in torch.unique(labels).tolist():
         members = sides[labels == label]

@@ -17,7 +17,8 @@ from training.data import Split, digest
 from training.errors import TrainingError
 from training.folder.distinct import LeftOut
 from training.loop import Epoch, Outcome
-from training.prepare import Material, Order
+from training.order import Order
+from training.prepare import Material
 from training.report import measure
 from training.report.measure import Evaluated
 
