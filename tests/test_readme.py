@@ -104,5 +104,5 @@ def test_make_venv_installs_every_extra() -> None:
 
 
 def test_a_default_that_is_told_in_brackets_is_shown() -> None:
-    for command in ("classify", "worker", "train"):
-        assert "[default: digits]" in re.sub(r"[│\s]+", " ", help_of(command)), command
+    for command, default in (("classify", "digits"), ("worker", "digits"), ("train", "data")):
+        assert f"[default: {default}]" in re.sub(r"[│\s]+", " ", help_of(command)), command

@@ -17,6 +17,7 @@ from training.data import Split
 from training.errors import DatasetError
 from training.files import shown
 from training.folder import cache, counts, listing, looks
+from training.folder.cache import Cache
 from training.folder.distinct import LeftOut, distinct
 from training.folder.division import divide
 from training.folder.listing import TEST, TRAINING, VALIDATION, Listing
@@ -151,6 +152,7 @@ def of_folder(
         preprocessing = seen.preprocessing(size)
         notes.append(_chosen(seen, preprocessing))
     read = cache.read(paths, preprocessing, scratch, on_progress=on_progress)
+    _check_digits(root, preprocessing, read)
     used, left_out = distinct(listed.pictures, listed.classes, read.digests, read.failed)
     labels = torch.tensor([picture.label for picture in listed.pictures], dtype=torch.int64)
     parts = _parts(listed, used, labels, read.digests, share, seed)
@@ -169,6 +171,16 @@ def of_folder(
         notes=(*notes, _counted(listed.classes, splits)),
         left_out=left_out,
     )
+
+
+def _check_digits(root: Path, preprocessing: Preprocessing, read: Cache) -> None:
+    """Refuse what a network for digits can't be trained on, rather than tell of each picture that it is blank."""
+    blank = sum(what.startswith("blank") for what in read.failed.values())
+    if preprocessing.kind == "digit" and 2 * blank > len(read.images):
+        raise DatasetError(
+            f"{root}: {blank:,} of {len(read.images):,} pictures show no ink on plain paper, which is what networks "
+            "for digits look for; leave --network out for one that takes any picture."
+        )
 
 
 def _parts(

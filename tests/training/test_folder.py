@@ -307,3 +307,7 @@ def test_a_network_for_digits_reads_a_folder_of_them_by_its_own_preprocessing(tm
     refused = run("train", "--dataset", f"folder:{root}", "-o", path, *QUICK[:-1], "digits", "--size", "64")
     assert refused.exit_code == 2
     assert "The network 'digits' takes images of 28 x 28 only; leave --size out." in refused.stderr
+    photos = folder(tmp_path / "photos", {"a": 6, "b": 6})
+    refused = run("train", "--dataset", f"folder:{photos}", "-o", path, *QUICK[:-1], "digits")
+    assert refused.exit_code == 2
+    assert f"{photos}: 12 of 12 pictures show no ink on plain paper, which is what networks " in refused.stderr
