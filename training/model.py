@@ -120,7 +120,7 @@ NAMES = tuple(sorted(_NETWORKS))
 # were written before it took that argument, so they stay as they are.
 _MADE_WITH: dict[str, dict[str, Any]] = {
     "classic": {},
-    "digits": {"widths": (28, 40, 64, 96), "paddings": (0, 1, 0, 0)},
+    "digits": {"widths": (16, 48, 64, 96), "paddings": (0, 1, 0, 0)},
     "digits-large": {"widths": (48, 96, 128, 192), "strides": (2, 1, 2, 1), "paddings": (1, 0, 1, 0)},
     "digits-small": {"widths": (16, 24, 32, 48), "paddings": (0, 1, 0, 0)},
 }

@@ -154,7 +154,7 @@ def test_a_truncated_file_is_noticed_wherever_it_ends(fresh: Fresh) -> None:
             {"network": "resnet18"},
             "It needs the network 'resnet18', and this version knows classic, digits, digits-large, digits-small",
         ),
-        ({"preprocessing": {"kind": "crop", "height": 28, "width": 28, "channels": 1}}, "Unknown preprocessing 'crop'"),
+        ({"preprocessing": {"kind": "tilt", "height": 28, "width": 28, "channels": 1}}, "Unknown preprocessing 'tilt'"),
         ({"classes": ["a"]}, "at least 2 different classes, not ['a']"),
         ({"classes": ["a", "a"]}, "at least 2 different classes, not ['a', 'a']"),
         ({"classes": "0123456789"}, "has str for 'classes', not list"),
@@ -235,9 +235,9 @@ def test_a_network_larger_than_any_is_refused_before_it_takes_memory(fresh: Fres
 
 @pytest.mark.parametrize("width", [64, -1, "wide"])
 def test_a_network_of_another_size_than_the_weights_is_refused(fresh: Fresh, width: object) -> None:
-    arguments = {**model.complete("digits", {}), "widths": [28, width, 64, 96]}
+    arguments = {**model.complete("digits", {}), "widths": [16, width, 64, 96]}
     message = refused(rewrite(fresh[0], arguments=arguments), load)
-    assert "'layers.1.0.bias' is torch.float32 [40], not torch.float32 [64]" in message or "can't be built" in message
+    assert "'layers.1.0.bias' is torch.float32 [48], not torch.float32 [64]" in message or "can't be built" in message
 
 
 def damage(path: Path, header: object, length: int | None = None) -> Path:
