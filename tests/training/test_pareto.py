@@ -77,8 +77,8 @@ def test_the_cheapest_network_is_first_and_the_spread_over_the_seeds_is_told(tmp
         *(replace(RUN, seed=seed, errors=errors) for seed, errors in enumerate((30, 35, 40))),
     ]
     _, _, digits, classic = pareto.table(measured).splitlines()
-    assert digits == "| `digits` | 1,000,000 | 50,000 | 20 | 99.650% | 99.60 to 99.70% | 0.050 | 12 |"
-    assert classic == "| `classic` | 7,000,000 | 50,000 | 20 | 99.300% | 99.30 to 99.30% | – | 12 |"
+    assert digits == "| `digits` | 1,000,000 | 50,000 | 30 | 99.650% | 99.60 to 99.70% | 0.050 | 12 |"
+    assert classic == "| `classic` | 7,000,000 | 50,000 | 30 | 99.300% | 99.30 to 99.30% | – | 12 |"
     pareto.plot(measured, tmp_path / "one.svg")
     pareto.plot(measured, tmp_path / "two.svg")
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
