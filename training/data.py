@@ -16,6 +16,9 @@ from torch import Tensor
 
 from training import preprocess
 from training.errors import DatasetError, ImageError
+from training.folder.division import check_share
+from training.folder.pictures import MAX_PIXELS as MAX_PIXELS
+from training.folder.pictures import content
 from training.preprocess import Decoded, Preprocessing
 
 if TYPE_CHECKING:
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
 
 MNIST_CLASSES = tuple("0123456789")
 MNIST_TEST = "MNIST's test images"
-MAX_PIXELS = 100_000_000  # of an image that is evaluated; the worker's limit is a setting of its own
 
 _MNIST_FILES = (
     "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte "
@@ -168,7 +170,7 @@ def folder(root: str | os.PathLike[str], classes: tuple[str, ...], preprocessing
     for name in found:
         for path in _files(root / name):
             try:
-                images.append(preprocess.prepare(path.read_bytes(), preprocessing, MAX_PIXELS))
+                images.append(preprocess.prepare(content(path), preprocessing, MAX_PIXELS))
             except ImageError as exc:
                 failed.append((path, exc))
                 continue
@@ -211,8 +213,7 @@ def divide(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     Raises:
         DatasetError: A class is too small to be in both.
     """
-    if not 0 < share < 1:
-        raise DatasetError(f"The share for validation must be above 0 and below 1, not {share}.")
+    check_share(share)
     generator = torch.Generator().manual_seed(seed)
     first, second = [], []
     for label in torch.unique(split.labels).tolist():

@@ -160,13 +160,11 @@ def _fresh_recipe(network: str, read: DataSet) -> Recipe:
 
 def _normalisation(network: str, read: DataSet) -> dict[str, Any]:
     """What the network is told of its images; nothing where it was made for them."""
-    if network not in PLANS:
-        mean, std = datasets.moments(read.training)
-        return {"mean": mean, "std": std}
-    if read.name == datasets.MNIST or read.preprocessing.kind == "digit":
+    if network in PLANS and (read.name == datasets.MNIST or read.preprocessing.kind == "digit"):
         return {}
     mean, std = datasets.moments(read.training)
-    return {"mean": mean[0], "std": std[0]}
+    # Those that were made for MNIST see grey, and take a number each.
+    return {"mean": mean[0], "std": std[0]} if network in PLANS else {"mean": mean, "std": std}
 
 
 def _notes(order: Order, recipe: Recipe, read: DataSet, fonts: tuple[Path, ...]) -> Iterator[str]:

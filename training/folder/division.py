@@ -9,6 +9,12 @@ from numpy.typing import NDArray
 from training.errors import DatasetError
 
 
+def check_share(share: float) -> None:
+    """See that a share of the images can be kept to validate on; DatasetError if not."""
+    if not 0 < share < 1:
+        raise DatasetError(f"The share for validation must be above 0 and below 1, not {share}.")
+
+
 def divide(
     labels: NDArray[np.int64], digests: NDArray[np.uint8], share: float, seed: int, classes: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -31,8 +37,7 @@ def divide(
     Raises:
         DatasetError: A class is too small to be in both.
     """
-    if not 0 < share < 1:
-        raise DatasetError(f"The share for validation must be above 0 and below 1, not {share}.")
+    check_share(share)
     drawn = [hashlib.sha256(b"%d %s" % (seed, digest.tobytes())).digest() for digest in digests]
     second: list[int] = []
     for label in np.unique(labels).tolist():

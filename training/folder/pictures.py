@@ -12,7 +12,7 @@ from training import preprocess
 from training.errors import ImageError
 from training.preprocess import Preprocessing
 
-MAX_PIXELS = 100_000_000  # that a header may announce
+MAX_PIXELS = 100_000_000  # that a header may announce; the worker's limit is a setting of its own
 MAX_BYTES = 200_000_000  # of a file: it lies in memory as a whole while it is decoded
 DIGEST_BYTES = 16  # of an image's pixels: enough that no two of any number are taken for one
 
