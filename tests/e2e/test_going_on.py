@@ -468,7 +468,8 @@ def test_a_submission_that_is_interrupted_names_the_command_that_finishes_it(
     run.stdin.flush()
     wait_for(lambda: any(status.images for status in Ledger(settings).statuses()), "the first batch")
     run.send_signal(signal.SIGINT)
-    _, said = run.communicate(timeout=30)
+    run.wait(timeout=30)  # with its list still open: all that is on record is what was submitted before
+    _, said = run.communicate()
     (status,) = Ledger(settings).statuses()
     assert said.decode().endswith(
         f"""pigeonhole: interrupted; job {status.job}: not everything was submitted (64 images so far); `pigeonhole """
