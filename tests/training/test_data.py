@@ -33,6 +33,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
+    # What opens addresses is made once in a process, with the proxies of that moment.
+    monkeypatch.setattr("urllib.request._opener", None)
 
 
 @pytest.mark.usefixtures("no_network")
