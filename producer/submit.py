@@ -19,9 +19,11 @@ from worker.contract.queue import Queue
 #: a large job costs few messages. At each size there are this many: beside its images, a batch costs 2 ms of processor
 #: time, as much as 50 digits.
 SMALLEST, LARGEST = 64, 2048
-PER_SIZE = 4
+PER_SIZE = 2
 #: So many batches' references are known when one is cut: where fewer are left, it is as large a share of these, so that
 #: towards the end batches get small again, and of a handful of workers nobody has much left to do when others are done.
+#: Nor is any a smaller share of the size that they have come to: for 2,048 that is a chunk, which a network takes at
+#: once, and less of it costs more.
 AHEAD = 8
 #: A batch holds no more bytes of files than this (but at least one file): about a second's work of photos.
 MOST_BYTES = 64_000_000
@@ -148,7 +150,7 @@ def batches(references: Iterable[Reference]) -> Iterator[Batch]:
         held.extend(islice(stream, known - len(held)))
         if not held:
             return
-        most = max(SMALLEST, -(-len(held) // AHEAD))
+        most = max(SMALLEST, most // AHEAD, -(-len(held) // AHEAD))
         size = accumulate(reference.size for reference in islice(held, most))
         images = max(1, sum(1 for _ in takewhile(lambda size: size <= MOST_BYTES, size)))
         yield _batch(held[:images])
