@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 BATCHES_AT_ONCE = 8
 #: Seconds between two looks: the shortest after something came, the longest where nothing comes.
 POLL_LEAST, POLL_MOST = 0.02, 0.25
+#: And the shortest when workers have the last batches in hand: the end of a short job is not slept through.
+POLL_LAST = 0.005
 #: Seconds without any worker for the job's queue after which following ends.
 WORKER_PATIENCE = 10.0
 #: Seconds for which it counts that a worker could not understand a batch: it is tried again sooner than that.
@@ -88,7 +90,7 @@ class Follower:
             self.on_status(status)
             self._count(status)
             if ready:
-                pause = POLL_LEAST
+                pause = POLL_LEAST if status.state == "open" or status.batches_waiting else POLL_LAST
                 self._worker_seen = self.clock()
                 if len(ready) < BATCHES_AT_ONCE and done < status.batches and not status.over:
                     self.sleep(pause)  # there is no more yet
