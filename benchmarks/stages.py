@@ -54,8 +54,8 @@ _DOES = {
     "list": "walk the folders, give references",
     "read": "open beneath the root, read the file",
     "decode": "file → grey pixels",
-    "normalise": "MNIST's form",
-    "stack": "a chunk in one array",
+    "normalise": "MNIST's form, a chunk in one array",
+    "stack": "a batch's answers in one array",
     "forward": "network, softmax, best three, in chunks of 256",
     "encode": "answers → deflated JSON",
     "commit": "strike a batch off and store its answers; its encoding not counted",
@@ -120,13 +120,11 @@ def _classified(batch: Batch, settings: Settings, classifier: Classifier, stopwa
         with stopwatch("decode"):
             decoded = [preprocess.decode(file, wanted, settings.max_pixels) for file in files]
         with stopwatch("normalise"):
-            prepared = [found for found in preprocess.apply_all(wanted, decoded) if isinstance(found, np.ndarray)]
-        with stopwatch("stack"):
-            pixels = np.stack(prepared)
+            pixels, _ = preprocess.apply_all(wanted, decoded)
         with stopwatch("forward"):
             scores = classifier.predict(pixels)
         with stopwatch("stack"):
-            collected.score(range(start, start + len(prepared)), scores)
+            collected.score(np.arange(start, start + len(pixels)), scores)
     with stopwatch("stack"):
         return collected.answers()
 

@@ -94,14 +94,13 @@ def mnist(folder: str | os.PathLike[str], part: str, preprocessing: Preprocessin
     images, labels = source.data.numpy(), source.targets
     if len(images) == 0 or len(images) != len(labels):
         raise DatasetError(f"MNIST in {folder} is damaged: {len(images)} images and {len(labels)} labels.")
-    prepared = preprocess.apply_all(preprocessing, [_decoded(image, preprocessing) for image in images])
-    pixels = [found for found in prepared if isinstance(found, np.ndarray)]
-    if len(pixels) < len(prepared):
+    pixels, errors = preprocess.apply_all(preprocessing, [_decoded(image, preprocessing) for image in images])
+    if errors:
         raise DatasetError(
-            f"MNIST in {folder} is damaged: {len(prepared) - len(pixels)} of its images are blank; delete "
+            f"MNIST in {folder} is damaged: {len(errors)} of its images are blank; delete "
             f"{Path(folder) / 'MNIST'} and start again."
         )
-    return Split(torch.from_numpy(np.stack(pixels)), labels.to(torch.int64))
+    return Split(torch.from_numpy(pixels), labels.to(torch.int64))
 
 
 def test_names(count: int) -> tuple[str, ...]:

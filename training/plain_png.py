@@ -13,15 +13,19 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-#: The first chunk from its length to its checksum: IHDR, 13 bytes (PNG specification, 11.2.1).
-_HEADER = struct.Struct(">I4sIIBBBBBI")
-#: Pillow's mode → the PNG colour type.
-_COLOUR = {"L": 0, "RGB": 2}
+#: What every file begins with, up to the name of its first chunk (PNG specification, 5.2 and 11.2.1), and ends with.
+_SIGNATURE = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"
+_END = b"\0\0\0\0IEND\xaeB`\x82"
+#: All of a file before its second chunk: that, width and height, depth to interlacing, the first one's checksum.
+_HEADER = struct.Struct(">16sII5sI")
+#: Pillow's mode → 8 bits, the PNG colour type, and neither another compression or filtering, nor interlacing.
+_FORM = {"L": b"\x08\0\0\0\0", "RGB": b"\x08\x02\0\0\0"}
+#: A chunk is its length and kind, its bytes, and the checksum of kind and bytes.
+_CHUNK, _CHECK = struct.Struct(">I4s"), struct.Struct(">I")
 #: Pixels; beyond this the time is zlib's, whoever calls it.
 _LONGEST_SIDE = 512
-#: Chunks that a plain file may have, beside those of the pixels: when it was made, by what, and its pixels' size.
-_HARMLESS = frozenset({b"tIME", b"tEXt", b"pHYs", b"gAMA", b"sRGB", b"cHRM"})
+#: Chunks that a plain file may have: those of the pixels, and when it was made, by what, and its pixels' size.
+_HARMLESS = frozenset({b"IDAT", b"tIME", b"tEXt", b"pHYs", b"gAMA", b"sRGB", b"cHRM"})
 #: Of these there may be some; a file of nothing but chunks is for Pillow to refuse.
 _MOST_CHUNKS = 64
 
@@ -49,24 +53,25 @@ def decode(data: bytes, mode: str, max_pixels: int) -> NDArray[np.uint8] | None:
 
 def _is_plain(data: bytes, mode: str, max_pixels: int) -> bool:
     """Whether the header and every chunk, with its checksum, is as it must be."""
-    if not data.startswith(_SIGNATURE) or len(data) < 8 + _HEADER.size:
+    last = len(data) - len(_END)
+    if last < _HEADER.size or not data.endswith(_END):
         return False
-    length, kind, width, height, *form, _ = _HEADER.unpack_from(data, 8)
-    if (length, kind, form) != (13, b"IHDR", [8, _COLOUR[mode], 0, 0, 0]):
+    signature, width, height, form, check = _HEADER.unpack_from(data)
+    if signature != _SIGNATURE or form != _FORM[mode] or check != zlib.crc32(data[12:29]):
         return False
     if not (0 < width <= _LONGEST_SIDE and 0 < height <= _LONGEST_SIDE and width * height <= max_pixels):
         return False
-    at = 8
+    at = _HEADER.size
     for _ in range(_MOST_CHUNKS):
-        if at + 12 > len(data):
-            return False
-        size, kind = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8]
+        if at >= last:
+            return at == last
+        size, kind = _CHUNK.unpack_from(data, at)
         end = at + 12 + size
-        if int.from_bytes(data[end - 4 : end]) != zlib.crc32(data[at + 4 : end - 4]) or end > len(data):
-            return False
-        if kind == b"IEND":
-            return end == len(data)
-        if kind not in (b"IHDR", b"IDAT") and kind not in _HARMLESS:
+        if (
+            end > last
+            or kind not in _HARMLESS
+            or zlib.crc32(data[at + 4 : end - 4]) != _CHECK.unpack_from(data, end - 4)[0]
+        ):
             return False
         at = end
     return False

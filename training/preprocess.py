@@ -146,18 +146,20 @@ def traced(preprocessing: Preprocessing, image: Decoded) -> tuple[NDArray[np.uin
     return _shaped(preprocessing, pixels), trace
 
 
-def apply_all(preprocessing: Preprocessing, images: Sequence[Decoded]) -> list[NDArray[np.uint8] | ImageError]:
+def apply_all(
+    preprocessing: Preprocessing, images: Sequence[Decoded]
+) -> tuple[NDArray[np.uint8], dict[int, ImageError]]:
     """Bring many images into the form the network takes: as `apply` does, in less time.
 
     Returns:
-        For each image its array, or what is wrong with it.
+        uint8 [n, height, width, channels], those that could be, in order; and what is wrong with each other one, by its
+        position.
     """
+    shape = (-1, preprocessing.height, preprocessing.width, preprocessing.channels)
     if preprocessing.kind == "digit":
-        return [
-            found if isinstance(found, ImageError) else _shaped(preprocessing, found)
-            for found in normalise.normalise_all(images)
-        ]
-    return [apply(preprocessing, image) for image in images]
+        pixels, errors = normalise.normalise_all(images)
+        return pixels.reshape(shape), errors
+    return np.array([apply(preprocessing, image) for image in images], np.uint8).reshape(shape), {}
 
 
 def _resized(image: Decoded, preprocessing: Preprocessing) -> NDArray[np.uint8]:

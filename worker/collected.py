@@ -1,7 +1,6 @@
 """What becomes of the images of a batch, collected as it comes."""
 
 from array import array
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +26,13 @@ class Collected:
         self._review: NDArray[np.bool_] = np.zeros(images, np.bool_)  # [N]
         self._errors: dict[int, tuple[str, str]] = {}
 
-    def score(self, positions: Sequence[int], scores: Scores) -> None:
+    def score(self, at: NDArray[np.intp], scores: Scores) -> None:
         """Take what the network says of some images.
 
         Args:
-            positions: theirs in the batch, in the order of the scores.
+            at: their positions in the batch, in the order of the scores.
             scores: one for each.
         """
-        at = np.asarray(positions, np.intp)
         self._best[at], self._ppm[at], self._review[at] = scores.best, scores.ppm, scores.review
 
     def fail(self, position: int, error: tuple[str, str]) -> None:

@@ -162,11 +162,10 @@ class ImageReader:
         if status.st_size > self.max_bytes:
             raise too_large(status.st_size, self.max_bytes)
         # One byte more than it should have, so that a file which grows meanwhile can't fill the memory.
-        parts, left = [], status.st_size + 1
-        while left > 0 and (part := os.read(handle, left)):
-            parts.append(part)
-            left -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        data = os.read(handle, status.st_size + 1)
+        while len(data) != status.st_size and (part := os.read(handle, status.st_size + 1 - len(data))):
+            data += part  # a network file system may give a file in parts
+        return data
 
 
 def _unreadable(exc: OSError) -> ImageUnreadable:

@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -40,13 +40,13 @@ class _Chunk:
 
     Args:
         at: the positions in the batch of those that could be read.
-        pixels: these, each uint8 [height, width, channels].
+        pixels: these, uint8 [n, height, width, channels].
         errors: position → (kind, message) of the others.
     """
 
-    at: list[int] = field(default_factory=list)
-    pixels: list[NDArray[np.uint8]] = field(default_factory=list)
-    errors: dict[int, tuple[str, str]] = field(default_factory=dict)
+    at: NDArray[np.intp]
+    pixels: NDArray[np.uint8]
+    errors: dict[int, tuple[str, str]]
 
 
 class Pipeline:
@@ -104,22 +104,18 @@ class Pipeline:
         return chunk
 
     def _read_chunk(self, references: list[tuple[int, tuple[str, Span | None]]]) -> _Chunk:
-        chunk, at, decoded = _Chunk(), list[int](), list[Decoded]()
+        errors, at, decoded = dict[int, tuple[str, str]](), list[int](), list[Decoded]()
         for position, (reference, span) in references:
             image = self._decoded(reference, span)
             if isinstance(image, tuple):
-                chunk.errors[position] = image
+                errors[position] = image
             else:
                 at.append(position)
                 decoded.append(image)
         self.reader.close()
-        for position, found in zip(at, self._formed(decoded), strict=True):
-            if isinstance(found, ImageError):
-                chunk.errors[position] = (found.kind, found.message)
-            else:
-                chunk.at.append(position)
-                chunk.pixels.append(found)
-        return chunk
+        pixels, wrong = self._formed(decoded)
+        errors.update((at[number], (error.kind, error.message)) for number, error in wrong.items())
+        return _Chunk(np.delete(np.array(at, np.intp), list(wrong)), pixels, errors)
 
     def _decoded(self, reference: str, span: Span | None) -> Decoded | tuple[str, str]:
         try:
@@ -131,28 +127,34 @@ class Pipeline:
             logger.exception("%r%s: the decoder failed in a way that is not foreseen", reference, at)
             return "internal", f"{type(exc).__name__}: {exc}"
 
-    def _formed(self, images: list[Decoded]) -> list[NDArray[np.uint8] | ImageError]:
+    def _formed(self, images: list[Decoded]) -> tuple[NDArray[np.uint8], dict[int, ImageError]]:
+        """Bring images into form, as `apply_all` does; what goes wrong with one leaves the others as they are."""
         try:
             return apply_all(self.reader.preprocessing, images)
         except Exception as exc:
             if len(images) > 1:
-                return [formed for image in images for formed in self._formed([image])]
+                each = [self._formed([image]) for image in images]
+                errors = {at: error for at, (_, wrong) in enumerate(each) for error in wrong.values()}
+                return np.concatenate([pixels for pixels, _ in each]), errors
+            nothing, _ = apply_all(self.reader.preprocessing, [])
             if isinstance(exc, MemoryError):
-                return [ImageError("too-large", "not enough memory to resize it; fewer processes leave more")]
+                return nothing, {
+                    0: ImageError("too-large", "not enough memory to resize it; fewer processes leave more")
+                }
             logger.exception("an image can't be brought into form, in a way that is not foreseen")
-            return [ImageError("internal", f"{type(exc).__name__}: {exc}")]
+            return nothing, {0: ImageError("internal", f"{type(exc).__name__}: {exc}")}
 
-    def _predict(self, collected: Collected, at: list[int], pixels: list[NDArray[np.uint8]]) -> None:
+    def _predict(self, collected: Collected, at: NDArray[np.intp], pixels: NDArray[np.uint8]) -> None:
         """Run images through the network: all at once or, where that takes more memory than there is, by halves."""
-        if not pixels:
+        if not len(pixels):
             return
         try:
             with self._counts.stage("forward"):
-                scores = self._classifier.predict(np.stack(pixels))
+                scores = self._classifier.predict(pixels)
         except Exception as exc:  # torch raises RuntimeError for nearly everything
             if len(pixels) == 1 or not _is_out_of_memory(exc):
                 logger.exception("the network failed on a chunk of %d images", len(pixels))
-                for position in at:
+                for position in at.tolist():
                     collected.fail(position, _failed(exc))
                 return
         else:

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from tests.training.conftest import SHARED, drawn_digit
+from training.decode import Decoded
 from training.digit import form, normalise
 from training.errors import ImageError
 
@@ -53,11 +54,24 @@ def test_an_image_that_is_as_mnists_comes_back_bit_for_bit() -> None:
 def test_an_image_that_is_as_mnists_in_black_on_white_is_only_inverted() -> None:
     lot = random.Random(1)
     digits = [drawn_digit(label, lot) for label in range(10)]
-    found = normalise.normalise_all([*digits, *(255 - one for one in digits)])
-    assert all(np.array_equal(np.asarray(one), wanted) for one, wanted in zip(found, [*digits, *digits], strict=True))
+    found, _ = normalise.normalise_all([*digits, *(255 - one for one in digits)])
+    assert np.array_equal(found, [*digits, *digits])
     trace = normalise.trace(255 - digits[3])
     assert np.array_equal(trace.pixels, digits[3])
     assert (trace.unchanged, trace.dark, trace.paper) == (False, True, 255)
+
+
+def test_many_at_once_are_as_each_by_itself_and_errors_have_their_positions() -> None:
+    lot = random.Random(1)
+    digit, blank = drawn_digit(4, lot), np.full((28, 28), 255, np.uint8)
+    photo = Image.fromarray(digit).resize((90, 90)).convert("L")
+    pictures: list[Decoded] = [blank, digit, photo, Image.new("L", (50, 40)), 255 - digit, np.roll(digit, 3)]
+    pixels, errors = normalise.normalise_all(pictures)
+    assert {at: error.kind for at, error in errors.items()} == {0: "blank", 3: "blank"}
+    assert np.array_equal(
+        pixels, [normalise.normalise(picture) for picture in (digit, photo, 255 - digit, pictures[5])]
+    )
+    assert [len(found) for found in normalise.normalise_all([])] == [0, 0]
 
 
 @pytest.mark.parametrize("change", ["shifted", "pale", "large", "noisy"])

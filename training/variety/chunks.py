@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import preprocess
-from training.errors import DatasetError, ImageError
+from training.errors import DatasetError
 from training.preprocess import Preprocessing
 from training.variety import printed, styles
 from training.variety.kinds import DRAWN, KINDS, OUTLIER, PRINTED
@@ -66,30 +66,28 @@ class Maker:
             DatasetError: The training images are blank.
         """
         lot = np.random.default_rng([chunk.seed, chunk.number])
-        images, labels = [], []
+        images, labels = list[NDArray[np.uint8]](), list[NDArray[np.int64]]()
         missing = chunk.count
         for _ in range(_MOST_ROUNDS):
             found, of = self._round(chunk.kind, max(missing, _LEAST), lot)
-            images += found[:missing]
-            labels += of[:missing]
-            missing = chunk.count - len(images)
+            images.append(found[:missing])
+            labels.append(of[:missing])
+            missing -= len(images[-1])
             if not missing:
-                return np.stack(images), np.array(labels, np.int64)
+                return np.concatenate(images), np.concatenate(labels)
         name = KINDS[chunk.kind].name
         raise DatasetError(
             f"After {_MOST_ROUNDS} attempts, pictures of the kind {name!r} still come out blank, or alike."
         )
 
-    def _round(self, kind: int, count: int, lot: Lot) -> tuple[list[NDArray[np.uint8]], list[int]]:
+    def _round(self, kind: int, count: int, lot: Lot) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Draw `count`; of these, what is neither blank nor an outlier that looks like a digit."""
         digits = self.sample(kind, count, lot)
-        found = preprocess.apply_all(self._preprocessing, list(KINDS[kind].draw(digits, lot)))
-        kept = [(at, one) for at, one in enumerate(found) if not isinstance(one, ImageError)]
+        pixels, blank = preprocess.apply_all(self._preprocessing, list(KINDS[kind].draw(digits, lot)))
         if KINDS[kind].source == OUTLIER:
-            like = self._likeness(np.stack([one for _, one in kept])[..., 0]) if kept else ()
-            strange = [one for (_, one), share in zip(kept, like, strict=True) if share <= KINDS[kind].likeness]
-            return strange, [self._other] * len(strange)
-        return [one for _, one in kept], [int(digits.labels[at]) for at, _ in kept]
+            strange = pixels[self._likeness(pixels[..., 0]) <= KINDS[kind].likeness]
+            return strange, np.full(len(strange), self._other, np.int64)
+        return pixels, np.delete(digits.labels.astype(np.int64), list(blank))
 
     def sample(self, kind: int, count: int, lot: Lot) -> Digits:
         """What `count` pictures of a kind are made from."""

@@ -35,7 +35,7 @@ class Likeness:
 def _features(images: NDArray[np.uint8]) -> Ink:
     """Blurred, reduced to 14 x 14, of mean 0 and length 1: float32 [n, 196]."""
     soft = blur(images.astype(np.float32), _SIGMA)
-    small = soft.reshape(-1, SIDE // 2, 2, SIDE // 2, 2).mean(axis=(2, 4)).reshape(len(images), -1)
+    small = soft.reshape(-1, SIDE // 2, 2, SIDE // 2, 2).mean(axis=(2, 4)).reshape(-1, (SIDE // 2) ** 2)
     small = small - small.mean(axis=1, keepdims=True)
     length = np.sqrt((small**2).sum(axis=1, keepdims=True))
     features: Ink = small / np.maximum(length, np.float32(1e-6))
