@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from producer.client import Client
 from producer.sources import Reference, Root, expand
-from tests.conftest import ROOT
+from tests.conftest import ROOT, wait_for
 from tests.faults.rows import Row, difference, read
 from tests.faults.site import Site
 
@@ -88,5 +89,12 @@ def new_job(site: Site, undisturbed: dict[str, Row]) -> Iterator[Callable[..., J
     """A function that opens a job of all images, or of the first so many; faults end with the test."""
     yield lambda images=None: Job(site, undisturbed, images)
     site.mend()
-    for status in site.ledger.statuses(active_only=True):
-        site.ledger.cancel(status.job)  # the test has failed: the others shall not wait for what it left
+    for status in site.ledger.statuses(active_only=True):  # the test has failed
+        # Whoever has some of it in hand when the next test shuts the gate would wait there, and take nothing else.
+        with suppress(AssertionError):
+            wait_for(lambda job=status.job: _is_over(site, job), f"the end of {status.job}")  # type: ignore[misc]
+        site.ledger.cancel(status.job)
+
+
+def _is_over(site: Site, job: str) -> bool:
+    return site.ledger.status(job).state not in ("open", "closed")
