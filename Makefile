@@ -13,7 +13,7 @@ PHOTOS ?= $(wildcard ../shared/odd-images/exif_orientation/*_1.jpg)
 SEEDS ?= 3
 WORK ?= runs/pareto
 
-.PHONY: help demo venv test browser-test lint format samples train-shipped evaluate outliers pareto time-to-99 variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
+.PHONY: help demo venv test browser-test lint format samples train-shipped evaluate outliers doubt pareto time-to-99 variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ evaluate: .venv/.dev ## CHECKPOINT's figures on the MNIST in DATA, or on DATA's 
 outliers: .venv/.dev ## make pictures that are no digit in OUTLIERS, and tell how many of each kind CHECKPOINT catches
 	$(BIN)/python -m scripts.outlier_kinds $(OUTLIERS) --mnist $(DATA) --hands $(HANDS) --photos $(PHOTOS)
 	$(BIN)/pigeonhole evaluate $(CHECKPOINT) --data $(OUTLIERS) --dataset outliers
+
+doubt: .venv/.dev ## compare methods of doubt for CHECKPOINT on the kinds in OUTLIERS; writes docs/training.md
+	$(BIN)/python -m scripts.doubt $(CHECKPOINT) --data $(DATA) --outliers $(OUTLIERS)
 
 pareto: .venv/.dev ## train each network with SEEDS seeds, to compare accuracy and cost; goes on with what WORK has; hours
 	$(BIN)/python -m scripts.pareto --data $(DATA) --work $(WORK) --seeds $(SEEDS)

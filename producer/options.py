@@ -61,7 +61,7 @@ ReviewBelow = Annotated[
         "--review-below",
         metavar="P",
         callback=_confidence,
-        help="Mark for review what has a confidence under P, from 0 to 1.  \\[default: the checkpoint's threshold]",
+        help="Mark for review what has a confidence under P, from 0 to 1.  \\[default: what the checkpoint doubts]",
     ),
 ]
 NullSeparated = Annotated[bool, typer.Option("-0", "--null", help="Lists are separated by NUL, not by newlines.")]

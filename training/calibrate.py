@@ -5,11 +5,13 @@ trained on, mends most of what is wrong with a network's confidence, and changes
 class has more to fit than some thousands of images, nearly all of them right, can tell: on others it does far worse.
 
 A network may have one logit more than there are classes, for what is none of them. It takes its share in the softmax,
-so that a picture of something else leaves little to any class; it is never an answer.
+so that a picture of something else leaves little to any class; it is never an answer. The confidence is for pictures
+as the validation split has them, all of some class. Whether to have a look is decided for a world with many others:
+there that logit counts more (`Calibration.sureness`).
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 from torch.nn import functional
@@ -17,6 +19,9 @@ from torch.nn import functional
 from training.record import Calibration
 
 REVIEW_BUDGET = 0.01  # the share of new images like those of the validation split that may be marked for review
+# How much more common what is no class is taken to be, where doubt is decided, than where the network learned: chosen
+# among 1 to 500 by how much of it is marked (docs/training.md). Up to there the classes' own mistakes don't pay for it.
+OUTLIER_WEIGHT = 100.0
 BINS = 15
 
 _SPREAD = 1.0  # of the temperature's logarithm before anything is known of it, around a temperature of 1
@@ -38,11 +43,14 @@ def calibrate(logits: Tensor, labels: Tensor, classes: int, review_budget: float
     Returns:
         The calibration.
     """
-    temperature = _temperature(logits.double(), labels)
-    confidence = confidences(logits, temperature, classes).sort().values  # float64 [N], rising
-    marked = min(most_marked(len(confidence), review_budget), len(confidence) - 1)
+    outlier = logits.shape[1] > classes
+    found = Calibration(
+        _temperature(logits.double(), labels), outlier=outlier, outlier_weight=OUTLIER_WEIGHT if outlier else 1.0
+    )
+    sure = surenesses(logits, found, classes).sort().values  # float64 [N], rising
+    marked = min(most_marked(len(sure), review_budget), len(sure) - 1)
     # What is below the threshold is marked: the first `marked` images, fewer where several are alike.
-    return Calibration(temperature, min(1.0, float(confidence[marked])), outlier=logits.shape[1] > classes)
+    return replace(found, review_below=min(1.0, float(sure[marked])))
 
 
 def most_marked(images: int, budget: float) -> int:
@@ -81,6 +89,13 @@ def answers(logits: Tensor, classes: int) -> Tensor:
 def confidences(logits: Tensor, temperature: float, classes: int) -> Tensor:
     """The probability of the likeliest class among all logits: logits [N, L] → float64 [N] in 0…1."""
     return functional.softmax(logits.double() / temperature, dim=1)[:, :classes].amax(dim=1)
+
+
+def surenesses(logits: Tensor, calibration: Calibration, classes: int) -> Tensor:
+    """What is compared with `Calibration.review_below`: logits [N, L] → float64 [N] in 0…1."""
+    probabilities = functional.softmax(logits.double() / calibration.temperature, dim=1)
+    # Without a logit for what is no class, the sum over none is 0.
+    return calibration.sureness(probabilities[:, :classes].amax(dim=1), probabilities[:, classes:].sum(dim=1))
 
 
 def negative_log_likelihood(logits: Tensor, labels: Tensor, temperature: float) -> float:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from training.checkpoint import Checkpoint
+from training.record import Calibration
 
 
 def text(described: Checkpoint, path: Path) -> str:
@@ -23,13 +24,21 @@ def text(described: Checkpoint, path: Path) -> str:
             f"{seen.kind}, {seen.width} x {seen.height} pixels, {'grey' if seen.channels == 1 else 'RGB'}",
         ),
         ("temperature", f"{described.calibration.temperature:g}"),
-        ("review below", f"confidence {described.calibration.review_below:.4f}"),
+        ("review below", review_line(described.calibration)),
         ("trained", _training_line(trained)),
     ]
     rows += [(where, _measured_line(figures)) for where, figures in described.measured.items()]
     if "validation" in described.measured and "test" not in described.measured:
         rows.append(("test", "there were no test images; the validation split chose the epoch and the calibration"))
     return "\n".join(f"{title:<14} {value}" for title, value in rows)
+
+
+def review_line(calibration: Calibration) -> str:
+    """When a person should look, in words."""
+    limit, weight = f"{calibration.review_below:.4f}", calibration.outlier_weight
+    if weight == 1:
+        return f"confidence {limit}"
+    return f"sureness {limit}: the confidence, were pictures of no class {weight:g} times as common as in training"
 
 
 def _measured_line(figures: Any) -> str:  # noqa: ANN401 - free JSON, which others may have written

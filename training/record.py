@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from training.errors import CheckpointError, TrainingError
 from training.preprocess import Preprocessing
@@ -23,6 +23,8 @@ _KEYS = frozenset(
 )
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
+Number = TypeVar("Number", bound=Any)  # a float, or a tensor or an array of them
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -30,14 +32,17 @@ class Calibration:
 
     Args:
         temperature: What the logits are divided by before the softmax; above 0.
-        review_below: The confidence, 0…1, under which a person should look.
+        review_below: The sureness, 0…1, under which a person should look: the confidence, had what is no class been
+            `outlier_weight` times as common as where the network learned.
         outlier: Whether the network has one logit more than classes, the last: "none of these". It takes part in
             the softmax and is never an answer, so that what it takes makes the classes doubtful.
+        outlier_weight: How much more that counts for `review_below` than for the confidence; at least 1.
     """
 
     temperature: float = 1.0
     review_below: float = 0.0
     outlier: bool = False
+    outlier_weight: float = 1.0
 
     def __post_init__(self) -> None:
         if not _is_number(self.temperature) or self.temperature <= 0:
@@ -46,12 +51,35 @@ class Calibration:
             raise CheckpointError(f"review_below must be a number from 0 to 1, not {self.review_below!r}.")
         if not isinstance(self.outlier, bool):
             raise CheckpointError(f"outlier must be true or false, not {self.outlier!r}.")
+        if not _is_number(self.outlier_weight) or self.outlier_weight < 1:
+            raise CheckpointError(f"outlier_weight must be a number of at least 1, not {self.outlier_weight!r}.")
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain JSON values."""
         values: dict[str, Any] = {"temperature": self.temperature, "review_below": self.review_below}
-        # Left out where there is none, so that a checkpoint from before there were any keeps its digest.
-        return {**values, "outlier": True} if self.outlier else values
+        # What came later is left out where it changes nothing, so that an older checkpoint keeps its digest.
+        if self.outlier:
+            values["outlier"] = True
+        if self.outlier_weight != 1:
+            values["outlier_weight"] = self.outlier_weight
+        return values
+
+    def sureness(self, confidence: Number, other: Number) -> Number:
+        """What is compared with `review_below`.
+
+        By Bayes' rule, a confidence becomes this where all that is no class is `outlier_weight` times as common
+        (M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the Outputs of a Classifier to New a Priori
+        Probabilities", 2002).
+
+        Args:
+            confidence: The probability of the likeliest class, 0…1; a number, or a tensor or an array of them.
+            other: Of what is no class, likewise; 0 where there is no logit for it.
+
+        Returns:
+            Of the same shape, 0…1.
+        """
+        sure: Number = confidence / (1 + (self.outlier_weight - 1) * other)
+        return sure
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ class Seen:
         trace: What the normalisation did, in a picture of `trace.size`; None where the preprocessing has none.
         label: The likeliest class.
         confidence: Its calibrated probability, 0…1.
+        sureness: What decides whether a person should look, 0…1 (`Calibration.sureness`).
     """
 
     checkpoint: Checkpoint
@@ -38,11 +39,12 @@ class Seen:
     trace: Trace | None
     label: str
     confidence: float
+    sureness: float
 
     @property
     def review(self) -> bool:
         """Whether the picture is marked for review."""
-        return self.confidence < self.checkpoint.calibration.review_below
+        return self.sureness < self.checkpoint.calibration.review_below
 
     @property
     def box(self) -> Box | None:
@@ -67,6 +69,7 @@ class Seen:
             "normalisation": done,
             "label": self.label,
             "confidence": self.confidence,
+            "sureness": self.sureness,
             "review": self.review,
         }
 
@@ -100,7 +103,8 @@ def look(path: Path, image: Path) -> Seen:
         logits = network(torch.from_numpy(pixels[None]))  # float32 [1, logits]
     label = described.classes[int(calibrate.answers(logits, classes))]
     confidence = float(calibrate.confidences(logits, described.calibration.temperature, classes))
-    return Seen(described, image, size, pixels, trace, label, confidence)
+    sureness = float(calibrate.surenesses(logits, described.calibration, classes))
+    return Seen(described, image, size, pixels, trace, label, confidence, sureness)
 
 
 def save(seen: Seen, output: Path | None) -> Path:
@@ -132,7 +136,8 @@ def text(seen: Seen, output: Path) -> str:
     rows = [("image", f"{seen.image}, {width:,} x {height:,} pixels"), *_done(seen)]
     rows.append(("seen", f"{output}, {seen.pixels.shape[1]} x {seen.pixels.shape[0]} pixels"))
     limit = seen.checkpoint.calibration.review_below
-    doubt = f"marked for review: below {limit:.2%}" if seen.review else "not marked for review"
+    doubtful = f"marked for review: sureness {seen.sureness:.2%}, below {limit:.2%}"
+    doubt = doubtful if seen.review else "not marked for review"
     rows.append(("answer", f"{seen.label}, confidence {seen.confidence:.2%}, {doubt}"))
     return "\n".join(f"{title:<14} {value}" for title, value in rows)
 

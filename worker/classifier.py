@@ -22,7 +22,7 @@ class Scores(NamedTuple):
     """What the network says of N images.
 
     `best` int64 [N, K]: indices of the K most probable classes, best first. `ppm` int64 [N, K]: their calibrated
-    probabilities in millionths. `review` bool [N]: the first is under the checkpoint's threshold.
+    probabilities in millionths. `review` bool [N]: a person should look, by the checkpoint's `calibration`.
     """
 
     best: NDArray[np.int64]
@@ -83,9 +83,11 @@ class Classifier:
             probabilities = torch.softmax(logits / about.calibration.temperature, dim=1)
             # "None of these" has its share of the probability and is no answer.
             top, best = probabilities[:, : len(about.classes)].topk(min(TOP, len(about.classes)), dim=1)  # both [N, K]
+            others = probabilities[:, len(about.classes) :].sum(dim=1)  # [N]; 0 without that logit
         ppm = (top.double().cpu().numpy() * PPM).round().astype(np.int64)
         # The row shows the rounded confidence, so the decision is made on that one.
-        return Scores(best.cpu().numpy(), ppm, ppm[:, 0] < round(about.calibration.review_below * PPM))
+        sure = about.calibration.sureness(ppm[:, 0], others.cpu().numpy())
+        return Scores(best.cpu().numpy(), ppm, sure < round(about.calibration.review_below * PPM))
 
 
 def answers_as(checkpoint: Checkpoint) -> str:

@@ -11,7 +11,9 @@ from training.calibrate import (
     most_marked,
     negative_log_likelihood,
     reliability,
+    surenesses,
 )
+from training.record import Calibration
 
 
 def overconfident(count: int = 4000, scale: float = 3.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -82,6 +84,23 @@ def test_what_is_none_of_the_classes_takes_of_their_confidence_and_is_never_the_
     assert negative_log_likelihood(logits, torch.tensor([0, 1]), 1.0) == pytest.approx(
         (math.log(whole[0]) - 3 + math.log(whole[1]) - 1) / 2
     )
+
+
+def test_what_is_none_of_the_classes_counts_a_hundred_times_as_much_where_doubt_is_decided() -> None:
+    # Confidences of 0.97 and 0.95; but the first leaves 0.02 to none of them, and the second leaves all to the other.
+    logits = torch.tensor([[0.97, 0.01, 0.02], [0.95, 0.05 - 1e-9, 1e-9]]).log()
+    found = Calibration(1.0, outlier=True, outlier_weight=100.0)
+    assert surenesses(logits, found, 2).tolist() == pytest.approx([0.97 / 2.98, 0.95], abs=1e-6)
+    assert surenesses(logits, Calibration(1.0, outlier=True), 2).tolist() == pytest.approx([0.97, 0.95])
+    assert surenesses(logits[:, :2], Calibration(1.0), 2).tolist() == pytest.approx([0.97 / 0.98, 0.95])
+
+
+def test_the_budget_holds_for_that_too() -> None:
+    logits, labels = overconfident(1000)
+    found = calibrate(logits, labels % 4, 4, 0.1)
+    assert (found.outlier, found.outlier_weight) == (True, 100.0)
+    assert (surenesses(logits, found, 4) < found.review_below).sum() == most_marked(1000, 0.1)
+    assert calibrate(logits, labels, 5).outlier_weight == 1.0
 
 
 def test_every_image_in_its_own_bin_counts_its_own_distance() -> None:

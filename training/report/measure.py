@@ -16,6 +16,7 @@ from training.calibrate import (
     expected_calibration_error,
     negative_log_likelihood,
     reliability,
+    surenesses,
 )
 from training.checkpoint import Checkpoint
 from training.record import Calibration
@@ -53,7 +54,8 @@ class Report:
         answers: int64 [N], likewise.
         before: Its reliability as it comes.
         after: The same after the temperature, which decides.
-        review_below: The confidence under which an image is marked.
+        sureness: Of each image, float64 [N] in 0…1.
+        review_below: The sureness under which an image is marked.
     """
 
     classes: tuple[str, ...]
@@ -61,6 +63,7 @@ class Report:
     answers: Tensor
     before: Reliability
     after: Reliability
+    sureness: Tensor
     review_below: float
 
     @cached_property
@@ -78,7 +81,7 @@ class Report:
     @cached_property
     def marked(self) -> Tensor:
         """Which images are marked for review, bool [N]."""
-        return self.after.confidence < self.review_below
+        return self.sureness < self.review_below
 
     @property
     def images(self) -> int:
@@ -218,7 +221,13 @@ def measure(logits: Tensor, truths: Tensor, classes: Sequence[str], calibration:
         )
 
     return Report(
-        tuple(classes), truths, said, believed(1.0), believed(calibration.temperature), calibration.review_below
+        tuple(classes),
+        truths,
+        said,
+        believed(1.0),
+        believed(calibration.temperature),
+        surenesses(logits, calibration, len(classes)),
+        calibration.review_below,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.calibrate import confidences
+from training.calibrate import surenesses
 from training.record import Checkpoint
 
 
@@ -64,7 +64,7 @@ def measure(
         The kinds of which there are any pictures, in the order of `names`.
     """
     calibration = checkpoint.calibration
-    marked = confidences(logits, calibration.temperature, len(checkpoint.classes)) < calibration.review_below
+    marked = surenesses(logits, calibration, len(checkpoint.classes)) < calibration.review_below
     counts = torch.bincount(2 * kinds + marked, minlength=2 * len(names)).reshape(-1, 2).tolist()
     found = (
         Kind(name, sure_and_marked[1], sure_and_marked[0], blank.count(name))

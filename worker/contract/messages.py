@@ -126,7 +126,7 @@ class Answers:
         best: `array("H")`, N x K, row by row: the indices into `labels` of an image's most probable classes, best
             first. The row of an image with an error holds zeros, here and in `ppm`, which mean nothing.
         ppm: `array("I")`, N x K, row by row: the probabilities of those classes in millionths.
-        review: positions of the images whose confidence is under the checkpoint's threshold.
+        review: positions of the images that the checkpoint is in doubt about.
         errors: position → (kind, message).
     """
 
