@@ -1,7 +1,7 @@
 """Variety for training, on whole batches of tensors at once."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -41,6 +41,11 @@ class Augmentation:
         """The same as plain JSON values, without what is not done."""
         values = asdict(self)
         return {key: value for key, value in values.items() if key in _ALWAYS or value != getattr(_NOTHING, key)}
+
+    def lessened(self, share: float) -> "Augmentation":
+        """The same with every limit at `share` of it, 0…1."""
+        values = asdict(self)
+        return replace(self, **{key: value * share for key, value in values.items() if type(value) is float})
 
 
 _NOTHING = Augmentation()

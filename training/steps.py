@@ -113,13 +113,19 @@ class Run:
 
     def _learned(self, batch: Split) -> Mixed:
         """A batch as it is learned from: augmented and mixed, with the pool's share beside it."""
-        moved = mix(self._moved(batch, self.recipe.augmentation), self.recipe.mixing, self.generator)
+        moved = mix(self._moved(batch, self._augmentation()), self.recipe.mixing, self.generator)
         if self.pool is None:
             return moved
         dealt = self._deal(len(self.pool), round(self.recipe.variety * self.recipe.batch_size))
         return moved.beside(
             self._moved(self.pool.take(dealt.to(batch.labels.device)), self.recipe.variety_augmentation)
         )
+
+    def _augmentation(self) -> Augmentation | None:
+        """As far as images are moved now."""
+        how, calming = self.recipe.augmentation, self.recipe.calming * self.recipe.epochs * self.steps
+        left = self.recipe.epochs * self.steps - self.taken
+        return how.lessened(left / calming) if how and left < calming else how
 
     def _moved(self, batch: Split, how: Augmentation | None) -> Split:
         return batch if how is None else Split(augment(batch.images, how, self.generator), batch.labels)

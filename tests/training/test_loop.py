@@ -131,6 +131,20 @@ def test_the_pools_images_all_come_before_any_comes_again() -> None:
     assert len(torch.unique(run._deal(3, 7))) == 3, "a pool smaller than a step's share goes round within it"
 
 
+def test_augmentation_calms_down_over_the_last_steps() -> None:
+    recipe = Recipe(epochs=5, batch_size=8, calming=0.4)
+    run = steps.Run(model.build("classic", {}, 10), recipe, 10, 0)
+    degrees = []
+    for run.taken in range(50):
+        how = run._augmentation()
+        assert how is not None
+        degrees.append(how.degrees / Augmentation().degrees)
+    assert degrees[:31] == [1.0] * 31
+    assert degrees[31:] == pytest.approx([left / 20 for left in range(19, 0, -1)])
+    run.recipe = replace(recipe, augmentation=None)
+    assert run._augmentation() is None
+
+
 def test_targets_are_smoothed_over_the_classes_and_not_for_what_is_of_none() -> None:
     wanted = steps.targets(torch.tensor([1, 4]), 5, 4, 0.2)
     assert torch.allclose(wanted, torch.tensor([[0.05, 0.85, 0.05, 0.05, 0.0], [0.0, 0.0, 0.0, 0.0, 1.0]]))
