@@ -82,7 +82,8 @@ def gather(order: Order, on_progress: datasets.Progress | None = None) -> Materi
     parent = begun.described if isinstance(begun, Learned) else None
     order = replace(order, network=parent.network) if parent else order
     network = order.architecture
-    origin = source.find(order.dataset, order.data, order.validation, order.seed, order.corrections, parent)
+    described = [checkpoint.describe(checkpoint.find(name)) for name in order.teachers]
+    origin = source.find(order.dataset, order.data, order.validation, order.seed, order.corrections, parent, described)
     read = _read(order, origin, parent.preprocessing if parent else None, on_progress)
     recipe = order.amended(_recipe(network, read, begun is not None))
     fonts = _fonts(order.fonts) if recipe.variety and read.preprocessing.kind == "digit" else ()

@@ -1,6 +1,7 @@
 """Which data a training is on: as asked for, or as the checkpoint was trained on that it begins with."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,11 +77,12 @@ def find(
     seed: int,
     corrected: Path | None,
     parent: Checkpoint | None,
+    teachers: Sequence[Checkpoint] = (),
 ) -> Source:
     """Find out what a training is on.
 
     On the data that a checkpoint was trained on, it goes on with that one's corrections and with its division: what it
-    has learned is not validated on.
+    has learned is not validated on. What a teacher has learned isn't either.
 
     Args:
         dataset: As asked for; None for the parent's, or for MNIST.
@@ -89,6 +91,7 @@ def find(
         seed: Of the training.
         corrected: A file of a person's labels.
         parent: The checkpoint that the training begins with.
+        teachers: Those that it learns from.
 
     Raises:
         DatasetError: What was asked for does not go together.
@@ -99,20 +102,30 @@ def find(
     name = datasets.canonical(dataset or recorded or _default(parent))
     if name != datasets.MNIST and mnist is not None:
         raise DatasetError(f"--data is for MNIST, and this training is on {name}; leave --data out.")
-    earlier: list[Path] = []
-    if parent and name == recorded:
-        values = parent.trained
-        theirs = values.get("validation")
+    learned = [one for one in (*([parent] if parent else []), *teachers) if _recorded(one) == name]
+    divisions = {_division(one): one.name for one in learned}
+    if len(divisions) > 1:
+        raise DatasetError(
+            f"{' and '.join(divisions.values())} divided this data set differently, so what one was validated on "
+            "another has learned; name checkpoints of the same --validation and --seed."
+        )
+    for (theirs, their_seed), who in divisions.items():
         if share is not None and share != theirs:
             raise DatasetError(
-                f"{parent.name} was trained on this data set with {theirs} of it kept to validate on, and stays so: "
+                f"{who} was trained on this data set with {theirs} of it kept to validate on, and stays so: "
                 "leave --validation out."
             )
-        share, seed = theirs, values.get("division_seed", values.get("seed", seed))
-        earlier = [Path(file) for file in values.get("corrections", ())]
+        share, seed = theirs, their_seed
+    earlier = [Path(file) for file in parent.trained.get("corrections", ())] if parent and name == recorded else []
     files = [*earlier, *([Path(os.path.abspath(corrected))] if corrected else [])]
     last_of_each = tuple(reversed(dict.fromkeys(reversed(files))))
     return Source(name, mnist or Path("data"), SHARE if share is None else share, seed, last_of_each)
+
+
+def _division(learned: Checkpoint) -> tuple[float, int]:
+    """The share that a checkpoint was validated on, and the seed of the division."""
+    values = learned.trained
+    return values.get("validation", SHARE), values.get("division_seed", values.get("seed", 0))
 
 
 def _recorded(parent: Checkpoint) -> str | None:

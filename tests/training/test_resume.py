@@ -254,3 +254,19 @@ def test_teachers_are_learned_from_and_named_in_the_checkpoint(tiny_mnist: Path,
     assert trained["teachers"] == [{"name": "whole", "digest": describe(whole).digest}] * 2
     assert trained["times"]["teachers"] == pytest.approx(2 * describe(whole).trained["seconds"], abs=0.1)
     assert checkpoint.load(path)[0].digest != describe(whole).digest
+
+
+def test_what_a_teacher_has_learned_is_not_validated_on(tiny_mnist: Path, whole: Path, tmp_path: Path) -> None:
+    path, other = tmp_path / "taught.safetensors", tmp_path / "other.safetensors"
+    seed = int(describe(whole).trained["seed"])
+    result = run(tiny_mnist, path, "--teacher", whole, "--seed", seed + 1, "--epochs", 1)
+    assert result.exit_code == 0, result.output
+    trained = describe(path).trained
+    assert (trained["seed"], trained["division_seed"]) == (seed + 1, seed)
+    assert trained["validation"] == describe(whole).trained["validation"]
+
+    result = run(tiny_mnist, other, "--seed", seed + 1, "--epochs", 1)
+    assert result.exit_code == 0, result.output
+    result = run(tiny_mnist, tmp_path / "x.safetensors", "--teacher", whole, "--teacher", other)
+    assert result.exit_code == 2, result.output
+    assert "whole and other divided this data set differently, so what one was validated on another" in result.stderr
