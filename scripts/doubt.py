@@ -92,7 +92,7 @@ def methods(about: Checkpoint, learned: Said, labels: Tensor) -> list[Method]:
         return -near.topk(NEIGHBOURS, dim=1).values[:, -1]
 
     def weighed(weight: float) -> Callable[[Said], Tensor]:
-        calibration = replace(about.calibration, outlier_weight=weight)
+        calibration = replace(about.calibration, outlier_in_review=weight)
         return lambda it: -calibrate.surenesses(it.logits, calibration, classes)
 
     found = [
@@ -104,7 +104,7 @@ def methods(about: Checkpoint, learned: Said, labels: Tensor) -> list[Method]:
     if about.calibration.outlier:
         found += [
             Method(f'sureness, "none of these" weighed {weight:g} times', weighed(weight))
-            for weight in (1.0, 10.0, calibrate.OUTLIER_WEIGHT, 1000.0)
+            for weight in (1.0, 10.0, calibrate.OUTLIER_IN_REVIEW, 1000.0)
         ]
     return found
 
@@ -133,7 +133,11 @@ def rows(path: Path, source: Path, outliers: Path) -> list[list[str]]:
     about, network = checkpoint.load(path)
     whole = data.mnist(source, "train", about.preprocessing)
     # The division that it was trained with, so that nothing is validated on what it has learned.
-    training, validation = data.divide(whole, float(about.trained.get("validation", 0.1)), int(about.trained["seed"]))
+    training, validation = data.divide(
+        whole,
+        float(about.trained.get("validation", 0.1)),
+        int(about.trained.get("division_seed", about.trained["seed"])),
+    )
     seen = said(network, validation.images)
     wrong = calibrate.answers(seen.logits, len(about.classes)) != validation.labels
     names = tuple(data.folders(outliers))

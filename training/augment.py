@@ -44,8 +44,8 @@ class Augmentation:
 
     def lessened(self, share: float) -> "Augmentation":
         """The same with every limit at `share` of it, 0…1."""
-        values = asdict(self)
-        return replace(self, **{key: value * share for key, value in values.items() if type(value) is float})
+        values: dict[str, Any] = {key: value * share for key, value in asdict(self).items() if type(value) is float}
+        return replace(self, **values)
 
 
 _NOTHING = Augmentation()

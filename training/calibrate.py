@@ -5,9 +5,9 @@ trained on, mends most of what is wrong with a network's confidence, and changes
 class has more to fit than some thousands of images, nearly all of them right, can tell: on others it does far worse.
 
 A network may have one logit more than there are classes, for what is none of them. It takes its share in the softmax,
-so that a picture of something else leaves little to any class; it is never an answer. The confidence is for pictures
-as the validation split has them, all of some class. Whether to have a look is decided for a world with many others:
-there that logit counts more (`Calibration.sureness`).
+so that a picture of something else leaves little to any class; it is never an answer. How large a share is right hangs
+on how common such pictures are (`Calibration.confidence`): the confidence is for pictures as the validation split has
+them, nearly all of some class; whether to have a look is decided for a world with many others.
 """
 
 import math
@@ -19,9 +19,11 @@ from torch.nn import functional
 from training.record import Calibration
 
 REVIEW_BUDGET = 0.01  # the share of new images like those of the validation split that may be marked for review
-# How much more common what is no class is taken to be, where doubt is decided, than where the network learned: chosen
-# among 1 to 500 by how much of it is marked (docs/training.md). Up to there the classes' own mistakes don't pay for it.
-OUTLIER_WEIGHT = 100.0
+# How common what is no class is taken to be, in units of how common it was in training. In the confidence: rare, not
+# impossible; rarer changes the likelihood of validation images no more. In what is reviewed: chosen among 1 to 1,000 by
+# how much of it is marked; up to there the classes' own mistakes don't pay for it (docs/training.md has both).
+OUTLIER_IN_CONFIDENCE = 0.01
+OUTLIER_IN_REVIEW = 100.0
 BINS = 15
 
 _SPREAD = 1.0  # of the temperature's logarithm before anything is known of it, around a temperature of 1
@@ -43,10 +45,12 @@ def calibrate(logits: Tensor, labels: Tensor, classes: int, review_budget: float
     Returns:
         The calibration.
     """
-    outlier = logits.shape[1] > classes
-    found = Calibration(
-        _temperature(logits.double(), labels), outlier=outlier, outlier_weight=OUTLIER_WEIGHT if outlier else 1.0
-    )
+    found = Calibration()
+    if logits.shape[1] > classes:
+        found = Calibration(
+            outlier=True, outlier_in_confidence=OUTLIER_IN_CONFIDENCE, outlier_in_review=OUTLIER_IN_REVIEW
+        )
+    found = replace(found, temperature=_temperature(logits.double(), labels, found))
     sure = surenesses(logits, found, classes).sort().values  # float64 [N], rising
     marked = min(most_marked(len(sure), review_budget), len(sure) - 1)
     # What is below the threshold is marked: the first `marked` images, fewer where several are alike.
@@ -86,21 +90,29 @@ def answers(logits: Tensor, classes: int) -> Tensor:
     return logits[:, :classes].argmax(dim=1)
 
 
-def confidences(logits: Tensor, temperature: float, classes: int) -> Tensor:
-    """The probability of the likeliest class among all logits: logits [N, L] → float64 [N] in 0…1."""
-    return functional.softmax(logits.double() / temperature, dim=1)[:, :classes].amax(dim=1)
+def confidences(logits: Tensor, calibration: Calibration, classes: int) -> Tensor:
+    """The probability of the likeliest class: logits [N, L] → float64 [N] in 0…1."""
+    return calibration.confidence(*_probabilities(logits, calibration, classes))
 
 
 def surenesses(logits: Tensor, calibration: Calibration, classes: int) -> Tensor:
     """What is compared with `Calibration.review_below`: logits [N, L] → float64 [N] in 0…1."""
-    probabilities = functional.softmax(logits.double() / calibration.temperature, dim=1)
-    # Without a logit for what is no class, the sum over none is 0.
-    return calibration.sureness(probabilities[:, :classes].amax(dim=1), probabilities[:, classes:].sum(dim=1))
+    return calibration.sureness(*_probabilities(logits, calibration, classes))
 
 
-def negative_log_likelihood(logits: Tensor, labels: Tensor, temperature: float) -> float:
+def _probabilities(logits: Tensor, calibration: Calibration, classes: int) -> tuple[Tensor, Tensor]:
+    """Of the likeliest class, and of what is none, which is 0 where there is no logit for it: float64 [N] each."""
+    found = functional.softmax(logits.double() / calibration.temperature, dim=1)
+    return found[:, :classes].amax(dim=1), found[:, classes:].sum(dim=1)
+
+
+def negative_log_likelihood(logits: Tensor, labels: Tensor, calibration: Calibration) -> float:
     """Mean negative log-likelihood in nats: logits [N, L], labels int64 [N]."""
-    return float(functional.cross_entropy(logits.double() / temperature, labels))
+    scaled = logits.double() / calibration.temperature
+    if calibration.outlier:
+        # As `Calibration.confidence` weighs its probability.
+        scaled[:, -1] += math.log(calibration.outlier_in_confidence)
+    return float(functional.cross_entropy(scaled, labels))
 
 
 @dataclass(frozen=True)
@@ -140,7 +152,7 @@ def expected_calibration_error(bins: tuple[Bin, ...]) -> float:
     return sum(part.images * abs(part.confidence - part.accuracy) for part in bins) / sum(part.images for part in bins)
 
 
-def _temperature(logits: Tensor, labels: Tensor) -> float:
+def _temperature(logits: Tensor, labels: Tensor, calibration: Calibration) -> float:
     """Find the likeliest temperature by golden section.
 
     What was thought of it before weighs as much as one image does: nothing among thousands; among a few, all of which
@@ -148,7 +160,8 @@ def _temperature(logits: Tensor, labels: Tensor) -> float:
     """
 
     def loss(log_temperature: float) -> float:
-        unlikelihood = float(functional.cross_entropy(logits / math.exp(log_temperature), labels))
+        there = replace(calibration, temperature=math.exp(log_temperature))
+        unlikelihood = negative_log_likelihood(logits, labels, there)
         return unlikelihood + (log_temperature / _SPREAD) ** 2 / (2 * len(labels))
 
     low, high = math.log(_NARROWEST), math.log(_WIDEST)

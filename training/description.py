@@ -35,10 +35,11 @@ def text(described: Checkpoint, path: Path) -> str:
 
 def review_line(calibration: Calibration) -> str:
     """When a person should look, in words."""
-    limit, weight = f"{calibration.review_below:.4f}", calibration.outlier_weight
-    if weight == 1:
+    limit = f"{calibration.review_below:.4f}"
+    if calibration.outlier_in_review == calibration.outlier_in_confidence:
         return f"confidence {limit}"
-    return f"sureness {limit}: the confidence, were pictures of no class {weight:g} times as common as in training"
+    times = calibration.outlier_in_review / calibration.outlier_in_confidence
+    return f"sureness {limit}: the confidence, were pictures of no class {times:,.0f} times as common"
 
 
 def _measured_line(figures: Any) -> str:  # noqa: ANN401 - free JSON, which others may have written

@@ -191,7 +191,7 @@ def _measured(
 ) -> Epoch:
     logits, labels = predict(network, validation.images), validation.labels.cpu()
     accuracy = float((logits[:, :classes].argmax(dim=1) == labels).double().mean())
-    nll = negative_log_likelihood(logits, labels, calibrate(logits, labels, classes or logits.shape[1]).temperature)
+    nll = negative_log_likelihood(logits, labels, calibrate(logits, labels, classes or logits.shape[1]))
     if not (math.isfinite(loss) and math.isfinite(nll)):
         raise TrainingError(
             f"Training diverged in epoch {number}: its loss is {loss:g}, and {nll:g} on the validation split; "

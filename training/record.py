@@ -32,17 +32,19 @@ class Calibration:
 
     Args:
         temperature: What the logits are divided by before the softmax; above 0.
-        review_below: The sureness, 0…1, under which a person should look: the confidence, had what is no class been
-            `outlier_weight` times as common as where the network learned.
+        review_below: The sureness, 0…1, under which a person should look.
         outlier: Whether the network has one logit more than classes, the last: "none of these". It takes part in
             the softmax and is never an answer, so that what it takes makes the classes doubtful.
-        outlier_weight: How much more that counts for `review_below` than for the confidence; at least 1.
+        outlier_in_confidence: How common what is no class is taken to be in the confidence, in units of how common it
+            was where the network learned.
+        outlier_in_review: Likewise, in the sureness, which is all that makes the two differ.
     """
 
     temperature: float = 1.0
     review_below: float = 0.0
     outlier: bool = False
-    outlier_weight: float = 1.0
+    outlier_in_confidence: float = 1.0
+    outlier_in_review: float = 1.0
 
     def __post_init__(self) -> None:
         if not _is_number(self.temperature) or self.temperature <= 0:
@@ -51,8 +53,10 @@ class Calibration:
             raise CheckpointError(f"review_below must be a number from 0 to 1, not {self.review_below!r}.")
         if not isinstance(self.outlier, bool):
             raise CheckpointError(f"outlier must be true or false, not {self.outlier!r}.")
-        if not _is_number(self.outlier_weight) or self.outlier_weight < 1:
-            raise CheckpointError(f"outlier_weight must be a number of at least 1, not {self.outlier_weight!r}.")
+        for key in _WEIGHTS:
+            value = getattr(self, key)
+            if not _is_number(value) or value <= 0:
+                raise CheckpointError(f"{key} must be a number above 0, not {value!r}.")
 
     def to_json(self) -> dict[str, Any]:
         """The same as plain JSON values."""
@@ -60,26 +64,34 @@ class Calibration:
         # What came later is left out where it changes nothing, so that an older checkpoint keeps its digest.
         if self.outlier:
             values["outlier"] = True
-        if self.outlier_weight != 1:
-            values["outlier_weight"] = self.outlier_weight
-        return values
+        return {**values, **{key: getattr(self, key) for key in _WEIGHTS if getattr(self, key) != 1}}
 
-    def sureness(self, confidence: Number, other: Number) -> Number:
-        """What is compared with `review_below`.
+    def confidence(self, probability: Number, other: Number) -> Number:
+        """How likely a class is, as a row says it.
 
-        By Bayes' rule, a confidence becomes this where all that is no class is `outlier_weight` times as common
-        (M. Saerens, P. Latinne, C. Decaestecker, "Adjusting the Outputs of a Classifier to New a Priori
-        Probabilities", 2002).
+        By Bayes' rule, a probability becomes this where all that is no class is so many times as common (M. Saerens,
+        P. Latinne, C. Decaestecker, "Adjusting the Outputs of a Classifier to New a Priori Probabilities", 2002).
 
         Args:
-            confidence: The probability of the likeliest class, 0…1; a number, or a tensor or an array of them.
+            probability: Of a class, by the softmax at this temperature, 0…1: a number, or a tensor or an array of them.
             other: Of what is no class, likewise; 0 where there is no logit for it.
 
         Returns:
             Of the same shape, 0…1.
         """
-        sure: Number = confidence / (1 + (self.outlier_weight - 1) * other)
-        return sure
+        return _weighed(probability, other, self.outlier_in_confidence)
+
+    def sureness(self, probability: Number, other: Number) -> Number:
+        """What of the likeliest class is compared with `review_below`; as `confidence`."""
+        return _weighed(probability, other, self.outlier_in_review)
+
+
+_WEIGHTS = ("outlier_in_confidence", "outlier_in_review")
+
+
+def _weighed(probability: Number, other: Number, weight: float) -> Number:
+    weighed: Number = probability / (1 + (weight - 1) * other)
+    return weighed
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def look(path: Path, image: Path) -> Seen:
     with torch.inference_mode():
         logits = network(torch.from_numpy(pixels[None]))  # float32 [1, logits]
     label = described.classes[int(calibrate.answers(logits, classes))]
-    confidence = float(calibrate.confidences(logits, described.calibration.temperature, classes))
+    confidence = float(calibrate.confidences(logits, described.calibration, classes))
     sureness = float(calibrate.surenesses(logits, described.calibration, classes))
     return Seen(described, image, size, pixels, trace, label, confidence, sureness)
 

@@ -83,11 +83,15 @@ class Classifier:
             probabilities = torch.softmax(logits / about.calibration.temperature, dim=1)
             # "None of these" has its share of the probability and is no answer.
             top, best = probabilities[:, : len(about.classes)].topk(min(TOP, len(about.classes)), dim=1)  # both [N, K]
-            others = probabilities[:, len(about.classes) :].sum(dim=1)  # [N]; 0 without that logit
-        ppm = (top.double().cpu().numpy() * PPM).round().astype(np.int64)
-        # The row shows the rounded confidence, so the decision is made on that one.
-        sure = about.calibration.sureness(ppm[:, 0], others.cpu().numpy())
-        return Scores(best.cpu().numpy(), ppm, sure < round(about.calibration.review_below * PPM))
+            others = probabilities[:, len(about.classes) :].sum(dim=1, keepdim=True)  # [N, 1]; 0 without that logit
+        # The row shows the rounded confidence, so the decision is made on rounded numbers.
+        ppm = _ppm(about.calibration.confidence(top, others))
+        sure = _ppm(about.calibration.sureness(top[:, :1], others))
+        return Scores(best.cpu().numpy(), ppm, sure[:, 0] < round(about.calibration.review_below * PPM))
+
+
+def _ppm(probabilities: "torch.Tensor") -> NDArray[np.int64]:
+    return (probabilities.double().cpu().numpy() * PPM).round().astype(np.int64)
 
 
 def answers_as(checkpoint: Checkpoint) -> str:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -24,25 +25,27 @@ def overconfident(count: int = 4000, scale: float = 3.0) -> tuple[torch.Tensor, 
     return honest * scale, labels
 
 
-def error(logits: torch.Tensor, labels: torch.Tensor, temperature: float) -> float:
-    bins = reliability(confidences(logits, temperature, 5), answers(logits, 5) == labels)
+def error(logits: torch.Tensor, labels: torch.Tensor, calibration: Calibration) -> float:
+    bins = reliability(confidences(logits, calibration, 5), answers(logits, 5) == labels)
     return expected_calibration_error(bins)
 
 
 def test_the_temperature_undoes_overconfidence() -> None:
     logits, labels = overconfident(scale=3.0)
-    temperature = calibrate(logits, labels, 5).temperature
-    assert temperature == pytest.approx(3.0, rel=0.1)
-    assert negative_log_likelihood(logits, labels, temperature) < negative_log_likelihood(logits, labels, 1.0)
-    assert error(logits, labels, temperature) < 0.03 < error(logits, labels, 1.0)
+    found, plain = calibrate(logits, labels, 5), Calibration()
+    assert found.temperature == pytest.approx(3.0, rel=0.1)
+    assert negative_log_likelihood(logits, labels, found) < negative_log_likelihood(logits, labels, plain)
+    assert error(logits, labels, found) < 0.03 < error(logits, labels, plain)
 
 
-def test_no_other_temperature_is_likelier() -> None:
+@pytest.mark.parametrize("classes", [5, 4])
+def test_no_other_temperature_is_likelier(classes: int) -> None:
     logits, labels = overconfident()
-    best = calibrate(logits, labels, 5).temperature
-    likeliest = negative_log_likelihood(logits, labels, best)
+    best = calibrate(logits, labels % classes, classes)
+    likeliest = negative_log_likelihood(logits, labels % classes, best)
     for factor in (0.5, 0.9, 0.99, 1.01, 1.1, 2.0):
-        assert negative_log_likelihood(logits, labels, best * factor) >= likeliest
+        other = replace(best, temperature=best.temperature * factor)
+        assert negative_log_likelihood(logits, labels % classes, other) >= likeliest
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,7 @@ def test_a_bound_on_the_share_marked_says_the_same() -> None:
 def test_as_many_are_marked_as_the_budget_allows(budget: float, marked: int) -> None:
     logits, labels = overconfident(1000)
     calibration = calibrate(logits, labels, 5, budget)
-    assert (confidences(logits, calibration.temperature, 5) < calibration.review_below).sum() == marked
+    assert (confidences(logits, calibration, 5) < calibration.review_below).sum() == marked
     assert most_marked(1000, budget) in (marked, marked + 1)
 
 
@@ -80,27 +83,36 @@ def test_what_is_none_of_the_classes_takes_of_their_confidence_and_is_never_the_
     logits = torch.tensor([[3.0, 1.0, 0.0], [0.0, 1.0, 5.0]])
     assert answers(logits, 2).tolist() == [0, 1]
     whole = [math.exp(3) + math.e + 1, 1 + math.e + math.exp(5)]
-    assert confidences(logits, 1.0, 2).tolist() == pytest.approx([math.exp(3) / whole[0], math.e / whole[1]])
-    assert negative_log_likelihood(logits, torch.tensor([0, 1]), 1.0) == pytest.approx(
+    plain, rare = Calibration(outlier=True), Calibration(outlier=True, outlier_in_confidence=0.01)
+    assert confidences(logits, plain, 2).tolist() == pytest.approx([math.exp(3) / whole[0], math.e / whole[1]])
+    assert negative_log_likelihood(logits, torch.tensor([0, 1]), plain) == pytest.approx(
+        (math.log(whole[0]) - 3 + math.log(whole[1]) - 1) / 2
+    )
+    # Where it is rare, it takes less.
+    whole = [math.exp(3) + math.e + 0.01, 1 + math.e + 0.01 * math.exp(5)]
+    assert confidences(logits, rare, 2).tolist() == pytest.approx([math.exp(3) / whole[0], math.e / whole[1]])
+    assert negative_log_likelihood(logits, torch.tensor([0, 1]), rare) == pytest.approx(
         (math.log(whole[0]) - 3 + math.log(whole[1]) - 1) / 2
     )
 
 
-def test_what_is_none_of_the_classes_counts_a_hundred_times_as_much_where_doubt_is_decided() -> None:
-    # Confidences of 0.97 and 0.95; but the first leaves 0.02 to none of them, and the second leaves all to the other.
+def test_what_is_none_of_the_classes_counts_for_more_where_doubt_is_decided() -> None:
+    # The first leaves 0.02 to none of them, and the second all that is left to the other.
     logits = torch.tensor([[0.97, 0.01, 0.02], [0.95, 0.05 - 1e-9, 1e-9]]).log()
-    found = Calibration(1.0, outlier=True, outlier_weight=100.0)
+    found = Calibration(outlier=True, outlier_in_confidence=0.01, outlier_in_review=100.0)
+    assert confidences(logits, found, 2).tolist() == pytest.approx([0.97 / 0.9802, 0.95], abs=1e-6)
     assert surenesses(logits, found, 2).tolist() == pytest.approx([0.97 / 2.98, 0.95], abs=1e-6)
-    assert surenesses(logits, Calibration(1.0, outlier=True), 2).tolist() == pytest.approx([0.97, 0.95])
-    assert surenesses(logits[:, :2], Calibration(1.0), 2).tolist() == pytest.approx([0.97 / 0.98, 0.95])
+    assert surenesses(logits, Calibration(outlier=True), 2).tolist() == pytest.approx([0.97, 0.95])
+    assert surenesses(logits[:, :2], Calibration(), 2).tolist() == pytest.approx([0.97 / 0.98, 0.95])
 
 
 def test_the_budget_holds_for_that_too() -> None:
     logits, labels = overconfident(1000)
     found = calibrate(logits, labels % 4, 4, 0.1)
-    assert (found.outlier, found.outlier_weight) == (True, 100.0)
+    assert (found.outlier, found.outlier_in_confidence, found.outlier_in_review) == (True, 0.01, 100.0)
     assert (surenesses(logits, found, 4) < found.review_below).sum() == most_marked(1000, 0.1)
-    assert calibrate(logits, labels, 5).outlier_weight == 1.0
+    alone = calibrate(logits, labels, 5)
+    assert (alone.outlier, alone.outlier_in_confidence, alone.outlier_in_review) == (False, 1.0, 1.0)
 
 
 def test_every_image_in_its_own_bin_counts_its_own_distance() -> None:

@@ -87,10 +87,11 @@ def test_the_digest_covers_what_decides_an_answer_and_nothing_else(fresh: Fresh,
 def test_a_checkpoint_may_have_one_logit_more_than_classes(tmp_path: Path) -> None:
     network = model.build("digits", model.complete("digits", {}), 11).eval()
     path = tmp_path / "doubting.safetensors"
-    saved = save_fresh(path, network, calibration=Calibration(1.25, 0.5, outlier=True, outlier_weight=100.0))
+    doubting = Calibration(1.25, 0.5, outlier=True, outlier_in_confidence=0.01, outlier_in_review=100.0)
+    saved = save_fresh(path, network, calibration=doubting)
     described, loaded = load(path)
     assert described == saved
-    assert described.calibration == Calibration(1.25, 0.5, outlier=True, outlier_weight=100.0)
+    assert described.calibration == doubting
     assert (len(described.classes), described.logits) == (10, 11)
     pixels = torch.zeros(3, 28, 28, 1, dtype=torch.uint8)
     assert torch.equal(loaded(pixels), network(pixels))
@@ -160,7 +161,7 @@ def test_a_truncated_file_is_noticed_wherever_it_ends(fresh: Fresh) -> None:
         ({"classes": "0123456789"}, "has str for 'classes', not list"),
         ({"calibration": {"temperature": 0, "review_below": 0.5}}, "must be a number above 0, not 0"),
         ({"calibration": {"temperature": 1, "review_below": 1.5}}, "from 0 to 1, not 1.5"),
-        ({"calibration": {"outlier_weight": 0.5}}, "outlier_weight must be a number of at least 1, not 0.5"),
+        ({"calibration": {"outlier_in_review": 0}}, "outlier_in_review must be a number above 0, not 0"),
         ({"calibration": {"temperature": 1, "outlier": 1}}, "outlier must be true or false, not 1"),
         ({"calibration": {"temperature": 1, "shift": 1}}, "unexpected keyword argument 'shift'"),
         ({"name": "No Queue"}, "'No Queue' can't name a model"),

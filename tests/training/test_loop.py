@@ -73,8 +73,8 @@ def test_the_network_that_is_kept_is_the_best_epochs(splits: tuple[Split, Split]
     logits = loop.predict(outcome.network, splits[1].images)
     assert float((logits.argmax(1) == splits[1].labels).double().mean()) == outcome.best.accuracy
     assert outcome.best.validation_loss == min(epoch.validation_loss for epoch in outcome.epochs)
-    temperature = calibrate(logits, splits[1].labels, 10).temperature
-    assert negative_log_likelihood(logits, splits[1].labels, temperature) == outcome.best.validation_loss
+    calibration = calibrate(logits, splits[1].labels, 10)
+    assert negative_log_likelihood(logits, splits[1].labels, calibration) == outcome.best.validation_loss
 
 
 def test_ctrl_c_keeps_the_best_so_far(splits: tuple[Split, Split]) -> None:

@@ -75,21 +75,23 @@ def test_whether_to_look_is_decided_as_if_pictures_of_no_class_were_more_common(
     classifier: Classifier, pixels: np.ndarray
 ) -> None:
     shares = torch.tensor([[0.97, 0.01, 0.02], [0.9, 0.1, 0.0]])
-    heads = iter((shares, shares))
+    heads = iter((shares, shares, shares))
 
     class Saying(torch.nn.Module):
         def forward(self, _pixels: torch.Tensor) -> torch.Tensor:
             return next(heads).log()
 
-    def reviews(calibration: Calibration) -> list[bool]:
+    def said(calibration: Calibration) -> tuple[list[int], list[bool]]:
         about = replace(classifier.checkpoint, classes=("0", "1"), calibration=calibration)
         scores = Classifier(about, Saying(), classifier.device).predict(pixels[:2])
-        assert scores.ppm[:, 0].tolist() == [970_000, 900_000], "which the confidence does not show"
-        return list(map(bool, scores.review))
+        return scores.ppm[:, 0].tolist(), list(map(bool, scores.review))
 
     # By confidence alone the second is the more doubtful; 0.97 / (1 + 99 * 0.02) is 0.33.
-    assert reviews(Calibration(1.0, 0.95, outlier=True)) == [False, True]
-    assert reviews(Calibration(1.0, 0.5, outlier=True, outlier_weight=100.0)) == [True, False]
+    assert said(Calibration(1.0, 0.95, outlier=True)) == ([970_000, 900_000], [False, True])
+    often = Calibration(1.0, 0.5, outlier=True, outlier_in_review=100.0)
+    assert said(often) == ([970_000, 900_000], [True, False])
+    # 0.97 / (1 - 0.99 * 0.02) is 0.989594.
+    assert said(replace(often, outlier_in_confidence=0.01)) == ([989_594, 900_000], [True, False])
 
 
 def test_rows_name_the_checkpoint_and_the_first_digits_of_its_digest(classifier: Classifier) -> None:

@@ -53,7 +53,7 @@ class Report:
         truths: int64 [N], indices of the classes.
         answers: int64 [N], likewise.
         before: Its reliability as it comes.
-        after: The same after the temperature, which decides.
+        after: The same after calibration, which decides.
         sureness: Of each image, float64 [N] in 0…1.
         review_below: The sureness under which an image is marked.
     """
@@ -105,12 +105,12 @@ class Report:
 
     @property
     def nll(self) -> float:
-        """Mean negative log-likelihood in nats, after the temperature."""
+        """Mean negative log-likelihood in nats, after calibration."""
         return self.after.nll
 
     @property
     def ece(self) -> float:
-        """Expected calibration error, 0…1, after the temperature."""
+        """Expected calibration error, 0…1, after calibration."""
         return self.after.ece
 
     @property
@@ -214,18 +214,16 @@ def measure(logits: Tensor, truths: Tensor, classes: Sequence[str], calibration:
     """
     said = answers(logits, len(classes))
 
-    def believed(temperature: float) -> Reliability:
-        sure = confidences(logits, temperature, len(classes))
-        return Reliability(
-            sure, negative_log_likelihood(logits, truths, temperature), reliability(sure, said == truths)
-        )
+    def believed(by: Calibration) -> Reliability:
+        sure = confidences(logits, by, len(classes))
+        return Reliability(sure, negative_log_likelihood(logits, truths, by), reliability(sure, said == truths))
 
     return Report(
         tuple(classes),
         truths,
         said,
-        believed(1.0),
-        believed(calibration.temperature),
+        believed(Calibration(outlier=calibration.outlier)),
+        believed(calibration),
         surenesses(logits, calibration, len(classes)),
         calibration.review_below,
     )
