@@ -13,7 +13,7 @@ PHOTOS ?= $(wildcard ../shared/odd-images/exif_orientation/*_1.jpg)
 SEEDS ?= 3
 WORK ?= runs/pareto
 
-.PHONY: help demo venv test browser-test lint format samples train-shipped evaluate outliers doubt pareto time-to-99 variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
+.PHONY: help demo venv test browser-test lint format samples train-shipped shipped-pictures evaluate outliers doubt pareto time-to-99 variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ samples: .venv/.dev ## make samples/ again from MNIST's test set in DATA
 
 train-shipped: .venv/.dev ## make the shipped checkpoint again from the MNIST in DATA
 	$(BIN)/pigeonhole train --dataset mnist --data $(DATA) -o worker/models/digits.safetensors
+
+shipped-pictures: .venv/.dev ## docs/training-*.png: the shipped checkpoint on the images of the MNIST in DATA it was validated on
+	$(BIN)/python -m scripts.shipped_pictures --data $(DATA)
 
 evaluate: .venv/.dev ## CHECKPOINT's figures on the MNIST in DATA, or on DATA's folders, one for each class; EVALUATE adds options
 	$(BIN)/pigeonhole evaluate $(CHECKPOINT) --data $(DATA) $(EVALUATE)

@@ -18,6 +18,8 @@ from torch.nn import functional
 from scripts.document import replaced
 from training import calibrate, checkpoint, data
 from training.checkpoint import Checkpoint
+from training.data import Split
+from training.source import SHARE
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "training.md"
 BATCH = 1000  # images at once
@@ -128,16 +130,17 @@ def seconds(action: Callable[[], object]) -> float:
     return sorted(taken)[ROUNDS // 2]
 
 
+def divided(about: Checkpoint, source: Path) -> tuple[Split, Split]:
+    """MNIST's training images as they were divided for a checkpoint: what it has learned, what it was validated on."""
+    trained = about.trained
+    seed = trained.get("division_seed", trained["seed"])
+    return data.divide(data.mnist(source, "train", about.preprocessing), trained.get("validation", SHARE), seed)
+
+
 def rows(path: Path, source: Path, outliers: Path) -> list[list[str]]:
     """A checkpoint's part of the table: a row for each method, after the title row."""
     about, network = checkpoint.load(path)
-    whole = data.mnist(source, "train", about.preprocessing)
-    # The division that it was trained with, so that nothing is validated on what it has learned.
-    training, validation = data.divide(
-        whole,
-        float(about.trained.get("validation", 0.1)),
-        int(about.trained.get("division_seed", about.trained["seed"])),
-    )
+    training, validation = divided(about, source)
     seen = said(network, validation.images)
     wrong = calibrate.answers(seen.logits, len(about.classes)) != validation.labels
     names = tuple(data.folders(outliers))

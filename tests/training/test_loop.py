@@ -17,7 +17,7 @@ from training.recipe import Recipe
 from training.recipes import plan
 
 RECIPE = Recipe(epochs=4, batch_size=32)
-VARIED = replace(RECIPE, variety=0.5, outliers=0.5)
+VARIED = replace(RECIPE, variety=0.5, outliers=0.5, calming=0.5)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from training import checkpoint as checkpoints
+from training.calibrate import confidences, surenesses
 from training.checkpoint import Calibration
 from training.errors import CheckpointError
 from worker.classifier import Classifier, answers_as
@@ -46,10 +47,13 @@ def test_review_marks_exactly_what_is_under_the_checkpoints_threshold(
     classifier: Classifier, pixels: np.ndarray
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1), dtype=np.uint8)
-    scores = classifier.predict(np.concatenate([pixels, noise]))
-    np.testing.assert_array_equal(
-        scores.review, scores.ppm[:, 0] < round(classifier.checkpoint.calibration.review_below * PPM)
-    )
+    images = np.concatenate([pixels, noise])
+    scores, calibration = classifier.predict(images), classifier.checkpoint.calibration
+    with torch.inference_mode():
+        logits = classifier.network(torch.from_numpy(images))
+    sure, confidence = ((one(logits, calibration, 10).numpy() * PPM).round() for one in (surenesses, confidences))
+    np.testing.assert_array_equal(scores.review, sure < round(calibration.review_below * PPM))
+    np.testing.assert_allclose(scores.ppm[:, 0], confidence, atol=2)
     assert scores.review.any()
     assert not scores.review.all()
 

@@ -252,7 +252,7 @@ def review(report: Report, theme: Theme) -> Figure:
         )  # fmt: skip
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(_PERCENT)
-    axes.set_xlabel("marked for review, the least confident first")
+    axes.set_xlabel("marked for review, the least sure first")
     axes.set_ylabel("right, of the rest")
     axes.grid(alpha=0.6)
     return figure

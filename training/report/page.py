@@ -91,7 +91,7 @@ def _page(evaluated: Evaluated, plots: Mapping[str, tuple[bytes, bytes]]) -> byt
             plots,
             "review",
             "Review",
-            "The more of the least confident images a person looks at, the more of the rest is right.",
+            "The more of the least sure images a person looks at, the more of the rest is right.",
         ),
         markup.card("By class", _classes(report), whole=wide),
         markup.card("The worst mistakes", _mistakes(evaluated), whole=True) if report.right < report.images else "",
