@@ -9,6 +9,7 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,13 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scripts.document import replaced
-from training import calibrate, checkpoint, data
+from training import calibrate, checkpoint, data, loop
 from training.checkpoint import Checkpoint
 from training.data import Split
-from training.source import SHARE
+from training.report.outliers import blank_kinds, count
+from training.source import division
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "training.md"
-BATCH = 1000  # images at once
+BATCH = 1000  # images that are timed at once
 NEIGHBOURS = 5
 REFERENCES = 6000  # training images that a neighbour is looked for among
 ROUNDS = 15  # of timing
@@ -54,13 +56,12 @@ class Method:
     doubt: Callable[[Said], Tensor]
 
 
-@torch.inference_mode()
 def said(network: nn.Module, images: Tensor) -> Said:
     """Ask a network: uint8 [N, H, W, C] → its features and logits."""
     kept = list[Tensor]()
     hook = network.get_submodule("head").register_forward_pre_hook(lambda _layer, inputs: kept.append(inputs[0]))
     try:
-        logits = torch.cat([network(batch) for batch in torch.split(images, BATCH)])
+        logits = loop.predict(network, images)
     finally:
         hook.remove()
     return Said(torch.cat(kept), logits)
@@ -132,9 +133,7 @@ def seconds(action: Callable[[], object]) -> float:
 
 def divided(about: Checkpoint, source: Path) -> tuple[Split, Split]:
     """MNIST's training images as they were divided for a checkpoint: what it has learned, what it was validated on."""
-    trained = about.trained
-    seed = trained.get("division_seed", trained["seed"])
-    return data.divide(data.mnist(source, "train", about.preprocessing), trained.get("validation", SHARE), seed)
+    return data.divide(data.mnist(source, "train", about.preprocessing), *division(about))
 
 
 def rows(path: Path, source: Path, outliers: Path) -> list[list[str]]:
@@ -146,25 +145,21 @@ def rows(path: Path, source: Path, outliers: Path) -> list[list[str]]:
     names = tuple(data.folders(outliers))
     read = data.folder(outliers, names, about.preprocessing)
     others = said(network, read.split.images)
-    blank = [[file.relative_to(outliers).parts[0] for file, _error in read.failed].count(name) for name in names]
+    blank = blank_kinds(read.failed, outliers)
     marked = calibrate.most_marked(len(validation), calibrate.REVIEW_BUDGET)
-    table = [["method", *names, "wrong and unmarked", "time"]]
+    body = []
     chunk = validation.images[:BATCH]
     one = said(network, chunk)
-    forward = seconds(lambda: said(network, chunk))
+    forward = seconds(partial(said, network, chunk))
     for method in methods(about, said(network, training.images), training.labels):
         doubt = method.doubt(seen)
         threshold = doubt.sort(descending=True).values[marked]
-        over = method.doubt(others) > threshold
-        caught = [
-            (int(over[read.split.labels == kind].sum()) + blank[kind])
-            / (int((read.split.labels == kind).sum()) + blank[kind])
-            for kind in range(len(names))
-        ]
+        kinds = count(method.doubt(others) > threshold, read.split.labels, names, blank)
         left = int((wrong & (doubt <= threshold)).sum())
-        extra = seconds(lambda method=method: method.doubt(one)) / forward  # type: ignore[misc]
-        table.append([method.name, *(f"{share:.1%}" for share in caught), str(left), f"+{extra:.1%}"])
-    return table
+        extra = seconds(partial(method.doubt, one)) / forward
+        caught = [f"{kind.caught / kind.images:.1%}" for kind in kinds]
+        body.append([method.name, *caught, str(left), f"+{extra:.1%}"])
+    return [["method", *(kind.name for kind in kinds), "wrong and unmarked", "time"], *body]
 
 
 def markdown(table: Sequence[Sequence[str]]) -> str:

@@ -187,7 +187,7 @@ def try_outliers(path: Path, source: Path, device: str = "auto") -> Tried:
     read = data.folder(source, kinds, described.preprocessing)
     logits = loop.predict(network, read.split.images.to(chosen))
     # Nothing to look at is caught already: it becomes an error row, not a label. The rest says nothing of the network.
-    blank = [path.relative_to(source).parts[0] for path, error in read.failed if error.kind == "blank"]
+    blank = outliers.blank_kinds(read.failed, source)
     unreadable = _said((path, error) for path, error in read.failed if error.kind != "blank")
     return Tried(described, outliers.measure(logits, read.split.labels, kinds, blank, described), unreadable)
 

@@ -103,7 +103,7 @@ def find(
     if name != datasets.MNIST and mnist is not None:
         raise DatasetError(f"--data is for MNIST, and this training is on {name}; leave --data out.")
     learned = [one for one in (*([parent] if parent else []), *teachers) if _recorded(one) == name]
-    divisions = {_division(one): one.name for one in learned}
+    divisions = {division(one): one.name for one in learned}
     if len(divisions) > 1:
         raise DatasetError(
             f"{' and '.join(divisions.values())} divided this data set differently, so what one was validated on "
@@ -122,7 +122,7 @@ def find(
     return Source(name, mnist or Path("data"), SHARE if share is None else share, seed, last_of_each)
 
 
-def _division(learned: Checkpoint) -> tuple[float, int]:
+def division(learned: Checkpoint) -> tuple[float, int]:
     """The share that a checkpoint was validated on, and the seed of the division."""
     values = learned.trained
     return values.get("validation", SHARE), values.get("division_seed", values.get("seed", 0))

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def new_job(site: Site, undisturbed: dict[str, Row]) -> Iterator[Callable[..., J
     for status in site.ledger.statuses(active_only=True):  # the test has failed
         # Whoever has some of it in hand when the next test shuts the gate would wait there, and take nothing else.
         with suppress(AssertionError):
-            wait_for(lambda job=status.job: _is_over(site, job), f"the end of {status.job}")  # type: ignore[misc]
+            wait_for(partial(_is_over, site, status.job), f"the end of {status.job}")
         site.ledger.cancel(status.job)
 
 

@@ -5,6 +5,7 @@ from functools import partial
 
 from tests.conftest import wait_for
 from tests.faults.conftest import Job
+from tests.faults.proxy import Proxy
 from tests.faults.site import Site
 
 NewJob = Callable[..., Job]
@@ -21,7 +22,7 @@ def test_connections_are_cut_again_and_again_on_both_sides(site: Site, new_job: 
         site.gate.shut()
         # Where the last cut is not got over yet, there is nothing to cut.
         for side, proxy in (("the worker", site.workers["first"].proxy), ("the producer", site.producer)):
-            wait_for(lambda proxy=proxy: proxy.cut() > 0, f"a connection of {side}")  # type: ignore[misc]
+            wait_for(partial(_is_cut, proxy), f"a connection of {side}")
     site.gate.open()
     job.assert_whole(rows.result(timeout=60))
 
@@ -35,6 +36,10 @@ def test_connections_stall_for_good_on_both_sides_and_new_ones_are_made(site: Si
     site.producer.stall(new=False, to_server=False)
     site.gate.open()
     job.assert_whole(rows.result(timeout=60))
+
+
+def _is_cut(proxy: Proxy) -> bool:
+    return proxy.cut() > 0
 
 
 def _has_rows(site: Site, job: Job, wanted: int) -> bool:

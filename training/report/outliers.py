@@ -1,13 +1,15 @@
 """What becomes of pictures that are none of the classes: each should be marked for review, or be no picture at all."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from training.calibrate import surenesses
+from training.errors import ImageError
 from training.record import Checkpoint
 
 
@@ -65,9 +67,19 @@ def measure(
     """
     calibration = checkpoint.calibration
     marked = surenesses(logits, calibration, len(checkpoint.classes)) < calibration.review_below
+    return count(marked, kinds, names, blank)
+
+
+def count(marked: Tensor, kinds: Tensor, names: Sequence[str], blank: Sequence[str]) -> tuple[Kind, ...]:
+    """The same, whatever it was that marked them: bool [N]."""
     counts = torch.bincount(2 * kinds + marked, minlength=2 * len(names)).reshape(-1, 2).tolist()
     found = (
         Kind(name, sure_and_marked[1], sure_and_marked[0], blank.count(name))
         for name, sure_and_marked in zip(names, counts, strict=True)
     )
     return tuple(kind for kind in found if kind.images)
+
+
+def blank_kinds(failed: Iterable[tuple[Path, ImageError]], source: Path) -> list[str]:
+    """The kind's name for each picture that came out blank, of the files in a folder that could not be read."""
+    return [path.relative_to(source).parts[0] for path, error in failed if error.kind == "blank"]
