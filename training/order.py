@@ -24,9 +24,10 @@ class Order:
         epochs: None for the network's own default.
         batch_size: Likewise.
         patience: Likewise.
-        seed: Of the split, the weights, the shuffling, the augmentation and the variety.
+        seed: Of the weights, the shuffling, the augmentation and the variety.
         validation: The share of the training images that is kept for validation; None for a tenth, or for the one that
-            `start` was trained with on the same data.
+            `start` or a teacher was trained with on the same data.
+        validation_seed: Decides which ones; None for `seed`, or likewise.
         corrections: A CSV file of a person's labels, for what `start` was trained on.
         variety: Whether to train on other images beside the data; None for the network's own default.
         fonts: A folder, for printed digits among them; None for the system's, where there are any.
@@ -50,6 +51,7 @@ class Order:
     patience: int | None = None
     seed: int = 0
     validation: float | None = None
+    validation_seed: int | None = None
     corrections: Path | None = None
     variety: bool | None = None
     fonts: Path | None = None

@@ -8,10 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from training import checkpoint, data, datasets, environment, mirror, model, source, start, vision
-from training.checkpoint import Checkpoint
+from training import checkpoint, data, datasets, environment, mirror, model, source, start, teachers, vision
 from training.data import Split
 from training.datasets import DataSet
 from training.errors import CheckpointError, DatasetError, TrainingError
@@ -22,7 +19,7 @@ from training.recipe import Recipe
 from training.recipes import PLANS, fine_tuning, for_folder, plan
 from training.source import Source
 from training.start import Learned, Pretrained
-from training.teachers import teacher
+from training.teachers import Teacher
 from training.variety import pool, printed, strangers
 
 
@@ -36,7 +33,7 @@ class Material:
         arguments: Of the network as it is served.
         data: What it learns from and is measured on.
         fonts: Files, for the variety.
-        teachers: Described, and built to give calibrated logits.
+        teachers: What it learns from beside the labels.
         start: What it begins with; None for fresh weights.
         device: What torch calls it.
         deciding: JSON values that decide, with machine and versions, which weights come of it.
@@ -49,7 +46,7 @@ class Material:
     arguments: dict[str, Any]
     data: DataSet
     fonts: tuple[Path, ...]
-    teachers: tuple[tuple[Checkpoint, nn.Module], ...]
+    teachers: tuple[Teacher, ...]
     start: Learned | Pretrained | None
     device: str
     deciding: dict[str, Any]
@@ -82,12 +79,13 @@ def gather(order: Order, on_progress: datasets.Progress | None = None) -> Materi
     parent = begun.described if isinstance(begun, Learned) else None
     order = replace(order, network=parent.network) if parent else order
     network = order.architecture
-    described = [checkpoint.describe(checkpoint.find(name)) for name in order.teachers]
-    origin = source.find(order.dataset, order.data, order.validation, order.seed, order.corrections, parent, described)
+    taught_by = tuple(teachers.load(name, device) for name in order.teachers)
+    origin = source.find(order, parent, [by.described for by in taught_by])
     read = _read(order, origin, parent.preprocessing if parent else None, on_progress)
     recipe = order.amended(_recipe(network, read, begun is not None))
     fonts = _fonts(order.fonts) if recipe.variety and read.preprocessing.kind == "digit" else ()
-    taught_by = tuple(teacher(name, read.classes, read.preprocessing, recipe, device) for name in order.teachers)
+    for by in taught_by:
+        by.check(read.classes, read.preprocessing, recipe)
     measured = {} if parent else _normalisation(network, read)
     arguments = parent.arguments if parent else model.complete(network, measured, read.preprocessing, order.pretrained)
     deciding = {
@@ -100,7 +98,7 @@ def gather(order: Order, on_progress: datasets.Progress | None = None) -> Materi
         "preprocessing": read.preprocessing.to_json(),
         "recipe": recipe.to_json(),
         "fonts_digest": _content_digest(fonts) if fonts else None,
-        "teachers": [{"name": described.name, "digest": described.digest} for described, _network in taught_by],
+        "teachers": [{"name": by.described.name, "digest": by.described.digest} for by in taught_by],
         **(begun.deciding() if begun else {}),
     }
     return Material(

@@ -10,6 +10,7 @@ from training import corrections, data, datasets
 from training.checkpoint import Checkpoint
 from training.datasets import DataSet, Progress
 from training.errors import DatasetError
+from training.order import Order
 from training.preprocess import Preprocessing
 
 SHARE = 0.1  # of the training images, to validate on
@@ -70,56 +71,51 @@ class Source:
         }
 
 
-def find(
-    dataset: str | None,
-    mnist: Path | None,
-    share: float | None,
-    seed: int,
-    corrected: Path | None,
-    parent: Checkpoint | None,
-    teachers: Sequence[Checkpoint] = (),
-) -> Source:
+def find(order: Order, parent: Checkpoint | None, teachers: Sequence[Checkpoint] = ()) -> Source:
     """Find out what a training is on.
 
     On the data that a checkpoint was trained on, it goes on with that one's corrections and with its division: what it
     has learned is not validated on. What a teacher has learned isn't either.
 
     Args:
-        dataset: As asked for; None for the parent's, or for MNIST.
-        mnist: The folder that holds it, if one was named.
-        share: To validate on, if one was named.
-        seed: Of the training.
-        corrected: A file of a person's labels.
+        order: The training.
         parent: The checkpoint that the training begins with.
         teachers: Those that it learns from.
 
     Raises:
         DatasetError: What was asked for does not go together.
     """
-    if corrected and parent is None:
+    if order.corrections and parent is None:
         raise DatasetError("--corrections mend what a checkpoint has learned; name it with --from CHECKPOINT.")
     recorded = _recorded(parent) if parent else None
-    name = datasets.canonical(dataset or recorded or _default(parent))
-    if name != datasets.MNIST and mnist is not None:
+    name = datasets.canonical(order.dataset or recorded or _default(parent))
+    if name != datasets.MNIST and order.data is not None:
         raise DatasetError(f"--data is for MNIST, and this training is on {name}; leave --data out.")
     learned = [one for one in (*([parent] if parent else []), *teachers) if _recorded(one) == name]
     divisions = {division(one): one.name for one in learned}
     if len(divisions) > 1:
         raise DatasetError(
             f"{' and '.join(divisions.values())} divided this data set differently, so what one was validated on "
-            "another has learned; name checkpoints of the same --validation and --seed."
+            "another has learned; name checkpoints of the same --validation and --validation-seed."
         )
+    share, seed = order.validation, order.validation_seed
     for (theirs, their_seed), who in divisions.items():
-        if share is not None and share != theirs:
+        if share not in (None, theirs) or seed not in (None, their_seed):
             raise DatasetError(
-                f"{who} was trained on this data set with {theirs} of it kept to validate on, and stays so: "
-                "leave --validation out."
+                f"{who} was trained on this data set with {theirs} of it kept to validate on, by seed {their_seed}, "
+                "and stays so: leave --validation and --validation-seed out."
             )
         share, seed = theirs, their_seed
     earlier = [Path(file) for file in parent.trained.get("corrections", ())] if parent and name == recorded else []
-    files = [*earlier, *([Path(os.path.abspath(corrected))] if corrected else [])]
+    files = [*earlier, *([Path(os.path.abspath(order.corrections))] if order.corrections else [])]
     last_of_each = tuple(reversed(dict.fromkeys(reversed(files))))
-    return Source(name, mnist or Path("data"), SHARE if share is None else share, seed, last_of_each)
+    return Source(
+        dataset=name,
+        mnist=order.data or Path("data"),
+        share=SHARE if share is None else share,
+        seed=order.seed if seed is None else seed,
+        corrections=last_of_each,
+    )
 
 
 def division(learned: Checkpoint) -> tuple[float, int]:

@@ -1,4 +1,6 @@
-"""Checkpoints that another training begins with or learns from."""
+"""Checkpoints that another training learns from."""
+
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -9,28 +11,47 @@ from training.preprocess import Preprocessing
 from training.recipe import Recipe
 
 
-def teacher(
-    name: str, classes: tuple[str, ...], preprocessing: Preprocessing, recipe: Recipe, device: str
-) -> tuple[Checkpoint, nn.Module]:
-    """A checkpoint to learn from, whose network gives calibrated logits.
+@dataclass(frozen=True)
+class Teacher:
+    """A checkpoint to learn from.
+
+    Args:
+        name: As it was asked for: a file, or what a shipped one is called.
+        described: What it says of itself.
+        network: Gives calibrated logits.
+    """
+
+    name: str
+    described: Checkpoint
+    network: nn.Module
+
+    def check(self, classes: tuple[str, ...], preprocessing: Preprocessing, recipe: Recipe) -> None:
+        """See that it can teach a training.
+
+        Raises:
+            TrainingError: It is of other classes or pictures than those of the training.
+        """
+        described = self.described
+        for what, theirs, ours in (
+            ("classes", ", ".join(described.classes), ", ".join(classes)),
+            ("preprocessing", _words(described.preprocessing), _words(preprocessing)),
+            ('logit for "none of these"', _yes(described.calibration.outlier), _yes(recipe.outlier)),
+        ):
+            if theirs != ours:
+                raise TrainingError(
+                    f"{self.name}: it can't be a teacher here. Its {what}: {theirs}; this training's: {ours}. "
+                    "Name one that was trained the same way."
+                )
+
+
+def load(name: str, device: str) -> Teacher:
+    """A checkpoint to learn from.
 
     Raises:
-        TrainingError: It is of other classes or pictures than those of this training, or can't be read.
+        TrainingError: It can't be read.
     """
-    path = checkpoint.find(name)
-    described = checkpoint.describe(path)
-    for what, theirs, ours in (
-        ("classes", ", ".join(described.classes), ", ".join(classes)),
-        ("preprocessing", _words(described.preprocessing), _words(preprocessing)),
-        ('logit for "none of these"', _yes(described.calibration.outlier), _yes(recipe.outlier)),
-    ):
-        if theirs != ours:
-            raise TrainingError(
-                f"{path}: it can't be a teacher here. Its {what}: {theirs}; this training's: {ours}. "
-                "Name one that was trained the same way."
-            )
-    described, network = checkpoint.load(path, device)
-    return described, _Calibrated(network, described.calibration.temperature).eval()
+    described, network = checkpoint.load(checkpoint.find(name), device)
+    return Teacher(name, described, _Calibrated(network, described.calibration.temperature).eval())
 
 
 class _Calibrated(nn.Module):

@@ -102,7 +102,7 @@ def train(order: Order, watcher: Watcher | None = None) -> Trained:
         log.write("left-out", file.to_json())
     outcome = _fit(order, material, pool, about["pool_digest"], state, log, watcher)
     times["epochs"] = outcome.seconds
-    times["teachers"] = sum(float(described.trained.get("seconds", 0)) for described, _network in material.teachers)
+    times["teachers"] = sum(float(by.described.trained.get("seconds", 0)) for by in material.teachers)
     trained = _written(order, material, outcome, {**about, "times": {key: round(t, 1) for key, t in times.items()}})
     log.write(
         "end",
@@ -167,7 +167,7 @@ def _fit(
         on_epoch,
         classes=len(material.data.classes),
         pool=pool,
-        teachers=[network for _described, network in material.teachers],
+        teachers=[by.network for by in material.teachers],
         resume=state,
         on_state=lambda now: resume.write(file, material.deciding, {**now, "pool_digest": pool_digest}),
     )

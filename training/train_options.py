@@ -52,6 +52,14 @@ Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same m
 Validation = Annotated[
     float | None, typer.Option(help="Share of the training images kept for validation.  \\[default: 0.1]")
 ]
+ValidationSeed = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=2**32 - 1,
+        help="Decides which ones: of checkpoints that shall teach another, the same.  \\[default: --seed]",
+    ),
+]
 Variety = Annotated[
     bool | None,
     typer.Option(

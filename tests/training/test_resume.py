@@ -265,8 +265,25 @@ def test_what_a_teacher_has_learned_is_not_validated_on(tiny_mnist: Path, whole:
     assert (trained["seed"], trained["division_seed"]) == (seed + 1, seed)
     assert trained["validation"] == describe(whole).trained["validation"]
 
+    result = run(tiny_mnist, path, "--teacher", whole, "--validation-seed", seed + 1)
+    assert result.exit_code == 2, result.output
+    assert f"by seed {seed}, and stays so: leave --validation and --validation-seed out" in result.stderr
+
     result = run(tiny_mnist, other, "--seed", seed + 1, "--epochs", 1)
     assert result.exit_code == 0, result.output
     result = run(tiny_mnist, tmp_path / "x.safetensors", "--teacher", whole, "--teacher", other)
     assert result.exit_code == 2, result.output
     assert "whole and other divided this data set differently, so what one was validated on another" in result.stderr
+
+
+def test_checkpoints_of_several_seeds_teach_where_they_were_validated_on_the_same_images(
+    tiny_mnist: Path, whole: Path, tmp_path: Path
+) -> None:
+    other, path = tmp_path / "other.safetensors", tmp_path / "taught.safetensors"
+    seed = int(describe(whole).trained["seed"])
+    result = run(tiny_mnist, other, "--seed", seed + 1, "--validation-seed", seed, "--epochs", 1)
+    assert result.exit_code == 0, result.output
+    assert describe(other).trained["division_seed"] == seed
+    result = run(tiny_mnist, path, "--teacher", whole, "--teacher", other, "--epochs", 1)
+    assert result.exit_code == 0, result.output
+    assert [one["name"] for one in describe(path).trained["teachers"]] == ["whole", "other"]
