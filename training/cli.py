@@ -62,8 +62,9 @@ def train(
 ) -> None:
     """Train a network and write one checkpoint with everything in it.
 
-    After each epoch it is evaluated on the validation split; the best is kept, also when Ctrl-C ends it early.
-    What it did is in FILE's .log.jsonl; until it is done, FILE.resume holds what --resume goes on from.
+    After each epoch it is evaluated on the validation split. The last epoch is kept; where --patience or Ctrl-C may
+    end it early, the best. What it did is in FILE's .log.jsonl; until it is done, FILE.resume holds what --resume goes
+    on from.
     """
     with _mapped_errors():
         from training import train as task
@@ -274,7 +275,7 @@ def _say_trained(trained: "Trained", output: Path) -> None:
     if outcome.interrupted:
         done = "1 epoch" if len(outcome.epochs) == 1 else f"{len(outcome.epochs)} epochs"
         _say(
-            f"Interrupted after {done}; the best so far, epoch {outcome.best.number}, is kept. "
+            f"Interrupted after {done}; the best so far, epoch {outcome.kept.number}, is kept. "
             "To go on, give the same command with --resume."
         )
     print(

@@ -1,4 +1,4 @@
-"""The training loop: epochs, evaluation after each, the best kept, and where to go on after an interruption."""
+"""The training loop: epochs, evaluation after each, which one is kept, and where to go on after an interruption."""
 
 import copy
 import math
@@ -46,14 +46,14 @@ class Outcome:
     """What training came to.
 
     Args:
-        network: With the weights of the best epoch, in eval mode.
-        best: The epoch they are of.
+        network: With the weights of the epoch that is kept, in eval mode.
+        kept: That epoch.
         epochs: All that were finished.
         interrupted: Whether Ctrl-C ended it early.
     """
 
     network: nn.Module
-    best: Epoch
+    kept: Epoch
     epochs: tuple[Epoch, ...]
     interrupted: bool
 
@@ -100,7 +100,11 @@ def fit(
     resume: Mapping[str, Any] | None = None,
     on_state: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Outcome:
-    """Train a network and keep the best of its epochs: the one of least validation loss.
+    """Train a network and keep its last epoch, where the schedule ends.
+
+    A training that is ended early, by patience or Ctrl-C, keeps the best instead, the one of least validation loss: the
+    schedule is broken off there. To choose where it is not would be to choose by chance: the losses differ by less than
+    the validation images can tell.
 
     The same seed on the same machine, with as many threads, gives the same weights bit for bit on the CPU, and so does
     a training that goes on where another was interrupted.
@@ -108,7 +112,7 @@ def fit(
     Args:
         network: With fresh weights; trained in place.
         training: What it learns from.
-        validation: What decides which epoch is kept.
+        validation: What each epoch is measured on.
         recipe: How.
         seed: Of the shuffling and the augmentation.
         device: What torch calls it.
@@ -121,7 +125,7 @@ def fit(
         on_state: Called before `on_epoch` with tensors and plain values, which change with the next step: save them.
 
     Returns:
-        The best weights, and what each epoch came to.
+        The weights that are kept, and what each epoch came to.
 
     Raises:
         TrainingError: The loss is no number any more, or there is nothing to train on.
@@ -157,9 +161,12 @@ def fit(
             if not reached.epochs:
                 raise
             interrupted = True
-    assert reached.weights is not None  # there is at least one epoch
-    network.load_state_dict(reached.weights)
-    return Outcome(network.eval(), reached.best, reached.epochs, interrupted)
+    kept, weights = reached.best, reached.weights
+    if not interrupted and not recipe.patience:
+        kept, weights = reached.epochs[-1], run.average.state_dict()
+    assert weights is not None  # there is at least one epoch
+    network.load_state_dict(weights)
+    return Outcome(network.eval(), kept, reached.epochs, interrupted)
 
 
 def _state(run: Run, reached: _Reached) -> dict[str, Any]:

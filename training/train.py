@@ -107,7 +107,7 @@ def train(order: Order, watcher: Watcher | None = None) -> Trained:
     log.write(
         "end",
         {
-            **{key: trained.checkpoint.trained[key] for key in ("best_epoch", "interrupted", "times")},
+            **{key: trained.checkpoint.trained[key] for key in ("kept_epoch", "interrupted", "times")},
             "measured": trained.checkpoint.measured,
             "calibration": trained.checkpoint.calibration.to_json(),
             "digest": trained.checkpoint.digest,
@@ -196,7 +196,7 @@ def _written(order: Order, material: Material, outcome: Outcome, about: Mapping[
         trained={
             **about,
             "epochs": [epoch.to_json() for epoch in outcome.epochs],
-            "best_epoch": outcome.best.number,
+            "kept_epoch": outcome.kept.number,
             "interrupted": outcome.interrupted,
             "seconds": round(outcome.seconds, 1),
             "finished": environment.now(),

@@ -49,7 +49,7 @@ def same(one: Outcome, other: Outcome) -> bool:
 
 def test_a_short_training_learns(splits: tuple[Split, Split]) -> None:
     outcome = trained(splits)
-    assert outcome.best.accuracy > 0.8
+    assert outcome.kept.accuracy > 0.8
     assert outcome.epochs[-1].loss < outcome.epochs[0].loss
     assert [epoch.number for epoch in outcome.epochs] == [1, 2, 3, 4]
     assert not outcome.interrupted
@@ -59,7 +59,7 @@ def test_a_short_training_learns(splits: tuple[Split, Split]) -> None:
 def test_the_classic_network_learns_too(splits: tuple[Split, Split]) -> None:
     network = model.build("classic", {}, 10)
     recipe = Recipe(epochs=2, batch_size=32, learning_rate=plan("classic").recipe.learning_rate)
-    assert loop.fit(network, *splits, recipe, 0).best.accuracy > 0.7
+    assert loop.fit(network, *splits, recipe, 0).kept.accuracy > 0.7
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(splits: tuple[Split, Split]) -> None:
@@ -68,13 +68,29 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(splits: tuple[Split, S
     assert not same(one, other)
 
 
-def test_the_network_that_is_kept_is_the_best_epochs(splits: tuple[Split, Split]) -> None:
+@pytest.mark.parametrize("patience", [0, 4])
+def test_the_network_that_is_kept_is_the_last_epochs_or_the_best_where_it_may_end_early(
+    splits: tuple[Split, Split], monkeypatch: pytest.MonkeyPatch, patience: int
+) -> None:
+    real, factors = loop._measured, iter([4.0, 1.0, 2.0, 3.0])
+
+    def measured(number: int, *rest: Any) -> Epoch:
+        return replace(real(number, *rest), validation_loss=next(factors))
+
+    monkeypatch.setattr("training.loop._measured", measured)
+    outcome = trained(splits, recipe=replace(RECIPE, patience=patience))
+    assert len(outcome.epochs) == 4
+    assert outcome.kept is outcome.epochs[1 if patience else -1]
+    logits = loop.predict(outcome.network, splits[1].images)
+    assert float((logits.argmax(1) == splits[1].labels).double().mean()) == outcome.kept.accuracy
+
+
+def test_an_epochs_loss_is_that_of_the_network_as_it_is_kept(splits: tuple[Split, Split]) -> None:
     outcome = trained(splits)
     logits = loop.predict(outcome.network, splits[1].images)
-    assert float((logits.argmax(1) == splits[1].labels).double().mean()) == outcome.best.accuracy
-    assert outcome.best.validation_loss == min(epoch.validation_loss for epoch in outcome.epochs)
+    assert float((logits.argmax(1) == splits[1].labels).double().mean()) == outcome.kept.accuracy
     calibration = calibrate(logits, splits[1].labels, 10)
-    assert negative_log_likelihood(logits, splits[1].labels, calibration) == outcome.best.validation_loss
+    assert negative_log_likelihood(logits, splits[1].labels, calibration) == outcome.kept.validation_loss
 
 
 def test_ctrl_c_keeps_the_best_so_far(splits: tuple[Split, Split]) -> None:
@@ -89,8 +105,8 @@ def test_ctrl_c_keeps_the_best_so_far(splits: tuple[Split, Split]) -> None:
     assert outcome.epochs == tuple(seen)
     assert len(seen) == 2
     logits = loop.predict(outcome.network, splits[1].images)
-    assert float((logits.argmax(1) == splits[1].labels).double().mean()) == outcome.best.accuracy
-    assert outcome.best in seen
+    assert float((logits.argmax(1) == splits[1].labels).double().mean()) == outcome.kept.accuracy
+    assert outcome.kept in seen
 
 
 def test_ctrl_c_before_the_first_epoch_is_done_has_nothing_to_keep(splits: tuple[Split, Split]) -> None:
@@ -106,7 +122,7 @@ def test_variety_teaches_what_is_of_no_class_and_the_same_seed_gives_the_same_we
 ) -> None:
     one, again = (trained(splits, recipe=VARIED, logits=11, classes=10, pool=pool) for _ in range(2))
     assert same(one, again)
-    assert one.best.accuracy > 0.8
+    assert one.kept.accuracy > 0.8
     other = loop.predict(one.network, pool.images).softmax(dim=1)[:, 10]  # [100]
     assert float(other[50:].mean()) > 0.6 > 0.3 > float(other[:50].mean())
 
@@ -158,7 +174,7 @@ def test_a_network_learns_from_its_teachers_alone_what_the_labels_do_not_say(spl
     # Labels that teach nothing, and no weight on them: what is learned is the teachers'.
     unlabelled = Split(splits[0].images, torch.zeros_like(splits[0].labels))
     outcome = trained((unlabelled, splits[1]), recipe=replace(RECIPE, distillation=1.0), teachers=teachers)
-    assert outcome.best.accuracy > 0.7
+    assert outcome.kept.accuracy > 0.7
     again = trained((unlabelled, splits[1]), recipe=replace(RECIPE, distillation=1.0), teachers=teachers)
     assert same(outcome, again)
 
@@ -231,7 +247,7 @@ def test_patience_ends_a_training_that_no_longer_gets_better(
     recipe = Recipe(epochs=6, batch_size=160, patience=2)
     outcome = trained(splits, recipe=recipe, on_state=lambda state: states.append(stored(state)))
     assert [epoch.number for epoch in outcome.epochs] == [1, 2, 3, 4]
-    assert outcome.best.number == 2
+    assert outcome.kept.number == 2
     assert not outcome.interrupted
     assert len(trained(splits, recipe=recipe, resume=states[-1]).epochs) == 4, "what is over stays so"
 

@@ -91,8 +91,8 @@ def render(draw: Callable[[Theme], Figure], theme: Theme, texts: Sequence[str] =
     return buffer.getvalue()
 
 
-def curves(epochs: Sequence[Curve], best: int | None, theme: Theme) -> Figure:
-    """Loss and accuracy by epoch; `best` is the number of the one that is kept, if that is known."""
+def curves(epochs: Sequence[Curve], kept: int | None, theme: Theme) -> Figure:
+    """Loss and accuracy by epoch; `kept` is the number of the one that is kept, if that is known."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
     numbers = [epoch.number for epoch in epochs]
@@ -108,8 +108,8 @@ def curves(epochs: Sequence[Curve], best: int | None, theme: Theme) -> Figure:
     accuracies.yaxis.set_major_formatter(_PERCENT)
     _label_logarithms(losses, (1, 2, 5))
     for axes in (losses, accuracies):
-        if best is not None:
-            axes.axvline(best, color=theme.muted, linestyle=":", label=f"epoch {best}, which is kept")
+        if kept is not None:
+            axes.axvline(kept, color=theme.muted, linestyle=":", label=f"epoch {kept}, which is kept")
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.6)

@@ -50,8 +50,9 @@ def _plots(evaluated: Evaluated) -> dict[str, Callable[[Theme], Figure]]:
     plots: dict[str, Callable[[Theme], Figure]] = {}
     epochs = _epochs(evaluated.checkpoint.trained)
     if epochs:
-        best = evaluated.checkpoint.trained.get("best_epoch")
-        plots["curves"] = partial(figures.curves, epochs, best if isinstance(best, int) else None)
+        trained = evaluated.checkpoint.trained
+        kept = trained.get("kept_epoch", trained.get("best_epoch"))  # as older checkpoints call it
+        plots["curves"] = partial(figures.curves, epochs, kept if isinstance(kept, int) else None)
     plots["confusion"] = partial(figures.confusion, report)
     plots["reliability"] = partial(figures.reliability, report)
     plots["review"] = partial(figures.review, report)
