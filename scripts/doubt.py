@@ -107,7 +107,7 @@ def methods(about: Checkpoint, learned: Said, labels: Tensor) -> list[Method]:
     if about.calibration.outlier:
         found += [
             Method(f'sureness, "none of these" weighed {weight:g} times', weighed(weight))
-            for weight in (1.0, 10.0, calibrate.OUTLIER_IN_REVIEW, 1000.0)
+            for weight in (1.0, 10.0, calibrate.OUTLIER_IN_REVIEW, 100.0, 1000.0)
         ]
     return found
 

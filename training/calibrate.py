@@ -23,7 +23,7 @@ REVIEW_BUDGET = 0.01  # the share of new images like those of the validation spl
 # impossible; rarer changes the likelihood of validation images by 1% at most. In what is reviewed: chosen among 1 to
 # 1,000 by how much of it is marked, and what the classes' own mistakes pay for it (docs/training.md has both).
 OUTLIER_IN_CONFIDENCE = 0.0001
-OUTLIER_IN_REVIEW = 100.0
+OUTLIER_IN_REVIEW = 30.0
 BINS = 15
 
 _SPREAD = 1.0  # of the temperature's logarithm before anything is known of it, around a temperature of 1

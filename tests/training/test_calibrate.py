@@ -109,7 +109,7 @@ def test_what_is_none_of_the_classes_counts_for_more_where_doubt_is_decided() ->
 def test_the_budget_holds_for_that_too() -> None:
     logits, labels = overconfident(1000)
     found = calibrate(logits, labels % 4, 4, 0.1)
-    assert (found.outlier, found.outlier_in_confidence, found.outlier_in_review) == (True, 0.0001, 100.0)
+    assert (found.outlier, found.outlier_in_confidence, found.outlier_in_review) == (True, 0.0001, 30.0)
     assert (surenesses(logits, found, 4) < found.review_below).sum() == most_marked(1000, 0.1)
     alone = calibrate(logits, labels, 5)
     assert (alone.outlier, alone.outlier_in_confidence, alone.outlier_in_review) == (False, 1.0, 1.0)
