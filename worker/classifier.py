@@ -80,7 +80,8 @@ class Classifier:
         about = self.checkpoint
         with torch.inference_mode():
             logits = self.network(torch.from_numpy(pixels).to(self.device))  # float32 [N, logits]
-            probabilities = torch.softmax(logits / about.calibration.temperature, dim=1)
+            # float64: what "none of these" leaves to the classes may be next to nothing, and is weighed.
+            probabilities = torch.softmax(logits.double() / about.calibration.temperature, dim=1)
             # "None of these" has its share of the probability and is no answer.
             top, best = probabilities[:, : len(about.classes)].topk(min(TOP, len(about.classes)), dim=1)  # both [N, K]
             others = probabilities[:, len(about.classes) :].sum(dim=1, keepdim=True)  # [N, 1]; 0 without that logit
@@ -91,7 +92,7 @@ class Classifier:
 
 
 def _ppm(probabilities: "torch.Tensor") -> NDArray[np.int64]:
-    return (probabilities.double().cpu().numpy() * PPM).round().astype(np.int64)
+    return (probabilities.cpu().numpy() * PPM).round().astype(np.int64)
 
 
 def answers_as(checkpoint: Checkpoint) -> str:
