@@ -73,7 +73,8 @@ class Calibration:
         P. Latinne, C. Decaestecker, "Adjusting the Outputs of a Classifier to New a Priori Probabilities", 2002).
 
         Args:
-            probability: Of a class, by the softmax at this temperature, 0…1: a number, or a tensor or an array of them.
+            probability: Of a class, by the softmax at this temperature, 0…1: a number, or a tensor or an array of them,
+                in float64, since what `other` leaves of 1 may be next to nothing.
             other: Of what is no class, likewise; 0 where there is no logit for it.
 
         Returns:

@@ -80,8 +80,7 @@ class Classifier:
         about = self.checkpoint
         with torch.inference_mode():
             logits = self.network(torch.from_numpy(pixels).to(self.device))  # float32 [N, logits]
-            # float64: what "none of these" leaves to the classes may be next to nothing, and is weighed.
-            probabilities = torch.softmax(logits.double() / about.calibration.temperature, dim=1)
+            probabilities = torch.softmax(logits.double() / about.calibration.temperature, dim=1)  # float64 [N, logits]
             # "None of these" has its share of the probability and is no answer.
             top, best = probabilities[:, : len(about.classes)].topk(min(TOP, len(about.classes)), dim=1)  # both [N, K]
             others = probabilities[:, len(about.classes) :].sum(dim=1, keepdim=True)  # [N, 1]; 0 without that logit
