@@ -13,7 +13,7 @@ PHOTOS ?= $(wildcard ../shared/odd-images/exif_orientation/*_1.jpg)
 SEEDS ?= 3
 WORK ?= runs/pareto
 
-.PHONY: help demo venv test browser-test lint format samples train-shipped shipped-pictures evaluate outliers doubt pareto time-to-99 variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
+.PHONY: help demo venv test browser-test lint format samples train-shipped evaluate outliers pareto variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,9 +44,6 @@ samples: .venv/.dev ## make samples/ again from MNIST's test set in DATA
 train-shipped: .venv/.dev ## make the shipped checkpoint again from the MNIST in DATA
 	$(BIN)/pigeonhole train --dataset mnist --data $(DATA) -o worker/models/digits.safetensors
 
-shipped-pictures: .venv/.dev ## docs/training-*.png: the shipped checkpoint on the images of the MNIST in DATA it was validated on
-	$(BIN)/python -m scripts.shipped_pictures --data $(DATA)
-
 evaluate: .venv/.dev ## CHECKPOINT's figures on the MNIST in DATA, or on DATA's folders, one for each class; EVALUATE adds options
 	$(BIN)/pigeonhole evaluate $(CHECKPOINT) --data $(DATA) $(EVALUATE)
 
@@ -54,14 +51,8 @@ outliers: .venv/.dev ## make pictures that are no digit in OUTLIERS, and tell ho
 	$(BIN)/python -m scripts.outlier_kinds $(OUTLIERS) --mnist $(DATA) --hands $(HANDS) --photos $(PHOTOS)
 	$(BIN)/pigeonhole evaluate $(CHECKPOINT) --data $(OUTLIERS) --dataset outliers
 
-doubt: .venv/.dev ## compare methods of doubt for CHECKPOINT on the kinds in OUTLIERS; writes docs/training.md
-	$(BIN)/python -m scripts.doubt $(CHECKPOINT) --data $(DATA) --outliers $(OUTLIERS)
-
 pareto: .venv/.dev ## train each network with SEEDS seeds, to compare accuracy and cost; goes on with what WORK has; hours
 	$(BIN)/python -m scripts.pareto --data $(DATA) --work $(WORK) --seeds $(SEEDS)
-
-time-to-99: .venv/.dev ## seconds until 99.0% of MNIST is read, beside PyTorch's example; writes docs/training.md
-	$(BIN)/python -m scripts.time_to_99 --data $(DATA)
 
 variety-sheet: .venv/.dev ## docs/variety.png: what training sees beside the data, ten pictures of each kind; from the MNIST in DATA
 	$(BIN)/python -m scripts.variety_sheet --data $(DATA) -o docs/variety.png
