@@ -12,7 +12,7 @@ from benchmarks.machine import ROOT
 from training import checkpoint, model
 from training.checkpoint import Calibration
 from training.pixels import Pixels
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 
 NAME = "colour"
 #: What a worker's PYTHONPATH must be, so that its processes know the network.

@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.tables import spread, table
 from training import preprocess
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 
 IMAGES = 250
 SIDE = 200  # pixels, of a scene

@@ -4,9 +4,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from producer.summary import counted
 from worker.contract.errors import BrokerUnreachable
 from worker.contract.jobs import JobStatus
+from worker.contract.text import counted
 from worker.contract.workers import Announcement
 
 #: Seconds over which a job's speed is taken, and between two samples of it.

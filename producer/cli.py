@@ -232,7 +232,7 @@ def status(
     """Show one job in full, or all jobs as a table."""
     from rich.console import Console
 
-    from producer.summary import dead_letters_text, job_text, jobs_table
+    from producer.summary_text import dead_letters_text, job_text, jobs_table
     from producer.watch import viewing, watching
     from worker.contract.dead_letters import DeadLetters
 

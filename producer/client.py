@@ -18,8 +18,7 @@ from typing import TypeAlias
 from producer import reviews
 from producer.connection import Connection
 from producer.follow import Rows, results
-from producer.patience import Patience
-from producer.progress import Logged
+from producer.patience import Logged, Patience
 from producer.sources import Root
 from producer.submit import Submission, Walk
 from worker.contract.errors import BrokerUnreachable, SourceError, UnknownJob

@@ -87,6 +87,7 @@ class Run:
 def follow(client: "Client", job: str, run: Run) -> ExitCode:
     """Follow a job, write its rows, and say how it went."""
     from producer.progress import is_dumb, progress
+    from producer.summary_text import summary_text
 
     kept = run.summary.reviews
 
@@ -110,7 +111,7 @@ def follow(client: "Client", job: str, run: Run) -> ExitCode:
     if run.as_json:
         typer.echo(json.dumps(run.summary.to_json(end, startup)))
     if not run.quiet:
-        first, _, others = run.summary.to_text(end, startup).partition("\n")
+        first, _, others = summary_text(run.summary, end, startup).partition("\n")
         typer.echo(first if is_dumb() else typer.style(first, bold=True), err=True)
         say(others)
     return ExitCode.ERROR_ROWS if run.summary.errors else ExitCode.OK

@@ -23,10 +23,9 @@ from producer.files import check_free, target
 from producer.results import read_results
 from producer.rows import Format, read, to_jsonl
 from producer.sinks import JOURNAL, PLACES
-from producer.summary import counted
 from worker.contract.errors import OutputFailed, UsageError
 from worker.contract.messages import Prediction
-from worker.contract.text import printable
+from worker.contract.text import counted, printable
 
 VERSION = 1
 #: Places that are remembered as noted: an unsorted list goes to and fro between folders.

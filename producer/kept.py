@@ -17,9 +17,10 @@ from producer.reviews import decided
 from producer.rows import Format, to_csv, to_jsonl
 from producer.sinks import JOURNAL, File
 from producer.sources import Reference
-from producer.summary import Summary, counted, minute
+from producer.summary import Summary
 from worker.contract.errors import OutputFailed
 from worker.contract.messages import Prediction
+from worker.contract.text import counted, minute
 
 if TYPE_CHECKING:
     import sqlite3

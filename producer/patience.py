@@ -1,15 +1,50 @@
 """Waiting for a Redis that is away or full."""
 
+import logging
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from producer.progress import Progress, Quiet
 from worker.contract.errors import BrokerUnreachable
 from worker.contract.redis_client import patiently
 from worker.contract.settings import Settings
+from worker.contract.text import printable
 
 T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class OutageView(Protocol):
+    """Shows that Redis is waited for; called from any thread."""
+
+    def away(self, exc: BrokerUnreachable) -> None:
+        """Show that an outage has begun, and why."""
+
+    def back(self) -> None:
+        """Show that it is over."""
+
+
+class Silent:
+    """Shows no outage; see `OutageView`."""
+
+    def away(self, exc: BrokerUnreachable) -> None:
+        """Show nothing."""
+
+    def back(self) -> None:
+        """Show nothing."""
+
+
+class Logged:
+    """Writes outages to Python's log, for programs that use the library; see `OutageView`."""
+
+    def away(self, exc: BrokerUnreachable) -> None:
+        """Log what is wrong."""
+        logger.warning("waiting for Redis: %s", printable(str(exc)))
+
+    def back(self) -> None:
+        """Log that it is over."""
+        logger.warning("Redis is back")
 
 
 class Patience:
@@ -23,8 +58,8 @@ class Patience:
         check: is called before each pause; what it raises ends the waiting. Another may take its place.
     """
 
-    def __init__(self, seconds: float = Settings.patience, shown: Progress | None = None) -> None:
-        self.shown = shown or Quiet()
+    def __init__(self, seconds: float = Settings.patience, shown: OutageView | None = None) -> None:
+        self.shown: OutageView = shown or Silent()
         self.check: Callable[[], None] = lambda: None
         self._seconds = seconds
         self._waiting = 0

@@ -1,6 +1,5 @@
 """How far a job is, on standard error: a bar on a terminal, a line now and then elsewhere, or nothing."""
 
-import logging
 import os
 import shutil
 import sys
@@ -23,8 +22,6 @@ LINE_EVERY = 5.0
 REDRAW_EVERY = 1.0
 #: Terminals that understand nothing but text.
 _DUMB = ("dumb", "unknown")
-
-logger = logging.getLogger(__name__)
 
 
 class Progress(Protocol):
@@ -85,18 +82,6 @@ class Quiet:
 
     def back(self) -> None:
         """Show nothing."""
-
-
-class Logged(Quiet):
-    """Tells Python's log of an outage, and nothing else: what a program that uses us wants to hear."""
-
-    def away(self, exc: BrokerUnreachable) -> None:
-        """Log what is wrong."""
-        logger.warning("waiting for Redis: %s", printable(str(exc)))
-
-    def back(self) -> None:
-        """Log that it is over."""
-        logger.warning("Redis is back")
 
 
 class Lines(Quiet):

@@ -19,11 +19,11 @@ from enum import StrEnum
 from producer.archives import INSIDE
 from producer.files import remove
 from producer.rows import csv_field
-from producer.summary import counted
 from producer.unpacking import Unpacker, archive_of
 from worker.contract.errors import OutputFailed, UsageError
 from worker.contract.jobs import JobStatus
 from worker.contract.messages import Prediction
+from worker.contract.text import counted
 
 #: What tells that a record is ours: "PGHS".
 _APPLICATION = 0x50474853

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from producer.account import Account, at_work
 from producer.progress import LINE_EVERY, Drawn, Quiet, is_dumb
-from producer.summary import counted, job_text, jobs_table
+from producer.summary_text import job_text, jobs_table
 from worker.contract.errors import BrokerUnreachable
 from worker.contract.jobs import JobStatus
-from worker.contract.text import printable
+from worker.contract.text import counted, printable
 from worker.contract.workers import Announcement
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from scripts.make_samples import read_idx
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 from training.variety.chunks import Chunk, Maker
 from training.variety.kinds import KINDS, PRINTED
 from training.variety.printed import find_fonts

@@ -20,7 +20,8 @@ from PIL import Image
 
 from scripts.hostile import HOSTILE, encoded, png
 from training.errors import ImageError
-from training.preprocess import Preprocessing, prepare
+from training.preprocess import prepare
+from training.preprocessing import Preprocessing
 from worker.contract.settings import Settings
 
 SETTINGS = Settings()

@@ -14,21 +14,27 @@ ALLOWED = {
     "producer": ("producer", "worker.contract"),
     "producer.doctor": ("producer", "worker.contract"),
     # A report's thumbnails are read as a worker reads images, within the same limits.
-    "producer.report": ("producer", "worker.contract", "worker.images", "training.preprocess"),
-    "worker": ("worker", "training.model", "training.preprocess", "training.checkpoint", "training.errors"),
+    "producer.report": (
+        *("producer", "worker.contract", "worker.images", "training.preprocess", "training.preprocessing"),
+    ),
+    "worker": (
+        *("worker", "training.model", "training.preprocess", "training.preprocessing", "training.checkpoint"),
+        *("training.errors", "training.scores"),
+    ),
     "worker.contract": ("worker.contract",),
     "training": ("training",),
     # A worker has it in its hot path: numpy and Pillow, and nothing of training.
-    "training.digit": ("training.digit", "training.decode", "training.errors"),
+    "training.digit": ("training.digit", "training.decode", "training.errors", "training.preprocessing"),
     "training.report": ("training",),
     # What makes the pool's pictures knows nothing of networks.
     "training.variety": (
-        *("training.variety", "training.data", "training.errors", "training.preprocess", "training.processes"),
+        *("training.variety", "training.data", "training.errors", "training.preprocess", "training.preprocessing"),
+        "training.processes",
     ),
     # What becomes of a folder of pictures, before any network; no torch, so that more processes start in a moment.
     "training.folder": (
         *("training.folder", "training.decode", "training.errors", "training.files", "training.preprocess"),
-        "training.processes",
+        *("training.preprocessing", "training.processes"),
     ),
 }
 MOUNTED = ("worker.cli", "training.cli")

@@ -13,10 +13,12 @@ them, nearly all of some class; whether to have a look is decided for a world wi
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
 from training.record import Calibration
+from training.scores import review_scores
 
 REVIEW_BUDGET = 0.01  # the share of new images like those of the validation split that may be marked for review
 # How common what is no class is taken to be, in units of how common it was in training. In the confidence: rare, not
@@ -51,7 +53,7 @@ def calibrate(logits: Tensor, labels: Tensor, classes: int, review_budget: float
             outlier=True, outlier_in_confidence=OUTLIER_IN_CONFIDENCE, outlier_in_review=OUTLIER_IN_REVIEW
         )
     found = replace(found, temperature=_temperature(logits.double(), labels, found))
-    sure = surenesses(logits, found, classes).sort().values  # float64 [N], rising
+    sure = np.sort(review_scores(logits.numpy(), found, classes))  # float64 [N], rising
     marked = min(most_marked(len(sure), review_budget), len(sure) - 1)
     # What is below the threshold is marked: the first `marked` images, fewer where several are alike.
     return replace(found, review_below=min(1.0, float(sure[marked])))
@@ -83,27 +85,6 @@ def most_marked(images: int, budget: float) -> int:
         if probability > _SIGNIFICANCE:
             return max(0, marked - 1)
         marked += 1
-
-
-def answers(logits: Tensor, classes: int) -> Tensor:
-    """The likeliest class: logits [N, L] → int64 [N], never the logit of what is none of them."""
-    return logits[:, :classes].argmax(dim=1)
-
-
-def confidences(logits: Tensor, calibration: Calibration, classes: int) -> Tensor:
-    """The probability of the likeliest class: logits [N, L] → float64 [N] in 0…1."""
-    return calibration.confidence(*_probabilities(logits, calibration, classes))
-
-
-def surenesses(logits: Tensor, calibration: Calibration, classes: int) -> Tensor:
-    """What is compared with `Calibration.review_below`: logits [N, L] → float64 [N] in 0…1."""
-    return calibration.sureness(*_probabilities(logits, calibration, classes))
-
-
-def _probabilities(logits: Tensor, calibration: Calibration, classes: int) -> tuple[Tensor, Tensor]:
-    """Of the likeliest class, and of what is none, which is 0 where there is no logit for it: float64 [N] each."""
-    found = functional.softmax(logits.double() / calibration.temperature, dim=1)
-    return found[:, :classes].amax(dim=1), found[:, classes:].sum(dim=1)
 
 
 def negative_log_likelihood(logits: Tensor, labels: Tensor, calibration: Calibration) -> float:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from training import files
 from training.errors import CheckpointError, TrainingError
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 from training.record import Calibration, Checkpoint, Cost, check_name
 
 if TYPE_CHECKING:

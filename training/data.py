@@ -19,7 +19,8 @@ from training.errors import DatasetError, ImageError
 from training.folder.division import check_share
 from training.folder.pictures import MAX_PIXELS as MAX_PIXELS
 from training.folder.pictures import content
-from training.preprocess import Decoded, Preprocessing
+from training.preprocess import Decoded
+from training.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from torchvision.datasets import MNIST

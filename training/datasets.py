@@ -21,7 +21,7 @@ from training.folder.cache import Cache
 from training.folder.distinct import LeftOut, distinct
 from training.folder.division import divide
 from training.folder.listing import TEST, TRAINING, VALIDATION, Listing
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 
 MNIST = "mnist"
 FEWEST = 5  # images of a class to train and to validate on

@@ -14,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from training import residual, vision
 from training.errors import TrainingError
 from training.pixels import Pixels
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 from training.residual import Residual
 from training.vision import Vision
 

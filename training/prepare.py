@@ -14,7 +14,7 @@ from training.datasets import DataSet
 from training.errors import CheckpointError, DatasetError, TrainingError
 from training.folder import counts
 from training.order import Order
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 from training.recipe import Recipe
 from training.recipes import PLANS, fine_tuning, for_folder, plan
 from training.source import Source

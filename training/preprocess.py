@@ -1,8 +1,7 @@
 """An image → the array a network sees. `prepare` is the one function that training and worker both call."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,88 +10,15 @@ from PIL import Image, ImageStat
 from training import decode as decoding
 from training import plain_png
 from training.digit import normalise
-from training.digit.form import SIDE
-from training.digit.normalise import FINEST_SIDE, Trace
-from training.errors import ImageError, TrainingError
+from training.digit.normalise import Trace
+from training.errors import ImageError
+from training.preprocessing import Preprocessing
 
 Decoded: TypeAlias = decoding.Decoded
 
-KINDS = ("stretch", "digit", "crop")
 _RESAMPLING = Image.Resampling.BILINEAR
 _FLAT = 24  # grey levels; a picture that spans fewer may have its digit in the colours, or white on nothing
 _LARGEST_AGAIN = 4_000_000  # pixels of a picture that is decoded again for that
-_MAX_SIDE = 4096  # pixels; no network here takes more, and a damaged checkpoint must not ask for gigabytes
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How an image becomes what a network sees; part of its checkpoint.
-
-    Args:
-        kind: "stretch" resizes to the size, aspect not kept; "crop" scales so that the picture covers the size, and
-            cuts out the middle; "digit" is MNIST's normalisation (`training.digit`).
-        height: Of the array, in pixels.
-        width: Of the array, in pixels.
-        channels: 1 for grey, 3 for red, green and blue.
-
-    Raises:
-        TrainingError: A value that this version doesn't know.
-    """
-
-    kind: str
-    height: int
-    width: int
-    channels: int
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise TrainingError(f"Unknown preprocessing {self.kind!r}; this version knows {', '.join(KINDS)}.")
-        for name in ("height", "width"):
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= _MAX_SIDE:
-                raise TrainingError(
-                    f"Preprocessing {name} must be a whole number from 1 to {_MAX_SIDE}, not {value!r}."
-                )
-        if type(self.channels) is not int or self.channels not in (1, 3):
-            raise TrainingError(f"Preprocessing channels must be 1 or 3, not {self.channels!r}.")
-        if self.kind == "digit" and (self.height, self.width, self.channels) != (SIDE, SIDE, 1):
-            raise TrainingError(
-                f"The digit preprocessing makes {SIDE} x {SIDE} x 1, "
-                f"not {self.height} x {self.width} x {self.channels}."
-            )
-
-    @property
-    def mode(self) -> str:
-        """Pillow's mode of a decoded image: "L" or "RGB"."""
-        return "L" if self.channels == 1 else "RGB"
-
-    @property
-    def least(self) -> tuple[int, int]:
-        """Width and height in pixels under which a JPEG must not be shrunk while it is decoded."""
-        if self.kind == "digit":
-            # The digit may be a small part of the picture; only what `normalise` never looks at is left out.
-            return FINEST_SIDE, FINEST_SIDE
-        # Twice the size leaves the resize something to average: half of a sharp image isn't a smooth one.
-        return 2 * self.width, 2 * self.height
-
-    def to_json(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Preprocessing":
-        """Read what `to_json` wrote.
-
-        Raises:
-            TrainingError: A key is missing or unknown, or a value is.
-        """
-        names = {field.name for field in fields(cls)}
-        unknown, missing = sorted(set(values) - names), sorted(names - set(values))
-        if unknown:
-            raise TrainingError(f"Unknown preprocessing key {unknown[0]!r}; a newer version may know it.")
-        if missing:
-            raise TrainingError(f"The preprocessing lacks {missing[0]!r}.")
-        return cls(**values)
 
 
 def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> Decoded:

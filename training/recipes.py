@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from training import model
 from training.augment import Augmentation
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 from training.recipe import Recipe
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from training.errors import CheckpointError, TrainingError
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 
 VERSION = 1
 # A checkpoint's name names the queue that its workers consume.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.pixels import Pixels
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 
 _WIDTHS = (32, 64, 128, 256)  # channels at 1, 1/2, 1/4 and 1/8 of the side that the first convolution leaves
 _AT_ONCE = 16  # channels, as said above

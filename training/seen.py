@@ -86,7 +86,7 @@ def look(path: Path, image: Path) -> Seen:
     """
     import torch
 
-    from training import calibrate
+    from training import scores
 
     described, network = checkpoint.load(path)
     try:
@@ -100,10 +100,10 @@ def look(path: Path, image: Path) -> Seen:
         raise TrainingError(f"{image}: {exc}") from exc
     classes = len(described.classes)
     with torch.inference_mode():
-        logits = network(torch.from_numpy(pixels[None]))  # float32 [1, logits]
-    label = described.classes[int(calibrate.answers(logits, classes))]
-    confidence = float(calibrate.confidences(logits, described.calibration, classes))
-    sureness = float(calibrate.surenesses(logits, described.calibration, classes))
+        logits = network(torch.from_numpy(pixels[None])).numpy()  # float32 [1, logits]
+    label = described.classes[int(scores.likeliest(logits, classes)[0])]
+    confidence = float(scores.confidences(logits, described.calibration, classes)[0])
+    sureness = float(scores.review_scores(logits, described.calibration, classes)[0])
     return Seen(described, image, size, pixels, trace, label, confidence, sureness)
 
 

@@ -11,7 +11,7 @@ from training.checkpoint import Checkpoint
 from training.datasets import DataSet, Progress
 from training.errors import DatasetError
 from training.order import Order
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 
 SHARE = 0.1  # of the training images, to validate on
 

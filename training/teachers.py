@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from training import checkpoint
 from training.checkpoint import Checkpoint
 from training.errors import TrainingError
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 from training.recipe import Recipe
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from training.errors import TrainingError
 from training.pixels import Pixels
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 
 SIDE = 224  # pixels: of what most of them were made for
 LIBRARY = "torchvision"  # an argument of each of them: a checkpoint says whose network it is without asking there

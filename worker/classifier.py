@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,24 +10,13 @@ from numpy.typing import NDArray
 from training import checkpoint as checkpoints
 from training.checkpoint import Checkpoint
 from training.errors import CheckpointError
+from training.scores import Scores, score
 from worker.allocator import keep_freed
 from worker.contract.errors import SettingsError
-from worker.contract.messages import MOST_CLASSES, PPM, TOP
+from worker.contract.messages import MOST_CLASSES, TOP
 
 if TYPE_CHECKING:
     import torch
-
-
-class Scores(NamedTuple):
-    """What the network says of N images.
-
-    `best` int64 [N, K]: indices of the K most probable classes, best first. `ppm` int64 [N, K]: their calibrated
-    probabilities in millionths. `review` bool [N]: a person should look, by the checkpoint's `calibration`.
-    """
-
-    best: NDArray[np.int64]
-    ppm: NDArray[np.int64]
-    review: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -77,21 +66,10 @@ class Classifier:
         """
         import torch
 
-        about = self.checkpoint
         with torch.inference_mode():
             logits = self.network(torch.from_numpy(pixels).to(self.device))  # float32 [N, logits]
-            probabilities = torch.softmax(logits.double() / about.calibration.temperature, dim=1)  # float64 [N, logits]
-            # "None of these" has its share of the probability and is no answer.
-            top, best = probabilities[:, : len(about.classes)].topk(min(TOP, len(about.classes)), dim=1)  # both [N, K]
-            others = probabilities[:, len(about.classes) :].sum(dim=1, keepdim=True)  # [N, 1]; 0 without that logit
-        # The row shows the rounded confidence, so the decision is made on rounded numbers.
-        ppm = _ppm(about.calibration.confidence(top, others))
-        sure = _ppm(about.calibration.sureness(top[:, :1], others))
-        return Scores(best.cpu().numpy(), ppm, sure[:, 0] < round(about.calibration.review_below * PPM))
-
-
-def _ppm(probabilities: "torch.Tensor") -> NDArray[np.int64]:
-    return (probabilities.cpu().numpy() * PPM).round().astype(np.int64)
+        about = self.checkpoint
+        return score(logits.cpu().numpy(), about.calibration, len(about.classes), TOP)
 
 
 def answers_as(checkpoint: Checkpoint) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.checkpoint import Checkpoint
-from worker.classifier import Scores, answers_as
+from training.scores import Scores
+from worker.classifier import answers_as
 from worker.contract.messages import TOP, Answers
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.errors import ImageError
-from training.preprocess import Decoded, Preprocessing, decode, prepare
+from training.preprocess import Decoded, decode, prepare
+from training.preprocessing import Preprocessing
 from worker.archives import Archives, check_regular, too_large
 from worker.beneath import LeadsOutside, open_beneath
 from worker.contract.errors import ImageUnreadable

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from training import checkpoint as checkpoints
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 from worker.classifier import Classifier
 from worker.contract.processes import end_with
 from worker.contract.spans import Span, spans

@@ -10,11 +10,11 @@ from producer.files import remove
 from producer.report.page import Facts, Links, Thumbnails, Written, write
 from producer.results import read_results
 from producer.rows import Format, format_of
-from producer.summary import counted
 from worker.contract.errors import OutputFailed, UsageError
 from worker.contract.jobs import JobStatus
 from worker.contract.messages import Prediction
 from worker.contract.settings import Settings
+from worker.contract.text import counted
 
 #: Said where the reader of images is not installed.
 NO_PILLOW = (

@@ -10,7 +10,8 @@ from itertools import islice
 from PIL import Image
 
 from producer.archives import INSIDE, files_of, members
-from training.preprocess import Decoded, Preprocessing
+from training.preprocess import Decoded
+from training.preprocessing import Preprocessing
 from worker.contract.errors import ImageUnreadable, SourceError
 from worker.contract.settings import Settings
 from worker.contract.spans import Span

@@ -15,12 +15,12 @@ from typer.testing import CliRunner, Result
 from producer.cli import app
 from producer.results import read_results
 from producer.rows import Format, read
-from producer.summary import counted
 from tests.conftest import starting_workers
 from tests.e2e.conftest import SAMPLES
 from tests.packing import KINDS, pack
 from worker.contract.messages import Prediction
 from worker.contract.settings import Settings
+from worker.contract.text import counted
 
 ODD = os.fsdecode(b"caf\xe9.png")
 #: What is in the folder `in`, in its order: name → label, or the kind of its error.

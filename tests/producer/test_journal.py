@@ -17,12 +17,12 @@ from producer.kept import Kept, Listed, begin, opened
 from producer.rows import CSV_HEADER, Format, to_csv, to_jsonl
 from producer.sinks import File
 from producer.sources import Reference
-from producer.summary import minute
 from tests.conftest import ROOT, wait_for
 from tests.producer.conftest import touch
 from tests.producer.test_sinks import MODEL, at_most
 from worker.contract.errors import OutputFailed, UsageError
 from worker.contract.messages import Prediction
+from worker.contract.text import minute
 
 COMMAND = Command(("in", "caf\udce9"), False, "/home/a", "/", "csv")
 #: No file of a test is older than this, and none is newer than that.

@@ -12,8 +12,8 @@ from rich.console import Console, RenderableType
 
 from producer import Client
 from producer.account import at_work
-from producer.patience import Patience
-from producer.progress import LINE_EVERY, REDRAW_EVERY, Bar, Logged, progress
+from producer.patience import Logged, Patience
+from producer.progress import LINE_EVERY, REDRAW_EVERY, Bar, progress
 from producer.watch import Lines, Screen, watching
 from tests.contract.conftest import Clock, answers_for, batch_of, open_job
 from tests.faults.server import RedisServer

@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from producer.summary import TOP_LABELS, Summary, duration, job_text, jobs_table
+from producer.summary import Summary, duration
+from producer.summary_text import TOP_LABELS, job_text, jobs_table, summary_text
 from worker.contract.jobs import JobStatus
 from worker.contract.messages import Prediction
 
@@ -34,7 +35,7 @@ def summary(*parts: list[Prediction]) -> Summary:
 
 def test_a_summary_tells_images_labels_errors_and_reviews() -> None:
     made = summary(rows(labels=1500), rows(reviews=2, errors=("broken", "missing", "broken")))
-    assert made.to_text(status(), 0.0) == (
+    assert summary_text(made, status(), 0.0) == (
         "1,505 images in 2.5 s (602 images/s)\n"
         "1,502 labels, 3 errors, 2 to review; mean confidence 0.900\n"
         "labels: 7: 1,502\n"
@@ -44,7 +45,7 @@ def test_a_summary_tells_images_labels_errors_and_reviews() -> None:
 
 
 def test_a_summary_without_errors_lists_none_and_counts_one_as_one() -> None:
-    assert summary(rows(labels=1)).to_text(status(finished=1010.5), 1.26) == (
+    assert summary_text(summary(rows(labels=1)), status(finished=1010.5), 1.26) == (
         "1 image in 0.5 s (2 images/s; start-up took 1.3 s)\n"
         "1 label, 0 errors, 0 to review; mean confidence 0.900\n"
         "labels: 7: 1\n"
@@ -53,10 +54,8 @@ def test_a_summary_without_errors_lists_none_and_counts_one_as_one() -> None:
 
 
 def test_a_summary_of_no_time_has_no_rate() -> None:
-    assert (
-        summary(rows(labels=1))
-        .to_text(status(started=1010.0, finished=1010.0), 0.0)
-        .startswith("1 image in 0.0 s (at once)\n")
+    assert summary_text(summary(rows(labels=1)), status(started=1010.0, finished=1010.0), 0.0).startswith(
+        "1 image in 0.0 s (at once)\n"
     )
     assert summary(rows(labels=1)).to_json(status(finished=1010.0), 0.0)["images_per_second"] is None
 
@@ -88,7 +87,7 @@ def test_a_job_that_two_checkpoints_answered_says_so_and_which_share_each_has() 
     made = summary(rows(labels=1500), other)
     assert made.to_json(status(), 0.0)["model"] == f"{MODEL}, digits@ba9876543210"
     assert made.to_json(status(), 0.0)["images_by_model"] == {MODEL: 1500, "digits@ba9876543210": 1}
-    assert made.to_text(status(), 0.0).splitlines()[-1] == (
+    assert summary_text(made, status(), 0.0).splitlines()[-1] == (
         f"answered by 2 different checkpoints: 1,500 by {MODEL} and 1 by digits@ba9876543210"
     )
 
@@ -96,7 +95,7 @@ def test_a_job_that_two_checkpoints_answered_says_so_and_which_share_each_has() 
 def test_as_many_labels_are_told_as_fit_and_all_of_them_as_json() -> None:
     some = [row._replace(label=f"l{number:02}") for number in range(12) for row in rows(labels=20 - number)]
     made = summary(some)
-    (line,) = (line for line in made.to_text(status(), 0.0).splitlines() if line.startswith("labels: "))
+    (line,) = (line for line in summary_text(made, status(), 0.0).splitlines() if line.startswith("labels: "))
     assert line == f"labels: {', '.join(f'l{number:02}: {20 - number}' for number in range(TOP_LABELS))}, and 2 more"
     by_label = made.to_json(status(), 0.0)["images_by_label"]
     assert by_label == {f"l{number:02}": 20 - number for number in range(12)}
@@ -105,14 +104,14 @@ def test_as_many_labels_are_told_as_fit_and_all_of_them_as_json() -> None:
 def test_each_kind_of_error_has_the_first_path_as_its_example_and_a_terminal_obeys_none() -> None:
     broken = rows(errors=("broken",))[0]
     made = summary([broken._replace(path="a\x1b[2J\udcff"), broken])
-    assert made.to_text(status(), 0.0).splitlines()[2] == r"errors: 2 broken (a\x1b[2J\udcff)"
+    assert summary_text(made, status(), 0.0).splitlines()[2] == r"errors: 2 broken (a\x1b[2J\udcff)"
     assert made.to_json(status(), 0.0)["error_examples"] == {"broken": "a\x1b[2J\udcff"}
 
 
 def test_without_a_label_there_is_no_mean_confidence() -> None:
     made = summary(rows(errors=("broken",)))
     assert made.to_json(status(), 0.0)["mean_confidence"] is None
-    assert made.to_text(status(), 0.0).splitlines()[1] == "0 labels, 1 error, 0 to review"
+    assert summary_text(made, status(), 0.0).splitlines()[1] == "0 labels, 1 error, 0 to review"
 
 
 @pytest.mark.parametrize(
@@ -180,7 +179,7 @@ def test_a_summary_tells_how_many_rows_were_kept_and_counts_only_the_others_as_f
     for row in rows(labels=1000, errors=("broken",)):
         made.keep(row)
     made.add(rows(labels=500))
-    assert made.to_text(status(), 0.0) == (
+    assert summary_text(made, status(), 0.0) == (
         "1,501 images, 1,001 of them kept, in 2.5 s (200 images/s)\n"
         "1,500 labels, 1 error, 0 to review; mean confidence 0.900\n"
         "labels: 7: 1,500\n"

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from training import checkpoint, data, model
 from training.checkpoint import Calibration, Checkpoint
 from training.digit.normalise import normalise
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 from training.recipes import plan
 
 # The networks of the tests are tiny: a second thread costs more than it brings, above all on a busy machine.

@@ -5,16 +5,14 @@ import pytest
 import torch
 
 from training.calibrate import (
-    answers,
     calibrate,
-    confidences,
     expected_calibration_error,
     most_marked,
     negative_log_likelihood,
     reliability,
-    surenesses,
 )
 from training.record import Calibration
+from training.scores import confidences, likeliest, review_scores
 
 
 def overconfident(count: int = 4000, scale: float = 3.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -26,7 +24,8 @@ def overconfident(count: int = 4000, scale: float = 3.0) -> tuple[torch.Tensor, 
 
 
 def error(logits: torch.Tensor, labels: torch.Tensor, calibration: Calibration) -> float:
-    bins = reliability(confidences(logits, calibration, 5), answers(logits, 5) == labels)
+    confidence = torch.from_numpy(confidences(logits.numpy(), calibration, 5))
+    bins = reliability(confidence, torch.from_numpy(likeliest(logits.numpy(), 5)) == labels)
     return expected_calibration_error(bins)
 
 
@@ -67,7 +66,7 @@ def test_a_bound_on_the_share_marked_says_the_same() -> None:
 def test_as_many_are_marked_as_the_budget_allows(budget: float, marked: int) -> None:
     logits, labels = overconfident(1000)
     calibration = calibrate(logits, labels, 5, budget)
-    assert (confidences(logits, calibration, 5) < calibration.review_below).sum() == marked
+    assert (confidences(logits.numpy(), calibration, 5) < calibration.review_below).sum() == marked
     assert most_marked(1000, budget) in (marked, marked + 1)
 
 
@@ -81,16 +80,16 @@ def test_a_few_images_that_are_all_right_prove_little() -> None:
 
 def test_what_is_none_of_the_classes_takes_of_their_confidence_and_is_never_the_answer() -> None:
     logits = torch.tensor([[3.0, 1.0, 0.0], [0.0, 1.0, 5.0]])
-    assert answers(logits, 2).tolist() == [0, 1]
+    assert likeliest(logits.numpy(), 2).tolist() == [0, 1]
     whole = [math.exp(3) + math.e + 1, 1 + math.e + math.exp(5)]
     plain, rare = Calibration(outlier=True), Calibration(outlier=True, outlier_in_confidence=0.01)
-    assert confidences(logits, plain, 2).tolist() == pytest.approx([math.exp(3) / whole[0], math.e / whole[1]])
+    assert confidences(logits.numpy(), plain, 2).tolist() == pytest.approx([math.exp(3) / whole[0], math.e / whole[1]])
     assert negative_log_likelihood(logits, torch.tensor([0, 1]), plain) == pytest.approx(
         (math.log(whole[0]) - 3 + math.log(whole[1]) - 1) / 2
     )
     # Where it is rare, it takes less.
     whole = [math.exp(3) + math.e + 0.01, 1 + math.e + 0.01 * math.exp(5)]
-    assert confidences(logits, rare, 2).tolist() == pytest.approx([math.exp(3) / whole[0], math.e / whole[1]])
+    assert confidences(logits.numpy(), rare, 2).tolist() == pytest.approx([math.exp(3) / whole[0], math.e / whole[1]])
     assert negative_log_likelihood(logits, torch.tensor([0, 1]), rare) == pytest.approx(
         (math.log(whole[0]) - 3 + math.log(whole[1]) - 1) / 2
     )
@@ -100,17 +99,17 @@ def test_what_is_none_of_the_classes_counts_for_more_where_doubt_is_decided() ->
     # The first leaves 0.02 to none of them, and the second all that is left to the other.
     logits = torch.tensor([[0.97, 0.01, 0.02], [0.95, 0.05 - 1e-9, 1e-9]]).log()
     found = Calibration(outlier=True, outlier_in_confidence=0.01, outlier_in_review=100.0)
-    assert confidences(logits, found, 2).tolist() == pytest.approx([0.97 / 0.9802, 0.95], abs=1e-6)
-    assert surenesses(logits, found, 2).tolist() == pytest.approx([0.97 / 2.98, 0.95], abs=1e-6)
-    assert surenesses(logits, Calibration(outlier=True), 2).tolist() == pytest.approx([0.97, 0.95])
-    assert surenesses(logits[:, :2], Calibration(), 2).tolist() == pytest.approx([0.97 / 0.98, 0.95])
+    assert confidences(logits.numpy(), found, 2).tolist() == pytest.approx([0.97 / 0.9802, 0.95], abs=1e-6)
+    assert review_scores(logits.numpy(), found, 2).tolist() == pytest.approx([0.97 / 2.98, 0.95], abs=1e-6)
+    assert review_scores(logits.numpy(), Calibration(outlier=True), 2).tolist() == pytest.approx([0.97, 0.95])
+    assert review_scores(logits[:, :2].numpy(), Calibration(), 2).tolist() == pytest.approx([0.97 / 0.98, 0.95])
 
 
 def test_the_budget_holds_for_that_too() -> None:
     logits, labels = overconfident(1000)
     found = calibrate(logits, labels % 4, 4, 0.1)
     assert (found.outlier, found.outlier_in_confidence, found.outlier_in_review) == (True, 0.0001, 30.0)
-    assert (surenesses(logits, found, 4) < found.review_below).sum() == most_marked(1000, 0.1)
+    assert (review_scores(logits.numpy(), found, 4) < found.review_below).sum() == most_marked(1000, 0.1)
     alone = calibrate(logits, labels, 5)
     assert (alone.outlier, alone.outlier_in_confidence, alone.outlier_in_review) == (False, 1.0, 1.0)
 

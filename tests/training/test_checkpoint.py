@@ -17,7 +17,7 @@ from tests.training.conftest import TOP, save_fresh
 from training import checkpoint, model
 from training.checkpoint import Calibration, Checkpoint, describe, find, load
 from training.errors import CheckpointError, TrainingError
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 
 Fresh = tuple[Path, Checkpoint, torch.nn.Module]
 

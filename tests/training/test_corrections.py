@@ -15,7 +15,8 @@ from training.checkpoint import Checkpoint, describe
 from training.data import Split
 from training.datasets import DataSet
 from training.errors import DatasetError
-from training.preprocess import Preprocessing, prepare
+from training.preprocess import prepare
+from training.preprocessing import Preprocessing
 
 GREY_DIGIT = Preprocessing("digit", 28, 28, 1)
 

@@ -11,7 +11,8 @@ from tests.training.conftest import SHARED, png
 from training import data
 from training.data import Split
 from training.errors import DatasetError
-from training.preprocess import Preprocessing, prepare
+from training.preprocess import prepare
+from training.preprocessing import Preprocessing
 
 DIGIT = Preprocessing("digit", 28, 28, 1)
 STRETCH = Preprocessing("stretch", 28, 28, 1)

@@ -19,7 +19,8 @@ from tests.training.conftest import SHARED, encoded, png
 from training import decode as decoding
 from training import preprocess
 from training.errors import ImageError
-from training.preprocess import Preprocessing, prepare
+from training.preprocess import prepare
+from training.preprocessing import Preprocessing
 
 GREY = Preprocessing("stretch", 8, 8, 1)
 COLOUR = Preprocessing("stretch", 8, 8, 3)

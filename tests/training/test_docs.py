@@ -2,7 +2,7 @@ import re
 
 from tests.training.conftest import TOP
 from training import checkpoint, model
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 from training.recipes import PLANS
 
 TEXT = (TOP / "docs" / "training.md").read_text(encoding="utf-8")

@@ -20,7 +20,8 @@ from training.datasets import DataSet
 from training.errors import DatasetError
 from training.folder import cache, looks
 from training.folder.listing import MOST_CLASSES, listed
-from training.preprocess import Preprocessing, prepare
+from training.preprocess import prepare
+from training.preprocessing import Preprocessing
 from worker.contract import messages
 
 GREY = Preprocessing("crop", 28, 28, 1)

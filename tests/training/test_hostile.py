@@ -3,7 +3,8 @@ import pytest
 from scripts.hostile import HOSTILE
 from training import decode as decoding
 from training.errors import ImageError
-from training.preprocess import Preprocessing, prepare
+from training.preprocess import prepare
+from training.preprocessing import Preprocessing
 
 DIGIT = Preprocessing("digit", 28, 28, 1)
 COLOUR = Preprocessing("stretch", 224, 224, 3)

@@ -8,7 +8,7 @@ from torch import nn
 from training import checkpoint, model, options
 from training.errors import TrainingError
 from training.pixels import Pixels
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 from training.recipes import plan
 
 

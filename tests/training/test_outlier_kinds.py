@@ -7,7 +7,8 @@ from scripts import outlier_kinds
 from tests.training.conftest import TOP
 from training.data import MAX_PIXELS
 from training.errors import ImageError
-from training.preprocess import Preprocessing, prepare
+from training.preprocess import prepare
+from training.preprocessing import Preprocessing
 
 KINDS = ["clothes", "letters-of-fonts", "letters-of-strokes", "noise-gaussian", "noise-uniform", "photographs"]
 

@@ -9,7 +9,8 @@ from PIL import Image
 from tests.training.conftest import TOP, png
 from training import data, preprocess
 from training.errors import ImageError, TrainingError
-from training.preprocess import Preprocessing, apply, decode, prepare
+from training.preprocess import apply, decode, prepare
+from training.preprocessing import Preprocessing
 
 
 def test_the_array_has_the_size_and_channels_asked_for_and_is_writable() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from training import model
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 
 NAMES = ("residual-small", "residual", "residual-large")
 

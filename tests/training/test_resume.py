@@ -16,7 +16,7 @@ from training import checkpoint, model, resume
 from training.checkpoint import Calibration, describe
 from training.cli import app
 from training.errors import TrainingError
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 
 QUICK = ("--epochs", "4", "--batch-size", "64", "--validation", "0.2", "--device", "cpu", "--no-variety", "--seed", "3")
 

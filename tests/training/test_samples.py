@@ -10,7 +10,8 @@ import pytest
 from tests.training.conftest import SHARED, TOP, write_mnist
 from training.digit import form
 from training.errors import ImageError
-from training.preprocess import Preprocessing, prepare
+from training.preprocess import prepare
+from training.preprocessing import Preprocessing
 from training.recipes import plan
 
 SAMPLES = TOP / "samples"

@@ -9,7 +9,8 @@ from tests.training.conftest import TOP, encoded, png, save_fresh
 from tests.training.test_cli import run
 from tests.training.test_scenes import SAMPLES, grey, page
 from training import decode, model
-from training.preprocess import Preprocessing, prepare
+from training.preprocess import prepare
+from training.preprocessing import Preprocessing
 
 SEVEN = grey(page(SAMPLES[7], side=70))
 DIGIT = Preprocessing("digit", 28, 28, 1)

@@ -10,7 +10,7 @@ from tests.training.conftest import save_fresh
 from tests.training.test_folder import QUICK, folder, run
 from training import checkpoint, model
 from training.checkpoint import Calibration, Checkpoint
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 from training.start import Learned
 
 SEEN = Preprocessing("stretch", 24, 20, 3)

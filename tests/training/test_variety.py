@@ -14,7 +14,7 @@ from PIL import Image
 from training import checkpoint, loop
 from training.data import Split, mnist
 from training.errors import DatasetError
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 from training.variety import pool, printed
 from training.variety.chunks import Chunk, Maker
 from training.variety.kinds import DRAWN, KINDS, OUTLIER, WRITTEN, allot

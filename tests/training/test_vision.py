@@ -13,7 +13,7 @@ from torchvision.models import get_model, get_model_weights
 from tests.training.conftest import save_fresh
 from training import checkpoint, model, recipes, vision
 from training.errors import CheckpointError, TrainingError
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 
 NAME = "shufflenet_v2_x0_5"  # 1.4 million parameters: the least to write and read
 SEEN = Preprocessing("stretch", 64, 64, 3)

@@ -24,7 +24,7 @@ from producer.submit import batches
 from tests import decoder_faults
 from tests.packing import KINDS, pack
 from tests.worker.conftest import SAMPLES, png
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 from worker import archives
 from worker.beneath import open_beneath
 from worker.classifier import Classifier

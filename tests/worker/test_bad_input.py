@@ -20,7 +20,8 @@ from scripts.fuzz import Sound, damaged_files
 from scripts.hostile import HOSTILE
 from tests.conftest import SHARED
 from tests.worker.conftest import png
-from worker.classifier import Classifier, Scores
+from training.scores import Scores
+from worker.classifier import Classifier
 from worker.contract.errors import ExitCode
 from worker.contract.messages import Batch, Group, Prediction
 from worker.contract.settings import Settings

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from training import checkpoint as checkpoints
-from training.calibrate import confidences, surenesses
 from training.checkpoint import Calibration
 from training.errors import CheckpointError
+from training.scores import PPM, confidences, review_scores
 from worker.classifier import Classifier, answers_as
 from worker.contract.errors import SettingsError
-from worker.contract.messages import PPM, TOP
+from worker.contract.messages import TOP
 from worker.images import ImageReader
 
 
@@ -50,8 +50,8 @@ def test_review_marks_exactly_what_is_under_the_checkpoints_threshold(
     images = np.concatenate([pixels, noise])
     scores, calibration = classifier.predict(images), classifier.checkpoint.calibration
     with torch.inference_mode():
-        logits = classifier.network(torch.from_numpy(images))
-    sure, confidence = ((one(logits, calibration, 10).numpy() * PPM).round() for one in (surenesses, confidences))
+        logits = classifier.network(torch.from_numpy(images)).numpy()
+    sure, confidence = ((one(logits, calibration, 10) * PPM).round() for one in (review_scores, confidences))
     np.testing.assert_array_equal(scores.review, sure < round(calibration.review_below * PPM))
     np.testing.assert_allclose(scores.ppm[:, 0], confidence, atol=2)
     assert scores.review.any()

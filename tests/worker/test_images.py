@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.worker.conftest import png
-from training.preprocess import Preprocessing, prepare
+from training.preprocess import prepare
+from training.preprocessing import Preprocessing
 from worker.contract.errors import ImageUnreadable
 from worker.images import ImageReader, Patience
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from worker.classifier import Classifier, Scores
+from training.scores import Scores
+from worker.classifier import Classifier
 from worker.contract.dead_letters import DeadLetters
 from worker.contract.errors import BrokerUnreachable
 from worker.contract.ledger import Ledger

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import decoder_faults
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 from worker.images import ImageReader
 from worker.trial import PAUSES, NotHeld, Trial
 

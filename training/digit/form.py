@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-SIDE = 28  # pixels, the whole image
+from training.preprocessing import DIGIT_SIDE
+
+SIDE = DIGIT_SIDE  # pixels, the whole image
 BOX = 20  # pixels, the ink's longest side
 
 Box: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom in pixels; the last two are exclusive

@@ -11,8 +11,8 @@ from training.decode import Decoded
 from training.digit import clutter, form, ink
 from training.digit.form import SIDE, Box
 from training.errors import ImageError
+from training.preprocessing import FINEST_SIDE
 
-FINEST_SIDE = 1024  # pixels; what a larger picture shows beyond that is never looked at
 _WORKING_SIDE = 384  # pixels; a larger picture is reduced first, and a small digit in it then looked at closer
 _CLOSER = 2 * form.BOX  # pixels; a digit that is smaller in a reduced picture is small
 _SHEET = 0.72  # share of its box that a sheet of paper covers, and hardly a digit does

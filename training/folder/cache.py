@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from training.errors import DatasetError, TrainingError
 from training.folder import pictures
 from training.folder.pictures import DIGEST_BYTES, Read
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 from training.processes import available, spread
 
 _CHUNK = 64  # files read by one process at a time, if they are no more than `_PART`: progress moves

@@ -11,7 +11,7 @@ from PIL import Image
 from training import decode as decoding
 from training.errors import DatasetError, ImageError
 from training.folder.pictures import MAX_PIXELS, content
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 
 SIDES = (28, 32, 48, 64, 96, 128, 160, 192, 224, 256)  # pixels
 LARGEST = 64  # of these, unless another size is asked for: beyond it training takes long without a GPU

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from training import preprocess
 from training.errors import ImageError
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 
 MAX_PIXELS = 100_000_000  # that a header may announce; the worker's limit is a setting of its own
 MAX_BYTES = 200_000_000  # of a file: it lies in memory as a whole while it is decoded

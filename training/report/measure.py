@@ -9,17 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.calibrate import (
-    Bin,
-    answers,
-    confidences,
-    expected_calibration_error,
-    negative_log_likelihood,
-    reliability,
-    surenesses,
-)
+from training.calibrate import Bin, expected_calibration_error, negative_log_likelihood, reliability
 from training.checkpoint import Checkpoint
 from training.record import Calibration
+from training.scores import confidences, likeliest, review_scores
 
 _Z = 1.959964  # of the normal distribution: 95% lie within
 
@@ -212,10 +205,11 @@ def measure(logits: Tensor, truths: Tensor, classes: Sequence[str], calibration:
     Returns:
         The figures.
     """
-    said = answers(logits, len(classes))
+    values = logits.numpy()
+    said = torch.from_numpy(likeliest(values, len(classes)))
 
     def believed(by: Calibration) -> Reliability:
-        sure = confidences(logits, by, len(classes))
+        sure = torch.from_numpy(confidences(values, by, len(classes)))
         return Reliability(sure, negative_log_likelihood(logits, truths, by), reliability(sure, said == truths))
 
     return Report(
@@ -224,7 +218,7 @@ def measure(logits: Tensor, truths: Tensor, classes: Sequence[str], calibration:
         said,
         believed(Calibration(outlier=calibration.outlier)),
         believed(calibration),
-        surenesses(logits, calibration, len(classes)),
+        torch.from_numpy(review_scores(values, calibration, len(classes))),
         calibration.review_below,
     )
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.calibrate import surenesses
 from training.errors import ImageError
 from training.record import Checkpoint
+from training.scores import review_scores
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ def measure(
         The kinds of which there are any pictures, in the order of `names`.
     """
     calibration = checkpoint.calibration
-    marked = surenesses(logits, calibration, len(checkpoint.classes)) < calibration.review_below
-    return count(marked, kinds, names, blank)
+    found = review_scores(logits.numpy(), calibration, len(checkpoint.classes))
+    return count(torch.from_numpy(found < calibration.review_below), kinds, names, blank)
 
 
 def count(marked: Tensor, kinds: Tensor, names: Sequence[str], blank: Sequence[str]) -> tuple[Kind, ...]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from training import preprocess
 from training.errors import DatasetError
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 from training.variety import printed, styles
 from training.variety.kinds import DRAWN, KINDS, OUTLIER, PRINTED
 from training.variety.likeness import Likeness

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from training.data import MNIST_CLASSES, Split
 from training.errors import DatasetError, TrainingError
-from training.preprocess import Preprocessing
+from training.preprocessing import Preprocessing
 from training.processes import available, spread
 from training.variety import chunks
 from training.variety.chunks import Chunk, Maker

@@ -1,0 +1,95 @@
+"""A run's summary, a job and a list of jobs in words, for a terminal."""
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from producer.summary import Summary, duration
+from worker.contract.dead_letters import DeadLetter
+from worker.contract.jobs import JobStatus
+from worker.contract.text import counted, printable, timestamp
+
+#: Labels that the summary counts one by one; `--json` has all of them.
+TOP_LABELS = 10
+
+
+def summary_text(summary: Summary, status: JobStatus, startup_seconds: float) -> str:
+    """Return the summary of a run in a few lines.
+
+    Args:
+        summary: the counters of its rows.
+        status: the job's, at its end.
+        startup_seconds: seconds that starting the embedded Redis and workers took.
+    """
+    seconds, confidence = duration(status), summary.mean_confidence
+    speed = f"{(summary.images - summary.kept) / seconds:,.0f} images/s" if seconds else "at once"
+    kept = f", {summary.kept:,} of them kept," if summary.kept else ""
+    startup = f"; start-up took {startup_seconds:.1f} s" if startup_seconds else ""
+    mean = "" if confidence is None else f"; mean confidence {confidence:.3f}"
+    labels, errors = counted(summary.labelled, "label"), counted(summary.errors.total(), "error")
+    lines = [
+        f"{counted(summary.images, 'image')}{kept} in {seconds:.1f} s ({speed}{startup})",
+        f"{labels}, {errors}, {summary.reviews:,} to review{mean}",
+    ]
+    if summary.labels:
+        first = [f"{printable(label)}: {count:,}" for label, count in summary.labels.most_common(TOP_LABELS)]
+        more = len(summary.labels) - len(first)
+        lines.append("labels: " + ", ".join(first) + (f", and {more:,} more" if more else ""))
+    if summary.errors:
+        kinds = [
+            f"{count:,} {printable(kind)} ({printable(summary.examples[kind])})"
+            for kind, count in summary.errors.most_common()
+        ]
+        lines.append("errors: " + ", ".join(kinds))
+    return "\n".join([*lines, _models_text(summary)])
+
+
+def _models_text(summary: Summary) -> str:
+    """Name the models that answered; several in one run may disagree with each other."""
+    if len(summary.models) < 2:
+        return f"by {', '.join(map(printable, summary.models))}"
+    shares = " and ".join(f"{count:,} by {printable(model)}" for model, count in sorted(summary.models.items()))
+    return f"answered by {len(summary.models)} different checkpoints: {shares}"
+
+
+def job_text(status: JobStatus) -> str:
+    """Give one job in full, a line for each thing there is to say."""
+    seconds = duration(status)
+    lines = {
+        "job": status.job,
+        "state": status.state,
+        "model": status.model,
+        "sources": " ".join(status.sources),
+        "created": timestamp(status.created),
+        "finished": timestamp(status.finished) if status.finished else "",
+        "images": f"{status.images:,}" + (" so far: it is open" if status.state == "open" else ""),
+        "done": f"{status.done:,}",
+        "labels": f"{status.labels:,}",
+        "errors": f"{status.errors:,}",
+        "to review": f"{status.reviews:,}",
+        "batches": f"{status.batches:,}: {status.batches_waiting:,} wait, {status.batches_claimed:,} in hand",
+        "images/s": f"{status.done / seconds:,.0f}" if seconds else "",
+    }
+    return "\n".join(f"{name:10}{printable(value)}" for name, value in lines.items() if value)
+
+
+def jobs_table(statuses: Sequence[JobStatus]) -> Table:
+    """Give all jobs as a table."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("job", "state", "model", "images", "done", "errors", "review"):
+        table.add_column(name, justify="left" if name in ("job", "state", "model") else "right", no_wrap=True)
+    for status in statuses:
+        counts = (status.images, status.done, status.errors, status.reviews)
+        names = (Text(printable(name)) for name in (status.job, status.state, status.model))
+        table.add_row(*names, *(f"{count:,}" for count in counts))
+    return table
+
+
+def dead_letters_text(letters: Sequence[DeadLetter]) -> str:
+    """Give the last things that could not be understood, and why."""
+    lines = [f"{counted(len(letters), 'thing')} came over Redis that nobody understands; the last:"]
+    lines += [
+        f"  {timestamp(letter.seen)}  {printable(letter.what)}: {printable(letter.why)}" for letter in letters[-5:]
+    ]
+    return "\n".join(lines)
