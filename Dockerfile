@@ -65,6 +65,7 @@ COPY --from=requirements /requirements/build.txt /requirements/
 RUN pip install --root-user-action=ignore --requirement /requirements/build.txt
 WORKDIR /build
 COPY pyproject.toml README* LICENSE* ./
+COPY pigeonhole pigeonhole
 COPY producer producer
 COPY worker worker
 COPY training training

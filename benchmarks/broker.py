@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from producer.embedded import redis_server
-from worker.contract.errors import BrokerUnreachable
-from worker.contract.ledger import Ledger
-from worker.contract.settings import Settings
+from pigeonhole.embedded.servers import redis_server
+from pigeonhole.errors import BrokerUnreachable
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.settings import Settings
 
 
 @contextmanager

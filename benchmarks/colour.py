@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.machine import ROOT
-from training import checkpoint, model
-from training.checkpoint import Calibration
-from training.pixels import Pixels
-from training.preprocessing import Preprocessing
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.models import checkpoint, networks
+from pigeonhole.models.checkpoint import Calibration
+from pigeonhole.models.pixels import Pixels
 
 NAME = "colour"
 #: What a worker's PYTHONPATH must be, so that its processes know the network.
@@ -46,7 +46,7 @@ class Colour(nn.Module):
 
 
 # The package's lists of networks: there is no other way in, and it needs none.
-model._NETWORKS[NAME] = Colour
+networks._NETWORKS[NAME] = Colour
 checkpoint.NETWORKS = (*checkpoint.NETWORKS, NAME)  # type: ignore[assignment]  # one more than it is declared with
 
 
@@ -56,7 +56,7 @@ def save(folder: Path) -> str:
     path = folder / f"{NAME}.safetensors"
     checkpoint.save(
         path,
-        model.build(NAME, {}, 10).eval(),
+        networks.build(NAME, {}, 10).eval(),
         name=NAME,
         architecture=NAME,
         arguments={},

@@ -12,16 +12,16 @@ from pathlib import Path
 from benchmarks import images
 from benchmarks.machine import PROCESSES, ROOT
 from benchmarks.tables import spread, table
-from producer.client import Client
-from producer.sources import Root
-from producer.submit import Walk
+from pigeonhole.client import Client
+from pigeonhole.jobs.submit import Walk
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.settings import Settings
+from pigeonhole.sources.expand import Root
 from scripts.memory import peak as memory_peak
-from worker.contract.ledger import Ledger
-from worker.contract.settings import Settings
 
 #: Images in each folder of the large submission; a camera's have some thousands.
 PER_FOLDER = 10_000
-_PROGRAM = [sys.executable, "-m", "producer"]
+_PROGRAM = [sys.executable, "-m", "pigeonhole"]
 
 
 @dataclass(frozen=True)

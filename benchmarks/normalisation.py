@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.tables import spread, table
-from training import preprocess
-from training.preprocessing import Preprocessing
+from pigeonhole.imaging import preprocess
+from pigeonhole.imaging.preprocessing import Preprocessing
 
 IMAGES = 250
 SIDE = 200  # pixels, of a scene

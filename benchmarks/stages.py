@@ -12,19 +12,20 @@ import numpy as np
 
 from benchmarks.measure import Images
 from benchmarks.tables import spread, table
-from producer.follow import BATCHES_AT_ONCE
-from producer.rows import Format
-from producer.sinks import File
-from producer.sources import Root
-from producer.submit import Walk, batches
-from training import checkpoint, preprocess
-from worker.classifier import Classifier
+from pigeonhole.imaging import preprocess
+from pigeonhole.imaging.reader import ImageReader
+from pigeonhole.jobs.follow import BATCHES_AT_ONCE
+from pigeonhole.jobs.submit import Walk, batches
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Answers, Batch, Prediction
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.models import checkpoint
+from pigeonhole.models.classifier import Classifier
+from pigeonhole.settings import Settings
+from pigeonhole.sinks.rows import Format
+from pigeonhole.sinks.sinks import File
+from pigeonhole.sources.expand import Root
 from worker.collected import Collected
-from worker.contract.ledger import Ledger
-from worker.contract.messages import Answers, Batch, Prediction
-from worker.contract.pieces import Piece
-from worker.contract.settings import Settings
-from worker.images import ImageReader
 
 #: Those that a worker's process does for each image; the bare loop has just these.
 OF_THE_WORKER = ("read", "decode", "normalise", "stack", "forward")

@@ -18,10 +18,10 @@ from benchmarks.broker import broker
 from benchmarks.machine import ROOT
 from benchmarks.measure import Images
 from benchmarks.tables import spread, table
-from producer.client import Client
-from producer.sources import Root
-from producer.submit import AHEAD, LARGEST, PER_SIZE, SMALLEST, Walk
-from worker.contract.settings import Settings
+from pigeonhole.client import Client
+from pigeonhole.jobs.submit import AHEAD, LARGEST, PER_SIZE, SMALLEST, Walk
+from pigeonhole.settings import Settings
+from pigeonhole.sources.expand import Root
 
 WORKERS = (1, 2, 4, 8)
 #: Seconds that a chunk of 256 images takes: a model that does 1,280 images/s, so that eight of them leave the two

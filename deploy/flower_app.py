@@ -3,7 +3,7 @@
 Not the worker's app: that one needs the worker's libraries and starts by looking for a checkpoint.
 """
 
-from worker.contract.queue import configure
-from worker.contract.settings import Settings
+from pigeonhole.ledger.task_queue import configure
+from pigeonhole.settings import Settings
 
 app = configure(Settings.from_environment())

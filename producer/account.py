@@ -4,10 +4,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from worker.contract.errors import BrokerUnreachable
-from worker.contract.jobs import JobStatus
-from worker.contract.text import counted
-from worker.contract.workers import Announcement
+from pigeonhole.errors import BrokerUnreachable
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.workers import Announcement
+from pigeonhole.text import counted
 
 #: Seconds over which a job's speed is taken, and between two samples of it.
 WINDOW, SAMPLE_EVERY = 30.0, 0.5

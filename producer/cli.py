@@ -14,6 +14,11 @@ from typing import Annotated
 
 import typer
 
+from pigeonhole.errors import OutputFailed, UsageError
+from pigeonhole.output_files import is_special
+from pigeonhole.sinks.sinks import Sink
+from pigeonhole.sources.expand import Root
+from pigeonhole.version import VERSION
 from producer.command import (
     Commands,
     Run,
@@ -29,7 +34,6 @@ from producer.command import (
     tell,
     told,
 )
-from producer.files import is_special
 from producer.options import (
     AsJson,
     Copy,
@@ -45,10 +49,6 @@ from producer.options import (
     Sources,
 )
 from producer.outputs import row_format, run_sink, sink_of_job, sorted_too, sorting
-from producer.sinks import Sink
-from producer.sources import Root
-from worker.contract.errors import OutputFailed, UsageError
-from worker.contract.version import VERSION
 
 
 def _show_version(wanted: bool) -> None:
@@ -101,9 +101,9 @@ def classify(
     With PIGEONHOLE_BROKER_URL set, the workers at that Redis do it; without, a Redis and workers of its own. Where it
     was interrupted, the same command goes on with the rows in FILE.part.
     """
-    from producer.journal import Command, earlier
-    from producer.kept import Kept, Listed, begin
-    from producer.submit import Walk
+    from pigeonhole.jobs.journal import Command, earlier
+    from pigeonhole.jobs.kept import Kept, Listed, begin
+    from pigeonhole.jobs.submit import Walk
 
     started = time.time()
     settings = settings_from(model)
@@ -167,7 +167,7 @@ def submit(
 
     With --job and the same sources, a submission that was cut off is finished, and nothing is submitted twice.
     """
-    from producer.submit import Walk
+    from pigeonhole.jobs.submit import Walk
 
     settings = broker_settings(model)
     walk = Walk(sources, Root(settings.image_root), null)
@@ -201,7 +201,7 @@ def wait(
     as_json: AsJson = False,
 ) -> None:
     """Follow a job to its end and write its rows; can be interrupted and run again."""
-    from producer.summary import Summary
+    from pigeonhole.jobs.summary import Summary
 
     format = row_format(output, format)
     if delete and (format is None or (as_json and output is None)):
@@ -232,9 +232,9 @@ def status(
     """Show one job in full, or all jobs as a table."""
     from rich.console import Console
 
+    from pigeonhole.ledger.dead_letters import DeadLetters
     from producer.summary_text import dead_letters_text, job_text, jobs_table
     from producer.watch import viewing, watching
-    from worker.contract.dead_letters import DeadLetters
 
     if watch and as_json:
         raise UsageError("--watch is for people, and --json for programs: give one of them")

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from producer import reviews
-from producer.files import target
-from producer.sinks import Sink
-from worker.contract.errors import ExitCode, JobCancelled, PigeonholeError, SourceError, UnknownJob, UsageError
-from worker.contract.settings import Settings
-from worker.contract.text import printable
+from pigeonhole.errors import ExitCode, JobCancelled, PigeonholeError, SourceError, UnknownJob, UsageError
+from pigeonhole.jobs import reviews
+from pigeonhole.output_files import target
+from pigeonhole.settings import Settings
+from pigeonhole.sinks.sinks import Sink
+from pigeonhole.text import printable
 
 if TYPE_CHECKING:
-    from producer.client import Client
-    from producer.summary import Summary
-    from worker.contract.jobs import JobStatus
+    from pigeonhole.client import Client
+    from pigeonhole.jobs.summary import Summary
+    from pigeonhole.ledger.status import JobStatus
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -203,8 +203,8 @@ def broker_settings(model: str | None = None) -> Settings:
 
 def client_for(settings: Settings, quiet: bool = False) -> "Client":
     """Connect; a Redis that goes away after that is waited for, and that is told unless we are to be quiet."""
-    from producer.client import Client
-    from producer.patience import Patience
+    from pigeonhole.client import Client
+    from pigeonhole.jobs.patience import Patience
     from producer.progress import Lines
 
     return Client(settings=settings, patience=Patience(settings.patience, None if quiet else Lines()))

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from producer import reviews
-from producer.rows import Format
-from worker.contract.errors import UsageError
+from pigeonhole.errors import UsageError
+from pigeonhole.jobs import reviews
+from pigeonhole.sinks.rows import Format
 
 
 class Links(StrEnum):

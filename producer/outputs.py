@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from producer.archives import is_archive
+from pigeonhole.errors import ExitCode, UsageError
+from pigeonhole.output_files import descriptor, is_special, target
+from pigeonhole.sinks.rows import Format, format_of
+from pigeonhole.sinks.sinks import File, Sink, Stream, Tee
+from pigeonhole.sources.archives import is_archive
 from producer.command import say
-from producer.files import descriptor, is_special, target
 from producer.options import Links
-from producer.rows import Format, format_of
-from producer.sinks import File, Sink, Stream, Tee
 from producer.table import Table
-from worker.contract.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from producer.sorting import Sorter
+    from pigeonhole.sinks.sorting import Sorter
 
 
 def row_format(output: str | None, format: Format | None) -> Format | None:
@@ -35,7 +35,7 @@ def row_format(output: str | None, format: Format | None) -> Format | None:
 
 def _check_file(output: str | None, format: Format) -> None:
     """Raise what keeps us from writing a file that can't be written a line at a time."""
-    from producer.results import check
+    from pigeonhole.sinks.results import check
 
     if output is None or is_special(output):
         where = "standard output" if output is None else repr(output)
@@ -60,8 +60,8 @@ def sink_of_job(output: str | None, format: Format | None, job: str | None, revi
     """
     if format is None or output is None or is_special(output):
         return _plain_sink(output, format)
-    from producer.journal import of_job
-    from producer.kept import Kept, opened
+    from pigeonhole.jobs.journal import of_job
+    from pigeonhole.jobs.kept import Kept, opened
 
     return opened(output, format, Kept(of_job(output, job, format, review_below), goes_on=lambda job: True))
 
@@ -96,7 +96,7 @@ def sorting(
             raise UsageError(f"{folder!r} lies in {source!r}, and would be classified too: choose another DIR")
     if link is Links.hard:
         _check_device(folder, sources)
-    from producer.sorting import Means, Sorter
+    from pigeonhole.sinks.sorting import Means, Sorter
 
     with closing(Sorter(folder, Means.copy if copy else Means(link or Links.symbolic))) as sorter:
         yield sorter

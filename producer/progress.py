@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from pigeonhole.errors import BrokerUnreachable
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.workers import Announcement
+from pigeonhole.text import printable
 from producer.account import Account, away, doing
-from worker.contract.errors import BrokerUnreachable
-from worker.contract.jobs import JobStatus
-from worker.contract.text import printable
-from worker.contract.workers import Announcement
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from producer.summary import Summary, duration
-from worker.contract.dead_letters import DeadLetter
-from worker.contract.jobs import JobStatus
-from worker.contract.text import counted, printable, timestamp
+from pigeonhole.jobs.summary import Summary, duration
+from pigeonhole.ledger.dead_letters import DeadLetter
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.text import counted, printable, timestamp
 
 #: Labels that the summary counts one by one; `--json` has all of them.
 TOP_LABELS = 10

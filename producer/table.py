@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Sequence
 
-from worker.contract.jobs import JobStatus
-from worker.contract.messages import Prediction
-from worker.contract.text import printable
+from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.text import printable
 
 #: Rows that are shown; more scroll by unread.
 TABLE_ROWS = 20

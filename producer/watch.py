@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from pigeonhole.errors import BrokerUnreachable
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.workers import Announcement
+from pigeonhole.text import counted, printable
 from producer.account import Account, at_work
 from producer.progress import LINE_EVERY, Drawn, Quiet, is_dumb
 from producer.summary_text import job_text, jobs_table
-from worker.contract.errors import BrokerUnreachable
-from worker.contract.jobs import JobStatus
-from worker.contract.text import counted, printable
-from worker.contract.workers import Announcement
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from producer.client import Client
+    from pigeonhole.client import Client
 
 #: Seconds between two looks.
 LOOK_EVERY = 1.0

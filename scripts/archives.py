@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 
-from producer.sources import Root, expand
-from producer.submit import batches
-from training import checkpoint as checkpoints
-from worker.classifier import Classifier
-from worker.contract.settings import Settings
+from pigeonhole.jobs.submit import batches
+from pigeonhole.models import checkpoint as checkpoints
+from pigeonhole.models.classifier import Classifier
+from pigeonhole.settings import Settings
+from pigeonhole.sources.expand import Root, expand
 from worker.pipeline import Pipeline
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"

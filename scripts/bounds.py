@@ -22,9 +22,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from producer.client import Client
-from producer.sources import Root
-from producer.submit import Walk
+from pigeonhole.client import Client
+from pigeonhole.jobs.submit import Walk
+from pigeonhole.sources.expand import Root
 from scripts.memory import peak as memory_peak
 from tests.conftest import ROOT, wait_for
 from tests.faults.server import RedisServer
@@ -132,7 +132,7 @@ def memory(site: Site, images: Path, count: int) -> Memory:
     folder.mkdir()
     with closing(RedisServer(folder, fsync="always")) as redis:
         before = redis.client.info("memory")["used_memory"]
-        command = [sys.executable, "-m", "producer", "submit", str(images), "-q"]
+        command = [sys.executable, "-m", "pigeonhole", "submit", str(images), "-q"]
         environment = site.environment(redis.url) | {"PYTHONPATH": str(ROOT)}
         started = time.monotonic()
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from worker.contract.errors import ExitCode
+from pigeonhole.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results.csv"

@@ -28,12 +28,12 @@ import numpy as np
 import PIL
 from PIL import Image, ImageDraw
 
+from pigeonhole.errors import ImageUnreadable
+from pigeonhole.imaging.reader import ImageReader
+from pigeonhole.models import checkpoint as checkpoints
+from pigeonhole.settings import Settings
 from scripts.hostile import encoded
 from scripts.memory import peak
-from training import checkpoint as checkpoints
-from worker.contract.errors import ImageUnreadable
-from worker.contract.settings import Settings
-from worker.images import ImageReader
 
 TOP = Path(__file__).resolve().parent.parent
 SAMPLES = TOP / "samples"
@@ -191,7 +191,7 @@ def classify(folder: Path) -> Run:
     """Run the embedded `pigeonhole classify` on a folder, and look at its workers meanwhile."""
     rows, started = folder.with_suffix(".csv"), time.monotonic()
     with tempfile.TemporaryDirectory() as place:
-        line = [sys.executable, "-m", "producer", "classify", folder.name, "-o", rows.name, "--quiet"]
+        line = [sys.executable, "-m", "pigeonhole", "classify", folder.name, "-o", rows.name, "--quiet"]
         # Its folder, with the workers' log in it, goes with the command: it is put where it can be watched.
         environment = os.environ | {"TMPDIR": place}
         command = subprocess.Popen(line, cwd=folder.parent, env=environment, stderr=subprocess.PIPE)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import yaml
 
-from producer.embedded import redis_server
+from pigeonhole.embedded.servers import redis_server
 
 ROOT = Path(__file__).resolve().parent.parent
 RULES, RULES_TEST = ROOT / "deploy" / "alerts.yml", ROOT / "tests" / "deploy" / "alerts_test.yml"
@@ -86,7 +86,7 @@ class Site:
         self._environment = clean | {"PIGEONHOLE_BROKER_URL": broker, "PIGEONHOLE_PATIENCE": "5"}
         redis_options = ["--port", "0", "--unixsocket", folder / "redis.sock", "--dir", folder, "--save", ""]
         self.redis = self._start("redis", redis_server(), *redis_options)
-        worker = [sys.executable, "-m", "producer", "worker", "--processes", "2", "--log-format", "json"]
+        worker = [sys.executable, "-m", "pigeonhole", "worker", "--processes", "2", "--log-format", "json"]
         self.worker = self._start("worker", *worker, PIGEONHOLE_METRICS_PORT=str(self.metrics))
         (folder / "alerts.yml").write_text(re.sub(r"\b(\d+)m\b", r"\1s", RULES.read_text()))
         config = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())
@@ -99,7 +99,7 @@ class Site:
 
     def program(self, *arguments: str) -> str:
         """Run a command of `pigeonhole` and give what it prints."""
-        command = [sys.executable, "-m", "producer", *arguments]
+        command = [sys.executable, "-m", "pigeonhole", *arguments]
         return subprocess.run(
             command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False
         ).stdout

@@ -20,9 +20,11 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from benchmarks.machine import describe
+from pigeonhole.models import checkpoint
+from pigeonhole.models.networks import NAMES
 from scripts.document import replaced
-from training import checkpoint, model, resume
-from training.recipes import PLANS, plan
+from training.loop import resume
+from training.recipes.defaults import PLANS, plan
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 LINES = "runs.jsonl"
@@ -221,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="make pareto", description=__doc__.partition(";")[0])
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds MNIST")
     parser.add_argument("--work", type=Path, required=True, help="the folder that keeps what was trained")
-    parser.add_argument("--networks", nargs="+", choices=model.NAMES, default=tuple(PLANS), metavar="NAME")
+    parser.add_argument("--networks", nargs="+", choices=NAMES, default=tuple(PLANS), metavar="NAME")
     parser.add_argument("--seeds", type=int, default=3, help="how many: 0, 1, …")
     parser.add_argument("--epochs", type=int, help="in place of the recipe's, for a trial")
     parser.add_argument(

@@ -20,7 +20,7 @@ def make_report(folder: Path) -> Path:
     """Classify the samples as a user would, with the shipped checkpoint, and make a report of the rows."""
     shutil.copytree(ROOT / "samples", folder / "samples")
     for arguments in (["classify", "samples", "-o", "results.db"], ["report", "results.db", "-o", "report.html"]):
-        run = subprocess.run([sys.executable, "-m", "producer", *arguments], cwd=folder, check=False)
+        run = subprocess.run([sys.executable, "-m", "pigeonhole", *arguments], cwd=folder, check=False)
         if run.returncode not in (0, 3):  # 3: three samples are no images, as they should be
             sys.exit(f"`pigeonhole {' '.join(arguments)}` ended with {run.returncode}")
     return folder / "report.html"

@@ -3,8 +3,8 @@
 from dataclasses import fields
 from pathlib import Path
 
+from pigeonhole.settings import ENV_PREFIX, Settings
 from scripts.document import replaced
-from worker.contract.settings import ENV_PREFIX, Settings
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 

@@ -9,12 +9,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from producer import database
-from producer.results import read_results
-from producer.rows import Format
-from producer.sinks import File
-from worker.contract.jobs import JobStatus
-from worker.contract.messages import Prediction
+from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.sinks import database
+from pigeonhole.sinks.results import read_results
+from pigeonhole.sinks.rows import Format
+from pigeonhole.sinks.sinks import File
 
 JOB = JobStatus(job="20261123-163637-517a47", state="finished", model="digits", created=1.0, sources=("photos",))
 QUESTIONS = {

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from pigeonhole.imaging.preprocessing import Preprocessing
 from scripts.make_samples import read_idx
-from training.preprocessing import Preprocessing
-from training.variety.chunks import Chunk, Maker
-from training.variety.kinds import KINDS, PRINTED
-from training.variety.printed import find_fonts
-from training.variety.raster import SIDE
+from training.synthetic.chunks import Chunk, Maker
+from training.synthetic.kinds import KINDS, PRINTED
+from training.synthetic.printed import find_fonts
+from training.synthetic.raster import SIDE
 
 NAME = 96  # pixels that a kind's name takes
 GAP = 2

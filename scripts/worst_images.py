@@ -18,11 +18,11 @@ from pathlib import Path
 import PIL
 from PIL import Image
 
+from pigeonhole.imaging.preprocess import prepare
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.settings import Settings
+from pigeonhole.training_errors import ImageError
 from scripts.hostile import HOSTILE, encoded, png
-from training.errors import ImageError
-from training.preprocess import prepare
-from training.preprocessing import Preprocessing
-from worker.contract.settings import Settings
 
 SETTINGS = Settings()
 #: 79,210,000 pixels: as large a square as the pixel limit admits, near enough.

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from producer.embedded import redis_server
-from worker.contract.errors import BrokerUnreachable
-from worker.contract.ledger import Ledger
-from worker.contract.settings import ENV_PREFIX, Settings
-from worker.contract.workers import Workers
+from pigeonhole.embedded.servers import redis_server
+from pigeonhole.errors import BrokerUnreachable
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.workers import Workers
+from pigeonhole.settings import ENV_PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

@@ -33,7 +33,7 @@ def obey(fault):
             os.mkdir(os.path.join(folder, str(os.getpid())))
             os.kill(os.getpid(), signal.SIGKILL)
     elif what == "network":
-        from worker.classifier import Classifier
+        from pigeonhole.models.classifier import Classifier
 
         # What is read ahead is of the same batch, so no other dies of it.
         Classifier.predict = lambda *_: obey(value.replace(":", "="))
@@ -64,9 +64,9 @@ def slow(folder: Path, seconds: float = 0.001) -> str:
     """Have every image take at least so long, so that a job can be interrupted; gives what PYTHONPATH should be."""
     folder.mkdir(exist_ok=True)
     (folder / "sitecustomize.py").write_text(
-        "import time\nimport worker.images\n\nreally = worker.images.ImageReader._read\n\n\n"
+        "import time\nimport pigeonhole.imaging.reader\n\nreally = pigeonhole.imaging.reader.ImageReader._read\n\n\n"
         f"def read(*arguments):\n    time.sleep({seconds})\n    return really(*arguments)\n\n\n"
-        "worker.images.ImageReader._read = read\n"
+        "pigeonhole.imaging.reader.ImageReader._read = read\n"
     )
     return str(folder)
 

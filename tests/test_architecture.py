@@ -9,35 +9,28 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-#: Package → what else of ours it may import. `producer.cli` is the program, which mounts the others' commands.
-ALLOWED = {
-    "producer": ("producer", "worker.contract"),
-    "producer.doctor": ("producer", "worker.contract"),
-    # A report's thumbnails are read as a worker reads images, within the same limits.
-    "producer.report": (
-        *("producer", "worker.contract", "worker.images", "training.preprocess", "training.preprocessing"),
-    ),
-    "worker": (
-        *("worker", "training.model", "training.preprocess", "training.preprocessing", "training.checkpoint"),
-        *("training.errors", "training.scores"),
-    ),
-    "worker.contract": ("worker.contract",),
-    "training": ("training",),
-    # A worker has it in its hot path: numpy and Pillow, and nothing of training.
-    "training.digit": ("training.digit", "training.decode", "training.errors", "training.preprocessing"),
-    "training.report": ("training",),
-    # What makes the pool's pictures knows nothing of networks.
-    "training.variety": (
-        *("training.variety", "training.data", "training.errors", "training.preprocess", "training.preprocessing"),
-        "training.processes",
-    ),
-    # What becomes of a folder of pictures, before any network; no torch, so that more processes start in a moment.
-    "training.folder": (
-        *("training.folder", "training.decode", "training.errors", "training.files", "training.preprocess"),
-        *("training.preprocessing", "training.processes"),
-    ),
+PACKAGES = ("pigeonhole", "producer", "worker", "training")
+#: The three exceptions to the rule: producer, worker and training import pigeonhole, and pigeonhole none of them. The
+#: third is no import: `pigeonhole.embedded` starts `worker.app` by its name on a command line.
+EXCEPTIONS = {
+    "pigeonhole/__main__.py": ("producer.program",),
+    "producer/cli.py": ("worker.cli", "training.cli"),
 }
-MOUNTED = ("worker.cli", "training.cli")
+#: Sub-package → the sub-packages of its own package that it may import, beside the modules of the package itself.
+LAYERS = {
+    "pigeonhole/sources": (),
+    "pigeonhole/imaging": ("pigeonhole.sources",),
+    "pigeonhole/imaging/digits": ("pigeonhole.imaging.decode", "pigeonhole.imaging.preprocessing"),
+    "pigeonhole/models": ("pigeonhole.imaging", "pigeonhole.ledger.messages"),
+    "pigeonhole/ledger": ("pigeonhole.sources.spans",),
+    "pigeonhole/sinks": ("pigeonhole.sources", "pigeonhole.ledger", "pigeonhole.jobs.summary"),
+    "pigeonhole/jobs": ("pigeonhole.sources", "pigeonhole.sinks", "pigeonhole.ledger"),
+    "pigeonhole/embedded": ("pigeonhole.ledger",),
+    # The pictures beside the data know nothing of networks.
+    "training/synthetic": ("training.datasets.splits", "training.processes"),
+    # A folder is read before there is any network; without torch, more processes start in a moment.
+    "training/datasets/folder": ("training.processes",),
+}
 HEAVY = ("torch", "torchvision", "numpy", "PIL", "celery", "redis")
 
 
@@ -50,32 +43,54 @@ def _imports(file: Path) -> Iterator[str]:
 
 
 def _files(package: str) -> list[Path]:
-    return sorted((ROOT / package.replace(".", "/")).glob("*.py"))
+    return sorted((ROOT / package).rglob("*.py"))
 
 
-@pytest.mark.parametrize("package", ALLOWED)
-def test_a_package_imports_only_what_lies_below_it(package: str) -> None:
+def _is_in(name: str, packages: tuple[str, ...]) -> bool:
+    return f"{name}.".startswith(tuple(f"{package}." for package in packages))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_itself_and_pigeonhole_alone(package: str) -> None:
     files = _files(package)
     assert files
     wrong = [
-        f"{file.relative_to(ROOT)} imports {name}"
+        f"{place} imports {name}"
         for file in files
         for name in _imports(file)
-        if name.partition(".")[0] in ("producer", "worker", "training")
-        and not f"{name}.".startswith(tuple(f"{allowed}." for allowed in ALLOWED[package]))
-        and not (file.name == "cli.py" and package == "producer" and name in MOUNTED)
+        if _is_in(name, PACKAGES)
+        and not _is_in(name, ("pigeonhole", package))
+        and not _is_in(name, EXCEPTIONS.get(place := str(file.relative_to(ROOT)), ()))
     ]
     assert wrong == []
 
 
-@pytest.mark.parametrize("package", [package for package in ALLOWED if package != "producer"])
-def test_an_init_file_imports_nothing(package: str) -> None:
-    assert list(_imports(ROOT / package.replace(".", "/") / "__init__.py")) == []
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_imports_only_what_lies_below_it(layer: str) -> None:
+    package, _, _ = layer.partition("/")
+    subpackages = tuple(
+        str(folder.parent.relative_to(ROOT)).replace("/", ".") for folder in (ROOT / package).glob("*/__init__.py")
+    )
+    own = layer.replace("/", ".")
+    wrong = [
+        f"{file.relative_to(ROOT)} imports {name}"
+        for file in (ROOT / layer).glob("*.py")
+        for name in _imports(file)
+        if _is_in(name, subpackages) and not _is_in(name, (own, *LAYERS[layer]))
+    ]
+    assert wrong == []
 
 
-def test_the_producers_init_file_loads_what_it_names_only_when_that_is_used() -> None:
-    ours = {name for name in _loaded_by("import producer") if name.startswith(("producer.", "worker"))}
-    assert ours | (_loaded_by("import producer") & {*HEAVY, "rich", "typer"}) == set()
+def test_an_init_file_imports_nothing_but_what_the_interface_names() -> None:
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("__init__.py"):
+            if file != ROOT / "pigeonhole" / "__init__.py":
+                assert list(_imports(file)) == [], file
+
+
+def test_the_interface_loads_what_it_names_only_when_that_is_used() -> None:
+    ours = {name for name in _loaded_by("import pigeonhole") if name.startswith(("pigeonhole.", "producer", "worker"))}
+    assert ours | (_loaded_by("import pigeonhole") & {*HEAVY, "rich", "typer"}) == set()
 
 
 def _loaded_by(statement: str) -> set[str]:
@@ -85,7 +100,7 @@ def _loaded_by(statement: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "statement", ["from producer import *", "import producer.report.make, worker.contract.messages"]
+    "statement", ["from pigeonhole import *", "import producer.report.make, pigeonhole.ledger.messages"]
 )
 def test_the_producer_never_loads_torch(statement: str) -> None:
     assert not _loaded_by(statement) & {"torch", "torchvision", "numpy", "pandas", "pyarrow", "PIL"}
@@ -101,10 +116,10 @@ def test_a_workers_parent_process_does_not_load_torch(monkeypatch: pytest.Monkey
 
 
 def test_only_the_command_modules_and_a_workers_refusal_print_or_exit() -> None:
-    may = {"cli.py", "program.py", "__main__.py", "refusal.py", "health.py", "keeper.py", "progress.py"}
+    may = {"cli.py", "program.py", "__main__.py", "refusal.py", "health.py", "supervisor.py", "progress.py"}
     wrong = [
         str(file.relative_to(ROOT))
-        for package in ALLOWED
+        for package in PACKAGES
         for file in _files(package)
         if file.name not in may
         for node in ast.walk(ast.parse(file.read_text()))

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from pigeonhole.errors import ExitCode
 from scripts import command_reference
 from scripts.settings_table import written
 from tests.conftest import ROOT
-from worker.contract.errors import ExitCode
 
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -30,7 +30,7 @@ def commands(text: str, program: str) -> list[list[str]]:
 @cache
 def help_of(*command: str) -> str:
     run = subprocess.run(
-        [sys.executable, "-m", "producer", *command, "--help"], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-m", "pigeonhole", *command, "--help"], capture_output=True, text=True, check=True, timeout=60
     )
     return run.stdout
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.console import Console
 
+from pigeonhole.training_errors import TrainingError
 from training import train_options as options
-from training.errors import TrainingError
 from training.options import CheckpointArgument, Device, DeviceOption, Labelled, Network, ReportOption
 
 if TYPE_CHECKING:
-    from training.report.measure import Evaluated
-    from training.train import Trained
+    from training.evaluation.measure import Evaluated
+    from training.loop.train import Trained
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
@@ -67,8 +67,8 @@ def train(
     on from.
     """
     with _mapped_errors():
-        from training import train as task
-        from training.calibrate import REVIEW_BUDGET
+        from training.evaluation.calibrate import REVIEW_BUDGET
+        from training.loop import train as task
         from training.progress import TrainingProgress
 
         order = task.Order(
@@ -137,8 +137,8 @@ def evaluate(
     With --dataset outliers it tells how many pictures of each kind are caught: marked for review, or blank.
     """
     with _mapped_errors():
-        from training import checkpoint as checkpoints
-        from training import evaluate as task
+        from pigeonhole.models import checkpoint as checkpoints
+        from training.evaluation import evaluate as task
         from training.report import text
 
         path = checkpoints.find(checkpoint)
@@ -163,7 +163,7 @@ def evaluate(
 def _compare(
     paths: tuple[Path, Path], data: Path, dataset: str, device: str, report: Path | None, as_json: bool
 ) -> None:
-    from training import evaluate as task
+    from training.evaluation import evaluate as task
     from training.report import comparison, markup, text
 
     if dataset == Labelled.OUTLIERS:
@@ -221,8 +221,8 @@ def inspect(
     With --image it shows what the checkpoint makes of one picture, and writes the picture that the network saw as PNG.
     """
     with _mapped_errors():
-        from training import checkpoint as checkpoints
-        from training import description
+        from pigeonhole.models import checkpoint as checkpoints
+        from pigeonhole.models import description
 
         path = checkpoints.find(checkpoint)
         if image is not None:

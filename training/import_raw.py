@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from training import checkpoint, data, environment, model, raw
-from training.checkpoint import Calibration, Checkpoint
-from training.errors import CheckpointError
-from training.recipes import plan
+from pigeonhole.models import checkpoint, networks, raw
+from pigeonhole.models.checkpoint import Calibration, Checkpoint
+from pigeonhole.training_errors import CheckpointError
+from training import environment
+from training.datasets import splits
+from training.recipes.defaults import plan
 
 
 def import_raw(source: Path, network: str, output: Path, name: str, mean: float, std: float) -> Checkpoint:
@@ -30,11 +32,11 @@ def import_raw(source: Path, network: str, output: Path, name: str, mean: float,
     if network != "classic":
         raise CheckpointError(f"Weights of the network {network!r} can't be imported; `classic` can.")
     weights = raw.read(source)
-    arguments = model.complete(network, {"mean": mean, "std": std})
-    expected = dict(model.build(network, arguments, len(data.MNIST_CLASSES)).named_parameters())
+    arguments = networks.complete(network, {"mean": mean, "std": std})
+    expected = dict(networks.build(network, arguments, len(splits.MNIST_CLASSES)).named_parameters())
     matched = raw.match(weights, expected, free="layers.7.weight")
     classes = tuple(str(label) for label in range(len(matched["layers.7.weight"])))
-    ours = model.build(network, arguments, len(classes))
+    ours = networks.build(network, arguments, len(classes))
     ours.load_state_dict({**ours.state_dict(), **matched})
     return checkpoint.save(
         output,

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from training.loop import Epoch
-from training.train import Watcher
+from training.loop.epochs import Epoch
+from training.loop.train import Watcher
 
 
 class TrainingProgress(Watcher):

@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training import checkpoint, data, decode, files, preprocess
-from training.checkpoint import Checkpoint
-from training.digit.form import Box
-from training.digit.normalise import Trace
-from training.errors import ImageError, TrainingError
+from pigeonhole import files
+from pigeonhole.imaging import decode, preprocess
+from pigeonhole.imaging.digits.form import Box
+from pigeonhole.imaging.digits.normalise import Trace
+from pigeonhole.models import checkpoint
+from pigeonhole.models.checkpoint import Checkpoint
+from pigeonhole.training_errors import ImageError, TrainingError
+from training.datasets import splits
 
 
 @dataclass(frozen=True)
@@ -86,14 +89,14 @@ def look(path: Path, image: Path) -> Seen:
     """
     import torch
 
-    from training import scores
+    from pigeonhole.models import scores
 
     described, network = checkpoint.load(path)
     try:
         content = image.read_bytes()
-        decoded = preprocess.decode(content, described.preprocessing, data.MAX_PIXELS)
+        decoded = preprocess.decode(content, described.preprocessing, splits.MAX_PIXELS)
         pixels, trace = preprocess.traced(described.preprocessing, decoded)
-        size = decode.upright_size(content, data.MAX_PIXELS)
+        size = decode.upright_size(content, splits.MAX_PIXELS)
     except OSError as exc:
         raise TrainingError(f"{image}: can't be read ({exc.strerror or exc}); check the path.") from exc
     except ImageError as exc:

@@ -20,17 +20,17 @@ from celery.worker.consumer.tasks import Tasks
 from kombu.entity import Queue as KombuQueue
 
 import worker.logs  # noqa: F401  # Celery asks it how log lines are written
-from training import checkpoint as checkpoints
-from training.errors import TrainingError
+from pigeonhole.errors import ExitCode, PigeonholeError, SettingsError
+from pigeonhole.ledger import task_queue
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.workers import ANNOUNCE_EVERY, Announcement, Workers
+from pigeonhole.models import checkpoint as checkpoints
+from pigeonhole.models.classifier import answers_as
+from pigeonhole.settings import Settings
+from pigeonhole.training_errors import TrainingError
+from pigeonhole.version import VERSION
 from worker import deaths, metrics
-from worker.classifier import answers_as
-from worker.contract import queue
-from worker.contract.errors import ExitCode, PigeonholeError, SettingsError
-from worker.contract.ledger import Ledger
-from worker.contract.redis_client import connect
-from worker.contract.settings import Settings
-from worker.contract.version import VERSION
-from worker.contract.workers import ANNOUNCE_EVERY, Announcement, Workers
 from worker.refusal import refuse
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ try:
 except SettingsError as error:
     raise refuse(error) from None
 
-app: Celery = queue.configure(settings)
+app: Celery = task_queue.configure(settings)
 app.conf.update(
     include=("worker.tasks",),
     # Fork is unsafe once torch has run threads or touched CUDA; a spawned process starts clean.
@@ -91,7 +91,7 @@ def _consume_own_queue(instance: Any, conf: Any, **_: object) -> None:  # noqa: 
         metrics.serve(settings, about)
     except (TrainingError, SettingsError) as exc:
         raise refuse(exc) from None
-    conf.task_queues = [KombuQueue(queue.queue_name(about.name))]
+    conf.task_queues = [KombuQueue(task_queue.queue_name(about.name))]
     # A process that can't load its checkpoint tells its parent so; without this it would be started for ever.
     signal.signal(signal.SIGUSR2, lambda *_: setattr(state, "should_stop", int(ExitCode.USAGE)))
 
@@ -127,7 +127,7 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
         client = connect(settings.broker_url, retries=0, timeout=_ANSWER)
         self._workers = Workers(settings, client=client)
         self._ledger = Ledger(settings, client=client)
-        self._queue = queue.Queue(settings, app)
+        self._queue = task_queue.Queue(settings, app)
 
     def start(self, parent: Any) -> None:  # noqa: ANN401
         """Announce the worker now and from time to time."""
@@ -135,7 +135,7 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
         self._announce(busy=True)
         self._timers = [
             parent.timer.call_repeatedly(ANNOUNCE_EVERY, self._announce),
-            parent.timer.call_repeatedly(queue.SWEEP_EVERY, self._sweep),
+            parent.timer.call_repeatedly(task_queue.SWEEP_EVERY, self._sweep),
             # A process's end is told by its pipe, which may close before it can be waited for; Celery then finds it
             # only when it looks again, every 5 s.
             parent.timer.call_repeatedly(_LOOK_EVERY, parent.pool._pool.maintain_pool),
@@ -162,7 +162,7 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
     def _sweep(self) -> None:
         with _reconnecting("not swept"):
             if self._workers.may_sweep():
-                published = queue.sweep(self._ledger, self._queue)
+                published = task_queue.sweep(self._ledger, self._queue)
                 if published:
                     logger.warning("published again: %d batches that were lost or overdue", published)
 

@@ -5,10 +5,10 @@ from array import array
 import numpy as np
 from numpy.typing import NDArray
 
-from training.checkpoint import Checkpoint
-from training.scores import Scores
-from worker.classifier import answers_as
-from worker.contract.messages import TOP, Answers
+from pigeonhole.ledger.messages import TOP, Answers
+from pigeonhole.models.checkpoint import Checkpoint
+from pigeonhole.models.classifier import answers_as
+from pigeonhole.models.scores import Scores
 
 
 class Collected:

@@ -11,7 +11,7 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
 from redis import RedisError
 
-from worker.contract.redis_client import explained
+from pigeonhole.ledger.redis_client import explained
 from worker.transport import Transport
 
 logger = logging.getLogger(__name__)

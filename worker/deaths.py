@@ -10,12 +10,12 @@ from typing import Any
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.worker.request import Request
 
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.settings import Settings
 from worker import logs
-from worker.contract.ledger import Ledger
-from worker.contract.pieces import Piece
-from worker.contract.queue import Queue
-from worker.contract.redis_client import connect
-from worker.contract.settings import Settings
 
 logger = logging.getLogger(__name__)
 

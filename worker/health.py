@@ -1,16 +1,16 @@
 """`python -m worker.health`: does this machine's worker consume? For a container's health check.
 
-What that means says `worker.contract.health`. Where several go by the machine's name, all of them must.
+What that means says `pigeonhole.ledger.health`. Where several go by the machine's name, all of them must.
 """
 
 import socket
 import sys
 
-from worker.contract.errors import PigeonholeError
-from worker.contract.health import trouble
-from worker.contract.queue import Queue
-from worker.contract.settings import Settings
-from worker.contract.workers import Workers
+from pigeonhole.errors import PigeonholeError
+from pigeonhole.ledger.health import trouble
+from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.workers import Workers
+from pigeonhole.settings import Settings
 
 
 def main() -> int:

@@ -17,8 +17,8 @@ from celery import signals
 from celery.apps import worker as celery_worker
 from celery.utils.log import ColorFormatter, get_multiprocessing_logger
 
-from worker.contract.settings import Settings
-from worker.contract.text import printable
+from pigeonhole.settings import Settings
+from pigeonhole.text import printable
 
 _STDERR = 2
 #: What this process has in hand. Not a context variable: the threads that read ahead and renew leases log as well.

@@ -22,22 +22,22 @@ from typing import TYPE_CHECKING
 from billiard import current_process
 from celery.worker import state
 
-from worker.contract.dead_letters import DeadLetters
-from worker.contract.errors import BrokerRefuses, PigeonholeError, SettingsError
-from worker.contract.ledger import Ledger
-from worker.contract.messages import Answers
-from worker.contract.queue import Queue
-from worker.contract.redis_client import connect
-from worker.contract.server import Server
-from worker.contract.settings import Settings
-from worker.contract.text import printable
-from worker.contract.version import VERSION
-from worker.contract.workers import Workers
+from pigeonhole.errors import BrokerRefuses, PigeonholeError, SettingsError
+from pigeonhole.ledger.dead_letters import DeadLetters
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Answers
+from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.server import Server
+from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.workers import Workers
+from pigeonhole.settings import Settings
+from pigeonhole.text import printable
+from pigeonhole.version import VERSION
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-    from training.checkpoint import Checkpoint
+    from pigeonhole.models.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
 

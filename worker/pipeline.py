@@ -16,15 +16,15 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from training.errors import ImageError
-from training.preprocess import Decoded, apply_all
-from worker.classifier import Classifier
+from pigeonhole.errors import ImageUnreadable
+from pigeonhole.imaging.preprocess import Decoded, apply_all
+from pigeonhole.imaging.reader import ImageReader
+from pigeonhole.ledger.messages import Answers, Batch
+from pigeonhole.models.classifier import Classifier
+from pigeonhole.settings import Settings
+from pigeonhole.sources.spans import Span
+from pigeonhole.training_errors import ImageError
 from worker.collected import Collected
-from worker.contract.errors import ImageUnreadable
-from worker.contract.messages import Answers, Batch
-from worker.contract.settings import Settings
-from worker.contract.spans import Span
-from worker.images import ImageReader
 from worker.metrics import Counts
 
 logger = logging.getLogger(__name__)

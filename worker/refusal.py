@@ -2,7 +2,7 @@
 
 import sys
 
-from worker.contract.errors import ExitCode
+from pigeonhole.errors import ExitCode
 
 
 def refuse(exc: Exception) -> SystemExit:

@@ -15,18 +15,18 @@ from typing import TypeVar
 
 from celery import shared_task, signals
 
-from training import checkpoint as checkpoints
-from training.errors import TrainingError
+from pigeonhole.errors import BrokerUnreachable, MessageInvalid, PigeonholeError, UnknownJob
+from pigeonhole.ledger.dead_letters import DeadLetters, about
+from pigeonhole.ledger.ledger import LEASE, Ledger
+from pigeonhole.ledger.messages import Answers, Batch
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.redis_client import patiently
+from pigeonhole.ledger.task_queue import TASK
+from pigeonhole.models import checkpoint as checkpoints
+from pigeonhole.models.classifier import Classifier, answers_as
+from pigeonhole.settings import Settings
+from pigeonhole.training_errors import TrainingError
 from worker import logs
-from worker.classifier import Classifier, answers_as
-from worker.contract.dead_letters import DeadLetters, about
-from worker.contract.errors import BrokerUnreachable, MessageInvalid, PigeonholeError, UnknownJob
-from worker.contract.ledger import LEASE, Ledger
-from worker.contract.messages import Answers, Batch
-from worker.contract.pieces import Piece
-from worker.contract.queue import TASK
-from worker.contract.redis_client import patiently
-from worker.contract.settings import Settings
 from worker.metrics import Counts, counts
 from worker.pipeline import Pipeline
 from worker.refusal import refuse

@@ -16,11 +16,11 @@ from typing import Any
 from kombu.transport import redis
 from redis import RedisError
 
-from worker.contract.dead_letters import DeadLetters
-from worker.contract.errors import MessageInvalid, PigeonholeError
-from worker.contract.queue import LOWEST_PRIORITY, TASK
-from worker.contract.redis_client import connect
-from worker.contract.settings import Settings
+from pigeonhole.errors import MessageInvalid, PigeonholeError
+from pigeonhole.ledger.dead_letters import DeadLetters
+from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.task_queue import LOWEST_PRIORITY, TASK
+from pigeonhole.settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -18,12 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training import checkpoint as checkpoints
-from training.preprocessing import Preprocessing
-from worker.classifier import Classifier
-from worker.contract.processes import end_with
-from worker.contract.spans import Span, spans
-from worker.images import ImageReader
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.imaging.reader import ImageReader
+from pigeonhole.models import checkpoint as checkpoints
+from pigeonhole.models.classifier import Classifier
+from pigeonhole.processes import end_with
+from pigeonhole.sources.spans import Span, spans
 
 #: Seconds before each attempt. So many processes must die of an image until that is believed, since SIGKILL may come
 #: from outside: whatever ends processes there has this time to pass.

@@ -13,13 +13,13 @@ from typing import TypeVar
 from benchmarks.machine import PROCESSES
 from benchmarks.measure import Clock, Images
 from benchmarks.processes import Processes
-from producer.rows import CSV_HEADER, Format, read, to_csv
-from producer.sources import Root
-from producer.submit import LARGEST, Walk
-from training import checkpoint
-from worker.classifier import Classifier
-from worker.contract.messages import Batch, Group, Prediction
-from worker.contract.settings import Settings
+from pigeonhole.jobs.submit import LARGEST, Walk
+from pigeonhole.ledger.messages import Batch, Group, Prediction
+from pigeonhole.models import checkpoint
+from pigeonhole.models.classifier import Classifier
+from pigeonhole.settings import Settings
+from pigeonhole.sinks.rows import CSV_HEADER, Format, read, to_csv
+from pigeonhole.sources.expand import Root
 from worker.pipeline import Pipeline
 
 SETTINGS = (

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from training import checkpoint
-from training.digit.normalise import normalise
+from pigeonhole.imaging.digits.normalise import normalise
+from pigeonhole.models import checkpoint
 
 
 class Eager:

@@ -10,7 +10,7 @@ from PIL import Image
 from benchmarks.machine import ONE_THREAD, environment
 from benchmarks.measure import Clock, Images
 from benchmarks.processes import Processes
-from training import model
+from pigeonhole.models import networks
 
 SETTINGS = "one process, batches of one, {threads}; random weights, so its labels say nothing"
 
@@ -42,7 +42,7 @@ class OneAtATime:
 
 def load() -> Callable[[Sequence[str]], list[str]]:
     """Make what the process does: paths → labels."""
-    network = cast(model.Classic, model.build("classic", {}, 10)).layers.eval()
+    network = cast(networks.Classic, networks.build("classic", {}, 10)).layers.eval()
 
     def work(paths: Sequence[str]) -> list[str]:
         labels = []

@@ -11,15 +11,15 @@ from dataclasses import replace
 
 from benchmarks.machine import PROCESSES, environment
 from benchmarks.measure import Clock, Images
-from producer.client import Client
-from producer.embedded import embedded
-from producer.journal import Command
-from producer.kept import Kept, begin
+from pigeonhole.client import Client
+from pigeonhole.embedded.servers import embedded
+from pigeonhole.jobs.journal import Command
+from pigeonhole.jobs.kept import Kept, begin
+from pigeonhole.jobs.submit import Walk
+from pigeonhole.settings import Settings
+from pigeonhole.sinks.rows import Format, read
+from pigeonhole.sources.expand import Root
 from producer.program import collect_seldom
-from producer.rows import Format, read
-from producer.sources import Root
-from producer.submit import Walk
-from worker.contract.settings import Settings
 
 SETTINGS = "all defaults, with 2 processes; it walks the folder itself, where the others are given the list of files"
 

@@ -3,17 +3,17 @@
 import re
 import time
 
-from producer.connection import Connection
+from pigeonhole.connection import Connection
+from pigeonhole.errors import PigeonholeError
+from pigeonhole.jobs.follow import no_worker
+from pigeonhole.jobs.patience import Patience
+from pigeonhole.ledger.dead_letters import DeadLetters
+from pigeonhole.ledger.health import trouble
+from pigeonhole.ledger.server import Server
+from pigeonhole.ledger.workers import Announcement
+from pigeonhole.settings import Settings
+from pigeonhole.version import VERSION
 from producer.doctor.findings import Finding, size, some
-from producer.follow import no_worker
-from producer.patience import Patience
-from worker.contract.dead_letters import DeadLetters
-from worker.contract.errors import PigeonholeError
-from worker.contract.health import trouble
-from worker.contract.server import Server
-from worker.contract.settings import Settings
-from worker.contract.version import VERSION
-from worker.contract.workers import Announcement
 
 #: The oldest Redis that the tests run with.
 OLDEST_REDIS = (6, 2)

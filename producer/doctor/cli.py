@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from pigeonhole.errors import ExitCode
 from producer.command import guarded, settings_from
 from producer.options import AsJson, Model
-from worker.contract.errors import ExitCode
 
 app = typer.Typer()
 

@@ -8,17 +8,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from producer.connection import Connection
+from pigeonhole.connection import Connection
+from pigeonhole.embedded.servers import START_TIMEOUT, embedded, redis_server
+from pigeonhole.errors import PigeonholeError, SourceError, UsageError
+from pigeonhole.jobs.patience import Patience
+from pigeonhole.ledger.messages import Group, Prediction
+from pigeonhole.ledger.redis_client import CONNECT_TIMEOUT, connect, translated
+from pigeonhole.settings import Settings, masked
+from pigeonhole.sources.expand import Root, expand
 from producer.doctor.checks import Site
 from producer.doctor.findings import Finding, found, size, some
 from producer.doctor.probe import OF_THE_PLACE, OF_THE_WORKER, answer, probe_image, room
-from producer.embedded import START_TIMEOUT, embedded, redis_server
-from producer.patience import Patience
-from producer.sources import Root, expand
-from worker.contract.errors import PigeonholeError, SourceError, UsageError
-from worker.contract.messages import Group, Prediction
-from worker.contract.redis_client import CONNECT_TIMEOUT, connect, translated
-from worker.contract.settings import Settings, masked
 
 #: Seconds that the probe's row is waited for: it goes ahead of what waits, but not of what workers have in hand.
 PROBE_SECONDS = 20.0

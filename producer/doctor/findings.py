@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from worker.contract.errors import BrokerRefuses, PigeonholeError
-from worker.contract.text import printable
+from pigeonhole.errors import BrokerRefuses, PigeonholeError
+from pigeonhole.text import printable
 
 #: So many names are told at the most.
 _MOST = 5

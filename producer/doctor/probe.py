@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
 
-from worker.contract.errors import PigeonholeError
-from worker.contract.ledger import Ledger
-from worker.contract.messages import Batch, Group, Prediction
-from worker.contract.pieces import Piece
-from worker.contract.queue import Queue
+from pigeonhole.errors import PigeonholeError
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Batch, Group, Prediction
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.task_queue import Queue
 
 #: Kinds of error row that say where a worker looked and how, not what is in the file.
 OF_THE_PLACE = ("missing", "outside", "unreadable", "not-a-file")

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from producer.files import remove
+from pigeonhole.errors import OutputFailed, UsageError
+from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.output_files import remove
+from pigeonhole.settings import Settings
+from pigeonhole.sinks.results import read_results
+from pigeonhole.sinks.rows import Format, format_of
+from pigeonhole.text import counted
 from producer.report.page import Facts, Links, Thumbnails, Written, write
-from producer.results import read_results
-from producer.rows import Format, format_of
-from worker.contract.errors import OutputFailed, UsageError
-from worker.contract.jobs import JobStatus
-from worker.contract.messages import Prediction
-from worker.contract.settings import Settings
-from worker.contract.text import counted
 
 #: Said where the reader of images is not installed.
 NO_PILLOW = (

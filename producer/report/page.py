@@ -19,10 +19,10 @@ from itertools import islice
 from typing import BinaryIO, Protocol
 from urllib.parse import quote
 
-from producer.summary import duration
-from worker.contract.jobs import JobStatus
-from worker.contract.messages import Prediction
-from worker.contract.version import VERSION
+from pigeonhole.jobs.summary import duration
+from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.version import VERSION
 
 #: Rows in a block of JSON, and thumbnails in one.
 ROWS_AT_ONCE, THUMBNAILS_AT_ONCE = 2_000, 64

@@ -9,13 +9,13 @@ from itertools import islice
 
 from PIL import Image
 
-from producer.archives import INSIDE, files_of, members
-from training.preprocess import Decoded
-from training.preprocessing import Preprocessing
-from worker.contract.errors import ImageUnreadable, SourceError
-from worker.contract.settings import Settings
-from worker.contract.spans import Span
-from worker.images import ImageReader
+from pigeonhole.errors import ImageUnreadable, SourceError
+from pigeonhole.imaging.preprocess import Decoded
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.imaging.reader import ImageReader
+from pigeonhole.settings import Settings
+from pigeonhole.sources.archives import INSIDE, files_of, members
+from pigeonhole.sources.spans import Span
 
 #: Pixels of a picture's longer side.
 SIDE = 160

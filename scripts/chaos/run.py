@@ -147,7 +147,7 @@ def _start(site: Site, *arguments: str, stdin: int = subprocess.DEVNULL) -> "sub
     environment = site.environment() | {"PYTHONPATH": str(ROOT)}
     with site.log("producer").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "producer", *arguments],
+            [sys.executable, "-m", "pigeonhole", *arguments],
             cwd=site.folder,
             env=environment,
             stdin=stdin,

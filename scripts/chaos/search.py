@@ -5,10 +5,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from pigeonhole.settings import Settings
 from tests.faults.server import RedisServer
 from tests.model.explore import Budget, Explorer
 from tests.model.world import World
-from worker.contract.settings import Settings
 
 #: Images in each batch, and what may happen.
 SEARCHES = (((2,), Budget(faults=1)), ((2, 1), Budget(faults=1)), ((2,), Budget(faults=2)))

@@ -11,11 +11,11 @@ from PIL import Image
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
+from pigeonhole.ledger.messages import Prediction
+from pigeonhole.settings import Settings
 from producer.report.page import Facts, Links, write
 from producer.report.thumbnails import Thumbnails
 from scripts.chromium import resize, start_chromium
-from worker.contract.messages import Prediction
-from worker.contract.settings import Settings
 
 #: Seconds that a browser may take for what it was asked to do.
 PATIENCE = 10.0

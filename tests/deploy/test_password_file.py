@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.contract.errors import SettingsError
-from worker.contract.redis_client import connect
-from worker.contract.settings import Settings
+from pigeonhole.errors import SettingsError
+from pigeonhole.ledger.redis_client import connect
+from pigeonhole.settings import Settings
 
 
 def _from(url: str, file: Path) -> Settings:

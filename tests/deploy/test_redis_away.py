@@ -1,7 +1,7 @@
 """A Redis that was away for longer than a worker's record lasts."""
 
-from worker.contract.settings import Settings
-from worker.contract.workers import Announcement, Workers
+from pigeonhole.ledger.workers import Announcement, Workers
+from pigeonhole.settings import Settings
 
 WORKER = Announcement(name="celery@one", model="digits", digest="d", version="1", processes=2)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from deploy.redis_users import BOTH, WORKER
+from pigeonhole.ledger import scripts
+from pigeonhole.ledger.redis_client import Client, connect
 from tests.conftest import ROOT
-from worker.contract import scripts
-from worker.contract.redis_client import Client, connect
 
 SCRIPT = ROOT / "deploy" / "redis_users.py"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.contract.settings import Settings
+from pigeonhole.settings import Settings
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "samples"
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
@@ -31,7 +31,7 @@ def settings(settings: Settings, home: Path) -> Settings:
 
 def command(*arguments: str) -> list[str]:
     """The program's command line."""
-    return [sys.executable, "-m", "producer", *arguments]
+    return [sys.executable, "-m", "pigeonhole", *arguments]
 
 
 @pytest.fixture

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from producer import Client
+from pigeonhole import Client
+from pigeonhole.errors import UsageError
 from tests.conftest import ROOT, children, wait_for
 from tests.e2e.test_endings import leftovers, temporary
-from worker.contract.errors import UsageError
 
 __all__ = ["temporary"]
 
 # Interrupted in the midst of the rows, with nothing closed.
 _PROGRAM = """
 import os, signal
-from producer import Client
+from pigeonhole import Client
 
 rows = iter(Client().classify("samples"))
 print(next(rows).label, flush=True)
@@ -46,8 +46,8 @@ def test_what_the_documentation_shows_is_what_one_sees_and_it_ends_with_the_clie
         (row,) = client.wait(job)
         assert (row.path, row.label, row.model.partition("@")[0]) == ("samples/003b50.png", "8", "digits")
         next(iter(client.classify("samples")))  # the others end with the block
-        assert children(os.getpid(), b"producer.keeper")
-    assert not children(os.getpid(), b"producer.keeper")
+        assert children(os.getpid(), b"pigeonhole.embedded.supervisor")
+    assert not children(os.getpid(), b"pigeonhole.embedded.supervisor")
     with pytest.raises(UsageError, match="this Client is closed"):
         client.status(job)
 

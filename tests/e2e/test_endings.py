@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.models import checkpoint as checkpoints
+from pigeonhole.settings import Settings
 from tests import decoder_faults
 from tests.conftest import ROOT, children, wait_for
 from tests.decoder_faults import slow
 from tests.e2e.conftest import Run, command
-from training import checkpoint as checkpoints
-from worker.contract.ledger import Ledger
-from worker.contract.settings import Settings
 
 StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -198,7 +198,7 @@ def test_a_worker_that_is_stopped_gently_finishes_what_it_has_in_hand(
         ({"PIGEONHOLE_CHUNKS": "8"}, "unknown setting PIGEONHOLE_CHUNKS: did you mean PIGEONHOLE_CHUNK?"),
     ],
 )
-@pytest.mark.parametrize("program", [["-m", "celery", "-A", "worker.app", "worker"], ["-m", "producer", "worker"]])
+@pytest.mark.parametrize("program", [["-m", "celery", "-A", "worker.app", "worker"], ["-m", "pigeonhole", "worker"]])
 def test_a_worker_that_is_set_up_wrongly_stops_with_a_message(
     settings: Settings, program: list[str], changes: dict[str, str], message: str
 ) -> None:
@@ -209,7 +209,7 @@ def test_a_worker_that_is_set_up_wrongly_stops_with_a_message(
     assert "Traceback" not in run.stderr.decode()
 
 
-@pytest.mark.parametrize("program", [["-m", "celery", "-A", "worker.app", "worker"], ["-m", "producer", "worker"]])
+@pytest.mark.parametrize("program", [["-m", "celery", "-A", "worker.app", "worker"], ["-m", "pigeonhole", "worker"]])
 def test_a_worker_whose_checkpoint_is_damaged_inside_stops_with_a_message(
     settings: Settings, tmp_path: Path, program: list[str]
 ) -> None:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from producer.results import read_results
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.settings import Settings
+from pigeonhole.sinks.results import read_results
 from tests.conftest import ROOT, wait_for
 from tests.decoder_faults import slow
 from tests.e2e.conftest import SAMPLES, Run, command
 from tests.e2e.test_endings import leftovers, start, temporary
 from tests.e2e.test_road import rows_of
-from worker.contract.ledger import Ledger
-from worker.contract.settings import Settings
 
 __all__ = ["temporary"]
 

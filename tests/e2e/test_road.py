@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.models import checkpoint as checkpoints
+from pigeonhole.settings import Settings
 from tests.conftest import ROOT
 from tests.e2e.conftest import Run
-from training import checkpoint as checkpoints
-from worker.contract.ledger import Ledger
-from worker.contract.settings import Settings
 
 StartWorker = Callable[..., object]
 ODD_NAMES = [b"caf\xe9.png", b"new\nline.png", b'comma,"quote".png', b"-dash.png", "größe 7.PNG".encode()]

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from pigeonhole.models.checkpoint import describe
 from tests.e2e.conftest import Run
 from tests.e2e.test_road import rows_of
-from training.checkpoint import describe
 from training.cli import app
 
 StartWorker = Callable[..., "subprocess.Popen[bytes]"]

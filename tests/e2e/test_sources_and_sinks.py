@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from pigeonhole.ledger.messages import Prediction
+from pigeonhole.settings import Settings
+from pigeonhole.sinks.results import read_results
+from pigeonhole.sinks.rows import Format, read
+from pigeonhole.text import counted
 from producer.cli import app
-from producer.results import read_results
-from producer.rows import Format, read
 from tests.conftest import starting_workers
 from tests.e2e.conftest import SAMPLES
 from tests.packing import KINDS, pack
-from worker.contract.messages import Prediction
-from worker.contract.settings import Settings
-from worker.contract.text import counted
 
 ODD = os.fsdecode(b"caf\xe9.png")
 #: What is in the folder `in`, in its order: name → label, or the kind of its error.

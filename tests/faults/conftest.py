@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from producer.client import Client
-from producer.sources import Reference, Root, expand
+from pigeonhole.client import Client
+from pigeonhole.sources.expand import Reference, Root, expand
 from tests.conftest import ROOT, wait_for
 from tests.faults.rows import Row, difference, read
 from tests.faults.site import Site
@@ -37,7 +37,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def undisturbed(site: Site) -> dict[str, Row]:
     """The row of each sample, by its name, from a run without any fault."""
-    command = [sys.executable, "-m", "producer", "classify", "images/000", "-o", "undisturbed.csv", "-q"]
+    command = [sys.executable, "-m", "pigeonhole", "classify", "images/000", "-o", "undisturbed.csv", "-q"]
     subprocess.run(
         command, cwd=site.folder, env=site.environment() | {"PYTHONPATH": str(ROOT)}, timeout=60, check=False
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from worker.contract.messages import Prediction
+from pigeonhole.ledger.messages import Prediction
 
 #: Two runs may cut their chunks differently, and a network's sums be rounded differently for that.
 TOLERANCE = 1e-5

@@ -5,13 +5,13 @@ import signal
 import subprocess
 from pathlib import Path
 
-from producer.embedded import redis_server
+from pigeonhole.embedded.servers import redis_server
+from pigeonhole.errors import BrokerUnreachable
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.redis_client import connect
+from pigeonhole.settings import Settings
 from tests.conftest import wait_for
 from tests.faults.proxy import free_port
-from worker.contract.errors import BrokerUnreachable
-from worker.contract.ledger import Ledger
-from worker.contract.redis_client import connect
-from worker.contract.settings import Settings
 
 
 class RedisServer:

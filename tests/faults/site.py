@@ -10,13 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pigeonhole.ledger.ledger import LEASE, Ledger
+from pigeonhole.ledger.redis_client import server_time
+from pigeonhole.ledger.workers import Workers
+from pigeonhole.settings import ENV_PREFIX, Settings
 from tests.conftest import ROOT, wait_for
 from tests.faults.proxy import Proxy
 from tests.faults.server import RedisServer
-from worker.contract.ledger import LEASE, Ledger
-from worker.contract.redis_client import server_time
-from worker.contract.settings import ENV_PREFIX, Settings
-from worker.contract.workers import Workers
 
 SAMPLES = ROOT / "samples"
 
@@ -25,9 +25,9 @@ _SLOW = """\
 import os, sys, time
 sys.modules["imagecodecs"] = None  # all goes through Pillow
 import PIL.Image
-import worker.contract.ledger
+import pigeonhole.ledger.ledger
 
-worker.contract.ledger.LEASE = {lease}
+pigeonhole.ledger.ledger.LEASE = {lease}
 really = PIL.Image.open
 
 

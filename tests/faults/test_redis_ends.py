@@ -6,15 +6,15 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from producer.sources import Reference
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.settings import Settings
+from pigeonhole.sources.expand import Reference
 from tests.conftest import wait_for
-from tests.contract.conftest import answers_for, batch_of
 from tests.faults.conftest import Job
 from tests.faults.server import RedisServer
 from tests.faults.site import Site
-from worker.contract.ledger import Ledger
-from worker.contract.pieces import Piece
-from worker.contract.settings import Settings
+from tests.ledger.conftest import answers_for, batch_of
 
 NewJob = Callable[..., Job]
 #: Seconds within which workers must consume again, from Redis' first answer.

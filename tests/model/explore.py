@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from pigeonhole.ledger.messages import Answers
+from pigeonhole.ledger.pieces import Piece
 from tests.model.world import Held, Moment, Running, World
-from worker.contract.messages import Answers
-from worker.contract.pieces import Piece
 
 
 class Violation(AssertionError):

@@ -4,17 +4,17 @@ import logging
 
 import pytest
 
+from pigeonhole.ledger import scripts
+from pigeonhole.ledger.redis_client import connect
+from pigeonhole.settings import Settings
 from tests.model.explore import Budget, Explorer, Violation
 from tests.model.world import World
-from worker.contract import scripts
-from worker.contract.redis_client import connect
-from worker.contract.settings import Settings
 
 
 @pytest.fixture(autouse=True)
 def no_log(caplog: pytest.LogCaptureFixture) -> None:
     """Each of thousands of deaths is told in it."""
-    caplog.set_level(logging.CRITICAL, "worker")
+    caplog.set_level(logging.CRITICAL, "pigeonhole")
 
 
 @pytest.fixture

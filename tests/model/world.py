@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
+from pigeonhole.errors import UsageError
+from pigeonhole.ledger.ledger import LEASE, Ledger
+from pigeonhole.ledger.messages import Answers, Batch, Group
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.redis_client import Client
+from pigeonhole.ledger.task_queue import Queue, sweep
+from pigeonhole.settings import Settings
 from worker import deaths
-from worker.contract.errors import UsageError
-from worker.contract.ledger import LEASE, Ledger
-from worker.contract.messages import Answers, Batch, Group
-from worker.contract.pieces import Piece
-from worker.contract.queue import Queue, sweep
-from worker.contract.redis_client import Client
-from worker.contract.settings import Settings
 
 MODEL = "digits"
 

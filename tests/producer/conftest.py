@@ -1,60 +1,6 @@
-"""Folders of files for sources to find; the tests about jobs use the contract's Redis and clock."""
+"""The program's tests use the ledger's Redis and the sources' folders."""
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+from tests.ledger.conftest import clock, raw, start_redis
+from tests.sources.conftest import as_nobody, folder
 
-import pytest
-
-from producer.sources import Reference, Root, expand
-from tests.contract.conftest import clock, raw, start_redis
-
-__all__ = ["clock", "raw", "start_redis"]
-
-NOBODY = 65_534
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, in which the test runs."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def touch(*names: str | bytes) -> None:
-    """Make empty files, and the folders they are in, below the current folder."""
-    for name in map(os.fsencode, names):
-        os.makedirs(os.path.dirname(name) or b".", exist_ok=True)
-        with open(name, "wb"):
-            pass
-
-
-def shown(*sources: str, root: str = "/", null_separated: bool = False) -> list[str]:
-    """Give the paths that sources are shown as."""
-    return [path for path, _ in pairs(expand(sources, Root(root), null_separated))]
-
-
-def pairs(references: Iterator[Reference]) -> list[tuple[str, str]]:
-    """Give (shown, rooted) of references."""
-    return [(reference.shown + reference.path, reference.rooted + reference.path) for reference in references]
-
-
-@pytest.fixture
-def as_nobody() -> Callable[[Path], AbstractContextManager[None]]:
-    """A block in which this process is no root, and may enter a folder: what it may not read, it can't."""
-
-    @contextmanager
-    def block(folder: Path) -> Iterator[None]:
-        before = os.geteuid()
-        if before == 0:
-            for above in (folder, *folder.parents):
-                if above.stat().st_mode & 0o055 != 0o055:
-                    above.chmod(above.stat().st_mode | 0o055)
-            os.seteuid(NOBODY)
-        try:
-            yield
-        finally:
-            os.seteuid(before)
-
-    return block
+__all__ = ["as_nobody", "clock", "folder", "raw", "start_redis"]

@@ -10,22 +10,22 @@ from pathlib import Path
 
 import pytest
 
-from producer.connection import Connection
+from pigeonhole.connection import Connection
+from pigeonhole.errors import UsageError
+from pigeonhole.jobs.patience import Patience
+from pigeonhole.ledger.dead_letters import DeadLetters
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Group, Prediction
+from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.workers import Announcement, Workers
+from pigeonhole.settings import Settings
+from pigeonhole.version import VERSION
 from producer.doctor.examine import _answered, _disk, _own_redis, _packages, examine
 from producer.doctor.findings import Finding, size, some
 from producer.doctor.probe import answer, probe_image
-from producer.patience import Patience
-from tests.contract.conftest import Server
 from tests.e2e.conftest import command
-from worker.contract.dead_letters import DeadLetters
-from worker.contract.errors import UsageError
-from worker.contract.ledger import Ledger
-from worker.contract.messages import Group, Prediction
-from worker.contract.queue import Queue
-from worker.contract.redis_client import connect
-from worker.contract.settings import Settings
-from worker.contract.version import VERSION
-from worker.contract.workers import Announcement, Workers
+from tests.ledger.conftest import Server
 
 ONE = Announcement(name="celery@one", model="digits", digest="a" * 64, version=VERSION, processes=2)
 
@@ -80,7 +80,7 @@ def test_workers_that_differ_are_told(settings: Settings) -> None:
 def test_a_workers_clock_that_is_wrong_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as there:
         now = time.time()
-        there.setattr("worker.contract.workers.time.time", lambda: now - 90)
+        there.setattr("pigeonhole.ledger.workers.time.time", lambda: now - 90)
         Workers(settings).announce(ONE)
     finding = found(settings)["clocks"]
     assert finding.ok is False

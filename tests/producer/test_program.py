@@ -42,7 +42,7 @@ def test_other_shells_are_told_the_commands_that_go_on_as_typed(shell: str) -> N
         "_TYPER_COMPLETE_ARGS": "pigeonhole cl",
         "_TYPER_COMPLETE_FISH_ACTION": "get-args",
     }
-    line = [sys.executable, "-m", "producer"]
+    line = [sys.executable, "-m", "pigeonhole"]
     completed = subprocess.run(line, env=os.environ | asked, capture_output=True, text=True, check=True, timeout=15)
     assert "classify" in completed.stdout
     assert "cancel" not in completed.stdout

@@ -10,21 +10,21 @@ import pyte
 import pytest
 from rich.console import Console, RenderableType
 
-from producer import Client
+from pigeonhole import Client
+from pigeonhole.errors import BrokerUnreachable
+from pigeonhole.jobs.patience import Logged, Patience
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.workers import Announcement, Workers
+from pigeonhole.settings import Settings
 from producer.account import at_work
-from producer.patience import Logged, Patience
 from producer.progress import LINE_EVERY, REDRAW_EVERY, Bar, progress
 from producer.watch import Lines, Screen, watching
-from tests.contract.conftest import Clock, answers_for, batch_of, open_job
 from tests.faults.server import RedisServer
-from tests.producer.test_outage import own, server
-from tests.producer.test_summary import status
-from worker.contract.errors import BrokerUnreachable
-from worker.contract.jobs import JobStatus
-from worker.contract.ledger import Ledger
-from worker.contract.pieces import Piece
-from worker.contract.settings import Settings
-from worker.contract.workers import Announcement, Workers
+from tests.jobs.test_outage import own, server
+from tests.jobs.test_summary import status
+from tests.ledger.conftest import Clock, answers_for, batch_of, open_job
 
 __all__ = ["own", "server"]
 

@@ -18,23 +18,23 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from pigeonhole.errors import ExitCode
+from pigeonhole.imaging.preprocess import Decoded
+from pigeonhole.imaging.reader import ImageReader
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.settings import Settings
+from pigeonhole.sinks.rows import CSV_HEADER, to_csv
+from pigeonhole.sources.spans import Span
 from producer import report
 from producer.cli import app
 from producer.report.page import Facts, Links, write
 from producer.report.thumbnails import SIDE, Thumbnails
-from producer.rows import CSV_HEADER, to_csv
 from tests.conftest import ROOT
-from tests.contract.conftest import answers_for, batch_of
+from tests.ledger.conftest import answers_for, batch_of
 from tests.packing import KINDS, pack
-from tests.producer.test_results import write as save
-from training.preprocess import Decoded
-from worker.contract.errors import ExitCode
-from worker.contract.ledger import Ledger
-from worker.contract.messages import Prediction
-from worker.contract.pieces import Piece
-from worker.contract.settings import Settings
-from worker.contract.spans import Span
-from worker.images import ImageReader
+from tests.sinks.test_results import write as save
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>.png",

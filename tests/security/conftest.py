@@ -13,10 +13,10 @@ from urllib.parse import quote
 import pytest
 import redis
 
-from producer.embedded import redis_server
+from pigeonhole.embedded.servers import redis_server
+from pigeonhole.settings import Settings
 from tests.conftest import ROOT, tls_redis_server, wait_for
 from tests.security.target import Target
-from worker.contract.settings import Settings
 
 PREFIX = "guarded"
 #: Not the first: to choose one must be allowed as well.
@@ -143,7 +143,7 @@ def _users(folder: Path) -> str:
 
 def produce(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
     """Run a command of the program with these settings, as a process of its own."""
-    command = [sys.executable, "-m", "producer", *arguments]
+    command = [sys.executable, "-m", "pigeonhole", *arguments]
     environment = os.environ | settings.to_environment()
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=60, check=False)
 

@@ -9,13 +9,13 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Batch, Group
+from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.task_queue import LOWEST_PRIORITY, TASK, Queue, queue_name
+from pigeonhole.ledger.workers import Workers
+from pigeonhole.settings import Settings
 from tests.conftest import ROOT, children, wait_for
-from worker.contract.ledger import Ledger
-from worker.contract.messages import Batch, Group
-from worker.contract.queue import LOWEST_PRIORITY, TASK, Queue, queue_name
-from worker.contract.redis_client import connect
-from worker.contract.settings import Settings
-from worker.contract.workers import Workers
 
 MODEL = "digits"
 SAMPLE = "samples/003b50.png"
@@ -38,7 +38,7 @@ class Target:
         command = [
             sys.executable,
             "-m",
-            "producer",
+            "pigeonhole",
             "worker",
             "--processes",
             "1",

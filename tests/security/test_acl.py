@@ -12,13 +12,13 @@ import pytest
 import redis
 
 from deploy.redis_users import BOTH, WORKER
+from pigeonhole.ledger.dead_letters import DeadLetters
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.redis_client import Client, connect
+from pigeonhole.ledger.task_queue import Queue, sweep
+from pigeonhole.ledger.workers import Workers
 from tests.conftest import ROOT, wait_for
 from tests.security.conftest import PASSWORDS, PREFIX, Guarded, produce
-from worker.contract.dead_letters import DeadLetters
-from worker.contract.ledger import Ledger
-from worker.contract.queue import Queue, sweep
-from worker.contract.redis_client import Client, connect
-from worker.contract.workers import Workers
 
 #: A command, with its arguments: to look around, to break, to get out.
 OUTSIDE = """

@@ -7,12 +7,12 @@ import pytest
 import redis
 from kombu.connection import Connection
 
-from tests.contract.conftest import Server
-from worker.contract.ledger import Ledger
-from worker.contract.pieces import Piece
-from worker.contract.queue import Queue, configure
-from worker.contract.redis_client import connect
-from worker.contract.settings import Settings, masked
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.task_queue import Queue, configure
+from pigeonhole.settings import Settings, masked
+from tests.ledger.conftest import Server
 
 URLS = (
     "redis://",

@@ -8,9 +8,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from pigeonhole.ledger.dead_letters import DeadLetters
+from pigeonhole.ledger.task_queue import TASK
 from tests.security.target import ABSENT, Target, changed, encoded, sound
-from worker.contract.dead_letters import DeadLetters
-from worker.contract.queue import TASK
 
 WRONG: tuple[object, ...] = (ABSENT, None, True, 7, 1.5, "zz", "\ud800", "\0\n\x1b[31m", [], [1], {}, {"a": 1})
 FIELDS = ("body", "content-type", "content-encoding", "headers", "properties")

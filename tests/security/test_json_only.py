@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from pigeonhole.ledger.dead_letters import DeadLetters
+from pigeonhole.ledger.task_queue import TASK, configure
 from tests.security.target import Target, changed, encoded, sound
-from worker.contract.dead_letters import DeadLetters
-from worker.contract.queue import TASK, configure
 
 PICKLED = ("application/x-python-serialize", "application/pickle", "application/x-pickle", "pickle")
 #: Where Celery, in one of its releases or protocols, has looked for something to load.

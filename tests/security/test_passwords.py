@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from pigeonhole.ledger.redis_client import connect
+from pigeonhole.settings import Settings, masked
 from tests.conftest import ROOT, wait_for
-from tests.contract.conftest import Server
+from tests.ledger.conftest import Server
 from tests.security.conftest import produce
 from tests.security.target import Target
-from worker.contract.redis_client import connect
-from worker.contract.settings import Settings, masked
 
 #: As it stands in the file, and in a URL; kombu and URLs stumble over its characters.
 PASSWORD, QUOTED = "s3;cr@t/W0rd", "s3%3Bcr%40t%2FW0rd"
@@ -103,7 +103,7 @@ def test_no_process_of_the_embedded_default_has_one_to_show(tmp_path: Path) -> N
     images = tmp_path / "images"
     images.mkdir()
     (images / "1.png").write_bytes(next((ROOT / "samples").glob("*.png")).read_bytes())
-    command = [sys.executable, "-m", "producer", "classify", str(images), "-o", str(tmp_path / "rows.csv")]
+    command = [sys.executable, "-m", "pigeonhole", "classify", str(images), "-o", str(tmp_path / "rows.csv")]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE) as running:
         wait_for(lambda: any("spawn_main" in line for line in _command_lines(running.pid).values()), "a pool process")
         lines = _command_lines(running.pid)

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import typer
 
+from pigeonhole.errors import MessageInvalid
+from pigeonhole.ledger.dead_letters import DeadLetters, about
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Answers
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.settings import Settings
 from producer.command import guarded, told
-from tests.contract.conftest import batch_of
+from tests.ledger.conftest import batch_of
 from tests.security.conftest import produce
-from worker.contract.dead_letters import DeadLetters, about
-from worker.contract.errors import MessageInvalid
-from worker.contract.ledger import Ledger
-from worker.contract.messages import Answers
-from worker.contract.pieces import Piece
-from worker.contract.settings import Settings
 
 #: Gives a terminal's window another title. Where the output is no terminal, click would take out only colours.
 RETITLED = "\x1b]0;owned\x07"

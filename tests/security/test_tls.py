@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from pigeonhole.errors import BrokerUnreachable, ExitCode
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.settings import Settings
 from tests.conftest import ROOT, wait_for
 from tests.security.conftest import Authority, Guarded, produce
-from worker.contract.errors import BrokerUnreachable, ExitCode
-from worker.contract.ledger import Ledger
-from worker.contract.queue import Queue
-from worker.contract.settings import Settings
 
 pytestmark = pytest.mark.tls
 
@@ -104,7 +104,7 @@ def test_a_worker_is_not_brought_down_by_a_certificate_but_says_why_it_waits(
     log = tmp_path / "worker.log"
     with log.open("wb") as file:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "producer", "worker"], cwd=ROOT, env=environment, stdout=file, stderr=file
+            [sys.executable, "-m", "pigeonhole", "worker"], cwd=ROOT, env=environment, stdout=file, stderr=file
         )
     try:
         wait_for(lambda: b"Cannot connect to" in log.read_bytes(), "a line of the worker's")

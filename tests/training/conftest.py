@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from training import checkpoint, data, model
-from training.checkpoint import Calibration, Checkpoint
-from training.digit.normalise import normalise
-from training.preprocessing import Preprocessing
-from training.recipes import plan
+from pigeonhole.imaging.digits.normalise import normalise
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.models import checkpoint, networks
+from pigeonhole.models.checkpoint import Calibration, Checkpoint
+from training.datasets import splits
+from training.recipes.defaults import plan
 
 # The networks of the tests are tiny: a second thread costs more than it brings, above all on a busy machine.
 torch.set_num_threads(1)
@@ -73,8 +74,8 @@ def digit_preprocessing() -> Preprocessing:
 @pytest.fixture
 def fresh(tmp_path: Path) -> tuple[Path, Checkpoint, torch.nn.Module]:
     """An untrained digits network, saved."""
-    arguments = model.complete("digits", {})
-    network = model.build("digits", arguments, 10).eval()
+    arguments = networks.complete("digits", {})
+    network = networks.build("digits", arguments, 10).eval()
     path = tmp_path / "fresh.safetensors"
     return path, save_fresh(path, network), network
 
@@ -83,8 +84,8 @@ def save_fresh(path: Path, network: torch.nn.Module, **changes: object) -> Check
     content: dict[str, object] = {
         "name": "fresh",
         "architecture": "digits",
-        "arguments": model.complete("digits", {}),
-        "classes": data.MNIST_CLASSES,
+        "arguments": networks.complete("digits", {}),
+        "classes": splits.MNIST_CLASSES,
         "preprocessing": plan("digits").preprocessing,
         "calibration": Calibration(1.25, 0.5),
         "trained": {"dataset": "none"},

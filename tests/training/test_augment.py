@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from training import mirror
-from training.augment import Augmentation, augment
-from training.data import Split
-from training.mixing import mix
-from training.recipe import Recipe
-from training.steps import balanced
+from training.datasets import mirror
+from training.datasets.splits import Split
+from training.loop.steps import balanced
+from training.recipes.augment import Augmentation, augment
+from training.recipes.mixing import mix
+from training.recipes.recipe import Recipe
 
 STILL = Augmentation(degrees=0, scale=0, shear=0, shift=0)
 

@@ -4,15 +4,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from training.calibrate import (
+from pigeonhole.models.record import Calibration
+from pigeonhole.models.scores import confidences, likeliest, review_scores
+from training.evaluation.calibrate import (
     calibrate,
     expected_calibration_error,
     most_marked,
     negative_log_likelihood,
     reliability,
 )
-from training.record import Calibration
-from training.scores import confidences, likeliest, review_scores
 
 
 def overconfident(count: int = 4000, scale: float = 3.0) -> tuple[torch.Tensor, torch.Tensor]:

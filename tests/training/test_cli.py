@@ -12,12 +12,12 @@ from PIL import Image, ImageDraw
 from torch import nn
 from typer.testing import CliRunner, Result
 
+from pigeonhole.models import checkpoint, networks, raw
+from pigeonhole.models.checkpoint import Calibration, describe, load
+from pigeonhole.training_errors import CheckpointError
 from tests.training.conftest import SHARED, TOP, save_fresh
-from training import checkpoint, model, raw
-from training.checkpoint import Calibration, describe, load
 from training.cli import app
-from training.errors import CheckpointError
-from training.recipes import PLANS, plan
+from training.recipes.defaults import PLANS, plan
 
 QUICK = ("--epochs", "2", "--batch-size", "32", "--validation", "0.2", "--device", "cpu", "--no-variety")
 
@@ -260,7 +260,7 @@ def test_inspect_shows_what_a_checkpoint_is() -> None:
 @pytest.mark.parametrize("free", [{}, {"imported": "x.pt"}, {"recipe": {}}, {"versions": []}, {"imported": 1}])
 def test_inspect_shows_a_checkpoint_that_says_other_things_than_ours(tmp_path: Path, free: dict[str, object]) -> None:
     path = tmp_path / "theirs.safetensors"
-    network = model.build("digits", model.complete("digits", {}), 11).eval()
+    network = networks.build("digits", networks.complete("digits", {}), 11).eval()
     measured = {"test": {"interval": 1, **free}}
     save_fresh(path, network, calibration=Calibration(outlier=True), trained=free, measured=measured)
     result = run("inspect", path)
@@ -398,7 +398,7 @@ def test_a_machine_without_torch_is_told_what_to_install(tmp_path: Path) -> None
 @pytest.mark.shared
 @pytest.mark.parametrize(("kind", "wanted"), [("drawn", 0.99), ("pen", 0.97)])
 def test_the_shipped_checkpoint_reads_real_handwriting(kind: str, wanted: float) -> None:
-    from training.evaluate import evaluate
+    from training.evaluation.evaluate import evaluate
 
     evaluated = evaluate(checkpoint.find("digits"), SHARED / "real-digits" / kind, "folder", "cpu")
     assert evaluated.report.accuracy >= wanted

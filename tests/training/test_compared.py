@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
+from pigeonhole.models import checkpoint, networks
 from tests.training.conftest import TOP, save_fresh
 from tests.training.test_cli import outliers, run
 from tests.training.test_report import small
-from training import checkpoint, model
-from training.recipes import plan
-from training.report.compared import Compared, mcnemar, reorder
-from training.report.measure import measure
+from training.evaluation.compared import Compared, mcnemar, reorder
+from training.evaluation.measure import measure
+from training.recipes.defaults import plan
 from training.report.text import comparison
 
 
@@ -150,9 +150,9 @@ def test_each_sees_an_image_in_its_own_preprocessing_and_what_one_cannot_read_is
     shutil.copytree(labelled / "3", tmp_path / "data" / "3")
     Image.new("L", (50, 50), 255).save(tmp_path / "data" / "3" / "paper.png")
     (tmp_path / "data" / "3" / "text.png").write_text("text")
-    network = model.build("classic", model.complete("classic", {}), 10).eval()
+    network = networks.build("classic", networks.complete("classic", {}), 10).eval()
     other, seen = tmp_path / "classic.safetensors", plan("classic").preprocessing
-    save_fresh(other, network, architecture="classic", arguments=model.complete("classic", {}), preprocessing=seen)
+    save_fresh(other, network, architecture="classic", arguments=networks.complete("classic", {}), preprocessing=seen)
     result = run("evaluate", other, "digits", "--data", tmp_path / "data", "--report", tmp_path / "report")
     assert result.exit_code == 0, result.output
     assert [line.split("right of ")[1].split()[0] for line in result.stdout.splitlines()[:2]] == ["10", "10"]

@@ -8,15 +8,15 @@ import pytest
 from PIL import Image
 from torch import nn
 
+from pigeonhole.imaging.preprocess import prepare
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.models.checkpoint import Checkpoint, describe
+from pigeonhole.training_errors import DatasetError
 from tests.training.conftest import drawn_digit, save_fresh
 from tests.training.test_folder import GREY, QUICK, folder, read, run
-from training import corrections, data
-from training.checkpoint import Checkpoint, describe
-from training.data import Split
-from training.datasets import DataSet
-from training.errors import DatasetError
-from training.preprocess import prepare
-from training.preprocessing import Preprocessing
+from training.datasets import corrections, splits
+from training.datasets.kinds import DataSet
+from training.datasets.splits import Split
 
 GREY_DIGIT = Preprocessing("digit", 28, 28, 1)
 
@@ -149,7 +149,7 @@ def test_corrections_go_on_from_a_checkpoint_on_its_data_divided_as_it_was(tmp_p
 
 
 def test_a_checkpoint_of_mnist_learns_corrections_of_its_digits_and_more(tiny_mnist: Path, tmp_path: Path) -> None:
-    pictures = data.mnist(tiny_mnist, "train", GREY_DIGIT)
+    pictures = splits.mnist(tiny_mnist, "train", GREY_DIGIT)
     for number in (0, 1):
         Image.fromarray(pictures.images[number, :, :, 0].numpy()).save(tmp_path / f"{number}.png")
     Image.fromarray(drawn_digit(4, random.Random(11))).save(tmp_path / "new.png")

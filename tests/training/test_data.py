@@ -7,24 +7,24 @@ import pytest
 import torch
 from PIL import Image
 
+from pigeonhole.imaging.preprocess import prepare
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.training_errors import DatasetError
 from tests.training.conftest import SHARED, png
-from training import data
-from training.data import Split
-from training.errors import DatasetError
-from training.preprocess import prepare
-from training.preprocessing import Preprocessing
+from training.datasets import splits
+from training.datasets.splits import Split
 
 DIGIT = Preprocessing("digit", 28, 28, 1)
 STRETCH = Preprocessing("stretch", 28, 28, 1)
 
 
 def test_mnist_is_read_as_tensors_and_unchanged_by_either_preprocessing(tiny_mnist: Path) -> None:
-    stretched, normalised = (data.mnist(tiny_mnist, "train", preprocessing) for preprocessing in (STRETCH, DIGIT))
+    stretched, normalised = (splits.mnist(tiny_mnist, "train", preprocessing) for preprocessing in (STRETCH, DIGIT))
     assert stretched.images.shape == (600, 28, 28, 1)
     assert stretched.images.dtype == torch.uint8
     assert stretched.labels.bincount().tolist() == [60] * 10
     assert torch.equal(stretched.images, normalised.images)
-    assert len(data.mnist(tiny_mnist, "test", STRETCH)) == 100
+    assert len(splits.mnist(tiny_mnist, "test", STRETCH)) == 100
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_mnist_missing_without_a_network_says_what_to_put_where(tmp_path: Path) -> None:
     folder = tmp_path / "none"
     with pytest.raises(DatasetError) as caught:
-        data.mnist(folder, "train", DIGIT)
+        splits.mnist(folder, "train", DIGIT)
     message = str(caught.value)
     assert message.startswith(f"MNIST is not in {folder} and can't be downloaded (")
     assert "put train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte" in message
@@ -57,15 +57,15 @@ def test_a_damaged_mnist_is_told_from_a_missing_one(tiny_mnist: Path, tmp_path: 
     path = folder / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DatasetError, match=r"MNIST in .* is damaged \(.*\); delete that folder and start again"):
-        data.mnist(folder, "test", DIGIT)
+        splits.mnist(folder, "test", DIGIT)
     path.write_bytes(gzip.compress(b"something else"))
     with pytest.raises(DatasetError, match="is damaged"):
-        data.mnist(folder, "test", DIGIT)
+        splits.mnist(folder, "test", DIGIT)
 
 
 def test_mnist_may_lie_in_a_folder_that_cannot_be_written(tiny_mnist: Path, tmp_path: Path) -> None:
     before = sorted(tiny_mnist.rglob("*"))
-    data.mnist(tiny_mnist, "test", DIGIT)
+    splits.mnist(tiny_mnist, "test", DIGIT)
     assert sorted(tiny_mnist.rglob("*")) == before
 
 
@@ -82,24 +82,24 @@ def class_folders(root: Path) -> Path:
 
 
 def test_a_folder_of_class_folders_is_read_and_what_fails_is_listed(tmp_path: Path) -> None:
-    read = data.folder(class_folders(tmp_path), data.MNIST_CLASSES, STRETCH)
+    read = splits.folder(class_folders(tmp_path), splits.MNIST_CLASSES, STRETCH)
     assert read.split.labels.tolist() == [3, 3, 3, 3, 7, 7]
     assert [(path.name, str(error).partition(":")[0]) for path, error in read.failed] == [("note.txt", "not-an-image")]
     for path, pixels in zip(read.paths, read.split.images, strict=True):
-        assert np.array_equal(pixels.numpy(), prepare(path.read_bytes(), STRETCH, data.MAX_PIXELS))
+        assert np.array_equal(pixels.numpy(), prepare(path.read_bytes(), STRETCH, splits.MAX_PIXELS))
 
 
 def test_a_folder_that_does_not_fit_the_classes_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="is not a folder"):
-        data.folder(tmp_path / "none", ("a", "b"), STRETCH)
+        splits.folder(tmp_path / "none", ("a", "b"), STRETCH)
     with pytest.raises(DatasetError, match="has no folders; it needs one for each class, named as it: a, b"):
-        data.folder(tmp_path, ("a", "b"), STRETCH)
+        splits.folder(tmp_path, ("a", "b"), STRETCH)
     (tmp_path / "a").mkdir()
     with pytest.raises(DatasetError, match="holds no image that can be read"):
-        data.folder(tmp_path, ("a", "b"), STRETCH)
+        splits.folder(tmp_path, ("a", "b"), STRETCH)
     (tmp_path / "c").mkdir()
     with pytest.raises(DatasetError, match="has a folder 'c'"):
-        data.folder(tmp_path, ("a", "b"), STRETCH)
+        splits.folder(tmp_path, ("a", "b"), STRETCH)
 
 
 def numbered(counts: list[int]) -> Split:
@@ -108,7 +108,7 @@ def numbered(counts: list[int]) -> Split:
 
 
 def test_a_division_keeps_each_class_in_proportion_and_every_image_once() -> None:
-    first, second = data.divide(numbered([100, 20, 10]), 0.1, seed=1)
+    first, second = splits.divide(numbered([100, 20, 10]), 0.1, seed=1)
     assert second.labels.bincount().tolist() == [10, 2, 1]
     together = torch.cat([first.images, second.images]).flatten()
     assert sorted(together.tolist()) == list(range(130))
@@ -116,20 +116,20 @@ def test_a_division_keeps_each_class_in_proportion_and_every_image_once() -> Non
 
 def test_the_seed_decides_the_division() -> None:
     split = numbered([100, 100])
-    one, same, other = (data.divide(split, 0.2, seed)[1].images.flatten().tolist() for seed in (1, 1, 2))
+    one, same, other = (splits.divide(split, 0.2, seed)[1].images.flatten().tolist() for seed in (1, 1, 2))
     assert one == same != other
 
 
 def test_a_division_that_would_leave_nothing_is_a_clear_error() -> None:
     with pytest.raises(DatasetError, match="Class 1 has 1 images: too few"):
-        data.divide(numbered([50, 1]), 0.1, 0)
+        splits.divide(numbered([50, 1]), 0.1, 0)
     with pytest.raises(DatasetError, match=r"above 0 and below 1, not 1\.0"):
-        data.divide(numbered([50, 50]), 1.0, 0)
+        splits.divide(numbered([50, 50]), 1.0, 0)
 
 
 @pytest.mark.shared
 def test_the_real_mnist_has_its_published_mean() -> None:
-    split = data.mnist(SHARED / "mnist", "train", STRETCH)
+    split = splits.mnist(SHARED / "mnist", "train", STRETCH)
     assert len(split) == 60_000
     assert float(split.images.double().mean() / 255) == pytest.approx(0.1307, abs=1e-4)
     assert float((split.images.double() / 255).std()) == pytest.approx(0.3081, abs=1e-4)

@@ -1,9 +1,9 @@
 import re
 
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.models import checkpoint, networks
 from tests.training.conftest import TOP
-from training import checkpoint, model
-from training.preprocessing import Preprocessing
-from training.recipes import PLANS
+from training.recipes.defaults import PLANS
 
 TEXT = (TOP / "docs" / "training.md").read_text(encoding="utf-8")
 
@@ -34,7 +34,9 @@ def test_the_shipped_checkpoint_was_trained_with_the_recipe_that_is_the_default(
 
 def test_each_networks_cost_is_the_measured_one() -> None:
     for name, plan in PLANS.items():
-        multiply_adds, parameters = model.cost(model.build(name, model.complete(name, {}), 10), plan.preprocessing)
+        multiply_adds, parameters = networks.cost(
+            networks.build(name, networks.complete(name, {}), 10), plan.preprocessing
+        )
         assert re.search(
             rf"\| `{name}` \|.*\| {multiply_adds:,} \| {parameters:,} \| `{plan.preprocessing.kind}` \|", TEXT
         )
@@ -43,7 +45,7 @@ def test_each_networks_cost_is_the_measured_one() -> None:
 def test_the_cost_of_each_network_for_a_folder_is_the_measured_one() -> None:
     def cost(name: str, side: int, channels: int) -> tuple[int, int]:
         seen = Preprocessing("stretch", side, side, channels)
-        return model.cost(model.build(name, model.complete(name, {}, seen), 10), seen)
+        return networks.cost(networks.build(name, networks.complete(name, {}, seen), 10), seen)
 
     for name, blocks in (("residual-small", 1), ("residual", 1), ("residual-large", 2)):
         grey, colour, large = cost(name, 28, 1), cost(name, 32, 3), cost(name, 128, 3)

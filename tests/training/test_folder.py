@@ -12,17 +12,17 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from pigeonhole.imaging.preprocess import prepare
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.ledger import messages
+from pigeonhole.models.checkpoint import describe, load
+from pigeonhole.training_errors import DatasetError
 from tests.training.conftest import drawn_digit, png
-from training import datasets
-from training.checkpoint import describe, load
 from training.cli import app
-from training.datasets import DataSet
-from training.errors import DatasetError
-from training.folder import cache, looks
-from training.folder.listing import MOST_CLASSES, listed
-from training.preprocess import prepare
-from training.preprocessing import Preprocessing
-from worker.contract import messages
+from training.datasets import kinds
+from training.datasets.folder import cache, looks
+from training.datasets.folder.listing import MOST_CLASSES, listed
+from training.datasets.kinds import DataSet
 
 GREY = Preprocessing("crop", 28, 28, 1)
 QUICK = ("--epochs", "2", "--batch-size", "16", "--validation", "0.2", "--device", "cpu", "--network", "residual-small")
@@ -52,7 +52,7 @@ def run(*arguments: object) -> Result:
 
 
 def read(root: Path, share: float = 0.2, seed: int = 0, preprocessing: Preprocessing | None = GREY) -> DataSet:
-    return datasets.of_folder(root, preprocessing, None, share, seed, root.parent)
+    return kinds.of_folder(root, preprocessing, None, share, seed, root.parent)
 
 
 def test_a_folder_is_trained_on_and_its_checkpoint_says_what_its_figures_are_of(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> Non
         root = folder(tmp_path / str(count), {"a": count // 2, "b": count // 2})
         tracemalloc.start()
         found = read(root, preprocessing=wide)
-        datasets.moments(found.training)
+        kinds.moments(found.training)
         _current, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert found.training.images.nbytes > 0.7 * count * 256 * 256 * 3

@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 import torch
 
-from training import data, loop, model, steps
-from training.augment import Augmentation, augment
-from training.calibrate import calibrate, negative_log_likelihood
-from training.data import Split
-from training.errors import TrainingError
-from training.loop import Epoch, Outcome
-from training.recipe import Recipe
-from training.recipes import plan
+from pigeonhole.models import networks
+from pigeonhole.training_errors import TrainingError
+from training.datasets.splits import Split, divide, mnist
+from training.evaluation.calibrate import calibrate, negative_log_likelihood
+from training.loop import epochs, steps
+from training.loop.epochs import Epoch, Outcome
+from training.recipes.augment import Augmentation, augment
+from training.recipes.defaults import plan
+from training.recipes.recipe import Recipe
 
 RECIPE = Recipe(epochs=4, batch_size=32)
 VARIED = replace(RECIPE, variety=0.5, outliers=0.5, calming=0.5)
@@ -22,12 +23,12 @@ VARIED = replace(RECIPE, variety=0.5, outliers=0.5, calming=0.5)
 
 @pytest.fixture(scope="module")
 def splits(tiny_mnist: Path) -> tuple[Split, Split]:
-    return data.divide(data.mnist(tiny_mnist, "train", plan("digits").preprocessing), 0.2, 0)
+    return divide(mnist(tiny_mnist, "train", plan("digits").preprocessing), 0.2, 0)
 
 
 @pytest.fixture(scope="module")
 def pool(splits: tuple[Split, Split]) -> Split:
-    """Digits drawn thinly, and as many pictures of none: what `training.variety` makes, in small."""
+    """Digits drawn thinly, and as many pictures of none: what `training.synthetic` makes, in small."""
     generator = torch.Generator().manual_seed(5)
     digits = splits[0].take(torch.arange(50))
     noise = torch.randint(0, 256, digits.images.shape, dtype=torch.uint8, generator=generator)
@@ -38,8 +39,8 @@ def trained(
     splits: tuple[Split, Split], seed: int = 0, recipe: Recipe = RECIPE, logits: int = 10, **more: object
 ) -> Outcome:
     torch.manual_seed(seed)
-    network = model.build("digits", model.trainable("digits", model.complete("digits", {})), logits)
-    return loop.fit(network, *splits, recipe, seed, **more)  # type: ignore[arg-type]
+    network = networks.build("digits", networks.trainable("digits", networks.complete("digits", {})), logits)
+    return epochs.fit(network, *splits, recipe, seed, **more)  # type: ignore[arg-type]
 
 
 def same(one: Outcome, other: Outcome) -> bool:
@@ -57,9 +58,9 @@ def test_a_short_training_learns(splits: tuple[Split, Split]) -> None:
 
 
 def test_the_classic_network_learns_too(splits: tuple[Split, Split]) -> None:
-    network = model.build("classic", {}, 10)
+    network = networks.build("classic", {}, 10)
     recipe = Recipe(epochs=2, batch_size=32, learning_rate=plan("classic").recipe.learning_rate)
-    assert loop.fit(network, *splits, recipe, 0).kept.accuracy > 0.7
+    assert epochs.fit(network, *splits, recipe, 0).kept.accuracy > 0.7
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(splits: tuple[Split, Split]) -> None:
@@ -72,22 +73,22 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(splits: tuple[Split, S
 def test_the_network_that_is_kept_is_the_last_epochs_or_the_best_where_it_may_end_early(
     splits: tuple[Split, Split], monkeypatch: pytest.MonkeyPatch, patience: int
 ) -> None:
-    real, factors = loop._measured, iter([4.0, 1.0, 2.0, 3.0])
+    real, factors = epochs._measured, iter([4.0, 1.0, 2.0, 3.0])
 
     def measured(number: int, *rest: Any) -> Epoch:
         return replace(real(number, *rest), validation_loss=next(factors))
 
-    monkeypatch.setattr("training.loop._measured", measured)
+    monkeypatch.setattr("training.loop.epochs._measured", measured)
     outcome = trained(splits, recipe=replace(RECIPE, patience=patience))
     assert len(outcome.epochs) == 4
     assert outcome.kept is outcome.epochs[1 if patience else -1]
-    logits = loop.predict(outcome.network, splits[1].images)
+    logits = epochs.predict(outcome.network, splits[1].images)
     assert float((logits.argmax(1) == splits[1].labels).double().mean()) == outcome.kept.accuracy
 
 
 def test_an_epochs_loss_is_that_of_the_network_as_it_is_kept(splits: tuple[Split, Split]) -> None:
     outcome = trained(splits)
-    logits = loop.predict(outcome.network, splits[1].images)
+    logits = epochs.predict(outcome.network, splits[1].images)
     assert float((logits.argmax(1) == splits[1].labels).double().mean()) == outcome.kept.accuracy
     calibration = calibrate(logits, splits[1].labels, 10)
     assert negative_log_likelihood(logits, splits[1].labels, calibration) == outcome.kept.validation_loss
@@ -104,7 +105,7 @@ def test_ctrl_c_keeps_the_best_so_far(splits: tuple[Split, Split]) -> None:
     assert outcome.interrupted
     assert outcome.epochs == tuple(seen)
     assert len(seen) == 2
-    logits = loop.predict(outcome.network, splits[1].images)
+    logits = epochs.predict(outcome.network, splits[1].images)
     assert float((logits.argmax(1) == splits[1].labels).double().mean()) == outcome.kept.accuracy
     assert outcome.kept in seen
 
@@ -123,7 +124,7 @@ def test_variety_teaches_what_is_of_no_class_and_the_same_seed_gives_the_same_we
     one, again = (trained(splits, recipe=VARIED, logits=11, classes=10, pool=pool) for _ in range(2))
     assert same(one, again)
     assert one.kept.accuracy > 0.8
-    other = loop.predict(one.network, pool.images).softmax(dim=1)[:, 10]  # [100]
+    other = epochs.predict(one.network, pool.images).softmax(dim=1)[:, 10]  # [100]
     assert float(other[50:].mean()) > 0.6 > 0.3 > float(other[:50].mean())
 
 
@@ -133,13 +134,13 @@ def test_other_logits_than_the_classes_are_never_right(splits: tuple[Split, Spli
             return torch.tensor([0.0, 1.0, 2.0]).expand(len(pixels), 3)
 
     ones = Split(splits[1].images, torch.ones_like(splits[1].labels))
-    epoch = loop._measured(1, 0.0, Elsewhere(), ones, 2, 0.0)
+    epoch = epochs._measured(1, 0.0, Elsewhere(), ones, 2, 0.0)
     assert epoch.accuracy == 1.0
 
 
 def test_the_pools_images_all_come_before_any_comes_again() -> None:
     recipe = Recipe(epochs=1, batch_size=8, variety=0.5)
-    run = steps.Run(model.build("classic", {}, 11), recipe, 1, 0)
+    run = steps.Run(networks.build("classic", {}, 11), recipe, 1, 0)
     dealt = torch.cat([run._deal(10, 4) for _ in range(10)])  # [40]
     for round_ in dealt.reshape(4, 10):
         assert sorted(round_.tolist()) == list(range(10))
@@ -149,7 +150,7 @@ def test_the_pools_images_all_come_before_any_comes_again() -> None:
 
 def test_augmentation_calms_down_over_the_last_steps() -> None:
     recipe = Recipe(epochs=5, batch_size=8, calming=0.4)
-    run = steps.Run(model.build("classic", {}, 10), recipe, 10, 0)
+    run = steps.Run(networks.build("classic", {}, 10), recipe, 10, 0)
     degrees = []
     for run.taken in range(50):
         how = run._augmentation()
@@ -180,7 +181,7 @@ def test_a_network_learns_from_its_teachers_alone_what_the_labels_do_not_say(spl
 
 
 def test_what_teachers_say_is_the_mean_of_their_probabilities(splits: tuple[Split, Split]) -> None:
-    teachers = [model.build("digits", {}, 10).eval() for _ in range(2)]
+    teachers = [networks.build("digits", {}, 10).eval() for _ in range(2)]
     images = splits[0].images[:5]
     said = steps.taught(teachers, images)
     with torch.no_grad():
@@ -203,7 +204,7 @@ def test_what_goes_on_after_an_interruption_ends_as_if_there_had_been_none(
     splits: tuple[Split, Split], pool: Split, after: int
 ) -> None:
     states: list[Mapping[str, Any]] = []
-    teacher = model.build("digits", {}, 11).eval()
+    teacher = networks.build("digits", {}, 11).eval()
     how: dict[str, Any] = {"recipe": VARIED, "logits": 11, "classes": 10, "pool": pool, "teachers": [teacher]}
     whole = trained(splits, **how, on_state=lambda state: states.append(stored(state)))
     assert len(states) == 4
@@ -220,12 +221,12 @@ def test_what_goes_on_after_an_interruption_ends_as_if_there_had_been_none(
 def test_dropout_draws_by_the_seed_and_the_callers_generator_is_left_alone(splits: tuple[Split, Split]) -> None:
     def once(resume: Mapping[str, Any] | None = None) -> tuple[Outcome, list[Mapping[str, Any]]]:
         torch.manual_seed(0)
-        network = torch.nn.Sequential(model.build("digits", {}, 10), torch.nn.Dropout(0.3))
+        network = torch.nn.Sequential(networks.build("digits", {}, 10), torch.nn.Dropout(0.3))
         states: list[Mapping[str, Any]] = []
         torch.manual_seed(torch.seed() % 1000)
         before = torch.get_rng_state()
         recipe = replace(RECIPE, epochs=2)
-        done = loop.fit(network, *splits, recipe, 0, resume=resume, on_state=lambda now: states.append(stored(now)))
+        done = epochs.fit(network, *splits, recipe, 0, resume=resume, on_state=lambda now: states.append(stored(now)))
         assert torch.equal(torch.get_rng_state(), before)
         return done, states
 
@@ -242,7 +243,7 @@ def test_patience_ends_a_training_that_no_longer_gets_better(
     def measured(number: int, *_rest: object) -> Epoch:
         return Epoch(number, 1.0, 0.9, next(losses), 0.1)
 
-    monkeypatch.setattr("training.loop._measured", measured)
+    monkeypatch.setattr("training.loop.epochs._measured", measured)
     states: list[Mapping[str, Any]] = []
     recipe = Recipe(epochs=6, batch_size=160, patience=2)
     outcome = trained(splits, recipe=recipe, on_state=lambda state: states.append(stored(state)))
@@ -311,6 +312,6 @@ def test_a_turn_turns_clockwise_and_back_alike() -> None:
 
 
 def test_prediction_in_parts_is_prediction_at_once(splits: tuple[Split, Split]) -> None:
-    network = model.build("digits", {}, 10).eval()
+    network = networks.build("digits", {}, 10).eval()
     images = splits[0].images[:50]
-    assert torch.allclose(loop.predict(network, images, batch_size=7), loop.predict(network, images), atol=1e-5)
+    assert torch.allclose(epochs.predict(network, images, batch_size=7), epochs.predict(network, images), atol=1e-5)

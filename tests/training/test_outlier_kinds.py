@@ -3,12 +3,12 @@ from pathlib import Path
 import pytest
 from matplotlib import get_data_path
 
+from pigeonhole.imaging.preprocess import prepare
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.training_errors import ImageError
 from scripts import outlier_kinds
 from tests.training.conftest import TOP
-from training.data import MAX_PIXELS
-from training.errors import ImageError
-from training.preprocess import prepare
-from training.preprocessing import Preprocessing
+from training.datasets.splits import MAX_PIXELS
 
 KINDS = ["clothes", "letters-of-fonts", "letters-of-strokes", "noise-gaussian", "noise-uniform", "photographs"]
 

@@ -3,7 +3,7 @@ import re
 
 from rich.console import Console
 
-from training.loop import Epoch
+from training.loop.epochs import Epoch
 from training.progress import TrainingProgress
 
 

@@ -4,10 +4,10 @@ import math
 import pytest
 import torch
 
-from training import checkpoint
-from training.record import Calibration
-from training.report import outliers
-from training.report.measure import Evaluated, measure, wilson
+from pigeonhole.models import checkpoint
+from pigeonhole.models.record import Calibration
+from training.evaluation import outliers
+from training.evaluation.measure import Evaluated, measure, wilson
 from training.report.text import kinds, text
 
 

@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 import training.report
+from pigeonhole.models import checkpoint
+from pigeonhole.models.record import Calibration
+from pigeonhole.training_errors import TrainingError
 from tests.training.test_cli import run
-from training import checkpoint
-from training.errors import TrainingError
-from training.record import Calibration
+from training.evaluation.measure import Evaluated, measure
 from training.report import fonts, markup, page
 from training.report.figures import DARK, LIGHT, confusion, render
-from training.report.measure import Evaluated, measure
 
 # What a folder may be called: markup, a formula of matplotlib's, other scripts, a line's end, a path's length.
 NAMES = ("<script>alert(1)</script>", "$\\frac{1}$ & $2$", "猫 کتاب", "two\nlines", "n" * 60)

@@ -11,19 +11,21 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.models import checkpoint, networks
+from pigeonhole.models.checkpoint import Calibration, describe
+from pigeonhole.training_errors import TrainingError
 from tests.training.conftest import TOP, save_fresh
-from training import checkpoint, model, resume
-from training.checkpoint import Calibration, describe
 from training.cli import app
-from training.errors import TrainingError
-from training.preprocessing import Preprocessing
+from training.loop import resume
 
 QUICK = ("--epochs", "4", "--batch-size", "64", "--validation", "0.2", "--device", "cpu", "--no-variety", "--seed", "3")
 
 # A training that is killed as soon as the state after its second epoch is written.
 KILLED = """
 import os, signal
-from training import cli, resume
+from training import cli
+from training.loop import resume
 written = resume.write
 def write(path, order, state):
     written(path, order, state)
@@ -110,7 +112,7 @@ def test_the_log_has_the_order_each_epoch_and_the_result_as_the_checkpoint_has_t
 
 def test_the_state_of_another_training_is_refused_with_what_differs(tiny_mnist: Path, interrupted: Path) -> None:
     teacher = interrupted.with_name("teacher.safetensors")
-    save_fresh(teacher, model.build("digits", model.complete("digits", {}), 10).eval())
+    save_fresh(teacher, networks.build("digits", networks.complete("digits", {}), 10).eval())
     for more, message in (
         (["--epochs", 5], "recipe epochs was 4 and is 5."),
         (["--seed", 4, "--batch-size", 48], "seed was 3 and is 4; recipe batch_size was 64 and is 48."),
@@ -144,7 +146,7 @@ def test_other_data_are_another_training(tiny_mnist: Path, interrupted: Path, tm
 def test_another_pool_than_the_one_it_was_begun_with_is_refused(
     tiny_mnist: Path, interrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.data.digest", lambda split: f"digest of {len(split)}")
+    monkeypatch.setattr("training.datasets.splits.digest", lambda split: f"digest of {len(split)}")
     state = Path(f"{interrupted}.resume")
     content = torch.load(state, weights_only=True)
     content["order"]["data_digest"] = "digest of 600"
@@ -240,7 +242,7 @@ def test_a_teacher_of_something_else_is_refused(
     tiny_mnist: Path, tmp_path: Path, changes: dict[str, Any], logits: int, message: str
 ) -> None:
     teacher = tmp_path / "teacher.safetensors"
-    save_fresh(teacher, model.build("digits", model.complete("digits", {}), logits).eval(), **changes)
+    save_fresh(teacher, networks.build("digits", networks.complete("digits", {}), logits).eval(), **changes)
     result = run(tiny_mnist, tmp_path / "x.safetensors", "--teacher", teacher)
     assert result.exit_code == 2, result.output
     assert f"{teacher}: it can't be a teacher here. {message}" in result.stderr

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pigeonhole.imaging.digits import form
+from pigeonhole.imaging.preprocess import prepare
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.training_errors import ImageError
 from tests.training.conftest import SHARED, TOP, write_mnist
-from training.digit import form
-from training.errors import ImageError
-from training.preprocess import prepare
-from training.preprocessing import Preprocessing
-from training.recipes import plan
+from training.recipes.defaults import plan
 
 SAMPLES = TOP / "samples"
 DIGIT = plan("digits").preprocessing

@@ -12,9 +12,9 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from pigeonhole.imaging.digits import normalise
+from pigeonhole.training_errors import ImageError
 from tests.training.conftest import TOP
-from training.digit import normalise
-from training.errors import ImageError
 
 Grey = NDArray[np.uint8]
 

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pigeonhole.imaging import decode
+from pigeonhole.imaging.preprocess import prepare
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.models import networks
 from tests.training.conftest import TOP, encoded, png, save_fresh
 from tests.training.test_cli import run
 from tests.training.test_scenes import SAMPLES, grey, page
-from training import decode, model
-from training.preprocess import prepare
-from training.preprocessing import Preprocessing
 
 SEVEN = grey(page(SAMPLES[7], side=70))
 DIGIT = Preprocessing("digit", 28, 28, 1)
@@ -63,8 +64,8 @@ def test_the_box_is_in_pixels_of_the_upright_picture_that_was_never_shrunk(here:
 
 
 def test_a_network_that_stretches_sees_the_stretched_picture(here: Path) -> None:
-    arguments = model.complete("classic", {})
-    network = model.build("classic", arguments, 10).eval()
+    arguments = networks.complete("classic", {})
+    network = networks.build("classic", arguments, 10).eval()
     stretch = Preprocessing("stretch", 28, 28, 1)
     save_fresh(here / "s.safetensors", network, architecture="classic", arguments=arguments, preprocessing=stretch)
     (here / "page.png").write_bytes(png(Image.fromarray(SEVEN)))

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.models import checkpoint, networks
+from pigeonhole.models.checkpoint import Calibration, Checkpoint
 from tests.training.conftest import save_fresh
 from tests.training.test_folder import QUICK, folder, run
-from training import checkpoint, model
-from training.checkpoint import Calibration, Checkpoint
-from training.preprocessing import Preprocessing
-from training.start import Learned
+from training.loop.initial_weights import Learned
 
 SEEN = Preprocessing("stretch", 24, 20, 3)
 CLASSES = ("cat", "dog", "fox")
@@ -24,9 +24,9 @@ def pixels(count: int = 40) -> torch.Tensor:
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[Checkpoint, nn.Module]:
     """Three animals, and a logit for what is none, as if it had been trained: no bias is 0."""
-    arguments = model.complete("residual-small", {}, SEEN)
+    arguments = networks.complete("residual-small", {}, SEEN)
     torch.manual_seed(2)
-    network = model.build("residual-small", arguments, 4).eval()
+    network = networks.build("residual-small", arguments, 4).eval()
     for parameter in network.parameters():
         if parameter.dim() == 1:
             nn.init.uniform_(parameter, -0.5, 0.5)
@@ -44,7 +44,7 @@ def saved(tmp_path: Path) -> tuple[Checkpoint, nn.Module]:
 
 def begun(saved: tuple[Checkpoint, nn.Module], classes: tuple[str, ...], logits: int) -> nn.Module:
     described, served = saved
-    network = model.build(described.network, model.trainable(described.network, described.arguments), logits)
+    network = networks.build(described.network, networks.trainable(described.network, described.arguments), logits)
     Learned(described, served).begin(network, classes, pixels())
     return network.eval()
 
@@ -55,7 +55,7 @@ def test_it_says_what_the_checkpoint_says_of_every_picture(saved: tuple[Checkpoi
         assert torch.allclose(network(pixels()), saved[1](pixels()), atol=1e-4)
         assert torch.allclose(network(others), saved[1](others), atol=1e-3)
     described, served = saved
-    folded = model.fold(described.network, described.arguments, 4, network)
+    folded = networks.fold(described.network, described.arguments, 4, network)
     with torch.inference_mode():
         assert torch.allclose(folded(others), served(others), atol=1e-3)
 

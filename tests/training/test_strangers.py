@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from training.data import Split
-from training.errors import DatasetError
-from training.variety import strangers
+from pigeonhole.training_errors import DatasetError
+from training.datasets.splits import Split
+from training.synthetic import strangers
 
 
 def splits(height: int = 20, width: int = 27, channels: int = 3) -> Split:

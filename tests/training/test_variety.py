@@ -11,15 +11,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from training import checkpoint, loop
-from training.data import Split, mnist
-from training.errors import DatasetError
-from training.preprocessing import Preprocessing
-from training.variety import pool, printed
-from training.variety.chunks import Chunk, Maker
-from training.variety.kinds import DRAWN, KINDS, OUTLIER, WRITTEN, allot
-from training.variety.pool import OTHER, make
-from training.variety.raster import thinned
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.models import checkpoint
+from pigeonhole.training_errors import DatasetError
+from training.datasets.splits import Split, mnist
+from training.loop import epochs
+from training.synthetic import pool, printed
+from training.synthetic.chunks import Chunk, Maker
+from training.synthetic.kinds import DRAWN, KINDS, OUTLIER, WRITTEN, allot
+from training.synthetic.pool import OTHER, make
+from training.synthetic.raster import thinned
 
 TOP = Path(__file__).resolve().parents[2]
 Made: TypeAlias = NDArray[np.float32] | NDArray[np.int64]
@@ -94,7 +95,7 @@ def test_other_images_than_mnists_are_refused() -> None:
 
 
 def test_blank_images_are_told_and_not_drawn_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.variety.chunks._MOST_ROUNDS", 3)
+    monkeypatch.setattr("training.synthetic.chunks._MOST_ROUNDS", 3)
     blank = Split(torch.zeros(20, 28, 28, 1, dtype=torch.uint8), torch.zeros(20, dtype=torch.int64))
     with pytest.raises(DatasetError, match="'identity' still come out blank"):
         make(blank, 40, 0.0, 0, PREPROCESSING)
@@ -144,7 +145,7 @@ def samples() -> Maker:
 def _confidences(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The shipped network's, of the ten digits: [n, 10]."""
     description, network = checkpoint.load(checkpoint.find("digits"))
-    logits = loop.predict(network, torch.from_numpy(pictures)) / description.calibration.temperature
+    logits = epochs.predict(network, torch.from_numpy(pictures)) / description.calibration.temperature
     return logits.softmax(dim=1)[:, :OTHER].numpy()
 
 

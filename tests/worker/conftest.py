@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from training import checkpoint as checkpoints
-from worker.classifier import Classifier
-from worker.contract.ledger import Ledger
-from worker.contract.messages import Batch
-from worker.contract.pieces import Piece
-from worker.contract.queue import Queue
-from worker.contract.settings import Settings
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Batch
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.models import checkpoint as checkpoints
+from pigeonhole.models.classifier import Classifier
+from pigeonhole.settings import Settings
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "samples"
 

@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 import torch
 
+from pigeonhole.errors import ExitCode
+from pigeonhole.ledger.messages import Batch, Group, Prediction
+from pigeonhole.models.classifier import Classifier
+from pigeonhole.models.scores import Scores
+from pigeonhole.settings import Settings
 from scripts.fuzz import Sound, damaged_files
 from scripts.hostile import HOSTILE
 from tests.conftest import SHARED
 from tests.worker.conftest import png
-from training.scores import Scores
-from worker.classifier import Classifier
-from worker.contract.errors import ExitCode
-from worker.contract.messages import Batch, Group, Prediction
-from worker.contract.settings import Settings
 from worker.pipeline import Pipeline, _is_out_of_memory
 
 TOO_MUCH = 2**60  # bytes; no machine has them
@@ -106,7 +106,7 @@ StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 
 def classified(names: list[str], settings: Settings, root: Path) -> dict[str, dict[str, str]]:
     """The rows that real workers make of files, by path; there is one for each."""
-    line = [sys.executable, "-m", "producer", "classify", "-0", "-", "--format", "csv", "--quiet"]
+    line = [sys.executable, "-m", "pigeonhole", "classify", "-0", "-", "--format", "csv", "--quiet"]
     environment = os.environ | replace(settings, image_root=str(root)).to_environment()
     listed = b"\0".join(map(os.fsencode, names))
     run = subprocess.run(line, cwd=root, env=environment, input=listed, capture_output=True, timeout=100, check=False)

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from pigeonhole.errors import ExitCode
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Batch, Group, Prediction
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.settings import Settings
 from tests import decoder_faults
 from tests.conftest import children, wait_for
 from tests.worker.conftest import published
-from worker.contract.errors import ExitCode
-from worker.contract.ledger import Ledger
-from worker.contract.messages import Batch, Group, Prediction
-from worker.contract.pieces import Piece
-from worker.contract.queue import Queue
-from worker.contract.settings import Settings
 
 StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -177,8 +177,8 @@ def test_a_worker_whose_checkpoint_can_not_be_loaded_ends_and_says_why(
     settings: Settings, tmp_path: Path, cause: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        f"import worker.classifier\n\n\ndef load(*_):\n    raise {cause}\n\n\n"
-        "worker.classifier.Classifier.load = load\n"
+        f"import pigeonhole.models.classifier\n\n\ndef load(*_):\n    raise {cause}\n\n\n"
+        "pigeonhole.models.classifier.Classifier.load = load\n"
     )
     environment = os.environ | settings.to_environment() | {"PIGEONHOLE_PROCESSES": "2", "PYTHONPATH": str(tmp_path)}
     command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker"]
@@ -196,7 +196,7 @@ def test_a_process_that_fails_in_a_way_not_foreseen_takes_no_further_message(
 ) -> None:
     # As `RuntimeError: can't start new thread`: each process fails its first batch, but the second process none.
     (tmp_path / "sitecustomize.py").write_text(
-        "import os\nimport worker.contract.messages as messages\n\nreally = messages.Batch.located\n\n\n"
+        "import os\nimport pigeonhole.ledger.messages as messages\n\nreally = messages.Batch.located\n\n\n"
         "def located(self):\n"
         f"    first = {str(tmp_path / 'first')!r}\n"
         "    if not os.path.exists(first):\n"

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from deploy.redis_users import BOTH, line
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Batch, Group
+from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.workers import Workers
+from pigeonhole.settings import Settings
 from tests import decoder_faults
 from tests.conftest import ROOT, children, wait_for
-from tests.contract.conftest import Server
+from tests.ledger.conftest import Server
 from tests.worker.conftest import published
-from worker.contract.ledger import Ledger
-from worker.contract.messages import Batch, Group
-from worker.contract.redis_client import connect
-from worker.contract.settings import Settings
-from worker.contract.workers import Workers
 
 PREFIX, PASSWORD = "replies", "producers-own"
 QUEUE, NAME = f"{PREFIX}:classify.digits", "celery@replies"

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Batch, Group
+from pigeonhole.ledger.workers import GONE_AFTER, Workers
+from pigeonhole.settings import Settings
 from tests import decoder_faults
 from tests.conftest import wait_for
 from tests.worker.conftest import published
-from worker.contract.ledger import Ledger
-from worker.contract.messages import Batch, Group
-from worker.contract.settings import Settings
-from worker.contract.workers import GONE_AFTER, Workers
 
 
 @pytest.fixture

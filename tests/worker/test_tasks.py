@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.scores import Scores
-from worker.classifier import Classifier
-from worker.contract.dead_letters import DeadLetters
-from worker.contract.errors import BrokerUnreachable
-from worker.contract.ledger import Ledger
-from worker.contract.messages import Answers, Batch, Group
-from worker.contract.pieces import Piece
-from worker.contract.settings import Settings
+from pigeonhole.errors import BrokerUnreachable
+from pigeonhole.ledger.dead_letters import DeadLetters
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Answers, Batch, Group
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.models.classifier import Classifier
+from pigeonhole.models.scores import Scores
+from pigeonhole.settings import Settings
 from worker.pipeline import Pipeline
 from worker.tasks import Processor
 from worker.trial import NotHeld, Trial

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.imaging.reader import ImageReader
 from tests import decoder_faults
-from training.preprocessing import Preprocessing
-from worker.images import ImageReader
 from worker.trial import PAUSES, NotHeld, Trial
 
 

@@ -15,17 +15,17 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pigeonhole.errors import SettingsError
+from pigeonhole.ledger.messages import Batch, Group
+from pigeonhole.ledger.workers import Workers
+from pigeonhole.models import checkpoint as checkpoints
+from pigeonhole.models.classifier import answers_as
+from pigeonhole.settings import Settings
 from producer.doctor.examine import examine
 from producer.doctor.findings import Finding
 from tests.conftest import ROOT, children, wait_for
 from tests.security.target import SAMPLE, Target
 from tests.worker.conftest import published
-from training import checkpoint as checkpoints
-from worker.classifier import answers_as
-from worker.contract.errors import SettingsError
-from worker.contract.messages import Batch, Group
-from worker.contract.settings import Settings
-from worker.contract.workers import Workers
 from worker.metrics import _Site, _sweep, serve
 
 Series = dict[tuple[str, ...], float]

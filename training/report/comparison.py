@@ -3,8 +3,8 @@
 from html import escape
 from pathlib import Path
 
+from training.evaluation.compared import LETTERS, Compared
 from training.report import markup, text
-from training.report.compared import LETTERS, Compared
 
 SHEET = 100  # disagreements with their images
 

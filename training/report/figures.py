@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
+from training.evaluation.measure import Reliability, Report, wilson
 from training.report.fonts import drawable, families
-from training.report.measure import Reliability, Report, wilson
 
 DOTS = 150  # an inch
 _MOST_NAMES = 100  # classes whose names stand beside a matrix, each

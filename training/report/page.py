@@ -11,10 +11,10 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
+from training.evaluation.measure import Evaluated, Report
 from training.report import figures, markup
 from training.report.figures import DARK, LIGHT, Curve, Theme
 from training.report.fonts import drawable
-from training.report.measure import Evaluated, Report
 from training.report.sheet import SHEET, sheet
 
 _CONFUSED = 10  # pairs of classes that are listed

@@ -7,9 +7,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from training.evaluation.measure import Evaluated
 from training.report.figures import Theme
 from training.report.fonts import drawable
-from training.report.measure import Evaluated
 
 SHEET = 40  # mistakes
 _COLUMNS = 8

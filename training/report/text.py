@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from training.report.compared import LETTERS, Compared
-from training.report.measure import Evaluated, Report
-from training.report.outliers import Kind
+from training.evaluation.compared import LETTERS, Compared
+from training.evaluation.measure import Evaluated, Report
+from training.evaluation.outliers import Kind
 
 WORST = 10  # mistakes that are listed
 _DISAGREEMENTS = 20

@@ -7,7 +7,7 @@ import os
 import time
 from array import array
 
-from worker.contract.messages import Answers, Batch
+from pigeonhole.ledger.messages import Answers, Batch
 from worker.pipeline import Pipeline
 
 SECONDS = float(os.environ.get("BENCH_SECONDS_A_CHUNK", "0"))

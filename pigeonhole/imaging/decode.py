@@ -1,0 +1,281 @@
+"""Bytes of an image file → an upright, opaque, 8-bit Pillow image, or an `ImageError`.
+
+Nothing here keeps state, so any number of threads may decode at once. Pillow's own process-wide limit
+(`PIL.Image.MAX_IMAGE_PIXELS`) is left as it is: ours is checked first, from the header, and Pillow's
+stays behind it for what a container hides from the header.
+"""
+
+import ctypes
+import io
+import logging
+import re
+import struct
+import warnings
+import zlib
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError, _imaging
+from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
+
+from pigeonhole.imaging import flatten
+from pigeonhole.training_errors import ImageError
+
+#: An image between the file and the network's form: Pillow's, or uint8 [height, width] or [height, width, 3].
+Decoded = Image.Image | NDArray[np.uint8]
+
+_WHITE = 255
+
+# What no honest file comes near, and a hostile one could spend minutes on; each is a second or so of work.
+_MAX_READS = 1_000_000  # that a format's plugin makes of the file: chunks, segments, tags, padding
+_MAX_SCANS = 100  # of a JPEG, each of which may touch every pixel; libtiff has the same limit for those in a TIFF
+_MAX_COMMENTS = 1_000  # in a plain PPM: Pillow cuts each out of a megabyte at a time
+_SLOW_PIXELS = 16_000_000  # in a format that Pillow decodes in Python, at half a microsecond each
+_LONGEST_SIDE = 65_535  # pixels, the most that a JPEG has: resizing takes memory for each row and each column
+_LONGEST_TEXT = 200  # characters of what Pillow says, which may quote the file at any length
+
+# EXIF tag 0x0112 → the transposition that makes the image upright (CIPA DC-008, "Orientation").
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Opening an EPS file makes Pillow run Ghostscript on it: no program is run on somebody's upload. A BLP or an IPTC
+# record holds a whole file of another format, whose size only Pillow's own limit bounds.
+_REFUSED_FORMATS = frozenset({"EPS", "BLP", "IPTC"})
+
+# How files begin that are images, though none that we decode, or damaged ones that we would have.
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+_PLAIN = (b"P1", b"P2", b"P3")
+_ICO, _ICNS = b"\0\0\1\0", b"icns"
+# The sizes in a PNG's and in a JPEG 2000's header.
+_ICON_SIZE = re.compile(re.escape(_PNG) + rb"....IHDR(.{8})|\xff\x4f\xff\x51....(.{8})", re.S)
+# A JPEG's "start of scan" for 1 to 4 components, and an EXIF segment: Pillow joins these, each to all before it.
+_JPEG_REPEATS = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)|\xff\xe1..Exif\0\0", re.S)
+_DAMAGED = ((_PNG, "PNG"), (_JPEG, "JPEG"), (b"GIF8", "GIF"), (b"BM", "BMP"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"))
+_SHORTEST = 64  # bytes; no such file that holds a picture is shorter, so what is was cut in its header
+_UNSUPPORTED = (
+    (re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg\b", re.S), "SVG"),
+    (re.compile(rb"....ftyp(heic|heix|hevc|mif1|msf1)", re.S), "HEIF"),
+    (re.compile(rb"%PDF-"), "PDF"),
+    (re.compile(rb"%!PS-Adobe|\xc5\xd0\xd3\xc6"), "EPS"),
+)
+
+
+def decode(data: bytes, mode: str, least: tuple[int, int], max_pixels: int, ground: int = _WHITE) -> Image.Image:
+    """Decode one image file: its first frame, upright, flattened on white.
+
+    Args:
+        data: The whole file, in any format that Pillow reads.
+        mode: "L" or "RGB", the mode of the result.
+        least: Width and height in pixels that a JPEG may be shrunk to while it is decoded, which costs a
+            fraction of decoding it in full; never less than this.
+        max_pixels: The most pixels (width × height) the header may announce.
+        ground: The grey level to flatten on in place of white.
+
+    Returns:
+        An image of that mode, 8 bits a channel; of the format's own size, but for sides of over 65,535 pixels and
+        for JPEG, which are smaller by a whole number of times.
+
+    Raises:
+        ImageError: The file is none of that; its `kind` says why. No other exception leaves here.
+    """
+    if not data:
+        raise ImageError("empty", "the file has no bytes")
+    _silence_pillow()
+    try:
+        _check_container(data, max_pixels)
+        with _open(data, max_pixels) as image:
+            if max(image.size) > 2 * max(least):
+                image.draft(mode, least)  # only JPEG takes it
+            image.load()
+            turn = _turn(image)
+        # Converted before it is turned: a turn takes a second copy, and this one is smaller.
+        image = flatten.convert(image, mode, ground)
+        if max(image.size) > _LONGEST_SIDE:
+            image = image.reduce((-(-image.width // _LONGEST_SIDE), -(-image.height // _LONGEST_SIDE)))  # rounded up
+        return image if turn is None else image.transpose(turn)
+    except ImageError:
+        raise
+    except Exception as exc:
+        # A damaged file makes Pillow's plugins raise just about anything.
+        raise _translate(exc, data, max_pixels) from exc
+
+
+def upright_size(data: bytes, max_pixels: int) -> tuple[int, int]:
+    """Width and height in pixels of a file that `decode` decodes, upright and not shrunk."""
+    with _open(data, max_pixels) as image:
+        width, height = image.size
+        image.load()  # a PNG may say only at its end which side is up
+        turn = _turn(image)
+    lying = (
+        Image.Transpose.TRANSPOSE,
+        Image.Transpose.TRANSVERSE,
+        Image.Transpose.ROTATE_90,
+        Image.Transpose.ROTATE_270,
+    )
+    return (height, width) if turn in lying else (width, height)
+
+
+class _File(io.BytesIO):
+    """The file as Pillow's plugins read it, until they have read too often.
+
+    They go through chunks, segments and tags in Python, a microsecond or more for each, and no plugin limits how
+    many of them a file has.
+    """
+
+    _reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._reads += 1
+        if self._reads > _MAX_READS:
+            raise ImageError("too-large", f"its headers take more than {_MAX_READS:,} reads")
+        return super().read(size)
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        self.read(0)  # counts
+        return super().readline(size)
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    image = Image.open(_File(data), formats=_formats())
+    _check_size(image.size, max_pixels)
+    if any(tile[0] in Image.DECODERS for tile in image.tile):  # those that are written in Python
+        _check_size(image.size, min(max_pixels, _SLOW_PIXELS))
+        image.fp = io.BytesIO(data)  # they read as often as there are pixels
+    if isinstance(image, TiffImageFile):
+        # libtiff makes room for a whole tile, however little of it lies in the image.
+        _check_size((image.tag_v2.get(TILEWIDTH, 1), image.tag_v2.get(TILELENGTH, 1)), max_pixels)
+    return image
+
+
+def _check_container(data: bytes, max_pixels: int) -> None:
+    if data.startswith(_PNG):
+        _check_png(data)
+    elif data.startswith(_JPEG):
+        repeats = sum(1 for _ in _JPEG_REPEATS.finditer(data))
+        if repeats > _MAX_SCANS:
+            raise ImageError(
+                "too-large", f"a JPEG of {repeats:,} scans or EXIF segments, and the limit is {_MAX_SCANS}"
+            )
+    elif data.startswith(_PLAIN) and data.count(b"#") > _MAX_COMMENTS:
+        raise ImageError("too-large", f"a plain PPM of more than {_MAX_COMMENTS:,} comments")
+    elif data.startswith((_ICO, _ICNS)):
+        _check_icon(data, max_pixels)
+
+
+def _check_icon(data: bytes, max_pixels: int) -> None:
+    """Check the sizes of what an icon holds: Pillow decodes that as soon as it opens it, whatever the icon says."""
+    for found in _ICON_SIZE.finditer(data):
+        _check_size(struct.unpack(">II", found[1] or found[2]), max_pixels)
+    if data.startswith(_ICO):
+        pictures = int.from_bytes(data[4:6], "little")
+        for entry in range(6, min(6 + 16 * pictures, len(data) - 15), 16):
+            (at,) = struct.unpack_from("<I", data, entry + 12)
+            if not data.startswith(_PNG, at) and at + 12 <= len(data):
+                width, height = struct.unpack_from("<ii", data, at + 4)  # a bitmap's; its mask counts for half
+                _check_size((abs(width), abs(height) // 2), max_pixels)
+
+
+def _check_size(size: tuple[int, ...], max_pixels: int) -> None:
+    width, height = size
+    if width * height > max_pixels:
+        raise ImageError(
+            "too-large", f"{width} x {height} is {width * height:,} pixels, and the limit is {max_pixels:,}"
+        )
+    if width < 1 or height < 1:
+        raise ImageError("corrupt", f"the header says {width} x {height} pixels")
+
+
+def _check_png(data: bytes) -> None:
+    """Check what Pillow leaves unchecked: the checksums of the chunks that hold the pixels."""
+    at, view = len(_PNG), memoryview(data)
+    for _ in range(_MAX_READS):
+        if at + 12 > len(data):
+            return
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 8 + length
+        if end + 4 > len(data):
+            return  # truncated, which decoding it will tell
+        # A lower-case first letter: an ancillary chunk, which the picture does without.
+        if kind[:1].isupper() and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4]):
+            raise ImageError("corrupt", f"the PNG chunk {kind!r} at byte {at} doesn't match its checksum")
+        at = end + 4
+    raise ImageError("too-large", f"a PNG of more than {_MAX_READS:,} chunks")
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in Image.ID if name not in _REFUSED_FORMATS)
+
+
+def _silence_pillow() -> None:
+    _silence_logs()
+    # Pillow warns of what one file has wrong with it (and of 90 million pixels, where our limit decides).
+    # `catch_warnings` swaps the process's filters, so with several threads it loses some for good; one filter
+    # for Pillow's modules, put back when somebody reset the filters, is safe from any thread.
+    if _PILLOW_FILTER not in warnings.filters:
+        warnings.filterwarnings("ignore", module=_PILLOW_FILTER[3].pattern)
+
+
+@cache
+def _silence_logs() -> None:
+    # Pillow logs an error or two that it raises as well.
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    # libtiff writes what one file has wrong with it to standard error. What matters of that, Pillow raises.
+    library = ctypes.CDLL(_imaging.__file__)  # finds what this is linked to, too
+    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        set_handler = getattr(library, name, None)  # hidden in a Pillow that carries its own libtiff inside
+        if set_handler is not None:
+            set_handler.argtypes, set_handler.restype = (ctypes.c_void_p,), ctypes.c_void_p
+            set_handler(None)
+
+
+_PILLOW_FILTER = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes the image upright, by its EXIF."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - damaged EXIF raises anything, and the pixels are good without it
+        return None
+    return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+
+
+def _translate(exc: Exception, data: bytes, max_pixels: int) -> ImageError:
+    text = (str(exc) or type(exc).__name__)[:_LONGEST_TEXT]
+    if isinstance(exc, UnidentifiedImageError):
+        return _unidentified(data)
+    if isinstance(exc, Image.DecompressionBombError):
+        return ImageError("too-large", f"{text} (Pillow's own limit; ours is {max_pixels:,} pixels)")
+    if re.search(r"too large|too much memory", text, re.I):
+        return ImageError("too-large", text)
+    if isinstance(exc, MemoryError):
+        return ImageError("too-large", "there is not enough memory to decode it")
+    if isinstance(exc, EOFError) or re.search(r"truncated|not enough (image )?data|end of file", text, re.I):
+        return ImageError("truncated", f"the file ends early ({text})")
+    if isinstance(exc, NotImplementedError) or re.search(r"unsupported|not supported|not available|cannot find", text):
+        return ImageError("unsupported", text)
+    return ImageError("corrupt", text)
+
+
+def _unidentified(data: bytes) -> ImageError:
+    for start, name in _DAMAGED:
+        if data.startswith(start):
+            if len(data) < _SHORTEST:
+                return ImageError("truncated", f"the {name} file ends after {len(data)} bytes")
+            return ImageError("corrupt", f"it begins as a {name} file and goes on as none")
+    for pattern, name in _UNSUPPORTED:
+        if pattern.match(data[:4096]):
+            return ImageError("unsupported", f"{name} files are not decoded; convert it to PNG or JPEG")
+    return ImageError("not-an-image", f"no known image format begins with {data[:8]!r}")

@@ -1,0 +1,245 @@
+"""A job's progress and its rows, as they arrive."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
+
+from pigeonhole.errors import JobCancelled, MessageInvalid, NoWorker, UsageError
+from pigeonhole.jobs.patience import Patience
+from pigeonhole.jobs.summary import Summary
+from pigeonhole.ledger.dead_letters import DeadLetters, about
+from pigeonhole.ledger.ledger import LEASE, Ledger
+from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.task_queue import SWEEP_EVERY, Queue, sweep
+from pigeonhole.ledger.workers import Announcement, Workers
+
+if TYPE_CHECKING:
+    import pandas
+
+#: Batches that are fetched at once: some 16,000 rows in memory at the most.
+BATCHES_AT_ONCE = 8
+#: Seconds between two looks: the shortest after something came, the longest where nothing comes.
+POLL_LEAST, POLL_MOST = 0.02, 0.25
+#: And the shortest when workers have the last batches in hand: the end of a short job is not slept through.
+POLL_LAST = 0.005
+#: Seconds without any worker for the job's queue after which following ends.
+WORKER_PATIENCE = 10.0
+#: Seconds for which it counts that a worker could not understand a batch: it is tried again sooner than that.
+DESPAIR = 2 * (LEASE + SWEEP_EVERY)
+#: Seconds between two looks at who is at work, where somebody wants to know: workers announce themselves as often.
+COUNT_EVERY = 3.0
+#: Where Redis takes longer than this to answer, it was away, and the workers' announcements may have run out with it.
+OUTAGE = 1.0
+
+T = TypeVar("T")
+
+
+@dataclass
+class Follower:
+    """Follows one job.
+
+    Args:
+        ledger, queue, workers: of one Redis.
+        on_status: is told the job's counters at every look.
+        check: is called at every look, and while Redis is away; what it raises ends the following.
+        patience: how a Redis that is away is waited for.
+        on_workers: is told now and then who consumes the job's queue; None: nobody is asked.
+        review_below: the confidence under which rows are marked for review; None: the checkpoint's threshold.
+        clock, sleep: in place of the real ones, for tests.
+    """
+
+    ledger: Ledger
+    queue: Queue
+    workers: Workers
+    on_status: Callable[[JobStatus], None] = lambda status: None
+    check: Callable[[], None] = lambda: None
+    patience: Patience = field(default_factory=Patience)
+    on_workers: Callable[[list[Announcement]], None] | None = None
+    review_below: float | None = None
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    _swept: float = field(default=0.0, init=False)
+    _worker_seen: float = field(default=0.0, init=False)
+    _counted: float = field(default=-math.inf, init=False)
+
+    def rows(self, job: str) -> Iterator[list[Prediction]]:
+        """Give the rows, a batch at a time, in the order of submission, as their batches are done, until the job's end.
+
+        Raises:
+            UnknownJob: no such job, or it was deleted meanwhile.
+            JobCancelled: it was cancelled; the rows before the first that is missing have been given.
+            NoWorker: nobody has consumed the job's queue for a while; the job goes on when somebody does.
+            MessageInvalid: what is stored of it is damaged, or all that is owed can't be understood by the workers.
+            BrokerUnreachable: Redis is away for longer than our patience lasts.
+        """
+        done, pause = 0, POLL_LEAST
+        self._swept = self._worker_seen = self.clock()
+        while True:
+            self.check()
+            # Before the rows: whatever the status counts as done is there when the rows are read.
+            status = self._patiently(lambda: self.ledger.status(job))
+            ready = self._patiently(partial(self.ledger.read, job, done, BATCHES_AT_ONCE))
+            for batch, answers in chain.from_iterable(ready):
+                yield answers.predictions(batch, self.review_below)
+            done += len(ready)
+            self.on_status(status)
+            self._count(status)
+            if ready:
+                pause = POLL_LEAST if status.state == "open" or status.batches_waiting else POLL_LAST
+                self._worker_seen = self.clock()
+                if len(ready) < BATCHES_AT_ONCE and done < status.batches and not status.over:
+                    self.sleep(pause)  # there is no more yet
+            elif status.state == "cancelled":
+                raise JobCancelled(job)
+            elif status.over and done < status.batches:
+                self._patiently(lambda: self.ledger.status(job))  # says so if it was deleted since
+                raise MessageInvalid(f"job {job} is finished, but has no rows of batch {done}: the ledger is damaged")
+            elif status.over:
+                return
+            else:
+                self._tend(status)
+                self.sleep(pause)
+                pause = min(POLL_MOST, pause * 1.5)
+
+    def end(self, job: str) -> JobStatus:
+        """Follow a job to its end without reading its rows, and give its counters then.
+
+        Raises:
+            UnknownJob, JobCancelled, NoWorker, MessageInvalid, BrokerUnreachable: as `rows`.
+        """
+        pause = POLL_LEAST
+        self._swept = self._worker_seen = self.clock()
+        while True:
+            self.check()
+            status = self._patiently(lambda: self.ledger.status(job))
+            self.on_status(status)
+            self._count(status)
+            if status.state == "cancelled":
+                raise JobCancelled(job)
+            if status.over:
+                return status
+            self._tend(status)
+            self.sleep(pause)
+            pause = min(POLL_MOST, pause * 1.5)
+
+    def _count(self, status: JobStatus) -> None:
+        """Tell who is at work, if somebody wants to know and was not told just now."""
+        if self.on_workers is None or self.clock() - self._counted < COUNT_EVERY:
+            return
+        self._counted = self.clock()
+        self.on_workers([worker for worker in self._patiently(self.workers.alive) if worker.model == status.model])
+
+    def _tend(self, status: JobStatus) -> None:
+        """Look after what nobody else may be looking after: lost batches, and whether anyone works at all."""
+        now = self.clock()
+        if now - self._swept < SWEEP_EVERY:
+            return
+        self._swept = now
+        if any(worker.model == status.model for worker in self._patiently(self.workers.alive)):
+            self._worker_seen = self.clock()
+        elif now - self._worker_seen >= WORKER_PATIENCE:
+            raise NoWorker(no_worker(status.model, self.workers))
+        self._patiently(lambda: self._despair(status))
+        if self._patiently(self.workers.may_sweep):
+            self._patiently(lambda: sweep(self.ledger, self.queue))
+
+    def _despair(self, status: JobStatus) -> None:
+        """Raise MessageInvalid if workers are there, and have lately failed to understand everything that is owed."""
+        since = self.workers.time() - DESPAIR
+        letters = DeadLetters(self.ledger.settings, self.ledger.client).of_job(status.job)
+        dead = {letter.what: letter.why for letter in letters if letter.seen > since}
+        # By name: a letter may be about a batch that another worker has done since, or about none at all.
+        if status.batches_claimed or not len(dead) >= status.batches_waiting > 0:
+            return
+        if all(about(status.job, piece) in dead for piece in self.ledger.owed(status.job)):
+            why = list(dead.values())[-1]
+            raise MessageInvalid(f"the workers can't understand what is left of job {status.job}: {why}")
+
+    def _patiently(self, step: Callable[[], T]) -> T:
+        """Do a step, waiting for Redis; while that was away, no worker could show itself."""
+        before = self.clock()
+        done = self.patience(step, self.check)
+        if self.clock() - before >= OUTAGE:
+            self._worker_seen = self.clock()
+        return done
+
+
+class Rows:
+    """A job's rows, in the order of submission, as they arrive.
+
+    It may be iterated as often as one likes: the rows stay with the job, and come from its first one again.
+
+    Attributes:
+        job: its id.
+        summary: counts the rows that the latest iteration has given so far.
+    """
+
+    def __init__(self, job: str, batches: Callable[[], Iterator[list[Prediction]]]) -> None:
+        self.job = job
+        self.summary = Summary()
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return chain.from_iterable(self.batches())
+
+    def __repr__(self) -> str:
+        return f"<Rows of job {self.job}>"
+
+    def batches(self) -> Iterator[list[Prediction]]:
+        """Give them a batch at a time, which costs less where there are many."""
+        summary = self.summary = Summary()
+        for rows in self._batches():
+            summary.add(rows)
+            yield rows
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Give all of them as a table with a `Prediction`'s columns; an image with an error has no label there.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as exc:
+            raise UsageError("to_pandas() needs pandas: pip install 'pigeonhole[pandas]'") from exc
+        # Named one by one: pandas would guess the types, and fail at a path that is not UTF-8.
+        path, label, confidence, review, error, model, top = list(zip(*self, strict=True)) or [()] * len(
+            Prediction._fields
+        )
+        text = {"path": path, "label": [name or None for name in label], "error": error, "model": model, "top": top}
+        columns = {name: pandas.Series(values, dtype=object) for name, values in text.items()}
+        columns["confidence"] = pandas.Series(confidence, dtype="float64")
+        columns["review"] = pandas.Series(review, dtype=bool)
+        return pandas.DataFrame({name: columns[name] for name in Prediction._fields})
+
+
+def results(ledger: Ledger, job: str, review_below: float | None = None) -> Iterator[list[Prediction]]:
+    """Give the rows of the batches that are done by now, a batch at a time, in the order of submission.
+
+    Args:
+        ledger, job: whose rows.
+        review_below: as a `Follower`'s.
+
+    Raises:
+        UnknownJob: no such job, or it was deleted meanwhile.
+    """
+    status = ledger.status(job)
+    for number in range(status.batches):
+        for batch, answers in chain.from_iterable(ledger.read(job, number, 1)):
+            yield answers.predictions(batch, review_below)
+    ledger.status(job)  # says so if it was deleted meanwhile, and rows are missing for that
+
+
+def no_worker(model: str, workers: Workers) -> str:
+    """Say that nobody answers for a model, and what to do."""
+    others = sorted({worker.model for worker in workers.alive()})
+    serve = f"workers are there for {', '.join(others)}: choose with --model. Or start" if others else "start"
+    return (
+        f"no worker consumes the queue of the model {model!r}; {serve} one: `pigeonhole worker`, or "
+        "`docker compose up --scale worker=2`"
+    )

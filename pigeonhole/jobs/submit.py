@@ -1,0 +1,172 @@
+"""References → batches → ledger and queue."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import accumulate, count, groupby, islice, takewhile
+from operator import attrgetter
+
+from pigeonhole.errors import SourceError
+from pigeonhole.jobs.patience import Patience
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Batch, Group
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.sources.expand import Reference, Root, expand
+
+#: The first batches are small, so that a small job spreads over all workers; they double up to the largest, so that
+#: a large job costs few messages. At each size there are this many: beside its images, a batch costs 2 ms of processor
+#: time, as much as 50 digits.
+SMALLEST, LARGEST = 64, 2048
+PER_SIZE = 2
+#: So many batches' references are known when one is cut: where fewer are left, it is as large a share of these, so that
+#: towards the end batches get small again, and of a handful of workers nobody has much left to do when others are done.
+#: Nor is any a smaller share of the size that they have come to: for 2,048 that is a chunk, which a network takes at
+#: once, and less of it costs more.
+AHEAD = 8
+#: A batch holds no more bytes of files than this (but at least one file): about a second's work of photos.
+MOST_BYTES = 64_000_000
+#: Where a reference is shown from, where it is read from, and whether that is an archive.
+_FROM = attrgetter("shown", "rooted", "span.__class__")
+
+
+class Walk:
+    """The references that SOURCES name, as often as they are asked for; see `expand`.
+
+    Raises:
+        SourceError: as `expand`, already when this is made.
+    """
+
+    def __init__(self, sources: list[str], root: Root, null_separated: bool = False) -> None:
+        self._expand = partial(expand, sources, root, null_separated)
+        self._begun: Iterator[Reference] | None = self._expand()
+        self._has_input = "-" in sources
+
+    def __call__(self) -> Iterator[Reference]:
+        """Give the stream of references, from the beginning; SourceError where standard input was read already."""
+        begun, self._begun = self._begun, None
+        if begun is None and self._has_input:
+            raise SourceError(
+                "Redis has lost a part of what was submitted, and the list on standard input can't be read a second "
+                "time: feed it again"
+            )
+        return begun or self._expand()
+
+
+def submit(
+    ledger: Ledger, queue: Queue, job: str, references: Callable[[], Iterable[Reference]], patience: Patience
+) -> None:
+    """Put all references on record and publish their batches, then close the job.
+
+    Each batch is in the ledger before its message is published, so what is owed is known whatever gets lost. A job that
+    was submitted in part, or that Redis has forgotten a part of, gets what it lacks: the same stream makes the same
+    batches.
+
+    Args:
+        ledger, queue: of one Redis.
+        job: an open one; of one that is complete it is only checked that these are its references.
+        references: gives the stream anew; called once more where Redis forgot what it had acknowledged.
+        patience: how a Redis that is away or full is waited for.
+
+    Raises:
+        SourceError: a source can't be read to its end, or again; the job stays open, with what was submitted.
+        UsageError: it was begun with other references.
+        BrokerUnreachable: Redis is away for longer than our patience lasts.
+        JobCancelled, UnknownJob: somebody else cancelled or deleted it.
+    """
+    model = patience(lambda: ledger.status(job)).model
+    complete = False
+    while not complete:
+        cut = 0
+        for batch in batches(references()):
+            piece = Piece(cut)
+            if patience(partial(ledger.add, job, piece.number, batch)):
+                patience(partial(queue.publish, model, job, piece))
+            cut += 1
+        complete = patience(partial(ledger.close, job, cut))
+
+
+class Submission:
+    """Submits from a thread of its own, so that rows can be followed from the beginning.
+
+    Args:
+        submit: does it; called once more where Redis has forgotten, after the end, that there was one.
+        at_once: or only when a look at the job shows that it is open.
+
+    Attributes:
+        told: whether `check` has raised what went wrong.
+    """
+
+    def __init__(self, submit: Callable[[], None], at_once: bool = True) -> None:
+        self.told = False
+        self._submit = submit
+        self._wrong: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="submit", daemon=True)
+        self._was_over = not at_once
+        if at_once:
+            self._thread.start()
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is over, and nobody is still to be told what went wrong."""
+        return not self._thread.is_alive() and (self.told or self._wrong is None)
+
+    def check(self) -> None:
+        """Raise what went wrong with it, if something did; called before each look at the job."""
+        over = not self._thread.is_alive()  # first: what went wrong is set before the thread ends
+        if self._wrong:
+            self.told = True
+            raise self._wrong
+        self._was_over = over
+
+    def look(self, status: JobStatus) -> None:
+        """Submit again if the job is open though no submission was going on before this look."""
+        if self._was_over and status.state == "open":
+            self._was_over = False
+            self._thread = threading.Thread(target=self._run, name="submit", daemon=True)
+            self._thread.start()
+
+    def finish(self) -> None:
+        """Wait for the end of what is going on, whether it goes well or not."""
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._submit()
+        except Exception as exc:  # noqa: BLE001  # raised again where the job is followed
+            self._wrong = exc
+
+
+def batches(references: Iterable[Reference]) -> Iterator[Batch]:
+    """Cut a stream into batches: small ones first and last, and fewer images in each where files are large."""
+    stream = iter(references)
+    held = list[Reference]()
+    for number in count():
+        most = batch_size(number)
+        # The first go out as they come: a list on standard input may come slowly.
+        known = most if number < PER_SIZE else AHEAD * most
+        held.extend(islice(stream, known - len(held)))
+        if not held:
+            return
+        most = max(SMALLEST, most // AHEAD, -(-len(held) // AHEAD))
+        size = accumulate(reference.size for reference in islice(held, most))
+        images = max(1, sum(1 for _ in takewhile(lambda size: size <= MOST_BYTES, size)))
+        yield _batch(held[:images])
+        del held[:images]
+
+
+def batch_size(number: int) -> int:
+    """Give the number of images that the batch of this number holds at most."""
+    return min(LARGEST, SMALLEST << (number // PER_SIZE))
+
+
+def _batch(references: list[Reference]) -> Batch:
+    return Batch(tuple([_group(list(group)) for _, group in groupby(references, key=_FROM)]))
+
+
+def _group(references: list[Reference]) -> Group:
+    shown, rooted = references[0].shown, references[0].rooted
+    spans = tuple([reference.span for reference in references if reference.span is not None])
+    return Group(shown, rooted, tuple([reference.path for reference in references]), spans)

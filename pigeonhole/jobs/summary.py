@@ -1,0 +1,116 @@
+"""The counters of a run: its rows by label, error and model."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+
+from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.status import JobStatus
+
+_LABEL, _CONFIDENCE, _REVIEW, _ERROR, _MODEL = map(attrgetter, ("label", "confidence", "review", "error", "model"))
+
+
+@dataclass
+class Summary:
+    """Counts rows as they pass by.
+
+    Args:
+        models: rows by the checkpoint that answered.
+        labels: images by label; those with an error have none.
+        errors, examples: errors by kind, and the first path of each kind.
+        confidence: the sum of all labels'.
+        reviews: labels that are marked for review.
+        images: all rows, and
+        kept: those of them that an earlier run made.
+    """
+
+    models: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    confidence: float = 0.0
+    reviews: int = 0
+    images: int = 0
+    kept: int = 0
+
+    def keep(self, row: Prediction) -> None:
+        """Count a row that an earlier run made."""
+        self.images += 1
+        self.kept += 1
+        self.models[row.model] += 1
+        if row.error:
+            self._fail(row)
+        else:
+            self.labels[row.label] += 1
+            self.confidence += row.confidence or 0.0
+            self.reviews += row.review
+
+    def add(self, rows: Sequence[Prediction]) -> None:
+        """Count some rows; the loops are C's, since this is done for each of them."""
+        self.images += len(rows)
+        self.models.update(map(_MODEL, rows))
+        self.labels.update(filter(None, map(_LABEL, rows)))
+        self.confidence += sum(filter(None, map(_CONFIDENCE, rows)))
+        self.reviews += sum(map(_REVIEW, rows))
+        for row in filter(_ERROR, rows):
+            self._fail(row)
+
+    @property
+    def labelled(self) -> int:
+        """How many images have a label."""
+        return self.images - self.errors.total()
+
+    @property
+    def mean_confidence(self) -> float | None:
+        """The mean of all labels' confidences; None where there is no label."""
+        return self.confidence / self.labelled if self.labelled else None
+
+    def of_rows(self, status: JobStatus) -> JobStatus:
+        """Give what is said of a job with the counts of these rows, and the checkpoints that made them."""
+        return replace(
+            status,
+            model=", ".join(sorted(filter(None, self.models))) or status.model,
+            images=self.images,
+            done=self.images,
+            errors=self.errors.total(),
+            reviews=self.reviews,
+        )
+
+    def to_json(self, status: JobStatus, startup_seconds: float) -> dict[str, object]:
+        """Give the summary as `--json` prints it.
+
+        Args:
+            status: the job's, at its end.
+            startup_seconds: what starting the embedded Redis and workers took; not counted in the rate.
+        """
+        seconds, confidence = duration(status), self.mean_confidence
+        return {
+            "job": status.job,
+            "images": self.images,
+            "kept": self.kept,
+            "labels": self.labelled,
+            "images_by_label": dict(self.labels.most_common()),
+            "mean_confidence": None if confidence is None else round(confidence, 6),
+            "reviews": self.reviews,
+            "errors": self.errors.total(),
+            "errors_by_kind": dict(sorted(self.errors.items())),
+            "error_examples": dict(sorted(self.examples.items())),
+            "seconds": round(seconds, 3),
+            "images_per_second": round((self.images - self.kept) / seconds, 1) if seconds else None,
+            "startup_seconds": round(startup_seconds, 3),
+            "model": ", ".join(sorted(self.models)),
+            "images_by_model": dict(sorted(self.models.items())),
+        }
+
+    def _fail(self, row: Prediction) -> None:
+        kind = row.error.partition(":")[0]
+        self.errors[kind] += 1
+        self.examples.setdefault(kind, row.path)
+
+
+def duration(status: JobStatus) -> float:
+    """Give the seconds from a job's first claim to its end, or to now's last word; 0 before the first."""
+    if status.started is None or status.finished is None:
+        return 0.0
+    return max(0.0, status.finished - status.started)

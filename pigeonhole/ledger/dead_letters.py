@@ -1,0 +1,82 @@
+"""What came over Redis and could not be understood: kept where `status` shows it, with the reason.
+
+A message that is damaged, or of a version that nobody here knows, is never guessed at, and never tried again and again
+either. The key, behind the prefix: `dead` (hash: what it was → when and why).
+"""
+
+import json
+from dataclasses import dataclass
+
+from pigeonhole.ledger.redis_client import Client, connect, server_time, translates
+from pigeonhole.settings import Settings
+
+#: So many are kept; what comes then is counted on none: somebody writes garbage on purpose.
+MOST = 1000
+#: Characters that are kept of what a stranger wrote.
+_LONGEST = 300
+
+
+@dataclass(frozen=True, order=True)
+class DeadLetter:
+    """One thing that could not be understood.
+
+    Args:
+        seen: when, last; seconds since the epoch on Redis' clock.
+        what: a message's beginning, or which batch of which job.
+        why: in words.
+    """
+
+    seen: float
+    what: str
+    why: str
+
+
+class DeadLetters:
+    """The dead letters in one Redis.
+
+    Args:
+        settings: where Redis is, and the prefix of its keys.
+        client: a client in place of a new one.
+    """
+
+    def __init__(self, settings: Settings, client: Client | None = None) -> None:
+        self.url = settings.broker_url
+        self.client = client or connect(settings.broker_url)
+        self._key = f"{settings.prefix}:dead"
+        self._ttl = settings.result_ttl
+
+    @translates
+    def bury(self, what: str, why: str) -> None:
+        """Keep something that could not be understood; the same again only moves its time."""
+        what, why = _printable(what), _printable(why)
+        if self.client.hlen(self._key) >= MOST and not self.client.hexists(self._key, what):
+            return
+        self.client.hset(self._key, what, json.dumps({"seen": server_time(self.client), "why": why}))
+        self.client.expire(self._key, self._ttl)
+
+    @translates
+    def all(self) -> list[DeadLetter]:
+        """Give all, oldest first."""
+        return sorted(_letter(what, body) for what, body in self.client.hgetall(self._key).items())
+
+    def of_job(self, job: str) -> list[DeadLetter]:
+        """Give those about a job's batches, oldest first."""
+        return [letter for letter in self.all() if letter.what.startswith(about(job, ""))]
+
+
+def about(job: str, piece: object) -> str:
+    """Say which batch of which job could not be understood."""
+    return f"job {job}, batch {piece}"
+
+
+def _letter(what: bytes, body: bytes) -> DeadLetter:
+    shown = what.decode(errors="replace")
+    try:
+        kept = json.loads(body)
+        return DeadLetter(float(kept["seen"]), shown, str(kept["why"]))
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return DeadLetter(0.0, shown, "not written by us")
+
+
+def _printable(text: str) -> str:
+    return text[:_LONGEST].encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,428 @@
+"""The durable record of every job in Redis: what is owed, claimed and done.
+
+Written before anything is published and changed only in atomic steps, it is what makes a lost message, or one
+that comes twice, harmless. The keys of job J, behind the prefix:
+
+    job:J           hash   model, sources, state, counters, times
+    job:J:refs      hash   batch number → its references (`Batch`)
+    job:J:waiting   zset   batch number → when it is overdue, for batches that nobody has claimed
+    job:J:claimed   zset   batch number → when its lease runs out, for batches that a worker has in hand
+    job:J:rows      hash   batch number → its answers (`Answers`)
+    job:J:parts     hash   batch number → the pieces it was split into; and how often a single image was lost
+    active          zset   job → when it was created, for jobs that are neither finished nor cancelled
+    jobs            zset   job → when it was created, for all
+    swept           string when the last sweep was
+
+A batch is owed while it stands in `waiting` or `claimed`; committing strikes it off and stores its answers in one
+step, so that a batch done twice counts once. A job is `open` while it is submitted to, `closed` when its source
+is exhausted, `finished` when a closed job owes nothing, or `cancelled`; then its keys expire.
+
+A claim is a lease, which the process that holds it renews. A batch whose process died, or let its lease run out, is
+split, and so on, until an image that kills whoever reads it is alone. So everything but `refs` goes by *pieces*: a
+batch's number, or `number:start:stop` for a part of it.
+"""
+
+import json
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from pigeonhole.errors import JobCancelled, MessageInvalid, UnknownJob, UsageError
+from pigeonhole.ledger import scripts
+from pigeonhole.ledger.messages import VERSION, Answers, Batch
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.redis_client import Client, connect, server_time, translates
+from pigeonhole.ledger.status import JobStatus, status_of, status_or_unreadable
+from pigeonhole.settings import Settings
+
+#: Seconds that a claim lasts unless it is renewed: so long a worker that vanished goes unnoticed.
+LEASE = 20.0
+#: Seconds between two sweeps after which holders may have been kept from renewing: then a lapsed lease says nothing.
+SWEEP_GAP = 10.0
+#: So often a single image may be lost with its process before it is blamed. One that ends whoever reads it is found by
+#: the worker (`worker.trial`) long before; this only keeps any other from going round for ever.
+DEATHS = 20
+_JOB = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
+#: What a job's own keys end with, in the order that the scripts know them by; `active` comes after them.
+_PARTS = ("", ":refs", ":waiting", ":claimed", ":rows", ":parts")
+
+
+class Ledger:
+    """The jobs in one Redis.
+
+    Args:
+        settings: where Redis is, the prefix of its keys, and how long things may take.
+        now: a clock in place of the server's, for tests.
+        client: a client in place of a new one.
+    """
+
+    def __init__(
+        self, settings: Settings, now: Callable[[], float] | None = None, client: Client | None = None
+    ) -> None:
+        self.url = settings.broker_url
+        self.client = client or connect(settings.broker_url)
+        self.settings = settings
+        self._now = now
+        self._add = self.client.register_script(scripts.ADD)
+        self._close = self.client.register_script(scripts.CLOSE)
+        self._cancel = self.client.register_script(scripts.CANCEL)
+        self._claim = self.client.register_script(scripts.CLAIM)
+        self._renew = self.client.register_script(scripts.RENEW)
+        self._commit = self.client.register_script(scripts.COMMIT)
+        self._died = self.client.register_script(scripts.DIED)
+        self._release = self.client.register_script(scripts.RELEASE)
+        self._overdue = self.client.register_script(scripts.OVERDUE)
+
+    @translates
+    def ping(self) -> None:
+        """Raise BrokerUnreachable unless Redis answers."""
+        self.client.ping()
+
+    @translates
+    def create(self, model: str, sources: tuple[str, ...]) -> str:
+        """Open a job for a model's queue and give its id, which begins with the date and sorts by it."""
+        oldest = [name.decode(errors="replace") for name in self.client.zrange(self._key("jobs"), 0, 9)]
+        self._forget_expired(oldest)  # so that the list ends somewhere though nobody looks at it
+        now = self._clock()
+        job = f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        with self.client.pipeline() as pipe:
+            pipe.hset(
+                self._key(f"job:{job}"),
+                mapping={
+                    "v": VERSION,
+                    "model": model,
+                    "sources": json.dumps(sources),
+                    "state": "open",
+                    "created": now,
+                },
+            )
+            pipe.zadd(self._key("jobs"), {job: now})
+            pipe.zadd(self._key("active"), {job: now})
+            pipe.execute()
+        return job
+
+    @translates
+    def add(self, job: str, number: int, batch: Batch) -> bool:
+        """Put a batch on record as owed.
+
+        Returns:
+            False where it is on record already; then nothing has changed.
+
+        Raises:
+            UnknownJob, JobCancelled: the job is gone.
+            UsageError: the job is complete, so nothing can be added, or another batch is on record under this number.
+        """
+        seconds = self.settings.publish_seconds
+        state, added = self._run(self._add, job, number, batch.encode(), len(batch), seconds)
+        self._check(job, state)
+        if added:
+            return True
+        known = self.client.hget(self._keys(job)[1], str(number))
+        if known is None:
+            raise UsageError(f"job {job} is {state.decode()}: nothing can be added to it; submit a new one")
+        # Not byte for byte: another machine's zlib may deflate the same otherwise.
+        there = Batch.decode(known)
+        if [*there.rooted(), *there.located()] != [*batch.rooted(), *batch.located()]:
+            raise UsageError(
+                f"job {job} holds other images as its batch {number}: the sources are not what they were when it was "
+                f"begun; `pigeonhole cancel {job}`, then the same command again, without --job"
+            )
+        return False
+
+    @translates
+    def close(self, job: str, batches: int) -> bool:
+        """Say that everything is submitted.
+
+        Args:
+            job: its id.
+            batches: how many that is.
+
+        Returns:
+            False where fewer are on record: Redis has forgotten what it had acknowledged, and they must be added again.
+
+        Raises:
+            UnknownJob, JobCancelled: the job is gone.
+            UsageError: there are more.
+        """
+        state, known = self._run(self._close, job, batches, self.settings.result_ttl)
+        self._check(job, state)
+        if known > batches:
+            raise UsageError(
+                f"job {job} has {known} batches, and these sources make {batches}: they are not what it was begun "
+                f"with; `pigeonhole cancel {job}`, then the same command again, without --job"
+            )
+        return bool(known == batches)
+
+    @translates
+    def cancel(self, job: str) -> None:
+        """Strike off what is still owed; rows that are done stay.
+
+        Raises:
+            UnknownJob: no such job.
+            UsageError: it is finished.
+        """
+        state = self._run(self._cancel, job, self.settings.result_ttl)
+        if state == b"finished":
+            raise UsageError(f"job {job} is finished already")
+        if state is None:
+            raise UnknownJob(job)
+
+    @translates
+    def delete(self, job: str) -> None:
+        """Forget a job and its rows; messages that are still queued for it will find nothing to do.
+
+        Raises:
+            UnknownJob: no such job.
+        """
+        # Looked for before, not counted after: a deletion that is sent again finds nothing any more.
+        if not self.client.exists(*self._keys(job)[:-1]) and self.client.zscore(self._key("jobs"), job) is None:
+            raise UnknownJob(job)
+        # No MULTI, which a full Redis refuses: a job without keys is struck off the lists sooner or later.
+        self.client.delete(*self._keys(job)[:-1])
+        self._strike([job])
+
+    @translates
+    def claim(self, job: str, piece: Piece) -> Batch | None:
+        """Note that a worker has a piece in hand, and give its references.
+
+        It must be renewed within `LEASE` seconds, and again, for as long as it is in hand.
+
+        Returns:
+            None where it is done, split, cancelled or unknown: there is nothing to do.
+
+        Raises:
+            MessageInvalid: the references can't be understood.
+        """
+        data = self._run(self._claim, job, str(piece), LEASE)
+        return None if data is None else piece.of(Batch.decode(data))
+
+    @translates
+    def renew(self, job: str, pieces: Iterable[Piece]) -> int:
+        """Say that pieces are still in hand.
+
+        Returns:
+            How many of them are claimed; the others are done or split, or wait again.
+        """
+        return int(self._run(self._renew, job, LEASE, *map(str, pieces)))
+
+    @translates
+    def commit(self, job: str, piece: Piece, answers: Answers) -> bool:
+        """Strike a piece off and store its answers, in one step.
+
+        Returns:
+            False where it was not owed any more; then nothing has changed.
+        """
+        counts = (len(answers), len(answers.errors), len(answers.review))
+        ttl = self.settings.result_ttl
+        return bool(self._run(self._commit, job, str(piece), answers.encode(), *counts, ttl))
+
+    @translates
+    def died(self, job: str, piece: Piece, model: str) -> list[Piece]:
+        """Note that a process died with a piece in hand: split it, or count it against the one image there is.
+
+        A piece that is split is not owed any more, only its parts are: what its late owner may commit is dropped.
+
+        Args:
+            job, piece: what was in hand.
+            model: what the error row names, should the one image be blamed.
+
+        Returns:
+            What should be published now.
+
+        Raises:
+            MessageInvalid: the references can't be understood; then nothing has changed.
+        """
+        data = self.client.hget(self._keys(job)[1], str(piece.number))
+        if data is None:
+            return []
+        parts = piece.split(len(Batch.decode(data)))
+        deaths = self._run(self._died, job, str(piece), self.settings.publish_seconds, *map(str, parts))
+        if deaths is None:
+            return []
+        if parts:
+            return parts
+        if deaths < DEATHS:
+            return [piece]
+        blame = ("crashed", f"the process that had it, and nothing else, in hand ended {deaths} times")
+        self.commit(job, piece, Answers.failed(model, [blame]))
+        return []
+
+    @translates
+    def deaths(self, job: str, piece: Piece) -> int:
+        """Give how often a suspect was lost with its process since it was set apart."""
+        return int(self.client.hget(self._keys(job)[5], f"deaths:{piece}") or 0)
+
+    @translates
+    def release(self, job: str, piece: Piece) -> bool:
+        """Let a piece wait again that somebody claimed and could not read: another worker may be able to.
+
+        Returns:
+            False where nobody has it in hand.
+        """
+        return bool(self._run(self._release, job, str(piece), self.settings.publish_seconds))
+
+    @translates
+    def swept_lately(self) -> bool:
+        """Tell whether somebody swept a moment ago.
+
+        If not, Redis or everybody was away: those who hold leases had no chance to renew them.
+        """
+        last = self.client.get(self._key("swept"))
+        return last is not None and 0 <= self._clock() - float(last) < SWEEP_GAP
+
+    @translates
+    def note_sweep(self) -> None:
+        """Note that somebody has swept, at the end of it: one that fails on its way gives nobody's lease up."""
+        self.client.set(self._key("swept"), self._clock())
+
+    @translates
+    def overdue(self, job: str, lost: int) -> tuple[list[Piece], list[Piece]]:
+        """Give what somebody should look after.
+
+        Args:
+            job: its id.
+            lost: how many of the pieces that wait may have lost their message.
+
+        Returns:
+            Those whose lease has run out, for `died` or `renew`; and those that wait and should be published again,
+            which is noted.
+        """
+        lapsed, waiting = self._run(self._overdue, job, lost, self.settings.publish_seconds)
+        return _pieces(lapsed), _pieces(waiting)
+
+    @translates
+    def owed(self, job: str) -> list[Piece]:
+        """Give all pieces that are not done, overdue or not.
+
+        Raises:
+            UnknownJob: no such job.
+        """
+        self.status(job)
+        _, _, waiting, claimed, *_ = self._keys(job)
+        return sorted(_pieces([*self.client.zrange(waiting, 0, -1), *self.client.zrange(claimed, 0, -1)]))
+
+    @translates
+    def status(self, job: str) -> JobStatus:
+        """Give a job's counters in one round trip, however large it is.
+
+        Raises:
+            UnknownJob: no such job.
+            MessageInvalid: another version wrote it, or it is damaged.
+        """
+        return status_of(*self._records([job])[0])
+
+    @translates
+    def statuses(self, active_only: bool = False) -> list[JobStatus]:
+        """Give the counters of all jobs, oldest first, in two round trips; forgets those that have expired.
+
+        One whose record can't be understood is `unreadable`, and does not hide the others; `status` says why.
+        """
+        listed = self.client.zrange(self._key("active" if active_only else "jobs"), 0, -1, withscores=True)
+        created = {name.decode(errors="surrogateescape"): seconds for name, seconds in listed}
+        records = self._records(self._forget_expired([name for name in created if _JOB.fullmatch(name)]))
+        # One without a record has gone in this moment.
+        return [status_or_unreadable(*record, created[record[0]]) for record in records if record[1]]
+
+    @translates
+    def read(self, job: str, start: int, limit: int) -> list[list[tuple[Batch, Answers]]]:
+        """Give the batches that are done, by number from `start`, up to the first of `limit` that is not.
+
+        Returns:
+            For each batch its pieces, in order: one, unless it was split.
+
+        Raises:
+            UnknownJob: it was deleted meanwhile.
+            MessageInvalid: what is stored can't be understood.
+        """
+        keys = self._keys(job)
+        numbers = range(start, start + limit)
+        done: list[list[tuple[Piece, bytes]]] = []
+        for number, data in zip(numbers, self.client.hmget(keys[4], [str(number) for number in numbers]), strict=True):
+            pieces = [(Piece(number), data)] if data is not None else self._parts(keys, number)
+            if pieces is None:
+                break
+            done.append(pieces)
+        if not done:
+            return []
+        batches = self.client.hmget(keys[1], [str(number) for number in numbers[: len(done)]])
+        if None in batches:
+            self.status(job)  # says so if it was deleted between the two
+            raise MessageInvalid(f"job {job} has answers without references: the ledger is damaged; submit it again")
+        return [
+            [(piece.of(batch), Answers.decode(data)) for piece, data in pieces]
+            for batch, pieces in zip(map(Batch.decode, batches), done, strict=True)
+        ]
+
+    def _parts(self, keys: tuple[str, ...], number: int) -> list[tuple[Piece, bytes]] | None:
+        """Give the answers to all pieces of a batch that was split, or None where it was not, or not all are done."""
+        split = self.client.hget(keys[5], str(number))
+        if split is None:
+            return None
+        names = split.decode(errors="replace").split(",")
+        answers = self.client.hmget(keys[4], names)
+        return (
+            None if None in answers else [(Piece.parse(name), data) for name, data in zip(names, answers, strict=True)]
+        )
+
+    def _forget_expired(self, names: list[str]) -> list[str]:
+        """Strike off the jobs whose keys are gone, and give the others."""
+        with self.client.pipeline(transaction=False) as pipe:
+            for name in names:
+                pipe.exists(self._key(f"job:{name}"))
+            there = pipe.execute()
+        if expired := [name for name, exists in zip(names, there, strict=True) if not exists]:
+            self._strike(expired)
+        return [name for name, exists in zip(names, there, strict=True) if exists]
+
+    def _strike(self, names: list[str]) -> None:
+        """Take jobs off both lists."""
+        self.client.zrem(self._key("jobs"), *names)
+        self.client.zrem(self._key("active"), *names)
+
+    def _records(self, names: list[str]) -> list[tuple[str, dict[bytes, bytes], int, int]]:
+        with self.client.pipeline(transaction=False) as pipe:
+            for name in names:
+                job, _, waiting, claimed, *_ = self._keys(name)
+                pipe.hgetall(job)
+                pipe.zcard(waiting)
+                pipe.zcard(claimed)
+            replies = pipe.execute()
+        triples = zip(replies[::3], replies[1::3], replies[2::3], strict=True)
+        return [(name, *triple) for name, triple in zip(names, triples, strict=True)]
+
+    def _run(self, script: Client, job: str, *args: object) -> Client:
+        return script(self._keys(job), (self._time(), job, *args))
+
+    def _check(self, job: str, state: bytes | None) -> None:
+        if state is None:
+            raise UnknownJob(job)
+        if state == b"cancelled":
+            raise JobCancelled(job)
+
+    def _key(self, name: str) -> str:
+        return f"{self.settings.prefix}:{name}"
+
+    def _keys(self, job: str) -> tuple[str, ...]:
+        """Give a job's keys in the order that the scripts know them by; UnknownJob where no job is called so."""
+        if not _JOB.fullmatch(job):
+            raise UnknownJob(job)  # `ID:rows`, say, would be a key of another's
+        own = [self._key(f"job:{job}{part}") for part in _PARTS]
+        return (*own, self._key("active"))
+
+    def _time(self) -> float | str:
+        return self._now() if self._now else ""
+
+    def _clock(self) -> float:
+        return self._now() if self._now else server_time(self.client)
+
+
+def _pieces(members: list[bytes]) -> list[Piece]:
+    """Give the pieces among the members of a set; what we did not write shall not stop a sweep."""
+    pieces = []
+    for member in members:
+        try:
+            pieces.append(Piece.parse(member.decode(errors="replace")))
+        except MessageInvalid:
+            continue  # nobody owes it; it goes with the job's keys
+    return pieces

@@ -1,0 +1,142 @@
+"""Who is at work: each worker's announcement in Redis, which is gone when it no longer renews it.
+
+The keys, behind the prefix: `workers` (zset: worker → when last seen) and `worker:ID` (hash, expiring).
+A worker renews its announcement from the loop that also takes its messages, so that one which lost its
+connection falls silent.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pigeonhole.ledger import scripts
+from pigeonhole.ledger.redis_client import Client, connect, server_time, translates
+from pigeonhole.settings import Settings
+
+#: Seconds between two announcements, and after which a silent worker counts as gone.
+ANNOUNCE_EVERY = 3.0
+GONE_AFTER = 12
+#: Seconds that one worker's turn to sweep lasts.
+SWEEP_TURN = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Announcement:
+    """What a worker says of itself.
+
+    Args:
+        name: Celery's name for it, `celery@host`; two of one machine may have the same.
+        model: the name of its checkpoint, after which its queue is named.
+        digest: the checkpoint's SHA-256.
+        version: of Pigeonhole.
+        processes: how many of its processes have loaded the checkpoint.
+        skew: seconds that its machine's clock is ahead of Redis'.
+        seen: when it last announced itself, and
+        busy: when it last had something in hand, or started; seconds since the epoch on Redis' clock.
+        instance: made at random when it starts: what tells it from others of its name.
+    """
+
+    name: str
+    model: str
+    digest: str
+    version: str
+    processes: int = 0
+    skew: float = field(default=0.0, compare=False)
+    seen: float = 0.0
+    busy: float = 0.0
+    instance: str = ""
+
+    @property
+    def id(self) -> str:
+        """What it goes by in Redis."""
+        return f"{self.name}#{self.instance}" if self.instance else self.name
+
+
+class Workers:
+    """The workers that share one Redis.
+
+    Args:
+        settings: where Redis is, and the prefix of its keys.
+        now: a clock in place of the server's, for tests.
+        client: a client in place of a new one.
+    """
+
+    def __init__(
+        self, settings: Settings, now: Callable[[], float] | None = None, client: Client | None = None
+    ) -> None:
+        self.url = settings.broker_url
+        self.client = client or connect(settings.broker_url)
+        self._prefix = settings.prefix
+        self._now = now
+        self._announce = self.client.register_script(scripts.ANNOUNCE)
+
+    @translates
+    def announce(self, worker: Announcement, busy: bool = True) -> None:
+        """Say that a worker is there; it counts as gone unless this is repeated in time.
+
+        Args:
+            worker: what it says of itself; the times are those of this call.
+            busy: whether it has something in hand, or has only just started.
+        """
+        about = {"model": worker.model, "digest": worker.digest, "version": worker.version}
+        now = self.time()
+        fields = [part for pair in about.items() for part in pair] + ["processes", worker.processes]
+        fields += ["skew", time.time() - now]
+        keys = (f"{self._prefix}:worker:{worker.id}", f"{self._prefix}:workers")
+        self._announce(keys, (now, worker.id, GONE_AFTER, int(busy), *fields))
+
+    @translates
+    def leave(self, id: str) -> None:
+        """Take back a worker's announcement."""
+        self.client.delete(f"{self._prefix}:worker:{id}")
+        self.client.zrem(f"{self._prefix}:workers", id)
+
+    @translates
+    def alive(self) -> list[Announcement]:
+        """Give the workers that announced themselves lately, by name."""
+        known, silent = f"{self._prefix}:workers", self.time() - GONE_AFTER
+        self.client.zremrangebyscore(known, "-inf", silent)
+        ids = sorted(_readable(id) for id in self.client.zrange(known, 0, -1))
+        with self.client.pipeline(transaction=False) as pipe:
+            for id in ids:
+                pipe.hgetall(f"{self._prefix}:worker:{id}")
+            records = pipe.execute()
+        return [_announcement(id, record) for id, record in zip(ids, records, strict=True) if b"seen" in record]
+
+    @translates
+    def may_sweep(self) -> bool:
+        """Tell whether it is this worker's turn to sweep: one at a time is enough."""
+        lock = f"{self._prefix}:sweeping"
+        return bool(self.client.set(lock, 1, nx=True, px=int(SWEEP_TURN * 1000)))
+
+    @translates
+    def time(self) -> float:
+        """Give the time on Redis' clock, in seconds since the epoch."""
+        return self._now() if self._now else server_time(self.client)
+
+
+def _announcement(id: str, record: dict[bytes, bytes]) -> Announcement:
+    name, _, instance = id.rpartition("#") if "#" in id else (id, "", "")
+    return Announcement(
+        name=name,
+        model=_readable(record.get(b"model", b"")),
+        digest=_readable(record.get(b"digest", b"")),
+        version=_readable(record.get(b"version", b"")),
+        processes=int(_number(record.get(b"processes", b""))),
+        skew=_number(record.get(b"skew", b"")),
+        seen=_number(record[b"seen"]),
+        busy=_number(record.get(b"busy", b"")),
+        instance=instance,
+    )
+
+
+# What another program left under our prefix shall not hide the workers beside it: it is shown as far as it goes.
+def _readable(data: bytes) -> str:
+    return data.decode(errors="replace")
+
+
+def _number(data: bytes) -> float:
+    try:
+        return float(data)
+    except ValueError:
+        return 0.0

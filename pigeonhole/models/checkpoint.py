@@ -1,0 +1,285 @@
+"""Checkpoints: the only place that saves or loads one.
+
+A checkpoint is one safetensors file: the weights, and in its metadata one key, `pigeonhole`, that holds JSON with
+all that is needed to use them (`pigeonhole.models.record`). One key, since the library writes several in random order.
+Reading the description needs the standard library only; torch is imported where weights are.
+"""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pigeonhole import files
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.models.record import Calibration, Checkpoint, Cost, check_name
+from pigeonhole.training_errors import CheckpointError, TrainingError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = ["Calibration", "Checkpoint", "Cost", "check_name", "describe", "find", "load", "save"]
+
+KEY = "pigeonhole"
+SUFFIX = ".safetensors"
+# As `pigeonhole.models.networks.NAMES`, which costs torch to ask; a test compares them.
+NETWORKS = (
+    *("classic", "digits", "digits-large", "digits-small"),
+    *("residual", "residual-large", "residual-small"),
+)
+
+_SHIPPED = Path(__file__).resolve().parent / "shipped"
+_MAX_HEADER = 10_000_000  # bytes; ours have some thousands, and a tenth of the library's own limit is read in a second
+_MAX_TEXT = 200  # characters of what a damaged file makes others say, which may quote it at any length
+_MAX_ARGUMENT = 2048  # of a network: channels, layers; two layers of so many channels take 150 MB
+_MAX_DIMENSIONS = 16  # of a tensor; a convolution's weights have 4
+_DTYPES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "U8": 1, "I8": 1, "BOOL": 1}
+
+
+def find(name_or_path: str | os.PathLike[str]) -> Path:
+    """The file of a checkpoint: a path, or the name of one that is shipped (`digits`).
+
+    A shipped name wins over a file of that name in the working folder; write `./digits` for the file.
+
+    Raises:
+        CheckpointError: It is neither.
+    """
+    text = os.fspath(name_or_path)
+    shipped = _SHIPPED / f"{text}{SUFFIX}"
+    if os.sep not in text and shipped.is_file():
+        return shipped
+    path = Path(text)
+    if path.is_file():
+        return path
+    names = ", ".join(sorted(file.stem for file in _SHIPPED.glob(f"*{SUFFIX}"))) or "none"
+    what = "is a folder" if path.is_dir() else "doesn't exist"
+    raise CheckpointError(
+        f"The checkpoint {text!r} {what}; give a {SUFFIX} file, or the name of a shipped one: {names}."
+    )
+
+
+def describe(path: str | os.PathLike[str]) -> Checkpoint:
+    """Read what a checkpoint says about itself, and check that the file is whole.
+
+    Reads the header only, whatever the weights' size, and verifies neither weights nor digest: `load` does.
+
+    Args:
+        path: Of the file.
+
+    Returns:
+        Its description.
+
+    Raises:
+        CheckpointError: It is missing, truncated, no checkpoint of ours, or of an unknown version or network.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            header = _header(file.read(8), file.read, os.fstat(file.fileno()).st_size)
+    except CheckpointError as exc:
+        raise CheckpointError(f"{path}: {exc}") from exc
+    except OSError as exc:
+        raise CheckpointError(f"{path}: can't be read ({exc.strerror or exc}); check the path.") from exc
+    try:
+        return _checked(header)
+    except CheckpointError as exc:
+        raise CheckpointError(f"{path}: {exc}") from exc
+
+
+def load(path: str | os.PathLike[str], device: str = "cpu") -> tuple[Checkpoint, "nn.Module"]:
+    """Read a checkpoint and build its network.
+
+    Args:
+        path: Of the file.
+        device: What torch calls it: "cpu", "cuda", "cuda:1".
+
+    Returns:
+        The description, and the network in eval mode on that device.
+
+    Raises:
+        CheckpointError: As `describe`; or the weights don't fit the network, hold NaN or infinity, or don't match
+            the digest.
+    """
+    checkpoint = describe(path)
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from pigeonhole.models import networks
+
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as exc:
+        raise CheckpointError(f"{path}: its weights can't be read ({exc}); copy or make it again.") from exc
+
+    try:
+        _check_arguments(checkpoint.arguments)
+        network = networks.build(checkpoint.network, checkpoint.arguments, checkpoint.logits)
+        _check_weights(weights, network.state_dict())
+    except TrainingError as exc:
+        raise CheckpointError(f"{path}: {exc}") from exc
+    found = _digest(checkpoint, weights)
+    if found != checkpoint.digest:
+        raise CheckpointError(
+            f"{path}: its content has the digest {found[:12]}…, and it says {checkpoint.digest[:12]}…; "
+            "it was changed after it was written: copy or make it again."
+        )
+    network.load_state_dict(weights)
+    try:
+        return checkpoint, network.to(device).eval()
+    except (RuntimeError, AssertionError, ValueError) as exc:
+        # torch says "Torch not compiled with CUDA enabled" with an AssertionError.
+        available = "cpu, cuda" if torch.cuda.is_available() else "cpu"
+        raise CheckpointError(f"The device {device!r} can't be used ({exc}); this machine has: {available}.") from exc
+
+
+def save(
+    path: str | os.PathLike[str],
+    network: "nn.Module",
+    *,
+    name: str,
+    architecture: str,
+    arguments: Mapping[str, Any],
+    classes: tuple[str, ...],
+    preprocessing: Preprocessing,
+    calibration: Calibration,
+    trained: Mapping[str, Any],
+    measured: Mapping[str, Any],
+) -> Checkpoint:
+    """Write a checkpoint: whole or not at all, and the same bytes for the same content.
+
+    Args:
+        path: Of the file; replaced if it exists.
+        network: As it is served, on any device.
+        name: Of the model.
+        architecture: The network's name in `pigeonhole.models.networks`.
+        arguments: That `pigeonhole.models.networks.build` makes it with.
+        classes: Labels, in the order of the logits; `calibration` says whether one more follows.
+        preprocessing: What turns an image into what the network sees.
+        calibration: What turns logits into confidence and doubt.
+        trained: On what, how, when, with which versions; plain JSON values.
+        measured: Accuracy and the like; plain JSON values.
+
+    Returns:
+        The description, as `describe` reads it back.
+
+    Raises:
+        CheckpointError: The content could not be loaded again.
+        TrainingError: The file can't be written.
+    """
+    from safetensors.torch import save as serialise
+
+    from pigeonhole.models import networks
+
+    weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    checkpoint = Checkpoint(
+        name=name,
+        network=architecture,
+        arguments=arguments,
+        classes=classes,
+        preprocessing=preprocessing,
+        calibration=calibration,
+        cost=Cost(*networks.cost(network, preprocessing)),
+        trained=trained,
+        measured=measured,
+    )
+    _check_weights(weights, networks.build(architecture, arguments, checkpoint.logits).state_dict())
+    # Through JSON and back, so that what is returned is what will be read: lists for tuples, and so on.
+    checkpoint = Checkpoint.from_json(replace(checkpoint, digest=_digest(checkpoint, weights)).to_json())
+    files.write(Path(path), serialise(weights, metadata={KEY: checkpoint.to_json()}))
+    return checkpoint
+
+
+def _header(length: bytes, read: Any, size: int) -> dict[str, Any]:  # noqa: ANN401 - a bound method
+    """Parse a safetensors header: 8 bytes of its length, little-endian; JSON; then the tensors, end to end."""
+    count = int.from_bytes(length, "little")
+    if len(length) < 8:
+        raise CheckpointError("It is not a safetensors file.")
+    if not 2 <= count <= _MAX_HEADER:
+        raise CheckpointError(f"It is not a safetensors file: its header would take {count:,} bytes.")
+    content = read(min(count, size))
+    if not content.startswith(b"{"):
+        raise CheckpointError("It is not a safetensors file.")
+    if len(content) < count:
+        raise CheckpointError(f"It is truncated: {size} bytes, and its header alone takes {8 + count}; copy it again.")
+    try:
+        header = json.loads(content)
+        ends = [_end(entry) for key, entry in header.items() if key != "__metadata__"]
+    except (ValueError, TypeError, KeyError, RecursionError) as exc:
+        text = str(exc)[:_MAX_TEXT]
+        raise CheckpointError(f"It is not a safetensors file: its header is damaged ({text}).") from exc
+    whole = 8 + count + max(ends, default=0)
+    if size != whole:
+        what = "truncated" if size < whole else "longer than its header says"
+        raise CheckpointError(f"It is {what}: {size} bytes instead of {whole}; copy it again.")
+    return dict(header)
+
+
+def _end(entry: Mapping[str, Any]) -> int:
+    begin, end = entry["data_offsets"]
+    shape = entry["shape"]
+    # Before they are multiplied: numbers of any length take hours, and a text times a number takes all memory.
+    if len(shape) > _MAX_DIMENSIONS or not all(type(x) is int and 0 <= x < 2**63 for x in (begin, end, *shape)):
+        raise ValueError(f"offsets {begin!r} to {end!r} for the shape {shape!r}")
+    if begin > end or end - begin != math.prod(shape) * _DTYPES[entry["dtype"]]:
+        raise ValueError(f"offsets {begin} to {end} for {entry['dtype']} {shape}")
+    return int(end)
+
+
+def _checked(header: Mapping[str, Any]) -> Checkpoint:
+    metadata = header.get("__metadata__")
+    text = metadata.get(KEY) if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
+        raise CheckpointError(
+            "It is a safetensors file, though no pigeonhole checkpoint; make one with `pigeonhole train` or `import`."
+        )
+    try:
+        checkpoint = Checkpoint.from_json(text)
+    except RecursionError as exc:
+        raise CheckpointError("Its metadata is nested too deeply for any that we write.") from exc
+    if checkpoint.network not in NETWORKS and checkpoint.arguments.get("library") != "torchvision":
+        raise CheckpointError(
+            f"It needs the network {checkpoint.network!r}, and this version knows {', '.join(NETWORKS)}; "
+            "use a newer pigeonhole."
+        )
+    return checkpoint
+
+
+def _check_arguments(value: object) -> None:
+    """Refuse what would build a network of many times the memory that its weights, which are read by then, take."""
+    if isinstance(value, Mapping | list):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            _check_arguments(part)
+    elif isinstance(value, int | float) and not abs(value) <= _MAX_ARGUMENT:
+        raise CheckpointError(f"A network's argument must be a number up to {_MAX_ARGUMENT}, not {str(value)[:20]}.")
+
+
+def _check_weights(weights: Mapping[str, "Tensor"], expected: Mapping[str, "Tensor"]) -> None:
+    import torch
+
+    missing, unknown = sorted(set(expected) - set(weights)), sorted(set(weights) - set(expected))
+    if missing or unknown:
+        what = f"lacks {missing[0]!r}" if missing else f"has {unknown[0]!r} too many"
+        raise CheckpointError(f"The weights don't fit the network: it {what}.")
+    for key, value in weights.items():
+        wanted = expected[key]
+        if value.shape != wanted.shape or value.dtype != wanted.dtype:
+            raise CheckpointError(
+                f"The weights don't fit the network: {key!r} is {value.dtype} {list(value.shape)}, "
+                f"not {wanted.dtype} {list(wanted.shape)}."
+            )
+        if not torch.isfinite(value).all():
+            raise CheckpointError(f"The weights {key!r} hold NaN or infinity: training diverged; train again.")
+
+
+def _digest(checkpoint: Checkpoint, weights: Mapping[str, "Tensor"]) -> str:
+    digest = hashlib.sha256(json.dumps(checkpoint.deciding(), sort_keys=True).encode())
+    for key in sorted(weights):
+        value = weights[key].contiguous()
+        digest.update(f"\n{key} {value.dtype} {list(value.shape)}\n".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()

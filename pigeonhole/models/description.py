@@ -1,0 +1,67 @@
+"""What a checkpoint says of itself, as text for a terminal."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pigeonhole.models.checkpoint import Checkpoint
+from pigeonhole.models.record import Calibration
+
+
+def text(described: Checkpoint, path: Path) -> str:
+    """Say it in lines for a person; `path` is the checkpoint's."""
+    seen, cost, trained = described.preprocessing, described.cost, described.trained
+    others = '; and one logit for "none of these"' if described.calibration.outlier else ""
+    rows = [
+        ("checkpoint", f"{described.name}, {path.stat().st_size:,} bytes, {path}"),
+        ("digest", described.digest),
+        ("network", described.network),
+        ("cost", f"{cost.multiply_adds:,} multiply-adds an image, {cost.parameters:,} parameters"),
+        ("classes", f"{len(described.classes)}: {', '.join(described.classes)}{others}"),
+        (
+            "preprocessing",
+            f"{seen.kind}, {seen.width} x {seen.height} pixels, {'grey' if seen.channels == 1 else 'RGB'}",
+        ),
+        ("temperature", f"{described.calibration.temperature:g}"),
+        ("review below", review_line(described.calibration)),
+        ("trained", _training_line(trained)),
+    ]
+    rows += [(where, _measured_line(figures)) for where, figures in described.measured.items()]
+    if "validation" in described.measured and "test" not in described.measured:
+        rows.append(("test", "there were no test images; the validation split chose the epoch and the calibration"))
+    return "\n".join(f"{title:<14} {value}" for title, value in rows)
+
+
+def review_line(calibration: Calibration) -> str:
+    """When a person should look, in words."""
+    limit = f"{calibration.review_below:.4f}"
+    if calibration.outlier_in_review == calibration.outlier_in_confidence:
+        return f"confidence {limit}"
+    times = calibration.outlier_in_review / calibration.outlier_in_confidence
+    return f"sureness {limit}: the confidence, were pictures of no class {times:,.0f} times as common"
+
+
+def _measured_line(figures: Any) -> str:  # noqa: ANN401 - free JSON, which others may have written
+    try:
+        low, high = figures["interval"]
+        return f"{figures['accuracy']:.2%} right of {figures['images']:,} images (95% interval {low:.2%} to {high:.2%})"
+    except (KeyError, TypeError, ValueError):
+        return json.dumps(figures, ensure_ascii=False)
+
+
+def _training_line(values: Mapping[str, Any]) -> str:
+    try:
+        if "imported" in values:
+            return f"elsewhere; imported from {values['imported']} at {values['finished']}"
+        versions = ", ".join(f"{program} {version}" for program, version in values["versions"].items())
+        teachers = ", ".join(teacher["name"] for teacher in values.get("teachers", ()))
+        return (
+            f"on {values['training_images']:,} images of {values['dataset']}, {len(values['epochs'])} epochs, "
+            + (f"taught by {teachers}, " if teachers else "")
+            + (f"corrected by {', '.join(values['corrections'])}, " if "corrections" in values else "")
+            + f"seed {values['seed']}, {values['seconds']:.0f} s on {values['device']}, "
+            + f"{values['finished']} ({versions})"
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):  # likewise
+        return "not said"

@@ -1,0 +1,258 @@
+"""What a checkpoint says about itself: typed, checked, plain JSON. No weights and no torch here."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.training_errors import CheckpointError, TrainingError
+
+VERSION = 1
+# A checkpoint's name names the queue that its workers consume.
+NAME = re.compile(r"[a-z0-9._-]{1,64}")
+
+_KEYS = frozenset(
+    {
+        *("version", "name", "digest"),
+        *("network", "arguments", "classes", "preprocessing", "calibration"),
+        *("cost", "trained", "measured"),
+    }
+)
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+Number = TypeVar("Number", bound=Any)  # a float, or a tensor or an array of them
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far to believe the network.
+
+    Args:
+        temperature: What the logits are divided by before the softmax; above 0.
+        review_below: The sureness, 0…1, under which a person should look.
+        outlier: Whether the network has one logit more than classes, the last: "none of these". It takes part in
+            the softmax and is never an answer, so that what it takes makes the classes doubtful.
+        outlier_in_confidence: How common what is no class is taken to be in the confidence, in units of how common it
+            was where the network learned.
+        outlier_in_review: Likewise, in the sureness, which is all that makes the two differ.
+    """
+
+    temperature: float = 1.0
+    review_below: float = 0.0
+    outlier: bool = False
+    outlier_in_confidence: float = 1.0
+    outlier_in_review: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.temperature) or self.temperature <= 0:
+            raise CheckpointError(f"The temperature must be a number above 0, not {self.temperature!r}.")
+        if not _is_number(self.review_below) or not 0 <= self.review_below <= 1:
+            raise CheckpointError(f"review_below must be a number from 0 to 1, not {self.review_below!r}.")
+        if not isinstance(self.outlier, bool):
+            raise CheckpointError(f"outlier must be true or false, not {self.outlier!r}.")
+        for key in _WEIGHTS:
+            value = getattr(self, key)
+            if not _is_number(value) or value <= 0:
+                raise CheckpointError(f"{key} must be a number above 0, not {value!r}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain JSON values."""
+        values: dict[str, Any] = {"temperature": self.temperature, "review_below": self.review_below}
+        # What came later is left out where it changes nothing, so that an older checkpoint keeps its digest.
+        if self.outlier:
+            values["outlier"] = True
+        return {**values, **{key: getattr(self, key) for key in _WEIGHTS if getattr(self, key) != 1}}
+
+    def confidence(self, probability: Number, other: Number) -> Number:
+        """How likely a class is, as a row says it.
+
+        By Bayes' rule, a probability becomes this where all that is no class is so many times as common (M. Saerens,
+        P. Latinne, C. Decaestecker, "Adjusting the Outputs of a Classifier to New a Priori Probabilities", 2002).
+
+        Args:
+            probability: Of a class, by the softmax at this temperature, 0…1: a number, or a tensor or an array of them,
+                in float64, since what `other` leaves of 1 may be next to nothing.
+            other: Of what is no class, likewise; 0 where there is no logit for it.
+
+        Returns:
+            Of the same shape, 0…1.
+        """
+        return _weighed(probability, other, self.outlier_in_confidence)
+
+    def sureness(self, probability: Number, other: Number) -> Number:
+        """What of the likeliest class is compared with `review_below`; as `confidence`."""
+        return _weighed(probability, other, self.outlier_in_review)
+
+
+_WEIGHTS = ("outlier_in_confidence", "outlier_in_review")
+
+
+def _weighed(probability: Number, other: Number, weight: float) -> Number:
+    weighed: Number = probability / (1 + (weight - 1) * other)
+    return weighed
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one image costs a network.
+
+    Args:
+        multiply_adds: Of the convolutions and linear layers.
+        parameters: All of them.
+    """
+
+    multiply_adds: int
+    parameters: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain JSON values."""
+        return {"multiply_adds": self.multiply_adds, "parameters": self.parameters}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything about a checkpoint but its weights.
+
+    Args:
+        name: Of the model; lower-case letters, digits, "-", "_" and ".", at most 64: it names a queue.
+        network: The network's name in `pigeonhole.models.networks`.
+        arguments: The network's own, plain JSON values.
+        classes: Labels, in the order of the logits; one more logit follows where `calibration.outlier` says so.
+        preprocessing: What turns an image into what the network sees.
+        calibration: What turns logits into confidence and doubt.
+        cost: Per image.
+        trained: On what, how, when, with which versions; plain JSON values, for people.
+        measured: Accuracy and the like; plain JSON values, for people.
+        digest: SHA-256, in hexadecimal, of what decides an answer: network, arguments, classes, preprocessing,
+            calibration and weights.
+
+    Raises:
+        CheckpointError: A value that can't be right.
+    """
+
+    name: str
+    network: str
+    arguments: Mapping[str, Any]
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    calibration: Calibration
+    cost: Cost
+    trained: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
+            raise CheckpointError(f"A checkpoint needs at least 2 different classes, not {list(self.classes)!r}.")
+        if not all(isinstance(label, str) and label for label in self.classes):
+            raise CheckpointError(f"Classes are named by text that isn't empty, not {list(self.classes)!r}.")
+
+    @property
+    def logits(self) -> int:
+        """How many the network returns."""
+        return len(self.classes) + self.calibration.outlier
+
+    def deciding(self) -> dict[str, Any]:
+        """The part, as JSON values, that decides an answer together with the weights; the digest covers it."""
+        return {
+            "network": self.network,
+            "arguments": dict(self.arguments),
+            "classes": list(self.classes),
+            "preprocessing": self.preprocessing.to_json(),
+            "calibration": self.calibration.to_json(),
+        }
+
+    def to_json(self) -> str:
+        """One line of JSON with sorted keys."""
+        values = {
+            "version": VERSION,
+            "name": self.name,
+            **self.deciding(),
+            "cost": self.cost.to_json(),
+            "trained": dict(self.trained),
+            "measured": dict(self.measured),
+            "digest": self.digest,
+        }
+        return json.dumps(values, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Checkpoint":
+        """Read what `to_json` wrote.
+
+        Raises:
+            CheckpointError: It is not JSON, of another version, or a part is missing, unknown or impossible.
+        """
+        values = _parse(text)
+        try:
+            return cls(
+                name=values["name"],
+                network=_typed(values, "network", str),
+                arguments=_typed(values, "arguments", dict),
+                classes=tuple(_typed(values, "classes", list)),
+                preprocessing=Preprocessing.from_json(_typed(values, "preprocessing", dict)),
+                calibration=Calibration(**_typed(values, "calibration", dict)),
+                cost=Cost(**_typed(values, "cost", dict)),
+                trained=_typed(values, "trained", dict),
+                measured=_typed(values, "measured", dict),
+                digest=_digest(values["digest"]),
+            )
+        except TypeError as exc:
+            raise CheckpointError(f"Its metadata is damaged: {exc}.") from exc
+        except CheckpointError:
+            raise
+        except TrainingError as exc:
+            raise CheckpointError(str(exc)) from exc
+
+
+def check_name(name: str) -> str:
+    """Return `name` if a checkpoint may have it.
+
+    Raises:
+        CheckpointError: It can't name a queue.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise CheckpointError(
+            f"{name!r} can't name a model; use at most 64 lower-case letters, digits, '-', '_' and '.'."
+        )
+    return name
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except ValueError as exc:
+        raise CheckpointError(f"Its metadata is not JSON: {exc}.") from exc
+    if not isinstance(values, dict):
+        raise CheckpointError("Its metadata is not a JSON object.")
+    version = values.get("version")
+    if version != VERSION or type(version) is not int:
+        raise CheckpointError(
+            f"It is of format version {version!r}, and this pigeonhole reads version {VERSION}; "
+            "use a pigeonhole of the version that wrote it, or a newer one."
+        )
+    missing, unknown = sorted(_KEYS - set(values)), sorted(set(values) - _KEYS)
+    if missing:
+        raise CheckpointError(f"Its metadata lacks {missing[0]!r}.")
+    if unknown:
+        raise CheckpointError(f"Its metadata has an unknown key {unknown[0]!r}.")
+    return values
+
+
+def _typed(values: Mapping[str, Any], key: str, kind: type) -> Any:  # noqa: ANN401 - JSON of any shape
+    if not isinstance(values[key], kind):
+        raise CheckpointError(f"Its metadata has {type(values[key]).__name__} for {key!r}, not {kind.__name__}.")
+    return values[key]
+
+
+def _digest(value: object) -> str:
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise CheckpointError(f"Its digest is {value!r}, not 64 hexadecimal digits.")
+    return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,172 @@
+"""One frozen settings object, read once from the environment and passed on."""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote, urlsplit
+
+from pigeonhole.errors import SettingsError
+
+ENV_PREFIX = "PIGEONHOLE_"
+_SCHEMES = ("redis://", "rediss://", "unix://")
+#: What stands before the last @ and after the first colon but the scheme's; and two of redis-py's arguments.
+_PASSWORD = re.compile(r"^([^:/@]*://)?+([^/@:]*):.*@", re.DOTALL)
+#: It knows these by their names however they are written: as `pass%77ord`, or with a line break in it.
+_LETTERS = {
+    name: "".join(rf"(?:{letter}|%{ord(letter):x})[\t\r\n]*" for letter in name) for name in ("ssl_", "password")
+}
+_PASSWORD_ARGUMENT = re.compile(
+    rf"([?&][\t\r\n]*(?:{_LETTERS['ssl_']})?{_LETTERS['password']}=)[^&]*", re.DOTALL | re.IGNORECASE
+)
+#: More than Redis takes for a time to live would be refused by it, in the middle of a commit.
+_MOST = 10**12
+_DEVICES = ("auto", "cpu", "cuda")
+_LOG_FORMATS = ("text", "json")
+
+T = TypeVar("T")
+
+
+def _setting(default: T, doc: str) -> T:
+    return field(default=default, metadata={"doc": doc})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What can be set from outside; each field is `PIGEONHOLE_` and its name in capitals.
+
+    Raises:
+        SettingsError: a value can't be used; the message names the variable, the value and what fits.
+    """
+
+    broker_url: str = _setting("", "Redis: `redis://…`, `rediss://…` or `unix:///path`; empty: an embedded one")
+    broker_password_file: str = _setting("", "a file with that Redis' password, such as a container's secret")
+    prefix: str = _setting("pigeonhole", "what every key in Redis begins with, so that a Redis can be shared")
+    image_root: str = _setting("/", "folder that references are relative to; a worker reads nothing outside it")
+    model: str = _setting("digits", "worker: a checkpoint file, or the shipped `digits`; producer: a model's name")
+    device: str = _setting("auto", "where workers run the network: `auto`, `cpu` or `cuda`")
+    processes: int = _setting(0, "worker processes; 0: one for each core this machine or container may use")
+    chunk: int = _setting(256, "images that go through the network at once")
+    max_pixels: int = _setting(80_000_000, "an image of more pixels is an error row, told from its header")
+    max_bytes: int = _setting(256_000_000, "a file of more bytes is an error row")
+    batch_seconds: int = _setting(300, "a process that takes longer for a batch is ended, and the batch split")
+    publish_seconds: int = _setting(15, "a batch published this long ago and gone from the queue is published again")
+    patience: int = _setting(600, "seconds that a Redis which went away, or is full, is waited for")
+    result_ttl: int = _setting(604_800, "workers: seconds that a finished job's rows stay in Redis")
+    log_format: str = _setting("text", "how workers write their log: `text`, or `json`, one object a line")
+    metrics_port: str = _setting("", "workers: where Prometheus finds metrics: `9100` (of 127.0.0.1), `0.0.0.0:9100`")
+
+    def __post_init__(self) -> None:
+        if self.broker_url and not _is_broker(self.broker_url):
+            raise _refused("broker_url", masked(self.broker_url), "a redis://, rediss:// or unix:// URL")
+        if not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", self.prefix):
+            raise _refused("prefix", self.prefix, "1 to 64 letters, digits or any of _ . : -")
+        if not os.path.isabs(self.image_root):
+            raise _refused("image_root", self.image_root, "an absolute path")
+        for name, fitting in (("device", _DEVICES), ("log_format", _LOG_FORMATS)):
+            if getattr(self, name) not in fitting:
+                raise _refused(name, getattr(self, name), " or ".join(fitting))
+        if not self.model:
+            raise _refused("model", self.model, "a model's name or a checkpoint file")
+        if self.metrics_port and self.metrics_address is None:
+            raise _refused("metrics_port", self.metrics_port, "a port from 1 to 65535, or an address and a port")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        for name in ("chunk", "max_pixels", "max_bytes", "batch_seconds", "publish_seconds", "patience", "result_ttl"):
+            if not 1 <= getattr(self, name) <= _MOST:
+                raise _refused(name, getattr(self, name), f"a number from 1 to {_MOST}")
+        if self.processes < 0:
+            raise _refused("processes", self.processes, "a number from 0 up")
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Where a worker serves its metrics: an address of this machine and a port; None: nowhere."""
+        host, _, port = self.metrics_port.rpartition(":")
+        if not re.fullmatch(r"\d{1,5}", port) or not 1 <= int(port) <= 65535:
+            return None
+        return host.strip("[]") or "127.0.0.1", int(port)
+
+    def __repr__(self) -> str:
+        values = {f.name: getattr(self, f.name) for f in fields(self)} | {"broker_url": masked(self.broker_url)}
+        return f"Settings({', '.join(f'{name}={value!r}' for name, value in values.items())})"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Read every `PIGEONHOLE_…` variable.
+
+        Args:
+            environment: in place of the process's own.
+
+        Raises:
+            SettingsError: a variable of ours is unknown, or its value can't be used.
+        """
+        environment = os.environ if environment is None else environment
+        known = {ENV_PREFIX + f.name.upper(): f for f in fields(cls)}
+        values: dict[str, str | int] = {}
+        for variable, text in environment.items():
+            if variable in known:
+                values[known[variable].name] = _parsed(known[variable], text)
+            elif variable.startswith(ENV_PREFIX):
+                near = difflib.get_close_matches(variable, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+                raise SettingsError(f"unknown setting {variable}: {hint}")
+        # It ends up where it is used, and nowhere else: an embedded Redis must not be asked for this one's password.
+        password_file = str(values.pop("broker_password_file", ""))
+        if password_file and values.get("broker_url"):
+            values["broker_url"] = _with_password(str(values["broker_url"]), password_file)
+        return cls(**values)  # type: ignore[arg-type]  # each value was parsed as its field's type says
+
+    def to_environment(self) -> dict[str, str]:
+        """Give the variables from which `from_environment` makes these settings again."""
+        return {ENV_PREFIX + f.name.upper(): str(getattr(self, f.name)) for f in fields(self)}
+
+
+def masked(url: str) -> str:
+    """Give a URL with its password, if it has one, as `***`: for logs, errors and `repr`."""
+    # Not by parsing it: in a URL that is not well formed, the password is where nobody looks for it.
+    return _PASSWORD_ARGUMENT.sub(r"\1***", _PASSWORD.sub(r"\1\2:***@", url))
+
+
+def _is_broker(url: str) -> bool:
+    if not url.startswith(_SCHEMES):
+        return False
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "unix":
+            return bool(parts.path)
+        return (parts.port or 1) > 0 and re.fullmatch(r"/?\d*", parts.path) is not None  # its path is a database
+    except ValueError:  # a bracket without its fellow, a port that is no number
+        return False
+
+
+def _with_password(url: str, file: str) -> str:
+    """Put the password that a file holds into a URL that has none."""
+    if not _is_broker(url):
+        return url  # refused as it is
+    try:
+        password = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as exc:
+        wanted = f"a file that can be read ({getattr(exc, 'strerror', None) or 'it is not UTF-8'})"
+        raise _refused("broker_password_file", file, wanted) from exc
+    parts = urlsplit(url)
+    if parts.password is not None:
+        raise _refused("broker_password_file", file, f"left out, since {masked(url)} has a password already")
+    user, at, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user if at else ''}:{quote(password, safe='')}@{host}").geturl()
+
+
+def _parsed(setting: "Field[object]", text: str) -> str | int:
+    if setting.type is not int:
+        return text
+    try:
+        return int(text.replace("_", ""))
+    except ValueError as exc:
+        raise _refused(setting.name, text, "a whole number") from exc
+
+
+def _refused(name: str, value: object, wanted: str) -> SettingsError:
+    return SettingsError(f"{ENV_PREFIX}{name.upper()} is {value!r}: it must be {wanted}")

@@ -1,0 +1,159 @@
+"""Folders and globs that stream: the standard library's hold a whole folder's names at once, or a whole tree's."""
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from itertools import islice
+from types import GeneratorType
+from typing import Any, TypeAlias
+
+from pigeonhole.errors import SourceError
+
+#: A folder's names are sorted within windows of this many: in order for nearly everyone, in bounded memory for all.
+WINDOW = 65_536
+#: What a link says that leads nowhere: to itself, below a file, or to no possible name.
+_NOWHERE = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)
+
+#: Positions in a pattern that the names on the way so far may have brought us to.
+_States: TypeAlias = frozenset[int]
+_START: _States = frozenset({0})
+
+
+def has_magic(text: str) -> bool:
+    """Tell whether a text is a pattern rather than a path."""
+    return any(character in text for character in "*?[")
+
+
+def split(source: str) -> tuple[str, tuple[str, ...]]:
+    """Split a glob into the folder before it (empty, or with a slash at its end) and the pattern's parts.
+
+    What exists as it is spelled is no pattern, whatever brackets are in its name.
+    """
+    at = 0
+    while (slash := source.find("/", at)) >= 0 and os.path.isdir(source[: slash + 1]):
+        at = slash + 1
+    parts = [part for part in source[at:].split("/") if part]
+    return source[:at], tuple([*parts, "*"] if parts[-1:] == ["**"] else parts)
+
+
+def prefixes(folder: str, path: str, pattern: Sequence[str]) -> Iterator[int]:
+    """Give how many of the first names of a path, which exists below the folder, `matching` gives as they are."""
+    states, names = _spread(_START, pattern), path.split("/")
+    for count, name in enumerate(names, 1):
+        # Whether it is a link matters to `**` only, and the last may be anything.
+        is_folder = count < len(names) and "**" in pattern and not os.path.islink(folder + "/".join(names[:count]))
+        states = _step(states, pattern, name, is_folder)
+        if len(pattern) in states:
+            yield count
+
+
+def matching(folder: str, pattern: Sequence[str]) -> Iterator[str]:
+    """Stream the paths that match, each once, those in a folder before those in the folders below it.
+
+    Args:
+        folder: where to begin: empty, or with a slash at its end.
+        pattern: as `split` gives it. `*` and `?` leave hidden names out; `**` stands for any number of folders, and
+            does not follow links.
+
+    Raises:
+        SourceError: a folder on the way can't be read.
+    """
+    return flattened(_matching(folder, pattern, _spread(_START, pattern)))
+
+
+def _matching(folder: str, pattern: Sequence[str], states: _States) -> Iterator[Any]:
+    try:
+        for window in _candidates(folder, {pattern[at] for at in states if at < len(pattern)}):
+            deeper = []
+            for name, is_folder in window:
+                reached = _step(states, pattern, name, is_folder)
+                if len(pattern) in reached:
+                    yield folder + name
+                if reached - {len(pattern)} and os.path.isdir(folder + name):
+                    deeper.append((f"{folder}{name}/", reached))
+            for below, reached in deeper:
+                yield _matching(below, pattern, reached)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # a pattern's folder that is not there matches nothing
+    except OSError as exc:
+        raise SourceError(unreadable(exc)) from exc
+
+
+def _candidates(folder: str, heads: set[str]) -> Iterator[list[tuple[str, bool]]]:
+    """Give what may match one of the heads, and whether each is a folder and no link to one, some at a time."""
+    listed = any(has_magic(head) for head in heads)
+    if listed:
+        for window in windows(folder or "."):
+            yield [(entry.name, is_folder(entry, links=False)) for entry in window]
+    # Names without magic are asked for rather than looked for; and no listing has `.` and `..`.
+    asked = heads & {".", ".."} if listed else heads
+    yield [(name, False) for name in sorted(asked) if os.path.lexists(folder + name)]
+
+
+def _step(states: _States, pattern: Sequence[str], name: str, is_folder: bool) -> _States:
+    """Give where a name leads to from some positions in a pattern."""
+    ahead = [at for at in states if at < len(pattern)]
+    reached = {at + 1 for at in ahead if _part_matches(name, pattern[at])}
+    if is_folder and not name.startswith("."):
+        reached.update(at for at in ahead if pattern[at] == "**")
+    return _spread(frozenset(reached), pattern)
+
+
+def _spread(states: _States, pattern: Sequence[str]) -> _States:
+    """Add the positions that are reached without a name, since `**` may stand for no folder at all."""
+    spread = set(states)
+    for at in states:
+        while at < len(pattern) and pattern[at] == "**":
+            at += 1
+            spread.add(at)
+    return frozenset(spread)
+
+
+def _part_matches(name: str, part: str) -> bool:
+    if not has_magic(part):
+        return name == part
+    return part != "**" and (part.startswith(".") or not name.startswith(".")) and fnmatchcase(name, part)
+
+
+def windows(folder: str) -> Iterator[list[os.DirEntry[str]]]:
+    """Give a folder's entries, a sorted window at a time; OSError where it can't be read."""
+    with os.scandir(folder) as entries:
+        while True:
+            window = sorted(islice(entries, WINDOW), key=lambda entry: entry.name)
+            if len(window) < WINDOW:
+                break
+            yield window
+    # Now it is closed: who goes down a deep tree from here keeps no folder open on the way.
+    yield window
+
+
+def is_folder(entry: os.DirEntry[str], links: bool = True) -> bool:
+    """Tell whether an entry is a folder or (with `links`) a link to one; OSError where we may not look."""
+    try:
+        return entry.is_dir(follow_symlinks=links)
+    except OSError as exc:
+        if exc.errno in _NOWHERE:
+            return False
+        raise
+
+
+def flattened(items: Iterator[Any]) -> Iterator[Any]:
+    """Give what a generator gives, and in their places what the generators give that it gives.
+
+    `yield from` would do it too, but only for a thousand folders in each other.
+    """
+    stack = [items]
+    while stack:
+        item = next(stack[-1], None)
+        if item is None:
+            stack.pop()
+        elif isinstance(item, GeneratorType):
+            stack.append(item)
+        else:
+            yield item
+
+
+def unreadable(exc: OSError) -> str:
+    """Say which folder can't be read, and why."""
+    return f"the folder {exc.filename!r} can't be read: {exc.strerror}"

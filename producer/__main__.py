@@ -1,6 +1,0 @@
-"""`python -m producer` is the program `pigeonhole`."""
-
-from producer.program import main
-
-if __name__ == "__main__":
-    main()

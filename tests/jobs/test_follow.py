@@ -1,0 +1,419 @@
+"""Following a job on a real Redis; the sleep between two looks is where the tests do what others would."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from pigeonhole.errors import BrokerUnreachable, JobCancelled, MessageInvalid, NoWorker, UnknownJob
+from pigeonhole.jobs.follow import (
+    BATCHES_AT_ONCE,
+    COUNT_EVERY,
+    POLL_MOST,
+    WORKER_PATIENCE,
+    Follower,
+    no_worker,
+    results,
+)
+from pigeonhole.ledger.dead_letters import DeadLetters, about
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.redis_client import Client
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.task_queue import SWEEP_EVERY, Queue
+from pigeonhole.ledger.workers import Announcement, Workers
+from pigeonhole.settings import Settings
+from tests.ledger.conftest import Clock, answers_for, batch_of
+
+DIGITS = Announcement(name="celery@one", model="digits", digest="d", version="1")
+
+
+class Scene:
+    """A job of some batches of one image each, somebody who follows it, and what happens while they sleep."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings, self.clock = settings, clock
+        self.ledger, self.workers = Ledger(settings, now=clock), Workers(settings, now=clock)
+        self.queue = Queue(settings)
+        self.steps: list[Callable[[], object]] = []
+        self.seen: list[JobStatus] = []
+        self.slept: list[float] = []
+        self.follower = Follower(
+            self.ledger, self.queue, self.workers, self.seen.append, clock=clock, sleep=self._sleep
+        )
+
+    def job(self, batches: int, close: bool = True) -> str:
+        job = self.ledger.create("digits", ("in",))
+        for number in range(batches):
+            self.ledger.add(job, number, batch_of(f"{number}.png"))
+        if close:
+            self.ledger.close(job, len(self.ledger.owed(job)))
+        return job
+
+    def done(self, job: str, *numbers: int) -> None:
+        for number in numbers:
+            assert self.ledger.commit(job, Piece(number), answers_for(batch_of(f"{number}.png")))
+
+    def then(self, *steps: Callable[[], object]) -> None:
+        self.steps.extend(steps)
+
+    def rows(self, job: str) -> list[str]:
+        return [row.path for rows in self.follower.rows(job) for row in rows]
+
+    def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.clock += seconds
+        assert self.steps, "it sleeps, and nothing will ever happen"
+        self.steps.pop(0)()
+
+
+@pytest.fixture
+def scene(settings: Settings, clock: Clock) -> Scene:
+    return Scene(settings, clock)
+
+
+def nothing() -> None:
+    pass
+
+
+def test_the_rows_of_a_finished_job_come_in_the_order_of_submission(scene: Scene) -> None:
+    count = 3 * BATCHES_AT_ONCE + 1
+    job = scene.job(count)
+    scene.done(job, *reversed(range(count)))
+    assert scene.rows(job) == [f"{number}.png" for number in range(count)]
+    assert scene.slept == []
+    assert scene.seen[-1].state == "finished"
+
+
+def test_a_row_has_all_that_is_known_of_its_image(scene: Scene) -> None:
+    job = scene.job(1)
+    scene.done(job, 0)
+    model = "digits@0123456789ab"
+    assert list(scene.follower.rows(job)) == [
+        [Prediction("0.png", "1", 0.9, False, "", model, (("1", 0.9), ("0", 0.1)))]
+    ]
+
+
+def test_a_threshold_of_the_users_decides_what_is_to_review(scene: Scene) -> None:
+    job = scene.job(1)
+    scene.done(job, 0)
+    for below, marked in ((0.9, False), (0.91, True)):
+        scene.follower.review_below = below
+        for given in (scene.follower.rows(job), results(scene.ledger, job, below)):
+            assert [row.review for rows in given for row in rows] == [marked]
+
+
+def test_later_batches_wait_in_the_ledger_for_the_one_before_them(scene: Scene) -> None:
+    job = scene.job(4)
+    came: list[str] = []
+    scene.done(job, 1, 3)
+
+    def finish(number: int) -> None:
+        scene.done(job, number)
+        came.append(f"{number} is done")
+
+    scene.then(lambda: finish(0), lambda: finish(2))
+    for rows in scene.follower.rows(job):
+        came.extend(row.path for row in rows)
+    assert came == ["0 is done", "0.png", "1.png", "2 is done", "2.png", "3.png"]
+
+
+def test_an_open_job_is_followed_while_it_is_submitted(scene: Scene) -> None:
+    job = scene.job(1, close=False)
+    scene.then(
+        lambda: scene.done(job, 0),
+        lambda: scene.ledger.add(job, 1, batch_of("1.png")),
+        lambda: scene.ledger.close(job, 2),
+        lambda: scene.done(job, 1),
+    )
+    assert scene.rows(job) == ["0.png", "1.png"]
+    assert [status.state for status in scene.seen][-1] == "finished"
+
+
+def test_a_job_without_images_ends_at_once(scene: Scene) -> None:
+    assert scene.rows(scene.job(0)) == []
+
+
+def test_the_pauses_grow_and_are_short_again_after_something_came(scene: Scene) -> None:
+    job = scene.job(2)
+    scene.then(*[nothing] * 20, lambda: scene.done(job, 0), lambda: scene.done(job, 1))
+    scene.rows(job)
+    before, after = scene.slept[:21], scene.slept[21]
+    assert before == sorted(before)
+    assert before[-1] == POLL_MOST
+    assert after == before[0]
+
+
+def test_a_cancelled_job_gives_the_rows_before_the_gap_and_says_so(scene: Scene) -> None:
+    job = scene.job(4)
+    scene.done(job, 0, 1, 3)
+    scene.then(lambda: scene.ledger.cancel(job))
+    given: list[str] = []
+    rows = (row.path for rows in scene.follower.rows(job) for row in rows)
+    with pytest.raises(JobCancelled) as cancelled:
+        given.extend(rows)
+    assert given == ["0.png", "1.png"]
+    assert str(cancelled.value) == (
+        f"job {job} was cancelled; `pigeonhole results {job}` has the rows finished before that"
+    )
+
+
+def test_without_a_worker_following_ends_after_a_while_with_what_to_do(scene: Scene) -> None:
+    job = scene.job(1)
+    start = scene.clock.now
+    scene.then(*[nothing] * 1000)
+    with pytest.raises(NoWorker) as nobody:
+        scene.rows(job)
+    assert WORKER_PATIENCE <= scene.clock.now - start <= 15
+    assert str(nobody.value) == (
+        "no worker consumes the queue of the model 'digits'; start one: `pigeonhole worker`, or "
+        "`docker compose up --scale worker=2`"
+    )
+
+
+def test_a_worker_of_another_model_is_no_help_but_a_hint(scene: Scene) -> None:
+    job = scene.job(1)
+    announce = [lambda name=name: scene.workers.announce(replace(DIGITS, name=name, model=name)) for name in "ba"]
+    scene.then(*announce * 500)
+    with pytest.raises(NoWorker) as nobody:
+        scene.rows(job)
+    assert str(nobody.value) == (
+        "no worker consumes the queue of the model 'digits'; workers are there for a, b: choose with --model. Or start "
+        "one: `pigeonhole worker`, or `docker compose up --scale worker=2`"
+    )
+
+
+def test_a_worker_that_is_busy_with_something_long_is_waited_for(scene: Scene) -> None:
+    job = scene.job(1)
+    scene.then(*[lambda: scene.workers.announce(DIGITS)] * 400, lambda: scene.done(job, 0))
+    assert scene.rows(job) == ["0.png"]
+    assert sum(scene.slept) > 5 * WORKER_PATIENCE
+
+
+def test_a_worker_that_comes_in_time_or_again_is_enough(scene: Scene) -> None:
+    job = scene.job(1)
+
+    def wait(seconds: float) -> Callable[[], None]:
+        def step() -> None:
+            scene.clock += seconds
+
+        return step
+
+    came_and_went: list[object] = []
+    scene.then(
+        wait(WORKER_PATIENCE - 1),
+        lambda: scene.workers.announce(DIGITS),
+        *[wait(SWEEP_EVERY)] * 3,  # seen, seen and gone
+        lambda: came_and_went.append(scene.workers.alive()),
+        lambda: scene.workers.announce(DIGITS),
+        wait(SWEEP_EVERY),
+        lambda: scene.done(job, 0),
+    )
+    assert scene.rows(job) == ["0.png"]
+    assert came_and_went == [[]]
+
+
+def test_whoever_reads_slowly_does_not_lose_patience_with_the_workers_for_that(scene: Scene) -> None:
+    job = scene.job(2)
+    scene.done(job, 0)
+    scene.then(nothing, lambda: scene.done(job, 1))
+    for _ in scene.follower.rows(job):
+        scene.clock += 10 * WORKER_PATIENCE  # the pipe was full
+    assert scene.ledger.status(job).done == 2
+
+
+def test_what_a_check_raises_ends_the_following(scene: Scene) -> None:
+    job = scene.job(1)
+
+    def check() -> None:
+        if len(scene.slept) == 3:
+            raise BrokerUnreachable("the embedded Redis is gone")
+
+    scene.follower.check = check
+    scene.then(*[nothing] * 10)
+    with pytest.raises(BrokerUnreachable, match=r"^the embedded Redis is gone$"):
+        scene.rows(job)
+    assert len(scene.slept) == 3
+
+
+def test_what_was_lost_is_published_again_while_somebody_waits(scene: Scene, raw: Client) -> None:
+    job = scene.job(2)  # nobody published it
+
+    def later() -> None:
+        scene.workers.announce(DIGITS)
+        raw.delete(f"{scene.settings.prefix}:sweeping")  # the turn is counted by Redis' own clock
+        if scene.queue.depth("digits") == 2:
+            scene.done(job, 0, 1)
+
+    scene.then(*[later] * 500)
+    assert scene.rows(job) == ["0.png", "1.png"]
+    assert scene.settings.publish_seconds <= sum(scene.slept) <= scene.settings.publish_seconds + 2 * SWEEP_EVERY
+
+
+def test_where_workers_understand_nothing_of_what_is_left_following_ends_with_their_reason(scene: Scene) -> None:
+    job = scene.job(2)
+    letters = DeadLetters(scene.settings)
+
+    def later() -> None:
+        scene.workers.announce(DIGITS)
+        if scene.ledger.status(job).done == 0:
+            letters.bury(about(job, 1), "a batch in the ledger has version 9")
+            scene.done(job, 0)
+
+    scene.follower.workers = Workers(scene.settings)  # the letters' times are of Redis' own clock
+    scene.then(*[later] * 500)
+    said = f"^the workers can't understand what is left of job {job}: a batch in the ledger has version 9$"
+    with pytest.raises(MessageInvalid, match=said):
+        scene.rows(job)
+    assert scene.ledger.owed(job) == [Piece(1)], "it is owed still: a worker of that version may come"
+
+
+def test_letters_about_what_is_done_since_or_about_nothing_do_not_end_following(scene: Scene) -> None:
+    job = scene.job(3)
+    letters = DeadLetters(scene.settings)
+
+    def later() -> None:
+        scene.workers.announce(DIGITS)
+        if scene.ledger.status(job).done == 0:
+            letters.bury(about(job, 0), "a batch in the ledger has version 9")  # says a worker that is too old
+            letters.bury(about(job, "garbage"), "no piece is called so")  # as anybody may who writes to the queue
+            scene.done(job, 0)
+        elif sum(scene.slept) > 60:
+            scene.done(job, 1, 2)
+
+    scene.follower.workers = Workers(scene.settings)  # the letters' times are of Redis' own clock
+    scene.then(*[later] * 500)
+    assert len(scene.rows(job)) == 3
+
+
+def test_an_unknown_job_is_told_at_once(scene: Scene) -> None:
+    with pytest.raises(UnknownJob):
+        scene.rows("no-such-job")
+    with pytest.raises(UnknownJob):
+        list(results(scene.ledger, "no-such-job"))
+
+
+def test_a_job_that_is_deleted_while_it_is_followed_is_told(scene: Scene) -> None:
+    job = scene.job(2)
+    scene.then(lambda: scene.done(job, 0), lambda: scene.ledger.delete(job))
+    with pytest.raises(UnknownJob):
+        scene.rows(job)
+
+
+class DeletedAfterStatus(Ledger):
+    """A ledger from which a job is deleted just when its status has been read for the n-th time."""
+
+    def __init__(self, settings: Settings, looks: int) -> None:
+        super().__init__(settings)
+        self.looks = looks
+
+    def status(self, job: str) -> JobStatus:
+        status = super().status(job)
+        self.looks -= 1
+        if self.looks == 0:
+            self.delete(job)
+        return status
+
+
+@pytest.mark.parametrize("looks", [1, 2, 3])
+def test_a_finished_job_that_is_deleted_while_it_is_read_does_not_look_complete(scene: Scene, looks: int) -> None:
+    job = scene.job(2 * BATCHES_AT_ONCE + 1)
+    scene.done(job, *range(2 * BATCHES_AT_ONCE + 1))
+    scene.follower.ledger = DeletedAfterStatus(scene.settings, looks)
+    with pytest.raises(UnknownJob):
+        scene.rows(job)
+
+
+def test_results_of_a_job_that_is_deleted_while_they_are_read_do_not_look_complete(scene: Scene) -> None:
+    job = scene.job(2)
+    scene.done(job, 0, 1)
+    given = results(scene.ledger, job)
+    assert [row.path for row in next(given)] == ["0.png"]
+    scene.ledger.delete(job)
+    with pytest.raises(UnknownJob):
+        next(given)
+
+
+class DeletedBetweenRowsAndReferences(Ledger):
+    """A ledger from which a job is deleted just when the first of its two looks at a batch has been made."""
+
+    def read(self, job: str, start: int, limit: int) -> list[list[tuple[object, object]]]:  # type: ignore[override]
+        hmget = self.client.hmget
+
+        def then_delete(*args: object) -> object:
+            found = hmget(*args)
+            self.client.hmget = hmget
+            self.delete(job)
+            return found
+
+        self.client.hmget = then_delete
+        return super().read(job, start, limit)  # type: ignore[return-value]
+
+
+def test_a_job_that_is_deleted_between_two_looks_at_a_batch_is_unknown(scene: Scene) -> None:
+    job = scene.job(1)
+    scene.done(job, 0)
+    scene.follower.ledger = DeletedBetweenRowsAndReferences(scene.settings)
+    with pytest.raises(UnknownJob):
+        scene.rows(job)
+
+
+def test_a_finished_job_without_all_its_rows_is_told_of(scene: Scene, raw: Client) -> None:
+    job = scene.job(2)
+    scene.done(job, 0, 1)
+    raw.hdel(f"{scene.settings.prefix}:job:{job}:rows", "1")
+    with pytest.raises(MessageInvalid) as damaged:
+        scene.rows(job)
+    assert str(damaged.value) == f"job {job} is finished, but has no rows of batch 1: the ledger is damaged"
+
+
+def test_results_are_what_is_there_whatever_is_missing_between(scene: Scene) -> None:
+    job = scene.job(5)
+    scene.done(job, 4, 0, 2)
+    assert [row.path for rows in results(scene.ledger, job) for row in rows] == ["0.png", "2.png", "4.png"]
+    scene.ledger.cancel(job)
+    assert [row.path for rows in results(scene.ledger, job) for row in rows] == ["0.png", "2.png", "4.png"]
+
+
+def test_without_any_worker_what_to_do_is_said(scene: Scene) -> None:
+    assert no_worker("letters", scene.workers).startswith("no worker consumes the queue of the model 'letters'; start")
+
+
+def test_a_jobs_end_is_waited_for_without_its_rows(scene: Scene) -> None:
+    job = scene.job(2)
+    scene.then(lambda: scene.done(job, 1), nothing, lambda: scene.done(job, 0))
+    status = scene.follower.end(job)
+    assert (status.state, status.done) == ("finished", 2)
+    assert [seen.done for seen in scene.seen] == [0, 1, 1, 2]
+
+
+def test_waiting_for_an_end_ends_as_following_does(scene: Scene) -> None:
+    job = scene.job(1)
+    scene.then(*[nothing] * 1000)
+    with pytest.raises(NoWorker):
+        scene.follower.end(job)
+    scene.then(lambda: scene.ledger.cancel(job))
+    scene.steps = scene.steps[-1:]
+    with pytest.raises(JobCancelled):
+        scene.follower.end(job)
+
+
+def test_who_is_at_work_is_told_at_first_and_then_now_and_then(scene: Scene) -> None:
+    told: list[tuple[float, list[str]]] = []
+    start = scene.clock.now
+    scene.follower.on_workers = lambda workers: told.append(
+        (scene.clock.now - start, [worker.name for worker in workers])
+    )
+    scene.workers.announce(DIGITS)
+    scene.workers.announce(Announcement(name="celery@other", model="letters", digest="d", version="1"))
+    job = scene.job(1)
+    scene.then(*[nothing] * 40, lambda: scene.done(job, 0))
+    scene.rows(job)
+    assert [names for _, names in told] == [["celery@one"]] * len(told)
+    seconds = [second for second, _ in told]
+    assert seconds[0] == 0
+    gaps = [after - before for before, after in itertools.pairwise(seconds)]
+    assert len(gaps) == 3
+    assert all(COUNT_EVERY <= gap <= COUNT_EVERY + POLL_MOST for gap in gaps)

@@ -1,0 +1,399 @@
+"""A Redis that is away, full, or has forgotten: the submission and the following go on when it is back."""
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pigeonhole.client import Client
+from pigeonhole.errors import BrokerRefuses, BrokerUnreachable, NoWorker, SourceError, UsageError
+from pigeonhole.jobs.follow import WORKER_PATIENCE, Follower
+from pigeonhole.jobs.patience import Patience
+from pigeonhole.jobs.submit import Submission, Walk, batches, submit
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Batch
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.workers import Announcement, Workers
+from pigeonhole.settings import Settings
+from pigeonhole.sources.expand import Reference, Root
+from producer.progress import Quiet
+from tests.faults.server import RedisServer
+from tests.jobs.test_submit import references
+from tests.ledger.conftest import Clock, Server, answers_for
+
+WORKER = Announcement(name="celery@one", model="digits", digest="d", version="1")
+
+
+class Shown(Quiet):
+    """Notes what is told, and does something when an outage begins."""
+
+    def __init__(self, then: Callable[[], object] = lambda: None) -> None:
+        self.told: list[str] = []
+        self._then = then
+
+    def away(self, exc: BrokerUnreachable) -> None:
+        self.told.append(str(exc))
+        self._then()
+
+    def back(self) -> None:
+        self.told.append("back")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of the test's own, which has everything on its disk at once."""
+    server = RedisServer(tmp_path, fsync="always")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def own(server: RedisServer) -> Settings:
+    return Settings(broker_url=server.url)
+
+
+def with_event(count: int, at: int, event: Callable[[], object]) -> Callable[[], Iterator[Reference]]:
+    """References, in the midst of which something happens, the first time that they are asked for."""
+    happens = iter([event])
+
+    def walk() -> Iterator[Reference]:
+        for number, reference in enumerate(references(count)):
+            if number == at:
+                next(happens, lambda: None)()
+            yield reference
+        if at == count:
+            next(happens, lambda: None)()
+
+    return walk
+
+
+def complete(settings: Settings, job: str, images: int) -> bool:
+    """Tell whether everything is on record, once, and nothing else."""
+    ledger = Ledger(settings)
+    status = ledger.status(job)
+    listed = [path for number in range(status.batches) for path in references_of(ledger, job, number).shown()]
+    return (status.state, status.images, listed) == ("closed", images, [f"in/{number}.png" for number in range(images)])
+
+
+def references_of(ledger: Ledger, job: str, number: int) -> Batch:
+    batch = ledger.claim(job, Piece(number))
+    assert batch is not None
+    return batch
+
+
+def do_all(ledger: Ledger, job: str) -> None:
+    """Do what a worker would."""
+    for piece in ledger.owed(job):
+        batch = ledger.claim(job, piece)
+        assert batch is not None
+        ledger.commit(job, piece, answers_for(batch))
+
+
+def test_a_submission_waits_for_a_redis_that_is_killed_and_is_complete_in_the_end(
+    server: RedisServer, own: Settings
+) -> None:
+    shown = Shown(server.start)
+    client = Client(settings=own, patience=Patience(60, shown))
+    job = client.create(["in"])
+    client.put(job, with_event(1000, 500, server.kill))
+    assert shown.told[0].startswith(f"no answer from Redis at {server.url}: ")
+    assert shown.told[1:] == ["back"]
+    assert complete(own, job, 1000)
+
+
+def test_patience_ends(server: RedisServer, own: Settings) -> None:
+    client = Client(settings=own, patience=Patience(0))
+    job = client.create(["in"])
+    with pytest.raises(BrokerUnreachable, match=r"^no answer from Redis at "):
+        client.put(job, with_event(1000, 500, server.kill))
+    server.start()
+    assert client.ledger.status(job).state == "open"
+    client.put(job, lambda: references(1000))
+    assert complete(own, job, 1000)
+
+
+class FullAfterAdd(Ledger):
+    """A ledger whose Redis is full as soon as the last of three batches is on record."""
+
+    def add(self, job: str, number: int, batch: Batch) -> bool:
+        added = super().add(job, number, batch)
+        if number == 2:
+            self.client.config_set("maxmemory", 1)
+        return added
+
+
+@pytest.mark.parametrize("step", ["add", "publish", "close"])
+def test_a_submission_waits_for_a_full_redis_and_loses_nothing(start_redis: Callable[..., Server], step: str) -> None:
+    settings = Settings(broker_url=start_redis("--maxmemory-policy", "noeviction").url)
+    raw = Ledger(settings).client
+    shown = Shown(lambda: raw.config_set("maxmemory", 0))
+    job = Ledger(settings).create("digits", ("in",))
+    ledger = FullAfterAdd(settings) if step == "publish" else Ledger(settings)
+    at = {"add": 100, "publish": -1, "close": 64 * 3}[step]
+    queue = Queue(settings)
+    submit(ledger, queue, job, with_event(64 * 3, at, lambda: raw.config_set("maxmemory", 1)), Patience(60, shown))
+    assert len(shown.told) == 2
+    assert f"Redis at {settings.broker_url} is full: " in shown.told[0]
+    assert shown.told[1] == "back"
+    assert queue.depth("digits") == 3
+    assert complete(settings, job, 64 * 3)
+
+
+def test_a_job_is_created_once_there_is_room(start_redis: Callable[..., Server]) -> None:
+    settings = Settings(broker_url=start_redis("--maxmemory", "1").url)
+    raw = Ledger(settings).client
+    client = Client(settings=settings, patience=Patience(60, Shown(lambda: raw.config_set("maxmemory", 0))))
+    job = client.create(["in"])
+    assert [status.job for status in client.ledger.statuses()] == [job]
+
+
+def test_what_waiting_does_not_mend_is_told_at_once(start_redis: Callable[..., Server]) -> None:
+    settings = Settings(broker_url=start_redis().url)
+    shown = Shown()
+    client = Client(settings=settings, patience=Patience(60, shown))
+    job = client.create(["in"])
+    with pytest.raises(BrokerRefuses):
+        client.put(
+            job, with_event(1000, 100, lambda: client.ledger.client.acl_setuser("default", commands=["-evalsha"]))
+        )
+    assert shown.told == []
+
+
+def forgets(server: RedisServer, size: Callable[[], int]) -> Callable[[], None]:
+    """Make a Redis forget what it wrote after its file had some size."""
+
+    def forget() -> None:
+        server.kill()
+        assert server.truncate(size()) > 0
+        server.start()
+
+    return forget
+
+
+def test_what_redis_forgets_in_mid_submission_is_submitted_again(server: RedisServer, own: Settings) -> None:
+    client = Client(settings=own, patience=Patience(60))
+    job = client.create(["in"])
+    sizes: list[int] = []
+
+    def walk() -> Iterator[Reference]:
+        for number, reference in enumerate(references(1000)):
+            if number == 100 and len(sizes) < 1:
+                sizes.append(server.size())
+            if number == 250 and len(sizes) == 1:
+                sizes.append(0)
+                forgets(server, lambda: sizes[0])()
+            yield reference
+
+    client.put(job, walk)
+    assert complete(own, job, 1000)
+
+
+def test_standard_input_that_can_not_be_read_again_is_told(server: RedisServer, own: Settings, folder: Path) -> None:
+    client = Client(settings=own, patience=Patience(60))
+    job = client.create(["-"])
+    size = server.size()
+    Path("list").write_text("a.png\n" * 100)
+    with as_standard_input(Path("list")):
+        walk = Walk(["-"], Root("/"))
+
+        def forgetful() -> Iterator[Reference]:
+            yield from walk()
+            forgets(server, lambda: size)()
+
+        with pytest.raises(SourceError) as error:
+            client.put(job, forgetful)
+    assert str(error.value) == (
+        "Redis has lost a part of what was submitted, and the list on standard input can't be read a second time: "
+        "feed it again"
+    )
+    assert client.status(job).state == "open"
+
+
+@contextmanager
+def as_standard_input(file: Path) -> Iterator[None]:
+    before = os.dup(0)
+    try:
+        with file.open() as opened:
+            os.dup2(opened.fileno(), 0)
+        yield
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+
+
+def test_a_submission_whose_end_redis_forgets_is_done_again_by_whoever_follows(
+    server: RedisServer, own: Settings
+) -> None:
+    client = Client(settings=own, patience=Patience(60))
+    job = client.create(["in"])
+    sizes: list[int] = []
+    submission = client.submission(job, with_event(1000, 500, lambda: sizes.append(server.size())))
+    submission.finish()
+    assert client.status(job).state == "closed"
+    forgets(server, lambda: sizes[0])()
+    assert client.status(job).state == "open"
+
+    def work() -> None:
+        submission.check()
+        do_all(client.ledger, job)
+
+    rows = [row.path for rows in client.follow(job, submission.look, work) for row in rows]
+    assert rows == [f"in/{number}.png" for number in range(1000)]
+    assert client.status(job).state == "finished"
+
+
+def test_a_submission_that_goes_on_is_not_begun_a_second_time(settings: Settings) -> None:
+    client = Client(settings=settings)
+    job = client.create(["in"])
+    walks: list[int] = []
+    gate = threading.Event()
+
+    def walk() -> Iterator[Reference]:
+        walks.append(1)
+        gate.wait(60)
+        yield from references(10)
+
+    submission = client.submission(job, walk)
+    submission.check()
+    open_status = client.status(job)
+    submission.look(open_status)
+    gate.set()
+    submission.finish()
+    submission.look(open_status)  # what it saw may be from before the end
+    submission.finish()
+    assert len(walks) == 1
+
+
+def test_a_job_that_is_taken_up_is_submitted_only_if_it_is_open(settings: Settings) -> None:
+    client = Client(settings=settings)
+    job = client.create(["in"])
+    client.ledger.add(job, 0, next(batches(references(100))))
+    submission = client.submission(job, lambda: references(100), at_once=False)
+    submission.check()
+    submission.look(client.status(job))
+    submission.finish()
+    assert complete(settings, job, 100)
+    again = Submission(pytest.fail, at_once=False)
+    again.check()
+    again.look(client.status(job))
+    again.finish()
+    again.check()
+
+
+def test_submitting_again_adds_nothing_and_other_sources_are_refused(settings: Settings) -> None:
+    client = Client(settings=settings)
+    job = client.create(["in"])
+    client.put(job, lambda: references(1000))
+    depth = client.queue.depth("digits")
+    client.put(job, lambda: references(1000))
+    assert client.queue.depth("digits") == depth
+    for other in (
+        lambda: references(900),
+        lambda: references(1001),
+        lambda: itertools.islice(references(1001), 1, None),
+    ):
+        with pytest.raises(UsageError):
+            client.put(job, other)
+    assert complete(settings, job, 1000)
+
+
+# Following
+
+
+def test_following_goes_on_when_redis_is_back_and_gives_workers_time_to_come_back_too(
+    server: RedisServer, own: Settings, clock: Clock
+) -> None:
+    ledger, workers = Ledger(own), Workers(own, now=clock)
+    job = ledger.create("digits", ("in",))
+    submit(ledger, Queue(own), job, lambda: references(10), Patience(0))
+    workers.announce(WORKER)
+    steps = itertools.count()
+
+    def sleep(seconds: float) -> None:
+        clock.now += 3
+        step = next(steps)
+        if step == 3:
+            server.kill()
+        if step == 5:  # the worker, too, has found Redis again
+            workers.announce(WORKER)
+        if step == 10:
+            do_all(ledger, job)
+
+    def an_hour_later() -> None:
+        clock.now += 3600
+        server.start()
+
+    shown = Shown(an_hour_later)
+    follower = Follower(ledger, Queue(own), workers, patience=Patience(60, shown), clock=clock, sleep=sleep)
+    assert [row.path for rows in follower.rows(job) for row in rows] == [f"in/{number}.png" for number in range(10)]
+    assert shown.told[1:] == ["back"]
+
+
+def test_workers_that_stay_away_when_redis_is_back_are_told_of_after_their_time(
+    server: RedisServer, own: Settings, clock: Clock
+) -> None:
+    ledger = Ledger(own)
+    job = ledger.create("digits", ("in",))
+    submit(ledger, Queue(own), job, lambda: references(10), Patience(0))
+    back: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        clock.now += 1
+        if not back:
+            server.kill()
+
+    def an_hour_later() -> None:
+        clock.now += 3600
+        back.append(clock.now)
+        server.start()
+
+    patience = Patience(60, Shown(an_hour_later))
+    follower = Follower(ledger, Queue(own), Workers(own, now=clock), patience=patience, clock=clock, sleep=sleep)
+    with pytest.raises(NoWorker):
+        list(follower.rows(job))
+    assert WORKER_PATIENCE <= clock.now - back[0] <= 2 * WORKER_PATIENCE
+
+
+def test_what_a_check_raises_ends_the_waiting_too(server: RedisServer, own: Settings) -> None:
+    shown = Shown()
+    client = Client(settings=own, patience=Patience(600, shown))
+    job = client.create(["in"])
+    client.put(job, lambda: references(10))
+
+    def check() -> None:
+        if shown.told:
+            raise UsageError("the embedded Redis has ended")
+        if server.process.poll() is None:
+            server.kill()
+
+    with pytest.raises(UsageError, match=r"^the embedded Redis has ended$"):
+        list(client.follow(job, check=check))
+    assert len(shown.told) == 1
+    server.start()
+
+
+def test_an_outage_that_two_threads_meet_is_told_once() -> None:
+    both = threading.Barrier(2)
+    shown = Shown()
+    patience = Patience(60, shown)
+
+    def step() -> Callable[[], None]:
+        tries = iter([True, False])
+
+        def once_away() -> None:
+            if next(tries):
+                raise BrokerUnreachable("away")
+
+        return once_away
+
+    threads = [threading.Thread(target=patience, args=(step(), both.wait)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert shown.told == ["away", "back"]

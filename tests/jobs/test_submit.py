@@ -1,0 +1,219 @@
+import itertools
+import math
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from pigeonhole.client import Client
+from pigeonhole.errors import BrokerUnreachable, JobCancelled, SourceError, UnknownJob
+from pigeonhole.jobs.patience import Patience
+from pigeonhole.jobs.submit import AHEAD, LARGEST, MOST_BYTES, PER_SIZE, SMALLEST, Walk, batch_size, batches, submit
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Group
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.task_queue import Queue, sweep
+from pigeonhole.settings import Settings
+from pigeonhole.sources.expand import Reference, Root
+from tests.sources.conftest import touch
+
+#: Waits for nothing.
+AT_ONCE = Patience(0)
+
+
+def references(count: int, size: int = 0) -> Iterator[Reference]:
+    return (Reference("in/", "r/in/", f"{number}.png", size) for number in range(count))
+
+
+def sizes(count: int, size: int = 0) -> list[int]:
+    return [len(batch) for batch in batches(references(count, size))]
+
+
+@pytest.fixture
+def queue(settings: Settings) -> Queue:
+    return Queue(settings)
+
+
+def test_the_first_batches_are_small_and_double_up_to_the_largest() -> None:
+    at_most = [batch_size(number) for number in range(8 * PER_SIZE)]
+    assert at_most == list(itertools.chain.from_iterable([size] * PER_SIZE for size in (64, 128, 256, 512, 1024))) + (
+        [2048] * 3 * PER_SIZE
+    )
+    assert (at_most[0], at_most[-1]) == (SMALLEST, LARGEST)
+    assert batch_size(10**9) == LARGEST
+    assert sizes(sum(at_most) + AHEAD * LARGEST)[: len(at_most)] == at_most
+
+
+def test_the_last_batches_are_ever_smaller_shares_of_what_is_left() -> None:
+    cut = sizes(100_000)
+    left = [sum(cut[at:]) for at in range(len(cut))]
+    last = next(at for at, images in enumerate(left) if images < AHEAD * LARGEST)
+    assert cut[last - 1] == LARGEST
+    assert all(
+        images == min(rest, max(LARGEST // AHEAD, math.ceil(rest / AHEAD)))
+        for images, rest in zip(cut[last:], left[last:], strict=True)
+    )
+
+
+def test_a_stream_is_read_no_further_ahead_than_its_next_batches() -> None:
+    taken = 0
+
+    def stream() -> Iterator[Reference]:
+        nonlocal taken
+        for reference in references(1_000_000):
+            taken += 1
+            yield reference
+
+    cut = batches(stream())
+    assert (len(next(cut)), taken) == (SMALLEST, SMALLEST)
+    given = SMALLEST + sum(len(batch) for batch in itertools.islice(cut, 100))
+    assert taken - given < AHEAD * LARGEST
+
+
+@pytest.mark.parametrize(("count", "expected"), [(0, []), (1, [1]), (64, [64]), (65, [64, 1]), (513, [64] * 8 + [1])])
+def test_a_small_job_is_cut_into_as_few_batches_as_there_are(count: int, expected: list[int]) -> None:
+    assert sizes(count) == expected
+
+
+def test_where_files_are_large_a_batch_holds_fewer() -> None:
+    assert sizes(100, size=MOST_BYTES // 10) == [10] * 10
+    assert sizes(100, size=MOST_BYTES // 10 + 1) == [9] * 11 + [1]
+    assert sizes(3, size=MOST_BYTES * 5) == [1, 1, 1], "a file that is larger than that goes alone"
+
+
+def test_a_large_file_among_small_ones_ends_a_batch_and_loses_nobody() -> None:
+    mixed = [Reference("", "", str(at), MOST_BYTES if at == 3 else 1) for at in range(6)]
+    assert [list(batch.rooted()) for batch in batches(mixed)] == [["0", "1", "2"], ["3"], ["4", "5"]]
+
+
+def test_references_keep_their_order_and_share_their_beginnings() -> None:
+    given = [
+        Reference("in/", "r/in/", "a", 0),
+        Reference("in/", "r/in/", "b", 0),
+        Reference("x/", "r/x/", "c", 0),
+        Reference("in/", "r/in/", "d", 0),
+    ]
+    [batch] = batches(given)
+    assert batch.groups == (
+        Group("in/", "r/in/", ("a", "b")),
+        Group("x/", "r/x/", ("c",)),
+        Group("in/", "r/in/", ("d",)),
+    )
+    many = [path for batch in batches(references(5000)) for path in batch.shown()]
+    assert many == [f"in/{number}.png" for number in range(5000)]
+
+
+def test_a_submitted_job_is_closed_owes_everything_and_has_a_message_for_each_batch(
+    ledger: Ledger, queue: Queue
+) -> None:
+    job = ledger.create("digits", ("in",))
+    submit(ledger, queue, job, lambda: references(1000), AT_ONCE)
+    status = ledger.status(job)
+    assert (status.state, status.images, status.batches, status.batches_waiting) == ("closed", 1000, 11, 11)
+    assert queue.depth("digits") == 11
+    first = ledger.claim(job, Piece(0))
+    assert first is not None
+    assert list(first.shown()) == [f"in/{number}.png" for number in range(64)]
+
+
+def test_a_job_without_references_is_finished_at_once(ledger: Ledger, queue: Queue) -> None:
+    job = ledger.create("digits", ("in",))
+    submit(ledger, queue, job, lambda: [], AT_ONCE)
+    assert ledger.status(job).state == "finished"
+    assert queue.depth("digits") == 0
+
+
+class Fails(Queue):
+    """Publishes some, and then Redis is gone."""
+
+    def __init__(self, settings: Settings, after: int) -> None:
+        super().__init__(settings)
+        self.left = after
+
+    def publish(self, model: str, job: str, piece: Piece) -> None:
+        if self.left == 0:
+            raise BrokerUnreachable("gone")
+        self.left -= 1
+        super().publish(model, job, piece)
+
+
+def test_a_batch_is_on_record_before_its_message_is_published(settings: Settings, ledger: Ledger, queue: Queue) -> None:
+    job = ledger.create("digits", ("in",))
+    with pytest.raises(BrokerUnreachable):
+        submit(ledger, Fails(settings, after=2), job, lambda: references(64 * 3), AT_ONCE)
+    status = ledger.status(job)
+    assert (status.state, status.batches, status.batches_waiting) == ("open", 3, 3)
+    assert queue.depth("digits") == 2
+    later = Ledger(settings, now=lambda: status.created + 3600)
+    assert sweep(later, queue) == 1
+    assert queue.depth("digits") == 3
+
+
+def test_a_source_that_fails_midway_leaves_the_job_open_with_what_was_submitted(
+    folder: Path, ledger: Ledger, queue: Queue
+) -> None:
+    touch(*(f"in/{number:03}.png" for number in range(100)), "in/sub/last.png")
+    walk = Walk(["in"], Root("/"))
+    (folder / "in/sub/last.png").unlink()
+    (folder / "in/sub").rmdir()
+    job = ledger.create("digits", ("in",))
+    with pytest.raises(SourceError, match=r"^the folder 'in/sub/' can't be read: No such file or directory$"):
+        submit(ledger, queue, job, walk, AT_ONCE)
+    status = ledger.status(job)
+    assert (status.state, status.images) == ("open", 64)
+
+
+def test_a_job_that_is_cancelled_or_deleted_meanwhile_ends_its_submission(ledger: Ledger, queue: Queue) -> None:
+    def interrupted(job: str, step: str) -> Iterator[Reference]:
+        yield from references(65)
+        getattr(ledger, step)(job)
+        yield from references(1000)
+
+    for step, error in (("cancel", JobCancelled), ("delete", UnknownJob)):
+        job = ledger.create("digits", ("in",))
+        with pytest.raises(error):
+            submit(ledger, queue, job, partial(interrupted, job, step), AT_ONCE)
+
+
+def test_a_client_names_the_queue_after_the_model(settings: Settings) -> None:
+    assert Client.model_name("digits") == "digits"
+    assert Client.model_name("/models/letters-v2.safetensors") == "letters-v2"
+    client = Client(settings=settings)
+    assert client.ledger.status(client.create(["in"])).model == "digits"
+    assert client.ledger.status(client.create(["in", "b\udcff"], "letters")).model == "letters"
+
+
+def test_a_client_says_at_once_when_there_is_no_redis(tmp_path: Path) -> None:
+    with pytest.raises(BrokerUnreachable, match=r"^no answer from Redis at unix:///.*; is it running\?$"):
+        Client(settings=Settings(broker_url=f"unix://{tmp_path}/no.sock"))
+
+
+def test_what_goes_wrong_with_a_submission_in_the_background_is_raised_where_it_is_followed(
+    settings: Settings,
+) -> None:
+    client = Client(settings=settings)
+    job = client.create(["in"])
+
+    def breaks() -> Iterator[Reference]:
+        yield from references(65)
+        raise SourceError("the folder 'in' can't be read: gone")
+
+    submission = client.submission(job, breaks)
+    with pytest.raises(SourceError, match=r"^the folder 'in' can't be read: gone$"):
+        list(client.follow(job, submission.look, submission.check))
+    assert client.ledger.status(job).images == 64
+
+
+def test_resuming_publishes_everything_that_is_owed_and_nothing_else(settings: Settings) -> None:
+    client = Client(settings=settings)
+    job = client.create(["in"])
+    client.put(job, lambda: references(64 * 3))
+    client.ledger.claim(job, Piece(0))
+    before = client.queue.depth("digits")
+    assert client.resume(job) == 3
+    assert client.queue.depth("digits") == before + 3
+    client.ledger.cancel(job)
+    assert client.resume(job) == 0
+    with pytest.raises(UnknownJob):
+        client.resume("no-such-job")

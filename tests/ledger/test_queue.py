@@ -1,0 +1,286 @@
+"""The queue and the sweep; messages are really published to a real Redis, and nobody consumes them."""
+
+import base64
+import json
+from collections.abc import Callable
+
+import pytest
+
+from pigeonhole.errors import BrokerUnreachable
+from pigeonhole.ledger.ledger import LEASE, Ledger
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.redis_client import Client
+from pigeonhole.ledger.task_queue import LOWEST_PRIORITY, TASK, Queue, configure, priority, queue_name, sweep
+from pigeonhole.ledger.workers import Announcement, Workers
+from pigeonhole.settings import Settings
+from tests.ledger.conftest import Clock, answers_for, batch_of
+
+
+class Bench:
+    """A ledger with a clock of its own, and a queue beside it."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings, self.clock = settings, clock
+        self.ledger, self.queue = Ledger(settings, now=clock), Queue(settings)
+
+    def job(self, batches: int, model: str = "digits", published: bool = True) -> str:
+        job = self.ledger.create(model, ("photos",))
+        for number in range(batches):
+            self.ledger.add(job, number, batch_of(f"{number}.png"))
+            if published:
+                self.queue.publish(model, job, Piece(number))
+        return job
+
+    def sweep(self) -> int:
+        self.ledger.note_sweep()  # as if others had swept all the time
+        return sweep(self.ledger, self.queue)
+
+    def messages(self, raw: Client, model: str = "digits") -> list[tuple[str, Piece]]:
+        """Give (job, piece) of what is queued, first to be taken first."""
+        queued: list[tuple[str, Piece]] = []
+        for step in range(LOWEST_PRIORITY + 1):
+            name = f"{self.settings.prefix}:{queue_name(model)}"
+            key = name if step == 0 else f"{name}\x06\x16{step}"
+            for message in reversed(raw.lrange(key, 0, -1)):
+                body = json.loads(base64.b64decode(json.loads(message)["body"]))
+                job, piece = body[0]
+                queued.append((job, Piece.parse(piece)))
+        return queued
+
+    def lose(self, raw: Client, model: str = "digits") -> None:
+        """Take every message out of the queue behind the system's back."""
+        for key in raw.scan_iter(f"{self.settings.prefix}:{queue_name(model)}*"):
+            raw.delete(key)
+
+
+@pytest.fixture
+def bench(settings: Settings, clock: Clock) -> Bench:
+    return Bench(settings, clock)
+
+
+def test_the_beginning_of_a_job_goes_ahead_of_the_tail_of_a_large_one() -> None:
+    assert [priority(number) for number in (0, 1, 2, 3, 4, 7, 8, 255, 256, 10**9)] == [0, 1, 2, 2, 3, 3, 4, 8, 9, 9]
+    assert [priority(number) for number in range(5000)] == sorted(priority(number) for number in range(5000))
+
+
+def test_messages_are_taken_by_priority_and_name_a_job_and_a_batch_only(bench: Bench, raw: Client) -> None:
+    large = bench.job(20)
+    small = bench.job(1)
+    taken = bench.messages(raw)
+    assert taken[:2] == [(large, Piece(0)), (small, Piece(0))]
+    assert [piece for job, piece in taken if job == large] == [Piece(number) for number in range(20)]
+    [message] = raw.lrange(f"{bench.settings.prefix}:classify.digits\x06\x161", 0, -1)
+    assert json.loads(base64.b64decode(json.loads(message)["body"]))[:2] == [[large, "1"], {}]
+    assert json.loads(message)["headers"]["task"] == TASK
+    assert json.loads(message)["content-type"] == "application/json"
+
+
+def test_the_depth_counts_over_all_priorities_of_one_model(bench: Bench) -> None:
+    assert bench.queue.depth("digits") == 0
+    bench.job(20)
+    bench.job(3, model="letters")
+    assert bench.queue.depth("digits") == 20
+    assert bench.queue.depth("letters") == 3
+    assert bench.queue.depth("unheard-of") == 0
+
+
+def test_only_json_is_taken_from_the_queue(settings: Settings) -> None:
+    conf = configure(settings).conf
+    assert (conf.task_serializer, conf.accept_content, conf.result_accept_content) == ("json", ["json"], ["json"])
+
+
+def test_where_nothing_is_lost_nothing_is_published_again(bench: Bench) -> None:
+    job = bench.job(5)
+    bench.ledger.claim(job, Piece(0))
+    assert bench.sweep() == 0
+    bench.clock += bench.settings.publish_seconds + 1  # waiting long, but only because the queue is long
+    assert bench.sweep() == 0
+    assert bench.queue.depth("digits") == 5
+
+
+def test_a_claimed_batch_is_published_again_once_its_lease_has_run_out(bench: Bench, raw: Client) -> None:
+    job = bench.job(3)
+    bench.lose(raw)
+    for number in range(3):
+        bench.ledger.claim(job, Piece(number))
+        bench.clock += 1
+    bench.clock += LEASE - 4
+    assert bench.sweep() == 0
+    bench.clock += 1  # the first is due to the second
+    assert bench.sweep() == 1
+    assert bench.messages(raw) == [(job, Piece(0, 0, 1))]
+    status = bench.ledger.status(job)
+    assert (status.batches_waiting, status.batches_claimed) == (1, 2)
+    bench.clock += 10
+    assert bench.sweep() == 2
+    assert sorted(bench.messages(raw)) == [(job, Piece(number, 0, 1)) for number in range(3)]
+
+
+@pytest.mark.parametrize(
+    "again", [Ledger.claim, lambda ledger, job, piece: ledger.renew(job, [piece])], ids=["claimed", "renewed"]
+)
+def test_a_batch_that_is_claimed_again_or_renewed_gets_another_lease(
+    bench: Bench, again: Callable[[Ledger, str, Piece], object]
+) -> None:
+    job = bench.job(1)
+    bench.ledger.claim(job, Piece(0))
+    bench.clock += LEASE - 1
+    again(bench.ledger, job, Piece(0))
+    bench.clock += 2
+    assert bench.ledger.overdue(job, 0) == ([], [])
+
+
+def test_only_what_is_claimed_can_be_renewed(bench: Bench) -> None:
+    job = bench.job(3)
+    bench.ledger.claim(job, Piece(0))
+    bench.ledger.claim(job, Piece(1))
+    bench.ledger.commit(job, Piece(1), answers_for(batch_of("1.png")))
+    assert bench.ledger.renew(job, [Piece(0), Piece(1), Piece(2)]) == 1
+    status = bench.ledger.status(job)
+    assert (status.batches_waiting, status.batches_claimed) == (1, 1)
+
+
+def test_where_nobody_swept_for_a_while_a_lease_that_ran_out_says_nothing(bench: Bench) -> None:
+    """Redis was away: those who hold leases could not renew them, and are not dead for that."""
+    job = bench.job(1)
+    bench.sweep()
+    bench.ledger.claim(job, Piece(0))
+    bench.clock += 10 * LEASE
+    assert sweep(bench.ledger, bench.queue) == 0
+    bench.clock += LEASE - 1
+    assert bench.sweep() == 0
+    bench.clock += 1
+    assert bench.sweep() == 1, "but another lease is all it gets"
+    assert bench.ledger.owed(job) == [Piece(0, 0, 1)]
+
+
+def test_a_batch_whose_message_is_lost_is_published_again_when_it_is_overdue(bench: Bench, raw: Client) -> None:
+    job = bench.job(4)
+    bench.lose(raw)
+    bench.clock += bench.settings.publish_seconds - 1
+    assert bench.sweep() == 0
+    bench.clock += 1
+    assert bench.sweep() == 4
+    assert bench.messages(raw) == [(job, Piece(number)) for number in range(4)]
+    assert bench.sweep() == 0
+
+
+def test_only_as_many_waiting_batches_are_published_again_as_the_queue_lacks(bench: Bench, raw: Client) -> None:
+    bench.job(3, published=False)
+    bench.job(4)
+    bench.job(2, published=False)
+    bench.clock += bench.settings.publish_seconds
+    assert bench.sweep() == 5
+    assert bench.queue.depth("digits") == 9
+    bench.clock += bench.settings.publish_seconds
+    assert bench.sweep() == 0
+
+
+def test_a_batch_that_was_lost_again_is_published_again(bench: Bench, raw: Client) -> None:
+    job = bench.job(1, published=False)
+    for _ in range(3):
+        bench.clock += bench.settings.publish_seconds
+        assert bench.sweep() == 1
+        assert bench.messages(raw) == [(job, Piece(0))]
+        bench.lose(raw)
+
+
+def test_jobs_of_another_model_are_counted_and_published_apart(bench: Bench, raw: Client) -> None:
+    bench.job(5)
+    letters = bench.job(2, model="letters")
+    bench.lose(raw, "letters")
+    bench.clock += bench.settings.publish_seconds
+    assert bench.sweep() == 2
+    assert bench.messages(raw, "letters") == [(letters, Piece(0)), (letters, Piece(1))]
+    assert bench.queue.depth("digits") == 5
+
+
+def test_what_is_done_cancelled_or_deleted_is_not_published_again(bench: Bench, raw: Client) -> None:
+    done, cancelled, deleted = (bench.job(1, published=False) for _ in range(3))
+    bench.ledger.claim(done, Piece(0))
+    bench.ledger.commit(done, Piece(0), answers_for(batch_of("0.png")))
+    bench.ledger.cancel(cancelled)
+    bench.ledger.delete(deleted)
+    bench.clock += 10 * LEASE
+    assert bench.sweep() == 0
+    assert bench.messages(raw) == []
+
+
+def test_a_job_of_another_version_does_not_stop_the_sweep(bench: Bench, raw: Client) -> None:
+    ours, theirs = bench.job(1, published=False), bench.job(1, published=False)
+    bench.ledger.claim(theirs, Piece(0))
+    bench.ledger.client.hset(f"{bench.settings.prefix}:job:{theirs}", "v", "9")
+    bench.clock += LEASE
+    assert bench.sweep() == 1
+    assert bench.messages(raw, "") == []
+    assert bench.messages(raw) == [(ours, Piece(0))]
+
+
+def test_what_we_did_not_write_among_what_is_owed_does_not_stop_the_sweep(bench: Bench, raw: Client) -> None:
+    job = bench.job(1, published=False)
+    raw.zadd(f"{bench.settings.prefix}:job:{job}:waiting", {"not a number": 0})
+    bench.clock += bench.settings.publish_seconds
+    assert bench.sweep() == 1
+    assert bench.messages(raw) == [(job, Piece(0))]
+
+
+def test_all_that_is_owed_can_be_asked_for_overdue_or_not(bench: Bench) -> None:
+    job = bench.job(4)
+    bench.ledger.claim(job, Piece(1))
+    bench.ledger.claim(job, Piece(2))
+    bench.ledger.commit(job, Piece(2), answers_for(batch_of("2.png")))
+    assert bench.ledger.owed(job) == [Piece(0), Piece(1), Piece(3)]
+    status = bench.ledger.status(job)
+    assert (status.batches_waiting, status.batches_claimed) == (2, 1), "asking takes nothing from anybody"
+
+
+def test_a_sweep_that_fails_after_the_ledger_noted_it_is_made_up_for_by_a_later_one(bench: Bench, raw: Client) -> None:
+    job = bench.job(2, published=False)
+    bench.clock += bench.settings.publish_seconds
+
+    class Fails(Queue):
+        def publish(self, model: str, job: str, piece: Piece) -> None:
+            raise BrokerUnreachable("gone")
+
+    with pytest.raises(BrokerUnreachable):
+        sweep(bench.ledger, Fails(bench.settings))
+    assert bench.sweep() == 0
+    bench.clock += bench.settings.publish_seconds
+    assert bench.sweep() == 2
+    assert bench.messages(raw) == [(job, Piece(0)), (job, Piece(1))]
+
+
+def test_every_key_carries_the_prefix_and_two_prefixes_share_a_redis_unnoticed(
+    settings: Settings, clock: Clock, raw: Client
+) -> None:
+    before = set(raw.scan_iter("*"))
+    own, other = (
+        Settings(broker_url=settings.broker_url, prefix="own-x"),
+        Settings(broker_url=settings.broker_url, prefix="own-y"),
+    )
+    for bench in (Bench(own, clock), Bench(other, clock)):
+        job = bench.job(3)
+        workers = Workers(bench.settings, now=clock)
+        workers.announce(Announcement(name="w", model="digits", digest="d", version="1", processes=1))
+        assert workers.may_sweep()
+        for number in range(3):
+            bench.ledger.claim(job, Piece(number))
+        bench.ledger.commit(job, Piece(0), answers_for(batch_of("0.png")))
+        assert [worker.processes for worker in workers.alive()] == [1]
+        bench.clock += LEASE
+        assert bench.sweep() == 2
+        assert bench.queue.depth("digits") == 5
+        assert [status.job for status in bench.ledger.statuses()] == [job]
+    new = set(raw.scan_iter("*")) - before
+    assert {key.split(b":")[0] for key in new} == {b"own-x", b"own-y"}
+    raw.delete(*new)
+
+
+def test_what_another_celery_project_has_in_the_environment_changes_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CELERY_BROKER_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND"):
+        monkeypatch.setenv(name, "redis://127.0.0.1:1/0")
+    queue = Queue(settings)
+    queue.publish("digits", "20200101-000000-abcdef", Piece(0))
+    assert queue.depth("digits") == 1

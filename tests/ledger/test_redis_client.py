@@ -1,0 +1,262 @@
+"""Only our errors leave the contract, whatever redis-py, kombu and Redis come up with."""
+
+import inspect
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+
+from pigeonhole.errors import BrokerUnreachable, MessageInvalid, PigeonholeError, SettingsError
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.redis_client import connect, explained, translated
+from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.workers import Announcement, Workers
+from pigeonhole.settings import Settings
+from tests.ledger.conftest import Server, answers_for, batch_of
+
+Starts = Callable[..., Server]
+URL = "redis://user:hunter2@localhost:6379/0"
+#: What each public method is called with in these tests; one that is new has to be added here.
+NO_JOB = "20200101-000000-abcdef"
+LEDGER_CALLS: dict[str, tuple[object, ...]] = {
+    "ping": (),
+    "create": ("digits", ("photos",)),
+    "add": (NO_JOB, 0, batch_of("a.png")),
+    "close": (NO_JOB, 1),
+    "cancel": (NO_JOB,),
+    "delete": (NO_JOB,),
+    "claim": (NO_JOB, Piece(0)),
+    "commit": (NO_JOB, Piece(0), answers_for(batch_of("a.png"))),
+    "renew": (NO_JOB, [Piece(0)]),
+    "release": (NO_JOB, Piece(0)),
+    "note_sweep": (),
+    "swept_lately": (),
+    "died": (NO_JOB, Piece(0), "digits"),
+    "deaths": (NO_JOB, Piece(0)),
+    "overdue": (NO_JOB, 1),
+    "owed": (NO_JOB,),
+    "status": (NO_JOB,),
+    "statuses": (),
+    "read": (NO_JOB, 0, 8),
+}
+WORKERS_CALLS: dict[str, tuple[object, ...]] = {
+    "announce": (Announcement(name="w", model="digits", digest="d", version="1"),),
+    "leave": ("w",),
+    "alive": (),
+    "may_sweep": (),
+    "time": (),
+}
+
+
+def every_kind(base: type[redis.RedisError] = redis.RedisError) -> Iterator[type[redis.RedisError]]:
+    yield base
+    for kind in base.__subclasses__():
+        yield from every_kind(kind)
+
+
+KINDS = sorted(set(every_kind()), key=lambda kind: kind.__name__)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_error_of_redis_py_becomes_one_of_ours_and_keeps_its_cause(kind: type[redis.RedisError]) -> None:
+    # A redirection's text is a slot and an address.
+    text = "7 it:1" if issubclass(kind, redis.exceptions.AskError) else "it went wrong"
+    original = kind(text)
+    with pytest.raises(PigeonholeError) as caught, translated(URL):
+        raise original
+    assert isinstance(caught.value, BrokerUnreachable | MessageInvalid)
+    assert caught.value.__cause__ is original
+    assert str(original) in str(caught.value)
+    assert "redis://user:***@localhost:6379/0" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (redis.ConnectionError("refused"), "no answer from Redis at {}: refused; is it running?"),
+        (redis.TimeoutError("late"), "no answer from Redis at {}: late; is it running?"),
+        (redis.AuthenticationError("no"), "Redis at {} refuses us: no; check its user and password"),
+        (redis.exceptions.NoPermissionError("no"), "Redis at {} refuses us: no; check its user and password"),
+        (redis.exceptions.OutOfMemoryError("x"), "Redis at {} is full: x; raise its maxmemory or delete jobs"),
+        (redis.BusyLoadingError("x"), "Redis at {} can't serve us now: x; its own log says why"),
+        (redis.ReadOnlyError("x"), "Redis at {} can't serve us now: x; its own log says why"),
+        (redis.exceptions.ClusterDownError("x"), "Redis at {} can't serve us now: x; its own log says why"),
+        (
+            redis.ResponseError("WRONGTYPE x"),
+            "Redis at {} can't do what we ask: WRONGTYPE x; do others use our prefix?",
+        ),
+    ],
+)
+def test_each_error_says_what_to_do(error: redis.RedisError, said: str) -> None:
+    assert str(explained(error, URL)) == said.format("redis://user:***@localhost:6379/0")
+
+
+def test_other_errors_pass_as_they_are() -> None:
+    with pytest.raises(ZeroDivisionError), translated(URL):
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://localhost?no_such=1", "redis://localhost?socket_timeout=x", "http://localhost"]
+)
+def test_a_url_that_redis_py_does_not_know_is_refused_in_words(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"^the broker's URL '.*' can't be used: "):
+        connect(url)
+
+
+def public_methods(thing: type) -> set[str]:
+    return {name for name, _ in inspect.getmembers(thing, inspect.isfunction) if not name.startswith("_")}
+
+
+def test_every_public_method_is_tried_against_a_redis_that_is_gone() -> None:
+    assert public_methods(Ledger) == set(LEDGER_CALLS)
+    assert public_methods(Workers) == set(WORKERS_CALLS)
+
+
+def test_nothing_foreign_is_raised_when_redis_is_killed(start_redis: Starts) -> None:
+    server = start_redis()
+    settings = Settings(broker_url=server.url)
+    client = connect(server.url, retries=0)
+    ledger, workers, queue = Ledger(settings, client=client), Workers(settings, client=client), Queue(settings)
+    job = ledger.create("digits", ("photos",))
+    ledger.add(job, 0, batch_of("a.png"))
+    queue.publish("digits", job, Piece(0))
+    server.kill()
+    calls: list[Callable[[], object]] = [
+        *(lambda name=name: getattr(ledger, name)(*LEDGER_CALLS[name]) for name in LEDGER_CALLS),
+        *(lambda name=name: getattr(workers, name)(*WORKERS_CALLS[name]) for name in WORKERS_CALLS),
+        lambda: queue.publish("digits", job, Piece(1)),
+        lambda: queue.depth("digits"),
+        lambda: Queue(settings).publish("digits", job, Piece(1)),
+    ]
+    for call in calls:
+        with pytest.raises(BrokerUnreachable) as caught:
+            call()
+        assert str(caught.value).startswith(f"no answer from Redis at {server.url}: ")
+        assert str(caught.value).endswith("; is it running?")
+
+
+def test_a_connection_that_was_lost_is_made_again_unnoticed(start_redis: Starts) -> None:
+    server = start_redis()
+    ledger = Ledger(Settings(broker_url=server.url))
+    job = ledger.create("digits", ("photos",))
+    connect(server.url).client_kill_filter(_type="normal", skipme=True)
+    ledger.add(job, 0, batch_of("a.png"))
+    assert ledger.status(job).images == 1
+
+
+@pytest.mark.parametrize("user", [":hunter2@", "nobody:hunter2@"])
+def test_a_wrong_password_is_told_and_not_shown(start_redis: Starts, user: str) -> None:
+    server = start_redis("--requirepass", "correct horse")
+    settings = Settings(broker_url=f"unix://{user}{server.socket}")
+    for call in (Ledger(settings).ping, lambda: Queue(settings).publish("digits", "job", Piece(0))):
+        with pytest.raises(BrokerUnreachable) as caught:
+            call()
+        assert " refuses us: " in str(caught.value)
+        assert str(caught.value).endswith("; check its user and password")
+        assert "hunter2" not in str(caught.value)
+
+
+def test_a_missing_password_is_told(start_redis: Starts) -> None:
+    server = start_redis("--requirepass", "correct horse")
+    with pytest.raises(BrokerUnreachable, match=r" refuses us: .*; check its user and password$"):
+        Ledger(Settings(broker_url=server.url), client=connect(server.url, retries=0)).ping()
+
+
+def test_ledger_and_queue_find_the_same_database_with_the_same_password(start_redis: Starts) -> None:
+    server = start_redis("--requirepass", "correct horse")
+    url = f"unix://:correct%20horse@{server.socket}"
+    settings = Settings(broker_url=f"{url}?db=3", prefix="here")
+    Ledger(settings).create("digits", ("photos",))
+    Queue(settings).publish("digits", "job", Piece(0))
+    assert Queue(settings).depth("digits") == 1
+    assert connect(f"{url}?db=0").dbsize() == 0
+    assert b"here:classify.digits" in connect(f"{url}?db=3").scan_iter("*")
+
+
+def test_a_user_without_the_rights_is_told_so(start_redis: Starts) -> None:
+    server = start_redis()
+    open_to_all = Ledger(Settings(broker_url=server.url))
+    job = open_to_all.create("digits", ("photos",))
+    open_to_all.client.execute_command(
+        "ACL", "SETUSER", "weak", "on", ">w", "~*", "+@all", "-hexists", "-lpush", "-zrange"
+    )
+    settings = Settings(broker_url=f"unix://weak:w@{server.socket}")
+    ledger, queue = Ledger(settings), Queue(settings)
+    for call in (
+        lambda: ledger.add(job, 0, batch_of("a.png")),
+        ledger.statuses,
+        lambda: queue.publish("digits", job, Piece(0)),
+    ):
+        with pytest.raises(BrokerUnreachable, match=r"refuses us: .*; check its user and password$"):
+            call()
+
+
+def test_a_full_redis_is_told_so_and_still_takes_what_makes_it_less_full(start_redis: Starts) -> None:
+    server = start_redis()
+    settings = Settings(broker_url=server.url)
+    ledger, queue = Ledger(settings), Queue(settings)
+    job, other = (ledger.create("digits", ("photos",)) for _ in range(2))
+    ledger.add(job, 0, batch_of("a.png"))
+    queue.publish("digits", job, Piece(0))
+    ledger.client.config_set("maxmemory", "1")
+    for call in (
+        lambda: ledger.create("digits", ()),
+        lambda: ledger.add(job, 1, batch_of("b.png")),
+        lambda: queue.publish("digits", job, Piece(1)),
+        lambda: ledger.commit(job, Piece(0), answers_for(batch_of("a.png"))),
+    ):
+        with pytest.raises(BrokerUnreachable, match=r" is full: .*; raise its maxmemory or delete jobs$"):
+            call()
+    assert (ledger.status(job).batches, ledger.status(job).batches_waiting) == (1, 1), "nothing has changed"
+    ledger.delete(other)
+    ledger.client.config_set("maxmemory", "0")
+    ledger.add(job, 1, batch_of("b.png"))
+    assert ledger.commit(job, Piece(0), answers_for(batch_of("a.png")))
+    assert ledger.status(job).batches == 2
+
+
+def test_a_database_that_is_not_there_is_told_so(start_redis: Starts) -> None:
+    settings = Settings(broker_url=f"{start_redis().url}?db=99")
+    with pytest.raises(BrokerUnreachable, match=r": DB index is out of range; the number at the end of its URL is "):
+        Ledger(settings).ping()
+
+
+def test_a_replica_and_a_redis_that_can_not_save_are_told_so(start_redis: Starts) -> None:
+    server = start_redis()
+    settings = Settings(broker_url=server.url)
+    ledger, queue = Ledger(settings), Queue(settings)
+    job = ledger.create("digits", ("photos",))
+    ledger.client.replicaof("127.0.0.1", "1")
+    for call in (
+        lambda: ledger.create("digits", ()),
+        lambda: ledger.add(job, 0, batch_of("a.png")),
+        lambda: queue.publish("digits", job, Piece(0)),
+    ):
+        with pytest.raises(BrokerUnreachable, match=r" can't serve us now: .*; its own log says why$"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("part", "call"),
+    [
+        ("job:J", lambda ledger, job: ledger.status(job)),
+        ("job:J:refs", lambda ledger, job: ledger.claim(job, Piece(0))),
+        ("job:J:waiting", lambda ledger, job: ledger.overdue(job, 1)),
+        ("job:J:claimed", lambda ledger, job: ledger.claim(job, Piece(0))),
+        ("job:J:rows", lambda ledger, job: ledger.read(job, 0, 1)),
+        ("active", lambda ledger, job: ledger.statuses(active_only=True)),
+        ("jobs", lambda ledger, job: ledger.create("digits", ())),
+    ],
+)
+def test_keys_of_somebody_else_under_our_prefix_are_told_so(
+    ledger: Ledger, settings: Settings, part: str, call: Callable[[Ledger, str], object]
+) -> None:
+    job = ledger.create("digits", ("photos",))
+    ledger.add(job, 0, batch_of("a.png"))
+    key = f"{settings.prefix}:{part.replace('J', job)}"
+    ledger.client.delete(key)
+    ledger.client.set(key, "not ours")
+    with pytest.raises(MessageInvalid, match=r"can't do what we ask: .*; do others use our prefix\?$"):
+        call(ledger, job)

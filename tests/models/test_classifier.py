@@ -1,0 +1,118 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pigeonhole.errors import SettingsError
+from pigeonhole.imaging.reader import ImageReader
+from pigeonhole.ledger.messages import TOP
+from pigeonhole.models import checkpoint as checkpoints
+from pigeonhole.models.checkpoint import Calibration
+from pigeonhole.models.classifier import Classifier, answers_as
+from pigeonhole.models.scores import PPM, confidences, review_scores
+from pigeonhole.training_errors import CheckpointError
+
+
+@pytest.fixture
+def pixels(classifier: Classifier, root: Path) -> np.ndarray:
+    reader = ImageReader(str(root), classifier.checkpoint.preprocessing, 100_000, 1_000_000)
+    names = sorted(file.name for file in (root / "samples").glob("*.png"))
+    good = [name for name in names if name not in ("empty.png", "text.png") and "truncated" not in name]
+    return np.stack([reader.pixels(f"samples/{name}") for name in good[:40]])
+
+
+def test_an_images_scores_do_not_depend_on_its_company(classifier: Classifier, pixels: np.ndarray) -> None:
+    together = classifier.predict(pixels)
+    alone = [classifier.predict(image[None]) for image in pixels]
+    np.testing.assert_array_equal(together.best[:, 0], [scores.best[0, 0] for scores in alone])
+    # Ten millionths: what the faults of other issues are measured by.
+    np.testing.assert_allclose(together.ppm[:, 0], [scores.ppm[0, 0] for scores in alone], atol=10)
+
+
+def test_the_best_classes_come_first_and_their_probabilities_are_calibrated(
+    classifier: Classifier, pixels: np.ndarray
+) -> None:
+    scores = classifier.predict(pixels)
+    assert scores.best.shape == scores.ppm.shape == (len(pixels), TOP)
+    with torch.inference_mode():
+        logits = classifier.network(torch.from_numpy(pixels)) / classifier.checkpoint.calibration.temperature
+    expected, order = torch.softmax(logits, dim=1).sort(dim=1, descending=True)
+    np.testing.assert_array_equal(scores.best, order[:, :TOP].numpy())
+    np.testing.assert_allclose(scores.ppm / PPM, expected[:, :TOP].numpy(), atol=2 / PPM)
+
+
+def test_review_marks_exactly_what_is_under_the_checkpoints_threshold(
+    classifier: Classifier, pixels: np.ndarray
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1), dtype=np.uint8)
+    images = np.concatenate([pixels, noise])
+    scores, calibration = classifier.predict(images), classifier.checkpoint.calibration
+    with torch.inference_mode():
+        logits = classifier.network(torch.from_numpy(images)).numpy()
+    sure, confidence = ((one(logits, calibration, 10) * PPM).round() for one in (review_scores, confidences))
+    np.testing.assert_array_equal(scores.review, sure < round(calibration.review_below * PPM))
+    np.testing.assert_allclose(scores.ppm[:, 0], confidence, atol=2)
+    assert scores.review.any()
+    assert not scores.review.all()
+
+
+def test_none_of_these_takes_its_share_of_the_probability_and_is_never_an_answer(
+    classifier: Classifier, pixels: np.ndarray
+) -> None:
+    about = replace(classifier.checkpoint, calibration=Calibration(1.0, 0.6, outlier=True))
+
+    class Doubting(torch.nn.Module):
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            logits = classifier.network(pixels)  # [N, 10]
+            return torch.cat([logits, logits.logsumexp(dim=1, keepdim=True)], dim=1)  # as likely as all digits
+
+    doubting = Classifier(about, Doubting(), classifier.device).predict(pixels)
+    sure = replace(classifier, checkpoint=replace(about, calibration=Calibration(1.0, 0.6))).predict(pixels)
+    np.testing.assert_array_equal(doubting.best, sure.best)
+    np.testing.assert_allclose(doubting.ppm, sure.ppm / 2, atol=2)
+    assert doubting.review.all(), "half of all probability is the other's"
+
+
+def test_whether_to_look_is_decided_as_if_pictures_of_no_class_were_more_common(
+    classifier: Classifier, pixels: np.ndarray
+) -> None:
+    shares = torch.tensor([[0.97, 0.01, 0.02], [0.9, 0.1, 0.0]])
+    heads = iter((shares, shares, shares))
+
+    class Saying(torch.nn.Module):
+        def forward(self, _pixels: torch.Tensor) -> torch.Tensor:
+            return next(heads).log()
+
+    def said(calibration: Calibration) -> tuple[list[int], list[bool]]:
+        about = replace(classifier.checkpoint, classes=("0", "1"), calibration=calibration)
+        scores = Classifier(about, Saying(), classifier.device).predict(pixels[:2])
+        return scores.ppm[:, 0].tolist(), list(map(bool, scores.review))
+
+    # By confidence alone the second is the more doubtful; 0.97 / (1 + 99 * 0.02) is 0.33.
+    assert said(Calibration(1.0, 0.95, outlier=True)) == ([970_000, 900_000], [False, True])
+    often = Calibration(1.0, 0.5, outlier=True, outlier_in_review=100.0)
+    assert said(often) == ([970_000, 900_000], [True, False])
+    # 0.97 / (1 - 0.99 * 0.02) is 0.989594.
+    assert said(replace(often, outlier_in_confidence=0.01)) == ([989_594, 900_000], [True, False])
+
+
+def test_rows_name_the_checkpoint_and_the_first_digits_of_its_digest(classifier: Classifier) -> None:
+    assert answers_as(classifier.checkpoint) == f"digits@{checkpoints.describe(checkpoints.find('digits')).digest[:12]}"
+
+
+def test_a_checkpoint_with_more_classes_than_answers_can_name_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pigeonhole.models.classifier.MOST_CLASSES", 9)
+    with pytest.raises(CheckpointError, match=r"it has 10 classes, and answers can name 9 at most; use a checkpoint"):
+        Classifier.load(checkpoints.find("digits"), "cpu")
+
+
+def test_cuda_is_used_where_it_is_and_refused_in_words_where_it_is_not() -> None:
+    if torch.cuda.is_available():
+        assert Classifier.load(checkpoints.find("digits"), "cuda").device.type == "cuda"
+    else:
+        with pytest.raises(SettingsError, match="use 'auto' or 'cpu'"):
+            Classifier.load(checkpoints.find("digits"), "cuda")

@@ -1,0 +1,30 @@
+import pytest
+
+from pigeonhole.imaging import decode as decoding
+from pigeonhole.imaging.preprocess import prepare
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.training_errors import ImageError
+from scripts.hostile import HOSTILE
+
+DIGIT = Preprocessing("digit", 28, 28, 1)
+COLOUR = Preprocessing("stretch", 224, 224, 3)
+LIMIT = 80_000_000
+#: Bytes of those files that repeat something. Whoever measures them at full size: scripts/worst_images.py.
+SIZE = 4_000_000
+
+
+# Minutes, gigabytes or both, were it not for the limits; seconds on a busy machine with them.
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_file_that_asks_for_too_much_is_told_so_at_once(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "_MAX_READS", 200_000)
+    monkeypatch.setattr(decoding, "_MAX_SCANS", 40)
+    data = HOSTILE[what].make(SIZE)
+    if not HOSTILE[what].kind:
+        assert prepare(data, COLOUR, LIMIT).shape == (224, 224, 3)
+        return
+    for preprocessing in (DIGIT, COLOUR):
+        with pytest.raises(ImageError) as caught:
+            prepare(data, preprocessing, LIMIT)
+        assert caught.value.kind == HOSTILE[what].kind, str(caught.value)
+        assert len(str(caught.value)) < 300

@@ -1,0 +1,81 @@
+"""The residual networks: what fits which picture, and what is served."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.models import networks
+
+NAMES = ("residual-small", "residual", "residual-large")
+
+
+def pixels(height: int, width: int, channels: int, count: int = 3) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (count, height, width, channels), np.uint8))
+
+
+def fitting(name: str, height: int, width: int, channels: int) -> nn.Module:
+    arguments = networks.complete(name, {}, Preprocessing("stretch", height, width, channels))
+    return networks.build(name, arguments, 5).eval()
+
+
+@pytest.mark.parametrize(
+    "size", [(28, 28, 1), (32, 32, 3), (64, 48, 3), (9, 40, 3), (96, 96, 1), (224, 224, 3), (1, 1, 1)]
+)
+def test_it_takes_pictures_of_any_size_and_of_one_channel_or_three(size: tuple[int, int, int]) -> None:
+    for name in NAMES:
+        assert fitting(name, *size)(pixels(*size)).shape == (3, 5)
+
+
+def test_the_names_say_which_costs_more_and_a_large_picture_costs_no_multiple() -> None:
+    def costs(side: int) -> list[int]:
+        return [
+            networks.cost(fitting(name, side, side, 3), Preprocessing("stretch", side, side, 3))[0] for name in NAMES
+        ]
+
+    for side in (28, 32, 64, 128):
+        small, medium, large = costs(side)
+        assert 3 * small < medium < large / 3
+    assert costs(32)[1] < 50_000_000
+    assert costs(64)[1] < 1.1 * costs(32)[1]
+    assert costs(128)[1] < 1.5 * costs(32)[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("side", [8, 28, 64, 128, 256])
+def test_every_convolution_has_channels_that_the_processor_takes_16_at_once(name: str, side: int) -> None:
+    widths = [part.out_channels for part in fitting(name, side, side, 3).modules() if isinstance(part, nn.Conv2d)]
+    assert [width % 16 for width in widths] == [0] * len(widths)
+
+
+def test_folding_its_batch_normalisation_changes_no_answer() -> None:
+    seen = Preprocessing("stretch", 20, 24, 3)
+    arguments = networks.complete("residual-small", {"mean": [0.4, 0.5, 0.6]}, seen)
+    torch.manual_seed(3)
+    trained = networks.build("residual-small", networks.trainable("residual-small", arguments), 4)
+    for _ in range(5):
+        trained(pixels(20, 24, 3, 16))  # in training mode: moves the running statistics away from 0 and 1
+    for module in trained.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.uniform_(module.bias, -1, 1)
+    served = networks.fold("residual-small", arguments, 4, trained)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in served.modules())
+    expected = trained.eval()(pixels(20, 24, 3)).detach()
+    assert torch.allclose(served(pixels(20, 24, 3)), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
+
+
+def test_its_arguments_are_plain_json_and_name_what_was_measured_of_the_images() -> None:
+    arguments = networks.complete("residual", {"mean": [0.4], "std": [0.3]}, Preprocessing("stretch", 32, 32, 1))
+    assert arguments == json.loads(json.dumps(arguments))
+    assert arguments == {
+        "widths": [32, 64, 128, 256],
+        "strides": [1, 2, 2, 2],
+        "blocks": 1,
+        "normalised": False,
+        "mean": [0.4],
+        "std": [0.3],
+    }

@@ -1,0 +1,331 @@
+"""Results in formats that are made in the end, and results that are read back, whatever they were written in."""
+
+import json
+import os
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pigeonhole.errors import OutputFailed, UsageError
+from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.sinks import database, parquet, results
+from pigeonhole.sinks.results import read_results
+from pigeonhole.sinks.rows import CSV_HEADER, Format, path_of, text_and_bytes, to_csv, to_jsonl
+from pigeonhole.sinks.sinks import File
+from producer.outputs import row_format
+from tests.sinks.test_rows import PREDICTIONS
+from tests.sinks.test_sinks import MODEL, ROWS, SEVEN, named
+
+JOB = JobStatus(
+    job="one", state="finished", model="digits", created=1.0, sources=("in", "\udcff"), started=2, finished=3
+)
+MADE = [Format.parquet, Format.db]
+
+
+def write(rows: list[Prediction], path: str, job: JobStatus = JOB) -> None:
+    sink = File(path, Format(path.rpartition(".")[2]))
+    for row in rows:
+        sink.write([row])
+    sink.finish(job)
+
+
+def ask(question: str, *values: object, path: str = "rows.db") -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(question, values).fetchall()
+
+
+# Lines
+
+
+def test_rows_are_read_back_as_often_as_they_are_asked_for(folder: Path) -> None:
+    Path("rows.csv").write_bytes(CSV_HEADER + to_csv(ROWS))
+    Path("rows.jsonl").write_bytes(to_jsonl(ROWS))
+    Path("rows.txt").write_bytes(to_jsonl(ROWS))
+    assert list(read_results("rows.jsonl")) == ROWS
+    assert list(read_results("rows.txt", format=Format.jsonl)) == ROWS
+    found = read_results("rows.csv")
+    for _ in range(2):
+        assert list(found) == [row._replace(top=()) for row in ROWS]
+    assert found.job is None, "such a file says nothing of its job"
+
+
+def test_what_holds_no_results_is_told(folder: Path) -> None:
+    Path("rows.csv").write_text("image,class\n")
+    with pytest.raises(UsageError, match=r"^'rows.csv' holds no results of ours: it does not begin with path,label,"):
+        list(read_results("rows.csv"))
+    for format in Format:
+        with pytest.raises(UsageError, match=rf"^'gone.{format}' can't be read: No such file or directory$"):
+            read_results(f"gone.{format}")
+
+
+# Both that are made in the end
+
+
+@pytest.mark.parametrize("format", MADE)
+def test_what_is_made_in_the_end_is_read_back_with_what_is_known_of_the_job(folder: Path, format: Format) -> None:
+    rows = [*ROWS, named(b"caf\xe9.png"), named("caf\\xe9.png"), named('new\nline,".png')]
+    write(rows, f"rows.{format}")
+    found = read_results(f"rows.{format}")
+    for _ in range(2):
+        assert list(found) == rows
+    assert found.job == replace(JOB, model=MODEL, images=6, done=6, errors=1, reviews=1)
+    assert os.listdir() == [f"rows.{format}"], "and nothing is left of how it was made"
+
+
+@pytest.mark.parametrize("format", MADE)
+def test_no_rows_are_results_too(folder: Path, format: Format) -> None:
+    write([], f"rows.{format}")
+    found = read_results(f"rows.{format}")
+    assert list(found) == []
+    assert found.job == JOB
+
+
+@pytest.mark.parametrize("format", MADE)
+@given(rows=st.lists(PREDICTIONS, max_size=4, unique_by=lambda row: row.path))
+@settings(max_examples=40, deadline=None)
+def test_any_row_comes_back(tmp_path_factory: pytest.TempPathFactory, format: Format, rows: list[Prediction]) -> None:
+    path = str(tmp_path_factory.mktemp("any") / f"rows.{format}")
+    write(rows, path)
+    assert list(read_results(path)) == rows
+
+
+@pytest.mark.parametrize("format", MADE)
+def test_until_it_is_whole_there_is_only_the_part_with_json_lines(
+    folder: Path, format: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = {Format.parquet: parquet, Format.db: database}[format]
+    written = made.write
+
+    def interrupted(path: str, chunks: object, *about: object) -> None:
+        def some() -> object:
+            yield ROWS
+            raise KeyboardInterrupt
+
+        written(path, some(), *about)
+
+    monkeypatch.setattr(made, "write", interrupted)
+    sink = File(f"rows.{format}", format)
+    sink.write(ROWS)
+    assert Path(f"rows.{format}.part").read_bytes() == to_jsonl(ROWS)
+    with pytest.raises(KeyboardInterrupt):
+        sink.finish(JOB)
+    assert Path(f"rows.{format}.part").read_bytes() == to_jsonl(ROWS)
+    if format is Format.db:
+        assert ask("SELECT count(*) FROM sqlite_master") == [(0,)]
+    else:
+        assert os.listdir() == ["rows.parquet.part"]
+
+
+@pytest.mark.parametrize("format", MADE)
+def test_a_full_disk_in_the_end_leaves_the_rows(folder: Path, format: Format) -> None:
+    sink = File(f"rows.{format}", format)
+    sink.write([named(f"{number:099}.png") for number in range(3000)])
+    Path(f"rows.{format}.new").symlink_to("/dev/full")
+    if format is Format.db:
+        Path("rows.db").mkdir()
+    with pytest.raises(
+        OutputFailed, match=rf"^'rows.{format}' can't be written: .*; the rows are in 'rows.{format}.part'$"
+    ):
+        sink.finish(JOB)
+    assert Path(f"rows.{format}.part").read_bytes().count(b"\n") == 3000
+
+
+@pytest.mark.parametrize("format", MADE)
+@pytest.mark.parametrize("output", [None, "/dev/null", "/dev/stdout"])
+def test_what_is_made_in_the_end_is_no_stream(output: str | None, format: Format) -> None:
+    with pytest.raises(UsageError) as error:
+        row_format(output, format)
+    where = repr(output) if output else "standard output"
+    assert (
+        str(error.value) == f"{where} can't take a .{format}: name a file with -o FILE, or choose --format csv or jsonl"
+    )
+
+
+@given(st.binary(min_size=1, max_size=20))
+def test_a_name_that_is_not_utf_8_keeps_its_bytes_beside_a_text(name: bytes) -> None:
+    text, spelled = text_and_bytes(os.fsdecode(name))
+    text.encode()
+    assert path_of(text, spelled) == os.fsdecode(name)
+
+
+# Parquet
+
+
+def test_parquet_has_typed_columns(folder: Path) -> None:
+    import pandas
+    import pyarrow.parquet
+
+    write([*ROWS, named(b"caf\xe9.png")], "rows.parquet")
+    table = pyarrow.parquet.read_table("rows.parquet")
+    assert [f"{field.name}: {field.type}" for field in table.schema] == [
+        "path: string",
+        "path_bytes: binary",
+        "label: dictionary<values=string, indices=int32, ordered=0>",
+        "confidence: double",
+        "review: bool",
+        "error: string",
+        "model: dictionary<values=string, indices=int32, ordered=0>",
+        "top: list<element: struct<label: string, p: double>>",
+    ]
+    frame = pandas.read_parquet("rows.parquet")
+    assert list(frame.path) == ["in/7.png", "in/4.png", "in/x.png", "caf\\xe9.png"]
+    assert list(frame.path_bytes) == [None, None, None, b"caf\xe9.png"]
+    assert list(frame.error.isna()) == [True, True, False, True]
+    assert frame[frame.review].label.tolist() == ["4"]
+
+
+def test_parquet_has_row_groups_that_fit_into_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow.parquet
+
+    monkeypatch.setattr(parquet, "ROW_GROUP", 40)
+    monkeypatch.setattr(results, "_CHUNK", 10)
+    rows = [SEVEN._replace(path=f"{number}.png", label=str(number % 7)) for number in range(100)]
+    write(rows, "rows.parquet")
+    metadata = pyarrow.parquet.ParquetFile("rows.parquet").metadata
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [40, 40, 20]
+    assert list(read_results("rows.parquet")) == rows
+
+
+def test_without_pyarrow_parquet_is_refused_with_the_name_of_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(
+        UsageError, match=r"pyarrow, which is not installed: `pip install 'pigeonhole\[parquet\]'`, or end"
+    ):
+        row_format("rows.parquet", None)
+
+
+def test_what_is_no_parquet_of_ours_is_told(folder: Path) -> None:
+    import pandas
+
+    Path("rows.parquet").write_bytes(b"PAR1, or so it says")
+    with pytest.raises(UsageError, match=r"^'rows.parquet' (holds no results of ours|can't be read): "):
+        read_results("rows.parquet")
+    pandas.DataFrame({"path": ["a"], "label": ["7"]}).to_parquet("rows.parquet")
+    with pytest.raises(UsageError, match=r"it has no column confidence, error, model, review, top$"):
+        read_results("rows.parquet")
+
+
+# The database
+
+
+def test_several_jobs_are_in_one_database_and_the_newest_is_read(folder: Path) -> None:
+    write(ROWS, "rows.db")
+    other = [SEVEN._replace(path="in/8.png", label="8")]
+    write(other, "rows.db", replace(JOB, job="two", sources=("other",)))
+    assert ask("SELECT job, images, labels, errors, reviews, model FROM jobs ORDER BY written_ns") == [
+        ("one", 3, 2, 1, 1, MODEL),
+        ("two", 1, 1, 0, 0, MODEL),
+    ]
+    assert list(read_results("rows.db")) == other
+    assert list(read_results("rows.db", "one")) == ROWS
+    assert list(read_results("rows.db", sources=JOB.sources)) == ROWS
+    with pytest.raises(UsageError, match=r"^'rows.db' holds no job 'three'$"):
+        read_results("rows.db", "three")
+    with pytest.raises(UsageError, match=r"^'rows.db' holds no job of elsewhere$"):
+        read_results("rows.db", sources=("elsewhere",))
+
+
+def test_a_row_takes_the_place_of_that_of_the_same_job_and_path(folder: Path) -> None:
+    cafe = named(b"caf\xe9.png")
+    write([*ROWS, cafe], "rows.db", replace(JOB, state="closed", finished=None))
+    now = [mended := ROWS[2]._replace(label="1", confidence=0.9, error=""), cafe._replace(label="2")]
+    write(now, "rows.db")
+    assert list(read_results("rows.db")) == [ROWS[0], ROWS[1], mended, now[1]]
+    assert ask("SELECT state, finished, images, errors FROM jobs") == [("finished", 3.0, 4, 0)]
+
+
+@pytest.mark.parametrize("name", ["a?b#c%20 d.db", "//rows.db"])
+def test_a_database_may_have_any_name(folder: Path, name: str) -> None:
+    path = f"/{Path.cwd()}/rows.db" if name.startswith("//") else name
+    write(ROWS, path)
+    assert list(read_results(path)) == ROWS
+    assert os.listdir() == [os.path.basename(path)]
+
+
+def test_a_database_answers_by_its_indexes(folder: Path) -> None:
+    write(ROWS, "rows.db")
+    for question, index in {
+        "SELECT path FROM rows WHERE label = '7' ORDER BY confidence": "rows_by_label (label=?)",
+        "SELECT path FROM rows WHERE job = 'one' AND label = '7' ORDER BY confidence": (
+            "rows_by_job_and_label (job=? AND label=?)"
+        ),
+        "SELECT path FROM rows WHERE job = 'one' AND review ORDER BY confidence": "rows_to_review (job=?)",
+        "SELECT path FROM rows WHERE job = 'one' AND error IS NOT NULL": "rows_with_errors (job=? AND error>?)",
+        "SELECT label FROM rows WHERE job = 'one' AND path = 'in/7.png'": "sqlite_autoindex_rows_1 (job=? AND path=?)",
+        "SELECT label, count(*) FROM rows WHERE job = 'one' GROUP BY label": "rows_by_job_and_label (job=?)",
+    }.items():
+        plan = [str(step[3]) for step in ask(f"EXPLAIN QUERY PLAN {question}")]
+        assert len(plan) == 1, f"{question}: {plan}"
+        assert plan[0].startswith("SEARCH rows USING ")
+        assert plan[0].endswith(f"INDEX {index}")
+
+
+def test_a_database_is_read_in_the_order_of_submission_without_sorting(folder: Path) -> None:
+    write(ROWS, "rows.db")
+    assert [step[3] for step in ask(f"EXPLAIN QUERY PLAN {database._READ_ROWS}", "one")] == ["SCAN rows"]
+
+
+def refused(path: str) -> str:
+    with pytest.raises((UsageError, OutputFailed)) as error:
+        row_format(path, None)
+    return str(error.value)
+
+
+def test_a_database_that_can_not_take_rows_is_told_before_anything_runs(
+    folder: Path, as_nobody: Callable[[Path], AbstractContextManager[None]]
+) -> None:
+    for name in ("new.db", "rows.sqlite"):
+        assert row_format(name, None) is Format.db
+    Path("empty.db").touch()
+    assert row_format("empty.db", None) is Format.db
+    assert not Path("new.db").exists()
+    assert Path("empty.db").stat().st_size == 0
+
+    Path("text.db").write_text("no database")
+    assert refused("text.db") == "'text.db' is no SQLite database: choose another FILE"
+    ask("CREATE TABLE photos (name)", path="theirs.db")
+    assert refused("theirs.db") == "'theirs.db' is a database of something else: choose another FILE"
+    write(ROWS, "rows.db")
+    assert row_format("rows.db", None) is Format.db
+    with closing(sqlite3.connect("rows.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        database_look = database.LOOK
+        database.LOOK = 0.01
+        try:
+            assert refused("rows.db") == (
+                "'rows.db' can't be written: another program has it locked; end that, or choose another FILE"
+            )
+        finally:
+            database.LOOK = database_look
+    ask("PRAGMA user_version = 9")
+    assert refused("rows.db") == (
+        "'rows.db' was made by a newer version of Pigeonhole (its tables have version 9, we know 1): use that version, "
+        "or choose another FILE"
+    )
+    ask("PRAGMA user_version = 1")
+    Path("rows.db").chmod(0o444)
+    with as_nobody(folder):
+        assert refused("rows.db") == "'rows.db' can't be written: it may only be read; choose another FILE"
+
+
+def test_a_damaged_row_in_a_database_is_told(folder: Path) -> None:
+    write(ROWS, "rows.db")
+    with closing(sqlite3.connect("rows.db")) as connection, connection:
+        connection.execute("UPDATE rows SET top = 'none' WHERE number = 2")
+    with pytest.raises(UsageError, match=r"^'rows.db' holds no results of ours, or can't be read: "):
+        list(read_results("rows.db"))
+
+
+def test_the_best_classes_are_json_that_sqlite_understands(folder: Path) -> None:
+    write(ROWS, "rows.db")
+    assert json.loads(str(ask("SELECT top FROM rows")[0][0])) == [["7", 0.999999], ["1", 0.000001]]
+    assert ask("SELECT json_extract(top, '$[1][0]') FROM rows WHERE path = 'in/7.png'") == [("1",)]

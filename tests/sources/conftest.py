@@ -1,0 +1,60 @@
+"""Folders of files for sources to find."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from pigeonhole.sources.expand import Reference, Root, expand
+from tests.worker.conftest import classifier, root
+
+__all__ = ["classifier", "root"]
+
+NOBODY = 65_534
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, in which the test runs."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def touch(*names: str | bytes) -> None:
+    """Make empty files, and the folders they are in, below the current folder."""
+    for name in map(os.fsencode, names):
+        os.makedirs(os.path.dirname(name) or b".", exist_ok=True)
+        with open(name, "wb"):
+            pass
+
+
+def shown(*sources: str, root: str = "/", null_separated: bool = False) -> list[str]:
+    """Give the paths that sources are shown as."""
+    return [path for path, _ in pairs(expand(sources, Root(root), null_separated))]
+
+
+def pairs(references: Iterator[Reference]) -> list[tuple[str, str]]:
+    """Give (shown, rooted) of references."""
+    return [(reference.shown + reference.path, reference.rooted + reference.path) for reference in references]
+
+
+@pytest.fixture
+def as_nobody() -> Callable[[Path], AbstractContextManager[None]]:
+    """A block in which this process is no root, and may enter a folder: what it may not read, it can't."""
+
+    @contextmanager
+    def block(folder: Path) -> Iterator[None]:
+        before = os.geteuid()
+        if before == 0:
+            for above in (folder, *folder.parents):
+                if above.stat().st_mode & 0o055 != 0o055:
+                    above.chmod(above.stat().st_mode | 0o055)
+            os.seteuid(NOBODY)
+        try:
+            yield
+        finally:
+            os.seteuid(before)
+
+    return block

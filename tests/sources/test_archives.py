@@ -1,0 +1,421 @@
+"""Archives as SOURCES: which of their members are images, where these lie, and what becomes of damaged ones."""
+
+import gzip
+import os
+import random
+import stat
+import tarfile
+import tracemalloc
+import warnings
+import zipfile
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pigeonhole.errors import SourceError
+from pigeonhole.jobs.journal import earlier
+from pigeonhole.jobs.kept import Kept, Listed, opened
+from pigeonhole.jobs.submit import batches
+from pigeonhole.ledger.messages import Batch
+from pigeonhole.sinks.rows import CSV_HEADER, Format, to_csv
+from pigeonhole.sources.archives import contents, files_of, members
+from pigeonhole.sources.expand import Reference, Root, expand
+from pigeonhole.sources.spans import TarSpan, ZipSpan
+from tests.jobs.test_journal import COMMAND, LONG_AGO, interrupted, kept_of, row
+from tests.packing import KINDS, pack
+from tests.sinks.test_sinks import MODEL
+from tests.sources.conftest import pairs, shown, touch
+
+A, B = b"the bytes of an image", b"and of another one, which compresses: " + bytes(1000)
+IMAGES = (("a.png", A), ("sub/b.JPG", B))
+
+
+def refused(*sources: str) -> str:
+    with pytest.raises(SourceError) as error:
+        list(expand(sources, Root("/")))
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "x.tgz", "X.ZIP"])
+def test_an_archive_gives_its_images_each_with_its_name(folder: Path, name: str) -> None:
+    pack(folder / name.lower(), IMAGES).rename(folder / name)
+    assert pairs(expand([f"./{name}"], Root(str(folder)))) == [
+        (f"./{name}::a.png", f"{name}::a.png"),
+        (f"./{name}::sub/b.JPG", f"{name}::sub/b.JPG"),
+    ]
+
+
+def test_a_member_s_place_is_where_its_bytes_are(folder: Path) -> None:
+    for kind in KINDS:
+        pack(folder / f"x.{kind}", IMAGES)
+    (_, tar), (_, inflated), (_, zipped) = (
+        [reference.span for reference in expand([f"x.{kind}"], Root("/"))] for kind in ("tar", "tar.gz", "zip")
+    )
+    assert isinstance(tar, TarSpan)
+    assert (folder / "x.tar").read_bytes()[tar.offset :][: tar.size] == B
+    assert inflated == tar
+    assert isinstance(zipped, ZipSpan)
+    assert zipped.size == len(B) > zipped.stored
+    assert (folder / "x.zip").read_bytes()[zipped.offset :].startswith(b"PK\3\4")
+
+
+def test_batches_are_cut_by_the_bytes_that_members_take_in_the_archive(folder: Path) -> None:
+    for kind in KINDS:
+        pack(folder / f"x.{kind}", IMAGES)
+    sizes = {kind: [reference.size for reference in expand([f"x.{kind}"], Root("/"))] for kind in KINDS}
+    assert sizes["tar"] == sizes["tar.gz"] == [len(A), len(B)]
+    assert sizes["zip"][1] < 100
+
+
+def test_an_archive_is_one_group_of_a_batch(folder: Path) -> None:
+    pack(folder / "x.zip", IMAGES)
+    pack(folder / "y.tar", IMAGES)
+    touch("a.png", "b.png")
+    (batch,) = batches(expand(["a.png", "x.zip", "y.tar", "b.png"], Root(str(folder))))
+    assert [(group.rooted, len(group.paths), len(group.spans)) for group in batch.groups] == [
+        ("", 1, 0),
+        ("x.zip", 2, 2),
+        ("y.tar", 2, 2),
+        ("", 1, 0),
+    ]
+    assert Batch.decode(batch.encode()) == batch
+
+
+def test_members_are_images_by_the_rules_of_folders(folder: Path) -> None:
+    named = ["a.png", "b.txt", ".c.png", "d/.e/f.png", "__MACOSX/._a.png", "d/g.gif", "png", "Thumbs.db", "h.zip"]
+    for kind in KINDS:
+        pack(folder / f"x.{kind}", [(name, A) for name in named])
+        assert shown(f"x.{kind}") == [f"x.{kind}::a.png", f"x.{kind}::d/g.gif"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_name_that_leads_elsewhere_is_only_a_name(folder: Path, kind: str) -> None:
+    named = ["./a.png", "../../b.png", "/etc/c.png", "d/../e.png", "f::g.zip::h.png"]
+    pack(folder / f"x.{kind}", [(name, A) for name in named])
+    assert shown(f"x.{kind}") == [f"x.{kind}::{name}" for name in named]
+    assert {reference.rooted for reference in expand([f"x.{kind}"], Root(str(folder)))} == {f"x.{kind}"}
+
+
+def test_what_is_no_regular_file_in_an_archive_is_left_out(folder: Path) -> None:
+    with tarfile.open("x.tar", "w") as tar:
+        for kind in (tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE):
+            info = tarfile.TarInfo(f"{ord(kind)}.png")
+            info.type = kind
+            tar.addfile(info)
+        tar.addfile(tarfile.TarInfo("a.png"))
+    with zipfile.ZipFile("x.zip", "w") as archive:
+        for mode in (stat.S_IFDIR, stat.S_IFCHR, stat.S_IFREG, 0):
+            entry = zipfile.ZipInfo(f"{mode}.png")
+            entry.external_attr = mode << 16
+            archive.writestr(entry, "a.png")
+        archive.writestr("folder.png/", "")
+    assert shown("x.tar") == ["x.tar::a.png"]
+    assert shown("x.zip") == [f"x.zip::{stat.S_IFREG}.png", "x.zip::0.png"]
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+def test_links_in_a_tar_have_a_row_each_and_the_place_of_what_they_lead_to(folder: Path, kind: str) -> None:
+    for name, data in (("d/a.png", A), ("d/sub/b.png", B)):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(data)
+    os.link("d/a.png", "d/hard.png")
+    links = {"up.png": "sub/b.png", "sub/down.png": "../a.png", "twice.png": "up.png", "to-hard.png": "./hard.png"}
+    nowhere = {"gone.png": "no.png", "out.png": "/etc/passwd.png", "round.png": "round.png", "folder.png": "sub"}
+    for name, target in (links | nowhere).items():
+        Path("d", name).symlink_to(target)
+    with tarfile.open(f"x.{kind}", "w:gz" if kind == "tar.gz" else "w") as tar:
+        tar.add("d")
+    there = {member.name: member.span for member in members(f"x.{kind}")}
+    assert sorted(there) == sorted(f"d/{name}" for name in ["a.png", "hard.png", "sub/b.png", *links, *nowhere])
+    assert there["d/hard.png"] == there["d/a.png"] == there["d/sub/down.png"] == there["d/to-hard.png"]
+    assert there["d/up.png"] == there["d/sub/b.png"] == there["d/twice.png"]
+    assert len({there[f"d/{name}"] for name in nowhere}) == len(nowhere), "each has its own"
+    for member, reads in contents(f"x.{kind}"):
+        assert reads().read() == (b"" if member.name[2:] in nowhere else Path(member.name).read_bytes())
+
+
+def test_a_hard_link_in_a_tar_leads_to_the_last_of_its_name_before_it(folder: Path) -> None:
+    with tarfile.open("x.tar", "w") as tar:
+        for kind, name in ((b"0", "a.png"), (b"0", "a.png"), (b"1", "b.png"), (b"0", "a.png"), (b"1", "late.png")):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "./no.png" if name == "late.png" else "./a.png"
+            tar.addfile(info)
+    _, second, _, linked, late = members("x.tar")
+    assert (linked.name, linked.span, late.name) == ("b.png", second.span, "late.png")
+
+
+def test_links_in_a_zip_have_a_row_each_and_the_place_of_what_they_lead_to(folder: Path) -> None:
+    with zipfile.ZipFile("x.zip", "w") as archive:
+        archive.writestr("d/a.png", A)
+        for name, target in (("l.png", "d/a.png"), ("d/m.png", "../l.png"), ("n.png", "no.png"), ("o.png", "o.png")):
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = stat.S_IFLNK << 16
+            archive.writestr(entry, target)
+    there = {member.name: member.span for member in members("x.zip")}
+    assert list(there) == ["d/a.png", "l.png", "d/m.png", "n.png", "o.png"]
+    assert there["l.png"] == there["d/m.png"] == there["d/a.png"]
+    assert len({*there.values()}) == 3
+
+
+def test_names_are_given_byte_for_byte_where_they_are_not_utf_8(folder: Path) -> None:
+    odd, plain = os.fsdecode(b"caf\xe9.png"), "größe 7 €.png"
+    for kind in ("tar", "tar.gz"):
+        pack(folder / f"x.{kind}", [(odd, A), (plain, A)])
+        assert shown(f"x.{kind}") == [f"x.{kind}::{odd}", f"x.{kind}::{plain}"]
+    # Old programs do not say what a name is spelled in.
+    pack(folder / "x.zip", [("caf?.png", A), ("gr??e.png", A), (plain, A)])
+    data = (folder / "x.zip").read_bytes().replace(b"caf?.png", b"caf\xe9.png")
+    (folder / "x.zip").write_bytes(data.replace(b"gr??e.png", "grüe.png".encode()))
+    assert shown("x.zip") == [f"x.zip::{odd}", "x.zip::grüe.png", f"x.zip::{plain}"]
+
+
+@pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+def test_a_long_name_in_a_tar_is_given_whole(folder: Path, format: int) -> None:
+    name = f"{'long/' * 40}a.png"
+    pack(folder / "x.tar", [(name, A), ("b.png", B)], format=format)
+    assert [(member.name, member.size) for member in members("x.tar")] == [(name, len(A)), ("b.png", len(B))]
+    for member in members("x.tar"):
+        assert (folder / "x.tar").read_bytes()[member.span.offset :].startswith((A, B))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_members_of_one_name_are_an_image_each(folder: Path, kind: str) -> None:
+    with warnings.catch_warnings(action="ignore"):
+        pack(folder / f"x.{kind}", [("a.png", A), ("a.png", B)])
+    first, second = expand([f"x.{kind}"], Root("/"))
+    assert first[:3] == second[:3]
+    assert first.span != second.span
+
+
+def test_an_archive_is_taken_where_it_is_named_matched_or_listed_and_not_by_a_walk(folder: Path) -> None:
+    (folder / "in").mkdir()
+    pack(folder / "in" / "x.zip", IMAGES)
+    touch("in/c.png", "in/notes")
+    inside = ["in/x.zip::a.png", "in/x.zip::sub/b.JPG"]
+    assert shown("in") == ["in/c.png"]
+    assert shown("in/*.zip") == inside
+    assert shown("in", "in/x.zip") == ["in/c.png", *inside]
+    (folder / "list").write_text("in/x.zip\nin/c.png\nin/gone.zip\nin/x.zip\n")
+    assert shown("@list") == [*inside, "in/c.png", "in/gone.zip", *inside]
+    (folder / "in.zip").mkdir()
+    touch("in.zip/d.png")
+    assert shown("in.zip") == ["in.zip/d.png"]
+
+
+def test_an_archive_that_several_sources_name_is_taken_once(folder: Path) -> None:
+    pack(folder / "x.zip", IMAGES)
+    touch("y.png")
+    inside = ["x.zip::a.png", "x.zip::sub/b.JPG"]
+    assert shown("x.zip", "./x.zip", "*") == [*inside, "y.png"]
+    assert shown("*.zip", "x.*", "x.zip") == inside
+    assert shown("x.z*", "*") == [*inside, "y.png"]
+
+
+def test_what_begins_a_file_decides_whether_a_tar_is_inflated(folder: Path) -> None:
+    pack(folder / "x.tar", IMAGES)
+    data = (folder / "x.tar").read_bytes()
+    (folder / "inflated.tar.gz").write_bytes(data)
+    (folder / "deflated.tar").write_bytes(gzip.compress(data))
+    two_streams = gzip.compress(data[:700]) + gzip.compress(data[700:])
+    (folder / "two.tgz").write_bytes(two_streams)
+    there = list(members("x.tar"))
+    for name in ("inflated.tar.gz", "deflated.tar", "two.tgz"):
+        assert list(members(name)) == there
+
+
+def test_an_archive_without_an_image_is_told(folder: Path) -> None:
+    for kind in KINDS:
+        pack(folder / f"x.{kind}", [("notes.txt", b"")])
+        assert refused(f"x.{kind}").startswith(f"'x.{kind}' holds no image; known by their extension are ")
+        pack(folder / f"x.{kind}", [])
+        assert refused(f"x.{kind}").startswith(f"'x.{kind}' holds no image; known by their extension are ")
+    assert refused("x.*") == "'x.*' matches no image"
+
+
+@pytest.mark.parametrize("name", ["x.tar.bz2", "x.tar.xz", "x.TXZ", "x.7z", "x.rar"])
+def test_an_archive_of_a_kind_that_is_not_read_is_told_and_which_are(folder: Path, name: str) -> None:
+    touch(name)
+    assert refused(name) == (
+        f"{name!r}: this kind of archive isn't read, and .zip, .tar, .tar.gz and .tgz are: unpack or repack it"
+    )
+
+
+def broken() -> dict[str, bytes]:
+    """Name → bytes of archives of which something is missing or wrong."""
+    folder = Path()
+    tar, zipped = (pack(folder / f"sound.{kind}", IMAGES).read_bytes() for kind in ("tar", "zip"))
+    deflated = gzip.compress(tar, mtime=0)
+    pack(folder / "sound.tar", [(f"{'x' * 4096}.png", A)])
+    damaged = bytearray(tar)
+    damaged[1024 + 150] ^= 1  # in the checksum of the second member's header
+    sparse = bytearray(tarfile.TarInfo("a.png").tobuf(tarfile.GNU_FORMAT))
+    sparse[156:157] = tarfile.GNUTYPE_SPARSE
+    return {
+        "empty.zip": b"",
+        "empty.tar": b"",
+        "text.zip": b"this is no archive\n" * 100,
+        "text.tar": b"this is no archive\n" * 100,
+        "text.tar.gz": b"\x1f\x8b this is no archive\n" * 100,
+        "folders-end.zip": zipped[:-30],
+        "member.tar": tar[:1400],
+        "header.tar": tar[:1300],
+        "no-end.tar": tar[: 1024 + 512 + 1536],
+        "damaged.tar": bytes(damaged),
+        "cut.tar.gz": deflated[: len(deflated) // 2],
+        "checksum.tar.gz": deflated[:-8] + bytes(8),
+        "long.tar": (folder / "sound.tar").read_bytes(),
+        "negative.tar": summed(tar[:512], {124: b"\xff" * 12}) + tar[512:],
+        "header-without-end.tar": summed(tar[:512], {156: b"L", 124: b"77777777777\0"}) + tar[512:],
+        "sparse.tar": summed(bytes(sparse), {}) + bytes(10240),
+    }
+
+
+def summed(header: bytes, changes: dict[int, bytes]) -> bytes:
+    """Change a tar's header and make its checksum right again."""
+    new = bytearray(header)
+    for at, value in changes.items():
+        new[at : at + len(value)] = value
+    new[148:156] = b" " * 8
+    new[148:156] = b"%06o\0 " % sum(new)
+    return bytes(new)
+
+
+def test_a_damaged_archive_is_told_by_its_name_and_never_read_in_part_in_silence(folder: Path) -> None:
+    for name, data in broken().items():
+        (folder / name).write_bytes(data)
+        said = refused(name)
+        assert said.startswith(f"the archive {name!r} "), name
+    assert refused("sparse.tar") == (
+        "the archive 'sparse.tar' is damaged, or none that can be read: 'a.png' is stored with holes, as "
+        "`tar --sparse` does; pack it anew"
+    )
+    assert "File is not a zip file; pack it anew" in refused("text.zip")
+    assert "Unknown compression method; pack it anew" in refused("text.tar.gz")
+    (folder / "list").write_text("text.zip\n")
+    assert refused("*.zip").startswith("the archive 'empty.zip' ")
+    assert refused("@list").startswith("the archive 'text.zip' ")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_bytes_are_wrong_an_archive_is_read_or_refused(folder: Path, kind: str) -> None:
+    sound = pack(folder / f"x.{kind}", [(f"{'d/' * 60}{at}.png", A) for at in range(4)]).read_bytes()
+    chance = random.Random(6)
+    for _ in range(300):
+        data = bytearray(sound[: chance.choice([len(sound), chance.randrange(len(sound))])] or b"\0")
+        for _ in range(chance.randrange(1, 5)):
+            data[chance.randrange(len(data))] = chance.choice([0, 255, ord("7"), chance.randrange(256)])
+        (folder / f"x.{kind}").write_bytes(data)
+        try:
+            found = list(expand([f"x.{kind}"], Root("/")))
+        except SourceError:
+            continue
+        for batch in batches(found):
+            assert Batch.decode(batch.encode()) == batch
+
+
+def test_an_archive_that_can_not_be_read_is_told(folder: Path) -> None:
+    pack(folder / "x.zip", IMAGES)
+    with pytest.raises(SourceError, match=r"^the archive 'gone.zip' can't be read: No such file or directory$"):
+        list(members("gone.zip"))
+
+
+def test_a_tar_of_many_members_takes_no_memory_for_them(folder: Path) -> None:
+    block = tarfile.TarInfo("a.png").tobuf()
+    (folder / "x.tar").write_bytes(block * 5000 + bytes(1024))
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in members("x.tar")) == 5000
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_row_s_path_is_about_a_file_or_an_archive(folder: Path) -> None:
+    pack(folder / "x.zip", IMAGES)
+    touch("a::b.png", "x.zip::a.png", "y.zip::z.png", "no::x.txt")
+    assert files_of("a.png") == ["a.png"]
+    assert files_of("a::b.png") == ["a::b.png"]
+    assert files_of("x.zip::sub/b.JPG") == ["x.zip"]
+    assert files_of("x.zip::c::d.png") == ["x.zip"]
+    assert files_of("x.zip::a.png") == ["x.zip::a.png", "x.zip"], "it may be either"
+    assert files_of("y.zip::z.png") == ["y.zip::z.png"]
+    assert files_of("gone.zip::z.png") == ["gone.zip::z.png"]
+    assert files_of("x.zip::a\0.png") == ["x.zip"]
+
+
+def rows_of(*names: str) -> list[str]:
+    return [f"x.zip::{name}" for name in names]
+
+
+def of_archive(*names: str) -> list[Reference]:
+    return [Reference("x.zip", "x.zip", f"::{name}", 1, os.path.islink("x.zip"), TarSpan(512, 1, 1)) for name in names]
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_rows_of_an_archive_are_kept_unless_it_was_changed(folder: Path, linked: bool) -> None:
+    pack(folder / "real.zip", IMAGES)
+    (folder / "x.zip").symlink_to("real.zip") if linked else (folder / "real.zip").rename("x.zip")
+    paths = rows_of("a.png", "sub/b.JPG")
+    found = interrupted([], LONG_AGO)
+    with closing(Kept(found, MODEL)) as kept, closing(opened("x.csv", Format.csv, kept)) as file:
+        kept_of(kept)
+        assert len(list(kept.missing(of_archive("a.png", "sub/b.JPG")))) == 2
+        file.write([row(path) for path in paths])
+    after = earlier("x.csv", COMMAND, retry_errors=False)
+    assert after is not None
+    with closing(Kept(after, MODEL)) as kept:
+        assert kept_of(kept) == [], "the archive is as new as the run"
+    os.utime("x.zip")
+    with closing(Kept(after.__class__(after.file, 2**62, after.journal), MODEL)) as kept:
+        assert kept_of(kept) == paths
+        assert [one.path for one in kept.missing(of_archive("a.png", "c.png"))] == ["::c.png"]
+    if linked:
+        pack(folder / "other.zip", IMAGES)
+        os.unlink("x.zip")
+        (folder / "x.zip").symlink_to("other.zip")
+        with closing(Kept(after.__class__(after.file, 2**62, after.journal), MODEL)) as kept:
+            assert kept_of(kept) == [], "it leads elsewhere"
+
+
+def test_members_of_one_name_have_a_row_each_when_a_run_goes_on(folder: Path) -> None:
+    pack(folder / "x.zip", IMAGES)
+    with closing(Kept(interrupted([]), MODEL)) as kept:
+        kept_of(kept)
+        assert len(list(kept.missing(of_archive("a.png", "a.png", "b.png")))) == 3
+    Path("y.csv").write_bytes(CSV_HEADER + to_csv([row(path) for path in rows_of("a.png", "b.png")]))
+    os.utime("y.csv", (2**32, 2**32))
+    with closing(Kept(earlier("y.csv", COMMAND, retry_errors=True), MODEL)) as kept:
+        assert kept_of(kept) == rows_of("a.png", "b.png")
+        assert [one.path for one in kept.missing(of_archive("a.png", "a.png", "b.png"))] == ["::a.png"]
+
+
+def test_where_members_of_one_name_differ_all_of_them_are_tried_again(folder: Path) -> None:
+    pack(folder / "x.zip", IMAGES)
+    rows = [row("x.zip::a.png", "corrupt: x"), row("x.zip::a.png"), row("x.zip::b.png")]
+    Path("x.csv").write_bytes(CSV_HEADER + to_csv(rows))
+    os.utime("x.csv", (2**32, 2**32))
+    with (
+        closing(Listed(of_archive("a.png", "a.png", "b.png"))) as named,
+        closing(Kept(earlier("x.csv", COMMAND, True), MODEL, retry_errors=True, named=named)) as kept,
+    ):
+        assert kept_of(kept) == ["x.zip::b.png"]
+        assert list(kept.missing(named())) == of_archive("a.png", "a.png")
+        assert "1 with an error, 1 of a name that is there more than once" in kept.told()
+
+
+def test_what_is_put_aside_comes_back_with_its_place() -> None:
+    given = [
+        Reference("x.zip", "x.zip", "::a.png", 1, False, ZipSpan(0, 1, 1, 8, 2**32 - 1)),
+        Reference("x.tar", "x.tar", "::a.png", 1, True, TarSpan(2**62, 1, 1)),
+        Reference("", "", "a.png", 1),
+    ]
+    with closing(Listed(given)) as named:
+        assert list(named()) == given
+        assert [type(one.span) for one in named()] == [ZipSpan, TarSpan, type(None)]
+
+
+def test_a_list_separated_by_nul_may_name_archives(folder: Path) -> None:
+    pack(folder / "x.tgz", IMAGES)
+    (folder / "list").write_bytes(b"x.tgz\0a.png\0")
+    assert shown("@list", null_separated=True) == ["x.tgz::a.png", "x.tgz::sub/b.JPG", "a.png"]

@@ -1,0 +1,177 @@
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pigeonhole.errors import SettingsError
+from pigeonhole.settings import ENV_PREFIX, Settings, masked
+
+NOT_DEFAULTS: dict[str, str | int] = {
+    "broker_url": "rediss://user:p%40ss@redis.example:6380/3",
+    "broker_password_file": "/run/secrets/redis",
+    "prefix": "team-a:photos",
+    "image_root": "/srv/images",
+    "model": "/models/letters.safetensors",
+    "device": "cuda",
+    "processes": 7,
+    "chunk": 32,
+    "max_pixels": 1_000,
+    "max_bytes": 2_000,
+    "batch_seconds": 60,
+    "patience": 30,
+    "publish_seconds": 5,
+    "result_ttl": 3_600,
+    "log_format": "json",
+    "metrics_port": "0.0.0.0:9100",
+}
+
+
+def test_every_setting_survives_the_way_through_the_environment() -> None:
+    assert set(NOT_DEFAULTS) == {field.name for field in dataclasses.fields(Settings)}
+    for name, value in NOT_DEFAULTS.items():
+        if name == "broker_password_file":
+            continue  # ends in the URL when it is read; see tests/deploy
+        settings = Settings(**{name: value})  # type: ignore[arg-type]
+        assert getattr(settings, name) != getattr(Settings(), name)
+        assert Settings.from_environment(settings.to_environment()) == settings
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert all(field.metadata["doc"] for field in dataclasses.fields(Settings))
+
+
+def test_the_process_own_environment_is_read_where_no_other_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIGEONHOLE_CHUNK", "1_000")
+    assert Settings.from_environment() == Settings(chunk=1000)
+
+
+def test_variables_of_others_are_left_alone() -> None:
+    assert Settings.from_environment({"PIGEON": "1", "PATH": "/bin", "pigeonhole_chunk": "x"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "near"),
+    [
+        ("PIGEONHOLE_BROKER", "PIGEONHOLE_BROKER_URL"),
+        ("PIGEONHOLE_CHUNKS", "PIGEONHOLE_CHUNK"),
+        ("PIGEONHOLE_MAX_PIXEL", "PIGEONHOLE_MAX_PIXELS"),
+        ("PIGEONHOLE_RESULTS_TTL", "PIGEONHOLE_RESULT_TTL"),
+    ],
+)
+def test_an_unknown_setting_is_refused_with_the_one_that_was_meant(variable: str, near: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({variable: "1"})
+    assert str(refused.value) == f"unknown setting {variable}: did you mean {near}?"
+
+
+def test_an_unknown_setting_like_no_other_is_refused_with_all_there_are() -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({ENV_PREFIX + "Q" * 40: "1"})
+    assert f"unknown setting {ENV_PREFIX}{'Q' * 40}: known are PIGEONHOLE_BATCH_SECONDS, " in str(refused.value)
+    assert all(ENV_PREFIX + name.upper() in str(refused.value) for name in NOT_DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "wanted"),
+    [
+        ("BROKER_URL", "localhost:6379", "a redis://, rediss:// or unix:// URL"),
+        ("BROKER_URL", "amqp://localhost", "a redis://, rediss:// or unix:// URL"),
+        ("BROKER_URL", "redis:localhost", "a redis://, rediss:// or unix:// URL"),
+        ("BROKER_URL", "redis://localhost:http", "a redis://, rediss:// or unix:// URL"),
+        ("BROKER_URL", "redis://localhost:99999", "a redis://, rediss:// or unix:// URL"),
+        ("BROKER_URL", "redis://[::1", "a redis://, rediss:// or unix:// URL"),
+        ("BROKER_URL", "unix://", "a redis://, rediss:// or unix:// URL"),
+        ("PREFIX", "", "1 to 64 letters, digits or any of _ . : -"),
+        ("PREFIX", "a*", "1 to 64 letters, digits or any of _ . : -"),
+        ("PREFIX", "a\n", "1 to 64 letters, digits or any of _ . : -"),
+        ("PREFIX", "a" * 65, "1 to 64 letters, digits or any of _ . : -"),
+        ("IMAGE_ROOT", "", "an absolute path"),
+        ("IMAGE_ROOT", "photos", "an absolute path"),
+        ("IMAGE_ROOT", "~/photos", "an absolute path"),
+        ("DEVICE", "gpu", "auto or cpu or cuda"),
+        ("LOG_FORMAT", "xml", "text or json"),
+        ("METRICS_PORT", "0", "a port from 1 to 65535, or an address and a port"),
+        ("METRICS_PORT", "65536", "a port from 1 to 65535, or an address and a port"),
+        ("METRICS_PORT", "0.0.0.0:", "a port from 1 to 65535, or an address and a port"),
+        ("MODEL", "", "a model's name or a checkpoint file"),
+        ("PROCESSES", "two", "a whole number"),
+        ("CHUNK", "", "a whole number"),
+        ("CHUNK", "1.5", "a whole number"),
+        ("CHUNK", "9" * 5000, "a whole number"),
+    ],
+)
+def test_a_value_that_can_not_be_used_is_refused_in_words(variable: str, value: str, wanted: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({ENV_PREFIX + variable: value})
+    assert str(refused.value) == f"{ENV_PREFIX}{variable} is {value!r}: it must be {wanted}"
+
+
+@pytest.mark.parametrize("name", ["CHUNK", "MAX_PIXELS", "MAX_BYTES", "BATCH_SECONDS", "PUBLISH_SECONDS", "RESULT_TTL"])
+@pytest.mark.parametrize("value", [0, -1, 10**18])
+def test_a_number_out_of_bounds_is_refused_in_words(name: str, value: int) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment({ENV_PREFIX + name: str(value)})
+    assert str(refused.value) == f"PIGEONHOLE_{name} is {value}: it must be a number from 1 to 1000000000000"
+
+
+@pytest.mark.parametrize(
+    ("port", "address"),
+    [("", None), ("9100", ("127.0.0.1", 9100)), ("0.0.0.0:1", ("0.0.0.0", 1)), ("[::1]:65535", ("::1", 65535))],
+)
+def test_metrics_are_served_on_loopback_unless_an_address_is_named(port: str, address: tuple[str, int] | None) -> None:
+    assert Settings(metrics_port=port).metrics_address == address
+
+
+def test_fewer_than_no_processes_are_refused() -> None:
+    assert Settings(processes=0).processes == 0
+    with pytest.raises(SettingsError, match=r"^PIGEONHOLE_PROCESSES is -1: it must be a number from 0 up$"):
+        Settings(processes=-1)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("", ""),
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("redis://[::1]:6379/0", "redis://[::1]:6379/0"),
+        ("redis://user@localhost/0", "redis://user@localhost/0"),
+        ("redis://:secret@localhost:6379/0", "redis://:***@localhost:6379/0"),
+        ("rediss://user:secret@[::1]:6379/0?ssl_ca_certs=/ca", "rediss://user:***@[::1]:6379/0?ssl_ca_certs=/ca"),
+        ("redis://user:@localhost", "redis://user:***@localhost"),
+        ("redis://user:se%40cr%2Fet@localhost", "redis://user:***@localhost"),
+        ("redis://user:se@cr:et@localhost", "redis://user:***@localhost"),
+        ("redis://user:se/cr#e?t@localhost", "redis://user:***@localhost"),
+        ("redis://user:se\ncret@localhost", "redis://user:***@localhost"),
+        ("unix:///run/redis.sock", "unix:///run/redis.sock"),
+        ("unix:///run/a:b@c.sock", "unix:///run/a:b@c.sock"),
+        ("unix://user:secret@/run/redis.sock?db=1", "unix://user:***@/run/redis.sock?db=1"),
+        ("redis://localhost?db=1&password=secret&x=1", "redis://localhost?db=1&password=***&x=1"),
+        ("user:secret@localhost:6379", "user:***@localhost:6379"),
+        ("http://user:secret@localhost", "http://user:***@localhost"),
+    ],
+)
+def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
+    assert masked(url) == shown
+
+
+@given(st.text(min_size=4, max_size=20), st.sampled_from(["redis://", "rediss://", "amqp://", ""]))
+def test_no_password_is_ever_shown_however_it_is_written(password: str, scheme: str) -> None:
+    url = f"{scheme}user:<<{password}>>@localhost:6379/0"
+    assert masked(url) == f"{scheme}user:***@localhost:6379/0"
+
+
+def test_settings_are_printed_without_the_password_and_keep_it() -> None:
+    settings = Settings(broker_url="redis://user:hunter2@localhost:6379/0")
+    assert "hunter2" not in f"{settings} {settings!r}"
+    assert "broker_url='redis://user:***@localhost:6379/0'" in repr(settings)
+    assert "prefix='pigeonhole'" in repr(settings)
+    assert Settings.from_environment(settings.to_environment()).broker_url == "redis://user:hunter2@localhost:6379/0"
+
+
+@pytest.mark.parametrize("url", ["http://user:hunter2@localhost", "user:hunter2@localhost", "redis://:hun/ter2@l:x"])
+def test_a_refused_url_is_told_without_its_password(url: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        Settings(broker_url=url)
+    assert "ter2" not in str(refused.value)
+    assert "***@" in str(refused.value)

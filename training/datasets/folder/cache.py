@@ -1,0 +1,158 @@
+"""Pictures as the network sees them, in a file without a name: read once, and not all in memory."""
+
+import math
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.training_errors import DatasetError, TrainingError
+from training.datasets.folder import pictures
+from training.datasets.folder.pictures import DIGEST_BYTES, Read
+from training.processes import available, spread
+
+_CHUNK = 64  # files read by one process at a time, if they are no more than `_PART`: progress moves
+_PART = 8_000_000  # bytes of images that are in memory at a time
+_ALONE = 2000  # so few files, of so many bytes in all, are read sooner than other processes have started
+_ALONE_BYTES = 30_000_000
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Files, read.
+
+    Args:
+        images: uint8 [N, height, width, channels], mapped from the disk: only what is looked at is read.
+        digests: uint8 [N, DIGEST_BYTES], of each image's pixels.
+        failed: Index of a file that could not be read → what is wrong with it; its image is zeros.
+    """
+
+    images: NDArray[np.uint8]
+    digests: NDArray[np.uint8]
+    failed: dict[int, str]
+
+
+def read(
+    paths: Sequence[str],
+    preprocessing: Preprocessing,
+    folder: Path,
+    processes: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Cache:
+    """Read files into a cache, in their order.
+
+    Args:
+        paths: Of the files, at least one.
+        preprocessing: What each goes through.
+        folder: Where the cache lies as a file that nobody sees, and that is gone with this process.
+        processes: Default: as many as this one may run on.
+        on_progress: Called with the files read so far, and how many there are.
+
+    Raises:
+        DatasetError: There is no room for the cache.
+        TrainingError: A process was killed.
+    """
+    shape = (preprocessing.height, preprocessing.width, preprocessing.channels)
+    size = min(_CHUNK, max(1, _PART // math.prod(shape)))
+    chunks = [paths[at : at + size] for at in range(0, len(paths), size)]
+    digests = np.zeros((len(paths), DIGEST_BYTES), np.uint8)
+    failed: dict[int, str] = {}
+    done = 0
+    with _scratch(folder) as file:
+        with closing(_read(chunks, preprocessing, processes)) as results:
+            for part in results:
+                _write(file, part.pixels, folder)
+                digests[done : done + len(part.digests)] = part.digests
+                failed |= {done + at: what for at, what in part.failed.items()}
+                done += len(part.digests)
+                if on_progress:
+                    on_progress(done, len(paths))
+        return Cache(_mapped(file, len(paths), shape), digests, failed)
+
+
+def store(parts: Iterable[NDArray[np.uint8]], shape: tuple[int, ...], folder: Path) -> NDArray[np.uint8]:
+    """Write images, part after part, to a cache of their own.
+
+    Args:
+        parts: uint8 [n, height, width, channels] each.
+        shape: Height, width and channels.
+        folder: As for `read`.
+
+    Returns:
+        uint8 [N, height, width, channels], all of them, mapped likewise.
+
+    Raises:
+        DatasetError: There is no room for it.
+    """
+    count = 0
+    with _scratch(folder) as file:
+        for part in parts:
+            _write(file, part, folder)
+            count += len(part)
+        return _mapped(file, count, shape)
+
+
+def rows(images: NDArray[np.uint8], indices: NDArray[np.int64] | None = None) -> Iterator[NDArray[np.uint8]]:
+    """Some images, or all, in parts of which one at a time fits into any memory."""
+    count = len(images) if indices is None else len(indices)
+    size = max(1, _PART // math.prod(images.shape[1:]))
+    for at in range(0, count, size):
+        yield images[slice(at, at + size) if indices is None else indices[at : at + size]]
+
+
+def _read(
+    chunks: Sequence[Sequence[str]], preprocessing: Preprocessing, processes: int | None
+) -> Generator[Read, None, None]:
+    count = processes or (1 if _are_few(chunks) else available())
+    if count == 1:
+        yield from map(partial(pictures.read, preprocessing=preprocessing), chunks)
+        return
+    try:
+        yield from spread(pictures.read_here, chunks, pictures.prepare, (preprocessing,), count)
+    except BrokenProcessPool as exc:
+        raise TrainingError(
+            "A process that read pictures was killed: free some memory, or take very large pictures away."
+        ) from exc
+
+
+def _are_few(chunks: Sequence[Sequence[str]]) -> bool:
+    paths = [path for chunk in chunks for path in chunk] if len(chunks) * _CHUNK <= _ALONE else []
+    return len(paths) > 0 and sum(os.stat(path).st_size for path in paths if os.path.exists(path)) <= _ALONE_BYTES
+
+
+def _scratch(folder: Path) -> IO[bytes]:
+    try:
+        return TemporaryFile(dir=folder)  # without a name from the first moment, where the system can do that
+    except OSError as exc:
+        raise _no_room(folder, exc) from exc
+
+
+def _write(file: IO[bytes], pixels: NDArray[np.uint8], folder: Path) -> None:
+    # Written, not mapped: pages that are written to through a map count as this process's memory.
+    try:
+        file.write(np.ascontiguousarray(pixels).data)
+        file.flush()
+    except OSError as exc:
+        raise _no_room(folder, exc) from exc
+
+
+def _mapped(file: IO[bytes], count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    if not count:
+        return np.zeros((0, *shape), np.uint8)  # nothing can't be mapped
+    return np.memmap(file, np.uint8, "r+", shape=(count, *shape))
+
+
+def _no_room(folder: Path, exc: OSError) -> DatasetError:
+    return DatasetError(
+        f"{folder}: the decoded pictures can't be kept there while training ({exc.strerror or exc}); make room, or "
+        "choose another -o."
+    )

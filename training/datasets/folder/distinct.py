@@ -1,0 +1,75 @@
+"""Which pictures of a folder are worth training on: those that can be read, each once, and of one class."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pigeonhole.files import shown
+from training.datasets.folder.listing import TEST, TRAINING, VALIDATION, Picture
+
+# Where a picture stays that is in several parts: what is measured stays whole, and what is trained on gives way.
+_ORDER = {TEST: 0, VALIDATION: 1, TRAINING: 2}
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that is not used.
+
+    Args:
+        path: Of the file, as text that any output takes.
+        reason: "unreadable", "duplicate" or "ambiguous": in several classes.
+        detail: What is wrong with it, or the files that it is the same as.
+    """
+
+    path: str
+    reason: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.detail}"
+
+    def to_json(self) -> dict[str, str]:
+        """The same as plain JSON values."""
+        return asdict(self)
+
+
+def distinct(
+    pictures: Sequence[Picture],
+    classes: Sequence[str],
+    digests: NDArray[np.uint8],
+    failed: Mapping[int, str],
+) -> tuple[NDArray[np.int64], tuple[LeftOut, ...]]:
+    """Tell what is used from what is left out.
+
+    Two pictures are the same if the network sees the same pixels: copies are, also in another lossless format.
+
+    Args:
+        pictures: N files.
+        classes: Names of their labels.
+        digests: uint8 [N, D], of the pixels.
+        failed: Index of one that could not be read → why.
+
+    Returns:
+        Indices of what is used, int64 [n], rising; and the others.
+    """
+    alike: dict[bytes, list[int]] = {}
+    for at in range(len(pictures)):
+        if at not in failed:
+            alike.setdefault(digests[at].tobytes(), []).append(at)
+    used = []
+    paths = [shown(picture.path) for picture in pictures]
+    left_out = {at: LeftOut(paths[at], "unreadable", what) for at, what in failed.items()}
+    for group in alike.values():
+        first, *others = sorted(group, key=lambda at: _ORDER[pictures[at].part])  # stable: by path within a part
+        labels = sorted({pictures[at].label for at in group})
+        if len(labels) > 1:
+            names = " and ".join(repr(classes[label]) for label in labels)
+            for at in group:
+                left_out[at] = LeftOut(paths[at], "ambiguous", f"the same picture is in the classes {names}")
+            continue
+        used.append(first)
+        for at in others:
+            left_out[at] = LeftOut(paths[at], "duplicate", f"the same picture as {paths[first]}")
+    return np.array(sorted(used), np.int64), tuple(left_out[at] for at in sorted(left_out))

@@ -1,0 +1,54 @@
+"""Which pictures are kept to validate on: drawn by what they show, so that a folder that has grown is divided alike."""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pigeonhole.training_errors import DatasetError
+
+
+def check_share(share: float) -> None:
+    """See that a share of the images can be kept to validate on; DatasetError if not."""
+    if not 0 < share < 1:
+        raise DatasetError(f"The share for validation must be above 0 and below 1, not {share}.")
+
+
+def divide(
+    labels: NDArray[np.int64], digests: NDArray[np.uint8], share: float, seed: int, classes: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Divide pictures in two, each class in the same proportion.
+
+    Each picture draws a number by its pixels and the seed, and of each class the smallest are kept. So a training on
+    the same pictures and some more, which begins with a checkpoint of these, does not validate on what that had
+    learned, but for a handful.
+
+    Args:
+        labels: Of the pictures, [N].
+        digests: uint8 [N, D], of their pixels.
+        share: Of each class in the second part, above 0 and below 1; at least one picture of each.
+        seed: Of the numbers.
+        classes: Names of the labels.
+
+    Returns:
+        Indices of the first part, to train on, and of the second, to validate on; int64, rising.
+
+    Raises:
+        DatasetError: A class is too small to be in both.
+    """
+    check_share(share)
+    drawn = [hashlib.sha256(b"%d %s" % (seed, digest.tobytes())).digest() for digest in digests]
+    second: list[int] = []
+    for label in np.unique(labels).tolist():
+        members = sorted(np.flatnonzero(labels == label).tolist(), key=drawn.__getitem__)
+        count = max(1, round(share * len(members)))
+        if count >= len(members):
+            raise DatasetError(
+                f"The class {classes[label]!r} has {len(members)} pictures: too few to train on and to keep "
+                f"{share:.0%} for validation."
+            )
+        second += members[:count]
+    kept = np.zeros(len(labels), bool)
+    kept[second] = True
+    return np.flatnonzero(~kept), np.flatnonzero(kept)

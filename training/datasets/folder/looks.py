@@ -1,0 +1,80 @@
+"""What a network for somebody's pictures should see: chosen by looking at some of them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+from PIL import Image
+
+from pigeonhole.imaging import decode as decoding
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.training_errors import DatasetError, ImageError
+from training.datasets.folder.pictures import MAX_PIXELS, content
+
+SIDES = (28, 32, 48, 64, 96, 128, 160, 192, 224, 256)  # pixels
+LARGEST = 64  # of these, unless another size is asked for: beyond it training takes long without a GPU
+_LOOKED_AT = 200  # pictures
+_SHRUNK_TO = 2 * SIDES[-1]  # pixels: a JPEG need not be decoded in full to be looked at
+_ONE_TO_ONE = 1.25  # an aspect nearer to 1 is taken for 1
+_LONGEST = 4.0  # the most that one side may be of the other
+_STEP = 8  # pixels, of which the longer side is a multiple: it is halved several times
+_GREY = 8  # grey levels between a pixel's channels; scans and JPEGs of what is grey have a few
+_GREY_SHARE = 0.99  # of a picture's pixels
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen.
+
+    Args:
+        size: The median width and height in pixels; of large JPEGs as they are decoded, shrunk.
+        aspect: The median of width by height.
+        grey: Whether no picture has colours.
+        pictures: How many were looked at.
+    """
+
+    size: tuple[float, float]
+    aspect: float
+    grey: bool
+    pictures: int
+
+    def preprocessing(self, size: int | None = None) -> Preprocessing:
+        """What fits; `size` is the shorter side in pixels, None for one that the pictures have."""
+        side = size or max((side for side in SIDES if side <= min(LARGEST, *self.size)), default=SIDES[0])
+        long = max(self.aspect, 1 / self.aspect)
+        longer = side if long < _ONE_TO_ONE else _STEP * round(side * min(long, _LONGEST) / _STEP)
+        width, height = (longer, side) if self.aspect > 1 else (side, longer)
+        return Preprocessing("crop", height, width, 1 if self.grey else 3)
+
+
+def look(paths: Sequence[str]) -> Look:
+    """Look at some of the pictures, evenly spread over all.
+
+    Args:
+        paths: Of all.
+
+    Raises:
+        DatasetError: None of those that were looked at can be read.
+    """
+    seen = []
+    for at in range(0, len(paths), max(1, math.ceil(len(paths) / _LOOKED_AT))):
+        try:
+            image = decoding.decode(content(paths[at]), "RGB", (_SHRUNK_TO, _SHRUNK_TO), MAX_PIXELS)
+        except ImageError:
+            continue  # said when all are read
+        seen.append((image.width, image.height, _is_grey(image)))
+    if not seen:
+        raise DatasetError(f"No picture was found that can be read, of {len(paths):,} files; check the folder.")
+    return Look(
+        size=(median(width for width, _, _ in seen), median(height for _, height, _ in seen)),
+        aspect=median(width / height for width, height, _ in seen),
+        grey=all(grey for _, _, grey in seen),
+        pictures=len(seen),
+    )
+
+
+def _is_grey(image: Image.Image) -> bool:
+    pixels = np.asarray(image.reduce(max(1, min(image.size) // SIDES[-1])))  # uint8 [height, width, 3]
+    return bool((np.ptp(pixels, axis=2) <= _GREY).mean() >= _GREY_SHARE)

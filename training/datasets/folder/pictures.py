@@ -1,0 +1,81 @@
+"""Files → what a network sees of them, in whatever process. No torch: a process starts in a moment."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pigeonhole.imaging import preprocess
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.training_errors import ImageError
+
+MAX_PIXELS = 100_000_000  # that a header may announce; the worker's limit is a setting of its own
+MAX_BYTES = 200_000_000  # of a file: it lies in memory as a whole while it is decoded
+DIGEST_BYTES = 16  # of an image's pixels: enough that no two of any number are taken for one
+
+
+@dataclass(frozen=True)
+class Read:
+    """What some files came to.
+
+    Args:
+        pixels: uint8 [n, height, width, channels]; zeros where a file could not be read.
+        digests: uint8 [n, DIGEST_BYTES], of the pixels.
+        failed: Position → what is wrong with the file.
+    """
+
+    pixels: NDArray[np.uint8]
+    digests: NDArray[np.uint8]
+    failed: dict[int, str]
+
+
+def content(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        ImageError: It can't be read, is no regular file or is too long.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                raise ImageError("too-large", f"the file has {size:,} bytes, and the limit is {MAX_BYTES:,}")
+            return file.read(MAX_BYTES)
+    except OSError as exc:
+        raise ImageError("corrupt", f"the file can't be read ({exc.strerror or exc})") from exc
+
+
+def read(paths: Sequence[str], preprocessing: Preprocessing) -> Read:
+    """Read files, in order, as a worker would."""
+    shape = (len(paths), preprocessing.height, preprocessing.width, preprocessing.channels)
+    pixels, failed = np.zeros(shape, np.uint8), {}
+    for at, path in enumerate(paths):
+        try:
+            pixels[at] = preprocess.prepare(content(path), preprocessing, MAX_PIXELS)
+        except ImageError as exc:
+            failed[at] = str(exc)
+    return Read(pixels, digests(pixels), failed)
+
+
+def digests(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A digest of each image's pixels: uint8 [n, height, width, channels] → uint8 [n, DIGEST_BYTES]."""
+    found = [hashlib.sha256(np.ascontiguousarray(image).data).digest()[:DIGEST_BYTES] for image in pixels]
+    return np.frombuffer(b"".join(found), np.uint8).reshape(-1, DIGEST_BYTES)
+
+
+_preprocessing: Preprocessing | None = None  # of this process, where it is one of several
+
+
+def prepare(preprocessing: Preprocessing) -> None:
+    """Begin the life of a process that reads pictures."""
+    global _preprocessing
+    _preprocessing = preprocessing
+
+
+def read_here(paths: Sequence[str]) -> Read:
+    """Read files in a process that `prepare` began."""
+    assert _preprocessing is not None
+    return read(paths, _preprocessing)

@@ -1,0 +1,239 @@
+"""What a training is made of, by its order, and all that can be refused before an hour of work."""
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.models import checkpoint, networks, vision
+from pigeonhole.training_errors import CheckpointError, DatasetError, TrainingError
+from training import environment
+from training.configuration import Order
+from training.datasets import kinds, mirror, source, splits
+from training.datasets.folder import counts
+from training.datasets.kinds import DataSet
+from training.datasets.source import Source
+from training.datasets.splits import Split
+from training.loop import initial_weights, teachers
+from training.loop.initial_weights import Learned, Pretrained
+from training.loop.teachers import Teacher
+from training.recipes.defaults import PLANS, fine_tuning, for_folder, plan
+from training.recipes.recipe import Recipe
+from training.synthetic import pool, printed, strangers
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a training is made of.
+
+    Args:
+        network: Its name.
+        recipe: How.
+        arguments: Of the network as it is served.
+        data: What it learns from and is measured on.
+        fonts: Files, for the variety.
+        teachers: What it learns from beside the labels.
+        start: What it begins with; None for fresh weights.
+        device: What torch calls it.
+        deciding: JSON values that decide, with machine and versions, which weights come of it.
+        notes: What a user should be told.
+        seconds: That it took to read.
+    """
+
+    network: str
+    recipe: Recipe
+    arguments: dict[str, Any]
+    data: DataSet
+    fonts: tuple[Path, ...]
+    teachers: tuple[Teacher, ...]
+    start: Learned | Pretrained | None
+    device: str
+    deciding: dict[str, Any]
+    notes: tuple[str, ...]
+    seconds: float
+
+    @property
+    def logits(self) -> int:
+        """How many the network returns."""
+        return len(self.data.classes) + self.recipe.outlier
+
+
+def gather(order: Order, on_progress: kinds.Progress | None = None) -> Material:
+    """Read the data and everything else that an order names.
+
+    Args:
+        order: What to train.
+        on_progress: Called with the files of a folder read so far, and how many there are.
+
+    Returns:
+        All of it.
+
+    Raises:
+        TrainingError: The data, a teacher, the device, the name or the output won't do.
+    """
+    checkpoint.check_name(order.name)
+    _check_output(order.output)
+    started = time.perf_counter()
+    device, begun = environment.device(order.device), _start(order)
+    parent = begun.described if isinstance(begun, Learned) else None
+    order = replace(order, network=parent.network) if parent else order
+    network = order.architecture
+    taught_by = tuple(teachers.load(name, device) for name in order.teachers)
+    origin = source.find(order, parent, [by.described for by in taught_by])
+    read = _read(order, origin, parent.preprocessing if parent else None, on_progress)
+    recipe = order.amended(_recipe(network, read, begun is not None))
+    fonts = _fonts(order.fonts) if recipe.variety and read.preprocessing.kind == "digit" else ()
+    for by in taught_by:
+        by.check(read.classes, read.preprocessing, recipe)
+    measured = {} if parent else _normalisation(network, read)
+    arguments = (
+        parent.arguments if parent else networks.complete(network, measured, read.preprocessing, order.pretrained)
+    )
+    deciding = {
+        "dataset": read.name,
+        "data_digest": read.digest,
+        "seed": order.seed,
+        **origin.deciding(order.seed),
+        "network": network,
+        "arguments": dict(arguments),
+        "preprocessing": read.preprocessing.to_json(),
+        "recipe": recipe.to_json(),
+        "fonts_digest": _content_digest(fonts) if fonts else None,
+        "teachers": [{"name": by.described.name, "digest": by.described.digest} for by in taught_by],
+        **(begun.deciding() if begun else {}),
+    }
+    return Material(
+        network=network,
+        recipe=recipe,
+        arguments=dict(arguments),
+        data=read,
+        fonts=fonts,
+        teachers=taught_by,
+        start=begun,
+        device=device,
+        deciding=deciding,
+        notes=tuple(_notes(order, recipe, read, fonts)),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _start(order: Order) -> Learned | Pretrained | None:
+    if order.pretrained and order.start:
+        raise TrainingError("--pretrained and --from are two ways to begin; leave one of them out.")
+    if order.pretrained:
+        return initial_weights.pretrained(order.architecture)
+    return initial_weights.learned(order.start, order.network) if order.start else None
+
+
+def _read(order: Order, origin: Source, seen: Preprocessing | None, on_progress: kinds.Progress | None) -> DataSet:
+    networks.check_name(order.architecture)
+    on_mnist = origin.dataset == kinds.MNIST
+    if seen is None and (on_mnist or order.architecture in PLANS):
+        seen = plan(order.architecture).preprocessing
+    if order.size and seen is not None:
+        raise TrainingError(
+            f"The network {order.architecture!r} takes images of {seen.width} x {seen.height} only; leave --size out."
+        )
+    if on_mnist:
+        order.amended(plan(order.architecture).recipe)  # refused before the reading
+    size = order.size or (None if order.architecture in networks.NAMES else vision.SIDE)
+    return origin.read(seen, size, order.output.parent, on_progress)
+
+
+def _recipe(network: str, read: DataSet, begun: bool) -> Recipe:
+    recipe = _fresh_recipe(network, read)
+    return fine_tuning(recipe) if begun else recipe
+
+
+def _fresh_recipe(network: str, read: DataSet) -> Recipe:
+    if read.name == kinds.MNIST:
+        return plan(network).recipe
+    mirrored = mirror.told(read.training) < mirror.TOLD
+    fitting = for_folder(network, len(read.training), read.preprocessing, mirrored)
+    if network not in PLANS:
+        return fitting
+    lengths = {key: getattr(fitting, key) for key in ("epochs", "batch_size", "patience", "balance")}
+    recipe = replace(PLANS[network].recipe, **lengths)
+    # The variety of digits is made of digits.
+    return recipe if read.classes == splits.MNIST_CLASSES else replace(recipe, variety=0.0)
+
+
+def _normalisation(network: str, read: DataSet) -> dict[str, Any]:
+    """What the network is told of its images; nothing where it was made for them."""
+    if network in PLANS and (read.name == kinds.MNIST or read.preprocessing.kind == "digit"):
+        return {}
+    mean, std = kinds.moments(read.training)
+    # Those that were made for MNIST see grey, and take a number each.
+    return {"mean": mean[0], "std": std[0]} if network in PLANS else {"mean": mean, "std": std}
+
+
+def _notes(order: Order, recipe: Recipe, read: DataSet, fonts: tuple[Path, ...]) -> Iterator[str]:
+    yield from read.notes
+    times = counts.imbalance(read.training.counts(len(read.classes)))
+    if times:
+        weighed = "; an image of a small class counts for more" if recipe.balance else ""
+        yield f"The classes are unequal: the largest has {times:.1f} times the images of the smallest{weighed}."
+    if recipe.augmentation and order.flip is None and read.name != kinds.MNIST and order.architecture not in PLANS:
+        flips = recipe.augmentation.flip
+        yield (
+            "Left and right are alike in these pictures: half of them are mirrored in training; --no-flip mirrors none."
+            if flips
+            else "Left and right differ in these pictures: none is mirrored in training; --flip mirrors half of them."
+        )
+    if recipe.variety and read.preprocessing.kind == "digit" and not fonts:
+        yield "There are no fonts here, so no printed digits among the variety; --fonts names a folder of some."
+
+
+def variety(material: Material, seed: int, on_progress: Callable[[int, int], None]) -> Split | None:
+    """Make the pool of other images that a recipe asks for; None where it asks for none.
+
+    Args:
+        material: Its training images are what the pool is made of.
+        seed: Of all draws.
+        on_progress: Called with how many images there are, and how many there will be.
+    """
+    recipe, training = material.recipe, material.data.training
+    if not recipe.variety:
+        return None
+    if material.data.preprocessing.kind != "digit":
+        return strangers.make(training, len(material.data.classes), recipe.pool or len(training), seed)
+    return pool.make(
+        training,
+        recipe.pool or len(training),
+        recipe.outliers,
+        seed,
+        material.data.preprocessing,
+        fonts=material.fonts,
+        on_progress=on_progress,
+    )
+
+
+def _check_output(output: Path) -> None:
+    if not output.parent.is_dir():
+        raise CheckpointError(f"{output.parent} is not a folder; make it, or choose another -o.")
+    if output.is_dir():
+        raise CheckpointError(f"{output} is a folder, and a checkpoint is a file; choose another -o.")
+    try:
+        tempfile.TemporaryFile(dir=output.parent).close()
+    except OSError as exc:
+        raise CheckpointError(
+            f"{output.parent}: can't be written to ({exc.strerror or exc}); choose another -o."
+        ) from exc
+
+
+def _fonts(folder: Path | None) -> tuple[Path, ...]:
+    found = printed.find_fonts(folder or printed.FOLDER)
+    if folder is not None and not found:
+        raise DatasetError(f"{folder} holds no font with ten digits; --fonts names a folder of .ttf or .otf files.")
+    return found
+
+
+def _content_digest(paths: Sequence[Path]) -> str:
+    found = hashlib.sha256()
+    for path in paths:
+        found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()

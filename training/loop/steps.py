@@ -1,0 +1,251 @@
+"""What changes from one training step to the next: weights and their average, optimiser, schedule, draws."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.datasets.splits import Split
+from training.recipes.augment import Augmentation, augment
+from training.recipes.mixing import Mixed, mix
+from training.recipes.recipe import Recipe
+
+
+class Run:
+    """A training between its steps.
+
+    Args:
+        network: Trained in place.
+        recipe: How.
+        steps: In an epoch.
+        seed: Of all draws.
+        classes: How many of the logits are of classes; labels from there on are of none.
+        pool: Of other images, for `Recipe.variety`.
+        teachers: In eval mode, with as many logits.
+        counts: int64 [classes], how many images of each class there are, for `Recipe.balance`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        steps: int,
+        seed: int,
+        classes: int | None = None,
+        pool: Split | None = None,
+        teachers: Sequence[nn.Module] = (),
+        counts: Tensor | None = None,
+    ) -> None:
+        self.network, self.recipe, self.steps = network, recipe, steps
+        self.classes, self.pool, self.teachers = classes, pool, teachers
+        self.weights = None if counts is None or not recipe.balance else balanced(counts, recipe.balance)
+        self.generator = torch.Generator().manual_seed(seed)
+        # Biases and batch normalisation's scales keep their freedom: decay is for what multiplies inputs.
+        decayed = [parameter for parameter in network.parameters() if parameter.dim() > 1]
+        free = [parameter for parameter in network.parameters() if parameter.dim() <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}],
+            lr=recipe.learning_rate,
+            fused=True,
+        )
+        total = recipe.epochs * steps + 1
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimiser,
+            max_lr=recipe.learning_rate,
+            total_steps=total,
+            # Of a handful of steps, a share may be less than one, and torch divides by it.
+            pct_start=min(1.0, max(recipe.warmup, 2 / total)),
+            final_div_factor=1e3,
+            cycle_momentum=False,
+        )
+        self.average = copy.deepcopy(network).eval()
+        self.taken = 0
+        self.undealt = torch.zeros(0, dtype=torch.int64)  # of the pool, in the order in which they will be dealt
+
+    def state(self) -> dict[str, Any]:
+        """All of it, as tensors and plain values; those of the weights are the weights themselves, not copies."""
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "taken": self.taken,
+            "undealt": self.undealt,
+            "generator": self.generator.get_state(),
+            "global_generator": torch.get_rng_state(),  # what dropout draws from
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.taken, self.undealt = state["taken"], state["undealt"]
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["global_generator"])
+
+    def epoch(self, training: Split, report: Callable[[int], None] | None) -> float:
+        """One pass in a new order.
+
+        Args:
+            training: The data.
+            report: Called after each step with its number, from 1.
+
+        Returns:
+            The mean loss, which is no finite number where training diverged.
+        """
+        self.network.train()
+        size = self.recipe.batch_size
+        order = torch.randperm(len(training), generator=self.generator).to(training.labels.device)
+        total = torch.zeros((), device=training.labels.device)
+        for step in range(self.steps):
+            batch = training.take(order[step * size : (step + 1) * size])
+            total += self._step(self._learned(batch))
+            if report:
+                report(step + 1)
+        return float(total) / self.steps
+
+    def _learned(self, batch: Split) -> Mixed:
+        """A batch as it is learned from: augmented and mixed, with the pool's share beside it."""
+        moved = mix(self._moved(batch, self._augmentation()), self.recipe.mixing, self.generator)
+        if self.pool is None:
+            return moved
+        dealt = self._deal(len(self.pool), round(self.recipe.variety * self.recipe.batch_size))
+        return moved.beside(
+            self._moved(self.pool.take(dealt.to(batch.labels.device)), self.recipe.variety_augmentation)
+        )
+
+    def _augmentation(self) -> Augmentation | None:
+        """As far as images are moved now."""
+        how, calming = self.recipe.augmentation, self.recipe.calming * self.recipe.epochs * self.steps
+        left = self.recipe.epochs * self.steps - self.taken
+        return how.lessened(left / calming) if how and left < calming else how
+
+    def _moved(self, batch: Split, how: Augmentation | None) -> Split:
+        return batch if how is None else Split(augment(batch.images, how, self.generator), batch.labels)
+
+    def _deal(self, size: int, count: int) -> Tensor:
+        """The next `count` (int64 [count]) of a pool of `size`: each comes once before any comes again."""
+        while len(self.undealt) < count:
+            self.undealt = torch.cat([self.undealt, torch.randperm(size, generator=self.generator)])
+        dealt, self.undealt = self.undealt[:count], self.undealt[count:]
+        return dealt
+
+    def _step(self, batch: Mixed) -> Tensor:
+        with in_bfloat16(batch.images.device):
+            logits = self.network(batch.images)
+        loss = self._loss(logits.float(), batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.schedule.step()
+        self._follow()
+        return loss.detach()
+
+    def _loss(self, logits: Tensor, batch: Mixed) -> Tensor:
+        recipe = self.recipe
+        wanted = self._targets(batch.labels, logits.shape[1])
+        if recipe.mixing:
+            wanted = torch.lerp(wanted, self._targets(batch.others, logits.shape[1]), batch.pasted[:, None])
+        loss = functional.cross_entropy(logits, wanted, self._weights(logits))
+        if not self.teachers:
+            return loss
+        # G. Hinton et al., "Distilling the Knowledge in a Neural Network", 2015.
+        said = taught(self.teachers, batch.images)
+        distance = functional.kl_div(functional.log_softmax(logits, dim=1), said, reduction="batchmean")
+        return torch.lerp(loss, distance, recipe.distillation)
+
+    def _targets(self, labels: Tensor, logits: int) -> Tensor:
+        return targets(labels, logits, self.classes or logits, self.recipe.label_smoothing)
+
+    def _weights(self, logits: Tensor) -> Tensor | None:
+        """What each of the logits counts in the loss: float32 [L]; what is of no class counts 1."""
+        if self.weights is None:
+            return None
+        missing = logits.shape[1] - len(self.weights)
+        return functional.pad(self.weights, (0, missing), value=1.0).to(logits.device)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average of the weights, and of batch normalisation's statistics, towards the present ones."""
+        self.taken += 1
+        horizon = max(1.0, self.recipe.averaging * self.steps)
+        # Early on it is the mean of all there is, so that the first epochs aren't held back by fresh weights.
+        share = max(1 / horizon, 1 / self.taken)
+        for kept, present in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+            if kept.is_floating_point():
+                kept.lerp_(present, share)
+            else:
+                kept.copy_(present)
+
+
+def targets(labels: Tensor, logits: int, classes: int, smoothing: float) -> Tensor:
+    """What a network should say.
+
+    Args:
+        labels: int64 [N].
+        logits: How many it returns, L: `classes`, or one more for what is of none.
+        classes: How many.
+        smoothing: The share of certainty that a class gives away to all classes; what is of none gives away nothing.
+
+    Returns:
+        float32 [N, L], each row of sum 1.
+    """
+    exact = functional.one_hot(labels, logits).float()
+    uniform = torch.zeros(logits, device=labels.device)
+    uniform[:classes] = 1 / classes
+    share = torch.where(labels < classes, smoothing, 0.0)[:, None]  # [N, 1]
+    return torch.lerp(exact, uniform.expand_as(exact), share)
+
+
+def balanced(counts: Tensor, power: float) -> Tensor:
+    """What each class counts in the loss, so that the mean over all images is 1.
+
+    Args:
+        counts: int64 [classes], images of each.
+        power: As of `Recipe.balance`.
+
+    Returns:
+        float32 [classes]; 0 for a class without images.
+    """
+    numbers = counts.double()
+    weights = torch.where(counts > 0, numbers.clamp(min=1) ** -power, 0.0)
+    return (weights * numbers.sum() / (weights * numbers).sum()).float()
+
+
+@torch.no_grad()
+def taught(teachers: Sequence[nn.Module], images: Tensor) -> Tensor:
+    """What teachers say: the mean of their probabilities.
+
+    Args:
+        teachers: In eval mode, at least one; their logits are calibrated, so that their doubt is worth learning too.
+        images: uint8 [N, H, W, C].
+
+    Returns:
+        float32 [N, L].
+    """
+    with in_bfloat16(images.device):
+        logits = [teacher(images).float() for teacher in teachers]
+    return functional.softmax(torch.stack(logits), dim=2).mean(dim=0)
+
+
+def in_bfloat16(device: torch.device) -> AbstractContextManager[object]:
+    """Within it, a CPU that computes with bfloat16 does: convolutions and linear layers, in half the time.
+
+    Weights, their gradients and the loss stay float32, and so does all that is not training. It moves a teacher's
+    probability by 0.0004 in the mean, and by 0.01 at most (3,000 augmented digits).
+    """
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cpu" and _has_bfloat16())
+
+
+@cache
+def _has_bfloat16() -> bool:
+    # Older releases of torch don't tell; there, and elsewhere, it would be emulated, and slower.
+    capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16", False))

@@ -1,0 +1,236 @@
+"""Training, whole: data, network, epochs, calibration, checkpoint. What is said and drawn is the caller's business."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from pigeonhole.models import checkpoint, networks
+from pigeonhole.models.checkpoint import Checkpoint
+from pigeonhole.training_errors import TrainingError
+from training import environment
+from training.configuration import Order
+from training.datasets.folder.distinct import LeftOut
+from training.datasets.splits import Split, digest
+from training.evaluation import measure
+from training.evaluation.calibrate import calibrate
+from training.evaluation.measure import Evaluated
+from training.loop import epochs, prepare, resume
+from training.loop import log as logs
+from training.loop.epochs import Epoch, Outcome
+from training.loop.prepare import Material
+
+__all__ = ["Order", "Trained", "Watcher", "train"]
+
+_SHOWN = 5  # files that are left out
+
+
+class Watcher:
+    """Is told how a training goes; this one does nothing with it."""
+
+    def note(self, text: str) -> None:
+        """Something that a user should know."""
+
+    def reading(self, done: int, total: int) -> None:
+        """So many files are read, of so many."""
+
+    def ready(self, epochs: int) -> None:
+        """Everything is read; so many epochs follow, or fewer."""
+
+    def variety(self, done: int, total: int) -> None:
+        """So many images of the pool are made, of so many."""
+
+    def step(self, epoch: int, step: int, steps: int) -> None:
+        """A step of an epoch is done, each counted from 1, of so many steps."""
+
+    def epoch(self, done: Epoch) -> None:
+        """An epoch is done and evaluated."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training came to: the checkpoint as written, how it does, and how it went.
+
+    Args:
+        checkpoint: As written.
+        evaluated: On the test images; on the validation split where there are none.
+        outcome: How it went.
+    """
+
+    checkpoint: Checkpoint
+    evaluated: Evaluated
+    outcome: Outcome
+
+
+def train(order: Order, watcher: Watcher | None = None) -> Trained:
+    """Train and write one checkpoint, and beside it a log; Ctrl-C after the first epoch keeps the best so far.
+
+    After each epoch the state is written beside the checkpoint, for `Order.resume`; it is removed in the end.
+
+    Args:
+        order: What.
+        watcher: Is told how it goes.
+
+    Returns:
+        What came of it.
+
+    Raises:
+        TrainingError: The data, the device, the name, the output or the state won't do; said before training begins.
+        KeyboardInterrupt: Ctrl-C before the first epoch was finished.
+    """
+    watcher = watcher or Watcher()
+    material = prepare.gather(order, watcher.reading)
+    for note in (*material.notes, *_left_out(material.data.left_out)):
+        watcher.note(note)
+    watcher.ready(material.recipe.epochs)
+    state = _state(order, material, watcher)
+    started = time.perf_counter()
+    pool = prepare.variety(material, order.seed, watcher.variety)
+    times = {"data": material.seconds, "pool": time.perf_counter() - started}
+
+    about = _about(order, material, pool)
+    if state is not None and state["pool_digest"] != about["pool_digest"]:
+        raise TrainingError(
+            f"{resume.file_of(order.output)}: it was begun with another pool of pictures than this version makes; "
+            "go on with the version that began it, or leave --resume out to start again."
+        )
+    log = logs.Log(logs.file_of(order.output), append=state is not None)
+    log.write("order" if state is None else "resume", about)
+    for file in material.data.left_out if state is None else ():
+        log.write("left-out", file.to_json())
+    outcome = _fit(order, material, pool, about["pool_digest"], state, log, watcher)
+    times["epochs"] = outcome.seconds
+    times["teachers"] = sum(float(by.described.trained.get("seconds", 0)) for by in material.teachers)
+    trained = _written(order, material, outcome, {**about, "times": {key: round(t, 1) for key, t in times.items()}})
+    log.write(
+        "end",
+        {
+            **{key: trained.checkpoint.trained[key] for key in ("kept_epoch", "interrupted", "times")},
+            "measured": trained.checkpoint.measured,
+            "calibration": trained.checkpoint.calibration.to_json(),
+            "digest": trained.checkpoint.digest,
+        },
+    )
+    if not outcome.interrupted:
+        resume.file_of(order.output).unlink(missing_ok=True)
+    return trained
+
+
+def _left_out(files: Sequence[LeftOut]) -> Iterator[str]:
+    if files:
+        kinds = Counter(file.reason for file in files).items()
+        yield f"left out: {', '.join(f'{count:,} {reason}' for reason, count in kinds)}; the log has all of them"
+    for file in files[:_SHOWN]:
+        yield f"left out: {file}"
+
+
+def _state(order: Order, material: Material, watcher: Watcher) -> Mapping[str, Any] | None:
+    """What to go on from; None to start from the beginning."""
+    file = resume.file_of(order.output)
+    if not file.exists():
+        if order.resume:
+            watcher.note(f"There is no {file} to go on from; training starts from the beginning.")
+        return None
+    if not order.resume:
+        watcher.note(f"{file}, the state of an interrupted training, will be replaced; --resume would go on from it.")
+        return None
+    state = resume.read(file, material.deciding)
+    watcher.note(f"Going on after epoch {len(state['epochs'])}, from {file}.")
+    return state
+
+
+def _fit(
+    order: Order,
+    material: Material,
+    pool: Split | None,
+    pool_digest: str | None,
+    state: Mapping[str, Any] | None,
+    log: logs.Log,
+    watcher: Watcher,
+) -> Outcome:
+    file = resume.file_of(order.output)
+
+    def on_epoch(epoch: Epoch) -> None:
+        log.write("epoch", epoch.to_json())
+        watcher.epoch(epoch)
+
+    return epochs.fit(
+        _begun(material, order.seed, resumed=state is not None),
+        material.data.training,
+        material.data.validation,
+        material.recipe,
+        order.seed,
+        material.device,
+        watcher.step,
+        on_epoch,
+        classes=len(material.data.classes),
+        pool=pool,
+        teachers=[by.network for by in material.teachers],
+        resume=state,
+        on_state=lambda now: resume.write(file, material.deciding, {**now, "pool_digest": pool_digest}),
+    )
+
+
+def _written(order: Order, material: Material, outcome: Outcome, about: Mapping[str, Any]) -> Trained:
+    """Calibrate, measure and save."""
+    read, classes = material.data, material.data.classes
+    served = networks.fold(material.network, material.arguments, material.logits, outcome.network)
+    logits = epochs.predict(served, read.validation.images)
+    calibration = calibrate(logits, read.validation.labels, len(classes), order.review_budget)
+    on_validation = measure.measure(logits, read.validation.labels, classes, calibration)
+    measured, figures, images = {"validation": on_validation.to_json()}, on_validation, read.validation.images
+    if read.test is not None:
+        figures = measure.measure(epochs.predict(served, read.test.images), read.test.labels, classes, calibration)
+        measured, images = {**measured, "test": figures.to_json()}, read.test.images
+    saved = checkpoint.save(
+        order.output,
+        served,
+        name=order.name,
+        architecture=material.network,
+        arguments=material.arguments,
+        classes=classes,
+        preprocessing=read.preprocessing,
+        calibration=calibration,
+        trained={
+            **about,
+            "epochs": [epoch.to_json() for epoch in outcome.epochs],
+            "kept_epoch": outcome.kept.number,
+            "interrupted": outcome.interrupted,
+            "seconds": round(outcome.seconds, 1),
+            "finished": environment.now(),
+        },
+        measured=measured,
+    )
+    return Trained(saved, Evaluated(saved, read.source, figures, images, read.names), outcome)
+
+
+def _begun(material: Material, seed: int, resumed: bool) -> nn.Module:
+    """The network as it begins; one that goes on takes its weights from its state."""
+    # torch draws fresh weights from its one global generator: seeded for this, and put back for the caller.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        arguments = networks.trainable(material.network, material.arguments)
+        network = networks.build(material.network, arguments, material.logits)
+    if material.start and not resumed:
+        material.start.begin(network, material.data.classes, material.data.training.images)
+    return network
+
+
+def _about(order: Order, material: Material, pool: Split | None) -> dict[str, Any]:
+    """What is trained on what, where and with what: JSON values."""
+    return {
+        **material.deciding,
+        "training_images": len(material.data.training),
+        "validation_images": len(material.data.validation),
+        "pool_images": len(pool) if pool else 0,
+        "pool_digest": digest(pool) if pool else None,
+        "review_budget": order.review_budget,
+        "device": material.device,
+        "threads": torch.get_num_threads(),
+        "versions": environment.versions(),
+        "commit": environment.commit(),
+    }

@@ -1,0 +1,114 @@
+"""One chunk of the pool: so many pictures of one kind, in whatever process. No torch: a process starts in a moment."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pigeonhole.imaging import preprocess
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.training_errors import DatasetError
+from training.synthetic import printed, styles
+from training.synthetic.kinds import DRAWN, KINDS, OUTLIER, PRINTED
+from training.synthetic.likeness import Likeness
+from training.synthetic.raster import Digits, Lot
+
+_LEAST = 16  # pictures drawn at once: some kinds mix several digits, of several classes
+_MOST_ROUNDS = 100  # of drawing again what came out blank, or like a digit
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What to make.
+
+    Args:
+        seed: Of the pool.
+        number: Of the chunk in it; together they seed its draws.
+        kind: Index in `KINDS`.
+        count: How many.
+    """
+
+    seed: int
+    number: int
+    kind: int
+    count: int
+
+
+class Maker:
+    """Makes chunks out of the training images.
+
+    Args:
+        images: uint8 [N, 28, 28].
+        labels: int64 [N].
+        other: The label of an outlier.
+        preprocessing: What every picture goes through, as a worker's would.
+        fonts: Files; may be none where no printed kind is asked for.
+    """
+
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        other: int,
+        preprocessing: Preprocessing,
+        fonts: Sequence[Path],
+    ) -> None:
+        self._images, self._labels, self._other = images, labels, other
+        self._preprocessing, self._fonts = preprocessing, tuple(fonts)
+        self._likeness = Likeness(images)
+
+    def make(self, chunk: Chunk) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """uint8 [count, height, width, channels] and int64 [count]; the same wherever and whenever it is made.
+
+        Raises:
+            DatasetError: The training images are blank.
+        """
+        lot = np.random.default_rng([chunk.seed, chunk.number])
+        images, labels = list[NDArray[np.uint8]](), list[NDArray[np.int64]]()
+        missing = chunk.count
+        for _ in range(_MOST_ROUNDS):
+            found, of = self._round(chunk.kind, max(missing, _LEAST), lot)
+            images.append(found[:missing])
+            labels.append(of[:missing])
+            missing -= len(images[-1])
+            if not missing:
+                return np.concatenate(images), np.concatenate(labels)
+        name = KINDS[chunk.kind].name
+        raise DatasetError(
+            f"After {_MOST_ROUNDS} attempts, pictures of the kind {name!r} still come out blank, or alike."
+        )
+
+    def _round(self, kind: int, count: int, lot: Lot) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Draw `count`; of these, what is neither blank nor an outlier that looks like a digit."""
+        digits = self.sample(kind, count, lot)
+        pixels, blank = preprocess.apply_all(self._preprocessing, list(KINDS[kind].draw(digits, lot)))
+        if KINDS[kind].source == OUTLIER:
+            strange = pixels[self._likeness(pixels[..., 0]) <= KINDS[kind].likeness]
+            return strange, np.full(len(strange), self._other, np.int64)
+        return pixels, np.delete(digits.labels.astype(np.int64), list(blank))
+
+    def sample(self, kind: int, count: int, lot: Lot) -> Digits:
+        """What `count` pictures of a kind are made from."""
+        if KINDS[kind].source == PRINTED:
+            return printed.sample(self._fonts, count, lot)
+        if KINDS[kind].source == DRAWN:
+            return styles.sample(count, lot)
+        at = lot.integers(0, len(self._images), count)
+        return Digits(self._images[at].astype(np.float32) / np.float32(255.0), self._labels[at])
+
+
+_maker: Maker | None = None  # of this process, where it is one of a pool's
+
+
+def prepare(*arguments: object) -> None:
+    """Begin the life of a process that makes chunks; `arguments` are the `Maker`'s."""
+    global _maker
+    _maker = Maker(*arguments)  # type: ignore[arg-type]
+
+
+def make(chunk: Chunk) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Make one in a process that `prepare` began."""
+    assert _maker is not None
+    return _maker.make(chunk)

@@ -1,0 +1,110 @@
+"""The pool of varied pictures that a training draws from, beside its own images: made once, out of these alone."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.training_errors import DatasetError, TrainingError
+from training.datasets.splits import MNIST_CLASSES, Split
+from training.processes import available, spread
+from training.synthetic import chunks
+from training.synthetic.chunks import Chunk, Maker
+from training.synthetic.kinds import KINDS, OUTLIER, PRINTED, allot
+from training.synthetic.raster import SIDE
+
+OTHER = len(MNIST_CLASSES)  # the label of an outlier: none of the classes
+
+_CHUNK = 125  # pictures, a tenth of a second of work: progress moves, and Ctrl-C waits for no more than a few
+_ALONE = 1000  # so few are made sooner than another process has started
+
+
+def make(
+    training: Split,
+    count: int,
+    outliers: float,
+    seed: int,
+    preprocessing: Preprocessing,
+    fonts: Sequence[Path] = (),
+    processes: int | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Split:
+    """Make varied pictures of the training images' digits, and outliers.
+
+    Each is drawn as a camera, a scanner or a canvas would give it, and goes through the preprocessing as it would in a
+    worker. The same arguments give the same pool, bit for bit, whatever the number of processes.
+
+    Args:
+        training: Digits in MNIST's form: uint8 [N, 28, 28, 1], labels 0 to 9.
+        count: Pictures in all.
+        outliers: The share of them that are not one digit; their label is `OTHER`.
+        seed: Of all draws.
+        preprocessing: What every picture goes through.
+        fonts: Files to print digits with (`printed.find_fonts`); without any, written digits take their place.
+        processes: Default: as many as this one may run on.
+        on_progress: Called with the pictures made so far and `count`.
+
+    Returns:
+        uint8 [count, height, width, channels] and int64 [count], mixed.
+
+    Raises:
+        DatasetError: The training images aren't 28 x 28 x 1, there are none, or they are blank; a font can't be read.
+        TrainingError: A process was killed.
+    """
+    if not len(training) or training.images.shape[1:] != (SIDE, SIDE, 1):
+        raise DatasetError(
+            f"Variety is made out of images of {SIDE} x {SIDE} x 1, not "
+            f"{' x '.join(map(str, training.images.shape))}; leave it out with --no-variety."
+        )
+    images, labels = training.images[..., 0].cpu().numpy(), training.labels.cpu().numpy()
+    arguments = (images, labels, OTHER, preprocessing, tuple(fonts))
+    parts: list[tuple[NDArray[np.uint8], NDArray[np.int64]]] = []
+    done = 0
+    plan = list(_plan(count, outliers, seed, bool(fonts)))
+    with closing(_made(plan, arguments, processes)) as made:  # an interrupt ends the processes at once
+        for part in made:
+            parts.append(part)
+            done += len(part[1])
+            if on_progress:
+                on_progress(done, count)
+    order = np.random.default_rng(seed).permutation(count)
+    shape = (0, preprocessing.height, preprocessing.width, preprocessing.channels)
+    pixels = np.concatenate([np.empty(shape, np.uint8), *(part[0] for part in parts)])
+    of = np.concatenate([np.empty(0, np.int64), *(part[1] for part in parts)])
+    return Split(torch.from_numpy(pixels[order]), torch.from_numpy(of[order]))
+
+
+def _plan(count: int, outliers: float, seed: int, with_fonts: bool) -> Iterator[Chunk]:
+    """The chunks that make up a pool: each kind has its share, in chunks of one kind."""
+    strange = round(count * outliers)
+    number = 0
+    for total, sources in ((count - strange, False), (strange, True)):
+        members = [
+            at
+            for at, kind in enumerate(KINDS)
+            if (kind.source == OUTLIER) == sources and (with_fonts or kind.source != PRINTED)
+        ]
+        for at, many in zip(members, allot(total, [KINDS[at] for at in members]), strict=True):
+            for start in range(0, many, _CHUNK):
+                yield Chunk(seed, number, at, min(_CHUNK, many - start))
+                number += 1
+
+
+def _made(
+    plan: Sequence[Chunk], arguments: tuple[object, ...], processes: int | None
+) -> Generator[tuple[NDArray[np.uint8], NDArray[np.int64]], None, None]:
+    """The chunks in their order, made here or by processes of our own."""
+    processes = processes or available()
+    if processes == 1 or sum(chunk.count for chunk in plan) <= _ALONE:
+        maker = Maker(*arguments)  # type: ignore[arg-type]
+        yield from map(maker.make, plan)
+        return
+    try:
+        yield from spread(chunks.make, plan, chunks.prepare, arguments, processes)
+    except BrokenProcessPool as exc:
+        raise TrainingError("A process that made variety was killed: free some memory, or use --no-variety.") from exc
