@@ -1,25 +1,28 @@
-"""Every error that producer and worker raise on purpose.
+"""Every error that Pigeonhole raises on purpose.
 
     PigeonholeError
-    ├── UsageError                what the user asked for can't be done as asked
-    │   ├── SettingsError         a setting is unknown or has a value that can't be used
+    ├── UsageError                the user asked for something that can't be done as asked
+    │   ├── SettingsError         a setting is unknown, or has a value that can't be used
     │   ├── SourceError           a SOURCE does not exist, holds no image, or lies outside the image root
-    │   └── UnknownJob            no job of that name in the ledger
+    │   ├── UnknownJob            the ledger has no job of that name
+    │   └── TrainingError         training, evaluation or an import can't be done as asked
+    │       ├── CheckpointError   a model file is missing, damaged, foreign or of another version
+    │       └── DatasetError      a data set is missing, empty or unreadable, or can't be split as asked
     ├── BrokerUnreachable         Redis does not answer, or is full: trying again later may help
-    │   └── BrokerRefuses         Redis refuses us; waiting does not help
-    ├── NoWorker                  nobody consumes this model's queue
-    ├── JobCancelled              somebody cancelled the job
+    │   └── BrokerRefuses         Redis refuses the command or the user; waiting does not help
+    ├── NoWorker                  no worker consumes this model's queue
+    ├── JobCancelled              the job was cancelled
     ├── EmbeddedFailed            the private Redis or its workers did not start, or stopped
-    ├── OutputFailed              rows can't be written where the user wants them
-    ├── MessageInvalid            something in Redis that we did not write, or a version we don't know
-    └── ImageUnreadable           one image has no label: becomes that image's error row
+    ├── OutputFailed              rows can't be written to the file or folder that the user named
+    ├── MessageInvalid            a record in Redis is damaged, foreign or of another version
+    └── ImageError                one image can't be classified: it becomes that image's error row
 
-Errors of redis, kombu, Pillow and the operating system become one of these where they enter, `from` the
-original. Each message says what failed, the value, and what to do.
+Errors of redis, kombu, Pillow and the operating system become one of these where they enter, `from` the original.
+Each message says what failed, the value, and what to do.
 """
 
-from enum import IntEnum
-from typing import ClassVar
+from enum import IntEnum, StrEnum
+from typing import ClassVar, Self
 
 
 class ExitCode(IntEnum):
@@ -62,6 +65,18 @@ class UnknownJob(UsageError):
         super().__init__(f"no job {job!r}: it was deleted, has expired, or never was; `pigeonhole status` lists them")
 
 
+class TrainingError(UsageError):
+    """Raised when training, evaluation or an import can't be done as asked."""
+
+
+class CheckpointError(TrainingError):
+    """Raised when a model file can't be found, read, trusted or written."""
+
+
+class DatasetError(TrainingError):
+    """Raised when a data set is missing, empty or unreadable, or a split of it is impossible."""
+
+
 class BrokerUnreachable(PigeonholeError):
     """Raised when Redis does not answer, or can't take anything now; trying again later may help."""
 
@@ -99,15 +114,54 @@ class MessageInvalid(PigeonholeError):
     """Raised when something in Redis is not what this version writes; it is never guessed at."""
 
 
-class ImageUnreadable(PigeonholeError):
-    """Raised when one image can't be classified; it becomes that image's error row.
+class ErrorKind(StrEnum):
+    """The kinds of error rows; the text before the colon of a row's `error`.
 
-    Args:
-        kind: one word for the summary to count by, for instance `missing`.
-        message: what is wrong with this image, in words.
+    Attributes:
+        meaning: one line for the documentation.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(f"{kind}: {message}")
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        """Make a member of its value and its meaning."""
+        kind = str.__new__(cls, value)
+        kind._value_ = value
+        kind.meaning = meaning
+        return kind
+
+    MISSING = "missing", "no such file, or a part of its path is no folder"
+    NOT_A_FILE = "not-a-file", "a folder, FIFO, socket or device; a link in a `.tar` that leads to no file in it"
+    OUTSIDE = "outside", "it lies outside the image root, or would if it existed; or its name has a NUL byte"
+    UNREADABLE = (
+        "unreadable",
+        "the worker may not read it, its path is too long, its links form a circle, or reading it failed",
+    )
+    EMPTY = "empty", "the file has no bytes"
+    NOT_AN_IMAGE = "not-an-image", "no image format that is known"
+    TRUNCATED = "truncated", "the file ends early"
+    CORRUPT = "corrupt", "the file is damaged"
+    UNSUPPORTED = "unsupported", "a format, or a variant of one, that is not decoded: SVG, HEIF, PDF, EPS, BLP, IPTC"
+    CHANGED = "changed", "an archive's member is not where it was when the archive was submitted"
+    TOO_LARGE = "too-large", "over a limit on bytes, pixels or memory, known from its header wherever possible"
+    BLANK = "blank", "digits only: the image shows nothing to read"
+    INTERNAL = "internal", "a fault of Pigeonhole, or no memory to run the network on this one image"
+    CRASHED = "crashed", "it kills the process that reads it: seen twice in a process that did nothing else"
+    TIMEOUT = "timeout", "alone, it takes longer to read than a third of `PIGEONHOLE_BATCH_SECONDS`"
+
+
+class ImageError(PigeonholeError):
+    """Raised when one image can't be classified; it becomes that image's error row and costs no other its own.
+
+    Args:
+        kind: what programs decide by.
+        message: the reason, for a person.
+    """
+
+    def __init__(self, kind: ErrorKind, message: str) -> None:
+        super().__init__(kind, message)
         self.kind = kind
         self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"

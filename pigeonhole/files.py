@@ -5,7 +5,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from pigeonhole.training_errors import TrainingError
+from pigeonhole.errors import TrainingError
 
 
 def write(path: Path, content: bytes) -> None:

@@ -28,7 +28,7 @@ import numpy as np
 import PIL
 from PIL import Image, ImageDraw
 
-from pigeonhole.errors import ImageUnreadable
+from pigeonhole.errors import ImageError
 from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.settings import Settings
@@ -232,7 +232,7 @@ def time_each(folder: Path) -> list[float]:
     seconds = []
     for file in sorted(folder.rglob("*.*")):
         started = time.perf_counter()
-        with suppress(ImageUnreadable):  # told as fast as a picture is read, or it shows in the table
+        with suppress(ImageError):  # told as fast as a picture is read, or it shows in the table
             reader.pixels(str(file.absolute())[1:])
         seconds.append(time.perf_counter() - started)
     return sorted(seconds)

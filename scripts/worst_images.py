@@ -18,10 +18,10 @@ from pathlib import Path
 import PIL
 from PIL import Image
 
+from pigeonhole.errors import ImageError
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.settings import Settings
-from pigeonhole.training_errors import ImageError
 from scripts.hostile import HOSTILE, encoded, png
 
 SETTINGS = Settings()

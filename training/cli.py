@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from pigeonhole.training_errors import TrainingError
+from pigeonhole.errors import PigeonholeError, TrainingError
 from training import train_options as options
 from training.options import CheckpointArgument, Device, DeviceOption, Labelled, Network, ReportOption
 
@@ -289,7 +289,7 @@ def _mapped_errors() -> Iterator[None]:
     """Turn what the user can mend into a message and an exit code; anything else is a bug and shows itself."""
     try:
         yield
-    except TrainingError as exc:
+    except PigeonholeError as exc:
         _fail(str(exc), Exit.USAGE, exc)
     except ModuleNotFoundError as exc:
         extra = _EXTRAS.get((exc.name or "").partition(".")[0])

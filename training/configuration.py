@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pigeonhole.training_errors import TrainingError
+from pigeonhole.errors import TrainingError
 from training.datasets import kinds
 from training.evaluation.calibrate import REVIEW_BUDGET
 from training.recipes.recipe import Recipe

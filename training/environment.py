@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from pigeonhole.training_errors import TrainingError
+from pigeonhole.errors import TrainingError
 
 
 def device(asked: str) -> str:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from pigeonhole.errors import CheckpointError
 from pigeonhole.models import checkpoint, networks, raw
 from pigeonhole.models.checkpoint import Calibration, Checkpoint
-from pigeonhole.training_errors import CheckpointError
 from training import environment
 from training.datasets import splits
 from training.recipes.defaults import plan

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pigeonhole import files
+from pigeonhole.errors import ImageError, TrainingError
 from pigeonhole.imaging import decode, preprocess
 from pigeonhole.imaging.digits.form import Box
 from pigeonhole.imaging.digits.normalise import Trace
 from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Checkpoint
-from pigeonhole.training_errors import ImageError, TrainingError
 from training.datasets import splits
 
 

@@ -28,7 +28,6 @@ from pigeonhole.ledger.workers import ANNOUNCE_EVERY, Announcement, Workers
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.classifier import answers_as
 from pigeonhole.settings import Settings
-from pigeonhole.training_errors import TrainingError
 from pigeonhole.version import VERSION
 from worker import deaths, metrics
 from worker.refusal import refuse
@@ -89,7 +88,7 @@ def _consume_own_queue(instance: Any, conf: Any, **_: object) -> None:  # noqa: 
         instance.pigeonhole_checkpoint = about = checkpoints.describe(checkpoints.find(settings.model))
         deaths.watch(settings, about.name, answers_as(about))
         metrics.serve(settings, about)
-    except (TrainingError, SettingsError) as exc:
+    except PigeonholeError as exc:
         raise refuse(exc) from None
     conf.task_queues = [KombuQueue(task_queue.queue_name(about.name))]
     # A process that can't load its checkpoint tells its parent so; without this it would be started for ever.

@@ -16,14 +16,13 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from pigeonhole.errors import ImageUnreadable
+from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.imaging.preprocess import Decoded, apply_all
 from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.ledger.messages import Answers, Batch
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
 from pigeonhole.sources.spans import Span
-from pigeonhole.training_errors import ImageError
 from worker.collected import Collected
 from worker.metrics import Counts
 
@@ -120,12 +119,12 @@ class Pipeline:
     def _decoded(self, reference: str, span: Span | None) -> Decoded | tuple[str, str]:
         try:
             return self.reader.decoded(reference, span)
-        except ImageUnreadable as exc:
+        except ImageError as exc:
             return exc.kind, exc.message
         except Exception as exc:  # whatever a decoder does with one image, the others keep their rows
             at = f" (at {span.offset})" if span else ""
             logger.exception("%r%s: the decoder failed in a way that is not foreseen", reference, at)
-            return "internal", f"{type(exc).__name__}: {exc}"
+            return ErrorKind.INTERNAL, f"{type(exc).__name__}: {exc}"
 
     def _formed(self, images: list[Decoded]) -> tuple[NDArray[np.uint8], dict[int, ImageError]]:
         """Bring images into form, as `apply_all` does; what goes wrong with one leaves the others as they are."""
@@ -139,10 +138,10 @@ class Pipeline:
             nothing, _ = apply_all(self.reader.preprocessing, [])
             if isinstance(exc, MemoryError):
                 return nothing, {
-                    0: ImageError("too-large", "not enough memory to resize it; fewer processes leave more")
+                    0: ImageError(ErrorKind.TOO_LARGE, "not enough memory to resize it; fewer processes leave more")
                 }
             logger.exception("an image can't be brought into form, in a way that is not foreseen")
-            return nothing, {0: ImageError("internal", f"{type(exc).__name__}: {exc}")}
+            return nothing, {0: ImageError(ErrorKind.INTERNAL, f"{type(exc).__name__}: {exc}")}
 
     def _predict(self, collected: Collected, at: NDArray[np.intp], pixels: NDArray[np.uint8]) -> None:
         """Run images through the network: all at once or, where that takes more memory than there is, by halves."""
@@ -176,5 +175,8 @@ def _is_out_of_memory(exc: Exception) -> bool:
 
 def _failed(exc: Exception) -> tuple[str, str]:
     if _is_out_of_memory(exc):
-        return "internal", "there is not enough memory to run the network on this image; fewer processes leave more"
-    return "internal", f"the network failed: {type(exc).__name__}: {exc}"
+        return (
+            ErrorKind.INTERNAL,
+            "there is not enough memory to run the network on this image; fewer processes leave more",
+        )
+    return ErrorKind.INTERNAL, f"the network failed: {type(exc).__name__}: {exc}"

@@ -25,7 +25,6 @@ from pigeonhole.ledger.task_queue import TASK
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.classifier import Classifier, answers_as
 from pigeonhole.settings import Settings
-from pigeonhole.training_errors import TrainingError
 from worker import logs
 from worker.metrics import Counts, counts
 from worker.pipeline import Pipeline
@@ -171,7 +170,7 @@ def _start_process(**_: object) -> None:
         settings = Settings.from_environment()
         _processor = Processor.start(settings)
     except Exception as exc:  # Celery would swallow it, and give messages to a process that fails each of them
-        if not isinstance(exc, (TrainingError, PigeonholeError)):
+        if not isinstance(exc, PigeonholeError):
             logger.exception("a process could not start")
             model = settings.model if settings else "?"
             exc = PigeonholeError(f"the checkpoint {model!r} can't be made ready: {type(exc).__name__}: {exc}")

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pigeonhole.errors import ErrorKind
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.models import checkpoint as checkpoints
@@ -90,11 +91,11 @@ class Trial:
                 continue
             ends, doing = _DOES[end.did]
             if end.code == -signal.SIGALRM:
-                return "timeout", f"{doing} took longer than {self.seconds:.0f} s"
+                return ErrorKind.TIMEOUT, f"{doing} took longer than {self.seconds:.0f} s"
             deaths += 1
             own += end.code >= 0 or -end.code in _OWN
             if own == OWN_DEATHS or deaths == len(PAUSES):
-                return "crashed", f"{ends} ({_said(end.code)})"
+                return ErrorKind.CRASHED, f"{ends} ({_said(end.code)})"
         raise NotHeld(f"{len(PAUSES) - deaths} of {len(PAUSES)} processes ended before they began: {end.complaint}")
 
     def _attempt(self, reference: str, span: Span | None, network: bool, timeout: float) -> "_End":

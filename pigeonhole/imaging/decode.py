@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, _imaging
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
+from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.imaging import flatten
-from pigeonhole.training_errors import ImageError
 
 #: An image between the file and the network's form: Pillow's, or uint8 [height, width] or [height, width, 3].
 Decoded = Image.Image | NDArray[np.uint8]
@@ -89,7 +89,7 @@ def decode(data: bytes, mode: str, least: tuple[int, int], max_pixels: int, grou
         ImageError: The file is none of that; its `kind` says why. No other exception leaves here.
     """
     if not data:
-        raise ImageError("empty", "the file has no bytes")
+        raise ImageError(ErrorKind.EMPTY, "the file has no bytes")
     _silence_pillow()
     try:
         _check_container(data, max_pixels)
@@ -137,7 +137,7 @@ class _File(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self._reads += 1
         if self._reads > _MAX_READS:
-            raise ImageError("too-large", f"its headers take more than {_MAX_READS:,} reads")
+            raise ImageError(ErrorKind.TOO_LARGE, f"its headers take more than {_MAX_READS:,} reads")
         return super().read(size)
 
     def readline(self, size: int | None = -1, /) -> bytes:
@@ -164,10 +164,10 @@ def _check_container(data: bytes, max_pixels: int) -> None:
         repeats = sum(1 for _ in _JPEG_REPEATS.finditer(data))
         if repeats > _MAX_SCANS:
             raise ImageError(
-                "too-large", f"a JPEG of {repeats:,} scans or EXIF segments, and the limit is {_MAX_SCANS}"
+                ErrorKind.TOO_LARGE, f"a JPEG of {repeats:,} scans or EXIF segments, and the limit is {_MAX_SCANS}"
             )
     elif data.startswith(_PLAIN) and data.count(b"#") > _MAX_COMMENTS:
-        raise ImageError("too-large", f"a plain PPM of more than {_MAX_COMMENTS:,} comments")
+        raise ImageError(ErrorKind.TOO_LARGE, f"a plain PPM of more than {_MAX_COMMENTS:,} comments")
     elif data.startswith((_ICO, _ICNS)):
         _check_icon(data, max_pixels)
 
@@ -189,10 +189,10 @@ def _check_size(size: tuple[int, ...], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise ImageError(
-            "too-large", f"{width} x {height} is {width * height:,} pixels, and the limit is {max_pixels:,}"
+            ErrorKind.TOO_LARGE, f"{width} x {height} is {width * height:,} pixels, and the limit is {max_pixels:,}"
         )
     if width < 1 or height < 1:
-        raise ImageError("corrupt", f"the header says {width} x {height} pixels")
+        raise ImageError(ErrorKind.CORRUPT, f"the header says {width} x {height} pixels")
 
 
 def _check_png(data: bytes) -> None:
@@ -207,9 +207,9 @@ def _check_png(data: bytes) -> None:
             return  # truncated, which decoding it will tell
         # A lower-case first letter: an ancillary chunk, which the picture does without.
         if kind[:1].isupper() and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4]):
-            raise ImageError("corrupt", f"the PNG chunk {kind!r} at byte {at} doesn't match its checksum")
+            raise ImageError(ErrorKind.CORRUPT, f"the PNG chunk {kind!r} at byte {at} doesn't match its checksum")
         at = end + 4
-    raise ImageError("too-large", f"a PNG of more than {_MAX_READS:,} chunks")
+    raise ImageError(ErrorKind.TOO_LARGE, f"a PNG of more than {_MAX_READS:,} chunks")
 
 
 @cache
@@ -257,25 +257,25 @@ def _translate(exc: Exception, data: bytes, max_pixels: int) -> ImageError:
     if isinstance(exc, UnidentifiedImageError):
         return _unidentified(data)
     if isinstance(exc, Image.DecompressionBombError):
-        return ImageError("too-large", f"{text} (Pillow's own limit; ours is {max_pixels:,} pixels)")
+        return ImageError(ErrorKind.TOO_LARGE, f"{text} (Pillow's own limit; ours is {max_pixels:,} pixels)")
     if re.search(r"too large|too much memory", text, re.I):
-        return ImageError("too-large", text)
+        return ImageError(ErrorKind.TOO_LARGE, text)
     if isinstance(exc, MemoryError):
-        return ImageError("too-large", "there is not enough memory to decode it")
+        return ImageError(ErrorKind.TOO_LARGE, "there is not enough memory to decode it")
     if isinstance(exc, EOFError) or re.search(r"truncated|not enough (image )?data|end of file", text, re.I):
-        return ImageError("truncated", f"the file ends early ({text})")
+        return ImageError(ErrorKind.TRUNCATED, f"the file ends early ({text})")
     if isinstance(exc, NotImplementedError) or re.search(r"unsupported|not supported|not available|cannot find", text):
-        return ImageError("unsupported", text)
-    return ImageError("corrupt", text)
+        return ImageError(ErrorKind.UNSUPPORTED, text)
+    return ImageError(ErrorKind.CORRUPT, text)
 
 
 def _unidentified(data: bytes) -> ImageError:
     for start, name in _DAMAGED:
         if data.startswith(start):
             if len(data) < _SHORTEST:
-                return ImageError("truncated", f"the {name} file ends after {len(data)} bytes")
-            return ImageError("corrupt", f"it begins as a {name} file and goes on as none")
+                return ImageError(ErrorKind.TRUNCATED, f"the {name} file ends after {len(data)} bytes")
+            return ImageError(ErrorKind.CORRUPT, f"it begins as a {name} file and goes on as none")
     for pattern, name in _UNSUPPORTED:
         if pattern.match(data[:4096]):
-            return ImageError("unsupported", f"{name} files are not decoded; convert it to PNG or JPEG")
-    return ImageError("not-an-image", f"no known image format begins with {data[:8]!r}")
+            return ImageError(ErrorKind.UNSUPPORTED, f"{name} files are not decoded; convert it to PNG or JPEG")
+    return ImageError(ErrorKind.NOT_AN_IMAGE, f"no known image format begins with {data[:8]!r}")

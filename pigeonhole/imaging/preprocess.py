@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageStat
 
+from pigeonhole.errors import ImageError
 from pigeonhole.imaging import decode as decoding
 from pigeonhole.imaging import plain_png
 from pigeonhole.imaging.digits import normalise
 from pigeonhole.imaging.digits.normalise import Trace
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.training_errors import ImageError
 
 Decoded: TypeAlias = decoding.Decoded
 

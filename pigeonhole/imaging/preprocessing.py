@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from pigeonhole.training_errors import TrainingError
+from pigeonhole.errors import TrainingError
 
 KINDS = ("stretch", "digit", "crop")
 #: Pixels along a side: of MNIST's images, and of a picture whose finer details the digit normalisation never looks at.

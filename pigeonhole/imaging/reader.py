@@ -10,25 +10,27 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pigeonhole.errors import ImageUnreadable
+from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.imaging.preprocess import Decoded, decode, prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.sources.beneath import LeadsOutside, open_beneath
 from pigeonhole.sources.members import Archives, check_regular, too_large
 from pigeonhole.sources.spans import Span
-from pigeonhole.training_errors import ImageError
 
 T = TypeVar("T")
 
 #: What the system says when a path can't be opened → the kind of error row, and what to tell the user.
 _OPEN_ERRORS = {
-    errno.ENOENT: ("missing", "no such file"),
-    errno.ENOTDIR: ("missing", "no such file: a part of its path is not a folder"),
-    errno.EACCES: ("unreadable", "the worker may not read it"),
-    errno.EPERM: ("unreadable", "the worker may not read it"),
-    errno.ELOOP: ("unreadable", "its links go round in a circle, lead through /proc, or were changed meanwhile"),
-    errno.ENAMETOOLONG: ("unreadable", "its path is too long for this system"),
-    errno.ENXIO: ("not-a-file", "it is a socket or a device"),
+    errno.ENOENT: (ErrorKind.MISSING, "no such file"),
+    errno.ENOTDIR: (ErrorKind.MISSING, "no such file: a part of its path is not a folder"),
+    errno.EACCES: (ErrorKind.UNREADABLE, "the worker may not read it"),
+    errno.EPERM: (ErrorKind.UNREADABLE, "the worker may not read it"),
+    errno.ELOOP: (
+        ErrorKind.UNREADABLE,
+        "its links go round in a circle, lead through /proc, or were changed meanwhile",
+    ),
+    errno.ENAMETOOLONG: (ErrorKind.UNREADABLE, "its path is too long for this system"),
+    errno.ENXIO: (ErrorKind.NOT_A_FILE, "it is a socket or a device"),
 }
 
 #: What may be gone at the next attempt: a disk's or a network file system's passing trouble, too many open files.
@@ -104,7 +106,7 @@ class ImageReader:
             uint8 [height, width, channels], as the checkpoint's network sees it.
 
         Raises:
-            ImageUnreadable: it can't be, with the reason.
+            ImageError: it can't be, with the reason.
         """
         return self._typed(lambda: prepare(self._read(reference, span), self.preprocessing, self.max_pixels))
 
@@ -112,7 +114,7 @@ class ImageReader:
         """Read and decode one image; `apply_all` does the rest for many.
 
         Raises:
-            ImageUnreadable: it can't be, with the reason.
+            ImageError: it can't be, with the reason.
         """
         return self._typed(lambda: decode(self._read(reference, span), self.preprocessing, self.max_pixels))
 
@@ -123,10 +125,8 @@ class ImageReader:
     def _typed(self, step: Callable[[], T]) -> T:
         try:
             return step()
-        except ImageError as exc:
-            raise ImageUnreadable(exc.kind, exc.message) from exc
         except MemoryError as exc:
-            raise ImageUnreadable("too-large", "not enough memory to decode it; fewer processes leave more") from exc
+            raise ImageError(ErrorKind.TOO_LARGE, "not enough memory to decode it; fewer processes leave more") from exc
 
     def _read(self, reference: str, span: Span | None = None) -> bytes:
         if reference.startswith("/") or "\0" in reference:
@@ -154,8 +154,8 @@ class ImageReader:
         finally:
             os.close(handle)
 
-    def _outside(self) -> ImageUnreadable:
-        return ImageUnreadable("outside", f"it is not below the worker's image root {self.root}")
+    def _outside(self) -> ImageError:
+        return ImageError(ErrorKind.OUTSIDE, f"it is not below the worker's image root {self.root}")
 
     def _read_open(self, handle: int) -> bytes:
         status = os.fstat(handle)
@@ -169,6 +169,6 @@ class ImageReader:
         return data
 
 
-def _unreadable(exc: OSError) -> ImageUnreadable:
-    kind, message = _OPEN_ERRORS.get(exc.errno or 0, ("unreadable", f"reading it failed: {exc.strerror}"))
-    return ImageUnreadable(kind, message)
+def _unreadable(exc: OSError) -> ImageError:
+    kind, message = _OPEN_ERRORS.get(exc.errno or 0, (ErrorKind.UNREADABLE, f"reading it failed: {exc.strerror}"))
+    return ImageError(kind, message)

@@ -28,7 +28,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
-from pigeonhole.errors import JobCancelled, MessageInvalid, UnknownJob, UsageError
+from pigeonhole.errors import ErrorKind, JobCancelled, MessageInvalid, UnknownJob, UsageError
 from pigeonhole.ledger import scripts
 from pigeonhole.ledger.messages import VERSION, Answers, Batch
 from pigeonhole.ledger.pieces import Piece
@@ -244,7 +244,7 @@ class Ledger:
             return parts
         if deaths < DEATHS:
             return [piece]
-        blame = ("crashed", f"the process that had it, and nothing else, in hand ended {deaths} times")
+        blame = (ErrorKind.CRASHED, f"the process that had it, and nothing else, in hand ended {deaths} times")
         self.commit(job, piece, Answers.failed(model, [blame]))
         return []
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pigeonhole import files
+from pigeonhole.errors import CheckpointError, TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models.record import Calibration, Checkpoint, Cost, check_name
-from pigeonhole.training_errors import CheckpointError, TrainingError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

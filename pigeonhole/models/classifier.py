@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pigeonhole.errors import SettingsError
+from pigeonhole.errors import CheckpointError, SettingsError
 from pigeonhole.ledger.messages import MOST_CLASSES, TOP
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.allocator import keep_freed
 from pigeonhole.models.checkpoint import Checkpoint
 from pigeonhole.models.scores import Scores, score
-from pigeonhole.training_errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch

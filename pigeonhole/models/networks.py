@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pigeonhole.errors import TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models import residual, vision
 from pigeonhole.models.pixels import Pixels
 from pigeonhole.models.residual import Residual
 from pigeonhole.models.vision import Vision
-from pigeonhole.training_errors import TrainingError
 
 # Mean and standard deviation of MNIST's 60,000 training images, in units of 255.
 MNIST_MEAN, MNIST_STD = 0.1307, 0.3081

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pigeonhole.training_errors import CheckpointError
+from pigeonhole.errors import CheckpointError
 
 if TYPE_CHECKING:
     from torch import Tensor

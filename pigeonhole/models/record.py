@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pigeonhole.errors import CheckpointError, TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.training_errors import CheckpointError, TrainingError
 
 VERSION = 1
 # A checkpoint's name names the queue that its workers consume.

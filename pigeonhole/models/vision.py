@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pigeonhole.errors import TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models.pixels import Pixels
-from pigeonhole.training_errors import TrainingError
 
 SIDE = 224  # pixels: of what most of them were made for
 LIBRARY = "torchvision"  # an argument of each of them: a checkpoint says whose network it is without asking there

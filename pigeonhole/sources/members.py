@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pigeonhole.errors import ImageUnreadable
+from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.sources.beneath import open_beneath
 from pigeonhole.sources.spans import Span, TarSpan, ZipSpan
 
@@ -58,7 +58,7 @@ class Archives:
             max_bytes: a larger one is refused.
 
         Raises:
-            ImageUnreadable: it can't be, with the reason.
+            ImageError: it can't be, with the reason.
             LeadsOutside, OSError: the archive can't be opened or read.
         """
         if (size := max(span.size, span.stored if isinstance(span, ZipSpan) else 0)) > max_bytes:
@@ -122,7 +122,7 @@ class _Inflated:
         """Give so many bytes from a place on that is not behind us; fewer at the end.
 
         Raises:
-            ImageUnreadable: what comes before them, or they, can't be inflated. Then all the rest can't be.
+            ImageError: what comes before them, or they, can't be inflated. Then all the rest can't be.
             OSError: reading the file failed; what was inflated of these is lost.
         """
         while self.at < offset and self._next(handle, min(_STEP, offset - self.at)):
@@ -136,7 +136,7 @@ class _Inflated:
     def _next(self, handle: int, most: int) -> bytes:
         """Give what comes next; nothing at the end."""
         if self._damage:
-            raise ImageUnreadable("corrupt", self._damage)
+            raise ImageError(ErrorKind.CORRUPT, self._damage)
         while True:
             if self._inflater.eof:  # one stream may follow another: pigz, bgzip and `cat` make such
                 self._input = self._inflater.unused_data.lstrip(b"\0")  # some are padded
@@ -148,7 +148,7 @@ class _Inflated:
                 data = self._inflater.decompress(self._input, most)
             except zlib.error as exc:
                 self._damage = f"the archive can't be inflated from {self.at:,} bytes on: {exc}"
-                raise ImageUnreadable("corrupt", self._damage) from exc
+                raise ImageError(ErrorKind.CORRUPT, self._damage) from exc
             ended = not self._input
             self._input = self._inflater.unconsumed_tail
             self.at += len(data)
@@ -163,10 +163,10 @@ def _unzipped(handle: int, span: ZipSpan) -> bytes:
     if signature != _SIGNATURE or method != span.method:
         raise _changed("where it lay in the archive is something else")
     if flags & _ENCRYPTED:
-        raise ImageUnreadable("unsupported", "it is encrypted; unpack it, or pack it without a password")
+        raise ImageError(ErrorKind.UNSUPPORTED, "it is encrypted; unpack it, or pack it without a password")
     if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ImageUnreadable(
-            "unsupported", f"it is compressed by method {method}, and only stored and deflated members are read"
+        raise ImageError(
+            ErrorKind.UNSUPPORTED, f"it is compressed by method {method}, and only stored and deflated members are read"
         )
     data = _whole(read(span.offset + len(header) + name + extra, span.stored), span.stored)
     if method == zipfile.ZIP_DEFLATED:
@@ -174,9 +174,11 @@ def _unzipped(handle: int, span: ZipSpan) -> bytes:
             # One byte more than it should have, and a bomb goes no further.
             data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, span.size + 1)
         except zlib.error as exc:
-            raise ImageUnreadable("corrupt", f"it can't be inflated: {exc}; the archive is damaged") from exc
+            raise ImageError(ErrorKind.CORRUPT, f"it can't be inflated: {exc}; the archive is damaged") from exc
     if len(data) != span.size or zlib.crc32(data) != span.check:
-        raise ImageUnreadable("corrupt", "its size or checksum is wrong: the archive is damaged, or was changed since")
+        raise ImageError(
+            ErrorKind.CORRUPT, "its size or checksum is wrong: the archive is damaged, or was changed since"
+        )
     return data
 
 
@@ -185,7 +187,7 @@ def _untarred(read: _Reads, span: TarSpan) -> bytes:
     if zlib.crc32(header) != span.check:
         raise _changed("where it lay in the archive is something else")
     if header[_TYPE] in _LINKS:
-        raise ImageUnreadable("not-a-file", "it is a link in the archive, and leads to no file there")
+        raise ImageError(ErrorKind.NOT_A_FILE, "it is a link in the archive, and leads to no file there")
     return _whole(read(span.offset, span.size), span.size)
 
 
@@ -202,7 +204,7 @@ def _reads(handle: int) -> _Reads:
 
 def _whole(data: bytes, size: int) -> bytes:
     if len(data) < size:
-        raise ImageUnreadable("truncated", "the archive ends before it does: it is cut off, or was changed since")
+        raise ImageError(ErrorKind.TRUNCATED, "the archive ends before it does: it is cut off, or was changed since")
     return data
 
 
@@ -211,17 +213,17 @@ def _identity(handle: int) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def _changed(how: str) -> ImageUnreadable:
-    return ImageUnreadable("changed", f"{how}: the archive is not what it was when it was submitted")
+def _changed(how: str) -> ImageError:
+    return ImageError(ErrorKind.CHANGED, f"{how}: the archive is not what it was when it was submitted")
 
 
 def check_regular(status: os.stat_result) -> None:
-    """Raise ImageUnreadable where something is no regular file."""
+    """Raise ImageError where something is no regular file."""
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        raise ImageUnreadable("not-a-file", f"it is {kind}")
+        raise ImageError(ErrorKind.NOT_A_FILE, f"it is {kind}")
 
 
-def too_large(size: int, max_bytes: int) -> ImageUnreadable:
+def too_large(size: int, max_bytes: int) -> ImageError:
     """Say that an image has more bytes than we read."""
-    return ImageUnreadable("too-large", f"{size:,} bytes, and PIGEONHOLE_MAX_BYTES is {max_bytes:,}")
+    return ImageError(ErrorKind.TOO_LARGE, f"{size:,} bytes, and PIGEONHOLE_MAX_BYTES is {max_bytes:,}")

@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
 
-from pigeonhole.errors import PigeonholeError
+from pigeonhole.errors import ErrorKind, PigeonholeError
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Batch, Group, Prediction
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.task_queue import Queue
 
 #: Kinds of error row that say where a worker looked and how, not what is in the file.
-OF_THE_PLACE = ("missing", "outside", "unreadable", "not-a-file")
+OF_THE_PLACE = (ErrorKind.MISSING, ErrorKind.OUTSIDE, ErrorKind.UNREADABLE, ErrorKind.NOT_A_FILE)
 #: And those that say that a worker failed.
-OF_THE_WORKER = ("internal", "crashed", "timeout")
+OF_THE_WORKER = (ErrorKind.INTERNAL, ErrorKind.CRASHED, ErrorKind.TIMEOUT)
 _POLL = 0.05
 #: Its side in pixels.
 _SIZE = 28

@@ -9,7 +9,7 @@ from itertools import islice
 
 from PIL import Image
 
-from pigeonhole.errors import ImageUnreadable, SourceError
+from pigeonhole.errors import ImageError, SourceError
 from pigeonhole.imaging.preprocess import Decoded
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.imaging.reader import ImageReader
@@ -87,7 +87,7 @@ class Thumbnails:
     def _one(self, path: str, span: Span | None = None) -> bytes | str:
         try:
             return small(self._reader.decoded(path.lstrip("/"), span))
-        except ImageUnreadable as exc:
+        except ImageError as exc:
             return str(exc)
         except Exception as exc:  # noqa: BLE001 - whatever a decoder does, the other images keep theirs
             return f"internal: {type(exc).__name__}: {exc}"

@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from pigeonhole.errors import ImageError
 from pigeonhole.imaging.decode import Decoded
 from pigeonhole.imaging.digits import form, normalise
-from pigeonhole.training_errors import ImageError
 from tests.training.conftest import SHARED, drawn_digit
 
 MARGINS = [(0, 0), (60, 10), (200, 150)]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from pigeonhole.errors import ImageError
 from pigeonhole.imaging import decode, plain_png
-from pigeonhole.training_errors import ImageError
 from scripts.fuzz import damaged_files, sound_files
 from tests.conftest import ROOT
 

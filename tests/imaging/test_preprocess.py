@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pigeonhole.errors import ImageError, TrainingError
 from pigeonhole.imaging import preprocess
 from pigeonhole.imaging.preprocess import apply, decode, prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.training_errors import ImageError, TrainingError
 from tests.training.conftest import TOP, png
 from training.datasets import splits
 

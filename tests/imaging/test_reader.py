@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pigeonhole.errors import ImageUnreadable
+from pigeonhole.errors import ImageError
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.imaging.reader import ImageReader, Patience
@@ -23,7 +23,7 @@ def reader(root: Path) -> ImageReader:
 
 
 def kind_of(reader: ImageReader, reference: str) -> str:
-    with pytest.raises(ImageUnreadable) as caught:
+    with pytest.raises(ImageError) as caught:
         reader.pixels(reference)
     assert str(caught.value) == f"{caught.value.kind}: {caught.value.message}"
     return caught.value.kind
@@ -105,11 +105,11 @@ def test_a_file_that_may_not_be_read_is_unreadable(root: Path) -> None:
         "import os\n"
         "from pigeonhole.imaging.preprocess import Preprocessing\n"
         "from pigeonhole.imaging.reader import ImageReader\n"
-        "from pigeonhole.errors import ImageUnreadable\n"
+        "from pigeonhole.errors import ImageError\n"
         "if os.geteuid() == 0: os.setuid(65534)\n"  # root may read everything
         f"reader = ImageReader({str(root)!r}, Preprocessing('stretch', 28, 28, 1), 1000000, 1000000)\n"
         "try: reader.pixels('locked.png')\n"
-        "except ImageUnreadable as exc: print(exc)\n"
+        "except ImageError as exc: print(exc)\n"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert run.stdout == "unreadable: the worker may not read it\n"
@@ -162,7 +162,7 @@ def test_a_read_that_fails_in_passing_is_tried_again_and_nobody_notices(root: Pa
 
 def test_a_read_that_goes_on_failing_is_an_error_row_after_five_times_in_a_second(root: Path, disk: Disk) -> None:
     disk.errors = [errno.EIO] * 100
-    with pytest.raises(ImageUnreadable, match=r"^unreadable: reading it failed: Input/output error$"):
+    with pytest.raises(ImageError, match=r"^unreadable: reading it failed: Input/output error$"):
         disk.reader(root).pixels("samples/003b50.png")
     assert disk.reads == 5
     assert sum(disk.waits) == pytest.approx(1.0)

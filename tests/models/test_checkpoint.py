@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from pigeonhole.errors import CheckpointError, TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models import checkpoint, networks
 from pigeonhole.models.checkpoint import Calibration, Checkpoint, describe, find, load
-from pigeonhole.training_errors import CheckpointError, TrainingError
 from tests.training.conftest import TOP, save_fresh
 
 Fresh = tuple[Path, Checkpoint, torch.nn.Module]

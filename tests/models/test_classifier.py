@@ -5,14 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from pigeonhole.errors import SettingsError
+from pigeonhole.errors import CheckpointError, SettingsError
 from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.ledger.messages import TOP
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.checkpoint import Calibration
 from pigeonhole.models.classifier import Classifier, answers_as
 from pigeonhole.models.scores import PPM, confidences, review_scores
-from pigeonhole.training_errors import CheckpointError
 
 
 @pytest.fixture

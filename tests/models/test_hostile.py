@@ -1,9 +1,9 @@
 import pytest
 
+from pigeonhole.errors import ImageError
 from pigeonhole.imaging import decode as decoding
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.training_errors import ImageError
 from scripts.hostile import HOSTILE
 
 DIGIT = Preprocessing("digit", 28, 28, 1)

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from pigeonhole.errors import TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models import checkpoint, networks
 from pigeonhole.models.pixels import Pixels
-from pigeonhole.training_errors import TrainingError
 from training import options
 from training.recipes.defaults import plan
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torchvision.models import get_model, get_model_weights
 
+from pigeonhole.errors import CheckpointError, TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models import checkpoint, networks, vision
-from pigeonhole.training_errors import CheckpointError, TrainingError
 from tests.training.conftest import save_fresh
 from training.recipes import defaults
 

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from pigeonhole.errors import ImageUnreadable
+from pigeonhole.errors import ImageError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.imaging.reader import ImageReader, Patience
 from pigeonhole.jobs.submit import batches
@@ -56,7 +56,7 @@ def spans_of(path: Path) -> list[Span]:
 
 
 def error(reader: ImageReader, reference: str, span: Span) -> tuple[str, str]:
-    with pytest.raises(ImageUnreadable) as caught:
+    with pytest.raises(ImageError) as caught:
         reader.pixels(reference, span)
     return caught.value.kind, caught.value.message
 
@@ -210,7 +210,7 @@ def test_what_a_truncated_archive_still_holds_is_read_and_nothing_else(
         try:
             same(reader, name, span, image)
             kinds.append("read")
-        except ImageUnreadable as exc:
+        except ImageError as exc:
             kinds.append(str(exc))
     assert kinds == sorted(kinds)
     cut_off = "truncated: the archive ends before it does: it is cut off, or was changed since"
@@ -269,7 +269,7 @@ def test_where_a_deflated_tar_is_damaged_all_before_it_is_read_and_the_rest_told
         try:
             reader.pixels(name, span)
             kinds.append("read")
-        except ImageUnreadable as exc:
+        except ImageError as exc:
             kinds.append(exc.kind)
     assert kinds[0] == "read"
     assert kinds[-1] in ("corrupt", "changed")
@@ -354,8 +354,8 @@ def test_a_place_that_a_stranger_wrote_is_an_error_row_or_an_image_that_is_there
         span = type(span)._make(found[at] if at in right else number for at, number in enumerate(span))
     try:
         data = reader.archives.read(reader.root, path.name, span, MAX_BYTES)
-    except (ImageUnreadable, OSError):
-        with pytest.raises(ImageUnreadable):
+    except (ImageError, OSError):
+        with pytest.raises(ImageError):
             reader.pixels(path.name, span)
         return
     assert len(data) == span.size <= MAX_BYTES

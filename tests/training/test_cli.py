@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw
 from torch import nn
 from typer.testing import CliRunner, Result
 
+from pigeonhole.errors import CheckpointError
 from pigeonhole.models import checkpoint, networks, raw
 from pigeonhole.models.checkpoint import Calibration, describe, load
-from pigeonhole.training_errors import CheckpointError
 from tests.training.conftest import SHARED, TOP, save_fresh
 from training.cli import app
 from training.recipes.defaults import PLANS, plan

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from torch import nn
 
+from pigeonhole.errors import DatasetError
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models.checkpoint import Checkpoint, describe
-from pigeonhole.training_errors import DatasetError
 from tests.training.conftest import drawn_digit, save_fresh
 from tests.training.test_folder import GREY, QUICK, folder, read, run
 from training.datasets import corrections, splits

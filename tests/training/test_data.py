@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from pigeonhole.errors import DatasetError
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.training_errors import DatasetError
 from tests.training.conftest import SHARED, png
 from training.datasets import splits
 from training.datasets.splits import Split

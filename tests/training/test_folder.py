@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from pigeonhole.errors import DatasetError
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.ledger import messages
 from pigeonhole.models.checkpoint import describe, load
-from pigeonhole.training_errors import DatasetError
 from tests.training.conftest import drawn_digit, png
 from training.cli import app
 from training.datasets import kinds

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from pigeonhole.errors import TrainingError
 from pigeonhole.models import networks
-from pigeonhole.training_errors import TrainingError
 from training.datasets.splits import Split, divide, mnist
 from training.evaluation.calibrate import calibrate, negative_log_likelihood
 from training.loop import epochs, steps

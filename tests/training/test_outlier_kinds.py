@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from matplotlib import get_data_path
 
+from pigeonhole.errors import ImageError
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.training_errors import ImageError
 from scripts import outlier_kinds
 from tests.training.conftest import TOP
 from training.datasets.splits import MAX_PIXELS

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 import training.report
+from pigeonhole.errors import TrainingError
 from pigeonhole.models import checkpoint
 from pigeonhole.models.record import Calibration
-from pigeonhole.training_errors import TrainingError
 from tests.training.test_cli import run
 from training.evaluation.measure import Evaluated, measure
 from training.report import fonts, markup, page

@@ -11,10 +11,10 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
+from pigeonhole.errors import TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models import checkpoint, networks
 from pigeonhole.models.checkpoint import Calibration, describe
-from pigeonhole.training_errors import TrainingError
 from tests.training.conftest import TOP, save_fresh
 from training.cli import app
 from training.loop import resume

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pigeonhole.errors import ImageError
 from pigeonhole.imaging.digits import form
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.training_errors import ImageError
 from tests.training.conftest import SHARED, TOP, write_mnist
 from training.recipes.defaults import plan
 

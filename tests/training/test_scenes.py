@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from pigeonhole.errors import ImageError
 from pigeonhole.imaging.digits import normalise
-from pigeonhole.training_errors import ImageError
 from tests.training.conftest import TOP
 
 Grey = NDArray[np.uint8]

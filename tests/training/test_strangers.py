@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pigeonhole.training_errors import DatasetError
+from pigeonhole.errors import DatasetError
 from training.datasets.splits import Split
 from training.synthetic import strangers
 

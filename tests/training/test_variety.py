@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from pigeonhole.errors import DatasetError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models import checkpoint
-from pigeonhole.training_errors import DatasetError
 from training.datasets.splits import Split, mnist
 from training.loop import epochs
 from training.synthetic import pool, printed

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pigeonhole.errors import DatasetError
 from pigeonhole.files import shown
-from pigeonhole.training_errors import DatasetError
 from training.datasets.folder import cache, pictures
 from training.datasets.folder.distinct import LeftOut
 from training.datasets.kinds import DataSet

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pigeonhole.errors import DatasetError
 from pigeonhole.files import shown
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.training_errors import DatasetError
 from training.datasets import splits
 from training.datasets.folder import cache, counts, listing, looks
 from training.datasets.folder.cache import Cache

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pigeonhole.errors import DatasetError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models.checkpoint import Checkpoint
-from pigeonhole.training_errors import DatasetError
 from training.configuration import Order
 from training.datasets import corrections, kinds, splits
 from training.datasets.kinds import DataSet, Progress

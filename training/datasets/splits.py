@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from pigeonhole.errors import DatasetError, ImageError
 from pigeonhole.imaging import preprocess
 from pigeonhole.imaging.preprocess import Decoded
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.training_errors import DatasetError, ImageError
 from training.datasets.folder.division import check_share
 from training.datasets.folder.pictures import MAX_PIXELS as MAX_PIXELS
 from training.datasets.folder.pictures import content

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from pigeonhole.errors import CheckpointError, DatasetError, ErrorKind, ImageError
 from pigeonhole.files import shown
 from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Checkpoint
-from pigeonhole.training_errors import CheckpointError, DatasetError, ImageError
 from training import environment
 from training.datasets import splits
 from training.datasets.splits import Split
@@ -191,7 +191,7 @@ def try_outliers(path: Path, source: Path, device: str = "auto") -> Tried:
     logits = epochs.predict(network, read.split.images.to(chosen))
     # Nothing to look at is caught already: it becomes an error row, not a label. The rest says nothing of the network.
     blank = outliers.blank_kinds(read.failed, source)
-    unreadable = _said((path, error) for path, error in read.failed if error.kind != "blank")
+    unreadable = _said((path, error) for path, error in read.failed if error.kind is not ErrorKind.BLANK)
     return Tried(described, outliers.measure(logits, read.split.labels, kinds, blank, described), unreadable)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.models.record import Checkpoint
 from pigeonhole.models.scores import review_scores
-from pigeonhole.training_errors import ImageError
 
 
 @dataclass(frozen=True)
@@ -82,4 +82,4 @@ def count(marked: Tensor, kinds: Tensor, names: Sequence[str], blank: Sequence[s
 
 def blank_kinds(failed: Iterable[tuple[Path, ImageError]], source: Path) -> list[str]:
     """The kind's name for each picture that came out blank, of the files in a folder that could not be read."""
-    return [path.relative_to(source).parts[0] for path, error in failed if error.kind == "blank"]
+    return [path.relative_to(source).parts[0] for path, error in failed if error.kind is ErrorKind.BLANK]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pigeonhole.training_errors import TrainingError
+from pigeonhole.errors import TrainingError
 from training.datasets.splits import Split
 from training.evaluation.calibrate import calibrate, negative_log_likelihood
 from training.loop.steps import Run

@@ -7,9 +7,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from pigeonhole.errors import TrainingError
 from pigeonhole.models import checkpoint, networks, vision
 from pigeonhole.models.checkpoint import Checkpoint
-from pigeonhole.training_errors import TrainingError
 
 _IMAGES = 256  # that the statistics are measured on
 

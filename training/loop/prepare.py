@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pigeonhole.errors import CheckpointError, DatasetError, TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models import checkpoint, networks, vision
-from pigeonhole.training_errors import CheckpointError, DatasetError, TrainingError
 from training import environment
 from training.configuration import Order
 from training.datasets import kinds, mirror, source, splits

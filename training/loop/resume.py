@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from pigeonhole import files
-from pigeonhole.training_errors import TrainingError
+from pigeonhole.errors import TrainingError
 
 VERSION = 2
 

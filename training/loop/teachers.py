@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from pigeonhole.errors import TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Checkpoint
-from pigeonhole.training_errors import TrainingError
 from training.recipes.recipe import Recipe
 
 

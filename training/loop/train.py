@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from pigeonhole.errors import TrainingError
 from pigeonhole.models import checkpoint, networks
 from pigeonhole.models.checkpoint import Checkpoint
-from pigeonhole.training_errors import TrainingError
 from training import environment
 from training.configuration import Order
 from training.datasets.folder.distinct import LeftOut

@@ -11,9 +11,9 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
+from pigeonhole.errors import TrainingError
 from pigeonhole.models import description
 from pigeonhole.models.checkpoint import Checkpoint
-from pigeonhole.training_errors import TrainingError
 
 PAGE = "report.html"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pigeonhole.errors import DatasetError
 from pigeonhole.imaging import preprocess
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.training_errors import DatasetError
 from training.synthetic import printed, styles
 from training.synthetic.kinds import DRAWN, KINDS, OUTLIER, PRINTED
 from training.synthetic.likeness import Likeness

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pigeonhole.errors import DatasetError, TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.training_errors import DatasetError, TrainingError
 from training.datasets.splits import MNIST_CLASSES, Split
 from training.processes import available, spread
 from training.synthetic import chunks

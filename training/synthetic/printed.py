@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from pigeonhole.training_errors import DatasetError
+from pigeonhole.errors import DatasetError
 from training.synthetic.raster import Digits, Ink, Lot
 
 FOLDER = Path("/usr/share/fonts")  # where Debian's packages put them

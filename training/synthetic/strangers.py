@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pigeonhole.training_errors import DatasetError
+from pigeonhole.errors import DatasetError
 from training.datasets.splits import Split
 
 _ROUND = 64  # pictures at once; each round draws its own grain and squares, and memory stays small

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.imaging.decode import Decoded
 from pigeonhole.imaging.digits import clutter, form, ink
 from pigeonhole.imaging.digits.form import SIDE, Box
 from pigeonhole.imaging.preprocessing import FINEST_SIDE
-from pigeonhole.training_errors import ImageError
 
 _WORKING_SIDE = 384  # pixels; a larger picture is reduced first, and a small digit in it then looked at closer
 _CLOSER = 2 * form.BOX  # pixels; a digit that is smaller in a reduced picture is small
@@ -148,12 +148,12 @@ def _look(grey: NDArray[np.uint8], size: tuple[int, int]) -> Trace | ImageError:
     """Find the digit in `grey`, uint8 [h, w], which was `size` (width and height) before it was reduced."""
     found = ink.find(grey)
     if found is None:
-        return ImageError("blank", "it is of one colour, or nearly: there is nothing to read")
+        return ImageError(ErrorKind.BLANK, "it is of one colour, or nearly: there is nothing to read")
     if (sheet := _sheet(found.amount)) and (within := _within(grey, size, sheet, found.dark)):
         return within
     cleared = clutter.clear(found.amount)
     if cleared is None:
-        return ImageError("blank", "it holds a frame, or lines, and nothing within: there is nothing to read")
+        return ImageError(ErrorKind.BLANK, "it holds a frame, or lines, and nothing within: there is nothing to read")
     inked = cleared.ink > clutter.INKED
     rows, columns = np.flatnonzero(inked.any(axis=1)), np.flatnonzero(inked.any(axis=0))
     box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -14,8 +14,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from pigeonhole.errors import DatasetError, TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.training_errors import DatasetError, TrainingError
 from training.datasets.folder import pictures
 from training.datasets.folder.pictures import DIGEST_BYTES, Read
 from training.processes import available, spread

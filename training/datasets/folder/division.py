@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pigeonhole.training_errors import DatasetError
+from pigeonhole.errors import DatasetError
 
 
 def check_share(share: float) -> None:

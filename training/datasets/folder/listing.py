@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pigeonhole.training_errors import DatasetError
+from pigeonhole.errors import DatasetError
 
 #: The answers to a batch count classes in 16 bits (`pigeonhole.ledger.messages`, which a test compares).
 MOST_CLASSES = 65_535

@@ -8,9 +8,9 @@ from statistics import median
 import numpy as np
 from PIL import Image
 
+from pigeonhole.errors import DatasetError, ImageError
 from pigeonhole.imaging import decode as decoding
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.training_errors import DatasetError, ImageError
 from training.datasets.folder.pictures import MAX_PIXELS, content
 
 SIDES = (28, 32, 48, 64, 96, 128, 160, 192, 224, 256)  # pixels

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.imaging import preprocess
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.training_errors import ImageError
 
 MAX_PIXELS = 100_000_000  # that a header may announce; the worker's limit is a setting of its own
 MAX_BYTES = 200_000_000  # of a file: it lies in memory as a whole while it is decoded
@@ -42,10 +42,10 @@ def content(path: str | os.PathLike[str]) -> bytes:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size > MAX_BYTES:
-                raise ImageError("too-large", f"the file has {size:,} bytes, and the limit is {MAX_BYTES:,}")
+                raise ImageError(ErrorKind.TOO_LARGE, f"the file has {size:,} bytes, and the limit is {MAX_BYTES:,}")
             return file.read(MAX_BYTES)
     except OSError as exc:
-        raise ImageError("corrupt", f"the file can't be read ({exc.strerror or exc})") from exc
+        raise ImageError(ErrorKind.CORRUPT, f"the file can't be read ({exc.strerror or exc})") from exc
 
 
 def read(paths: Sequence[str], preprocessing: Preprocessing) -> Read:
