@@ -12,11 +12,12 @@ from pathlib import Path
 from benchmarks import images
 from benchmarks.machine import PROCESSES, ROOT
 from benchmarks.tables import spread, table
-from pigeonhole.client import Client
+from pigeonhole.jobs.connection import Connection
+from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.submit import Walk
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.settings import Settings
-from pigeonhole.sources.expand import Root
+from pigeonhole.sources.reference import Root
 from scripts.memory import peak as memory_peak
 
 #: Images in each folder of the large submission; a camera's have some thousands.
@@ -82,17 +83,17 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> float:
 
 def first_row(settings: Settings, image: str) -> float:
     """Start a worker for a job that waits, and give the seconds until its row is there."""
-    client = Client(settings=settings)
-    client.ledger.client.flushall()  # our own Redis: what earlier rounds have left waits before this job
-    job = client.create([image])
-    client.put(job, Walk([image], Root(settings.image_root)))
+    connection = Connection(settings, Retrying(settings.patience))
+    connection.ledger.client.flushall()  # our own Redis: what earlier rounds have left waits before this job
+    job = connection.create([image])
+    connection.submit(job, Walk([image], Root(settings.image_root)))
     environment = os.environ | settings.to_environment() | {"PIGEONHOLE_PROCESSES": str(PROCESSES)}
     started = time.perf_counter()
     command = [*_PROGRAM, "worker", "--log-level", "WARNING"]
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=quiet, stderr=quiet) as worker:
         try:
-            for _ in client.follow(job):
+            for _ in connection.follow(job):
                 return time.perf_counter() - started
         finally:
             worker.terminate()

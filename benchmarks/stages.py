@@ -18,13 +18,12 @@ from pigeonhole.jobs.follow import BATCHES_AT_ONCE
 from pigeonhole.jobs.submit import Walk, batches
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Answers, Batch, Prediction
-from pigeonhole.ledger.pieces import Piece
 from pigeonhole.models import checkpoint
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.rows import Format
 from pigeonhole.sinks.sinks import File
-from pigeonhole.sources.expand import Root
+from pigeonhole.sources.reference import Root
 from worker.collected import Collected
 
 #: Those that a worker's process does for each image; the bare loop has just these.
@@ -113,18 +112,19 @@ def _classified(batch: Batch, settings: Settings, classifier: Classifier, stopwa
     wanted = about.preprocessing
     reader = ImageReader(settings.image_root, wanted, settings.max_bytes, settings.max_pixels)
     collected = Collected(about, len(batch))
-    references = list(batch.rooted())
-    for start in range(0, len(references), settings.chunk):
-        chunk = references[start : start + settings.chunk]
+    locations = list(batch.located())
+    for start in range(0, len(locations), settings.chunk):
+        chunk = locations[start : start + settings.chunk]
         with stopwatch("read"):
-            files = [reader._read(reference) for reference in chunk]
+            files = [reader.read(location) for location in chunk]
         with stopwatch("decode"):
-            decoded = [preprocess.decode(file, wanted, settings.max_pixels) for file in files]
+            decoded = [preprocess.decode(file.data, wanted, settings.max_pixels) for file in files]
         with stopwatch("normalise"):
             pixels, _ = preprocess.apply_all(wanted, decoded)
         with stopwatch("forward"):
             scores = classifier.predict(pixels)
         with stopwatch("stack"):
+            collected.identify({start + at: file.identity for at, file in enumerate(files)})
             collected.score(np.arange(start, start + len(pixels)), scores)
     with stopwatch("stack"):
         return collected.answers()
@@ -145,15 +145,15 @@ def _recorded(cut: Sequence[Batch], answers: Sequence[Answers], settings: Settin
     """Do what ledger and producer do with the answers, a stage at a time."""
     ledger = Ledger(settings)
     job = ledger.create("digits", ())
-    for number, batch in enumerate(cut):
-        ledger.add(job, number, batch)
-    for number, answer in enumerate(answers):
-        ledger.claim(job, Piece(number))
+    pieces = [ledger.add(job, number, batch) for number, batch in enumerate(cut)]
+    for piece, answer in zip(pieces, answers, strict=True):
+        assert piece is not None  # nobody else adds to this job
+        ledger.claim(job, piece)
         with stopwatch("encode"):
-            data = answer.encode()
+            data = replace(answer, batch=piece.digest).encode()
         encoded = _Encoded(answer.model, answer.labels, answer.images, answer.top, answer.best, answer.ppm, data=data)
         with stopwatch("commit"):
-            ledger.commit(job, Piece(number), encoded)
+            ledger.commit(job, piece, encoded)
     with tempfile.TemporaryDirectory(prefix="bench-rows-") as folder:
         sink = File(f"{folder}/rows.csv", Format.csv)
         for start in range(0, len(cut), BATCHES_AT_ONCE):

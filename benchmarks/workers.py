@@ -18,10 +18,11 @@ from benchmarks.broker import broker
 from benchmarks.machine import ROOT
 from benchmarks.measure import Images
 from benchmarks.tables import spread, table
-from pigeonhole.client import Client
+from pigeonhole.jobs.connection import Connection
+from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.submit import AHEAD, LARGEST, PER_SIZE, SMALLEST, Walk
 from pigeonhole.settings import Settings
-from pigeonhole.sources.expand import Root
+from pigeonhole.sources.reference import Root
 
 WORKERS = (1, 2, 4, 8)
 #: Seconds that a chunk of 256 images takes: a model that does 1,280 images/s, so that eight of them leave the two
@@ -76,8 +77,8 @@ def scaled(folder: Path, rounds: int, workers: Sequence[int] = WORKERS) -> list[
     tree = images.link(folder / "simulated", images.samples(), max(each.images for each in measured), 10_000)
     for _ in range(rounds):
         for each in measured:
-            with _installation(each.workers, SECONDS_A_CHUNK) as client:
-                each.rates.append(each.images / _timed(client, tree, each.images)[0])
+            with _installation(each.workers, SECONDS_A_CHUNK) as connection:
+                each.rates.append(each.images / _timed(connection, tree, each.images)[0])
     return measured
 
 
@@ -87,11 +88,11 @@ def empty(folder: Path, rounds: int, batches: int = _EMPTY_BATCHES) -> Empty:
     tree = images.link(folder / "empty", images.samples(), count, 10_000)
     measured = Empty(0, count, [], [])
     for _ in range(rounds):
-        with _installation(EMPTY_WORKERS, 0.0) as client:
-            before = _processor_seconds(client)
-            seconds, measured.batches = _timed(client, tree, count)
+        with _installation(EMPTY_WORKERS, 0.0) as connection:
+            before = _processor_seconds(connection)
+            seconds, measured.batches = _timed(connection, tree, count)
             measured.seconds.append(seconds)
-            measured.redis.append(_processor_seconds(client) - before)
+            measured.redis.append(_processor_seconds(connection) - before)
     return measured
 
 
@@ -119,26 +120,26 @@ def empty_table(measured: Empty) -> str:
     return table(["", "batches/s", "least", "most", "n", f"images/s at {LARGEST:,} in each"], rows)
 
 
-def _timed(client: Client, tree: Images, count: int) -> tuple[float, int]:
+def _timed(connection: Connection, tree: Images, count: int) -> tuple[float, int]:
     """Give the seconds from the beginning of a submission to the last row, and the number of batches."""
     walk = Walk([tree.folder], Root("/"))
     started = time.perf_counter()
-    job = client.create([tree.folder])
-    submission = client.submission(job, lambda: islice(walk(), count))
-    rows = sum(len(rows) for rows in client.follow(job, submission.look, submission.check))
+    job = connection.create([tree.folder])
+    submission = connection.submission(job, lambda: islice(walk(), count))
+    rows = sum(len(rows) for rows in connection.follow(job, on_status=submission.look, check=submission.check))
     seconds = time.perf_counter() - started
     if rows != count:
         raise RuntimeError(f"{rows:,} rows for {count:,} images")
-    return seconds, client.status(job).batches
+    return seconds, connection.status(job).batches
 
 
-def _processor_seconds(client: Client) -> float:
-    used = client.ledger.client.info("cpu")
+def _processor_seconds(connection: Connection) -> float:
+    used = connection.ledger.client.info("cpu")
     return float(used["used_cpu_user"] + used["used_cpu_sys"])
 
 
 @contextmanager
-def _installation(workers: int, seconds_a_chunk: float) -> Iterator[Client]:
+def _installation(workers: int, seconds_a_chunk: float) -> Iterator[Connection]:
     """Start a Redis, and workers of one process each whose model only takes time."""
     with broker() as socket, tempfile.TemporaryFile() as log:
         settings = replace(Settings(), broker_url=f"unix://{socket}", processes=1)
@@ -153,13 +154,13 @@ def _installation(workers: int, seconds_a_chunk: float) -> Iterator[Client]:
                 started.append(
                     subprocess.Popen([*command, *hostname], env=environment, cwd=ROOT, stdout=log, stderr=log)
                 )
-            client = Client(settings=settings)
-            while sum(worker.processes for worker in client.workers.alive()) < workers:
+            connection = Connection(settings, Retrying(settings.patience))
+            while sum(worker.processes for worker in connection.workers.alive()) < workers:
                 if any(process.poll() is not None for process in started):
                     log.seek(0)
                     raise RuntimeError(f"a worker did not start: {log.read().decode()[-2000:]}")
                 time.sleep(0.1)
-            yield client
+            yield connection
         finally:
             for process in started:
                 process.send_signal(signal.SIGTERM)

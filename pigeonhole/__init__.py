@@ -1,30 +1,88 @@
-"""Pigeonhole from Python: `from pigeonhole import Client`. What is named here is loaded when it is first used."""
+"""Batch image classification over a message queue.
+
+from pigeonhole import Client
+
+with Client() as client:
+    for row in client.classify("photos/"):
+        print(row.path, row.label, row.confidence)
+
+The names here are the whole public interface. All but the errors are loaded when they are first used: importing this
+package loads no torch, Celery, numpy or Pillow.
+"""
 
 import importlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pigeonhole.client import Client as Client
-    from pigeonhole.errors import PigeonholeError as PigeonholeError
-    from pigeonhole.jobs.follow import Rows as Rows
-    from pigeonhole.ledger.messages import Prediction as Prediction
-    from pigeonhole.ledger.status import JobStatus as JobStatus
+from pigeonhole.errors import (
+    BrokerRefuses,
+    BrokerUnreachable,
+    CheckpointError,
+    DatasetError,
+    EmbeddedFailed,
+    ErrorKind,
+    ImageError,
+    JobCancelled,
+    MessageInvalid,
+    NoWorker,
+    OutputFailed,
+    PigeonholeError,
+    SettingsError,
+    SourceError,
+    TrainingError,
+    UnknownJob,
+    UsageError,
+)
 
-_HOMES = {
-    "Client": "pigeonhole.client",
-    "JobStatus": "pigeonhole.ledger.status",
-    "PigeonholeError": "pigeonhole.errors",
-    "Prediction": "pigeonhole.ledger.messages",
-    "Rows": "pigeonhole.jobs.follow",
+if TYPE_CHECKING:
+    from pigeonhole.client import Client
+    from pigeonhole.jobs.follow import Rows
+    from pigeonhole.jobs.summary import Summary
+    from pigeonhole.ledger.messages import Prediction as Row
+    from pigeonhole.ledger.status import JobStatus
+    from pigeonhole.version import VERSION as __version__  # noqa: N811  # the name that Python uses
+
+#: Name → the module that it is loaded from, and its name there.
+_LAZY = {
+    "Client": ("pigeonhole.client", "Client"),
+    "JobStatus": ("pigeonhole.ledger.status", "JobStatus"),
+    "Row": ("pigeonhole.ledger.messages", "Prediction"),
+    "Rows": ("pigeonhole.jobs.follow", "Rows"),
+    "Summary": ("pigeonhole.jobs.summary", "Summary"),
+    "__version__": ("pigeonhole.version", "VERSION"),
 }
-__all__ = ["Client", "JobStatus", "PigeonholeError", "Prediction", "Rows"]
+__all__ = [
+    "BrokerRefuses",
+    "BrokerUnreachable",
+    "CheckpointError",
+    "Client",
+    "DatasetError",
+    "EmbeddedFailed",
+    "ErrorKind",
+    "ImageError",
+    "JobCancelled",
+    "JobStatus",
+    "MessageInvalid",
+    "NoWorker",
+    "OutputFailed",
+    "PigeonholeError",
+    "Row",
+    "Rows",
+    "SettingsError",
+    "SourceError",
+    "Summary",
+    "TrainingError",
+    "UnknownJob",
+    "UsageError",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    module, attribute = _LAZY[name]
+    return getattr(importlib.import_module(module), attribute)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return __all__

@@ -1,4 +1,4 @@
-"""The Python interface, on which the command line is built too.
+"""The Python interface.
 
 from pigeonhole import Client
 
@@ -9,38 +9,35 @@ with Client() as client:
 
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
 from typing import TypeAlias
 
-from pigeonhole.connection import Connection
-from pigeonhole.errors import BrokerUnreachable, SourceError, UnknownJob
-from pigeonhole.jobs import reviews
-from pigeonhole.jobs.follow import Rows, results
-from pigeonhole.jobs.patience import Logged, Patience
+from pigeonhole.errors import BrokerUnreachable, SourceError
+from pigeonhole.jobs.connection import Connection
+from pigeonhole.jobs.follow import Rows
+from pigeonhole.jobs.options import RowOptions
+from pigeonhole.jobs.retrying import Logged, Retrying
 from pigeonhole.jobs.submit import Submission, Walk
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.settings import ENV_PREFIX, Settings
-from pigeonhole.sources.expand import Root
+from pigeonhole.sources.reference import Root
 
 #: One SOURCE or several, each as on the command line: an image, a folder, a glob, `@list.txt`.
 Sources: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
 
-class Client(Connection):
-    """What one asks of workers, by way of their Redis.
+class Client:
+    """Submits images to workers by way of their Redis, and returns the rows.
 
-    With a broker's URL, the workers there answer. Without one, the first question brings up a Redis and workers of the
-    client's own, which takes seconds, and `close` ends them: use it as a context manager. It is for one thread.
+    With a broker's URL, the workers at that Redis answer. Without one, the first call starts a Redis and workers of the
+    client's own, which takes seconds, and `close` ends them: use the client as a context manager. It is for one thread.
 
     Args:
-        broker_url: None: what PIGEONHOLE_BROKER_URL says; empty: a Redis of its own, whatever that says.
-        model: that shall answer: its name, or for workers of its own a checkpoint file too.
+        broker_url: None: the value of PIGEONHOLE_BROKER_URL; empty: a Redis of its own, whatever that says.
+        model: the name of the model that answers; for workers of its own also a model file.
         image_root: the folder that both sides see the images in; workers of its own see what the user does.
         settings: in place of the environment's and `broker_url`.
-        patience: how a Redis that goes away later is waited for; by default for the setting's time, and that is logged.
 
     Raises:
         BrokerUnreachable: Redis does not answer.
@@ -54,7 +51,6 @@ class Client(Connection):
         model: str | os.PathLike[str] | None = None,
         image_root: str | os.PathLike[str] | None = None,
         settings: Settings | None = None,
-        patience: Patience | None = None,
     ) -> None:
         settings = settings or _from_environment(broker_url)
         settings = replace(
@@ -62,8 +58,8 @@ class Client(Connection):
             model=settings.model if model is None else os.fspath(model),
             image_root=settings.image_root if image_root is None else os.fspath(image_root),
         )
+        self._connection = Connection(settings, Retrying(settings.patience, Logged()))
         self._submissions: list[Submission] = []
-        super().__init__(settings, patience or Patience(settings.patience, Logged()))
 
     def __enter__(self) -> "Client":
         return self
@@ -72,23 +68,23 @@ class Client(Connection):
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is not None and not issubclass(kind, Exception):
-            self._submissions.clear()  # whoever interrupts does not want to wait
+            self._submissions.clear()  # an interruption does not wait
         self.close()
 
     def close(self) -> None:
-        """End what the client has started; jobs at a shared broker go on, and what was begun is submitted first.
+        """Stop what the client has started; jobs at a shared broker go on, and what was begun is submitted first.
 
         Raises:
-            PigeonholeError: what went wrong with a submission, if nobody was told before.
+            PigeonholeError: the error of a submission, if it was not raised before.
         """
         try:
-            while self.settings.broker_url and self._submissions:
+            while self._connection.settings.broker_url and self._submissions:
                 submission = self._submissions.pop()
                 submission.finish()
                 if not submission.told:
                     submission.check()
         finally:
-            super().close()
+            self._connection.close()
 
     def classify(self, sources: Sources, *, review_below: float | None = None) -> Rows:
         """Submit images, and follow them while that goes on.
@@ -97,104 +93,100 @@ class Client(Connection):
 
         Args:
             sources: as on the command line; paths in rows are spelled as they are here.
-            review_below: the confidence, from 0 to 1, under which rows are marked for review; None: the checkpoint's.
+            review_below: the confidence, from 0 to 1, under which rows are marked for review; None: the model's.
 
         Raises:
             SourceError: one does not exist, or holds no image; when iterated, that one can't be read to its end.
             UsageError: no model can have that name, or `review_below` is no confidence.
         """
-        reviews.check(review_below)
-        names = _names(sources)
-        walk = Walk(names, Root(self.settings.image_root))
-        job = self.create(names)
-        submission = self.submission(job, walk)
+        options, names = RowOptions(review_below), _names(sources)
+        walk = Walk(names, Root(self._connection.settings.image_root))
+        job = self._connection.create(names)
+        submission = self._connection.submission(job, walk)
         self._submissions = [*(other for other in self._submissions if not other.settled), submission]
-        return Rows(job, lambda: self.follow(job, submission.look, submission.check, review_below=review_below))
+        return Rows(job, lambda: self._connection.follow(job, options, submission.look, submission.check))
 
     def submit(self, sources: Sources, job: str | None = None) -> str:
-        """Submit images, and give the job's id when all of them are on record.
+        """Submit images, and return the job's id when all of them are on record.
 
         Args:
             sources: as on the command line.
-            job: whose submission was cut off, and is finished with the same sources.
+            job: a job whose submission was cut off; it is finished with the same sources.
 
         Raises:
             SourceError: one does not exist, holds no image, or can't be read to its end.
             UsageError: no model can have that name, or the job was begun with other images.
-            UnknownJob, JobCancelled: somebody deleted or cancelled it meanwhile.
+            UnknownJob, JobCancelled: the job was deleted or cancelled meanwhile.
         """
         names = _names(sources)
-        walk = Walk(names, Root(self.settings.image_root))
+        walk = Walk(names, Root(self._connection.settings.image_root))
         if job is None:
-            job = self.create(names)
+            job = self._connection.create(names)
         try:
-            self.put(job, walk)
+            self._connection.submit(job, walk)
         except (SourceError, BrokerUnreachable, KeyboardInterrupt) as exc:
             exc.add_note(f"job {job} stays open, with what was submitted: submit(…, job={job!r}) adds the rest")
             raise
         return job
 
     def rows(self, job: str, *, review_below: float | None = None) -> Rows:
-        """Give a job's rows as they arrive; to iterate raises what `Follower.rows` does.
+        """Return a job's rows as they arrive; to iterate raises what `Follower.rows` does.
 
         Args:
             job: its id.
-            review_below: as `classify`'s.
+            review_below: as in `classify`.
 
         Raises:
             UnknownJob: there is none.
             UsageError: `review_below` is no confidence.
         """
-        reviews.check(review_below)
+        options = RowOptions(review_below)
         self.status(job)
-        return Rows(job, lambda: self.follow(job, review_below=review_below))
+        return Rows(job, lambda: self._connection.follow(job, options))
 
     def wait(self, job: str, *, review_below: float | None = None) -> Rows:
-        """Wait for a job's end, and give its rows.
+        """Wait for a job's end, and return its rows.
 
         Raises:
             UsageError: as `rows`.
             UnknownJob, JobCancelled, NoWorker, MessageInvalid, BrokerUnreachable: as `Follower.rows`.
         """
-        reviews.check(review_below)
-        self.end(job)
+        RowOptions(review_below)
+        self._connection.end(job)
         return self.rows(job, review_below=review_below)
 
     def results(self, job: str, *, review_below: float | None = None) -> Rows:
-        """Give the rows that a job has by now. UnknownJob, UsageError: as `rows`."""
-        reviews.check(review_below)
+        """Return the rows that a job has by now. UnknownJob, UsageError: as `rows`."""
+        options = RowOptions(review_below)
         self.status(job)
-        return Rows(job, lambda: results(self.ledger, job, review_below))
+        return Rows(job, lambda: self._connection.results(job, options))
 
     def jobs(self) -> list[JobStatus]:
-        """Give the counters of all jobs, oldest first; see `Ledger.statuses`."""
-        return self.patience(lambda: self.ledger.statuses())
+        """Return the counters of all jobs, oldest first."""
+        return self._connection.jobs()
+
+    def status(self, job: str) -> JobStatus:
+        """Return a job's counters. UnknownJob: there is none."""
+        return self._connection.status(job)
 
     def resume(self, job: str) -> int:
-        """Publish again everything that a job still owes; safe at any time.
+        """Publish all pending batches of a job again; safe at any time.
 
         Returns:
-            The number of batches.
+            How many there were.
 
         Raises:
             UnknownJob: no such job.
         """
-        model = self.status(job).model
-        pieces = self.patience(lambda: self.ledger.owed(job))
-        for piece in pieces:
-            self.patience(partial(self.queue.publish, model, job, piece))
-        return len(pieces)
+        return self._connection.resume(job)
 
     def cancel(self, job: str) -> None:
-        """Strike off what a job still owes; the rows it has stay. UnknownJob: there is none."""
-        self.patience(lambda: self.ledger.cancel(job))
+        """Drop the images of a job that are not done; its rows stay. UnknownJob: there is none."""
+        self._connection.cancel(job)
 
-    def delete(self, job: str, missing_ok: bool = False) -> None:
-        """Forget a job and its rows. UnknownJob: there is none."""
-        if not missing_ok:
-            self.status(job)
-        with suppress(UnknownJob):  # where the first try's answer got lost, the second finds nothing
-            self.patience(lambda: self.ledger.delete(job))
+    def delete(self, job: str) -> None:
+        """Delete a job and its rows. UnknownJob: there is none."""
+        self._connection.delete(job)
 
 
 def _from_environment(broker_url: str | None) -> Settings:
@@ -207,6 +199,6 @@ def _from_environment(broker_url: str | None) -> Settings:
 
 
 def _names(sources: Sources) -> list[str]:
-    """Give SOURCES as a list of names."""
+    """Return SOURCEs as a list of names."""
     several = [sources] if isinstance(sources, str | os.PathLike) else sources
     return [os.fspath(source) for source in several]

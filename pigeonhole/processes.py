@@ -15,7 +15,7 @@ def end_with(parent: int) -> None:
     such as the main thread.
 
     Args:
-        parent: the process id of whoever started this one. Where that is gone already, this ends now.
+        parent: the id of the process that started this one. If that has ended already, this ends now.
     """
     if sys.platform != "linux":
         return

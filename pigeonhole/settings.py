@@ -121,12 +121,12 @@ class Settings:
         return cls(**values)  # type: ignore[arg-type]  # each value was parsed as its field's type says
 
     def to_environment(self) -> dict[str, str]:
-        """Give the variables from which `from_environment` makes these settings again."""
+        """Return the variables from which `from_environment` makes these settings again."""
         return {ENV_PREFIX + f.name.upper(): str(getattr(self, f.name)) for f in fields(self)}
 
 
 def masked(url: str) -> str:
-    """Give a URL with its password, if it has one, as `***`: for logs, errors and `repr`."""
+    """Return a URL with its password, if it has one, as `***`: for logs, errors and `repr`."""
     # Not by parsing it: in a URL that is not well formed, the password is where nobody looks for it.
     return _PASSWORD_ARGUMENT.sub(r"\1***", _PASSWORD.sub(r"\1\2:***@", url))
 

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Annotated
@@ -15,9 +16,10 @@ from typing import Annotated
 import typer
 
 from pigeonhole.errors import OutputFailed, UsageError
+from pigeonhole.jobs.options import RowOptions
 from pigeonhole.output_files import is_special
 from pigeonhole.sinks.sinks import Sink
-from pigeonhole.sources.expand import Root
+from pigeonhole.sources.reference import Root
 from pigeonhole.version import VERSION
 from producer.command import (
     Commands,
@@ -105,7 +107,7 @@ def classify(
     from pigeonhole.jobs.kept import Kept, Listed, begin
     from pigeonhole.jobs.submit import Walk
 
-    started = time.time()
+    started, options = time.time(), RowOptions(review_below)
     settings = settings_from(model)
     shared = bool(settings.broker_url)
     if not shared:
@@ -118,9 +120,9 @@ def classify(
     command = Command(tuple(sources), null, os.getcwd(), settings.image_root, str(format), review_below)
     before = None if file is None or fresh else earlier(file, command, retry_errors)
     named = Listed(walk()) if retry_errors else None
-    with sorting(sort_into, link, copy, quiet, sources) as sorter, client_for(settings, quiet) as client:
+    with sorting(sort_into, link, copy, quiet, sources) as sorter, closing(client_for(settings, quiet)) as client:
         name, checkpoint = client.serving()
-        kept = Kept(before, checkpoint, retry_errors, lambda job: client.goes_on(job, name), named, review_below)
+        kept = Kept(before, checkpoint, retry_errors, lambda job: client.is_followable(job, name), named, options)
         create = partial(client.create, sources, name)
         sink: Sink | None
         if file is not None:
@@ -130,7 +132,7 @@ def classify(
             sink, job = run_sink(output, format, as_json), create()
         goes_on = run_again(sources, file) if file else ""
         again = goes_on or submit_again(job, sources, null)
-        further = partial(how_to_go_on, client, job, output, again, review_below)
+        further = partial(how_to_go_on, client, job, output, again, options)
         with told(further if shared else lambda: goes_on, goes_on):
             submission = client.submission(job, lambda: kept.missing((named or walk)()), at_once=not kept.job)
             run = Run(
@@ -141,7 +143,7 @@ def classify(
                 submission.check,
                 submission.look,
                 None if shared else started,
-                review_below,
+                options,
             )
             try:
                 code = follow(client, job, run)
@@ -175,7 +177,7 @@ def submit(
     before = client.status(job) if job else None
     job = job or client.create(sources)
     with told(partial(how_to_go_on, client, job, None, submit_again(job, sources, null))):
-        client.put(job, walk)
+        client.submit(job, walk)
     typer.echo(job)
     images = client.status(job).images
     if before is None:
@@ -208,12 +210,13 @@ def wait(
         raise UsageError("--delete would lose the rows: name a file for them with -o FILE")
     client = client_for(broker_settings(), quiet)
     client.status(job)
+    options = RowOptions(review_below)
     with (
         sorting(sort_into, link, copy, quiet) as sorter,
-        told(partial(how_to_go_on, client, job, output, review_below=review_below)),
+        told(partial(how_to_go_on, client, job, output, options=options)),
     ):
-        sink = None if as_json and output is None else sink_of_job(output, format, job, review_below)
-        run = Run(sorted_too(sink, sorter), Summary(), quiet, as_json, review_below=review_below)
+        sink = None if as_json and output is None else sink_of_job(output, format, job, options)
+        run = Run(sorted_too(sink, sorter), Summary(), quiet, as_json, options=options)
         code = follow(client, job, run)
         if delete:
             client.delete(job, missing_ok=True)
@@ -267,10 +270,9 @@ def results(job: Job, output: Output = None, format: RowFormat = None, review_be
     """Write the rows that a job has so far, in the order of submission."""
     format = row_format(output, format)
     client = client_for(broker_settings())
-    rows, status = client.results(job, review_below=review_below), client.status(job)
-    sink = sink_of_job(output, format, None)
-    for batch in rows.batches():
-        sink.write(batch)
+    status, sink = client.status(job), sink_of_job(output, format, None)
+    for rows in client.results(job, RowOptions(review_below)):
+        sink.write(rows)
     sink.finish(status)
 
 

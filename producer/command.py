@@ -15,14 +15,14 @@ import typer
 from typer.core import TyperGroup
 
 from pigeonhole.errors import ExitCode, JobCancelled, PigeonholeError, SourceError, UnknownJob, UsageError
-from pigeonhole.jobs import reviews
+from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.output_files import target
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.sinks import Sink
 from pigeonhole.text import printable
 
 if TYPE_CHECKING:
-    from pigeonhole.client import Client
+    from pigeonhole.jobs.connection import Connection
     from pigeonhole.jobs.summary import Summary
     from pigeonhole.ledger.status import JobStatus
 
@@ -68,7 +68,7 @@ class Run:
     Args:
         sink: None: the rows are only counted, since the summary stands in their place.
         summary: of the rows that are there already.
-        review_below: the confidence under which rows are marked for review; None: the checkpoint's threshold.
+        options: what the user asks of rows.
         check: raises what ends the following; called before every look at the job.
         on_status: is told what each look saw.
         started: when the command that started its own workers began, in seconds since the epoch.
@@ -81,10 +81,10 @@ class Run:
     check: Callable[[], None] = lambda: None
     on_status: "Callable[[JobStatus], None]" = lambda status: None
     started: float | None = None
-    review_below: float | None = None
+    options: RowOptions = DEFAULT
 
 
-def follow(client: "Client", job: str, run: Run) -> ExitCode:
+def follow(client: "Connection", job: str, run: Run) -> ExitCode:
     """Follow a job, write its rows, and say how it went."""
     from producer.progress import is_dumb, progress
     from producer.summary_text import summary_text
@@ -92,15 +92,15 @@ def follow(client: "Client", job: str, run: Run) -> ExitCode:
     kept = run.summary.reviews
 
     with progress(run.quiet) as shown:
-        client.patience.shown = shown
+        client.retrying.shown = shown
 
         def look(status: "JobStatus") -> None:
             run.on_status(status)
-            if run.review_below is not None:  # the job's own count is by the checkpoint's threshold
+            if run.options.review_below is not None:  # the job's own count is by the checkpoint's threshold
                 status = replace(status, reviews=run.summary.reviews - kept)
             shown.show(status)
 
-        for rows in client.follow(job, look, run.check, shown.workers, run.review_below):
+        for rows in client.follow(job, run.options, look, run.check, shown.workers):
             run.summary.add(rows)
             if run.sink:
                 run.sink.write(rows)
@@ -145,7 +145,7 @@ def _fail_with(exc: PigeonholeError, remedy: str) -> NoReturn:
 
 
 def how_to_go_on(
-    client: "Client", job: str, output: str | None, again: str | None = None, review_below: float | None = None
+    client: "Connection", job: str, output: str | None, again: str | None = None, options: RowOptions = DEFAULT
 ) -> str:
     """Say what becomes of a job whose command has ended before it.
 
@@ -153,7 +153,7 @@ def how_to_go_on(
         client, job: which job, and where.
         output: where its rows were to go.
         again: what finishes a submission that was cut off; None: it was another command's.
-        review_below: as the command had it.
+        options: as the command had them.
     """
     try:
         now = client.ledger.status(job)
@@ -165,8 +165,8 @@ def how_to_go_on(
             f"job {job}: not everything was submitted ({now.images:,} images so far); {again}, or "
             f"`pigeonhole cancel {job}` ends it"
         )
-    options = [*(["-o", output] if output else []), *reviews.option(review_below)]
-    wait = shlex.join(["pigeonhole", "wait", job, *options])
+    words = [*(["-o", output] if output else []), *options.words()]
+    wait = shlex.join(["pigeonhole", "wait", job, *words])
     return f"job {job}: it goes on; `{wait}` follows it again{' (-o may name another file)' if output else ''}"
 
 
@@ -201,13 +201,13 @@ def broker_settings(model: str | None = None) -> Settings:
     return settings
 
 
-def client_for(settings: Settings, quiet: bool = False) -> "Client":
+def client_for(settings: Settings, quiet: bool = False) -> "Connection":
     """Connect; a Redis that goes away after that is waited for, and that is told unless we are to be quiet."""
-    from pigeonhole.client import Client
-    from pigeonhole.jobs.patience import Patience
+    from pigeonhole.jobs.connection import Connection
+    from pigeonhole.jobs.retrying import Retrying
     from producer.progress import Lines
 
-    return Client(settings=settings, patience=Patience(settings.patience, None if quiet else Lines()))
+    return Connection(settings, Retrying(settings.patience, None if quiet else Lines()))
 
 
 def say(message: str) -> None:

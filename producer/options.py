@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pigeonhole.errors import UsageError
-from pigeonhole.jobs import reviews
+from pigeonhole.jobs.options import RowOptions
 from pigeonhole.sinks.rows import Format
 
 
@@ -19,7 +19,7 @@ class Links(StrEnum):
 
 def _confidence(value: float | None) -> float | None:
     try:
-        reviews.check(value)
+        RowOptions(review_below=value)
     except UsageError as exc:
         raise typer.BadParameter(str(exc)) from exc
     return value

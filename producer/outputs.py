@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from pigeonhole.errors import ExitCode, UsageError
+from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.output_files import descriptor, is_special, target
 from pigeonhole.sinks.rows import Format, format_of
 from pigeonhole.sinks.sinks import File, Sink, Stream, Tee
-from pigeonhole.sources.archives import is_archive
+from pigeonhole.sources.archives import archive_kind
 from producer.command import say
 from producer.options import Links
 from producer.table import Table
@@ -50,20 +51,20 @@ def run_sink(output: str | None, format: Format | None, as_json: bool) -> Sink |
     return _plain_sink(output, format)
 
 
-def sink_of_job(output: str | None, format: Format | None, job: str | None, review_below: float | None = None) -> Sink:
+def sink_of_job(output: str | None, format: Format | None, job: str | None, options: RowOptions = DEFAULT) -> Sink:
     """Give where rows go that do not take the place of what an interrupted `classify` has left there.
 
     Args:
         output, format: as the options.
         job: whose rows all come, after those that `classify` had kept there before them; None: they are only some.
-        review_below: as those that were kept have to have it too.
+        options: as those of the rows that were kept.
     """
     if format is None or output is None or is_special(output):
         return _plain_sink(output, format)
     from pigeonhole.jobs.journal import of_job
     from pigeonhole.jobs.kept import Kept, opened
 
-    return opened(output, format, Kept(of_job(output, job, format, review_below), goes_on=lambda job: True))
+    return opened(output, format, Kept(of_job(output, job, format, options), goes_on=lambda job: True))
 
 
 def _plain_sink(output: str | None, format: Format | None) -> Sink:
@@ -113,7 +114,7 @@ def _check_device(folder: str, sources: Sequence[str]) -> None:
         there = os.path.dirname(there)
     device = os.stat(there).st_dev
     for source in sources:
-        if os.path.exists(source) and not is_archive(source) and os.stat(source).st_dev != device:
+        if os.path.exists(source) and not archive_kind(source) and os.stat(source).st_dev != device:
             raise UsageError(
                 f"{folder!r} and {source!r} lie on two file systems, and no hard link leads from one to the other: "
                 "give --copy, or choose another DIR"

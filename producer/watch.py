@@ -18,7 +18,7 @@ from producer.summary_text import job_text, jobs_table
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from pigeonhole.client import Client
+    from pigeonhole.jobs.connection import Connection
 
 #: Seconds between two looks.
 LOOK_EVERY = 1.0
@@ -31,22 +31,22 @@ class View(Protocol):
         """Show jobs, one where only one is watched, and who is at work."""
 
 
-def watching(client: "Client", job: str | None, view: View, sleep: Callable[[float], None] = time.sleep) -> None:
+def watching(client: "Connection", job: str | None, view: View, sleep: Callable[[float], None] = time.sleep) -> None:
     """Look at one job until its end, or at all jobs for ever.
 
     Args:
-        client: its patience decides how a Redis that goes away is waited for.
+        client: its policy decides how a Redis that goes away is waited for.
         job: None: all.
         view: is shown every look.
         sleep: in place of the real one, for tests.
 
     Raises:
         UnknownJob, MessageInvalid: as `Client.status`.
-        BrokerUnreachable: Redis is away for longer than our patience lasts.
+        BrokerUnreachable: Redis is away for longer than the policy allows.
     """
     while True:
         statuses = client.jobs() if job is None else [client.status(job)]
-        workers = client.patience(client.workers.alive)
+        workers = client.retrying(client.workers.alive)
         view.draw(statuses, [worker for worker in workers if job is None or worker.model == statuses[0].model])
         if job is not None and statuses[0].over:
             return
@@ -54,20 +54,20 @@ def watching(client: "Client", job: str | None, view: View, sleep: Callable[[flo
 
 
 @contextmanager
-def viewing(client: "Client", job: str | None) -> Iterator[View]:
+def viewing(client: "Connection", job: str | None) -> Iterator[View]:
     """Give what shows it on standard output; an outage of Redis too."""
     from rich.console import Console
 
     console = Console(file=sys.stdout)
     if not sys.stdout.isatty() or is_dumb():
         lines = Lines(job is not None, console)
-        client.patience.shown = lines
+        client.retrying.shown = lines
         yield lines
         return
     from rich.live import Live
 
     screen = Screen(job is not None, console)
-    client.patience.shown = screen
+    client.retrying.shown = screen
     with Live(get_renderable=screen.render, console=console, refresh_per_second=4):
         yield screen
 

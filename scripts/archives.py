@@ -20,7 +20,8 @@ from pigeonhole.jobs.submit import batches
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
-from pigeonhole.sources.expand import Root, expand
+from pigeonhole.sources.expand import expand
+from pigeonhole.sources.reference import Root
 from worker.pipeline import Pipeline
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"

@@ -22,9 +22,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pigeonhole.client import Client
+from pigeonhole.jobs.connection import Connection
+from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.submit import Walk
-from pigeonhole.sources.expand import Root
+from pigeonhole.sources.reference import Root
 from scripts.memory import peak as memory_peak
 from tests.conftest import ROOT, wait_for
 from tests.faults.server import RedisServer
@@ -171,13 +172,13 @@ class Jobs:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.client = Client(settings=site.direct)
+        self.client = Connection(site.direct, Retrying(site.direct.patience))
 
     def submit(self, count: int) -> str:
         """Submit so many images, and give the job."""
         source, root = str(tree(self.site, count)), Root(str(self.site.folder))
         job = self.client.create([source])
-        self.client.put(job, Walk([source], root))
+        self.client.submit(job, Walk([source], root))
         return job
 
     def follow(self, job: str) -> None:
@@ -240,7 +241,7 @@ def print_policies(jobs: Jobs) -> None:
             # Nobody takes these: what workers do meanwhile would be measured as well.
             job = jobs.client.create([], "nobody")
             source = str(tree(jobs.site, LARGE))
-            jobs.client.put(job, Walk([source], Root(str(jobs.site.folder))))
+            jobs.client.submit(job, Walk([source], Root(str(jobs.site.folder))))
             submitted[policy].append(time.monotonic() - started)
             jobs.client.delete(job)
             classified[policy].append(jobs.timed(CLASSIFIED))

@@ -32,6 +32,7 @@ from pigeonhole.errors import ImageError
 from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.settings import Settings
+from pigeonhole.sources.reference import Location
 from scripts.hostile import encoded
 from scripts.memory import peak
 
@@ -233,7 +234,7 @@ def time_each(folder: Path) -> list[float]:
     for file in sorted(folder.rglob("*.*")):
         started = time.perf_counter()
         with suppress(ImageError):  # told as fast as a picture is read, or it shows in the table
-            reader.pixels(str(file.absolute())[1:])
+            reader.pixels(Location("file", "", str(file.absolute())[1:]))
         seconds.append(time.perf_counter() - started)
     return sorted(seconds)
 

@@ -26,10 +26,10 @@ from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.redis_client import connect
 from pigeonhole.ledger.workers import ANNOUNCE_EVERY, Announcement, Workers
 from pigeonhole.models import checkpoint as checkpoints
-from pigeonhole.models.classifier import answers_as
+from pigeonhole.models.classifier import RUNTIME, answers_as
 from pigeonhole.settings import Settings
 from pigeonhole.version import VERSION
-from worker import deaths, metrics
+from worker import losses, metrics
 from worker.refusal import refuse
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ app.conf.update(
     # A process imports torch and loads its checkpoint before it says that it is up; by default its parent would
     # kill it after 4 s.
     worker_proc_alive_timeout=120.0,
-    # A process that takes so long for a batch is ended, and the batch split: worker.deaths.
+    # A process that takes so long for a batch is ended, and the batch split: worker.losses.
     task_time_limit=settings.batch_seconds,
     # Comes back within seconds, and takes nothing but what our producer sends.
     worker_consumer="worker.consumer:Consumer",
@@ -86,7 +86,7 @@ def _consume_own_queue(instance: Any, conf: Any, **_: object) -> None:  # noqa: 
     """Read the checkpoint's header: its name is the queue's."""
     try:
         instance.pigeonhole_checkpoint = about = checkpoints.describe(checkpoints.find(settings.model))
-        deaths.watch(settings, about.name, answers_as(about))
+        losses.watch(settings, about.name, answers_as(about))
         metrics.serve(settings, about)
     except PigeonholeError as exc:
         raise refuse(exc) from None
@@ -121,6 +121,7 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
             model=about.name,
             digest=about.digest,
             version=VERSION,
+            runtime=RUNTIME,
         )
         # No retries, and not long: this is the loop that takes messages, and the next turn comes by itself.
         client = connect(settings.broker_url, retries=0, timeout=_ANSWER)

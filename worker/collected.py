@@ -1,14 +1,17 @@
-"""What becomes of the images of a batch, collected as it comes."""
+"""The answers to the images of a batch, collected as they come."""
 
 from array import array
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pigeonhole.ledger.messages import TOP, Answers
+from pigeonhole.ledger.messages import Answers
+from pigeonhole.limits import TOP
 from pigeonhole.models.checkpoint import Checkpoint
-from pigeonhole.models.classifier import answers_as
+from pigeonhole.models.classifier import RUNTIME, answers_as
 from pigeonhole.models.scores import Scores
+from pigeonhole.sources.source import Identity
 
 
 class Collected:
@@ -17,18 +20,20 @@ class Collected:
     Args:
         about: the checkpoint that answers.
         images: how many there are: N.
+        top: how many of its most probable classes each row shall have.
     """
 
-    def __init__(self, about: Checkpoint, images: int) -> None:
-        shape = (images, min(TOP, len(about.classes)))
-        self._about = about
+    def __init__(self, about: Checkpoint, images: int, top: int = TOP) -> None:
+        shape = (images, min(top, len(about.classes)))
+        self._about, self.top = about, top
         self._best: NDArray[np.uint16] = np.zeros(shape, np.uint16)  # [N, K]
         self._ppm: NDArray[np.uint32] = np.zeros(shape, np.uint32)  # [N, K]
         self._review: NDArray[np.bool_] = np.zeros(images, np.bool_)  # [N]
+        self._identities = array("Q", bytes(8 * images))
         self._errors: dict[int, tuple[str, str]] = {}
 
     def score(self, at: NDArray[np.intp], scores: Scores) -> None:
-        """Take what the network says of some images.
+        """Add the scores of some images.
 
         Args:
             at: their positions in the batch, in the order of the scores.
@@ -36,12 +41,17 @@ class Collected:
         """
         self._best[at], self._ppm[at], self._review[at] = scores.best, scores.ppm, scores.review
 
+    def identify(self, identities: Mapping[int, Identity]) -> None:
+        """Add the identities of the files that were read, by position."""
+        for position, identity in identities.items():
+            self._identities[position] = identity
+
     def fail(self, position: int, error: tuple[str, str]) -> None:
-        """Take the (kind, message) of an image that has no scores."""
+        """Add the (kind, message) of an image that has no scores."""
         self._errors[position] = error
 
     def answers(self) -> Answers:
-        """Give the answers; what was neither scored nor failed must not be."""
+        """Return the answers, once each image has scores or an error."""
         images, top = self._best.shape
         return Answers(
             model=answers_as(self._about),
@@ -52,4 +62,6 @@ class Collected:
             ppm=array("I", self._ppm.tobytes()),
             review=frozenset(np.flatnonzero(self._review).tolist()),
             errors=self._errors,
+            runtime=RUNTIME,
+            identities=self._identities,
         )

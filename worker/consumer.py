@@ -4,6 +4,7 @@ import functools
 import logging
 import time
 import warnings
+from itertools import islice
 from typing import Any
 
 from celery.exceptions import CPendingDeprecationWarning
@@ -12,17 +13,17 @@ from celery.worker.state import maybe_shutdown
 from redis import RedisError
 
 from pigeonhole.ledger.redis_client import explained
+from pigeonhole.retry import CONNECT
 from worker.transport import Transport
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between attempts to connect: the first pause, what each adds, the longest. By default kombu waits 2, 4, …
-#: 30 s, so that after a minute without Redis it would come back half a minute late.
-_PAUSES = {"interval_start": 0.5, "interval_step": 0.5, "interval_max": 2.0}
+#: As kombu spells the policy.
+_PAUSES = {"interval_start": CONNECT.first, "interval_step": CONNECT.step, "interval_max": CONNECT.longest}
 #: Seconds after which a connection counts as one that worked. Where Redis lets us connect and then answers with an
 #: error, it is of no use, and nobody but us waits before the next.
 _WORKED = 5.0
-#: What subscribes to channels on which whoever reaches Redis may speak to a worker, or publishes on them. Workers need
+#: What subscribes to channels on which anybody who reaches Redis may speak to a worker. Workers need
 #: nothing of each other, and what they do they announce themselves.
 _OFF = {"without_gossip": True, "without_mingle": True, "without_heartbeat": True}
 
@@ -44,8 +45,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
     def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401
         """Connect, as patiently as it takes."""
         if self._useless:
-            pause = _PAUSES["interval_start"] + _PAUSES["interval_step"] * (self._useless - 1)
-            time.sleep(min(pause, _PAUSES["interval_max"]))
+            time.sleep(next(islice(CONNECT.pauses(), self._useless - 1, None)))
             maybe_shutdown()
         conn.transport_cls = Transport
         conn.ensure_connection = functools.partial(conn.ensure_connection, **_PAUSES)

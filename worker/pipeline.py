@@ -18,17 +18,18 @@ from numpy.typing import NDArray
 
 from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.imaging.preprocess import Decoded, apply_all
-from pigeonhole.imaging.reader import ImageReader
+from pigeonhole.imaging.reader import ImageReader, ReadImage
 from pigeonhole.ledger.messages import Answers, Batch
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
-from pigeonhole.sources.spans import Span
+from pigeonhole.sources.reference import Location
+from pigeonhole.sources.source import Identity
 from worker.collected import Collected
 from worker.metrics import Counts
 
 logger = logging.getLogger(__name__)
 
-#: Reading that takes more than so many times its processor time waits for something else than a processor.
+#: Reading that takes more than this many times its processor time waits for something else than a processor.
 _WAITING = 3.0
 _OUT_OF_MEMORY = re.compile(r"out of memory|can(no|')t allocate|alloc_failed", re.I)
 
@@ -40,11 +41,13 @@ class _Chunk:
     Args:
         at: the positions in the batch of those that could be read.
         pixels: these, uint8 [n, height, width, channels].
+        identities: of the files that were read, those of error rows among them, by position.
         errors: position → (kind, message) of the others.
     """
 
     at: NDArray[np.intp]
     pixels: NDArray[np.uint8]
+    identities: dict[int, Identity]
     errors: dict[int, tuple[str, str]]
 
 
@@ -69,9 +72,10 @@ class Pipeline:
         self._waits = False  # whether reading the last chunk was waiting, for the most part
 
     def classify(self, batch: Batch) -> Answers:
-        """Give one answer for each reference of a batch, in its order."""
-        collected = Collected(self._classifier.checkpoint, len(batch))
+        """Return one answer for each reference of a batch, in its order."""
+        collected = Collected(self._classifier.checkpoint, len(batch), batch.top)
         for chunk in self._chunks(batch):
+            collected.identify(chunk.identities)
             for position, error in chunk.errors.items():
                 collected.fail(position, error)
             self._predict(collected, chunk.at, chunk.pixels)
@@ -92,7 +96,7 @@ class Pipeline:
             yield chunk
             chunk = pending.result() if pending else read()
 
-    def _read(self, references: list[tuple[int, tuple[str, Span | None]]]) -> _Chunk | None:
+    def _read(self, references: list[tuple[int, Location]]) -> _Chunk | None:
         """Read images, by their positions; None: there are no more."""
         if not references:
             return None
@@ -102,28 +106,29 @@ class Pipeline:
         self._waits = time.perf_counter() - begun > _WAITING * (time.thread_time() - worked)
         return chunk
 
-    def _read_chunk(self, references: list[tuple[int, tuple[str, Span | None]]]) -> _Chunk:
-        errors, at, decoded = dict[int, tuple[str, str]](), list[int](), list[Decoded]()
-        for position, (reference, span) in references:
-            image = self._decoded(reference, span)
-            if isinstance(image, tuple):
-                errors[position] = image
-            else:
+    def _read_chunk(self, references: list[tuple[int, Location]]) -> _Chunk:
+        errors, identities = dict[int, tuple[str, str]](), dict[int, Identity]()
+        at, decoded = list[int](), list[Decoded]()
+        for position, location in references:
+            image = self._decoded(location)
+            if isinstance(image, ReadImage):
                 at.append(position)
-                decoded.append(image)
+                decoded.append(image.decoded)
+                identities[position] = image.identity
+            else:
+                errors[position] = image
         self.reader.close()
         pixels, wrong = self._formed(decoded)
         errors.update((at[number], (error.kind, error.message)) for number, error in wrong.items())
-        return _Chunk(np.delete(np.array(at, np.intp), list(wrong)), pixels, errors)
+        return _Chunk(np.delete(np.array(at, np.intp), list(wrong)), pixels, identities, errors)
 
-    def _decoded(self, reference: str, span: Span | None) -> Decoded | tuple[str, str]:
+    def _decoded(self, location: Location) -> ReadImage | tuple[str, str]:
         try:
-            return self.reader.decoded(reference, span)
+            return self.reader.decoded(location)
         except ImageError as exc:
             return exc.kind, exc.message
         except Exception as exc:  # whatever a decoder does with one image, the others keep their rows
-            at = f" (at {span.offset})" if span else ""
-            logger.exception("%r%s: the decoder failed in a way that is not foreseen", reference, at)
+            logger.exception("%r: the decoder failed in a way that is not foreseen", location)
             return ErrorKind.INTERNAL, f"{type(exc).__name__}: {exc}"
 
     def _formed(self, images: list[Decoded]) -> tuple[NDArray[np.uint8], dict[int, ImageError]]:
@@ -149,7 +154,7 @@ class Pipeline:
             return
         try:
             with self._counts.stage("forward"):
-                scores = self._classifier.predict(pixels)
+                scores = self._classifier.predict(pixels, collected.top)
         except Exception as exc:  # torch raises RuntimeError for nearly everything
             if len(pixels) == 1 or not _is_out_of_memory(exc):
                 logger.exception("the network failed on a chunk of %d images", len(pixels))

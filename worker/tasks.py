@@ -15,15 +15,16 @@ from typing import TypeVar
 
 from celery import shared_task, signals
 
-from pigeonhole.errors import BrokerUnreachable, MessageInvalid, PigeonholeError, UnknownJob
+from pigeonhole.errors import MessageInvalid, PigeonholeError, UnknownJob
 from pigeonhole.ledger.dead_letters import DeadLetters, about
 from pigeonhole.ledger.ledger import LEASE, Ledger
 from pigeonhole.ledger.messages import Answers, Batch
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.redis_client import patiently
+from pigeonhole.ledger.redis_client import may_pass
 from pigeonhole.ledger.task_queue import TASK
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.classifier import Classifier, answers_as
+from pigeonhole.retry import outage, retry
 from pigeonhole.settings import Settings
 from worker import logs
 from worker.metrics import Counts, counts
@@ -78,64 +79,64 @@ class Processor:
             False where there was nothing to do, somebody else was first, or it could not be tried and waits again.
         """
         try:
-            batch = self._patiently(lambda: self._ledger.claim(job, piece))
+            batch = self._retrying(lambda: self._ledger.claim(job, piece))
         except MessageInvalid as exc:
-            self.bury(about(job, piece), exc)
-            self._patiently(lambda: self._ledger.release(job, piece))  # to a worker of another version, perhaps
+            self.dead_letter(about(job, piece.key), exc)
+            self._retrying(lambda: self._ledger.release(job, piece))  # to a worker of another version, perhaps
             return False
         if batch is None:
             return False
         started = time.monotonic()
         with self._holding(job, piece):
             try:
-                answers = self._suspicious(job, piece, batch) if piece.suspect else self._pipeline.classify(batch)
+                answers = self._suspicious(job, piece, batch) if piece.quarantined else self._pipeline.classify(batch)
             except NotHeld as exc:
                 # Nobody publishes it now, so the sweep will, after a while in which things may mend.
-                logger.warning("job %s: batch %s waits again, it can't be tried: %s", job, piece, exc)
-                self._patiently(lambda: self._ledger.release(job, piece))
+                logger.warning("job %s: batch %s waits again, it can't be tried: %s", job, piece.key, exc)
+                self._retrying(lambda: self._ledger.release(job, piece))
                 return False
             with self._counts.stage("commit"):
-                counted = self._patiently(lambda: self._ledger.commit(job, piece, answers))
+                counted = self._retrying(lambda: self._ledger.commit(job, piece, answers))
         if counted:
             self._counts.batch(answers)
         # Celery's own lines name a task, not the job that a user knows.
         what = f"{len(answers)} images ({len(answers.errors)} errors) in {time.monotonic() - started:.2f} s"
-        logger.info("job %s: batch %s: %s%s", job, piece, what, "" if counted else "; somebody else was first")
+        logger.info("job %s: batch %s: %s%s", job, piece.key, what, "" if counted else "; somebody else was first")
         return counted
 
-    def bury(self, what: str, exc: PigeonholeError) -> None:
-        """Put what can't be understood where `status` shows it."""
+    def dead_letter(self, what: str, exc: PigeonholeError) -> None:
+        """Keep what can't be understood where `status` shows it."""
         logger.error("%s can't be understood: %s", what, exc)
-        self._patiently(lambda: self._dead_letters.bury(what, str(exc)))
+        self._retrying(lambda: self._dead_letters.add(what, str(exc)))
 
     def _suspicious(self, job: str, piece: Piece, batch: Batch) -> Answers:
-        """Classify an image that was in hand when a process died, once another has lived through it."""
-        ((reference, span),) = batch.located()
-        network = self._patiently(lambda: self._ledger.deaths(job, piece)) >= _LOST_ALONE
+        """Classify a quarantined image, once an isolation run has survived it."""
+        (location,) = batch.located()
+        network = self._retrying(lambda: self._ledger.losses(job, piece)) >= _LOST_ALONE
         try:
-            verdict = self._trial.verdict(reference, network, span)
+            verdict = self._trial.verdict(location, network)
         except NotHeld as exc:
             if not network:
                 raise
             # There may never be room for the network twice. Waiting would have no end; the ledger counts deaths.
-            logger.warning("job %s: batch %s is classified untried: %s", job, piece, exc)
+            logger.warning("job %s: batch %s is classified untried: %s", job, piece.key, exc)
             verdict = None
         return self._pipeline.classify(batch) if verdict is None else Answers.failed(self._answers_as, [verdict])
 
-    def _patiently(self, step: Callable[[], T]) -> T:
-        """Repeat a step while Redis is away or full: what has been classified shall not be lost to a restart."""
-        told = set[str]()
+    def _retrying(self, step: Callable[[], T]) -> T:
+        """Retry a step while Redis is away or full: what has been classified shall not be lost to a restart."""
+        logged = set[str]()
 
-        def waiting(exc: BrokerUnreachable) -> None:
-            if str(exc) not in told:  # once, not twice a second
-                told.add(str(exc))
+        def waiting(exc: Exception) -> None:
+            if str(exc) not in logged:  # once, not twice a second
+                logged.add(str(exc))
                 logger.warning("%s; waiting for it", exc)
 
-        return patiently(step, self._settings.patience, waiting)
+        return retry(step, outage(self._settings.patience), may_pass, waiting)
 
     @contextmanager
     def _holding(self, job: str, piece: Piece) -> Iterator[None]:
-        """Have the lease of a piece renewed meanwhile."""
+        """Renew the lease of a piece for the length of a block."""
         self._held = (job, piece)
         try:
             yield
@@ -152,7 +153,7 @@ class Processor:
             try:
                 self._ledger.renew(held[0], [held[1]])
             except PigeonholeError as exc:
-                logger.warning("job %s: the lease of batch %s is not renewed: %s", *held, exc)
+                logger.warning("job %s: the lease of batch %s is not renewed: %s", held[0], held[1].key, exc)
 
 
 _processor: Processor | None = None
@@ -180,7 +181,7 @@ def _start_process(**_: object) -> None:
 
 
 # acks_late: a process gets no second task while it has one in hand; the other workers may have it sooner.
-@shared_task(name=TASK, acks_late=True, ignore_result=True, Request="worker.deaths:WatchedRequest")
+@shared_task(name=TASK, acks_late=True, ignore_result=True, Request="worker.losses:WatchedRequest")
 def classify(job: str, piece: str) -> None:
     """Classify one piece of a job; see the module."""
     if _processor is None:
@@ -193,11 +194,11 @@ def _work(processor: Processor, job: str, piece: str) -> None:
     try:
         processor.work(job, Piece.parse(piece))
     except (MessageInvalid, UnknownJob) as exc:
-        processor.bury(about(job, piece), exc)
+        processor.dead_letter(about(job, piece), exc)
     except PigeonholeError:
         raise  # Redis was away for too long: the lease runs out, and the sweep finds the piece
     except Exception:
         # Not foreseen, so nobody knows what else this process would fail. (And a MemoryError that leaves a task is
-        # raised again in the parent and ends the whole worker.) Its death splits the piece and is counted.
+        # raised again in the parent and ends the whole worker.) The loss splits the piece and is counted.
         logger.critical("job %s: batch %s: this process ends", job, piece, exc_info=True)
         os._exit(1)

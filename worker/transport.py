@@ -40,7 +40,7 @@ class Channel(redis.Channel):
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
         except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as exc:
             # It is no JSON. It has been popped, the connection is sound, and `_deliver` lets none of these out.
-            bury(getattr(exc, "doc", "a message"), f"{type(exc).__name__}: {exc}")
+            dead_letter(getattr(exc, "doc", "a message"), f"{type(exc).__name__}: {exc}")
             return True
 
     # Two things that kombu asks whenever it connects: a worker needs neither, and a full Redis refuses both.
@@ -66,13 +66,13 @@ class Transport(redis.Transport):
         try:
             sound = rebuilt(message, queue)
         except MessageInvalid as exc:
-            bury(message, str(exc))
+            dead_letter(message, str(exc))
             return
         super()._deliver(sound, queue)  # type: ignore[no-untyped-call]
 
 
 def rebuilt(message: Any, queue: str) -> dict[str, object]:  # noqa: ANN401
-    """Give a message with nothing in it but a job, a piece, and what Celery needs to deliver them.
+    """Return a message with nothing in it but a job, a piece, and what Celery needs to deliver them.
 
     Raises:
         MessageInvalid: it does not name these as our producer does.
@@ -113,12 +113,12 @@ def rebuilt(message: Any, queue: str) -> dict[str, object]:  # noqa: ANN401
     }
 
 
-def bury(message: object, why: str) -> None:
+def dead_letter(message: object, why: str) -> None:
     """Keep what could not be understood where `status` shows it."""
     what = f"a message: {str(message)[:1000]}"
     logger.error("dropped %.300r: %.300r", what, why)  # as `repr`: it could forge lines otherwise
     try:
-        _dead_letters().bury(what, why)
+        _dead_letters().add(what, why)
     except PigeonholeError as exc:
         logger.warning("not noted: %s", exc)
 

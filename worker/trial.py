@@ -24,7 +24,7 @@ from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.processes import end_with
-from pigeonhole.sources.spans import Span, spans
+from pigeonhole.sources.reference import Location
 
 #: Seconds before each attempt. So many processes must die of an image until that is believed, since SIGKILL may come
 #: from outside: whatever ends processes there has this time to pass.
@@ -65,13 +65,12 @@ class Trial:
     model: str
     device: str
 
-    def verdict(self, reference: str, network: bool = False, span: Span | None = None) -> tuple[str, str] | None:
+    def verdict(self, location: Location, network: bool = False) -> tuple[str, str] | None:
         """Try an image, as often as it takes.
 
         Args:
-            reference: its path, relative to the root.
+            location: of the image.
             network: run the network on it as well; loading it takes seconds.
-            span: where it lies in that file, where that is an archive.
 
         Returns:
             None where the process lives: whatever is wrong with the image otherwise, it may be classified. Else the
@@ -84,7 +83,7 @@ class Trial:
         deaths = own = 0
         for pause in PAUSES:
             time.sleep(pause)
-            end = self._attempt(reference, span, network, over - time.monotonic())
+            end = self._attempt(location, network, over - time.monotonic())
             if end.did == _LIVES:
                 return None
             if end.did not in _DOES:
@@ -98,7 +97,7 @@ class Trial:
                 return ErrorKind.CRASHED, f"{ends} ({_said(end.code)})"
         raise NotHeld(f"{len(PAUSES) - deaths} of {len(PAUSES)} processes ended before they began: {end.complaint}")
 
-    def _attempt(self, reference: str, span: Span | None, network: bool, timeout: float) -> "_End":
+    def _attempt(self, location: Location, network: bool, timeout: float) -> "_End":
         """Start the process once."""
         reader = self.reader
         request = {
@@ -106,8 +105,7 @@ class Trial:
             "reader": [reader.root, reader.preprocessing.to_json(), reader.max_bytes, reader.max_pixels],
             "network": [self.model, self.device] if network else None,
             "seconds": self.seconds,
-            "reference": reference,
-            "spans": [span] if span else [],
+            "location": location,
         }
         command = [sys.executable, "-P", "-m", "worker.trial"]
         try:
@@ -156,7 +154,8 @@ def main() -> None:
     signal.setitimer(signal.ITIMER_REAL, request["seconds"])
     with suppress(Exception):  # the worker will find the same, and say so in the image's row
         _say(_READS)
-        pixels = reader.pixels(request["reference"], next(iter(spans(request["spans"])), None))
+        scheme, root, path, place = request["location"]
+        pixels = reader.pixels(Location(scheme, root, path, tuple(place)))
         if classifier is not None:
             _say(_RUNS)
             classifier.predict(pixels[np.newaxis])

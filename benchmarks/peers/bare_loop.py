@@ -19,7 +19,7 @@ from pigeonhole.models import checkpoint
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.rows import CSV_HEADER, Format, read, to_csv
-from pigeonhole.sources.expand import Root
+from pigeonhole.sources.reference import Root
 from worker.pipeline import Pipeline
 
 SETTINGS = (
@@ -130,7 +130,7 @@ def classifying(model: str) -> Callable[[Sequence[str]], list[Prediction]]:
     pipeline = Pipeline(settings, Classifier.load(checkpoint.find(model), settings.device))
 
     def classify(paths: Sequence[str]) -> list[Prediction]:
-        batch = Batch((Group("/", "", tuple(path[1:] for path in paths)),))
+        batch = Batch((Group("file", "/", "", tuple(path[1:] for path in paths)),))
         return pipeline.classify(batch).predictions(batch)
 
     return classify

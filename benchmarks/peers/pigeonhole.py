@@ -11,14 +11,15 @@ from dataclasses import replace
 
 from benchmarks.machine import PROCESSES, environment
 from benchmarks.measure import Clock, Images
-from pigeonhole.client import Client
 from pigeonhole.embedded.servers import embedded
+from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.journal import Command
 from pigeonhole.jobs.kept import Kept, begin
+from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.submit import Walk
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.rows import Format, read
-from pigeonhole.sources.expand import Root
+from pigeonhole.sources.reference import Root
 from producer.program import collect_seldom
 
 SETTINGS = "all defaults, with 2 processes; it walks the folder itself, where the others are given the list of files"
@@ -44,8 +45,8 @@ class Pigeonhole:
         with environment({"PYTHONPATH": self._pythonpath} if self._pythonpath else {}):
             self._private = self._open.enter_context(embedded(self._settings))
         self._name, self._checkpoint = self._private.model()
-        self._client = Client(settings=self._private.settings)
-        while sum(worker.processes for worker in self._client.workers.alive()) < PROCESSES:
+        self._connection = Connection(self._private.settings, Retrying(self._settings.patience))
+        while sum(worker.processes for worker in self._connection.workers.alive()) < PROCESSES:
             self._private.check()
             time.sleep(0.05)
 
@@ -55,14 +56,14 @@ class Pigeonhole:
         walk = Walk(sources, Root("/"))
         kept = Kept(None, self._checkpoint, False, lambda job: True)
         command = Command(tuple(sources), False, os.getcwd(), "/", "csv")
-        sink, job = begin(file, command, kept, lambda: self._client.create(sources, self._name), False)
-        submission = self._client.submission(job, lambda: kept.missing(walk()))
+        sink, job = begin(file, command, kept, lambda: self._connection.create(sources, self._name), False)
+        submission = self._connection.submission(job, lambda: kept.missing(walk()))
 
         def check() -> None:
             self._private.check()
             submission.check()
 
-        for rows in self._client.follow(job, submission.look, check):
+        for rows in self._connection.follow(job, on_status=submission.look, check=check):
             kept.summary.add(rows)
             sink.write(rows)
         sink.finish()

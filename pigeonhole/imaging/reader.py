@@ -1,11 +1,10 @@
-"""A reference → the pixels a network sees, within limits; or a typed error for that one image."""
+"""A location → the pixels that a network sees, within limits; or a typed error for that one image."""
 
 import errno
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.imaging.preprocess import Decoded, decode, prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.sources.beneath import LeadsOutside, open_beneath
-from pigeonhole.sources.members import Archives, check_regular, too_large
-from pigeonhole.sources.spans import Span
-
-T = TypeVar("T")
+from pigeonhole.retry import READ, retry
+from pigeonhole.sources.beneath import LeadsOutside
+from pigeonhole.sources.reference import Location, Root
+from pigeonhole.sources.registry import by_scheme
+from pigeonhole.sources.source import Identity, Opened, Source
 
 #: What the system says when a path can't be opened → the kind of error row, and what to tell the user.
 _OPEN_ERRORS = {
@@ -40,19 +39,17 @@ _PASSING = frozenset(
         *(errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH),
     }
 )
-#: Seconds before a read is tried again: five attempts in one second.
-_PAUSES = (0.05, 0.15, 0.3, 0.5)
 
 
-class Patience:
-    """How long reads that fail in passing may be waited for.
+class ReadBudget:
+    """The seconds that one process may wait for reads that fail in passing.
 
-    Each has its second, but a disk that is gone for good must not cost a batch of 2,048 images half an hour: there
+    Each read has its second, but a disk that is gone for good must not cost a batch of 2,048 images half an hour: there
     are 20 seconds, and one in ten that pass comes back.
 
     Args:
         clock: gives seconds that only rise.
-        sleep: waits for so many seconds.
+        sleep: waits for a number of seconds.
     """
 
     _MOST = 20.0
@@ -65,7 +62,7 @@ class Patience:
         self._left, self._since = self._MOST, clock()
 
     def wait(self, seconds: float) -> bool:
-        """Wait, unless there is no patience left; returns whether it did."""
+        """Wait, unless the budget is spent; return whether it did."""
         now = self._clock()
         self._left, self._since = min(self._MOST, self._left + self._GAINED * (now - self._since)), now
         if seconds > self._left:
@@ -75,98 +72,113 @@ class Patience:
         return True
 
 
+class ReadImage(NamedTuple):
+    """A decoded image, and what its file was when it was read."""
+
+    decoded: Decoded
+    identity: Identity
+
+
 @dataclass(frozen=True)
 class ImageReader:
     """Reads images below a root.
 
     Args:
         root: an absolute path; nothing outside it is read.
-        preprocessing: the checkpoint's.
+        preprocessing: the model's.
         max_bytes: a larger file is refused.
         max_pixels: an image of more pixels is refused, from its header.
-        patience: with reads that fail in passing.
-        archives: what is open of them.
+        budget: of waiting for reads that fail in passing.
     """
 
     root: str
     preprocessing: Preprocessing
     max_bytes: int
     max_pixels: int
-    patience: Patience = field(default_factory=Patience, compare=False)
-    archives: Archives = field(default_factory=Archives, compare=False)
+    budget: ReadBudget = field(default_factory=ReadBudget, compare=False)
+    _sources: dict[str, Source] = field(default_factory=dict, init=False, compare=False)
 
-    def pixels(self, reference: str, span: Span | None = None) -> NDArray[np.uint8]:
+    def pixels(self, location: Location) -> NDArray[np.uint8]:
         """Read, decode and preprocess one image.
 
         Args:
-            reference: its path, relative to the root.
-            span: where it lies in that file, where that is an archive; until `close` this stays open for the next one.
+            location: an archive that it lies in stays open for the next image, until `close`.
 
         Returns:
-            uint8 [height, width, channels], as the checkpoint's network sees it.
+            uint8 [height, width, channels], as the model's network sees it.
 
         Raises:
             ImageError: it can't be, with the reason.
         """
-        return self._typed(lambda: prepare(self._read(reference, span), self.preprocessing, self.max_pixels))
+        try:
+            return prepare(self.read(location).data, self.preprocessing, self.max_pixels)
+        except MemoryError as exc:
+            raise _no_memory() from exc
 
-    def decoded(self, reference: str, span: Span | None = None) -> Decoded:
+    def decoded(self, location: Location) -> ReadImage:
         """Read and decode one image; `apply_all` does the rest for many.
 
         Raises:
             ImageError: it can't be, with the reason.
         """
-        return self._typed(lambda: decode(self._read(reference, span), self.preprocessing, self.max_pixels))
-
-    def close(self) -> None:
-        """Close the archive that is open, if there is one; after a number of images, for others may replace it."""
-        self.archives.close()
-
-    def _typed(self, step: Callable[[], T]) -> T:
         try:
-            return step()
+            data, identity = self.read(location)
+            return ReadImage(decode(data, self.preprocessing, self.max_pixels), identity)
         except MemoryError as exc:
-            raise ImageError(ErrorKind.TOO_LARGE, "not enough memory to decode it; fewer processes leave more") from exc
+            raise _no_memory() from exc
 
-    def _read(self, reference: str, span: Span | None = None) -> bytes:
-        if reference.startswith("/") or "\0" in reference:
+    def read(self, location: Location) -> Opened:
+        """Read the bytes of one image; what fails in passing is tried again.
+
+        Raises:
+            ImageError: it can't be, with the reason.
+        """
+        scheme, root, path, _ = location
+        if root.startswith("/") or "\0" in root or "\0" in path:
             raise self._outside()
-        pauses = iter(_PAUSES)
-        while True:
-            try:
-                # From the start each time: a stale handle stays stale.
-                return self._read_once(reference, span)
-            except OSError as exc:
-                self.archives.close()
-                pause = next(pauses, None) if exc.errno in _PASSING else None
-                if pause is None or not self.patience.wait(pause):
-                    raise _unreadable(exc) from exc
-
-    def _read_once(self, reference: str, span: Span | None) -> bytes:
+        source = self._sources.get(scheme) or self._source(scheme)
         try:
-            if span is not None:
-                return self.archives.read(self.root, reference, span, self.max_bytes)
-            handle = open_beneath(self.root, reference)
+            return source.open(location)
         except LeadsOutside as exc:
             raise self._outside() from exc
+        except OSError as exc:
+            failed = [exc]
+
+        def again() -> Opened:
+            # From the start each time: a stale handle stays stale.
+            source.close()
+            if failed:
+                raise failed.pop()
+            return source.open(location)
+
         try:
-            return self._read_open(handle)
-        finally:
-            os.close(handle)
+            return retry(again, READ, _is_passing, sleep=self.budget.wait)
+        except LeadsOutside as exc:
+            raise self._outside() from exc
+        except OSError as exc:
+            raise _unreadable(exc) from exc
+
+    def close(self) -> None:
+        """Close what the sources keep open, for others may replace it."""
+        for source in self._sources.values():
+            source.close()
+
+    def _source(self, scheme: str) -> Source:
+        kind = by_scheme(scheme)
+        if kind is None:
+            raise ImageError(ErrorKind.UNSUPPORTED, f"this worker knows no {scheme!r} sources: update it")
+        return self._sources.setdefault(scheme, kind(Root(self.root), self.max_bytes))
 
     def _outside(self) -> ImageError:
         return ImageError(ErrorKind.OUTSIDE, f"it is not below the worker's image root {self.root}")
 
-    def _read_open(self, handle: int) -> bytes:
-        status = os.fstat(handle)
-        check_regular(status)
-        if status.st_size > self.max_bytes:
-            raise too_large(status.st_size, self.max_bytes)
-        # One byte more than it should have, so that a file which grows meanwhile can't fill the memory.
-        data = os.read(handle, status.st_size + 1)
-        while len(data) != status.st_size and (part := os.read(handle, status.st_size + 1 - len(data))):
-            data += part  # a network file system may give a file in parts
-        return data
+
+def _no_memory() -> ImageError:
+    return ImageError(ErrorKind.TOO_LARGE, "not enough memory to decode it; fewer processes leave more")
+
+
+def _is_passing(exc: Exception) -> bool:
+    return isinstance(exc, OSError) and exc.errno in _PASSING
 
 
 def _unreadable(exc: OSError) -> ImageError:

@@ -9,7 +9,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from pigeonhole.errors import JobCancelled, MessageInvalid, NoWorker, UsageError
-from pigeonhole.jobs.patience import Patience
+from pigeonhole.jobs.options import DEFAULT, RowOptions
+from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.summary import Summary
 from pigeonhole.ledger.dead_letters import DeadLetters, about
 from pigeonhole.ledger.ledger import LEASE, Ledger
@@ -28,9 +29,9 @@ POLL_LEAST, POLL_MOST = 0.02, 0.25
 #: And the shortest when workers have the last batches in hand: the end of a short job is not slept through.
 POLL_LAST = 0.005
 #: Seconds without any worker for the job's queue after which following ends.
-WORKER_PATIENCE = 10.0
+NO_WORKER_SECONDS = 10.0
 #: Seconds for which it counts that a worker could not understand a batch: it is tried again sooner than that.
-DESPAIR = 2 * (LEASE + SWEEP_EVERY)
+DEAD_LETTER_SECONDS = 2 * (LEASE + SWEEP_EVERY)
 #: Seconds between two looks at who is at work, where somebody wants to know: workers announce themselves as often.
 COUNT_EVERY = 3.0
 #: Where Redis takes longer than this to answer, it was away, and the workers' announcements may have run out with it.
@@ -47,9 +48,9 @@ class Follower:
         ledger, queue, workers: of one Redis.
         on_status: is told the job's counters at every look.
         check: is called at every look, and while Redis is away; what it raises ends the following.
-        patience: how a Redis that is away is waited for.
+        retrying: how a Redis that is away is waited for.
         on_workers: is told now and then who consumes the job's queue; None: nobody is asked.
-        review_below: the confidence under which rows are marked for review; None: the checkpoint's threshold.
+        options: what the user asks of rows.
         clock, sleep: in place of the real ones, for tests.
     """
 
@@ -58,9 +59,9 @@ class Follower:
     workers: Workers
     on_status: Callable[[JobStatus], None] = lambda status: None
     check: Callable[[], None] = lambda: None
-    patience: Patience = field(default_factory=Patience)
+    retrying: Retrying = field(default_factory=Retrying)
     on_workers: Callable[[list[Announcement]], None] | None = None
-    review_below: float | None = None
+    options: RowOptions = DEFAULT
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     _swept: float = field(default=0.0, init=False)
@@ -68,24 +69,24 @@ class Follower:
     _counted: float = field(default=-math.inf, init=False)
 
     def rows(self, job: str) -> Iterator[list[Prediction]]:
-        """Give the rows, a batch at a time, in the order of submission, as their batches are done, until the job's end.
+        """Yield the rows until the job's end, a batch at a time, in the order of submission, as their batches are done.
 
         Raises:
             UnknownJob: no such job, or it was deleted meanwhile.
             JobCancelled: it was cancelled; the rows before the first that is missing have been given.
             NoWorker: nobody has consumed the job's queue for a while; the job goes on when somebody does.
-            MessageInvalid: what is stored of it is damaged, or all that is owed can't be understood by the workers.
-            BrokerUnreachable: Redis is away for longer than our patience lasts.
+            MessageInvalid: its record is damaged, or the workers understand none of its pending pieces.
+            BrokerUnreachable: Redis is away for longer than the policy allows.
         """
         done, pause = 0, POLL_LEAST
         self._swept = self._worker_seen = self.clock()
         while True:
             self.check()
             # Before the rows: whatever the status counts as done is there when the rows are read.
-            status = self._patiently(lambda: self.ledger.status(job))
-            ready = self._patiently(partial(self.ledger.read, job, done, BATCHES_AT_ONCE))
+            status = self._retry(lambda: self.ledger.status(job))
+            ready = self._retry(partial(self.ledger.read, job, done, BATCHES_AT_ONCE))
             for batch, answers in chain.from_iterable(ready):
-                yield answers.predictions(batch, self.review_below)
+                yield answers.predictions(batch, self.options.review_below)
             done += len(ready)
             self.on_status(status)
             self._count(status)
@@ -97,7 +98,7 @@ class Follower:
             elif status.state == "cancelled":
                 raise JobCancelled(job)
             elif status.over and done < status.batches:
-                self._patiently(lambda: self.ledger.status(job))  # says so if it was deleted since
+                self._retry(lambda: self.ledger.status(job))  # says so if it was deleted since
                 raise MessageInvalid(f"job {job} is finished, but has no rows of batch {done}: the ledger is damaged")
             elif status.over:
                 return
@@ -116,7 +117,7 @@ class Follower:
         self._swept = self._worker_seen = self.clock()
         while True:
             self.check()
-            status = self._patiently(lambda: self.ledger.status(job))
+            status = self._retry(lambda: self.ledger.status(job))
             self.on_status(status)
             self._count(status)
             if status.state == "cancelled":
@@ -132,7 +133,7 @@ class Follower:
         if self.on_workers is None or self.clock() - self._counted < COUNT_EVERY:
             return
         self._counted = self.clock()
-        self.on_workers([worker for worker in self._patiently(self.workers.alive) if worker.model == status.model])
+        self.on_workers([worker for worker in self._retry(self.workers.alive) if worker.model == status.model])
 
     def _tend(self, status: JobStatus) -> None:
         """Look after what nobody else may be looking after: lost batches, and whether anyone works at all."""
@@ -140,30 +141,30 @@ class Follower:
         if now - self._swept < SWEEP_EVERY:
             return
         self._swept = now
-        if any(worker.model == status.model for worker in self._patiently(self.workers.alive)):
+        if any(worker.model == status.model for worker in self._retry(self.workers.alive)):
             self._worker_seen = self.clock()
-        elif now - self._worker_seen >= WORKER_PATIENCE:
+        elif now - self._worker_seen >= NO_WORKER_SECONDS:
             raise NoWorker(no_worker(status.model, self.workers))
-        self._patiently(lambda: self._despair(status))
-        if self._patiently(self.workers.may_sweep):
-            self._patiently(lambda: sweep(self.ledger, self.queue))
+        self._retry(lambda: self._check_dead_letters(status))
+        if self._retry(self.workers.may_sweep):
+            self._retry(lambda: sweep(self.ledger, self.queue))
 
-    def _despair(self, status: JobStatus) -> None:
-        """Raise MessageInvalid if workers are there, and have lately failed to understand everything that is owed."""
-        since = self.workers.time() - DESPAIR
+    def _check_dead_letters(self, status: JobStatus) -> None:
+        """Raise MessageInvalid if there are workers, and lately they have understood none of the pending pieces."""
+        since = self.workers.time() - DEAD_LETTER_SECONDS
         letters = DeadLetters(self.ledger.settings, self.ledger.client).of_job(status.job)
         dead = {letter.what: letter.why for letter in letters if letter.seen > since}
         # By name: a letter may be about a batch that another worker has done since, or about none at all.
         if status.batches_claimed or not len(dead) >= status.batches_waiting > 0:
             return
-        if all(about(status.job, piece) in dead for piece in self.ledger.owed(status.job)):
+        if all(about(status.job, piece.key) in dead for piece in self.ledger.pending(status.job)):
             why = list(dead.values())[-1]
             raise MessageInvalid(f"the workers can't understand what is left of job {status.job}: {why}")
 
-    def _patiently(self, step: Callable[[], T]) -> T:
+    def _retry(self, step: Callable[[], T]) -> T:
         """Do a step, waiting for Redis; while that was away, no worker could show itself."""
         before = self.clock()
-        done = self.patience(step, self.check)
+        done = self.retrying(step, self.check)
         if self.clock() - before >= OUTAGE:
             self._worker_seen = self.clock()
         return done
@@ -191,14 +192,14 @@ class Rows:
         return f"<Rows of job {self.job}>"
 
     def batches(self) -> Iterator[list[Prediction]]:
-        """Give them a batch at a time, which costs less where there are many."""
+        """Yield the rows a batch at a time, which costs less where there are many."""
         summary = self.summary = Summary()
         for rows in self._batches():
             summary.add(rows)
             yield rows
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """Give all of them as a table with a `Prediction`'s columns; an image with an error has no label there.
+        """Return all rows as a table with the columns of `Prediction`; an image with an error has no label.
 
         Raises:
             UsageError: pandas is not installed.
@@ -218,12 +219,12 @@ class Rows:
         return pandas.DataFrame({name: columns[name] for name in Prediction._fields})
 
 
-def results(ledger: Ledger, job: str, review_below: float | None = None) -> Iterator[list[Prediction]]:
-    """Give the rows of the batches that are done by now, a batch at a time, in the order of submission.
+def results(ledger: Ledger, job: str, options: RowOptions = DEFAULT) -> Iterator[list[Prediction]]:
+    """Yield the rows of the batches that are done by now, a batch at a time, in the order of submission.
 
     Args:
         ledger, job: whose rows.
-        review_below: as a `Follower`'s.
+        options: what the user asks of rows.
 
     Raises:
         UnknownJob: no such job, or it was deleted meanwhile.
@@ -231,7 +232,7 @@ def results(ledger: Ledger, job: str, review_below: float | None = None) -> Iter
     status = ledger.status(job)
     for number in range(status.batches):
         for batch, answers in chain.from_iterable(ledger.read(job, number, 1)):
-            yield answers.predictions(batch, review_below)
+            yield answers.predictions(batch, options.review_below)
     ledger.status(job)  # says so if it was deleted meanwhile, and rows are missing for that
 
 

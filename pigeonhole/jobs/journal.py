@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 
 from pigeonhole.errors import OutputFailed, UsageError
-from pigeonhole.jobs import reviews
+from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.ledger.messages import Prediction
 from pigeonhole.output_files import check_free, target
 from pigeonhole.sinks.results import read_results
@@ -229,13 +229,13 @@ def earlier(path: str, command: Command, retry_errors: bool) -> Earlier | None:
     return Earlier(file, found.written_ns, results=None if found.format.is_lines else found)
 
 
-def of_job(path: str, job: str | None, format: Format, review_below: float | None = None) -> Earlier | None:
+def of_job(path: str, job: str | None, format: Format, options: RowOptions = DEFAULT) -> Earlier | None:
     """Find what stands before a job's rows in what becomes FILE, where `classify` began it and was interrupted.
 
     Args:
         path, format: of FILE.
         job: None is none that `classify` began.
-        review_below: as the rows have to have it that stand there.
+        options: as those of the rows that stand there.
 
     Raises:
         UsageError, OutputFailed: as `earlier`.
@@ -244,7 +244,7 @@ def of_job(path: str, job: str | None, format: Format, review_below: float | Non
     journal = Journal.read(part)
     if journal is None:
         return None
-    if (journal.job, journal.command.format, journal.command.review_below) == (job, format, review_below):
+    if (journal.job, journal.command.format, journal.command.review_below) == (job, format, options.review_below):
         return Earlier(part, journal.begun, journal)
     _refuse(part, journal, "or choose another place with -o")
     return None
@@ -310,7 +310,9 @@ def _refuse(part: str, journal: Journal, remedy: str) -> None:
         check_free(part)
         there = sum(1 for _ in rows(part, Format(journal.command.format)))
     if there:
-        command = " ".join(map(printable, (*journal.command.sources, *reviews.option(journal.command.review_below))))
+        command = " ".join(
+            map(printable, (*journal.command.sources, *RowOptions(journal.command.review_below).words()))
+        )
         raise UsageError(
             f"{part!r} holds {counted(there, 'row')} of another command that was interrupted, `classify {command}` in "
             f"{printable(journal.command.folder)!r}: run that again to go on with it, {remedy}"

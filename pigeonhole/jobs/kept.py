@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pigeonhole.errors import OutputFailed
 from pigeonhole.jobs.journal import Command, Earlier, Journal, Places, noting
-from pigeonhole.jobs.reviews import decided
+from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.jobs.summary import Summary
 from pigeonhole.ledger.messages import Prediction
 from pigeonhole.output_files import remove, target
@@ -19,7 +19,7 @@ from pigeonhole.scratch import aside, room
 from pigeonhole.sinks.rows import Format, to_csv, to_jsonl
 from pigeonhole.sinks.sinks import JOURNAL, File
 from pigeonhole.sources.archives import INSIDE, files_of
-from pigeonhole.sources.expand import Reference
+from pigeonhole.sources.reference import Reference
 from pigeonhole.text import counted, minute
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Kept:
         retry_errors: error rows are not.
         goes_on: tells whether a job can be taken up.
         named: what the sources name: rows of anything else stay as they are. None: they name everything.
-        review_below: the confidence under which rows are marked for review, those that are kept too; None: as they are.
+        options: what the user asks of rows, of those that are kept too.
 
     Attributes:
         job: the earlier one's, where it is taken up: then all rows before its own are kept, since what it was submitted
@@ -51,7 +51,7 @@ class Kept:
         retry_errors: bool = False,
         goes_on: Callable[[str], bool] = lambda job: False,
         named: "Listed | None" = None,
-        review_below: float | None = None,
+        options: RowOptions = DEFAULT,
     ) -> None:
         self.job = earlier.job if earlier and not retry_errors and goes_on(earlier.job) else ""
         self.summary = Summary()
@@ -60,7 +60,7 @@ class Kept:
         self._checkpoint = checkpoint
         self._retry_errors = retry_errors
         self._named = named
-        self._review_below = review_below
+        self._options = options
         self._index: sqlite3.Connection | None = None
         self._places = Places()
         self._part = ""
@@ -86,7 +86,7 @@ class Kept:
             if journal is None:
                 for file in files_of(row.path):
                     self._places.add(file)
-            now = decided(row, self._review_below)
+            now = self._options.apply(row)
             self.summary.keep(now)
             self._remember(row.path)
             yield line if now == row else to_csv((now,)) if format is Format.csv else to_jsonl((now,))
@@ -104,11 +104,12 @@ class Kept:
         with noting(self._part) if self._part else nullcontext(lambda path, link: None) as note:
             for reference in references:
                 path = reference.shown + reference.path
-                file = path if reference.span is None else reference.shown
                 if self._index is None or not self._sql(
                     "UPDATE kept SET left = left - 1 WHERE path = ? AND left > 0", path
                 ):
-                    note(file, reference.link)  # first: a row without a note is of no use, and the reverse does no harm
+                    note(
+                        reference.file, reference.link
+                    )  # first: a row without a note is of no use, and the reverse does no harm
                     yield reference
 
     def told(self) -> str:

@@ -7,13 +7,13 @@ from itertools import accumulate, count, groupby, islice, takewhile
 from operator import attrgetter
 
 from pigeonhole.errors import SourceError
-from pigeonhole.jobs.patience import Patience
+from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Batch, Group
-from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.task_queue import Queue
-from pigeonhole.sources.expand import Reference, Root, expand
+from pigeonhole.sources.expand import expand
+from pigeonhole.sources.reference import Reference, Root
 
 #: The first batches are small, so that a small job spreads over all workers; they double up to the largest, so that
 #: a large job costs few messages. At each size there are this many: beside its images, a batch costs 2 ms of processor
@@ -27,8 +27,8 @@ PER_SIZE = 2
 AHEAD = 8
 #: A batch holds no more bytes of files than this (but at least one file): about a second's work of photos.
 MOST_BYTES = 64_000_000
-#: Where a reference is shown from, where it is read from, and whether that is an archive.
-_FROM = attrgetter("shown", "rooted", "span.__class__")
+#: What the references of a group share.
+_FROM = attrgetter("scheme", "shown", "root")
 
 
 class Walk:
@@ -44,7 +44,7 @@ class Walk:
         self._has_input = "-" in sources
 
     def __call__(self) -> Iterator[Reference]:
-        """Give the stream of references, from the beginning; SourceError where standard input was read already."""
+        """Return the stream of references, from the beginning; SourceError where standard input was read already."""
         begun, self._begun = self._begun, None
         if begun is None and self._has_input:
             raise SourceError(
@@ -55,11 +55,11 @@ class Walk:
 
 
 def submit(
-    ledger: Ledger, queue: Queue, job: str, references: Callable[[], Iterable[Reference]], patience: Patience
+    ledger: Ledger, queue: Queue, job: str, references: Callable[[], Iterable[Reference]], retrying: Retrying
 ) -> None:
     """Put all references on record and publish their batches, then close the job.
 
-    Each batch is in the ledger before its message is published, so what is owed is known whatever gets lost. A job that
+    Each batch is recorded before its message is published, so no message that gets lost loses a batch. A job that
     was submitted in part, or that Redis has forgotten a part of, gets what it lacks: the same stream makes the same
     batches.
 
@@ -67,24 +67,24 @@ def submit(
         ledger, queue: of one Redis.
         job: an open one; of one that is complete it is only checked that these are its references.
         references: gives the stream anew; called once more where Redis forgot what it had acknowledged.
-        patience: how a Redis that is away or full is waited for.
+        retrying: how a Redis that is away or full is waited for.
 
     Raises:
         SourceError: a source can't be read to its end, or again; the job stays open, with what was submitted.
         UsageError: it was begun with other references.
-        BrokerUnreachable: Redis is away for longer than our patience lasts.
+        BrokerUnreachable: Redis is away for longer than the policy allows.
         JobCancelled, UnknownJob: somebody else cancelled or deleted it.
     """
-    model = patience(lambda: ledger.status(job)).model
+    model = retrying(lambda: ledger.status(job)).model
     complete = False
     while not complete:
         cut = 0
         for batch in batches(references()):
-            piece = Piece(cut)
-            if patience(partial(ledger.add, job, piece.number, batch)):
-                patience(partial(queue.publish, model, job, piece))
+            piece = retrying(partial(ledger.add, job, cut, batch))
+            if piece:
+                retrying(partial(queue.publish, model, job, piece))
             cut += 1
-        complete = patience(partial(ledger.close, job, cut))
+        complete = retrying(partial(ledger.close, job, cut))
 
 
 class Submission:
@@ -158,7 +158,7 @@ def batches(references: Iterable[Reference]) -> Iterator[Batch]:
 
 
 def batch_size(number: int) -> int:
-    """Give the number of images that the batch of this number holds at most."""
+    """Return the number of images that the batch of this number holds at most."""
     return min(LARGEST, SMALLEST << (number // PER_SIZE))
 
 
@@ -167,6 +167,6 @@ def _batch(references: list[Reference]) -> Batch:
 
 
 def _group(references: list[Reference]) -> Group:
-    shown, rooted = references[0].shown, references[0].rooted
-    spans = tuple([reference.span for reference in references if reference.span is not None])
-    return Group(shown, rooted, tuple([reference.path for reference in references]), spans)
+    scheme, shown, root, *_ = references[0]
+    places = tuple([reference.place for reference in references if reference.place])
+    return Group(scheme, shown, root, tuple([reference.path for reference in references]), places)

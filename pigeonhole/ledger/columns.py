@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def packed(values: "array[int]") -> list[str]:
-    """Give the lowest byte of each entry, then the second of each, and so on, each of these columns as base64.
+    """Return the lowest byte of each entry, then the second of each, and so on, each of these columns as base64.
 
     The highest are left out where all are zero: a byte that no number needs costs nothing. And the byte order of the
     machine does not matter.
@@ -31,7 +31,7 @@ def unpacked(code: str, columns: Sequence[str], count: int) -> "array[int]":
         count: how many entries there must be.
 
     Raises:
-        ValueError: they are not so many entries of that type.
+        ValueError: they are not that many entries of that type.
     """
     values = array(code)
     size = values.itemsize
@@ -50,5 +50,5 @@ def unpacked(code: str, columns: Sequence[str], count: int) -> "array[int]":
 
 
 def _offset(byte: int, size: int) -> int:
-    """Give where in an entry in memory the byte of this rank is, from the lowest."""
+    """Return the offset within an entry in memory of the byte of this rank, counted from the lowest."""
     return byte if sys.byteorder == "little" else size - 1 - byte

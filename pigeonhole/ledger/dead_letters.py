@@ -1,4 +1,4 @@
-"""What came over Redis and could not be understood: kept where `status` shows it, with the reason.
+"""Dead letters: messages and records in Redis that could not be understood, kept for `status` with the reason.
 
 A message that is damaged, or of a version that nobody here knows, is never guessed at, and never tried again and again
 either. The key, behind the prefix: `dead` (hash: what it was → when and why).
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pigeonhole.ledger.redis_client import Client, connect, server_time, translates
 from pigeonhole.settings import Settings
 
-#: So many are kept; what comes then is counted on none: somebody writes garbage on purpose.
+#: How many are kept; with more, somebody writes garbage on purpose.
 MOST = 1000
 #: Characters that are kept of what a stranger wrote.
 _LONGEST = 300
@@ -18,7 +18,7 @@ _LONGEST = 300
 
 @dataclass(frozen=True, order=True)
 class DeadLetter:
-    """One thing that could not be understood.
+    """One message or record that could not be understood.
 
     Args:
         seen: when, last; seconds since the epoch on Redis' clock.
@@ -46,8 +46,8 @@ class DeadLetters:
         self._ttl = settings.result_ttl
 
     @translates
-    def bury(self, what: str, why: str) -> None:
-        """Keep something that could not be understood; the same again only moves its time."""
+    def add(self, what: str, why: str) -> None:
+        """Keep a message or record that could not be understood; the same again only moves its time."""
         what, why = _printable(what), _printable(why)
         if self.client.hlen(self._key) >= MOST and not self.client.hexists(self._key, what):
             return
@@ -56,16 +56,16 @@ class DeadLetters:
 
     @translates
     def all(self) -> list[DeadLetter]:
-        """Give all, oldest first."""
+        """Return all dead letters, oldest first."""
         return sorted(_letter(what, body) for what, body in self.client.hgetall(self._key).items())
 
     def of_job(self, job: str) -> list[DeadLetter]:
-        """Give those about a job's batches, oldest first."""
+        """Return the dead letters about a job's batches, oldest first."""
         return [letter for letter in self.all() if letter.what.startswith(about(job, ""))]
 
 
 def about(job: str, piece: object) -> str:
-    """Say which batch of which job could not be understood."""
+    """Name a batch of a job, as its dead letter does."""
     return f"job {job}, batch {piece}"
 
 

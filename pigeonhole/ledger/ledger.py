@@ -1,31 +1,34 @@
-"""The durable record of every job in Redis: what is owed, claimed and done.
+"""The durable record of every job in Redis: its batches, which of them are pending, and their answers.
 
-Written before anything is published and changed only in atomic steps, it is what makes a lost message, or one
-that comes twice, harmless. The keys of job J, behind the prefix:
+A batch is recorded before its message is published, and every change is atomic, so a lost message, or one that comes
+twice, does no harm. The keys of job J, behind the prefix:
 
     job:J           hash   model, sources, state, counters, times
     job:J:refs      hash   batch number → its references (`Batch`)
-    job:J:waiting   zset   batch number → when it is overdue, for batches that nobody has claimed
-    job:J:claimed   zset   batch number → when its lease runs out, for batches that a worker has in hand
-    job:J:rows      hash   batch number → its answers (`Answers`)
+    job:J:waiting   zset   piece → when it is overdue, for pieces that nobody has claimed
+    job:J:claimed   zset   piece → when its lease expires, for pieces that a worker has in hand
+    job:J:rows      hash   piece without digest → its answers (`Answers`)
     job:J:parts     hash   batch number → the pieces it was split into; and how often a single image was lost
     active          zset   job → when it was created, for jobs that are neither finished nor cancelled
     jobs            zset   job → when it was created, for all
     swept           string when the last sweep was
 
-A batch is owed while it stands in `waiting` or `claimed`; committing strikes it off and stores its answers in one
-step, so that a batch done twice counts once. A job is `open` while it is submitted to, `closed` when its source
-is exhausted, `finished` when a closed job owes nothing, or `cancelled`; then its keys expire.
+A piece is pending while it is in `waiting` or `claimed`; committing removes it and stores its answers in one step, so
+that a batch done twice counts once. A job is `open` while images are submitted to it, `closed` when its sources are
+exhausted, `finished` when a closed job has no pending piece, or `cancelled`; then its keys expire.
 
-A claim is a lease, which the process that holds it renews. A batch whose process died, or let its lease run out, is
-split, and so on, until an image that kills whoever reads it is alone. So everything but `refs` goes by *pieces*: a
-batch's number, or `number:start:stop` for a part of it.
+A claim is a lease, which the process that holds it renews. A piece whose process was lost, or let its lease expire, is
+split, until an image that kills whoever reads it is alone.
+
+The name of a piece carries the digest of the references on record (`Piece`). Should Redis forget a batch that it had
+acknowledged, and another be recorded under the same number, then nothing that is done for the old one counts.
 """
 
 import json
 import re
 import secrets
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from pigeonhole.errors import ErrorKind, JobCancelled, MessageInvalid, UnknownJob, UsageError
@@ -35,14 +38,15 @@ from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import Client, connect, server_time, translates
 from pigeonhole.ledger.status import JobStatus, status_of, status_or_unreadable
 from pigeonhole.settings import Settings
+from pigeonhole.sources.reference import Place
 
 #: Seconds that a claim lasts unless it is renewed: so long a worker that vanished goes unnoticed.
 LEASE = 20.0
 #: Seconds between two sweeps after which holders may have been kept from renewing: then a lapsed lease says nothing.
 SWEEP_GAP = 10.0
-#: So often a single image may be lost with its process before it is blamed. One that ends whoever reads it is found by
+#: How often a single image may be lost with its process before it is blamed. One that kills its reader is found by
 #: the worker (`worker.trial`) long before; this only keeps any other from going round for ever.
-DEATHS = 20
+LOSSES = 20
 _JOB = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 #: What a job's own keys end with, in the order that the scripts know them by; `active` comes after them.
 _PARTS = ("", ":refs", ":waiting", ":claimed", ":rows", ":parts")
@@ -64,15 +68,7 @@ class Ledger:
         self.client = client or connect(settings.broker_url)
         self.settings = settings
         self._now = now
-        self._add = self.client.register_script(scripts.ADD)
-        self._close = self.client.register_script(scripts.CLOSE)
-        self._cancel = self.client.register_script(scripts.CANCEL)
-        self._claim = self.client.register_script(scripts.CLAIM)
-        self._renew = self.client.register_script(scripts.RENEW)
-        self._commit = self.client.register_script(scripts.COMMIT)
-        self._died = self.client.register_script(scripts.DIED)
-        self._release = self.client.register_script(scripts.RELEASE)
-        self._overdue = self.client.register_script(scripts.OVERDUE)
+        self._scripts = dict[str, Client]()
 
     @translates
     def ping(self) -> None:
@@ -81,7 +77,7 @@ class Ledger:
 
     @translates
     def create(self, model: str, sources: tuple[str, ...]) -> str:
-        """Open a job for a model's queue and give its id, which begins with the date and sorts by it."""
+        """Open a job for a model's queue and return its id, which begins with the date and sorts by it."""
         oldest = [name.decode(errors="replace") for name in self.client.zrange(self._key("jobs"), 0, 9)]
         self._forget_expired(oldest)  # so that the list ends somewhere though nobody looks at it
         now = self._clock()
@@ -103,36 +99,36 @@ class Ledger:
         return job
 
     @translates
-    def add(self, job: str, number: int, batch: Batch) -> bool:
-        """Put a batch on record as owed.
+    def add(self, job: str, number: int, batch: Batch) -> Piece | None:
+        """Record a batch as pending.
 
         Returns:
-            False where it is on record already; then nothing has changed.
+            The batch as a piece, to be published; None where it is on record already, and nothing has changed.
 
         Raises:
             UnknownJob, JobCancelled: the job is gone.
             UsageError: the job is complete, so nothing can be added, or another batch is on record under this number.
         """
-        seconds = self.settings.publish_seconds
-        state, added = self._run(self._add, job, number, batch.encode(), len(batch), seconds)
+        piece, seconds = Piece(number, batch.digest), self.settings.publish_seconds
+        state, added = self._run("add", job, str(piece), batch.encode(), len(batch), seconds)
         self._check(job, state)
         if added:
-            return True
+            return piece
         known = self.client.hget(self._keys(job)[1], str(number))
         if known is None:
             raise UsageError(f"job {job} is {state.decode()}: nothing can be added to it; submit a new one")
-        # Not byte for byte: another machine's zlib may deflate the same otherwise.
         there = Batch.decode(known)
-        if [*there.rooted(), *there.located()] != [*batch.rooted(), *batch.located()]:
+        # Paths may be shown otherwise, by another spelling of the same sources.
+        if _images(there) != _images(batch):
             raise UsageError(
                 f"job {job} holds other images as its batch {number}: the sources are not what they were when it was "
                 f"begun; `pigeonhole cancel {job}`, then the same command again, without --job"
             )
-        return False
+        return None
 
     @translates
     def close(self, job: str, batches: int) -> bool:
-        """Say that everything is submitted.
+        """Note that everything is submitted.
 
         Args:
             job: its id.
@@ -145,7 +141,7 @@ class Ledger:
             UnknownJob, JobCancelled: the job is gone.
             UsageError: there are more.
         """
-        state, known = self._run(self._close, job, batches, self.settings.result_ttl)
+        state, known = self._run("close", job, batches, self.settings.result_ttl)
         self._check(job, state)
         if known > batches:
             raise UsageError(
@@ -156,13 +152,13 @@ class Ledger:
 
     @translates
     def cancel(self, job: str) -> None:
-        """Strike off what is still owed; rows that are done stay.
+        """Drop the pending pieces; rows that are done stay.
 
         Raises:
             UnknownJob: no such job.
             UsageError: it is finished.
         """
-        state = self._run(self._cancel, job, self.settings.result_ttl)
+        state = self._run("cancel", job, self.settings.result_ttl)
         if state == b"finished":
             raise UsageError(f"job {job} is finished already")
         if state is None:
@@ -170,7 +166,7 @@ class Ledger:
 
     @translates
     def delete(self, job: str) -> None:
-        """Forget a job and its rows; messages that are still queued for it will find nothing to do.
+        """Delete a job and its rows; messages that are still queued for it will find nothing to do.
 
         Raises:
             UnknownJob: no such job.
@@ -178,13 +174,13 @@ class Ledger:
         # Looked for before, not counted after: a deletion that is sent again finds nothing any more.
         if not self.client.exists(*self._keys(job)[:-1]) and self.client.zscore(self._key("jobs"), job) is None:
             raise UnknownJob(job)
-        # No MULTI, which a full Redis refuses: a job without keys is struck off the lists sooner or later.
+        # No MULTI, which a full Redis refuses: a job without keys is removed from the lists sooner or later.
         self.client.delete(*self._keys(job)[:-1])
-        self._strike([job])
+        self._unlist([job])
 
     @translates
     def claim(self, job: str, piece: Piece) -> Batch | None:
-        """Note that a worker has a piece in hand, and give its references.
+        """Claim a piece, and return its references.
 
         It must be renewed within `LEASE` seconds, and again, for as long as it is in hand.
 
@@ -194,34 +190,35 @@ class Ledger:
         Raises:
             MessageInvalid: the references can't be understood.
         """
-        data = self._run(self._claim, job, str(piece), LEASE)
-        return None if data is None else piece.of(Batch.decode(data))
+        data = self._run("claim", job, str(piece), LEASE)
+        return None if data is None else piece.of(_recorded(data, piece))
 
     @translates
     def renew(self, job: str, pieces: Iterable[Piece]) -> int:
-        """Say that pieces are still in hand.
+        """Renew the leases of pieces that are in hand.
 
         Returns:
             How many of them are claimed; the others are done or split, or wait again.
         """
-        return int(self._run(self._renew, job, LEASE, *map(str, pieces)))
+        return int(self._run("renew", job, LEASE, *map(str, pieces)))
 
     @translates
     def commit(self, job: str, piece: Piece, answers: Answers) -> bool:
-        """Strike a piece off and store its answers, in one step.
+        """Store the answers to a piece and remove it from the pending ones, in one step.
 
         Returns:
-            False where it was not owed any more; then nothing has changed.
+            False where it is not pending any more; then nothing has changed.
         """
         counts = (len(answers), len(answers.errors), len(answers.review))
         ttl = self.settings.result_ttl
-        return bool(self._run(self._commit, job, str(piece), answers.encode(), *counts, ttl))
+        data = replace(answers, batch=piece.digest).encode()
+        return bool(self._run("commit", job, str(piece), data, *counts, ttl))
 
     @translates
-    def died(self, job: str, piece: Piece, model: str) -> list[Piece]:
-        """Note that a process died with a piece in hand: split it, or count it against the one image there is.
+    def lose(self, job: str, piece: Piece, model: str) -> list[Piece]:
+        """Note that the process with a piece in hand was lost: split the piece, or count the loss of a single image.
 
-        A piece that is split is not owed any more, only its parts are: what its late owner may commit is dropped.
+        A piece that is split is not pending any more, only its parts are: what its late owner may commit is dropped.
 
         Args:
             job, piece: what was in hand.
@@ -236,31 +233,31 @@ class Ledger:
         data = self.client.hget(self._keys(job)[1], str(piece.number))
         if data is None:
             return []
-        parts = piece.split(len(Batch.decode(data)))
-        deaths = self._run(self._died, job, str(piece), self.settings.publish_seconds, *map(str, parts))
-        if deaths is None:
+        parts = piece.split(len(_recorded(data, piece)))
+        losses = self._run("lose", job, str(piece), self.settings.publish_seconds, *map(str, parts))
+        if losses is None:
             return []
         if parts:
             return parts
-        if deaths < DEATHS:
+        if losses < LOSSES:
             return [piece]
-        blame = (ErrorKind.CRASHED, f"the process that had it, and nothing else, in hand ended {deaths} times")
+        blame = (ErrorKind.CRASHED, f"the process that had it, and nothing else, in hand ended {losses} times")
         self.commit(job, piece, Answers.failed(model, [blame]))
         return []
 
     @translates
-    def deaths(self, job: str, piece: Piece) -> int:
-        """Give how often a suspect was lost with its process since it was set apart."""
-        return int(self.client.hget(self._keys(job)[5], f"deaths:{piece}") or 0)
+    def losses(self, job: str, piece: Piece) -> int:
+        """Return how often a quarantined image was lost with its process."""
+        return int(self.client.hget(self._keys(job)[5], f"losses:{piece.key}") or 0)
 
     @translates
     def release(self, job: str, piece: Piece) -> bool:
-        """Let a piece wait again that somebody claimed and could not read: another worker may be able to.
+        """Return a claimed piece to those that wait: another worker may be able to read it.
 
         Returns:
             False where nobody has it in hand.
         """
-        return bool(self._run(self._release, job, str(piece), self.settings.publish_seconds))
+        return bool(self._run("release", job, str(piece), self.settings.publish_seconds))
 
     @translates
     def swept_lately(self) -> bool:
@@ -278,22 +275,22 @@ class Ledger:
 
     @translates
     def overdue(self, job: str, lost: int) -> tuple[list[Piece], list[Piece]]:
-        """Give what somebody should look after.
+        """Return the pieces that need attention.
 
         Args:
             job: its id.
             lost: how many of the pieces that wait may have lost their message.
 
         Returns:
-            Those whose lease has run out, for `died` or `renew`; and those that wait and should be published again,
+            Those whose lease has expired, for `lose` or `renew`; and those that wait and should be published again,
             which is noted.
         """
-        lapsed, waiting = self._run(self._overdue, job, lost, self.settings.publish_seconds)
+        lapsed, waiting = self._run("overdue", job, lost, self.settings.publish_seconds)
         return _pieces(lapsed), _pieces(waiting)
 
     @translates
-    def owed(self, job: str) -> list[Piece]:
-        """Give all pieces that are not done, overdue or not.
+    def pending(self, job: str) -> list[Piece]:
+        """Return all pending pieces, overdue or not.
 
         Raises:
             UnknownJob: no such job.
@@ -304,7 +301,7 @@ class Ledger:
 
     @translates
     def status(self, job: str) -> JobStatus:
-        """Give a job's counters in one round trip, however large it is.
+        """Return a job's counters in one round trip, however large it is.
 
         Raises:
             UnknownJob: no such job.
@@ -314,7 +311,7 @@ class Ledger:
 
     @translates
     def statuses(self, active_only: bool = False) -> list[JobStatus]:
-        """Give the counters of all jobs, oldest first, in two round trips; forgets those that have expired.
+        """Return the counters of all jobs, oldest first, in two round trips; removes those that have expired.
 
         One whose record can't be understood is `unreadable`, and does not hide the others; `status` says why.
         """
@@ -326,20 +323,20 @@ class Ledger:
 
     @translates
     def read(self, job: str, start: int, limit: int) -> list[list[tuple[Batch, Answers]]]:
-        """Give the batches that are done, by number from `start`, up to the first of `limit` that is not.
+        """Return the batches that are done, by number from `start`, up to the first of `limit` that is not.
 
         Returns:
             For each batch its pieces, in order: one, unless it was split.
 
         Raises:
             UnknownJob: it was deleted meanwhile.
-            MessageInvalid: what is stored can't be understood.
+            MessageInvalid: what is stored can't be understood, or answers are not to the references on record.
         """
         keys = self._keys(job)
         numbers = range(start, start + limit)
-        done: list[list[tuple[Piece, bytes]]] = []
+        done: list[list[tuple[str, bytes]]] = []
         for number, data in zip(numbers, self.client.hmget(keys[4], [str(number) for number in numbers]), strict=True):
-            pieces = [(Piece(number), data)] if data is not None else self._parts(keys, number)
+            pieces = [(str(number), data)] if data is not None else self._parts(keys, number)
             if pieces is None:
                 break
             done.append(pieces)
@@ -350,33 +347,31 @@ class Ledger:
             self.status(job)  # says so if it was deleted between the two
             raise MessageInvalid(f"job {job} has answers without references: the ledger is damaged; submit it again")
         return [
-            [(piece.of(batch), Answers.decode(data)) for piece, data in pieces]
+            [_joined(job, batch, key, Answers.decode(data)) for key, data in pieces]
             for batch, pieces in zip(map(Batch.decode, batches), done, strict=True)
         ]
 
-    def _parts(self, keys: tuple[str, ...], number: int) -> list[tuple[Piece, bytes]] | None:
-        """Give the answers to all pieces of a batch that was split, or None where it was not, or not all are done."""
+    def _parts(self, keys: tuple[str, ...], number: int) -> list[tuple[str, bytes]] | None:
+        """Return the answers to all pieces of a batch that was split; None where it was not, or not all are done."""
         split = self.client.hget(keys[5], str(number))
         if split is None:
             return None
         names = split.decode(errors="replace").split(",")
         answers = self.client.hmget(keys[4], names)
-        return (
-            None if None in answers else [(Piece.parse(name), data) for name, data in zip(names, answers, strict=True)]
-        )
+        return None if None in answers else list(zip(names, answers, strict=True))
 
     def _forget_expired(self, names: list[str]) -> list[str]:
-        """Strike off the jobs whose keys are gone, and give the others."""
+        """Remove the jobs whose keys are gone from the lists, and return the others."""
         with self.client.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.exists(self._key(f"job:{name}"))
             there = pipe.execute()
         if expired := [name for name, exists in zip(names, there, strict=True) if not exists]:
-            self._strike(expired)
+            self._unlist(expired)
         return [name for name, exists in zip(names, there, strict=True) if exists]
 
-    def _strike(self, names: list[str]) -> None:
-        """Take jobs off both lists."""
+    def _unlist(self, names: list[str]) -> None:
+        """Remove jobs from both lists."""
         self.client.zrem(self._key("jobs"), *names)
         self.client.zrem(self._key("active"), *names)
 
@@ -391,8 +386,11 @@ class Ledger:
         triples = zip(replies[::3], replies[1::3], replies[2::3], strict=True)
         return [(name, *triple) for name, triple in zip(names, triples, strict=True)]
 
-    def _run(self, script: Client, job: str, *args: object) -> Client:
-        return script(self._keys(job), (self._time(), job, *args))
+    def _run(self, name: str, job: str, *args: object) -> Client:
+        """Run the script of that name on a job."""
+        if name not in self._scripts:
+            self._scripts[name] = self.client.register_script(scripts.on_job(name))
+        return self._scripts[name](self._keys(job), (self._time(), job, *args))
 
     def _check(self, job: str, state: bytes | None) -> None:
         if state is None:
@@ -404,7 +402,7 @@ class Ledger:
         return f"{self.settings.prefix}:{name}"
 
     def _keys(self, job: str) -> tuple[str, ...]:
-        """Give a job's keys in the order that the scripts know them by; UnknownJob where no job is called so."""
+        """Return a job's keys in the order that the scripts know them by; UnknownJob where that is no job's id."""
         if not _JOB.fullmatch(job):
             raise UnknownJob(job)  # `ID:rows`, say, would be a key of another's
         own = [self._key(f"job:{job}{part}") for part in _PARTS]
@@ -418,11 +416,35 @@ class Ledger:
 
 
 def _pieces(members: list[bytes]) -> list[Piece]:
-    """Give the pieces among the members of a set; what we did not write shall not stop a sweep."""
+    """Return the pieces among the members of a set; what we did not write shall not stop a sweep."""
     pieces = []
     for member in members:
         try:
             pieces.append(Piece.parse(member.decode(errors="replace")))
         except MessageInvalid:
-            continue  # nobody owes it; it goes with the job's keys
+            continue  # it goes with the job's keys
     return pieces
+
+
+def _images(batch: Batch) -> list[tuple[str, str, Place]]:
+    """Return what tells the images of a batch from others, wherever its groups cut their paths."""
+    return [(scheme, root + path, place) for scheme, root, path, place in batch.located()]
+
+
+def _recorded(data: bytes, piece: Piece) -> Batch:
+    """Return the batch on record that a piece is of.
+
+    Raises:
+        MessageInvalid: it can't be understood, or is another.
+    """
+    batch = Batch.decode(data)
+    if batch.digest != piece.digest:
+        raise MessageInvalid(f"the references on record as batch {piece.number} are not those of {piece}")
+    return batch
+
+
+def _joined(job: str, batch: Batch, key: str, answers: Answers) -> tuple[Batch, Answers]:
+    """Return the references of a piece with its answers; MessageInvalid where they don't belong together."""
+    if answers.batch != batch.digest:
+        raise MessageInvalid(f"job {job} has answers to other references as its batch {key}: submit it again")
+    return Piece.parse_key(key, batch.digest).of(batch), answers

@@ -1,108 +1,124 @@
-"""What producer and worker say to each other: the references of a batch, and what became of each.
+"""What producer and worker write to each other: the references of a batch, and the answers to it.
 
-Both are frozen, versioned and JSON, deflated: in a batch of 2,048 a reference with a numbered name takes some
-3 bytes, one with a random name of 16 digits some 12; an answer of up to 256 classes takes 16. What is read back is
-checked before it is believed.
+Both are frozen, versioned and JSON, deflated. In a batch of 2,048 a reference with a numbered name takes some 3 bytes,
+one with a random name of 16 digits some 12; an answer of up to 256 classes takes 27. What is read back is checked
+before it is believed. Keys that are not known are ignored, so that a key may be added without a new version.
 
 A path that is not valid UTF-8 is spelled as `os.fsdecode` spells it; its lone surrogates survive JSON as
 escapes, and `os.fsencode` gives the bytes back.
 """
 
+import hashlib
 import json
 import reprlib
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import repeat
+from functools import cached_property, partial
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 from pigeonhole.errors import MessageInvalid
 from pigeonhole.ledger.columns import packed, unpacked
-from pigeonhole.sources.spans import Span, spans
+from pigeonhole.limits import MOST_CLASSES, PPM, TOP
+from pigeonhole.sources.reference import Location, Place
 
-VERSION = 3
+VERSION = 4
 #: No batch that we write comes near this: 2,048 paths of 4,096 bytes are 8 MB.
 MAX_DECODED_BYTES = 64_000_000
-#: Probabilities travel as whole millionths: shorter than floats, and the same on every machine.
-PPM = 1_000_000
-#: How many of the best classes a row carries.
-TOP = 3
-#: Indices of classes are of 16 bits.
-MOST_CLASSES = 65_535
+#: Where a system's offsets in files end.
+_END_OF_PLACES = 1 << 63
+#: Bytes of the digest of a batch's references.
+_DIGEST_BYTES = 16
 
 
 class Group(NamedTuple):
-    """References that share where they are shown from and where they are read from.
+    """References that share their source, and the beginnings of their paths; see `Reference`.
 
-    A reference is shown to the user as `shown + path`, and read at `rooted + path` below the image root. Those to the
-    members of an archive are read at `rooted`, each where its one of the `spans` says; a path is only a name there.
+    Args:
+        scheme: of the source that opens them.
+        shown: the beginning of the path that the user sees.
+        root: the beginning of the path below the image root.
+        paths: the rest of both.
+        places: where each lies in `root`; empty where each is a file of its own.
     """
 
+    scheme: str
     shown: str
-    rooted: str
+    root: str
     paths: tuple[str, ...]
-    spans: tuple[Span, ...] = ()
+    places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The references that one task classifies, in the order of submission."""
+    """The references that one task classifies, in the order of submission.
+
+    Args:
+        groups: the references.
+        top: how many of its most probable classes each row shall have.
+    """
 
     groups: tuple[Group, ...]
+    top: int = TOP
 
     def __len__(self) -> int:
         return sum(len(group.paths) for group in self.groups)
 
+    @cached_property
+    def digest(self) -> str:
+        """32 hexadecimal digits of the references as they are stored: work is done for these references alone."""
+        return _digest(self._text())
+
     def shown(self) -> Iterator[str]:
-        """Give each path as the user named it."""
+        """Yield each path as the user named it."""
         return (group.shown + path for group in self.groups for path in group.paths)
 
-    def rooted(self) -> Iterator[str]:
-        """Give each path relative to the image root; one that is absolute lies outside it."""
-        return (group.rooted + path for group in self.groups for path in group.paths)
-
-    def located(self) -> Iterator[tuple[str, Span | None]]:
-        """Give, for each, the file to read, relative to the image root, and where in it; None: the whole of it."""
-        for group in self.groups:
-            if group.spans:
-                yield from ((group.rooted, span) for span in group.spans)
-            else:
-                yield from ((group.rooted + path, None) for path in group.paths)
+    def located(self) -> Iterator[Location]:
+        """Yield where a worker finds each image."""
+        for scheme, _, root, paths, places in self.groups:
+            for path, place in zip(paths, places or repeat(()), strict=False):
+                yield Location(scheme, root, path, place)
 
     def part(self, start: int, stop: int) -> "Batch":
-        """Give the references from one position to before another."""
+        """Return the references from one position to before another."""
         groups, at = [], 0
         for group in self.groups:
             some = slice(max(0, start - at), max(0, stop - at))
             if group.paths[some]:
-                groups.append(group._replace(paths=group.paths[some], spans=group.spans[some]))
+                groups.append(group._replace(paths=group.paths[some], places=group.places[some]))
             at += len(group.paths)
-        return Batch(tuple(groups))
+        return Batch(tuple(groups), self.top)
 
     def encode(self) -> bytes:
-        """Give the batch as deflated JSON."""
-        return _deflate({"v": VERSION, "groups": self.groups})
+        """Return the batch as deflated JSON."""
+        return _deflate(self._text())
 
     @classmethod
     def decode(cls, data: bytes) -> "Batch":
-        """Read what `encode` wrote.
+        """Return the batch that `encode` wrote.
 
         Raises:
             MessageInvalid: the data is of another version, or not a batch.
         """
-        groups = _inflate(data, "a batch").get("groups")
-        if not isinstance(groups, list):
+        text, body = _inflate(data, "a batch")
+        groups, top = body.get("groups"), body.get("top")
+        if not isinstance(groups, list) or type(top) is not int or not 0 < top <= MOST_CLASSES:
             raise MessageInvalid("a batch in the ledger has no groups of references")
-        return cls(tuple(_group(group) for group in groups))
+        batch = cls(tuple(_group(group) for group in groups), top)
+        batch.__dict__["digest"] = _digest(text)  # of the very text that is stored
+        return batch
+
+    def _text(self) -> bytes:
+        return _json({"v": VERSION, "top": self.top, "groups": self.groups})
 
 
 class Prediction(NamedTuple):
-    """One row: what became of one submitted image.
+    """One row: the result for one submitted image.
 
     `confidence` and the probabilities in `top` are from 0 to 1. A row with an `error` (`kind: message`) has no
-    label, and `confidence` is None. `model` is the checkpoint's name and the first 12 digits of its digest.
+    label, and `confidence` is None. `model` is the model's name and the first 12 digits of its digest.
     """
 
     path: str
@@ -119,15 +135,18 @@ class Answers:
     """What became of each image of a batch, as columns in the batch's order.
 
     Args:
-        model: the checkpoint that answered, `name@digest`.
+        model: the model that answered, `name@digest`.
         labels: names of the classes that the columns count from, `MOST_CLASSES` at most.
         images: how many there are: N.
         top: how many of its most probable classes each image has: K. Not more than there are labels.
         best: `array("H")`, N x K, row by row: the indices into `labels` of an image's most probable classes, best
             first. The row of an image with an error holds zeros, here and in `ppm`, which mean nothing.
         ppm: `array("I")`, N x K, row by row: the probabilities of those classes in millionths.
-        review: positions of the images that the checkpoint is in doubt about.
+        review: positions of the images that the model is in doubt about.
         errors: position → (kind, message).
+        runtime: what ran the network, and in which precision: `torch/f32`.
+        identities: `array("Q")`, N: the `Identity` of each image's file when it was read, 0 where it was not; or empty.
+        batch: the digest of the references that these are the answers to; the ledger adds it.
     """
 
     model: str
@@ -138,20 +157,25 @@ class Answers:
     ppm: "array[int]"
     review: frozenset[int] = frozenset()
     errors: dict[int, tuple[str, str]] = field(default_factory=dict)
+    runtime: str = ""
+    identities: "array[int]" = field(default_factory=partial(array, "Q"))
+    batch: str = ""
 
     @classmethod
     def failed(cls, model: str, errors: Sequence[tuple[str, str]]) -> "Answers":
-        """Give the answers to a batch in which every image has an error: its (kind, message)."""
+        """Return the answers to a batch in which every image has an error: its (kind, message)."""
         return cls(model, (), len(errors), 0, array("H"), array("I"), errors=dict(enumerate(errors)))
 
     def __len__(self) -> int:
         return self.images
 
     def encode(self) -> bytes:
-        """Give the answers as deflated JSON."""
+        """Return the answers as deflated JSON."""
         body = {
             "v": VERSION,
+            "batch": self.batch,
             "model": self.model,
+            "runtime": self.runtime,
             "labels": self.labels,
             "images": self.images,
             "top": self.top,
@@ -159,21 +183,23 @@ class Answers:
             "ppm": packed(self.ppm),
             "review": sorted(self.review),
             "errors": [[position, *error] for position, error in self.errors.items()],
+            "identities": packed(self.identities) if self.identities else [],
         }
         # Probabilities hardly deflate: it would take five times as long as all the rest, for a third of the bytes.
         # Messages do, by far, but few of them are not worth it.
-        return _deflate(body, level=1 if 8 * len(self.errors) > self.images else 0)
+        return _deflate(_json(body), level=1 if 8 * len(self.errors) > self.images else 0)
 
     @classmethod
     def decode(cls, data: bytes) -> "Answers":
-        """Read what `encode` wrote.
+        """Return the answers that `encode` wrote.
 
         Raises:
             MessageInvalid: the data is of another version, or not the answers to a batch.
         """
-        body = _inflate(data, "the answers to a batch")
+        _, body = _inflate(data, "the answers to a batch")
         try:
             images, top = _number(body["images"]), _number(body["top"])
+            identities = _texts(body["identities"])
             answers = cls(
                 model=_text(body["model"]),
                 labels=tuple(_texts(body["labels"])),
@@ -183,6 +209,9 @@ class Answers:
                 ppm=unpacked("I", _texts(body["ppm"]), images * top),
                 review=frozenset(_number(position) for position in _list(body["review"])),
                 errors={_number(at): (_text(kind), _text(message)) for at, kind, message in _list(body["errors"])},
+                runtime=_text(body["runtime"]),
+                identities=unpacked("Q", identities, images) if identities else array("Q"),
+                batch=_text(body["batch"]),
             )
             answers._check()
         except (KeyError, TypeError, ValueError) as exc:
@@ -190,12 +219,12 @@ class Answers:
         return answers
 
     def predictions(self, batch: Batch, review_below: float | None = None) -> list[Prediction]:
-        """Give one row for each reference of the batch that these are the answers to.
+        """Return one row for each reference of the batch that these are the answers to.
 
         Args:
             batch: the references.
-            review_below: the confidence, from 0 to 1, under which a label is marked for review; None: as the
-                checkpoint's own threshold has it.
+            review_below: the confidence, from 0 to 1, under which a label is marked for review; None: by the
+                model's own threshold.
 
         Raises:
             MessageInvalid: there are not as many answers as references.
@@ -241,12 +270,21 @@ class Answers:
             raise ValueError(f"an image has a class with {parts} millionths")
 
 
-def _deflate(body: dict[str, Any], level: int = 1) -> bytes:
+def _json(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.blake2b(text, digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def _deflate(text: bytes, level: int = 1) -> bytes:
     # Level 1: on 2,048 random names 0.4 ms against the default's 1.1 ms, and 7 % larger.
-    return zlib.compress(json.dumps(body, separators=(",", ":")).encode(), level)
+    return zlib.compress(text, level)
 
 
-def _inflate(data: bytes, what: str) -> dict[str, Any]:
+def _inflate(data: bytes, what: str) -> tuple[bytes, dict[str, Any]]:
+    """Return a message's JSON text, and what it says."""
     inflater = zlib.decompressobj()
     try:
         text = inflater.decompress(data, MAX_DECODED_BYTES)
@@ -263,21 +301,32 @@ def _inflate(data: bytes, what: str) -> dict[str, Any]:
             f"{what} in the ledger has version {_shown(version)} and this program reads {VERSION}: "
             "run the same version of Pigeonhole on both sides"
         )
-    return body
+    return text, body
 
 
 def _group(value: object) -> Group:
-    if not isinstance(value, list) or len(value) != 4 or not isinstance(value[2], list):
-        raise MessageInvalid("a group of references is not [shown, rooted, [path, …], [span, …]]")
-    shown, rooted, paths, places = value
+    if not isinstance(value, list) or len(value) != 5 or not isinstance(value[3], list):
+        raise MessageInvalid("a group of references is not [scheme, shown, root, [path, …], [place, …]]")
+    scheme, shown, root, paths, places = value
     try:
-        _text("".join((shown, rooted, *paths)))
-        group = Group(shown, rooted, tuple(paths), spans(places))
+        _text("".join((scheme, shown, root, *paths)))
+        group = Group(scheme, shown, root, tuple(paths), _places(places))
     except (TypeError, ValueError) as exc:
         raise MessageInvalid(f"a group of references holds something that is not a path, or no place: {exc}") from exc
-    if group.spans and len(group.spans) != len(group.paths):
-        raise MessageInvalid(f"a group of {len(group.paths)} references has {len(group.spans)} places in an archive")
+    if group.places and len(group.places) != len(group.paths):
+        raise MessageInvalid(f"a group of {len(group.paths)} references has {len(group.places)} places in an archive")
     return group
+
+
+def _places(value: object) -> tuple[Place, ...]:
+    """Return places as JSON has them: a list of lists of whole numbers."""
+    if not isinstance(value, list) or not all(isinstance(one, list) for one in value):
+        raise ValueError("the places in an archive are not lists of numbers")
+    # All numbers at once: of a batch there may be 10,000.
+    numbers = list(chain.from_iterable(value))
+    if not {*map(type, numbers)} <= {int} or (numbers and not 0 <= min(numbers) <= max(numbers) < _END_OF_PLACES):
+        raise ValueError(f"the places in an archive are not whole numbers from 0 to below {_END_OF_PLACES}")
+    return tuple(map(tuple, value))
 
 
 def _text(value: object) -> str:
@@ -305,5 +354,5 @@ def _number(value: object) -> int:
 
 
 def _shown(value: object) -> str:
-    """Give a value for a message: `repr` of what a stranger wrote may be very long, or too deep."""
+    """Return a value for a message: `repr` of what a stranger wrote may be very long, or too deep."""
     return reprlib.repr(value)

@@ -1,4 +1,4 @@
-"""A piece: what one task works off. A batch, or after a death a part of one."""
+"""A piece: the work of one task. A batch, or after a worker loss a part of one."""
 
 import re
 from dataclasses import dataclass
@@ -7,41 +7,59 @@ from itertools import pairwise
 from pigeonhole.errors import MessageInvalid
 from pigeonhole.ledger.messages import Batch
 
-#: A piece whose process died is split into so many parts at the most: a batch of 2,048 images costs three processes
+#: A piece whose process was lost is split into this many parts at the most: a batch of 2,048 images costs 3 processes
 #: until a single image is set apart, where halving it would cost eleven.
 PARTS = 16
-_SPELLED = re.compile(r"(\d{1,12})(?::(\d{1,6}):(\d{1,6}))?")
+_SPELLED = re.compile(r"(\d{1,12})-([0-9a-f]{32})(?::(\d{1,6}):(\d{1,6}))?")
 
 
 @dataclass(frozen=True, order=True)
 class Piece:
-    """A batch's number, and which of its images: from `start` to before `stop`; None: to its end.
+    """Some of a batch's images: from `start` to before `stop`; None: to its end.
 
-    It is spelled `17`, or `17:32:64` for a part.
+    It is spelled `17-DIGEST`, or `17-DIGEST:32:64` for a part of the batch. The digest is that of the batch's
+    references as stored: should Redis forget a batch, and another be recorded under its number, then a piece of the
+    old one is not a piece of the new.
     """
 
     number: int
+    digest: str
     start: int = 0
     stop: int | None = None
 
     def __str__(self) -> str:
-        return str(self.number) if self.stop is None else f"{self.number}:{self.start}:{self.stop}"
+        return f"{self.number}-{self.digest}{self._part}"
+
+    @property
+    def key(self) -> str:
+        """The same without the digest, for people and for the job's rows: `17`, or `17:32:64`."""
+        return f"{self.number}{self._part}"
+
+    @property
+    def _part(self) -> str:
+        return "" if self.stop is None else f":{self.start}:{self.stop}"
 
     @classmethod
     def parse(cls, text: str) -> "Piece":
-        """Read what `str` wrote.
+        """Return the piece that `str` wrote.
 
         Raises:
             MessageInvalid: it is something else.
         """
         match = _SPELLED.fullmatch(text)
         if match is None:
-            raise MessageInvalid(f"{text[:100]!r} is not the number of a batch, nor of a part of one")
-        number, start, stop = match.groups()
-        return cls(int(number)) if stop is None else cls(int(number), int(start), int(stop))
+            raise MessageInvalid(f"{text[:100]!r} is not the name of a batch, nor of a part of one")
+        number, digest, start, stop = match.groups()
+        return cls(int(number), digest) if stop is None else cls(int(number), digest, int(start), int(stop))
+
+    @classmethod
+    def parse_key(cls, key: str, digest: str) -> "Piece":
+        """Return the piece that has this `key`, of the batch with this digest; MessageInvalid as `parse`."""
+        number, colon, part = key.partition(":")
+        return cls.parse(f"{number}-{digest}{colon}{part}")
 
     def of(self, batch: Batch) -> Batch:
-        """Give its references.
+        """Return its references.
 
         Args:
             batch: the whole batch of that number.
@@ -49,19 +67,19 @@ class Piece:
         return batch if self.stop is None else batch.part(self.start, self.stop)
 
     @property
-    def suspect(self) -> bool:
-        """Whether it is one image that was set apart, since a process died with a piece in hand that held it."""
+    def quarantined(self) -> bool:
+        """Whether it is one quarantined image: a process was lost with a piece in hand that held it."""
         return self.stop is not None and self.stop - self.start == 1
 
     def split(self, size: int) -> "list[Piece]":
-        """Give up to `PARTS` parts of about the same size; none where it is a suspect, which can't be split.
+        """Return up to `PARTS` parts of about the same size; none for a quarantined image, which can't be split.
 
         Args:
             size: how many images the whole batch has.
         """
-        if self.suspect:
+        if self.quarantined:
             return []
         stop = size if self.stop is None else self.stop
         count = min(PARTS, stop - self.start)
         ends = [self.start + (stop - self.start) * part // count for part in range(count + 1)]
-        return [Piece(self.number, start, end) for start, end in pairwise(ends)]
+        return [Piece(self.number, self.digest, start, end) for start, end in pairwise(ends)]

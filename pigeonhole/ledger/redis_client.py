@@ -1,8 +1,7 @@
-"""How everything here connects to Redis, and what its errors become."""
+"""Connections to Redis, and the translation of its errors."""
 
 import functools
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeAlias, TypeVar
@@ -12,6 +11,7 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
 from pigeonhole.errors import BrokerRefuses, BrokerUnreachable, MessageInvalid, PigeonholeError, SettingsError
+from pigeonhole.retry import COMMAND
 from pigeonhole.settings import masked
 
 P = ParamSpec("P")
@@ -47,18 +47,14 @@ _NOT_NOW = re.compile(
 #: Seconds that one command may take before the connection counts as lost: every script here takes milliseconds.
 COMMAND_TIMEOUT = 10.0
 CONNECT_TIMEOUT = 3.0
-#: Seconds between two tries of `patiently`.
-PAUSE = 0.5
 
 
-def connect(url: str, retries: int = 4, timeout: float = COMMAND_TIMEOUT) -> Client:
-    """Give a client for a `redis://`, `rediss://` or `unix://` URL; nothing is sent yet.
+def connect(url: str, retries: int = COMMAND.retries or 0, timeout: float = COMMAND_TIMEOUT) -> Client:
+    """Return a client for a `redis://`, `rediss://` or `unix://` URL; nothing is sent yet.
 
     Args:
         url: as the setting `broker_url` allows.
-        retries: how often a command whose connection is lost is sent again; four take some two seconds where
-            connecting fails at once, and ten more for each where Redis stalls. All
-            commands of the ledger may be: what is done twice there counts once.
+        retries: how often a command whose connection is lost is sent again.
         timeout: seconds that one command may take.
 
     Raises:
@@ -70,7 +66,7 @@ def connect(url: str, retries: int = 4, timeout: float = COMMAND_TIMEOUT) -> Cli
             socket_timeout=timeout,
             socket_connect_timeout=CONNECT_TIMEOUT,
             health_check_interval=30,
-            retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries=retries),
+            retry=Retry(ExponentialWithJitterBackoff(base=COMMAND.first, cap=COMMAND.longest), retries=retries),
             # A job's name on the command line may be any bytes: then it is unknown, not an error of its own.
             encoding_errors="surrogateescape",
         )
@@ -81,36 +77,13 @@ def connect(url: str, retries: int = 4, timeout: float = COMMAND_TIMEOUT) -> Cli
     return client
 
 
-def patiently(
-    step: Callable[[], R], seconds: float, waiting: Callable[[BrokerUnreachable], None], pause: float = PAUSE
-) -> R:
-    """Repeat a step while Redis is away or full.
-
-    Args:
-        step: may be done more than once.
-        seconds: after which it is given up.
-        waiting: is told why, before each pause.
-        pause: seconds between two tries.
-
-    Raises:
-        BrokerRefuses: at once, since waiting does not help.
-        BrokerUnreachable: it is still away after that time.
-    """
-    give_up = time.monotonic() + seconds
-    while True:
-        try:
-            return step()
-        except BrokerRefuses:
-            raise
-        except BrokerUnreachable as exc:
-            if time.monotonic() > give_up:
-                raise
-            waiting(exc)
-            time.sleep(pause)
+def may_pass(exc: Exception) -> bool:
+    """Tell whether an error may be gone at the next try: Redis is away or full, and does not refuse us."""
+    return isinstance(exc, BrokerUnreachable) and not isinstance(exc, BrokerRefuses)
 
 
 def server_time(client: Client) -> float:
-    """Give the time on Redis' clock, in seconds since the epoch."""
+    """Return the time on Redis' clock, in seconds since the epoch."""
     seconds, microseconds = client.time()
     return float(seconds) + float(microseconds) / 1e6
 
@@ -130,7 +103,7 @@ def translated(url: str) -> Iterator[None]:
 
 
 def explained(exc: redis.RedisError, url: str) -> PigeonholeError:
-    """Give the error of ours that one of redis-py's becomes."""
+    """Return the error of ours that one of redis-py's becomes."""
     where, said = f"Redis at {masked(url)}", str(exc)
     if isinstance(exc, _REFUSALS) or _NO_PERMISSION.search(said):
         return BrokerRefuses(f"{where} refuses us: {said}; check its user and password")

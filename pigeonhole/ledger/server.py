@@ -26,7 +26,7 @@ class Memory:
 
     @property
     def evicts(self) -> bool:
-        """Whether a full one deletes what is owed, in place of refusing more."""
+        """Whether a full Redis deletes keys instead of refusing more."""
         return self.policy != "noeviction"
 
 
@@ -46,12 +46,12 @@ class Server:
 
     @translates
     def version(self) -> str:
-        """Give its version, of Valkey the one of Redis that it stands for."""
+        """Return its version; of Valkey, the version of Redis that it stands for."""
         return str(self.client.info("server")["redis_version"])
 
     @translates
     def memory(self) -> Memory:
-        """Give how full it is."""
+        """Return how full it is."""
         told = self.client.info("memory")
         return Memory(told["used_memory"], told["maxmemory"], told["maxmemory_policy"])
 
@@ -61,7 +61,7 @@ class Server:
         return bool(self.client.info("persistence")["aof_enabled"])
 
     def configured(self, name: str) -> str | None:
-        """Give one of its settings, None where we may not ask."""
+        """Return one of its settings; None where we may not ask."""
         try:
             with translated(self.url):
                 told: dict[str, Any] = self.client.config_get(name)

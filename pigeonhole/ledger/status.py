@@ -40,7 +40,7 @@ class JobStatus:
         return self.state not in ("open", "closed")
 
     def to_json(self) -> dict[str, object]:
-        """Give all fields, and `labels`, as they are printed with `--json`."""
+        """Return all fields, and `labels`, as they are printed with `--json`."""
         return asdict(self) | {"labels": self.labels}
 
 

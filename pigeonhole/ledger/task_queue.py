@@ -1,7 +1,7 @@
-"""The queue: how both sides configure Celery, how a batch is published, and what is published again.
+"""The queue: Celery's configuration on both sides, publishing, and the sweep.
 
-A message names a job and a batch and nothing else; what is owed stands in the ledger. So it may be lost or come
-twice without harm, and nothing that a worker is sent is believed.
+A message names a job and a piece and nothing else; which pieces are pending is in the ledger. So a message may be lost
+or come twice without harm, and nothing that a worker is sent is believed.
 """
 
 import logging
@@ -19,6 +19,7 @@ from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import connect, explained
 from pigeonhole.ledger.status import JobStatus
+from pigeonhole.retry import PUBLISH
 from pigeonhole.settings import Settings, masked
 
 logger = logging.getLogger(__name__)
@@ -28,19 +29,24 @@ TASK = "pigeonhole.classify"
 LOWEST_PRIORITY = 9
 #: Sweeps are this many seconds apart; `Workers.may_sweep` keeps them one at a time.
 SWEEP_EVERY = 5.0
-#: How a lost connection is tried again: as patient as the ledger's is, some two seconds.
-_PATIENCE = {"max_retries": 4, "interval_start": 0, "interval_step": 0.2, "interval_max": 1.0}
+#: As kombu spells the policy.
+_RETRIES = {
+    "max_retries": PUBLISH.retries,
+    "interval_start": PUBLISH.first,
+    "interval_step": PUBLISH.step,
+    "interval_max": PUBLISH.longest,
+}
 #: Celery takes these before anything that an app sets, so another project's would send our messages to its Redis.
 _TAKEN_FIRST = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND")
 
 
 def queue_name(model: str) -> str:
-    """Give the name of the queue that workers of a model consume."""
+    """Return the name of the queue that workers of a model consume."""
     return f"classify.{model}"
 
 
 def priority(number: int) -> int:
-    """Give a batch's priority from its number: the beginning of every job goes ahead of a large one's tail.
+    """Return a batch's priority from its number: the beginning of every job goes ahead of a large one's tail.
 
     0 for the first batch, then one lower each time that the number doubles.
     """
@@ -48,7 +54,7 @@ def priority(number: int) -> int:
 
 
 def configure(settings: Settings) -> Celery:
-    """Give a Celery app with what producer and worker must agree on."""
+    """Return a Celery app with what producer and worker must agree on."""
     for name in _TAKEN_FIRST:
         os.environ.pop(name, None)
     app = Celery("pigeonhole", set_as_current=False)
@@ -66,11 +72,11 @@ def configure(settings: Settings) -> Celery:
             # By default only four levels exist, and queues take turns whatever their messages' priority.
             "priority_steps": list(range(LOWEST_PRIORITY + 1)),
             "queue_order_strategy": "priority",
-            # What is owed stands in the ledger, so the queue keeps no record of its own of what was taken from it:
+            # Pending pieces are in the ledger, so the queue keeps no record of its own of what was taken from it:
             # that would double each message's commands, end a worker when Redis is full, and deliver a task again that
             # runs for long.
             "ack_emulation": False,
-            # Without these a connection that died quietly is noticed by nobody for minutes.
+            # Without these a connection that broke silently goes unnoticed for minutes.
             "socket_keepalive": True,
             "socket_connect_timeout": 3,
             # A stalled Redis holds a publisher for ever without it; a worker's loop would wait so long for each of the
@@ -101,7 +107,7 @@ class Queue:
         return self._given or configure(self._settings)
 
     def publish(self, model: str, job: str, piece: Piece) -> None:
-        """Ask the model's workers to classify a piece that the ledger owes.
+        """Ask the model's workers to classify a pending piece.
 
         Raises:
             BrokerUnreachable: Redis does not take it.
@@ -112,20 +118,20 @@ class Queue:
                 args=(job, str(piece)),
                 queue=queue_name(model),
                 priority=priority(piece.number),
-                retry_policy=_PATIENCE,
+                retry_policy=_RETRIES,
             )
         except (OperationalError, RedisError) as exc:
             raise self._explained(exc) from exc
 
     def depth(self, model: str) -> int:
-        """Give the number of messages that wait for a model's workers.
+        """Return the number of messages that wait for a model's workers.
 
         Raises:
             BrokerUnreachable: Redis does not answer.
         """
         try:
             with self._app.connection_for_write() as connection:
-                connection.ensure_connection(**_PATIENCE)
+                connection.ensure_connection(**_RETRIES)
                 # Not `passive`: that asks for keys without the prefix (kombu 5.7). On Redis, declaring makes nothing.
                 channel: Any = connection.default_channel
                 return int(channel.queue_declare(queue_name(model)).message_count)
@@ -133,7 +139,7 @@ class Queue:
             raise self._explained(exc) from exc
 
     def _explained(self, exc: Exception) -> PigeonholeError:
-        """Give our error: kombu wraps redis-py's when it connects, and lets them pass elsewhere."""
+        """Return our error: kombu wraps redis-py's when it connects, and lets them pass elsewhere."""
         cause = exc if isinstance(exc, RedisError) else exc.__cause__
         if isinstance(cause, RedisError):
             return explained(cause, self._settings.broker_url)
@@ -141,11 +147,11 @@ class Queue:
 
 
 def sweep(ledger: Ledger, queue: Queue) -> int:
-    """Publish again what is owed and overdue; safe at any time and by anyone.
+    """Publish overdue pieces again; safe at any time and by anyone.
 
-    A piece whose lease has run out is overdue: whoever had it in hand counts as dead, unless nobody swept for a while,
+    A piece whose lease has run out is overdue: its process counts as lost, unless nobody swept for a while,
     since then nobody may have been able to renew; it gets another lease. A piece that waits may just be far back in
-    the queue: only where the queue holds fewer messages than pieces wait are some of them lost, and as many are
+    the queue: only where the queue holds fewer messages than pieces wait are some messages lost, and as many pieces are
     published again. Which ones does not matter, since a message that comes twice is harmless.
 
     Returns:
@@ -154,19 +160,19 @@ def sweep(ledger: Ledger, queue: Queue) -> int:
     Raises:
         BrokerUnreachable: Redis does not answer.
     """
-    lapsed_is_dead = ledger.swept_lately()
+    expired_is_lost = ledger.swept_lately()
     published = 0
     active = [status for status in ledger.statuses(active_only=True) if not status.over]
     for model in sorted({status.model for status in active}):
         jobs = [status for status in active if status.model == model]
         lost = max(0, sum(status.batches_waiting for status in jobs) - queue.depth(model))
         for status in jobs:
-            lapsed, waiting = ledger.overdue(status.job, lost)
+            expired, waiting = ledger.overdue(status.job, lost)
             lost -= len(waiting)
-            if not lapsed_is_dead and lapsed:
-                ledger.renew(status.job, lapsed)
-                lapsed = []
-            pieces = waiting + [part for piece in lapsed for part in _after_death(ledger, status, piece)]
+            if not expired_is_lost and expired:
+                ledger.renew(status.job, expired)
+                expired = []
+            pieces = waiting + [part for piece in expired for part in _after_loss(ledger, status, piece)]
             for piece in pieces:
                 queue.publish(model, status.job, piece)
             published += len(pieces)
@@ -174,18 +180,18 @@ def sweep(ledger: Ledger, queue: Queue) -> int:
     return published
 
 
-def _after_death(ledger: Ledger, status: JobStatus, piece: Piece) -> list[Piece]:
+def _after_loss(ledger: Ledger, status: JobStatus, piece: Piece) -> list[Piece]:
     try:
-        return ledger.died(status.job, piece, status.model)
+        return ledger.lose(status.job, piece, status.model)
     except MessageInvalid as exc:
         # One damaged batch must not keep the sweep from all others.
-        logger.warning("job %s: batch %s is overdue and can't be read: %s", status.job, piece, exc)
+        logger.warning("job %s: batch %s is overdue and can't be read: %s", status.job, piece.key, exc)
         ledger.release(status.job, piece)
         return []
 
 
 def _broker(url: str) -> dict[str, object]:
-    """Give Celery's settings for a broker URL, read as redis-py reads it.
+    """Return Celery's settings for a broker URL, read as redis-py reads it.
 
     kombu reads one differently: it trusts any certificate where the URL says nothing of them, takes no `?db=` and no
     `unix://` with a user, and a `;` in a password for the start of another URL.

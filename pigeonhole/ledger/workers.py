@@ -29,6 +29,7 @@ class Announcement:
         model: the name of its checkpoint, after which its queue is named.
         digest: the checkpoint's SHA-256.
         version: of Pigeonhole.
+        runtime: what runs its network, and in which precision: `torch/f32`.
         processes: how many of its processes have loaded the checkpoint.
         skew: seconds that its machine's clock is ahead of Redis'.
         seen: when it last announced itself, and
@@ -40,6 +41,7 @@ class Announcement:
     model: str
     digest: str
     version: str
+    runtime: str = ""
     processes: int = 0
     skew: float = field(default=0.0, compare=False)
     seen: float = 0.0
@@ -68,7 +70,7 @@ class Workers:
         self.client = client or connect(settings.broker_url)
         self._prefix = settings.prefix
         self._now = now
-        self._announce = self.client.register_script(scripts.ANNOUNCE)
+        self._announce = self.client.register_script(scripts.script("announce"))
 
     @translates
     def announce(self, worker: Announcement, busy: bool = True) -> None:
@@ -78,7 +80,7 @@ class Workers:
             worker: what it says of itself; the times are those of this call.
             busy: whether it has something in hand, or has only just started.
         """
-        about = {"model": worker.model, "digest": worker.digest, "version": worker.version}
+        about = {"model": worker.model, "digest": worker.digest, "version": worker.version, "runtime": worker.runtime}
         now = self.time()
         fields = [part for pair in about.items() for part in pair] + ["processes", worker.processes]
         fields += ["skew", time.time() - now]
@@ -93,7 +95,7 @@ class Workers:
 
     @translates
     def alive(self) -> list[Announcement]:
-        """Give the workers that announced themselves lately, by name."""
+        """Return the workers that announced themselves lately, by name."""
         known, silent = f"{self._prefix}:workers", self.time() - GONE_AFTER
         self.client.zremrangebyscore(known, "-inf", silent)
         ids = sorted(_readable(id) for id in self.client.zrange(known, 0, -1))
@@ -111,7 +113,7 @@ class Workers:
 
     @translates
     def time(self) -> float:
-        """Give the time on Redis' clock, in seconds since the epoch."""
+        """Return the time on Redis' clock, in seconds since the epoch."""
         return self._now() if self._now else server_time(self.client)
 
 
@@ -122,6 +124,7 @@ def _announcement(id: str, record: dict[bytes, bytes]) -> Announcement:
         model=_readable(record.get(b"model", b"")),
         digest=_readable(record.get(b"digest", b"")),
         version=_readable(record.get(b"version", b"")),
+        runtime=_readable(record.get(b"runtime", b"")),
         processes=int(_number(record.get(b"processes", b""))),
         skew=_number(record.get(b"skew", b"")),
         seen=_number(record[b"seen"]),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pigeonhole.errors import CheckpointError, SettingsError
-from pigeonhole.ledger.messages import MOST_CLASSES, TOP
+from pigeonhole.limits import MOST_CLASSES, TOP
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.allocator import keep_freed
 from pigeonhole.models.checkpoint import Checkpoint
@@ -16,6 +16,9 @@ from pigeonhole.models.scores import Scores, score
 
 if TYPE_CHECKING:
     import torch
+
+#: What runs the network, and in which precision.
+RUNTIME = "torch/f32"
 
 
 @dataclass(frozen=True)
@@ -57,18 +60,19 @@ class Classifier:
         classifier.predict(np.zeros(shape, np.uint8))
         return classifier
 
-    def predict(self, pixels: NDArray[np.uint8]) -> Scores:
+    def predict(self, pixels: NDArray[np.uint8], top: int = TOP) -> Scores:
         """Classify a chunk.
 
         Args:
             pixels: uint8 [N, height, width, channels], as the checkpoint's preprocessing makes them.
+            top: how many of the most probable classes to return.
         """
         import torch
 
         with torch.inference_mode():
             logits = self.network(torch.from_numpy(pixels).to(self.device))  # float32 [N, logits]
         about = self.checkpoint
-        return score(logits.cpu().numpy(), about.calibration, len(about.classes), TOP)
+        return score(logits.cpu().numpy(), about.calibration, len(about.classes), top)
 
 
 def answers_as(checkpoint: Checkpoint) -> str:

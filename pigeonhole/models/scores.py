@@ -9,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pigeonhole.limits import PPM
 from pigeonhole.models.record import Calibration
 
-#: Probabilities are whole millionths: shorter than floats, and the same on every machine.
-PPM = 1_000_000
 #: With this many classes or fewer, sorting all of them costs less than looking for the best first.
 _SORTED_WHOLE = 64
 

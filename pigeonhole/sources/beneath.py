@@ -1,4 +1,4 @@
-"""Open a file that lies beneath a folder, whatever its path says and whoever swaps links meanwhile.
+"""Open a file that lies beneath a folder, whatever its path says and even if links are swapped meanwhile.
 
 Linux resolves a path and refuses to leave the folder in one step (`openat2`, since 5.6). Where that is not to be had
 (macOS, an older kernel, a sandbox that doesn't let it through), the file is opened and the system asked where it

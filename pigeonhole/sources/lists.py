@@ -51,7 +51,7 @@ def _split(file: RawIOBase, name: str, separator: bytes) -> Iterator[bytes]:
 
 
 def _next(file: RawIOBase) -> bytes:
-    """Give what there is, once there is any; nothing at the end."""
+    """Return the bytes that have arrived, once there are any; nothing at the end."""
     waiting = select.poll()
     waiting.register(file, select.POLLIN)
     while not waiting.poll(_LOOK):

@@ -3,10 +3,10 @@
 import re
 import time
 
-from pigeonhole.connection import Connection
 from pigeonhole.errors import PigeonholeError
+from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.follow import no_worker
-from pigeonhole.jobs.patience import Patience
+from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.ledger.dead_letters import DeadLetters
 from pigeonhole.ledger.health import trouble
 from pigeonhole.ledger.server import Server
@@ -35,7 +35,7 @@ class Site:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.client = Connection(settings, Patience(settings.patience))
+        self.client = Connection(settings, Retrying(settings.patience))
         self.model = self.client.model_name(settings.model)
         self._workers, redis = self.client.workers, self.client.ledger.client
         self._server, self._letters = Server(settings, client=redis), DeadLetters(settings, client=redis)

@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from pigeonhole.connection import Connection
 from pigeonhole.embedded.servers import START_TIMEOUT, embedded, redis_server
 from pigeonhole.errors import PigeonholeError, SourceError, UsageError
-from pigeonhole.jobs.patience import Patience
+from pigeonhole.jobs.connection import Connection
+from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.ledger.messages import Group, Prediction
 from pigeonhole.ledger.redis_client import CONNECT_TIMEOUT, connect, translated
 from pigeonhole.settings import Settings, masked
-from pigeonhole.sources.expand import Root, expand
+from pigeonhole.sources.expand import expand
+from pigeonhole.sources.local_files import LocalFiles
+from pigeonhole.sources.reference import Root
 from producer.doctor.checks import Site
 from producer.doctor.findings import Finding, found, size, some
 from producer.doctor.probe import OF_THE_PLACE, OF_THE_WORKER, answer, probe_image, room
@@ -98,7 +100,7 @@ def _embedded(settings: Settings, folder: str | None) -> Iterator[Finding]:
             took = f"{time.monotonic() - started:.1f} s"
             yield Finding("started", True, f"Redis, and workers with {checkpoint}, in {took}")
             # Its processes are loading the checkpoint by now.
-            client = Connection(private.settings, Patience())
+            client = Connection(private.settings, Retrying())
             yield from _probe(client, model, folder or temporary, START_TIMEOUT, private.check)
     except PigeonholeError as exc:
         yield Finding("started", False, str(exc))
@@ -142,7 +144,9 @@ def _probe(
     root = Root(client.settings.image_root)
     try:
         with probe_image(folder) as path:
-            yield from _answered(client, model, Group("", "", (root.below(path) or path,)), seconds, check)
+            yield from _answered(
+                client, model, Group(LocalFiles.scheme, "", "", (root.below(path) or path,)), seconds, check
+            )
             return
     except OSError as exc:
         why = f"a probe can't be written to {folder!r}: {exc.strerror}"
@@ -154,7 +158,8 @@ def _probe(
         do = "`pigeonhole doctor FOLDER` with one that you may write to, or that holds an image"
         yield Finding("image root", None, f"{why}; nor is an image there that could be sent", do)
         return
-    one = Group(there.shown, there.rooted, (there.path,), (there.span,) if there.span else ())
+    places = (there.place,) if there.place else ()
+    one = Group(there.scheme, there.shown, there.root, (there.path,), places)
     for finding in _answered(client, model, one, seconds, check):
         yield replace(finding, saw=f"{finding.saw} ({why}; one that is there was sent)")
 

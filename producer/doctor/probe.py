@@ -13,7 +13,6 @@ from itertools import chain
 from pigeonhole.errors import ErrorKind, PigeonholeError
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Batch, Group, Prediction
-from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.task_queue import Queue
 
 #: Kinds of error row that say where a worker looked and how, not what is in the file.
@@ -69,8 +68,9 @@ def answer(
     """
     job = ledger.create(model, ("pigeonhole doctor",))
     try:
-        ledger.add(job, 0, Batch((image,)))
-        queue.publish(model, job, Piece(0))
+        piece = ledger.add(job, 0, Batch((image,)))
+        assert piece is not None  # the job is new
+        queue.publish(model, job, piece)
         ledger.close(job, 1)
         give_up = time.monotonic() + seconds
         while not ledger.status(job).over:

@@ -1,5 +1,6 @@
 """`pigeonhole report`."""
 
+from itertools import chain
 from typing import Annotated
 
 import typer
@@ -42,5 +43,5 @@ def report(
         origin = make.of_file(what, job, format)
     else:
         client = client_for(broker_settings(), quiet)
-        origin = make.of_job(client.status(what), client.results(what))
+        origin = make.of_job(client.status(what), chain.from_iterable(client.results(what)))
     tell(make.said(output, make.make(output, origin, images, small, thumbnails)), quiet)

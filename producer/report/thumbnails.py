@@ -14,8 +14,9 @@ from pigeonhole.imaging.preprocess import Decoded
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.settings import Settings
-from pigeonhole.sources.archives import INSIDE, files_of, members
-from pigeonhole.sources.spans import Span
+from pigeonhole.sources.archives import INSIDE, archive_kind, files_of, members
+from pigeonhole.sources.local_files import LocalFiles
+from pigeonhole.sources.reference import Location, Place
 
 #: Pixels of a picture's longer side.
 SIDE = 160
@@ -67,26 +68,27 @@ class Thumbnails:
         To its end: where several have one name, nobody knows which of them a row is about, and a wrong picture would
         be worse than none.
         """
-        found, why = list[tuple[str, Span]](), "missing: no such member in the archive"
+        found, why = list[tuple[str, Place]](), "missing: no such member in the archive"
         try:
             for member in members(archive):
                 if member.name in wanted:
-                    found.append((member.name, member.span))
+                    found.append((member.name, member.place))
         except SourceError as exc:
             why = f"unreadable: {exc}"
         times = Counter(name for name, _ in found)
         try:
-            for name, span in found:
+            for name, place in found:
                 for position in wanted.pop(name, ()):
                     several = f"ambiguous: {times[name]} members of the archive have this name"
-                    yield position, self._one(archive, span) if times[name] == 1 else several
+                    yield position, self._one(archive, place) if times[name] == 1 else several
         finally:
             self._reader.close()
         yield from ((position, why) for positions in wanted.values() for position in positions)
 
-    def _one(self, path: str, span: Span | None = None) -> bytes | str:
+    def _one(self, path: str, place: Place = ()) -> bytes | str:
+        kind = (archive_kind(path) if place else None) or LocalFiles
         try:
-            return small(self._reader.decoded(path.lstrip("/"), span))
+            return small(self._reader.decoded(Location(kind.scheme, path.lstrip("/"), "", place)).decoded)
         except ImageError as exc:
             return str(exc)
         except Exception as exc:  # noqa: BLE001 - whatever a decoder does, the other images keep theirs

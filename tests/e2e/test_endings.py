@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import VERSION
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.settings import Settings
 from tests import decoder_faults
@@ -302,7 +303,8 @@ def test_a_batch_of_a_version_that_no_worker_knows_is_told_of_and_kept(
     ended = brokered("wait", job, "-q")
     assert ended.returncode == 1
     said = (
-        "a batch in the ledger has version 9 and this program reads 3: run the same version of Pigeonhole on both sides"
+        f"a batch in the ledger has version 9 and this program reads {VERSION}: run the same version of Pigeonhole on "
+        "both sides"
     )
     assert f"pigeonhole: the workers can't understand what is left of job {job}: {said}" in ended.stderr.decode()
     for shown in (brokered("status", job), brokered("status")):

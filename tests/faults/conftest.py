@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from pigeonhole.client import Client
-from pigeonhole.sources.expand import Reference, Root, expand
+from pigeonhole.jobs.connection import Connection
+from pigeonhole.jobs.retrying import Retrying
+from pigeonhole.sources.expand import expand
+from pigeonhole.sources.reference import Reference, Root
 from tests.conftest import ROOT, wait_for
 from tests.faults.rows import Row, difference, read
 from tests.faults.site import Site
@@ -50,8 +52,8 @@ class Job:
     def __init__(self, site: Site, undisturbed: dict[str, Row], images: int | None) -> None:
         self.site, self._undisturbed, self._images = site, undisturbed, images
         self.sources = [str(site.images)]
-        self.client = Client(settings=site.settings)
-        self.id = self.client.create(self.sources)
+        self.connection = Connection(site.settings, Retrying())
+        self.id = self.connection.create(self.sources)
         self._pool = ThreadPoolExecutor(1)
 
     @property
@@ -61,12 +63,12 @@ class Job:
 
     def submit(self) -> "Job":
         """Put all of it on record, and in the queue."""
-        self.client.put(self.id, self.references)
+        self.connection.submit(self.id, self.references)
         return self
 
     def follow(self) -> "Future[list[Row]]":
         """Follow it to its end, as `wait` does, from a thread."""
-        return self._pool.submit(lambda: list(map(Row.of, self.client.rows(self.id))))
+        return self._pool.submit(lambda: [Row.of(row) for rows in self.connection.follow(self.id) for row in rows])
 
     def await_claimed(self) -> set[str]:
         """Wait until some of it is in hand, and give these pieces."""

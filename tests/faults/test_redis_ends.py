@@ -7,14 +7,13 @@ from itertools import islice
 from pathlib import Path
 
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.pieces import Piece
 from pigeonhole.settings import Settings
-from pigeonhole.sources.expand import Reference
+from pigeonhole.sources.reference import Reference
 from tests.conftest import wait_for
 from tests.faults.conftest import Job
 from tests.faults.server import RedisServer
 from tests.faults.site import Site
-from tests.ledger.conftest import answers_for, batch_of
+from tests.ledger.conftest import answers_for, batch_of, piece
 
 NewJob = Callable[..., Job]
 #: Seconds within which workers must consume again, from Redis' first answer.
@@ -60,18 +59,35 @@ def test_a_commit_that_a_crash_cut_in_its_middle_does_not_come_back_by_halves(tm
         ledger = Ledger(Settings(broker_url=redis.url))
         job, batch = ledger.create("digits", ()), batch_of("a.png")
         ledger.add(job, 0, batch)
-        ledger.claim(job, Piece(0))
+        ledger.claim(job, piece(batch))
         before = redis.size()
-        ledger.commit(job, Piece(0), answers_for(batch))
+        ledger.commit(job, piece(batch), answers_for(batch))
         redis.kill()
         redis.truncate(redis.size() - 40)  # behind the rows, before the counters
         assert redis.size() > before
         for _ in range(2):  # Redis would carry that half out at the second start
             redis.start()
             assert ledger.client.hgetall(f"pigeonhole:job:{job}:rows") == {}
-            assert ledger.owed(job) == [Piece(0)]
-            assert ledger.renew(job, [Piece(0)]) == 1
+            assert ledger.pending(job) == [piece(batch)]
+            assert ledger.renew(job, [piece(batch)]) == 1
             redis.kill()
+
+
+def test_what_is_done_for_a_batch_that_redis_forgot_does_not_count_for_another_of_its_number(tmp_path: Path) -> None:
+    with closing(RedisServer(tmp_path, fsync="always")) as redis:
+        ledger = Ledger(Settings(broker_url=redis.url))
+        job, before = ledger.create("digits", ()), redis.size()
+        forgotten = ledger.add(job, 0, batch_of("a.png"))
+        assert forgotten is not None
+        assert ledger.claim(job, forgotten) == batch_of("a.png")
+        redis.kill()
+        redis.truncate(before)
+        redis.start()
+        other = ledger.add(job, 0, batch_of("b.png"))  # the folder has changed meanwhile
+        assert not ledger.commit(job, forgotten, answers_for(batch_of("a.png")))
+        assert ledger.pending(job) == [other]
+        assert ledger.close(job, 1)
+        assert ledger.status(job).state == "closed"
 
 
 def test_redis_forgets_the_end_of_a_submission_that_goes_on(site: Site, new_job: NewJob) -> None:
@@ -90,6 +106,6 @@ def test_redis_forgets_the_end_of_a_submission_that_goes_on(site: Site, new_job:
             assert site.redis.truncate(written) > 0
             site.redis.start()
 
-    job.client.put(job.id, references)
+    job.connection.submit(job.id, references)
     assert times == 2, "it was not seen that batches are missing"
     job.assert_whole(job.follow().result(timeout=60))

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 
+from pigeonhole.ledger.pieces import Piece
 from tests.conftest import wait_for
 from tests.faults.conftest import Job
 from tests.faults.site import Site
@@ -16,11 +17,12 @@ def test_a_batch_whose_process_is_killed_is_taken_up_again_within_two_seconds(si
         site.wait_ready("first", 2)
         site.gate.shut()
         job = new_job(64).submit()
-        assert job.await_claimed() == {"0"}
+        (piece,) = job.await_claimed()
+        assert Piece.parse(piece).key == "0"
         wait_for(lambda: bool(site.gate.held()), "a process with the batch in hand")
         (holder,) = site.gate.held()
         os.kill(holder, signal.SIGKILL)
-        assert site.await_claim(job.id, {"0"}, within=2) < 2
+        assert site.await_claim(job.id, {piece}, within=2) < 2
         site.gate.open()
         job.assert_whole(job.follow().result(timeout=60))
 

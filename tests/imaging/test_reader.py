@@ -11,8 +11,9 @@ import pytest
 from pigeonhole.errors import ImageError
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.imaging.reader import ImageReader, Patience
-from tests.worker.conftest import png
+from pigeonhole.imaging.reader import ImageReader, ReadBudget
+from pigeonhole.sources.reference import Location
+from tests.worker.conftest import file_at, png
 
 PREPROCESSING = Preprocessing("stretch", 28, 28, 1)
 
@@ -22,9 +23,9 @@ def reader(root: Path) -> ImageReader:
     return ImageReader(str(root), PREPROCESSING, max_bytes=100_000, max_pixels=1_000_000)
 
 
-def kind_of(reader: ImageReader, reference: str) -> str:
+def kind_of(reader: ImageReader, path: str) -> str:
     with pytest.raises(ImageError) as caught:
-        reader.pixels(reference)
+        reader.pixels(file_at(path))
     assert str(caught.value) == f"{caught.value.kind}: {caught.value.message}"
     return caught.value.kind
 
@@ -32,7 +33,7 @@ def kind_of(reader: ImageReader, reference: str) -> str:
 def test_pixels_are_those_that_training_sees(reader: ImageReader, root: Path) -> None:
     for file in sorted((root / "samples").glob("0*.png")):
         seen = prepare(file.read_bytes(), PREPROCESSING, max_pixels=1_000_000)
-        np.testing.assert_array_equal(reader.pixels(f"samples/{file.name}"), seen)
+        np.testing.assert_array_equal(reader.pixels(Location("file", "samples/", file.name)), seen)
 
 
 def test_the_samples_that_are_meant_to_fail_say_why(reader: ImageReader) -> None:
@@ -71,12 +72,12 @@ def test_what_lies_outside_the_root_is_refused(reader: ImageReader, root: Path, 
 
 def test_a_link_that_stays_inside_the_root_is_followed(reader: ImageReader, root: Path) -> None:
     (root / "inside.png").symlink_to("samples/003b50.png")
-    np.testing.assert_array_equal(reader.pixels("inside.png"), reader.pixels("samples/003b50.png"))
+    np.testing.assert_array_equal(reader.pixels(file_at("inside.png")), reader.pixels(file_at("samples/003b50.png")))
 
 
 def test_names_that_are_not_utf8_are_read(reader: ImageReader, root: Path) -> None:
     Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9.png")).write_bytes(png())
-    assert reader.pixels(os.fsdecode(b"caf\xe9.png")).shape == (28, 28, 1)
+    assert reader.pixels(file_at(os.fsdecode(b"caf\xe9.png"))).shape == (28, 28, 1)
 
 
 def test_limits_are_told_before_anything_is_decoded(root: Path) -> None:
@@ -84,7 +85,7 @@ def test_limits_are_told_before_anything_is_decoded(root: Path) -> None:
     assert kind_of(ImageReader(str(root), PREPROCESSING, 100_000, max_pixels=159_999), "large.png") == "too-large"
     size = (root / "large.png").stat().st_size
     assert kind_of(ImageReader(str(root), PREPROCESSING, size - 1, 1_000_000), "large.png") == "too-large"
-    assert ImageReader(str(root), PREPROCESSING, size, 160_000).pixels("large.png").shape == (28, 28, 1)
+    assert ImageReader(str(root), PREPROCESSING, size, 160_000).pixels(file_at("large.png")).shape == (28, 28, 1)
 
 
 def test_a_path_too_long_for_the_system_is_an_error_of_that_image(reader: ImageReader) -> None:
@@ -106,9 +107,10 @@ def test_a_file_that_may_not_be_read_is_unreadable(root: Path) -> None:
         "from pigeonhole.imaging.preprocess import Preprocessing\n"
         "from pigeonhole.imaging.reader import ImageReader\n"
         "from pigeonhole.errors import ImageError\n"
+        "from pigeonhole.sources.reference import Location\n"
         "if os.geteuid() == 0: os.setuid(65534)\n"  # root may read everything
         f"reader = ImageReader({str(root)!r}, Preprocessing('stretch', 28, 28, 1), 1000000, 1000000)\n"
-        "try: reader.pixels('locked.png')\n"
+        "try: reader.pixels(Location('file', '', 'locked.png'))\n"
         "except ImageError as exc: print(exc)\n"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
@@ -142,8 +144,8 @@ class Disk:
         self.now += seconds
 
     def reader(self, root: Path) -> ImageReader:
-        patience = Patience(clock=lambda: self.now, sleep=self.sleep)
-        return ImageReader(str(root), PREPROCESSING, 100_000, 1_000_000, patience)
+        budget = ReadBudget(clock=lambda: self.now, sleep=self.sleep)
+        return ImageReader(str(root), PREPROCESSING, 100_000, 1_000_000, budget)
 
 
 @pytest.fixture
@@ -155,7 +157,7 @@ def disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
 def test_a_read_that_fails_in_passing_is_tried_again_and_nobody_notices(root: Path, disk: Disk, name: str) -> None:
     disk.errors = [getattr(errno, name)] * 4
     handles = os.listdir("/dev/fd")
-    assert disk.reader(root).pixels("samples/003b50.png").shape == (28, 28, 1)
+    assert disk.reader(root).pixels(file_at("samples/003b50.png")).shape == (28, 28, 1)
     assert os.listdir("/dev/fd") == handles
     assert sum(disk.waits) == pytest.approx(1.0)
 
@@ -163,7 +165,7 @@ def test_a_read_that_fails_in_passing_is_tried_again_and_nobody_notices(root: Pa
 def test_a_read_that_goes_on_failing_is_an_error_row_after_five_times_in_a_second(root: Path, disk: Disk) -> None:
     disk.errors = [errno.EIO] * 100
     with pytest.raises(ImageError, match=r"^unreadable: reading it failed: Input/output error$"):
-        disk.reader(root).pixels("samples/003b50.png")
+        disk.reader(root).pixels(file_at("samples/003b50.png"))
     assert disk.reads == 5
     assert sum(disk.waits) == pytest.approx(1.0)
 
@@ -183,15 +185,15 @@ def test_a_disk_that_is_gone_for_good_costs_seconds_and_not_one_for_every_image(
     for _ in range(200):
         assert kind_of(reader, "samples/003b50.png") == "unreadable"
     assert 20 <= sum(disk.waits) <= 23  # and a tenth of those, which came back meanwhile
-    disk.now += 60  # it is patient again
+    disk.now += 60  # the budget is full again
     disk.errors = [errno.EIO] * 4
-    assert reader.pixels("samples/003b50.png").shape == (28, 28, 1)
+    assert reader.pixels(file_at("samples/003b50.png")).shape == (28, 28, 1)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs a file that the system can't read")
 def test_a_file_that_the_system_itself_fails_to_read_is_an_error_row() -> None:
     waits: list[float] = []
-    reader = ImageReader("/", PREPROCESSING, 100_000, 1_000_000, Patience(sleep=waits.append))
+    reader = ImageReader("/", PREPROCESSING, 100_000, 1_000_000, ReadBudget(sleep=waits.append))
     assert kind_of(reader, "proc/self/mem") == "unreadable"  # the kernel's own EIO: nothing is mapped at address 0
     assert len(waits) == 4
 
@@ -211,7 +213,7 @@ def test_a_file_that_grows_or_shrinks_while_it_is_read_is_never_read_for_ever(ro
     size = page.stat().st_size
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "read", read)
-        reader.pixels("page.png")
+        reader.pixels(file_at("page.png"))
     assert most[0] == size + 1
     assert kind_of(reader, "page.png") == "too-large"  # by now
     page.write_bytes(png()[:40])

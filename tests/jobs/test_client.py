@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 import pigeonhole
-from pigeonhole import Client, Prediction, Rows
-from pigeonhole.connection import NAME as QUEUE_NAME
+from pigeonhole import Client, Rows, errors
 from pigeonhole.embedded.servers import embedded
 from pigeonhole.errors import (
     BrokerUnreachable,
@@ -23,11 +22,13 @@ from pigeonhole.errors import (
     UnknownJob,
     UsageError,
 )
-from pigeonhole.jobs.patience import Patience
+from pigeonhole.jobs.connection import NAME as QUEUE_NAME
 from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Prediction
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.models.record import NAME
 from pigeonhole.settings import Settings
+from pigeonhole.version import VERSION
 from tests.conftest import children, wait_for
 from tests.ledger.conftest import answers_for
 from tests.sources.conftest import touch
@@ -60,7 +61,7 @@ def answering(settings: Settings) -> Iterator[None]:
         workers.announce(Announcement(name="celery@one", model="digits", digest="d", version="1", processes=1))
         while not over.wait(0.01):
             for status in ledger.statuses(active_only=True):
-                for piece in ledger.owed(status.job):
+                for piece in ledger.pending(status.job):
                     if batch := ledger.claim(status.job, piece):
                         ledger.commit(status.job, piece, answers_for(batch))
 
@@ -78,10 +79,14 @@ def client(settings: Settings) -> Iterator[Client]:
 
 
 def test_these_names_are_public() -> None:
-    assert pigeonhole.__all__ == ["Client", "JobStatus", "PigeonholeError", "Prediction", "Rows"]
+    named = {
+        name for name, kind in vars(errors).items() if isinstance(kind, type) and kind.__module__ == errors.__name__
+    } - {"ExitCode"}
+    assert set(pigeonhole.__all__) == {"Client", "JobStatus", "Row", "Rows", "Summary", "__version__"} | named
     assert set(pigeonhole.__all__) <= set(dir(pigeonhole))
-    for name in pigeonhole.__all__:
+    for name in set(pigeonhole.__all__) - {"__version__"}:
         assert getattr(pigeonhole, name).__name__ == name
+    assert pigeonhole.__version__ == VERSION
     with pytest.raises(AttributeError, match="module 'pigeonhole' has no attribute 'Klient'"):
         pigeonhole.Klient  # noqa: B018  # looking is what raises
 
@@ -210,7 +215,6 @@ def test_a_job_is_submitted_waited_for_and_deleted(client: Client, photos: Path,
     for question in (client.status, client.wait, client.rows, client.results, client.cancel, client.delete):
         with pytest.raises(UnknownJob):
             question(job)
-    client.delete(job, missing_ok=True)
 
 
 def test_a_job_that_is_cancelled_has_no_end_to_wait_for(client: Client, photos: Path) -> None:
@@ -253,10 +257,13 @@ def test_the_environment_says_which_broker_and_an_argument_says_it_louder(
     with pytest.raises(BrokerUnreachable, match=r"no\.sock"):
         Client()
     with Client(settings.broker_url, model="letters") as client:
-        assert client.status(client.create(["in"])).model == "letters"
-        assert client.settings == replace(settings, model="letters", image_root=str(tmp_path))
-    assert Client("").settings.image_root == "/", "workers of its own may read what the user may"
-    assert Client("", image_root=tmp_path).settings.image_root == str(tmp_path)
+        assert _settings_of(client) == replace(settings, model="letters", image_root=str(tmp_path))
+    assert _settings_of(Client("")).image_root == "/", "workers of its own may read what the user may"
+    assert _settings_of(Client("", image_root=tmp_path)).image_root == str(tmp_path)
+
+
+def _settings_of(client: Client) -> Settings:
+    return client._connection.settings
 
 
 def test_a_password_file_is_for_the_broker_that_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -318,8 +325,8 @@ def test_its_own_workers_leave_the_metrics_port_to_those_that_are_watched(monkey
 
 
 def test_a_closed_client_answers_nothing(settings: Settings) -> None:
-    client = Client(settings=settings, patience=Patience(600))
-    job = client.create(["in"])
+    client = Client(settings=settings)
+    job = Ledger(settings).create("digits", ("in",))
     rows = client.rows(job)
     client.close()
     client.close()
@@ -331,15 +338,15 @@ def test_a_closed_client_answers_nothing(settings: Settings) -> None:
 # to_pandas
 
 
-def test_rows_are_a_table_in_pandas(client: Client, folder: Path) -> None:
+def test_rows_are_a_table_in_pandas(client: Client, ledger: Ledger, folder: Path) -> None:
     name = os.fsdecode(b"caf\xe9.png")
     touch("in/a.png", "in/b.png", os.fsencode(f"in/{name}"))
     rows = client.classify("in")
     wait_for(lambda: client.status(rows.job).state == "closed", "the end of the submission")
-    (piece,) = client.ledger.owed(rows.job)
-    batch = client.ledger.claim(rows.job, piece)
+    (piece,) = ledger.pending(rows.job)
+    batch = ledger.claim(rows.job, piece)
     assert batch is not None
-    client.ledger.commit(rows.job, piece, replace(answers_for(batch), errors={1: ("broken", "why")}))
+    ledger.commit(rows.job, piece, replace(answers_for(batch), errors={1: ("broken", "why")}))
     frame = rows.to_pandas()
     assert list(frame.columns) == list(Prediction._fields)
     assert list(frame.path) == ["in/a.png", "in/b.png", f"in/{name}"]
@@ -353,14 +360,14 @@ def test_rows_are_a_table_in_pandas(client: Client, folder: Path) -> None:
     )
 
 
-def test_no_rows_are_an_empty_table(client: Client) -> None:
-    job = client.create([])
-    client.ledger.close(job, 0)
+def test_no_rows_are_an_empty_table(client: Client, ledger: Ledger) -> None:
+    job = ledger.create("digits", ())
+    ledger.close(job, 0)
     frame = client.rows(job).to_pandas()
     assert (len(frame), list(frame.columns)) == (0, list(Prediction._fields))
 
 
-def test_without_pandas_it_says_how_to_get_it(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pandas_it_says_how_to_get_it(client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(UsageError, match=r"^to_pandas\(\) needs pandas: pip install 'pigeonhole\[pandas\]'$"):
-        client.results(client.create([])).to_pandas()
+        client.results(ledger.create("digits", ())).to_pandas()

@@ -10,24 +10,34 @@ from pigeonhole.errors import BrokerUnreachable, JobCancelled, MessageInvalid, N
 from pigeonhole.jobs.follow import (
     BATCHES_AT_ONCE,
     COUNT_EVERY,
+    NO_WORKER_SECONDS,
     POLL_MOST,
-    WORKER_PATIENCE,
     Follower,
     no_worker,
     results,
 )
+from pigeonhole.jobs.options import RowOptions
 from pigeonhole.ledger.dead_letters import DeadLetters, about
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Batch, Prediction
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import Client
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.task_queue import SWEEP_EVERY, Queue
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
-from tests.ledger.conftest import Clock, answers_for, batch_of
+from tests.ledger.conftest import Clock, answers_for, batch_of, piece
 
 DIGITS = Announcement(name="celery@one", model="digits", digest="d", version="1")
+
+
+def images(number: int) -> Batch:
+    """The batch of this number in every job here: one image."""
+    return batch_of(f"{number}.png")
+
+
+def nth(number: int) -> Piece:
+    return piece(images(number), number)
 
 
 class Scene:
@@ -47,14 +57,14 @@ class Scene:
     def job(self, batches: int, close: bool = True) -> str:
         job = self.ledger.create("digits", ("in",))
         for number in range(batches):
-            self.ledger.add(job, number, batch_of(f"{number}.png"))
+            self.ledger.add(job, number, images(number))
         if close:
-            self.ledger.close(job, len(self.ledger.owed(job)))
+            self.ledger.close(job, len(self.ledger.pending(job)))
         return job
 
     def done(self, job: str, *numbers: int) -> None:
         for number in numbers:
-            assert self.ledger.commit(job, Piece(number), answers_for(batch_of(f"{number}.png")))
+            assert self.ledger.commit(job, nth(number), answers_for(images(number)))
 
     def then(self, *steps: Callable[[], object]) -> None:
         self.steps.extend(steps)
@@ -100,8 +110,8 @@ def test_a_threshold_of_the_users_decides_what_is_to_review(scene: Scene) -> Non
     job = scene.job(1)
     scene.done(job, 0)
     for below, marked in ((0.9, False), (0.91, True)):
-        scene.follower.review_below = below
-        for given in (scene.follower.rows(job), results(scene.ledger, job, below)):
+        scene.follower.options = options = RowOptions(below)
+        for given in (scene.follower.rows(job), results(scene.ledger, job, options)):
             assert [row.review for rows in given for row in rows] == [marked]
 
 
@@ -124,7 +134,7 @@ def test_an_open_job_is_followed_while_it_is_submitted(scene: Scene) -> None:
     job = scene.job(1, close=False)
     scene.then(
         lambda: scene.done(job, 0),
-        lambda: scene.ledger.add(job, 1, batch_of("1.png")),
+        lambda: scene.ledger.add(job, 1, images(1)),
         lambda: scene.ledger.close(job, 2),
         lambda: scene.done(job, 1),
     )
@@ -166,7 +176,7 @@ def test_without_a_worker_following_ends_after_a_while_with_what_to_do(scene: Sc
     scene.then(*[nothing] * 1000)
     with pytest.raises(NoWorker) as nobody:
         scene.rows(job)
-    assert WORKER_PATIENCE <= scene.clock.now - start <= 15
+    assert NO_WORKER_SECONDS <= scene.clock.now - start <= 15
     assert str(nobody.value) == (
         "no worker consumes the queue of the model 'digits'; start one: `pigeonhole worker`, or "
         "`docker compose up --scale worker=2`"
@@ -189,7 +199,7 @@ def test_a_worker_that_is_busy_with_something_long_is_waited_for(scene: Scene) -
     job = scene.job(1)
     scene.then(*[lambda: scene.workers.announce(DIGITS)] * 400, lambda: scene.done(job, 0))
     assert scene.rows(job) == ["0.png"]
-    assert sum(scene.slept) > 5 * WORKER_PATIENCE
+    assert sum(scene.slept) > 5 * NO_WORKER_SECONDS
 
 
 def test_a_worker_that_comes_in_time_or_again_is_enough(scene: Scene) -> None:
@@ -203,7 +213,7 @@ def test_a_worker_that_comes_in_time_or_again_is_enough(scene: Scene) -> None:
 
     came_and_went: list[object] = []
     scene.then(
-        wait(WORKER_PATIENCE - 1),
+        wait(NO_WORKER_SECONDS - 1),
         lambda: scene.workers.announce(DIGITS),
         *[wait(SWEEP_EVERY)] * 3,  # seen, seen and gone
         lambda: came_and_went.append(scene.workers.alive()),
@@ -220,7 +230,7 @@ def test_whoever_reads_slowly_does_not_lose_patience_with_the_workers_for_that(s
     scene.done(job, 0)
     scene.then(nothing, lambda: scene.done(job, 1))
     for _ in scene.follower.rows(job):
-        scene.clock += 10 * WORKER_PATIENCE  # the pipe was full
+        scene.clock += 10 * NO_WORKER_SECONDS  # the pipe was full
     assert scene.ledger.status(job).done == 2
 
 
@@ -259,7 +269,7 @@ def test_where_workers_understand_nothing_of_what_is_left_following_ends_with_th
     def later() -> None:
         scene.workers.announce(DIGITS)
         if scene.ledger.status(job).done == 0:
-            letters.bury(about(job, 1), "a batch in the ledger has version 9")
+            letters.add(about(job, 1), "a batch in the ledger has version 9")
             scene.done(job, 0)
 
     scene.follower.workers = Workers(scene.settings)  # the letters' times are of Redis' own clock
@@ -267,7 +277,7 @@ def test_where_workers_understand_nothing_of_what_is_left_following_ends_with_th
     said = f"^the workers can't understand what is left of job {job}: a batch in the ledger has version 9$"
     with pytest.raises(MessageInvalid, match=said):
         scene.rows(job)
-    assert scene.ledger.owed(job) == [Piece(1)], "it is owed still: a worker of that version may come"
+    assert scene.ledger.pending(job) == [nth(1)], "it is pending still: a worker of that version may come"
 
 
 def test_letters_about_what_is_done_since_or_about_nothing_do_not_end_following(scene: Scene) -> None:
@@ -277,8 +287,8 @@ def test_letters_about_what_is_done_since_or_about_nothing_do_not_end_following(
     def later() -> None:
         scene.workers.announce(DIGITS)
         if scene.ledger.status(job).done == 0:
-            letters.bury(about(job, 0), "a batch in the ledger has version 9")  # says a worker that is too old
-            letters.bury(about(job, "garbage"), "no piece is called so")  # as anybody may who writes to the queue
+            letters.add(about(job, 0), "a batch in the ledger has version 9")  # says a worker that is too old
+            letters.add(about(job, "garbage"), "no piece is called so")  # as anybody may who writes to the queue
             scene.done(job, 0)
         elif sum(scene.slept) > 60:
             scene.done(job, 1, 2)

@@ -15,10 +15,11 @@ import pytest
 from pigeonhole.errors import OutputFailed, UsageError
 from pigeonhole.jobs.journal import Command, Earlier, Journal, Places, earlier, noting, of_job
 from pigeonhole.jobs.kept import Kept, Listed, begin, opened
+from pigeonhole.jobs.options import RowOptions
 from pigeonhole.ledger.messages import Prediction
 from pigeonhole.sinks.rows import CSV_HEADER, Format, to_csv, to_jsonl
 from pigeonhole.sinks.sinks import File
-from pigeonhole.sources.expand import Reference
+from pigeonhole.sources.reference import Reference
 from pigeonhole.text import minute
 from tests.conftest import ROOT, wait_for
 from tests.sinks.test_sinks import MODEL, at_most
@@ -52,7 +53,7 @@ def kept_of(kept: Kept, format: Format = Format.csv) -> list[str]:
 
 
 def missing(kept: Kept, *paths: str) -> list[str]:
-    return [reference.path for reference in kept.missing(Reference("", "", path, 0) for path in paths)]
+    return [reference.path for reference in kept.missing(Reference("file", "", "", path) for path in paths)]
 
 
 def test_a_journal_is_what_it_was(folder: Path) -> None:
@@ -130,14 +131,14 @@ def test_rows_that_another_threshold_marked_are_not_gone_on_with(folder: Path) -
     finds: list[Callable[[], Earlier | None]] = [
         lambda: earlier("x.csv", replace(command, review_below=None), retry_errors=False),
         lambda: of_job("x.csv", "old", Format.csv),
-        lambda: of_job("x.csv", "old", Format.csv, 0.9),
+        lambda: of_job("x.csv", "old", Format.csv, RowOptions(0.9)),
     ]
     for find in finds:
         with pytest.raises(UsageError) as error:
             find()
         assert "command that was interrupted, `classify in --review-below 0.95` in '/home/a': " in str(error.value)
     assert earlier("x.csv", command, retry_errors=False) is not None
-    assert of_job("x.csv", "old", Format.csv, 0.95) is not None
+    assert of_job("x.csv", "old", Format.csv, RowOptions(0.95)) is not None
 
 
 def test_another_command_that_has_no_rows_yet_is_in_nobodys_way(folder: Path) -> None:
@@ -279,7 +280,7 @@ def test_where_images_are_is_noted_once_before_they_are_submitted_and_unlike_the
     with closing(Kept(interrupted([row("b/1.png")]), MODEL)) as kept:
         file, _ = begin("x.csv", COMMAND, kept, str, shared=False)
         given = ["a/1.png", "b/1.png", "a/2.png", f"{odd}/1.png", "1.png", "gone/1.png", "a/1.png", "a/link.png"]
-        references = kept.missing(Reference("", "", path, 0, path == "a/link.png") for path in given)
+        references = kept.missing(Reference("file", "", "", path, link=path == "a/link.png") for path in given)
         for reference in references:
             assert Places.read("x.csv.part").have(reference.path, reference.link) == (reference.path != "gone/1.png")
         lines = [json.loads(line)[0] for line in Path("x.csv.part.folders").read_text().splitlines()]
@@ -322,7 +323,7 @@ def test_whoever_is_killed_at_any_step_of_going_on_leaves_no_row_of_another_file
             patch.setattr(os, name, noticed(getattr(os, name)))
         file, _ = begin("x.csv", COMMAND, kept, str, shared=False)
         with closing(file):
-            for _ in kept.missing([Reference("", "", "a/1.png", 0)]):
+            for _ in kept.missing([Reference("file", "", "", "a/1.png")]):
                 file.write([row("a/1.png", "of: b")])
         noticed(lambda: None)()
     assert len(left) > 5
@@ -370,7 +371,7 @@ def test_a_job_that_is_taken_up_keeps_the_places_of_its_rows(folder: Path) -> No
     found = interrupted([row("a/1.png")], job="old", offset=len(CSV_HEADER))
     with closing(Kept(found, MODEL, goes_on=lambda job: True)) as kept:
         file, _ = begin("x.csv", COMMAND, kept, pytest.fail, shared=True)
-        list(kept.missing([Reference("", "", "a/1.png", 0), Reference("", "", "b/1.png", 0)]))
+        list(kept.missing([Reference("file", "", "", "a/1.png"), Reference("file", "", "", "b/1.png")]))
         file.close()
     places = Places.read("x.csv.part")
     assert places.have("a/1.png", False)
@@ -421,7 +422,7 @@ def test_the_rows_that_are_kept_of_a_finished_run_are_marked_by_the_threshold_of
     Path(f"x.{format}").write_bytes(encoded(rows))
     found = earlier(f"x.{format}", replace(COMMAND, format=format, review_below=0.95), retry_errors=True)
     with (
-        closing(Kept(found, MODEL, retry_errors=True, review_below=0.95)) as kept,
+        closing(Kept(found, MODEL, retry_errors=True, options=RowOptions(0.95))) as kept,
         closing(opened(f"x.{format}", format, kept)),
     ):
         assert Path(f"x.{format}.part").read_bytes() == encoded([rows[0]._replace(review=True), rows[2]])
@@ -436,7 +437,7 @@ def test_the_error_rows_of_an_interrupted_run_are_made_again_and_not_those_of_th
 
 
 def references(*paths: str) -> list[Reference]:
-    return [Reference("", "in", path, 3, path == "link.png") for path in paths]
+    return [Reference("file", "", "in", path, size=3, link=path == "link.png") for path in paths]
 
 
 def test_a_row_that_no_source_names_stays_where_it_was_whatever_it_says(folder: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pigeonhole.client import Client
 from pigeonhole.errors import BrokerRefuses, BrokerUnreachable, NoWorker, SourceError, UsageError
-from pigeonhole.jobs.follow import WORKER_PATIENCE, Follower
-from pigeonhole.jobs.patience import Patience
+from pigeonhole.jobs.connection import Connection
+from pigeonhole.jobs.follow import NO_WORKER_SECONDS, Follower
+from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.submit import Submission, Walk, batches, submit
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Batch
@@ -20,7 +20,7 @@ from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
-from pigeonhole.sources.expand import Reference, Root
+from pigeonhole.sources.reference import Reference, Root
 from producer.progress import Quiet
 from tests.faults.server import RedisServer
 from tests.jobs.test_submit import references
@@ -76,19 +76,19 @@ def complete(settings: Settings, job: str, images: int) -> bool:
     """Tell whether everything is on record, once, and nothing else."""
     ledger = Ledger(settings)
     status = ledger.status(job)
-    listed = [path for number in range(status.batches) for path in references_of(ledger, job, number).shown()]
+    listed = [path for piece in ledger.pending(job) for path in references_of(ledger, job, piece).shown()]
     return (status.state, status.images, listed) == ("closed", images, [f"in/{number}.png" for number in range(images)])
 
 
-def references_of(ledger: Ledger, job: str, number: int) -> Batch:
-    batch = ledger.claim(job, Piece(number))
+def references_of(ledger: Ledger, job: str, piece: Piece) -> Batch:
+    batch = ledger.claim(job, piece)
     assert batch is not None
     return batch
 
 
 def do_all(ledger: Ledger, job: str) -> None:
     """Do what a worker would."""
-    for piece in ledger.owed(job):
+    for piece in ledger.pending(job):
         batch = ledger.claim(job, piece)
         assert batch is not None
         ledger.commit(job, piece, answers_for(batch))
@@ -98,29 +98,29 @@ def test_a_submission_waits_for_a_redis_that_is_killed_and_is_complete_in_the_en
     server: RedisServer, own: Settings
 ) -> None:
     shown = Shown(server.start)
-    client = Client(settings=own, patience=Patience(60, shown))
-    job = client.create(["in"])
-    client.put(job, with_event(1000, 500, server.kill))
+    connection = Connection(own, Retrying(60, shown))
+    job = connection.create(["in"])
+    connection.submit(job, with_event(1000, 500, server.kill))
     assert shown.told[0].startswith(f"no answer from Redis at {server.url}: ")
     assert shown.told[1:] == ["back"]
     assert complete(own, job, 1000)
 
 
-def test_patience_ends(server: RedisServer, own: Settings) -> None:
-    client = Client(settings=own, patience=Patience(0))
-    job = client.create(["in"])
+def test_retries_end(server: RedisServer, own: Settings) -> None:
+    connection = Connection(own, Retrying(0))
+    job = connection.create(["in"])
     with pytest.raises(BrokerUnreachable, match=r"^no answer from Redis at "):
-        client.put(job, with_event(1000, 500, server.kill))
+        connection.submit(job, with_event(1000, 500, server.kill))
     server.start()
-    assert client.ledger.status(job).state == "open"
-    client.put(job, lambda: references(1000))
+    assert connection.ledger.status(job).state == "open"
+    connection.submit(job, lambda: references(1000))
     assert complete(own, job, 1000)
 
 
 class FullAfterAdd(Ledger):
     """A ledger whose Redis is full as soon as the last of three batches is on record."""
 
-    def add(self, job: str, number: int, batch: Batch) -> bool:
+    def add(self, job: str, number: int, batch: Batch) -> Piece | None:
         added = super().add(job, number, batch)
         if number == 2:
             self.client.config_set("maxmemory", 1)
@@ -136,7 +136,7 @@ def test_a_submission_waits_for_a_full_redis_and_loses_nothing(start_redis: Call
     ledger = FullAfterAdd(settings) if step == "publish" else Ledger(settings)
     at = {"add": 100, "publish": -1, "close": 64 * 3}[step]
     queue = Queue(settings)
-    submit(ledger, queue, job, with_event(64 * 3, at, lambda: raw.config_set("maxmemory", 1)), Patience(60, shown))
+    submit(ledger, queue, job, with_event(64 * 3, at, lambda: raw.config_set("maxmemory", 1)), Retrying(60, shown))
     assert len(shown.told) == 2
     assert f"Redis at {settings.broker_url} is full: " in shown.told[0]
     assert shown.told[1] == "back"
@@ -147,19 +147,19 @@ def test_a_submission_waits_for_a_full_redis_and_loses_nothing(start_redis: Call
 def test_a_job_is_created_once_there_is_room(start_redis: Callable[..., Server]) -> None:
     settings = Settings(broker_url=start_redis("--maxmemory", "1").url)
     raw = Ledger(settings).client
-    client = Client(settings=settings, patience=Patience(60, Shown(lambda: raw.config_set("maxmemory", 0))))
-    job = client.create(["in"])
-    assert [status.job for status in client.ledger.statuses()] == [job]
+    connection = Connection(settings, Retrying(60, Shown(lambda: raw.config_set("maxmemory", 0))))
+    job = connection.create(["in"])
+    assert [status.job for status in connection.ledger.statuses()] == [job]
 
 
 def test_what_waiting_does_not_mend_is_told_at_once(start_redis: Callable[..., Server]) -> None:
     settings = Settings(broker_url=start_redis().url)
     shown = Shown()
-    client = Client(settings=settings, patience=Patience(60, shown))
-    job = client.create(["in"])
+    connection = Connection(settings, Retrying(60, shown))
+    job = connection.create(["in"])
     with pytest.raises(BrokerRefuses):
-        client.put(
-            job, with_event(1000, 100, lambda: client.ledger.client.acl_setuser("default", commands=["-evalsha"]))
+        connection.submit(
+            job, with_event(1000, 100, lambda: connection.ledger.client.acl_setuser("default", commands=["-evalsha"]))
         )
     assert shown.told == []
 
@@ -176,8 +176,8 @@ def forgets(server: RedisServer, size: Callable[[], int]) -> Callable[[], None]:
 
 
 def test_what_redis_forgets_in_mid_submission_is_submitted_again(server: RedisServer, own: Settings) -> None:
-    client = Client(settings=own, patience=Patience(60))
-    job = client.create(["in"])
+    connection = Connection(own, Retrying(60))
+    job = connection.create(["in"])
     sizes: list[int] = []
 
     def walk() -> Iterator[Reference]:
@@ -189,13 +189,13 @@ def test_what_redis_forgets_in_mid_submission_is_submitted_again(server: RedisSe
                 forgets(server, lambda: sizes[0])()
             yield reference
 
-    client.put(job, walk)
+    connection.submit(job, walk)
     assert complete(own, job, 1000)
 
 
 def test_standard_input_that_can_not_be_read_again_is_told(server: RedisServer, own: Settings, folder: Path) -> None:
-    client = Client(settings=own, patience=Patience(60))
-    job = client.create(["-"])
+    connection = Connection(own, Retrying(60))
+    job = connection.create(["-"])
     size = server.size()
     Path("list").write_text("a.png\n" * 100)
     with as_standard_input(Path("list")):
@@ -206,12 +206,12 @@ def test_standard_input_that_can_not_be_read_again_is_told(server: RedisServer, 
             forgets(server, lambda: size)()
 
         with pytest.raises(SourceError) as error:
-            client.put(job, forgetful)
+            connection.submit(job, forgetful)
     assert str(error.value) == (
         "Redis has lost a part of what was submitted, and the list on standard input can't be read a second time: "
         "feed it again"
     )
-    assert client.status(job).state == "open"
+    assert connection.status(job).state == "open"
 
 
 @contextmanager
@@ -229,27 +229,27 @@ def as_standard_input(file: Path) -> Iterator[None]:
 def test_a_submission_whose_end_redis_forgets_is_done_again_by_whoever_follows(
     server: RedisServer, own: Settings
 ) -> None:
-    client = Client(settings=own, patience=Patience(60))
-    job = client.create(["in"])
+    connection = Connection(own, Retrying(60))
+    job = connection.create(["in"])
     sizes: list[int] = []
-    submission = client.submission(job, with_event(1000, 500, lambda: sizes.append(server.size())))
+    submission = connection.submission(job, with_event(1000, 500, lambda: sizes.append(server.size())))
     submission.finish()
-    assert client.status(job).state == "closed"
+    assert connection.status(job).state == "closed"
     forgets(server, lambda: sizes[0])()
-    assert client.status(job).state == "open"
+    assert connection.status(job).state == "open"
 
     def work() -> None:
         submission.check()
-        do_all(client.ledger, job)
+        do_all(connection.ledger, job)
 
-    rows = [row.path for rows in client.follow(job, submission.look, work) for row in rows]
+    rows = [row.path for rows in connection.follow(job, on_status=submission.look, check=work) for row in rows]
     assert rows == [f"in/{number}.png" for number in range(1000)]
-    assert client.status(job).state == "finished"
+    assert connection.status(job).state == "finished"
 
 
 def test_a_submission_that_goes_on_is_not_begun_a_second_time(settings: Settings) -> None:
-    client = Client(settings=settings)
-    job = client.create(["in"])
+    connection = Connection(settings, Retrying())
+    job = connection.create(["in"])
     walks: list[int] = []
     gate = threading.Event()
 
@@ -258,9 +258,9 @@ def test_a_submission_that_goes_on_is_not_begun_a_second_time(settings: Settings
         gate.wait(60)
         yield from references(10)
 
-    submission = client.submission(job, walk)
+    submission = connection.submission(job, walk)
     submission.check()
-    open_status = client.status(job)
+    open_status = connection.status(job)
     submission.look(open_status)
     gate.set()
     submission.finish()
@@ -270,35 +270,35 @@ def test_a_submission_that_goes_on_is_not_begun_a_second_time(settings: Settings
 
 
 def test_a_job_that_is_taken_up_is_submitted_only_if_it_is_open(settings: Settings) -> None:
-    client = Client(settings=settings)
-    job = client.create(["in"])
-    client.ledger.add(job, 0, next(batches(references(100))))
-    submission = client.submission(job, lambda: references(100), at_once=False)
+    connection = Connection(settings, Retrying())
+    job = connection.create(["in"])
+    connection.ledger.add(job, 0, next(batches(references(100))))
+    submission = connection.submission(job, lambda: references(100), at_once=False)
     submission.check()
-    submission.look(client.status(job))
+    submission.look(connection.status(job))
     submission.finish()
     assert complete(settings, job, 100)
     again = Submission(pytest.fail, at_once=False)
     again.check()
-    again.look(client.status(job))
+    again.look(connection.status(job))
     again.finish()
     again.check()
 
 
 def test_submitting_again_adds_nothing_and_other_sources_are_refused(settings: Settings) -> None:
-    client = Client(settings=settings)
-    job = client.create(["in"])
-    client.put(job, lambda: references(1000))
-    depth = client.queue.depth("digits")
-    client.put(job, lambda: references(1000))
-    assert client.queue.depth("digits") == depth
+    connection = Connection(settings, Retrying())
+    job = connection.create(["in"])
+    connection.submit(job, lambda: references(1000))
+    depth = connection.queue.depth("digits")
+    connection.submit(job, lambda: references(1000))
+    assert connection.queue.depth("digits") == depth
     for other in (
         lambda: references(900),
         lambda: references(1001),
         lambda: itertools.islice(references(1001), 1, None),
     ):
         with pytest.raises(UsageError):
-            client.put(job, other)
+            connection.submit(job, other)
     assert complete(settings, job, 1000)
 
 
@@ -310,7 +310,7 @@ def test_following_goes_on_when_redis_is_back_and_gives_workers_time_to_come_bac
 ) -> None:
     ledger, workers = Ledger(own), Workers(own, now=clock)
     job = ledger.create("digits", ("in",))
-    submit(ledger, Queue(own), job, lambda: references(10), Patience(0))
+    submit(ledger, Queue(own), job, lambda: references(10), Retrying(0))
     workers.announce(WORKER)
     steps = itertools.count()
 
@@ -329,7 +329,7 @@ def test_following_goes_on_when_redis_is_back_and_gives_workers_time_to_come_bac
         server.start()
 
     shown = Shown(an_hour_later)
-    follower = Follower(ledger, Queue(own), workers, patience=Patience(60, shown), clock=clock, sleep=sleep)
+    follower = Follower(ledger, Queue(own), workers, retrying=Retrying(60, shown), clock=clock, sleep=sleep)
     assert [row.path for rows in follower.rows(job) for row in rows] == [f"in/{number}.png" for number in range(10)]
     assert shown.told[1:] == ["back"]
 
@@ -339,7 +339,7 @@ def test_workers_that_stay_away_when_redis_is_back_are_told_of_after_their_time(
 ) -> None:
     ledger = Ledger(own)
     job = ledger.create("digits", ("in",))
-    submit(ledger, Queue(own), job, lambda: references(10), Patience(0))
+    submit(ledger, Queue(own), job, lambda: references(10), Retrying(0))
     back: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -352,18 +352,18 @@ def test_workers_that_stay_away_when_redis_is_back_are_told_of_after_their_time(
         back.append(clock.now)
         server.start()
 
-    patience = Patience(60, Shown(an_hour_later))
-    follower = Follower(ledger, Queue(own), Workers(own, now=clock), patience=patience, clock=clock, sleep=sleep)
+    retrying = Retrying(60, Shown(an_hour_later))
+    follower = Follower(ledger, Queue(own), Workers(own, now=clock), retrying=retrying, clock=clock, sleep=sleep)
     with pytest.raises(NoWorker):
         list(follower.rows(job))
-    assert WORKER_PATIENCE <= clock.now - back[0] <= 2 * WORKER_PATIENCE
+    assert NO_WORKER_SECONDS <= clock.now - back[0] <= 2 * NO_WORKER_SECONDS
 
 
 def test_what_a_check_raises_ends_the_waiting_too(server: RedisServer, own: Settings) -> None:
     shown = Shown()
-    client = Client(settings=own, patience=Patience(600, shown))
-    job = client.create(["in"])
-    client.put(job, lambda: references(10))
+    connection = Connection(own, Retrying(600, shown))
+    job = connection.create(["in"])
+    connection.submit(job, lambda: references(10))
 
     def check() -> None:
         if shown.told:
@@ -372,7 +372,7 @@ def test_what_a_check_raises_ends_the_waiting_too(server: RedisServer, own: Sett
             server.kill()
 
     with pytest.raises(UsageError, match=r"^the embedded Redis has ended$"):
-        list(client.follow(job, check=check))
+        list(connection.follow(job, check=check))
     assert len(shown.told) == 1
     server.start()
 
@@ -380,7 +380,7 @@ def test_what_a_check_raises_ends_the_waiting_too(server: RedisServer, own: Sett
 def test_an_outage_that_two_threads_meet_is_told_once() -> None:
     both = threading.Barrier(2)
     shown = Shown()
-    patience = Patience(60, shown)
+    retrying = Retrying(60, shown)
 
     def step() -> Callable[[], None]:
         tries = iter([True, False])
@@ -391,7 +391,7 @@ def test_an_outage_that_two_threads_meet_is_told_once() -> None:
 
         return once_away
 
-    threads = [threading.Thread(target=patience, args=(step(), both.wait)) for _ in range(2)]
+    threads = [threading.Thread(target=retrying, args=(step(), both.wait)) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:

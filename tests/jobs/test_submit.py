@@ -8,22 +8,23 @@ import pytest
 
 from pigeonhole.client import Client
 from pigeonhole.errors import BrokerUnreachable, JobCancelled, SourceError, UnknownJob
-from pigeonhole.jobs.patience import Patience
+from pigeonhole.jobs.connection import Connection
+from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.submit import AHEAD, LARGEST, MOST_BYTES, PER_SIZE, SMALLEST, Walk, batch_size, batches, submit
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Group
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.task_queue import Queue, sweep
 from pigeonhole.settings import Settings
-from pigeonhole.sources.expand import Reference, Root
+from pigeonhole.sources.reference import Reference, Root
 from tests.sources.conftest import touch
 
 #: Waits for nothing.
-AT_ONCE = Patience(0)
+AT_ONCE = Retrying(0)
 
 
 def references(count: int, size: int = 0) -> Iterator[Reference]:
-    return (Reference("in/", "r/in/", f"{number}.png", size) for number in range(count))
+    return (Reference("file", "in/", "r/in/", f"{number}.png", size=size) for number in range(count))
 
 
 def sizes(count: int, size: int = 0) -> list[int]:
@@ -83,28 +84,28 @@ def test_where_files_are_large_a_batch_holds_fewer() -> None:
 
 
 def test_a_large_file_among_small_ones_ends_a_batch_and_loses_nobody() -> None:
-    mixed = [Reference("", "", str(at), MOST_BYTES if at == 3 else 1) for at in range(6)]
-    assert [list(batch.rooted()) for batch in batches(mixed)] == [["0", "1", "2"], ["3"], ["4", "5"]]
+    mixed = [Reference("file", "", "", str(at), size=MOST_BYTES if at == 3 else 1) for at in range(6)]
+    assert [list(batch.shown()) for batch in batches(mixed)] == [["0", "1", "2"], ["3"], ["4", "5"]]
 
 
 def test_references_keep_their_order_and_share_their_beginnings() -> None:
     given = [
-        Reference("in/", "r/in/", "a", 0),
-        Reference("in/", "r/in/", "b", 0),
-        Reference("x/", "r/x/", "c", 0),
-        Reference("in/", "r/in/", "d", 0),
+        Reference("file", "in/", "r/in/", "a"),
+        Reference("file", "in/", "r/in/", "b"),
+        Reference("file", "x/", "r/x/", "c"),
+        Reference("file", "in/", "r/in/", "d"),
     ]
     [batch] = batches(given)
     assert batch.groups == (
-        Group("in/", "r/in/", ("a", "b")),
-        Group("x/", "r/x/", ("c",)),
-        Group("in/", "r/in/", ("d",)),
+        Group("file", "in/", "r/in/", ("a", "b")),
+        Group("file", "x/", "r/x/", ("c",)),
+        Group("file", "in/", "r/in/", ("d",)),
     )
     many = [path for batch in batches(references(5000)) for path in batch.shown()]
     assert many == [f"in/{number}.png" for number in range(5000)]
 
 
-def test_a_submitted_job_is_closed_owes_everything_and_has_a_message_for_each_batch(
+def test_a_submitted_job_is_closed_with_everything_pending_and_has_a_message_for_each_batch(
     ledger: Ledger, queue: Queue
 ) -> None:
     job = ledger.create("digits", ("in",))
@@ -112,7 +113,7 @@ def test_a_submitted_job_is_closed_owes_everything_and_has_a_message_for_each_ba
     status = ledger.status(job)
     assert (status.state, status.images, status.batches, status.batches_waiting) == ("closed", 1000, 11, 11)
     assert queue.depth("digits") == 11
-    first = ledger.claim(job, Piece(0))
+    first = ledger.claim(job, ledger.pending(job)[0])
     assert first is not None
     assert list(first.shown()) == [f"in/{number}.png" for number in range(64)]
 
@@ -176,12 +177,24 @@ def test_a_job_that_is_cancelled_or_deleted_meanwhile_ends_its_submission(ledger
             submit(ledger, queue, job, partial(interrupted, job, step), AT_ONCE)
 
 
-def test_a_client_names_the_queue_after_the_model(settings: Settings) -> None:
-    assert Client.model_name("digits") == "digits"
-    assert Client.model_name("/models/letters-v2.safetensors") == "letters-v2"
-    client = Client(settings=settings)
-    assert client.ledger.status(client.create(["in"])).model == "digits"
-    assert client.ledger.status(client.create(["in", "b\udcff"], "letters")).model == "letters"
+def test_the_queue_is_named_after_the_model(connection: Connection) -> None:
+    assert Connection.model_name("digits") == "digits"
+    assert Connection.model_name("/models/letters-v2.safetensors") == "letters-v2"
+    assert connection.status(connection.create(["in"])).model == "digits"
+    assert connection.status(connection.create(["in", "b\udcff"], "letters")).model == "letters"
+
+
+def test_a_job_can_be_followed_that_exists_was_not_cancelled_and_asks_for_this_model(connection: Connection) -> None:
+    job = connection.create(["in"])
+    assert connection.is_followable(job, "digits")
+    assert not connection.is_followable(job, "letters")
+    connection.cancel(job)
+    assert not connection.is_followable(job, "digits")
+    connection.delete(job)
+    assert not connection.is_followable(job, "digits")
+    connection.delete(job, missing_ok=True)
+    with pytest.raises(UnknownJob):
+        connection.delete(job)
 
 
 def test_a_client_says_at_once_when_there_is_no_redis(tmp_path: Path) -> None:
@@ -190,30 +203,28 @@ def test_a_client_says_at_once_when_there_is_no_redis(tmp_path: Path) -> None:
 
 
 def test_what_goes_wrong_with_a_submission_in_the_background_is_raised_where_it_is_followed(
-    settings: Settings,
+    connection: Connection,
 ) -> None:
-    client = Client(settings=settings)
-    job = client.create(["in"])
+    job = connection.create(["in"])
 
     def breaks() -> Iterator[Reference]:
         yield from references(65)
         raise SourceError("the folder 'in' can't be read: gone")
 
-    submission = client.submission(job, breaks)
+    submission = connection.submission(job, breaks)
     with pytest.raises(SourceError, match=r"^the folder 'in' can't be read: gone$"):
-        list(client.follow(job, submission.look, submission.check))
-    assert client.ledger.status(job).images == 64
+        list(connection.follow(job, on_status=submission.look, check=submission.check))
+    assert connection.status(job).images == 64
 
 
-def test_resuming_publishes_everything_that_is_owed_and_nothing_else(settings: Settings) -> None:
-    client = Client(settings=settings)
-    job = client.create(["in"])
-    client.put(job, lambda: references(64 * 3))
-    client.ledger.claim(job, Piece(0))
-    before = client.queue.depth("digits")
-    assert client.resume(job) == 3
-    assert client.queue.depth("digits") == before + 3
-    client.ledger.cancel(job)
-    assert client.resume(job) == 0
+def test_resuming_publishes_all_pending_batches_and_nothing_else(connection: Connection) -> None:
+    job = connection.create(["in"])
+    connection.submit(job, lambda: references(64 * 3))
+    connection.ledger.claim(job, connection.ledger.pending(job)[0])
+    before = connection.queue.depth("digits")
+    assert connection.resume(job) == 3
+    assert connection.queue.depth("digits") == before + 3
+    connection.cancel(job)
+    assert connection.resume(job) == 0
     with pytest.raises(UnknownJob):
-        client.resume("no-such-job")
+        connection.resume("no-such-job")

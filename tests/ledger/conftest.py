@@ -85,24 +85,31 @@ def clock() -> Clock:
 
 
 def batch_of(*paths: str) -> Batch:
-    return Batch((Group("", "", paths),))
+    return Batch((Group("file", "", "", paths),))
+
+
+def piece(batch: Batch, number: int = 0, start: int = 0, stop: int | None = None) -> Piece:
+    return Piece(number, batch.digest, start, stop)
 
 
 def answers_for(batch: Batch, model: str = "digits@0123456789ab") -> Answers:
     images = len(batch)
     best, ppm = array("H", [1, 0] * images), array("I", [900_000, 100_000] * images)
-    return Answers(model, ("0", "1"), images, 2, best, ppm)
+    return Answers(model, ("0", "1"), images, 2, best, ppm, batch=batch.digest)
 
 
 def finished_job(ledger: Ledger, *paths: str) -> str:
     job = ledger.create("digits", ("photos",))
-    ledger.add(job, 0, batch_of(*paths))
+    batch = batch_of(*paths)
+    ledger.add(job, 0, batch)
     ledger.close(job, 1)
-    ledger.commit(job, Piece(0), answers_for(batch_of(*paths)))
+    ledger.commit(job, piece(batch), answers_for(batch))
     return job
 
 
 A, B = batch_of("a.png", "b.png"), batch_of("c.png")
+#: Their pieces in `open_job`.
+FIRST, SECOND = piece(A), piece(B, 1)
 
 
 def open_job(ledger: Ledger) -> str:

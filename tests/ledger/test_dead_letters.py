@@ -13,10 +13,10 @@ def letters(settings: Settings) -> DeadLetters:
     return DeadLetters(settings)
 
 
-def test_what_is_buried_can_be_read_oldest_first(letters: DeadLetters) -> None:
+def test_what_is_added_can_be_read_oldest_first(letters: DeadLetters) -> None:
     assert letters.all() == []
-    letters.bury("job J, batch 3", "version 9")
-    letters.bury("a message", "it is no task")
+    letters.add("job J, batch 3", "version 9")
+    letters.add("a message", "it is no task")
     assert [(letter.what, letter.why) for letter in letters.all()] == [
         ("job J, batch 3", "version 9"),
         ("a message", "it is no task"),
@@ -24,9 +24,9 @@ def test_what_is_buried_can_be_read_oldest_first(letters: DeadLetters) -> None:
 
 
 def test_the_same_again_is_one_letter_and_the_last_reason_counts(letters: DeadLetters) -> None:
-    letters.bury("job J, batch 3", "version 9")
+    letters.add("job J, batch 3", "version 9")
     first = letters.all()[0].seen
-    letters.bury("job J, batch 3", "version 10")
+    letters.add("job J, batch 3", "version 10")
     (letter,) = letters.all()
     assert letter.why == "version 10"
     assert letter.seen > first
@@ -37,22 +37,22 @@ def test_neither_their_number_nor_their_length_can_fill_redis(
 ) -> None:
     monkeypatch.setattr(dead_letters, "MOST", 3)
     for number in range(5):
-        letters.bury(f"{number} " + "x" * 100_000, "y" * 100_000)
-    letters.bury("0 " + "x" * 100_000, "again")
+        letters.add(f"{number} " + "x" * 100_000, "y" * 100_000)
+    letters.add("0 " + "x" * 100_000, "again")
     assert [letter.what[0] for letter in letters.all()] == ["1", "2", "0"]
     assert raw.memory_usage(f"{settings.prefix}:dead") < 10_000
     assert 0 < raw.ttl(f"{settings.prefix}:dead") <= settings.result_ttl
 
 
-def test_any_text_can_be_buried_and_what_we_did_not_write_hides_nothing(
+def test_any_text_can_be_added_and_what_we_did_not_write_hides_nothing(
     letters: DeadLetters, settings: Settings, raw: Client
 ) -> None:
-    letters.bury("caf\udce9 \ud800", "\udcff")
+    letters.add("caf\udce9 \ud800", "\udcff")
     raw.hset(f"{settings.prefix}:dead", b"\xff", b"{")
     assert [letter.why for letter in letters.all()] == ["not written by us", "\\udcff"]
 
 
 def test_those_of_one_job_can_be_told_apart(letters: DeadLetters) -> None:
     for what in ("job A, batch 3", "job A2, batch 3", "a message", "job A, batch 4:0:1"):
-        letters.bury(what, "version 9")
+        letters.add(what, "version 9")
     assert [letter.what for letter in letters.of_job("A")] == ["job A, batch 3", "job A, batch 4:0:1"]

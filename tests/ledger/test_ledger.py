@@ -3,18 +3,18 @@
 import re
 from array import array
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 
 import pytest
 
-from pigeonhole.errors import JobCancelled, UnknownJob, UsageError
+from pigeonhole.errors import JobCancelled, MessageInvalid, UnknownJob, UsageError
 from pigeonhole.ledger.ledger import SWEEP_GAP, Ledger
 from pigeonhole.ledger.messages import Answers, Batch, Group
-from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import Client
 from pigeonhole.settings import Settings
-from pigeonhole.sources.spans import TarSpan
-from tests.ledger.conftest import A, B, Clock, answers_for, batch_of, finished_job, open_job
+from pigeonhole.sources.tar_archives import TarPlace
+from tests.ledger.conftest import FIRST, SECOND, A, B, Clock, answers_for, batch_of, finished_job, open_job, piece
 
 NO_JOB = "20200101-000000-abcdef"
 
@@ -30,31 +30,31 @@ def test_a_job_goes_from_open_to_closed_to_finished(settings: Settings, clock: C
     ledger.add(job, 0, A)
     ledger.add(job, 1, B)
     clock += 10
-    assert ledger.claim(job, Piece(0)) == A
+    assert ledger.claim(job, FIRST) == A
     at_work = ledger.status(job)
     assert (at_work.state, at_work.started, at_work.batches, at_work.images) == ("open", clock.now, 2, 3)
     assert (at_work.batches_waiting, at_work.batches_claimed) == (1, 1)
 
     best, ppm = array("H", [0, 0]), array("I", [0, 7])
     errors = Answers("digits@1", ("0",), 2, 1, best, ppm, frozenset({1}), {0: ("missing", "no such file")})
-    assert ledger.commit(job, Piece(0), errors)
+    assert ledger.commit(job, FIRST, errors)
     assert ledger.close(job, 2)
     assert ledger.status(job).state == "closed"
     clock += 10
-    assert ledger.claim(job, Piece(1)) == B
-    assert ledger.commit(job, Piece(1), answers_for(B))
+    assert ledger.claim(job, SECOND) == B
+    assert ledger.commit(job, SECOND, answers_for(B))
     end = ledger.status(job)
     assert (end.state, end.over, end.started, end.finished) == ("finished", True, clock.now - 10, clock.now)
     assert (end.images, end.done, end.errors, end.reviews, end.labels) == (3, 3, 1, 1, 2)
     assert (end.batches, end.batches_waiting, end.batches_claimed) == (2, 0, 0)
     assert end.to_json()["labels"] == 2
-    assert ledger.read(job, 0, 8) == [[(A, errors)], [(B, answers_for(B))]]
+    assert ledger.read(job, 0, 8) == [[(A, replace(errors, batch=A.digest))], [(B, answers_for(B))]]
 
 
 def test_the_last_commit_finishes_nothing_while_the_source_is_not_exhausted(ledger: Ledger) -> None:
     job = open_job(ledger)
-    ledger.commit(job, Piece(0), answers_for(A))
-    ledger.commit(job, Piece(1), answers_for(B))
+    ledger.commit(job, FIRST, answers_for(A))
+    ledger.commit(job, SECOND, answers_for(B))
     assert ledger.status(job).state == "open"
     assert ledger.close(job, 2)
     assert ledger.status(job).state == "finished"
@@ -65,7 +65,7 @@ def test_a_job_of_no_batches_is_finished_when_it_is_closed(ledger: Ledger) -> No
     assert ledger.close(job, 0)
     assert ledger.status(job).state == "finished"
     assert ledger.read(job, 0, 8) == []
-    assert ledger.owed(job) == []
+    assert ledger.pending(job) == []
 
 
 def test_the_name_of_a_job_begins_with_the_date_and_no_two_are_alike(settings: Settings) -> None:
@@ -86,30 +86,32 @@ def test_without_a_clock_of_its_own_the_ledger_goes_by_that_of_redis(ledger: Led
 def test_adding_a_batch_again_changes_nothing(ledger: Ledger) -> None:
     job = open_job(ledger)
     before = ledger.status(job)
-    assert not ledger.add(job, 0, A)
-    assert not ledger.add(job, 1, B)
+    assert ledger.add(job, 0, A) is None
+    assert ledger.add(job, 1, B) is None
     assert ledger.status(job) == before
-    assert ledger.add(job, 2, A)
+    assert ledger.add(job, 2, A) == piece(A, 2)
 
 
 def test_another_batch_under_the_same_number_is_refused_since_the_sources_have_changed(ledger: Ledger) -> None:
     job = open_job(ledger)
     with pytest.raises(UsageError, match=f"^job {job} holds other images as its batch 1: the sources are not what"):
         ledger.add(job, 1, batch_of("something", "else"))
-    assert ledger.claim(job, Piece(1)) == B
+    assert ledger.claim(job, SECOND) == B
 
 
 def test_the_same_images_shown_otherwise_are_the_same_batch(ledger: Ledger) -> None:
     job = ledger.create("digits", ("photos",))
-    ledger.add(job, 0, Batch((Group("photos/", "home/photos/", ("a.png", "b.png")),)))
+    ledger.add(job, 0, Batch((Group("file", "photos/", "home/photos/", ("a.png", "b.png")),)))
     assert not ledger.add(
-        job, 0, Batch((Group("./photos/", "home/photos/", ("a.png",)), Group("", "home/", ("photos/b.png",))))
+        job,
+        0,
+        Batch((Group("file", "./photos/", "home/photos/", ("a.png",)), Group("file", "", "home/", ("photos/b.png",)))),
     )
 
 
 def test_an_archive_whose_members_lie_elsewhere_by_now_is_another(ledger: Ledger) -> None:
     job = ledger.create("digits", ("x.tar",))
-    before, now = (Batch((Group("x.tar", "x.tar", ("::a.png",), (TarSpan(512, 9, at),)),)) for at in (1, 2))
+    before, now = (Batch((Group("tar", "x.tar", "x.tar", ("::a.png",), (TarPlace(512, 9, at),)),)) for at in (1, 2))
     ledger.add(job, 0, before)
     assert not ledger.add(job, 0, before)
     with pytest.raises(UsageError, match="holds other images as its batch 0"):
@@ -138,11 +140,11 @@ def test_a_job_that_holds_more_than_its_sources_make_is_not_closed(ledger: Ledge
     assert ledger.status(job).state == "open"
 
 
-def test_adding_a_batch_again_that_is_done_does_not_owe_it_anew(ledger: Ledger) -> None:
+def test_adding_a_batch_again_that_is_done_does_not_make_it_pending(ledger: Ledger) -> None:
     job = open_job(ledger)
-    ledger.commit(job, Piece(0), answers_for(A))
+    ledger.commit(job, FIRST, answers_for(A))
     ledger.add(job, 0, A)
-    assert ledger.claim(job, Piece(0)) is None
+    assert ledger.claim(job, FIRST) is None
     assert ledger.status(job).batches_waiting == 1
 
 
@@ -153,9 +155,9 @@ def test_of_many_commits_of_a_batch_one_counts(settings: Settings) -> None:
 
     def commit(number: int) -> bool:
         ledger = Ledger(settings)
-        ledger.claim(job, Piece(0))
+        ledger.claim(job, FIRST)
         start.wait()
-        return ledger.commit(job, Piece(0), answers_for(A, f"digits@{number:012}"))
+        return ledger.commit(job, FIRST, answers_for(A, f"digits@{number:012}"))
 
     with ThreadPoolExecutor(racers) as pool:
         won = list(pool.map(commit, range(racers)))
@@ -168,31 +170,31 @@ def test_of_many_commits_of_a_batch_one_counts(settings: Settings) -> None:
 
 def test_a_batch_counts_for_whoever_commits_it_first_claimed_or_not(ledger: Ledger) -> None:
     job = open_job(ledger)
-    assert ledger.commit(job, Piece(0), answers_for(A))
-    assert not ledger.commit(job, Piece(0), answers_for(A))
+    assert ledger.commit(job, FIRST, answers_for(A))
+    assert not ledger.commit(job, FIRST, answers_for(A))
     assert ledger.status(job).done == 2
 
 
 @pytest.mark.parametrize("number", [2, 99, -1])
-def test_a_commit_of_a_batch_that_is_not_owed_changes_nothing(ledger: Ledger, raw: Client, number: int) -> None:
+def test_a_commit_of_a_batch_that_is_not_pending_changes_nothing(ledger: Ledger, raw: Client, number: int) -> None:
     job = open_job(ledger)
     before = ledger.status(job)
-    assert not ledger.commit(job, Piece(number), answers_for(A))
+    assert not ledger.commit(job, piece(A, number), answers_for(A))
     assert ledger.status(job) == before
-    assert not ledger.commit(NO_JOB, Piece(0), answers_for(A))
+    assert not ledger.commit(NO_JOB, FIRST, answers_for(A))
     assert not list(raw.scan_iter(f"{ledger.settings.prefix}:job:{NO_JOB}*"))
 
 
 def test_there_is_nothing_to_claim_of_what_is_done_unknown_cancelled_or_deleted(ledger: Ledger) -> None:
     job = open_job(ledger)
-    ledger.commit(job, Piece(0), answers_for(A))
-    assert ledger.claim(job, Piece(0)) is None
-    assert ledger.claim(job, Piece(2)) is None
-    assert ledger.claim(NO_JOB, Piece(0)) is None
+    ledger.commit(job, FIRST, answers_for(A))
+    assert ledger.claim(job, FIRST) is None
+    assert ledger.claim(job, piece(A, 2)) is None
+    assert ledger.claim(NO_JOB, FIRST) is None
     ledger.cancel(job)
-    assert ledger.claim(job, Piece(1)) is None
+    assert ledger.claim(job, SECOND) is None
     ledger.delete(job)
-    assert ledger.claim(job, Piece(1)) is None
+    assert ledger.claim(job, SECOND) is None
 
 
 def test_jobs_that_have_expired_leave_the_list_when_others_are_made(
@@ -215,22 +217,62 @@ def test_when_the_last_sweep_was_stays_known_for_a_while(settings: Settings, clo
     assert not ledger.swept_lately()
 
 
+def test_a_piece_of_references_that_redis_forgot_is_none_of_those_now_on_record(ledger: Ledger, raw: Client) -> None:
+    job = open_job(ledger)
+    ledger.claim(job, FIRST)
+    before, keys = ledger.status(job), _content(raw, ledger, job)
+    forgotten = piece(B)  # batch 0 was B until Redis forgot that
+    assert ledger.claim(job, forgotten) is None
+    assert ledger.renew(job, [forgotten]) == 0
+    assert not ledger.release(job, forgotten)
+    assert not ledger.commit(job, forgotten, answers_for(B))
+    assert not ledger.commit(job, piece(B, 0, 0, 1), answers_for(B))
+    with pytest.raises(MessageInvalid, match=f"^the references on record as batch 0 are not those of {forgotten}$"):
+        ledger.lose(job, forgotten, "digits")
+    assert ledger.overdue(job, 0) == ([], [])
+    assert (ledger.status(job), _content(raw, ledger, job)) == (before, keys)
+    assert ledger.commit(job, FIRST, answers_for(A))
+
+
+def test_a_name_of_other_references_that_somebody_wrote_among_the_pieces_is_not_claimed(
+    ledger: Ledger, raw: Client
+) -> None:
+    job, wrong = open_job(ledger), piece(B)
+    raw.zadd(f"{ledger.settings.prefix}:job:{job}:waiting", {str(wrong): 0})
+    with pytest.raises(MessageInvalid, match=r"^the references on record as batch 0 are not those of "):
+        ledger.claim(job, wrong)
+
+
+def test_answers_to_other_references_are_refused_where_they_are_read(ledger: Ledger, raw: Client) -> None:
+    job = open_job(ledger)
+    ledger.commit(job, FIRST, answers_for(A))
+    for digest in (B.digest, ""):
+        raw.hset(f"{ledger.settings.prefix}:job:{job}:rows", "0", replace(answers_for(A), batch=digest).encode())
+        with pytest.raises(MessageInvalid) as refused:
+            ledger.read(job, 0, 1)
+        assert str(refused.value) == f"job {job} has answers to other references as its batch 0: submit it again"
+
+
+def _content(raw: Client, ledger: Ledger, job: str) -> dict[bytes, bytes]:
+    return {key: raw.dump(key) for key in raw.scan_iter(f"{ledger.settings.prefix}:job:{job}*")}
+
+
 def test_a_claim_keeps_nobody_out(ledger: Ledger) -> None:
     job = open_job(ledger)
-    assert ledger.claim(job, Piece(0)) == ledger.claim(job, Piece(0)) == A
+    assert ledger.claim(job, FIRST) == ledger.claim(job, FIRST) == A
     assert ledger.status(job).batches_claimed == 1
 
 
-def test_a_cancelled_job_keeps_the_rows_it_has_and_owes_nothing(ledger: Ledger) -> None:
+def test_a_cancelled_job_keeps_the_rows_it_has_and_has_nothing_pending(ledger: Ledger) -> None:
     job = open_job(ledger)
-    ledger.commit(job, Piece(0), answers_for(A))
-    ledger.claim(job, Piece(1))
+    ledger.commit(job, FIRST, answers_for(A))
+    ledger.claim(job, SECOND)
     ledger.cancel(job)
     status = ledger.status(job)
     assert (status.state, status.over, status.done) == ("cancelled", True, 2)
     assert (status.batches_waiting, status.batches_claimed) == (0, 0)
-    assert ledger.owed(job) == []
-    assert not ledger.commit(job, Piece(1), answers_for(B))
+    assert ledger.pending(job) == []
+    assert not ledger.commit(job, SECOND, answers_for(B))
     assert ledger.read(job, 0, 8) == [[(A, answers_for(A))]]
     said = f"^job {job} was cancelled; `pigeonhole results {job}` has the rows finished before that$"
     with pytest.raises(JobCancelled, match=said):
@@ -276,20 +318,20 @@ def test_a_deleted_job_leaves_nothing_behind_and_is_unknown(
     if deleted in ("closed", "finished"):
         ledger.close(job, 2)
     if deleted == "finished":
-        ledger.commit(job, Piece(0), answers_for(A))
-        ledger.commit(job, Piece(1), answers_for(B))
+        ledger.commit(job, FIRST, answers_for(A))
+        ledger.commit(job, SECOND, answers_for(B))
     if deleted == "cancelled":
         ledger.cancel(job)
     assert ledger.status(job).state == deleted
     ledger.delete(job)
     assert list(raw.scan_iter(f"{settings.prefix}:*")) == []
     said = f"^no job '{job}': it was deleted, has expired, or never was; `pigeonhole status` lists them$"
-    for call in (ledger.status, lambda job: ledger.close(job, 2), ledger.cancel, ledger.delete, ledger.owed):
+    for call in (ledger.status, lambda job: ledger.close(job, 2), ledger.cancel, ledger.delete, ledger.pending):
         with pytest.raises(UnknownJob, match=said):
             call(job)
     with pytest.raises(UnknownJob, match=said):
         ledger.add(job, 2, B)
-    assert not ledger.commit(job, Piece(0), answers_for(A))
+    assert not ledger.commit(job, FIRST, answers_for(A))
     assert ledger.overdue(job, 10) == ([], [])
     assert ledger.read(job, 0, 8) == []
     assert list(raw.scan_iter(f"{settings.prefix}:*")) == []
@@ -298,10 +340,10 @@ def test_a_deleted_job_leaves_nothing_behind_and_is_unknown(
 @pytest.mark.parametrize("name", ["", "x", "caf\udce9", "{job}:rows", "{job}:refs", "*", "{job}\n", "../{job}"])
 def test_what_is_no_jobs_name_is_unknown_and_touches_no_other(ledger: Ledger, name: str) -> None:
     job = open_job(ledger)
-    ledger.commit(job, Piece(0), answers_for(A))
+    ledger.commit(job, FIRST, answers_for(A))
     wrong = name.format(job=job)
-    calls = (ledger.status, ledger.delete, ledger.cancel, ledger.owed, lambda job: ledger.close(job, 2))
-    for call in (*calls, lambda job: ledger.claim(job, Piece(0)), lambda job: ledger.read(job, 0, 1)):
+    calls = (ledger.status, ledger.delete, ledger.cancel, ledger.pending, lambda job: ledger.close(job, 2))
+    for call in (*calls, lambda job: ledger.claim(job, FIRST), lambda job: ledger.read(job, 0, 1)):
         with pytest.raises(UnknownJob):
             call(wrong)
     assert ledger.read(job, 0, 1) == [[(A, answers_for(A))]]
@@ -319,7 +361,7 @@ def test_rows_are_read_up_to_the_first_batch_that_is_not_done(ledger: Ledger) ->
     for number, batch in enumerate(batches):
         ledger.add(job, number, batch)
     for number in (0, 1, 3, 4):
-        ledger.commit(job, Piece(number), answers_for(batches[number]))
+        ledger.commit(job, piece(batches[number], number), answers_for(batches[number]))
     assert [batch for [(batch, _)] in ledger.read(job, 0, 8)] == batches[:2]
     assert [batch for [(batch, _)] in ledger.read(job, 0, 1)] == batches[:1]
     assert ledger.read(job, 2, 8) == []

@@ -1,9 +1,11 @@
 import base64
 import json
 import os
+import re
 import sys
 import zlib
 from array import array
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,25 +14,28 @@ from hypothesis import strategies as st
 
 from pigeonhole.errors import MessageInvalid
 from pigeonhole.ledger import columns
-from pigeonhole.ledger.messages import MAX_DECODED_BYTES, MOST_CLASSES, PPM, VERSION, Answers, Batch, Group, Prediction
-from pigeonhole.sources.spans import TarSpan, ZipSpan
+from pigeonhole.ledger.messages import MAX_DECODED_BYTES, VERSION, Answers, Batch, Group, Prediction
+from pigeonhole.limits import MOST_CLASSES, PPM
+from pigeonhole.sources.reference import Location
+from pigeonhole.sources.tar_archives import TarPlace
+from pigeonhole.sources.zip_archives import ZipPlace
 from tests.ledger.conftest import answers_for, batch_of
 
 #: What a file system can hold: any bytes but NUL, spelled as Python does.
 paths = st.binary(max_size=30).map(lambda name: os.fsdecode(name.replace(b"\0", b"")))
 numbers = st.integers(0, 2**63 - 1)
-spans = st.builds(TarSpan, numbers, numbers, numbers) | st.builds(ZipSpan, numbers, numbers, numbers, numbers, numbers)
+places = st.lists(numbers, min_size=1, max_size=6).map(tuple)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
 @st.composite
 def groups(draw: st.DrawFn) -> Group:
     names = tuple(draw(st.lists(paths, max_size=5)))
-    places = draw(st.lists(spans, min_size=len(names), max_size=len(names))) if draw(st.booleans()) else ()
-    return Group(draw(paths), draw(paths), names, tuple(places))
+    there = draw(st.lists(places, min_size=len(names), max_size=len(names))) if draw(st.booleans()) else ()
+    return Group(draw(texts), draw(paths), draw(paths), names, tuple(there))
 
 
-batches = st.builds(Batch, st.lists(groups(), max_size=4).map(tuple))
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+batches = st.builds(Batch, st.lists(groups(), max_size=4).map(tuple), st.integers(1, MOST_CLASSES))
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
@@ -50,11 +55,14 @@ def answers(draw: st.DrawFn) -> Answers:
         best[at * top : (at + 1) * top], ppm[at * top : (at + 1) * top] = array("H", [0] * top), array("I", [0] * top)
     review = frozenset(draw(st.sets(st.integers(0, images - 1))) if images else ()) - failed
     errors = {at: (draw(texts), draw(paths)) for at in failed}
-    return Answers(draw(texts), labels, images, top, best, ppm, review, errors)
+    identities = array("Q", draw(st.lists(st.integers(0, 2**64 - 1), min_size=images, max_size=images)))
+    if draw(st.booleans()):
+        identities = array("Q")
+    return Answers(draw(texts), labels, images, top, best, ppm, review, errors, draw(texts), identities, draw(texts))
 
 
-def packed(body: object) -> bytes:
-    return zlib.compress(json.dumps(body).encode())
+def packed(body: object, separators: tuple[str, str] | None = None) -> bytes:
+    return zlib.compress(json.dumps(body, separators=separators).encode())
 
 
 def column(*numbers: int, size: int = 1) -> str:
@@ -65,9 +73,18 @@ def column(*numbers: int, size: int = 1) -> str:
 FAIR_PPM = [column(0xA0, 0), column(0xBB, 0), column(0x0D, 0)]
 
 
+def fair_batch(*groups: object, **changes: object) -> dict[str, object]:
+    return {"v": VERSION, "top": 3, "groups": groups} | changes
+
+
+#: Of answers.
+PARTS = ["model", "labels", "images", "top", "best", "ppm", "review", "errors", "runtime", "identities", "batch"]
+
+
 def fair_answers(**changes: Any) -> dict[str, Any]:
     body: dict[str, Any] = {"v": VERSION, "model": "m@1", "labels": ["0", "1"], "images": 2, "top": 1}
     body |= {"best": [column(1, 0)], "ppm": FAIR_PPM, "review": [0], "errors": [[1, "missing", "no such file"]]}
+    body |= {"runtime": "torch/f32", "identities": [column(7, 0)], "batch": "0" * 32}
     return body | changes
 
 
@@ -75,7 +92,12 @@ def fair_answers(**changes: Any) -> dict[str, Any]:
 def test_a_batch_comes_back_as_it_was_whatever_bytes_its_names_are(batch: Batch) -> None:
     again = Batch.decode(batch.encode())
     assert again == batch
-    assert [os.fsencode(path) for path in again.rooted()] == [os.fsencode(path) for path in batch.rooted()]
+    assert again.digest == batch.digest
+    assert [*map(_file, again.located())] == [*map(_file, batch.located())]
+
+
+def _file(location: Location) -> bytes:
+    return os.fsencode(location.root + location.path)
 
 
 @given(answers())
@@ -84,22 +106,25 @@ def test_answers_come_back_as_they_were(given_answers: Answers) -> None:
 
 
 def test_a_reference_is_shown_as_named_and_read_below_the_root() -> None:
-    batch = Batch((Group("./", "home/u/", ("a.png", "b/c.png")), Group("", "/etc/", ("x",))))
+    batch = Batch((Group("file", "./", "home/u/", ("a.png", "b/c.png")), Group("file", "", "/etc/", ("x",))))
     assert list(batch.shown()) == ["./a.png", "./b/c.png", "x"]
-    assert list(batch.rooted()) == ["home/u/a.png", "home/u/b/c.png", "/etc/x"]
+    assert list(batch.located()) == [
+        Location("file", "home/u/", "a.png"),
+        Location("file", "home/u/", "b/c.png"),
+        Location("file", "/etc/", "x"),
+    ]
     assert len(batch) == 3
 
 
 def test_a_member_of_an_archive_is_read_in_its_file_whatever_it_is_called() -> None:
-    members = Group(
-        "in/a.zip", "home/in/a.zip", ("::../x.png", "::y.png"), (ZipSpan(0, 5, 9, 8, 77), TarSpan(512, 9, 1))
-    )
-    batch = Batch((Group("", "home/", ("b.png",)), members))
-    assert list(batch.shown()) == ["b.png", "in/a.zip::../x.png", "in/a.zip::y.png"]
+    members = Group("zip", "in/a.zip", "home/in/a.zip", ("::../x.png",), (ZipPlace(0, 5, 9, 8, 77),))
+    others = Group("tar", "in/a.tar", "home/in/a.tar", ("::y.png",), (TarPlace(512, 9, 1),))
+    batch = Batch((Group("file", "", "home/", ("b.png",)), members, others))
+    assert list(batch.shown()) == ["b.png", "in/a.zip::../x.png", "in/a.tar::y.png"]
     assert list(batch.located()) == [
-        ("home/b.png", None),
-        ("home/in/a.zip", ZipSpan(0, 5, 9, 8, 77)),
-        ("home/in/a.zip", TarSpan(512, 9, 1)),
+        Location("file", "home/", "b.png"),
+        Location("zip", "home/in/a.zip", "::../x.png", (0, 5, 9, 8, 77)),
+        Location("tar", "home/in/a.tar", "::y.png", (512, 9, 1)),
     ]
 
 
@@ -117,13 +142,9 @@ def test_a_part_of_a_batch_has_the_places_of_its_images(batch: Batch, start: int
         {},
         "",
         0,
-        [[]],
         [None],
         [1, 2, 3],
         ["abc"],
-        [[0, 1]],
-        [[0, 1, 2, 3]],
-        [[0, 1, 2, 3, 4, 5]],
         [[0, 1, -1]],
         [[0, 1, 2**63]],
         [[10**400, 1, 1]],
@@ -137,11 +158,11 @@ def test_a_part_of_a_batch_has_the_places_of_its_images(batch: Batch, start: int
 )
 def test_places_that_no_archive_has_are_refused(places: object) -> None:
     with pytest.raises(MessageInvalid, match=r"place"):
-        Batch.decode(packed({"v": VERSION, "groups": [["a.tar", "r/a.tar", ["::a.png"], places]]}))
+        Batch.decode(packed(fair_batch(["tar", "a.tar", "r/a.tar", ["::a.png"], places])))
 
 
 def test_each_row_stands_on_the_place_of_its_image() -> None:
-    batch = Batch((Group("in/", "r/", ("a", "b")), Group("", "", ("c", "d"))))
+    batch = Batch((Group("file", "in/", "r/", ("a", "b")), Group("file", "", "", ("c", "d"))))
     given_answers = Answers(
         "digits@0123456789ab",
         ("zero", "one", "two"),
@@ -177,13 +198,58 @@ def test_answers_to_another_number_of_images_are_not_given_to_these() -> None:
         list(answers_for(batch_of("a")).predictions(batch_of("a", "b")))
 
 
-@pytest.mark.parametrize("version", [0, 1, 2, 4, "3", None, True, 3.0, [3]])
+@pytest.mark.parametrize("version", [0, 1, 2, 3, 5, "4", None, True, 4.0, [4]])
 @pytest.mark.parametrize("message", [Batch, Answers])
 def test_another_version_is_refused_with_what_to_do(message: type[Batch | Answers], version: object) -> None:
     with pytest.raises(MessageInvalid) as refused:
         message.decode(packed(fair_answers(v=version, groups=[])))
-    said = f"in the ledger has version {version!r} and this program reads 3: run the same version of Pigeonhole on both"
+    said = f"in the ledger has version {version!r} and this program reads 4: run the same version of Pigeonhole on both"
     assert said in str(refused.value)
+
+
+#: As version 3 wrote them: two references, and an answer and an error.
+BATCH_OF_3 = "eAGrVipTsjLWUUovyi8tKFayio5WyszTV9JRysjPTdUHM6OVEvUK8tKBYklgOlYnOjY2thYA/9MRlw=="
+ANSWERS_OF_3 = (
+    "eAEtjLkKwzAQRH/FTK3CR05BIIL8QGrjwo43zoJkGclHEfLvWYVUy9t5M2+s0JWC8z1ZaPQ88ByveVFWu/3heDq3HRRs25GN0DVy"
+    "oQKNArt2IHmVCrOfoAuFjuKcHHM3l6RMk0vojaDCsv3O7R8GWpk2yXMxKQQf0n4tM45j5HGQyuizuDxe2ZMtoWk+X4jUMlU="
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "recorded", "what"),
+    [(Batch, BATCH_OF_3, "a batch"), (Answers, ANSWERS_OF_3, "the answers to a batch")],
+)
+def test_what_the_version_before_wrote_is_refused_in_words(
+    message: type[Batch | Answers], recorded: str, what: str
+) -> None:
+    with pytest.raises(MessageInvalid) as refused:
+        message.decode(base64.b64decode(recorded))
+    assert str(refused.value) == (
+        f"{what} in the ledger has version 3 and this program reads 4: run the same version of Pigeonhole on both sides"
+    )
+
+
+@given(st.dictionaries(st.text(min_size=8, max_size=9), json_values, max_size=3))
+def test_keys_that_are_not_known_are_ignored(more: dict[str, object]) -> None:
+    unknown = {f"x-{key}": value for key, value in more.items()}
+    group = ["file", "in/", "r/in/", ["a", "b"], []]
+    assert Batch.decode(packed(unknown | fair_batch(group))) == Batch.decode(packed(fair_batch(group)))
+    assert Answers.decode(packed(unknown | fair_answers())) == Answers.decode(packed(fair_answers()))
+
+
+def test_the_digest_of_a_batch_is_that_of_the_text_that_is_stored() -> None:
+    group = ["file", "in/", "r/in/", ["a", "b"], []]
+    batch = Batch((Group("file", "in/", "r/in/", ("a", "b")),))
+    assert re.fullmatch("[0-9a-f]{32}", batch.digest)
+    assert Batch.decode(packed(fair_batch(group), (",", ":"))).digest == batch.digest
+    others = [
+        Batch.decode(packed(fair_batch(group, added_later=1), (",", ":"))),
+        Batch(batch.groups, top=4),
+        Batch((batch.groups[0]._replace(paths=("b", "a")),)),
+        Batch((batch.groups[0]._replace(scheme="zip"),)),
+        batch.part(0, 1),
+    ]
+    assert len({batch.digest, *(other.digest for other in others)}) == 1 + len(others)
 
 
 @given(st.binary(max_size=200))
@@ -200,7 +266,7 @@ def test_any_other_json_is_refused_and_nothing_else_happens(body: object) -> Non
             message.decode(packed(body))
 
 
-@given(st.sampled_from(["model", "labels", "images", "top", "best", "ppm", "review", "errors"]), json_values)
+@given(st.sampled_from(PARTS), json_values)
 def test_a_part_of_another_shape_is_refused_or_still_makes_every_row(part: str, value: object) -> None:
     try:
         decoded = Answers.decode(packed(fair_answers(**{part: value})))
@@ -214,12 +280,11 @@ def test_a_part_of_another_shape_is_refused_or_still_makes_every_row(part: str, 
 @given(st.lists(json_values, max_size=3))
 def test_groups_of_another_shape_are_refused_or_still_paths(value: list[object]) -> None:
     try:
-        decoded = Batch.decode(packed({"v": VERSION, "groups": value}))
+        decoded = Batch.decode(packed(fair_batch(*value)))
     except MessageInvalid:
         return
-    for path in (*decoded.shown(), *decoded.rooted(), *(file for file, _ in decoded.located())):
-        os.fsencode(path)
-    assert len(list(decoded.located())) == len(decoded)
+    os.fsencode("".join(decoded.shown()))
+    assert len([*map(_file, decoded.located())]) == len(decoded)
 
 
 @pytest.mark.parametrize(
@@ -271,6 +336,17 @@ def test_groups_of_another_shape_are_refused_or_still_paths(value: list[object])
         {"errors": [[1, "missing"]]},
         {"errors": [[1, "missing", 404]]},
         {"errors": {}},
+        {"identities": [column(1)]},
+        {"identities": [column(1, 0, 0)]},
+        {"identities": [""]},
+        {"identities": [column(1, 0)] * 9},
+        {"identities": [1, 0]},
+        {"identities": "AQA="},
+        {"identities": None},
+        {"runtime": None},
+        {"runtime": "\ud800"},
+        {"batch": None},
+        {"batch": ["0" * 32]},
         {"model": None},
         {"model": "\udfff"},
     ],
@@ -279,6 +355,19 @@ def test_answers_that_can_not_be_rows_are_refused(changes: dict[str, Any]) -> No
     assert len(Answers.decode(packed(fair_answers()))) == 2
     with pytest.raises(MessageInvalid, match=r"^the answers to a batch in the ledger are malformed: "):
         Answers.decode(packed(fair_answers(**changes)))
+
+
+@pytest.mark.parametrize("numbers", [[], [0, 0], [1, 0], [2**64 - 1, 2**63]])
+def test_the_identities_of_all_images_or_of_none_come_back(numbers: list[int]) -> None:
+    given_answers = replace(answers_for(batch_of("a", "b")), identities=array("Q", numbers))
+    assert Answers.decode(given_answers.encode()).identities == array("Q", numbers)
+
+
+@pytest.mark.parametrize("numbers", [[1], [1, 2, 3]])
+def test_the_identities_of_some_images_are_refused(numbers: list[int]) -> None:
+    given_answers = replace(answers_for(batch_of("a", "b")), identities=array("Q", numbers))
+    with pytest.raises(MessageInvalid, match=r"^the answers to a batch in the ledger are malformed: there are "):
+        Answers.decode(given_answers.encode())
 
 
 def test_what_all_images_failed_at_needs_no_class_and_comes_back() -> None:
@@ -316,7 +405,7 @@ def test_the_answer_to_an_image_takes_few_bytes() -> None:
     assert len(Answers.failed("m@1", [("missing", "no such file")] * 2048).encode()) < 8 * 2048
 
 
-@pytest.mark.parametrize("missing", ["model", "labels", "images", "top", "best", "ppm", "review", "errors"])
+@pytest.mark.parametrize("missing", PARTS)
 def test_answers_without_one_of_their_parts_are_refused(missing: str) -> None:
     body = fair_answers()
     del body[missing]
@@ -326,17 +415,42 @@ def test_answers_without_one_of_their_parts_are_refused(missing: str) -> None:
 
 @pytest.mark.parametrize(
     "groups",
-    [None, {}, "abc", [[]], [["", ""]], [["", "", "abc"]], [["", "", [1]]], [[None, "", []]], [["", "", ["\ud800"]]]],
+    [
+        None,
+        {},
+        "abc",
+        [[]],
+        [["file", "", "", []]],
+        [["file", "", "", [], [], []]],
+        [["file", "", "", "abc", []]],
+        [["file", "", "", [1], []]],
+        [["file", None, "", [], []]],
+        [["file", "", None, [], []]],
+        [[7, "", "", [], []]],
+        [["\ud800", "", "", [], []]],
+        [["file", "", "", ["\ud800"], []]],
+    ],
 )
 def test_groups_that_are_not_paths_are_refused(groups: object) -> None:
     with pytest.raises(MessageInvalid, match=r"group"):
-        Batch.decode(packed({"v": VERSION, "groups": groups}))
+        Batch.decode(packed(fair_batch(groups=groups)))
+
+
+@pytest.mark.parametrize("top", [None, 0, -1, True, 3.0, "3", MOST_CLASSES + 1])
+def test_a_number_of_classes_that_no_row_can_have_is_refused(top: object) -> None:
+    with pytest.raises(MessageInvalid):
+        Batch.decode(packed(fair_batch(top=top)))
 
 
 @pytest.mark.parametrize("depth", [100, 900, 950, 980, 985, 990, 995, 1000, 5_000, 100_000])
 def test_json_of_any_depth_is_refused_and_nothing_else_happens(depth: int) -> None:
     deep = b"[" * depth + b"]" * depth
-    for body in (deep, b'{"v":2,"groups":' + deep + b"}", b'{"v":' + deep + b"}", b'{"v":2,"model":' + deep + b"}"):
+    for body in (
+        deep,
+        b'{"v":4,"top":3,"groups":' + deep + b"}",
+        b'{"v":' + deep + b"}",
+        b'{"v":4,"model":' + deep + b"}",
+    ):
         for message in (Batch, Answers):
             with pytest.raises(MessageInvalid):
                 message.decode(zlib.compress(body))
@@ -372,11 +486,13 @@ def test_the_largest_batch_that_we_write_can_be_read() -> None:
 
 
 def test_a_reference_with_a_numbered_name_takes_few_bytes() -> None:
-    batch = Batch((Group("photos/", "home/u/photos/", tuple(f"IMG_{number:06d}.jpg" for number in range(2048))),))
+    batch = Batch(
+        (Group("file", "photos/", "home/u/photos/", tuple(f"IMG_{number:06d}.jpg" for number in range(2048))),)
+    )
     assert len(batch.encode()) < 8 * 2048
 
 
 def test_a_reference_to_a_member_takes_some_bytes_more() -> None:
     names = tuple(f"::IMG_{number:06d}.jpg" for number in range(2048))
-    places = tuple(ZipSpan(500_000 * at, 499_000, 499_900, 8, zlib.crc32(b"%d" % at)) for at in range(2048))
-    assert len(Batch((Group("a.zip", "home/u/a.zip", names, places),)).encode()) < 24 * 2048
+    places = tuple(ZipPlace(500_000 * at, 499_000, 499_900, 8, zlib.crc32(b"%d" % at)) for at in range(2048))
+    assert len(Batch((Group("zip", "a.zip", "home/u/a.zip", names, places),)).encode()) < 24 * 2048

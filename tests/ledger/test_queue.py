@@ -8,12 +8,22 @@ import pytest
 
 from pigeonhole.errors import BrokerUnreachable
 from pigeonhole.ledger.ledger import LEASE, Ledger
+from pigeonhole.ledger.messages import Batch
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import Client
 from pigeonhole.ledger.task_queue import LOWEST_PRIORITY, TASK, Queue, configure, priority, queue_name, sweep
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
-from tests.ledger.conftest import Clock, answers_for, batch_of
+from tests.ledger.conftest import Clock, answers_for, batch_of, piece
+
+
+def images(number: int) -> Batch:
+    """The batch of this number in every job here: one image."""
+    return batch_of(f"{number}.png")
+
+
+def nth(number: int, start: int = 0, stop: int | None = None) -> Piece:
+    return piece(images(number), number, start, stop)
 
 
 class Bench:
@@ -26,9 +36,9 @@ class Bench:
     def job(self, batches: int, model: str = "digits", published: bool = True) -> str:
         job = self.ledger.create(model, ("photos",))
         for number in range(batches):
-            self.ledger.add(job, number, batch_of(f"{number}.png"))
+            self.ledger.add(job, number, images(number))
             if published:
-                self.queue.publish(model, job, Piece(number))
+                self.queue.publish(model, job, nth(number))
         return job
 
     def sweep(self) -> int:
@@ -67,10 +77,10 @@ def test_messages_are_taken_by_priority_and_name_a_job_and_a_batch_only(bench: B
     large = bench.job(20)
     small = bench.job(1)
     taken = bench.messages(raw)
-    assert taken[:2] == [(large, Piece(0)), (small, Piece(0))]
-    assert [piece for job, piece in taken if job == large] == [Piece(number) for number in range(20)]
+    assert taken[:2] == [(large, nth(0)), (small, nth(0))]
+    assert [piece for job, piece in taken if job == large] == [nth(number) for number in range(20)]
     [message] = raw.lrange(f"{bench.settings.prefix}:classify.digits\x06\x161", 0, -1)
-    assert json.loads(base64.b64decode(json.loads(message)["body"]))[:2] == [[large, "1"], {}]
+    assert json.loads(base64.b64decode(json.loads(message)["body"]))[:2] == [[large, str(nth(1))], {}]
     assert json.loads(message)["headers"]["task"] == TASK
     assert json.loads(message)["content-type"] == "application/json"
 
@@ -91,7 +101,7 @@ def test_only_json_is_taken_from_the_queue(settings: Settings) -> None:
 
 def test_where_nothing_is_lost_nothing_is_published_again(bench: Bench) -> None:
     job = bench.job(5)
-    bench.ledger.claim(job, Piece(0))
+    bench.ledger.claim(job, nth(0))
     assert bench.sweep() == 0
     bench.clock += bench.settings.publish_seconds + 1  # waiting long, but only because the queue is long
     assert bench.sweep() == 0
@@ -102,18 +112,18 @@ def test_a_claimed_batch_is_published_again_once_its_lease_has_run_out(bench: Be
     job = bench.job(3)
     bench.lose(raw)
     for number in range(3):
-        bench.ledger.claim(job, Piece(number))
+        bench.ledger.claim(job, nth(number))
         bench.clock += 1
     bench.clock += LEASE - 4
     assert bench.sweep() == 0
     bench.clock += 1  # the first is due to the second
     assert bench.sweep() == 1
-    assert bench.messages(raw) == [(job, Piece(0, 0, 1))]
+    assert bench.messages(raw) == [(job, nth(0, 0, 1))]
     status = bench.ledger.status(job)
     assert (status.batches_waiting, status.batches_claimed) == (1, 2)
     bench.clock += 10
     assert bench.sweep() == 2
-    assert sorted(bench.messages(raw)) == [(job, Piece(number, 0, 1)) for number in range(3)]
+    assert sorted(bench.messages(raw)) == [(job, nth(number, 0, 1)) for number in range(3)]
 
 
 @pytest.mark.parametrize(
@@ -123,19 +133,19 @@ def test_a_batch_that_is_claimed_again_or_renewed_gets_another_lease(
     bench: Bench, again: Callable[[Ledger, str, Piece], object]
 ) -> None:
     job = bench.job(1)
-    bench.ledger.claim(job, Piece(0))
+    bench.ledger.claim(job, nth(0))
     bench.clock += LEASE - 1
-    again(bench.ledger, job, Piece(0))
+    again(bench.ledger, job, nth(0))
     bench.clock += 2
     assert bench.ledger.overdue(job, 0) == ([], [])
 
 
 def test_only_what_is_claimed_can_be_renewed(bench: Bench) -> None:
     job = bench.job(3)
-    bench.ledger.claim(job, Piece(0))
-    bench.ledger.claim(job, Piece(1))
-    bench.ledger.commit(job, Piece(1), answers_for(batch_of("1.png")))
-    assert bench.ledger.renew(job, [Piece(0), Piece(1), Piece(2)]) == 1
+    bench.ledger.claim(job, nth(0))
+    bench.ledger.claim(job, nth(1))
+    bench.ledger.commit(job, nth(1), answers_for(images(1)))
+    assert bench.ledger.renew(job, [nth(0), nth(1), nth(2)]) == 1
     status = bench.ledger.status(job)
     assert (status.batches_waiting, status.batches_claimed) == (1, 1)
 
@@ -144,14 +154,14 @@ def test_where_nobody_swept_for_a_while_a_lease_that_ran_out_says_nothing(bench:
     """Redis was away: those who hold leases could not renew them, and are not dead for that."""
     job = bench.job(1)
     bench.sweep()
-    bench.ledger.claim(job, Piece(0))
+    bench.ledger.claim(job, nth(0))
     bench.clock += 10 * LEASE
     assert sweep(bench.ledger, bench.queue) == 0
     bench.clock += LEASE - 1
     assert bench.sweep() == 0
     bench.clock += 1
     assert bench.sweep() == 1, "but another lease is all it gets"
-    assert bench.ledger.owed(job) == [Piece(0, 0, 1)]
+    assert bench.ledger.pending(job) == [nth(0, 0, 1)]
 
 
 def test_a_batch_whose_message_is_lost_is_published_again_when_it_is_overdue(bench: Bench, raw: Client) -> None:
@@ -161,7 +171,7 @@ def test_a_batch_whose_message_is_lost_is_published_again_when_it_is_overdue(ben
     assert bench.sweep() == 0
     bench.clock += 1
     assert bench.sweep() == 4
-    assert bench.messages(raw) == [(job, Piece(number)) for number in range(4)]
+    assert bench.messages(raw) == [(job, nth(number)) for number in range(4)]
     assert bench.sweep() == 0
 
 
@@ -181,7 +191,7 @@ def test_a_batch_that_was_lost_again_is_published_again(bench: Bench, raw: Clien
     for _ in range(3):
         bench.clock += bench.settings.publish_seconds
         assert bench.sweep() == 1
-        assert bench.messages(raw) == [(job, Piece(0))]
+        assert bench.messages(raw) == [(job, nth(0))]
         bench.lose(raw)
 
 
@@ -191,14 +201,14 @@ def test_jobs_of_another_model_are_counted_and_published_apart(bench: Bench, raw
     bench.lose(raw, "letters")
     bench.clock += bench.settings.publish_seconds
     assert bench.sweep() == 2
-    assert bench.messages(raw, "letters") == [(letters, Piece(0)), (letters, Piece(1))]
+    assert bench.messages(raw, "letters") == [(letters, nth(0)), (letters, nth(1))]
     assert bench.queue.depth("digits") == 5
 
 
 def test_what_is_done_cancelled_or_deleted_is_not_published_again(bench: Bench, raw: Client) -> None:
     done, cancelled, deleted = (bench.job(1, published=False) for _ in range(3))
-    bench.ledger.claim(done, Piece(0))
-    bench.ledger.commit(done, Piece(0), answers_for(batch_of("0.png")))
+    bench.ledger.claim(done, nth(0))
+    bench.ledger.commit(done, nth(0), answers_for(images(0)))
     bench.ledger.cancel(cancelled)
     bench.ledger.delete(deleted)
     bench.clock += 10 * LEASE
@@ -208,28 +218,28 @@ def test_what_is_done_cancelled_or_deleted_is_not_published_again(bench: Bench, 
 
 def test_a_job_of_another_version_does_not_stop_the_sweep(bench: Bench, raw: Client) -> None:
     ours, theirs = bench.job(1, published=False), bench.job(1, published=False)
-    bench.ledger.claim(theirs, Piece(0))
+    bench.ledger.claim(theirs, nth(0))
     bench.ledger.client.hset(f"{bench.settings.prefix}:job:{theirs}", "v", "9")
     bench.clock += LEASE
     assert bench.sweep() == 1
     assert bench.messages(raw, "") == []
-    assert bench.messages(raw) == [(ours, Piece(0))]
+    assert bench.messages(raw) == [(ours, nth(0))]
 
 
-def test_what_we_did_not_write_among_what_is_owed_does_not_stop_the_sweep(bench: Bench, raw: Client) -> None:
+def test_what_we_did_not_write_among_pending_pieces_does_not_stop_the_sweep(bench: Bench, raw: Client) -> None:
     job = bench.job(1, published=False)
     raw.zadd(f"{bench.settings.prefix}:job:{job}:waiting", {"not a number": 0})
     bench.clock += bench.settings.publish_seconds
     assert bench.sweep() == 1
-    assert bench.messages(raw) == [(job, Piece(0))]
+    assert bench.messages(raw) == [(job, nth(0))]
 
 
-def test_all_that_is_owed_can_be_asked_for_overdue_or_not(bench: Bench) -> None:
+def test_all_pending_pieces_can_be_asked_for_overdue_or_not(bench: Bench) -> None:
     job = bench.job(4)
-    bench.ledger.claim(job, Piece(1))
-    bench.ledger.claim(job, Piece(2))
-    bench.ledger.commit(job, Piece(2), answers_for(batch_of("2.png")))
-    assert bench.ledger.owed(job) == [Piece(0), Piece(1), Piece(3)]
+    bench.ledger.claim(job, nth(1))
+    bench.ledger.claim(job, nth(2))
+    bench.ledger.commit(job, nth(2), answers_for(images(2)))
+    assert bench.ledger.pending(job) == [nth(0), nth(1), nth(3)]
     status = bench.ledger.status(job)
     assert (status.batches_waiting, status.batches_claimed) == (2, 1), "asking takes nothing from anybody"
 
@@ -247,7 +257,7 @@ def test_a_sweep_that_fails_after_the_ledger_noted_it_is_made_up_for_by_a_later_
     assert bench.sweep() == 0
     bench.clock += bench.settings.publish_seconds
     assert bench.sweep() == 2
-    assert bench.messages(raw) == [(job, Piece(0)), (job, Piece(1))]
+    assert bench.messages(raw) == [(job, nth(0)), (job, nth(1))]
 
 
 def test_every_key_carries_the_prefix_and_two_prefixes_share_a_redis_unnoticed(
@@ -264,8 +274,8 @@ def test_every_key_carries_the_prefix_and_two_prefixes_share_a_redis_unnoticed(
         workers.announce(Announcement(name="w", model="digits", digest="d", version="1", processes=1))
         assert workers.may_sweep()
         for number in range(3):
-            bench.ledger.claim(job, Piece(number))
-        bench.ledger.commit(job, Piece(0), answers_for(batch_of("0.png")))
+            bench.ledger.claim(job, nth(number))
+        bench.ledger.commit(job, nth(0), answers_for(images(0)))
         assert [worker.processes for worker in workers.alive()] == [1]
         bench.clock += LEASE
         assert bench.sweep() == 2
@@ -282,5 +292,5 @@ def test_what_another_celery_project_has_in_the_environment_changes_nothing(
     for name in ("CELERY_BROKER_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND"):
         monkeypatch.setenv(name, "redis://127.0.0.1:1/0")
     queue = Queue(settings)
-    queue.publish("digits", "20200101-000000-abcdef", Piece(0))
+    queue.publish("digits", "20200101-000000-abcdef", nth(0))
     assert queue.depth("digits") == 1

@@ -6,10 +6,9 @@ import pytest
 
 from pigeonhole.errors import MessageInvalid, UnknownJob
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import Client
 from pigeonhole.settings import Settings
-from tests.ledger.conftest import A, B, Clock, answers_for, finished_job, open_job
+from tests.ledger.conftest import FIRST, SECOND, A, B, Clock, answers_for, finished_job, open_job
 
 
 def keys_of(raw: Client, settings: Settings, job: str) -> list[bytes]:
@@ -29,11 +28,11 @@ def test_the_keys_of_what_is_over_expire_and_those_of_what_is_not_never_do(
     ledger: Ledger, raw: Client, settings: Settings
 ) -> None:
     finished, cancelled, closed, still_open = (finished_job(ledger, "a.png"), *(open_job(ledger) for _ in range(3)))
-    ledger.commit(cancelled, Piece(0), answers_for(A))
+    ledger.commit(cancelled, FIRST, answers_for(A))
     ledger.cancel(cancelled)
     ledger.close(closed, 2)
-    ledger.claim(closed, Piece(0))
-    ledger.commit(closed, Piece(1), answers_for(B))
+    ledger.claim(closed, FIRST)
+    ledger.commit(closed, SECOND, answers_for(B))
     for job in (finished, cancelled):
         assert keys_of(raw, settings, job)
         for key in keys_of(raw, settings, job):
@@ -70,14 +69,17 @@ def test_a_job_that_has_expired_is_forgotten(ledger: Ledger, raw: Client, settin
         ledger.status(expired)
 
 
-def test_a_job_of_another_version_is_refused_in_words_and_hides_no_other(ledger: Ledger, settings: Settings) -> None:
+@pytest.mark.parametrize("version", ["3", "9"])
+def test_a_job_of_another_version_is_refused_in_words_and_hides_no_other(
+    ledger: Ledger, settings: Settings, version: str
+) -> None:
     ours, theirs, also_ours = open_job(ledger), open_job(ledger), open_job(ledger)
-    ledger.client.hset(f"{settings.prefix}:job:{theirs}", "v", "9")
+    ledger.client.hset(f"{settings.prefix}:job:{theirs}", "v", version)
     with pytest.raises(MessageInvalid) as refused:
         ledger.status(theirs)
     assert str(refused.value) == (
-        f"job {theirs} was written by another version of Pigeonhole (record '9', we know 3): use that version, or "
-        f"`pigeonhole delete {theirs}`"
+        f"job {theirs} was written by another version of Pigeonhole (record '{version}', we know 4): use that version, "
+        f"or `pigeonhole delete {theirs}`"
     )
     states = {status.job: (status.state, status.over) for status in ledger.statuses()}
     assert states == {ours: ("open", False), theirs: ("unreadable", True), also_ours: ("open", False)}
@@ -117,8 +119,8 @@ def test_references_that_can_not_be_read_are_never_guessed_at(ledger: Ledger, se
     job = open_job(ledger)
     ledger.client.hset(f"{settings.prefix}:job:{job}:refs", "0", b"something else")
     with pytest.raises(MessageInvalid):
-        ledger.claim(job, Piece(0))
-    ledger.commit(job, Piece(1), answers_for(B))
+        ledger.claim(job, FIRST)
+    ledger.commit(job, SECOND, answers_for(B))
     ledger.client.hset(f"{settings.prefix}:job:{job}:rows", "1", b"something else")
     with pytest.raises(MessageInvalid):
         ledger.read(job, 1, 1)

@@ -8,12 +8,11 @@ import redis
 
 from pigeonhole.errors import BrokerUnreachable, MessageInvalid, PigeonholeError, SettingsError
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import connect, explained, translated
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
-from tests.ledger.conftest import Server, answers_for, batch_of
+from tests.ledger.conftest import Server, answers_for, batch_of, piece
 
 Starts = Callable[..., Server]
 URL = "redis://user:hunter2@localhost:6379/0"
@@ -26,16 +25,16 @@ LEDGER_CALLS: dict[str, tuple[object, ...]] = {
     "close": (NO_JOB, 1),
     "cancel": (NO_JOB,),
     "delete": (NO_JOB,),
-    "claim": (NO_JOB, Piece(0)),
-    "commit": (NO_JOB, Piece(0), answers_for(batch_of("a.png"))),
-    "renew": (NO_JOB, [Piece(0)]),
-    "release": (NO_JOB, Piece(0)),
+    "claim": (NO_JOB, piece(batch_of("a.png"))),
+    "commit": (NO_JOB, piece(batch_of("a.png")), answers_for(batch_of("a.png"))),
+    "renew": (NO_JOB, [piece(batch_of("a.png"))]),
+    "release": (NO_JOB, piece(batch_of("a.png"))),
     "note_sweep": (),
     "swept_lately": (),
-    "died": (NO_JOB, Piece(0), "digits"),
-    "deaths": (NO_JOB, Piece(0)),
+    "lose": (NO_JOB, piece(batch_of("a.png")), "digits"),
+    "losses": (NO_JOB, piece(batch_of("a.png"))),
     "overdue": (NO_JOB, 1),
-    "owed": (NO_JOB,),
+    "pending": (NO_JOB,),
     "status": (NO_JOB,),
     "statuses": (),
     "read": (NO_JOB, 0, 8),
@@ -121,14 +120,14 @@ def test_nothing_foreign_is_raised_when_redis_is_killed(start_redis: Starts) -> 
     ledger, workers, queue = Ledger(settings, client=client), Workers(settings, client=client), Queue(settings)
     job = ledger.create("digits", ("photos",))
     ledger.add(job, 0, batch_of("a.png"))
-    queue.publish("digits", job, Piece(0))
+    queue.publish("digits", job, piece(batch_of("a.png")))
     server.kill()
     calls: list[Callable[[], object]] = [
         *(lambda name=name: getattr(ledger, name)(*LEDGER_CALLS[name]) for name in LEDGER_CALLS),
         *(lambda name=name: getattr(workers, name)(*WORKERS_CALLS[name]) for name in WORKERS_CALLS),
-        lambda: queue.publish("digits", job, Piece(1)),
+        lambda: queue.publish("digits", job, piece(batch_of("b.png"), 1)),
         lambda: queue.depth("digits"),
-        lambda: Queue(settings).publish("digits", job, Piece(1)),
+        lambda: Queue(settings).publish("digits", job, piece(batch_of("b.png"), 1)),
     ]
     for call in calls:
         with pytest.raises(BrokerUnreachable) as caught:
@@ -150,7 +149,7 @@ def test_a_connection_that_was_lost_is_made_again_unnoticed(start_redis: Starts)
 def test_a_wrong_password_is_told_and_not_shown(start_redis: Starts, user: str) -> None:
     server = start_redis("--requirepass", "correct horse")
     settings = Settings(broker_url=f"unix://{user}{server.socket}")
-    for call in (Ledger(settings).ping, lambda: Queue(settings).publish("digits", "job", Piece(0))):
+    for call in (Ledger(settings).ping, lambda: Queue(settings).publish("digits", "job", piece(batch_of("a.png")))):
         with pytest.raises(BrokerUnreachable) as caught:
             call()
         assert " refuses us: " in str(caught.value)
@@ -169,7 +168,7 @@ def test_ledger_and_queue_find_the_same_database_with_the_same_password(start_re
     url = f"unix://:correct%20horse@{server.socket}"
     settings = Settings(broker_url=f"{url}?db=3", prefix="here")
     Ledger(settings).create("digits", ("photos",))
-    Queue(settings).publish("digits", "job", Piece(0))
+    Queue(settings).publish("digits", "job", piece(batch_of("a.png")))
     assert Queue(settings).depth("digits") == 1
     assert connect(f"{url}?db=0").dbsize() == 0
     assert b"here:classify.digits" in connect(f"{url}?db=3").scan_iter("*")
@@ -187,7 +186,7 @@ def test_a_user_without_the_rights_is_told_so(start_redis: Starts) -> None:
     for call in (
         lambda: ledger.add(job, 0, batch_of("a.png")),
         ledger.statuses,
-        lambda: queue.publish("digits", job, Piece(0)),
+        lambda: queue.publish("digits", job, piece(batch_of("a.png"))),
     ):
         with pytest.raises(BrokerUnreachable, match=r"refuses us: .*; check its user and password$"):
             call()
@@ -199,13 +198,13 @@ def test_a_full_redis_is_told_so_and_still_takes_what_makes_it_less_full(start_r
     ledger, queue = Ledger(settings), Queue(settings)
     job, other = (ledger.create("digits", ("photos",)) for _ in range(2))
     ledger.add(job, 0, batch_of("a.png"))
-    queue.publish("digits", job, Piece(0))
+    queue.publish("digits", job, piece(batch_of("a.png")))
     ledger.client.config_set("maxmemory", "1")
     for call in (
         lambda: ledger.create("digits", ()),
         lambda: ledger.add(job, 1, batch_of("b.png")),
-        lambda: queue.publish("digits", job, Piece(1)),
-        lambda: ledger.commit(job, Piece(0), answers_for(batch_of("a.png"))),
+        lambda: queue.publish("digits", job, piece(batch_of("b.png"), 1)),
+        lambda: ledger.commit(job, piece(batch_of("a.png")), answers_for(batch_of("a.png"))),
     ):
         with pytest.raises(BrokerUnreachable, match=r" is full: .*; raise its maxmemory or delete jobs$"):
             call()
@@ -213,7 +212,7 @@ def test_a_full_redis_is_told_so_and_still_takes_what_makes_it_less_full(start_r
     ledger.delete(other)
     ledger.client.config_set("maxmemory", "0")
     ledger.add(job, 1, batch_of("b.png"))
-    assert ledger.commit(job, Piece(0), answers_for(batch_of("a.png")))
+    assert ledger.commit(job, piece(batch_of("a.png")), answers_for(batch_of("a.png")))
     assert ledger.status(job).batches == 2
 
 
@@ -232,7 +231,7 @@ def test_a_replica_and_a_redis_that_can_not_save_are_told_so(start_redis: Starts
     for call in (
         lambda: ledger.create("digits", ()),
         lambda: ledger.add(job, 0, batch_of("a.png")),
-        lambda: queue.publish("digits", job, Piece(0)),
+        lambda: queue.publish("digits", job, piece(batch_of("a.png"))),
     ):
         with pytest.raises(BrokerUnreachable, match=r" can't serve us now: .*; its own log says why$"):
             call()
@@ -242,9 +241,9 @@ def test_a_replica_and_a_redis_that_can_not_save_are_told_so(start_redis: Starts
     ("part", "call"),
     [
         ("job:J", lambda ledger, job: ledger.status(job)),
-        ("job:J:refs", lambda ledger, job: ledger.claim(job, Piece(0))),
+        ("job:J:refs", lambda ledger, job: ledger.claim(job, piece(batch_of("a.png")))),
         ("job:J:waiting", lambda ledger, job: ledger.overdue(job, 1)),
-        ("job:J:claimed", lambda ledger, job: ledger.claim(job, Piece(0))),
+        ("job:J:claimed", lambda ledger, job: ledger.claim(job, piece(batch_of("a.png")))),
         ("job:J:rows", lambda ledger, job: ledger.read(job, 0, 1)),
         ("active", lambda ledger, job: ledger.statuses(active_only=True)),
         ("jobs", lambda ledger, job: ledger.create("digits", ())),

@@ -22,8 +22,8 @@ class Budget:
     """How often things may happen, in all.
 
     Args:
-        faults: a worker's process dies and its parent sees it, or a worker vanishes whole and nobody does; a message is
-            lost, or comes twice.
+        faults: a worker's process is lost and its parent sees it, or a worker vanishes whole and nobody does; a message
+            is lost, or comes twice.
         times: all leases run out, with sweeps meanwhile or without.
         sweeps, cancels: these programs are begun.
     """
@@ -199,14 +199,14 @@ class Explorer:
                 yield f"the message of {piece} comes twice", replace(state.spent("faults"), moment=twice)
 
     def _of_worker(self, state: State, worker: int, running: Running) -> Iterator[Event]:
-        """What may become of a worker that has a piece in hand, or of its parent that saw it die."""
+        """What may become of a worker that has a piece in hand, or of its parent that saw it lost."""
         yield f"the {running.program} on {running.piece} goes on", self._worked(state, worker, running)
         if running.program == "work":
             moment = self.world.run(state.moment, "renew", running.piece)
             yield f"the lease of {running.piece} is renewed", replace(state, moment=moment)
             if state.left.faults:
-                mourning = Running("mourn", running.piece)
-                yield f"the process with {running.piece} dies", state.spent("faults").at_work(worker, mourning)
+                losing = Running("lose", running.piece)
+                yield f"the process with {running.piece} is lost", state.spent("faults").at_work(worker, losing)
                 yield f"the worker with {running.piece} vanishes", state.spent("faults").at_work(worker, None)
 
     def _worked(self, state: State, worker: int, running: Running) -> State:
@@ -224,20 +224,22 @@ class Explorer:
 def check(world: World, held: Held) -> None:
     """Raise Violation unless all that must hold at every moment does."""
     over = held.state != "closed"
-    waiting, claimed = ({piece for piece, _ in owed} for owed in (held.waiting, held.claimed))
+    waiting, claimed = ({Piece.parse(name.decode()) for name, _ in names} for names in (held.waiting, held.claimed))
     _want(not waiting & claimed, "a piece waits and is claimed")
-    done = [image for piece, _ in held.rows for image in _images(world, piece)]
+    done = [image for key, _ in held.rows for image in _images(world, world.piece(key.decode()))]
     _want(len(done) == len(set(done)), "an image has two rows")
-    owed = [image for piece in waiting | claimed for image in _images(world, piece)]
-    _want(len(owed) == len(set(owed)), "an image is owed twice")
-    _want(not set(done) & set(owed), "an image is done and owed")
+    pending = [image for piece in waiting | claimed for image in _images(world, piece)]
+    _want(len(pending) == len(set(pending)), "an image is pending twice")
+    _want(not set(done) & set(pending), "an image is done and pending")
     everything = {(number, at) for number, size in enumerate(world.sizes) for at in range(size)}
-    _want(held.state == "cancelled" or set(done) | set(owed) == everything, "an image is neither done nor owed")
+    _want(held.state == "cancelled" or set(done) | set(pending) == everything, "an image is neither done nor pending")
     answers = [Answers.decode(data) for _, data in held.rows]
+    digests = [world.piece(key.decode()).digest for key, _ in held.rows]
+    _want([each.batch for each in answers] == digests, "a row is of other references")
     _want(held.counter(b"done") == len(done) == sum(map(len, answers)), "the counter of rows is wrong")
     _want(held.counter(b"errors") == sum(len(each.errors) for each in answers), "the counter of errors is wrong")
-    _want(not (over and owed), f"it is {held.state} and owes something")
-    _want(over or bool(owed), "it owes nothing and is not finished")
+    _want(not (over and pending), f"it is {held.state} and has pending images")
+    _want(over or bool(pending), "it has no pending image and is not finished")
     _want(over != bool(held.active), "its being listed as active is wrong")
     _want(held.expiring == (held.keys if over else frozenset()), "the wrong keys expire")
 
@@ -249,9 +251,8 @@ def check_step(before: Held, after: Held) -> None:
         _want(before.state == after.state and before.rows == after.rows, "a job that was over went on")
 
 
-def _images(world: World, name: bytes) -> list[tuple[int, int]]:
-    """Give the images of a piece, as (batch, position)."""
-    piece = Piece.parse(name.decode())
+def _images(world: World, piece: Piece) -> list[tuple[int, int]]:
+    """Return the images of a piece, as (batch, position)."""
     stop = world.sizes[piece.number] if piece.stop is None else piece.stop
     return [(piece.number, at) for at in range(piece.start, stop)]
 

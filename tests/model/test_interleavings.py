@@ -1,4 +1,4 @@
-"""Claim, commit, death, sweep, cancellation, lost and doubled messages, in every order: nothing lost, nothing twice."""
+"""Claim, commit, loss, sweep, cancellation, lost and doubled messages, in every order: nothing lost, nothing twice."""
 
 import logging
 
@@ -13,7 +13,7 @@ from tests.model.world import World
 
 @pytest.fixture(autouse=True)
 def no_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Each of thousands of deaths is told in it."""
+    """Each of thousands of losses is told in it."""
     caplog.set_level(logging.CRITICAL, "pigeonhole")
 
 
@@ -33,31 +33,33 @@ def test_in_no_order_of_events_is_a_row_lost_or_stored_twice(world: World) -> No
 @pytest.mark.parametrize(
     ("script", "sound", "broken", "found"),
     [
-        ("CLAIM", "if not owed(ARGV[3]) then", "if false then", "an image is done and owed"),
-        ("COMMIT", "if not owed(ARGV[3]) then", "if false then", "the counter of rows is wrong"),
-        ("COMMIT", "redis.call('HSET', rows, ARGV[3], ARGV[4])", "", "an image is neither done nor owed"),
-        ("COMMIT", "finish_if_done(ARGV[8])", "", "it owes nothing and is not finished"),
-        ("COMMIT", "for i = 1, 6 do", "for i = 1, 3 do", "the wrong keys expire"),
+        ("claim", "if not pending(ARGV[3]) then", "if false then", "an image is done and pending"),
+        ("commit", "if not pending(ARGV[3]) then", "if false then", "the counter of rows is wrong"),
+        ("commit", "redis.call('HSET', rows, row_of(ARGV[3]), ARGV[4])", "", "an image is neither done nor pending"),
+        ("commit", "finish_if_done(ARGV[8])", "", "it has no pending image and is not finished"),
+        ("commit", "for i = 1, 6 do", "for i = 1, 3 do", "the wrong keys expire"),
         (
-            "DIED",
+            "lose",
             "ZREM', claimed, ARGV[3]) == 0 then return",
             "ZREM', claimed, ARGV[3]) == 9 then return",
             "an image is",
         ),
-        ("DIED", "for i = 5, #ARGV do", "for i = 6, #ARGV do", "an image is neither done nor owed"),
-        ("COMMIT", "redis.call('ZREM', claimed, ARGV[3])", "", "an image has two rows"),
-        ("RENEW", "== 1 then", "<= 1 then", "an image is done and owed"),
-        ("CANCEL", "'DEL', waiting, claimed", "'DEL', waiting", "it is cancelled and owes something"),
-        ("OVERDUE", "return {lapsed, lost}", "return {{}, lost}", "it would never finish"),
-        ("OVERDUE", "return {lapsed, lost}", "return {lapsed, {}}", "it would never finish"),
+        ("lose", "for i = 5, #ARGV do", "for i = 6, #ARGV do", "an image is neither done nor pending"),
+        ("commit", "redis.call('ZREM', claimed, ARGV[3])", "", "an image has two rows"),
+        ("renew", "== 1 then", "<= 1 then", "an image is done and pending"),
+        ("cancel", "'DEL', waiting, claimed", "'DEL', waiting", "it is cancelled and has pending images"),
+        ("overdue", "return {expired, lost}", "return {{}, lost}", "it would never finish"),
+        ("overdue", "return {expired, lost}", "return {expired, {}}", "it would never finish"),
     ],
 )
 def test_a_script_that_is_broken_is_found_out(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, script: str, sound: str, broken: str, found: str
 ) -> None:
-    text = getattr(scripts, script)
-    assert sound in text
-    monkeypatch.setattr(scripts, script, text.replace(sound, broken))
+    on_job = scripts.on_job
+    assert sound in on_job(script)
+    monkeypatch.setattr(
+        scripts, "on_job", lambda name: on_job(name).replace(sound, broken) if name == script else on_job(name)
+    )
     world = World(settings, connect(settings.broker_url), (2,))
     with pytest.raises(Violation, match=f"^{found}"):
-        Explorer(world, Budget(cancels=int(script == "CANCEL"))).run()
+        Explorer(world, Budget(cancels=int(script == "cancel"))).run()

@@ -1,7 +1,7 @@
 """A job in a real Redis that can be put back to any moment, and programs that stop after each round trip to it.
 
 What runs is the product's own code: the scripts in Redis, `Ledger`, `sweep`, and what a worker's parent does about a
-death. Only Celery's queue is a list here, since what matters of it is that messages come in any order.
+lost process. Only Celery's queue is a list here, since what matters of it is that messages come in any order.
 """
 
 from array import array
@@ -18,7 +18,7 @@ from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import Client
 from pigeonhole.ledger.task_queue import Queue, sweep
 from pigeonhole.settings import Settings
-from worker import deaths
+from worker import losses
 
 MODEL = "digits"
 
@@ -108,14 +108,16 @@ class World:
         self._job = ledger.create(MODEL, ())
         for number, size in enumerate(sizes):
             names = tuple(f"{number}-{image}.png" for image in range(size))
-            ledger.add(self._job, number, Batch((Group("", "", names),)))
+            ledger.add(self._job, number, Batch((Group("file", "", "", names),)))
+        pieces = ledger.pending(self._job)
+        self._digests = [piece.digest for piece in pieces]
         ledger.close(self._job, len(sizes))
         # What changes of it; its references never do.
         key = f"{settings.prefix}:job:{self._job}"
         self._own = [key, f"{key}:rows", f"{key}:parts", f"{key}:waiting", f"{key}:claimed"]
         self._keys = [*self._own, f"{settings.prefix}:active", f"{settings.prefix}:swept"]
         self._dump, self._restore = client.register_script(_DUMP), client.register_script(_RESTORE)
-        self._messages: list[Piece] = [Piece(number) for number in range(len(sizes))]
+        self._messages: list[Piece] = pieces
         # What Redis gave for what it holds; the same may come in several ways, by the order in which it came there.
         self._known: dict[tuple[bytes | int, ...], Held] = {}
         self._dumps: dict[Held, tuple[bytes | int, ...]] = {}
@@ -123,6 +125,11 @@ class World:
         self._steps: dict[tuple[Moment, Running], tuple[Moment, Running | None]] = {}
         self.start = self._look()
         self._at = self.start.held
+
+    def piece(self, key: str) -> Piece:
+        """Return the piece whose answers have a key."""
+        number, _, _ = key.partition(":")
+        return Piece.parse_key(key, self._digests[int(number)])
 
     def step(self, moment: Moment, running: Running) -> tuple[Moment, Running | None]:
         """Let a program make one round trip; gives the moment after it, and where the program is, None at its end."""
@@ -189,11 +196,11 @@ class World:
         if batch is not None:
             ledger.commit(self._job, piece, answers_to(batch))
 
-    def _mourn(self, ledger: Ledger, queue: Queue, piece: Piece) -> None:
-        """What its parent does when it dies."""
-        deaths._services[:] = [(ledger, queue, MODEL, MODEL)]
+    def _lose(self, ledger: Ledger, queue: Queue, piece: Piece) -> None:
+        """What its parent does when it is lost."""
+        losses._services[:] = [(ledger, queue, MODEL, MODEL)]
         request: Any = _Request(args=(self._job, str(piece)))
-        deaths.WatchedRequest._take_note(request)
+        losses.WatchedRequest._take_note(request)
 
     def _renew(self, ledger: Ledger, queue: Queue, piece: Piece) -> None:
         ledger.renew(self._job, [piece])

@@ -7,11 +7,12 @@ import torch
 
 from pigeonhole.errors import CheckpointError, SettingsError
 from pigeonhole.imaging.reader import ImageReader
-from pigeonhole.ledger.messages import TOP
+from pigeonhole.limits import PPM, TOP
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.checkpoint import Calibration
 from pigeonhole.models.classifier import Classifier, answers_as
-from pigeonhole.models.scores import PPM, confidences, review_scores
+from pigeonhole.models.scores import confidences, review_scores
+from pigeonhole.sources.reference import Location
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def pixels(classifier: Classifier, root: Path) -> np.ndarray:
     reader = ImageReader(str(root), classifier.checkpoint.preprocessing, 100_000, 1_000_000)
     names = sorted(file.name for file in (root / "samples").glob("*.png"))
     good = [name for name in names if name not in ("empty.png", "text.png") and "truncated" not in name]
-    return np.stack([reader.pixels(f"samples/{name}") for name in good[:40]])
+    return np.stack([reader.pixels(Location("file", "samples/", name)) for name in good[:40]])
 
 
 def test_an_images_scores_do_not_depend_on_its_company(classifier: Classifier, pixels: np.ndarray) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pigeonhole.connection import Connection
 from pigeonhole.errors import UsageError
-from pigeonhole.jobs.patience import Patience
+from pigeonhole.jobs.connection import Connection
+from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.ledger.dead_letters import DeadLetters
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Group, Prediction
@@ -92,7 +92,7 @@ def test_what_is_left_over_is_told(settings: Settings) -> None:
     two_days_ago = time.time() - 2 * 86_400
     old = Ledger(settings, now=lambda: two_days_ago).create("digits", ("photos",))
     Ledger(settings).create("digits", ("photos",))
-    DeadLetters(settings).bury("a message", "no JSON")
+    DeadLetters(settings).add("a message", "no JSON")
     finding = found(settings)["leftovers"]
     assert finding.saw == f"unfinished for more than a day: {old}; 1 dead letters, which nobody understands"
     assert "`pigeonhole cancel`" in finding.do
@@ -169,7 +169,9 @@ def test_what_a_workers_row_says_of_it_and_of_the_place(
 ) -> None:
     row = Prediction("a.png", "" if error else "1", None, False, error, "digits@a", ())
     monkeypatch.setattr("producer.doctor.examine.answer", lambda *_: row)
-    findings = _answered(Connection(settings, Patience()), "digits", Group("", "", ("a.png",)), 0.0, lambda: None)
+    findings = _answered(
+        Connection(settings, Retrying()), "digits", Group("file", "", "", ("a.png",)), 0.0, lambda: None
+    )
     assert {finding.name: finding.ok for finding in findings} == names
 
 
@@ -180,7 +182,7 @@ def test_a_probe_whose_job_is_cancelled_has_no_row_and_leaves_nothing(settings: 
         (job,) = ledger.statuses()
         ledger.cancel(job.job)
 
-    assert answer(ledger, Queue(settings), "digits", Group("", "", ("a.png",)), 60.0, cancel) is None
+    assert answer(ledger, Queue(settings), "digits", Group("file", "", "", ("a.png",)), 60.0, cancel) is None
     assert ledger.statuses() == []
 
 

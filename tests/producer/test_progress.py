@@ -10,9 +10,9 @@ import pyte
 import pytest
 from rich.console import Console, RenderableType
 
-from pigeonhole import Client
 from pigeonhole.errors import BrokerUnreachable
-from pigeonhole.jobs.patience import Logged, Patience
+from pigeonhole.jobs.connection import Connection
+from pigeonhole.jobs.retrying import Logged, Retrying
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.status import JobStatus
@@ -231,7 +231,8 @@ class Seen:
 
 
 def do(ledger: Ledger, job: str, number: int, *paths: str) -> None:
-    ledger.commit(job, Piece(number), answers_for(batch_of(*paths)))
+    batch = batch_of(*paths)
+    ledger.commit(job, Piece(number, batch.digest), answers_for(batch))
 
 
 def test_one_job_is_watched_to_its_end_with_its_own_workers(settings: Settings, ledger: Ledger) -> None:
@@ -243,7 +244,7 @@ def test_one_job_is_watched_to_its_end_with_its_own_workers(settings: Settings, 
         lambda: ledger.close(job, 2),
         lambda: do(ledger, job, 1, "c.png"),
     )
-    watching(Client(settings=settings), job, seen, Looks(*steps))
+    watching(Connection(settings, Retrying()), job, seen, Looks(*steps))
     assert [(look[0].state, look[0].done) for look, _ in seen.looks] == [
         ("open", 0),
         ("open", 2),
@@ -256,7 +257,7 @@ def test_one_job_is_watched_to_its_end_with_its_own_workers(settings: Settings, 
 def test_all_jobs_are_watched_until_somebody_interrupts(settings: Settings, ledger: Ledger) -> None:
     seen = Seen()
     with pytest.raises(KeyboardInterrupt):
-        watching(Client(settings=settings), None, seen, Looks(lambda: open_job(ledger)))
+        watching(Connection(settings, Retrying()), None, seen, Looks(lambda: open_job(ledger)))
     assert [len(statuses) for statuses, _ in seen.looks] == [0, 1]
 
 
@@ -270,9 +271,9 @@ def test_a_redis_that_goes_away_while_a_job_is_watched_is_told_and_waited_for(
 
     console = Console(file=io.StringIO(), width=40)
     view = Mending(True, console)
-    client = Client(settings=own, patience=Patience(60, view))
-    job = client.create(["in"])
-    watching(client, job, view, Looks(server.kill, lambda: client.cancel(job)))
+    connection = Connection(own, Retrying(60, view))
+    job = connection.create(["in"])
+    watching(connection, job, view, Looks(server.kill, lambda: connection.cancel(job)))
     assert isinstance(console.file, io.StringIO)
     first, gone, back, last = console.file.getvalue().splitlines()
     assert first == f"{job} open: 0 of 0… images, 0 errors, 0 to review, 0 workers"

@@ -19,14 +19,12 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from pigeonhole.errors import ExitCode
-from pigeonhole.imaging.preprocess import Decoded
-from pigeonhole.imaging.reader import ImageReader
+from pigeonhole.imaging.reader import ImageReader, ReadImage
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Prediction
-from pigeonhole.ledger.pieces import Piece
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.rows import CSV_HEADER, to_csv
-from pigeonhole.sources.spans import Span
+from pigeonhole.sources.reference import Location
 from producer import report
 from producer.cli import app
 from producer.report.page import Facts, Links, write
@@ -185,10 +183,10 @@ def test_an_image_that_breaks_the_decoder_costs_its_own_thumbnail_alone(
         Image.new("L", (28, 28)).save(tmp_path / name)
     decoded = ImageReader.decoded
 
-    def breaking(self: ImageReader, reference: str, span: Span | None = None) -> Decoded:
-        if reference.endswith("breaks.png"):
+    def breaking(self: ImageReader, location: Location) -> ReadImage:
+        if (location.root + location.path).endswith("breaks.png"):
             raise ValueError("not foreseen")
-        return decoded(self, reference, span)
+        return decoded(self, location)
 
     monkeypatch.setattr(ImageReader, "decoded", breaking)
     found = dict(Thumbnails(str(tmp_path), Settings()).make(["breaks.png", "holds.png"]))
@@ -282,10 +280,11 @@ def test_a_file_that_knows_its_job_tells_when_it_ran_and_how_fast(ending: str, t
 
 def test_the_command_makes_a_page_of_a_job(settings: Settings, ledger: Ledger, tmp_path: Path) -> None:
     job = ledger.create("digits", ("photos",))
-    ledger.add(job, 0, batch_of("0.png", "1.png"))
+    piece = ledger.add(job, 0, batch_of("0.png", "1.png"))
+    assert piece is not None
     ledger.close(job, 1)
-    assert ledger.claim(job, Piece(0)) is not None
-    ledger.commit(job, Piece(0), answers_for(batch_of("0.png", "1.png")))
+    assert ledger.claim(job, piece) is not None
+    ledger.commit(job, piece, answers_for(batch_of("0.png", "1.png")))
     output = tmp_path / "report.html"
     assert run(job, "-o", output, **settings.to_environment()).exit_code == ExitCode.OK
     page = Page(output.read_text())

@@ -19,6 +19,8 @@ from tests.conftest import ROOT, children, wait_for
 
 MODEL = "digits"
 SAMPLE = "samples/003b50.png"
+#: The name of a batch that is on record nowhere.
+PIECE = f"0-{'0' * 32}"
 
 
 class Target:
@@ -74,9 +76,9 @@ class Target:
         """Have one image classified behind all that is queued, by the process that was there from the beginning."""
         job = self.ledger.create(MODEL, ("test",))
         # Published with the lowest priority, so that all else is taken before it.
-        self.ledger.add(job, 0, Batch((Group("", "", (SAMPLE,)),)))
+        piece = self.ledger.add(job, 0, Batch((Group("file", "", "", (SAMPLE,)),)))
         self.ledger.close(job, 1)
-        message = sound(job, "0")
+        message = sound(job, str(piece))
         self.raw.lpush(self.key(LOWEST_PRIORITY), json.dumps(message))
         wait_for(lambda: self.ledger.status(job).over or self.process.poll() is not None, f"a sound job: {self.log}")
         assert self.process.poll() is None, self.log.read_text(errors="replace")[-2000:]
@@ -84,7 +86,7 @@ class Target:
         assert children(self.process.pid) == self.children
 
 
-def sound(job: str = "20260101-000000-abcdef", piece: str = "0") -> dict[str, Any]:
+def sound(job: str = "20260101-000000-abcdef", piece: str = PIECE) -> dict[str, Any]:
     """Give a message as a producer publishes it; the job does not exist unless it is named."""
     name = str(uuid.uuid4())
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}

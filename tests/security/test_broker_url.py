@@ -8,11 +8,10 @@ import redis
 from kombu.connection import Connection
 
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import connect
 from pigeonhole.ledger.task_queue import Queue, configure
 from pigeonhole.settings import Settings, masked
-from tests.ledger.conftest import Server
+from tests.ledger.conftest import Server, batch_of, piece
 
 URLS = (
     "redis://",
@@ -66,7 +65,7 @@ def test_a_password_in_a_unix_url_opens_the_queue_too(tmp_path: Path) -> None:
         settings = Settings(broker_url=f"{server.url}?password=a%3Bb%26c%40d%2Fe&db=2")
         Ledger(settings).ping()
         queue = Queue(settings)
-        queue.publish("digits", "20260101-000000-abcdef", Piece(0))
+        queue.publish("digits", "20260101-000000-abcdef", piece(batch_of("a.png")))
         assert queue.depth("digits") == 1
     finally:
         server.kill()

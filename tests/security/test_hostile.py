@@ -8,9 +8,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from pigeonhole.ledger.dead_letters import DeadLetters
+from pigeonhole.ledger.dead_letters import DeadLetters, about
 from pigeonhole.ledger.task_queue import TASK
-from tests.security.target import ABSENT, Target, changed, encoded, sound
+from tests.security.target import ABSENT, PIECE, Target, changed, encoded, sound
 
 WRONG: tuple[object, ...] = (ABSENT, None, True, 7, 1.5, "zz", "\ud800", "\0\n\x1b[31m", [], [1], {}, {"a": 1})
 FIELDS = ("body", "content-type", "content-encoding", "headers", "properties")
@@ -19,9 +19,20 @@ HEADERS: tuple[str, ...] = ("task", "id", "eta", "expires", "retries", "timelimi
 HEADERS += ("shadow", "stamps", "stamped_headers", "ignore_result", "compression", "chord", "args", "kwargs")
 HEADERS += ("properties", "hostname")
 BODIES: tuple[Any, ...] = (None, 1, "abc", [], [[]], [[], {}], [[], {}, {}, {}], {}, [None, {}, {}], [1, {}, {}])
-BODIES += (["ab", {}, {}], [{}, {}, {}], [["a", "0"], [], {}], [["a", "0"], None, None], [[], {}, {}], [["a"], {}, {}])
-BODIES += ([["a", "0", "c"], {}, {}], [[1, 2], {}, {}], [[{"a": 1}, [1]], {}, {}], [[None, None], {}, {}])
-BODIES += ([["a", "0"], {"x": 1}, {}], [["a" * 10_000, "0"], {}, {}], {"task": TASK, "id": "x", "args": ["a", "0"]})
+BODIES += (
+    ["ab", {}, {}],
+    [{}, {}, {}],
+    [["a", PIECE], [], {}],
+    [["a", PIECE], None, None],
+    [[], {}, {}],
+    [["a"], {}, {}],
+)
+BODIES += ([["a", PIECE, "c"], {}, {}], [[1, 2], {}, {}], [[{"a": 1}, [1]], {}, {}], [[None, None], {}, {}])
+BODIES += (
+    [["a", PIECE], {"x": 1}, {}],
+    [["a" * 10_000, PIECE], {}, {}],
+    {"task": TASK, "id": "x", "args": ["a", PIECE]},
+)
 
 GARBAGE = (
     b"",
@@ -74,6 +85,17 @@ def test_a_body_of_the_wrong_shape(target: Target) -> None:
     target.throw(*(changed("body", encoded(body)) for body in BODIES))
     target.throw(*(changed("body", text) for text in ("!!!!", "abcde", "äöü", base64.b64encode(b"\xff{").decode())))
     target.throw(changed("body", base64.b64encode(b"[" * 100_000).decode()), changed("body", "A" * 10_000_000))
+
+
+@pytest.mark.parametrize("piece", ["17", "17:0:16", "0-", f"0-{'x' * 32}", f"{PIECE}:0", f"{PIECE}:1:0:1"])
+def test_a_piece_that_is_spelled_as_version_3_did_or_wrongly_is_a_dead_letter_that_says_so(
+    target: Target, piece: str
+) -> None:
+    job = target.ledger.create("digits", ("test",))
+    target.throw(sound(job, piece))
+    (letter,) = DeadLetters(target.settings).of_job(job)
+    assert letter.what == about(job, piece)
+    assert letter.why == f"{piece!r} is not the name of a batch, nor of a part of one"
 
 
 @pytest.mark.parametrize("task", ["celery.backend_cleanup", "celery.chunks", "celery.group", "celery.map", "os.system"])

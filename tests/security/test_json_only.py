@@ -11,7 +11,7 @@ import pytest
 
 from pigeonhole.ledger.dead_letters import DeadLetters
 from pigeonhole.ledger.task_queue import TASK, configure
-from tests.security.target import Target, changed, encoded, sound
+from tests.security.target import PIECE, Target, changed, encoded, sound
 
 PICKLED = ("application/x-python-serialize", "application/pickle", "application/x-pickle", "pickle")
 #: Where Celery, in one of its releases or protocols, has looked for something to load.
@@ -50,7 +50,7 @@ def made(tmp_path: Path) -> Iterator[Path]:
 
 def bomb(file: Path, protocol: int = 2) -> bytes:
     """Give a task's arguments, pickled, with a bomb among them."""
-    return pickle.dumps(((Bomb(file), "0"), {}, {}), protocol=protocol)
+    return pickle.dumps(((Bomb(file), PIECE), {}, {}), protocol=protocol)
 
 
 def test_the_bomb_works(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_pickle_in_a_header_or_embedded_is_never_loaded(target: Target, made: 
     nested = {"task": TASK, "args": [hidden], "kwargs": {}, "options": {"serializer": "pickle"}, "pickle": hidden}
     in_headers = [changed(f"headers.{name}", value) for name in HEADERS for value in (hidden, nested, [nested])]
     embedded = [
-        changed("body", encoded([["a", "0"], {}, {name: value}]))
+        changed("body", encoded([["a", PIECE], {}, {name: value}]))
         for name in EMBEDDED
         for value in (hidden, nested, [nested])
     ]
@@ -102,12 +102,12 @@ def test_a_pickle_in_a_header_or_embedded_is_never_loaded(target: Target, made: 
 
 def test_a_message_cannot_make_a_worker_publish(target: Target) -> None:
     """Callbacks, error callbacks, chains, chords and a place to reply to: each would, were it obeyed."""
-    call: dict[str, object] = {"task": TASK, "args": ["a", "0"], "kwargs": {}, "options": {"queue": "elsewhere"}}
+    call: dict[str, object] = {"task": TASK, "args": ["a", PIECE], "kwargs": {}, "options": {"queue": "elsewhere"}}
     call |= {"subtask_type": None, "immutable": True, "chord_size": None}
     job = target.ledger.create("digits", ("test",))  # exists, so that its task succeeds
     for name, value in (("callbacks", [call]), ("errbacks", [call]), ("chain", [call]), ("chord", call)):
-        target.throw(sound(job) | {"body": encoded([[job, "0"], {}, {name: value}])})
-        target.throw(changed("body", encoded([["no such job", "0"], {}, {name: value}])))
+        target.throw(sound(job) | {"body": encoded([[job, PIECE], {}, {name: value}])})
+        target.throw(changed("body", encoded([["no such job", PIECE], {}, {name: value}])))
     target.throw(changed("properties.reply_to", "elsewhere"))
     assert not list(target.raw.scan_iter("*elsewhere*"))
 

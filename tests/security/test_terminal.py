@@ -10,10 +10,9 @@ from pigeonhole.errors import MessageInvalid
 from pigeonhole.ledger.dead_letters import DeadLetters, about
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Answers
-from pigeonhole.ledger.pieces import Piece
 from pigeonhole.settings import Settings
 from producer.command import guarded, told
-from tests.ledger.conftest import batch_of
+from tests.ledger.conftest import batch_of, piece
 from tests.security.conftest import produce
 
 #: Gives a terminal's window another title. Where the output is no terminal, click would take out only colours.
@@ -28,9 +27,9 @@ def job(settings: Settings) -> str:
     job = ledger.create("digits", (RETITLED,))
     ledger.add(job, 0, batch)
     ledger.close(job, 1)
-    ledger.commit(job, Piece(0), Answers.failed(f"m{RETITLED}", [(f"k{RETITLED}", "why")]))
+    ledger.commit(job, piece(batch), Answers.failed(f"m{RETITLED}", [(f"k{RETITLED}", "why")]))
     ledger.client.hset(f"{settings.prefix}:job:{job}", "model", f"digits{RETITLED}")
-    DeadLetters(settings).bury(about(job, Piece(0)), f"reason{RETITLED}")
+    DeadLetters(settings).add(about(job, piece(batch).key), f"reason{RETITLED}")
     return job
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pigeonhole.sources.expand import Reference, Root, expand
+from pigeonhole.sources.expand import expand
+from pigeonhole.sources.reference import Reference, Root
 from tests.worker.conftest import classifier, root
 
 __all__ = ["classifier", "root"]
@@ -37,7 +38,7 @@ def shown(*sources: str, root: str = "/", null_separated: bool = False) -> list[
 
 def pairs(references: Iterator[Reference]) -> list[tuple[str, str]]:
     """Give (shown, rooted) of references."""
-    return [(reference.shown + reference.path, reference.rooted + reference.path) for reference in references]
+    return [(reference.shown + reference.path, reference.root + reference.path) for reference in references]
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Archives as SOURCES: which of their members are images, where these lie, and what becomes of damaged ones."""
 
 import gzip
+import io
 import os
 import random
 import stat
@@ -20,8 +21,10 @@ from pigeonhole.jobs.submit import batches
 from pigeonhole.ledger.messages import Batch
 from pigeonhole.sinks.rows import CSV_HEADER, Format, to_csv
 from pigeonhole.sources.archives import contents, files_of, members
-from pigeonhole.sources.expand import Reference, Root, expand
-from pigeonhole.sources.spans import TarSpan, ZipSpan
+from pigeonhole.sources.expand import expand
+from pigeonhole.sources.reference import Reference, Root
+from pigeonhole.sources.tar_archives import TarPlace
+from pigeonhole.sources.zip_archives import ZipPlace
 from tests.jobs.test_journal import COMMAND, LONG_AGO, interrupted, kept_of, row
 from tests.packing import KINDS, pack
 from tests.sinks.test_sinks import MODEL
@@ -50,12 +53,12 @@ def test_a_member_s_place_is_where_its_bytes_are(folder: Path) -> None:
     for kind in KINDS:
         pack(folder / f"x.{kind}", IMAGES)
     (_, tar), (_, inflated), (_, zipped) = (
-        [reference.span for reference in expand([f"x.{kind}"], Root("/"))] for kind in ("tar", "tar.gz", "zip")
+        [reference.place for reference in expand([f"x.{kind}"], Root("/"))] for kind in ("tar", "tar.gz", "zip")
     )
-    assert isinstance(tar, TarSpan)
+    assert isinstance(tar, TarPlace)
     assert (folder / "x.tar").read_bytes()[tar.offset :][: tar.size] == B
     assert inflated == tar
-    assert isinstance(zipped, ZipSpan)
+    assert isinstance(zipped, ZipPlace)
     assert zipped.size == len(B) > zipped.stored
     assert (folder / "x.zip").read_bytes()[zipped.offset :].startswith(b"PK\3\4")
 
@@ -73,7 +76,7 @@ def test_an_archive_is_one_group_of_a_batch(folder: Path) -> None:
     pack(folder / "y.tar", IMAGES)
     touch("a.png", "b.png")
     (batch,) = batches(expand(["a.png", "x.zip", "y.tar", "b.png"], Root(str(folder))))
-    assert [(group.rooted, len(group.paths), len(group.spans)) for group in batch.groups] == [
+    assert [(group.root, len(group.paths), len(group.places)) for group in batch.groups] == [
         ("", 1, 0),
         ("x.zip", 2, 2),
         ("y.tar", 2, 2),
@@ -94,7 +97,7 @@ def test_a_name_that_leads_elsewhere_is_only_a_name(folder: Path, kind: str) -> 
     named = ["./a.png", "../../b.png", "/etc/c.png", "d/../e.png", "f::g.zip::h.png"]
     pack(folder / f"x.{kind}", [(name, A) for name in named])
     assert shown(f"x.{kind}") == [f"x.{kind}::{name}" for name in named]
-    assert {reference.rooted for reference in expand([f"x.{kind}"], Root(str(folder)))} == {f"x.{kind}"}
+    assert {reference.root for reference in expand([f"x.{kind}"], Root(str(folder)))} == {f"x.{kind}"}
 
 
 def test_what_is_no_regular_file_in_an_archive_is_left_out(folder: Path) -> None:
@@ -115,47 +118,27 @@ def test_what_is_no_regular_file_in_an_archive_is_left_out(folder: Path) -> None
 
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz"])
-def test_links_in_a_tar_have_a_row_each_and_the_place_of_what_they_lead_to(folder: Path, kind: str) -> None:
-    for name, data in (("d/a.png", A), ("d/sub/b.png", B)):
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).write_bytes(data)
-    os.link("d/a.png", "d/hard.png")
-    links = {"up.png": "sub/b.png", "sub/down.png": "../a.png", "twice.png": "up.png", "to-hard.png": "./hard.png"}
-    nowhere = {"gone.png": "no.png", "out.png": "/etc/passwd.png", "round.png": "round.png", "folder.png": "sub"}
-    for name, target in (links | nowhere).items():
-        Path("d", name).symlink_to(target)
+def test_links_in_a_tar_are_listed_in_its_order_each_with_its_own_place(folder: Path, kind: str) -> None:
     with tarfile.open(f"x.{kind}", "w:gz" if kind == "tar.gz" else "w") as tar:
-        tar.add("d")
-    there = {member.name: member.span for member in members(f"x.{kind}")}
-    assert sorted(there) == sorted(f"d/{name}" for name in ["a.png", "hard.png", "sub/b.png", *links, *nowhere])
-    assert there["d/hard.png"] == there["d/a.png"] == there["d/sub/down.png"] == there["d/to-hard.png"]
-    assert there["d/up.png"] == there["d/sub/b.png"] == there["d/twice.png"]
-    assert len({there[f"d/{name}"] for name in nowhere}) == len(nowhere), "each has its own"
-    for member, reads in contents(f"x.{kind}"):
-        assert reads().read() == (b"" if member.name[2:] in nowhere else Path(member.name).read_bytes())
-
-
-def test_a_hard_link_in_a_tar_leads_to_the_last_of_its_name_before_it(folder: Path) -> None:
-    with tarfile.open("x.tar", "w") as tar:
-        for kind, name in ((b"0", "a.png"), (b"0", "a.png"), (b"1", "b.png"), (b"0", "a.png"), (b"1", "late.png")):
+        for name, linktype in (("a.png", b"0"), ("hard.png", b"1"), ("soft.png", b"2"), ("b.png", b"0")):
             info = tarfile.TarInfo(name)
-            info.type, info.linkname = kind, "./no.png" if name == "late.png" else "./a.png"
-            tar.addfile(info)
-    _, second, _, linked, late = members("x.tar")
-    assert (linked.name, linked.span, late.name) == ("b.png", second.span, "late.png")
+            info.type, info.linkname, info.size = linktype, "a.png", len(A) if linktype == b"0" else 0
+            tar.addfile(info, io.BytesIO(A))
+    assert shown(f"x.{kind}") == [f"x.{kind}::{name}" for name in ("a.png", "hard.png", "soft.png", "b.png")]
+    assert len({member.place for member in members(f"x.{kind}")}) == 4
+    assert [reads().read() for _, reads in contents(f"x.{kind}")] == [A, b"", b"", A], "a link holds no bytes"
 
 
-def test_links_in_a_zip_have_a_row_each_and_the_place_of_what_they_lead_to(folder: Path) -> None:
+def test_links_in_a_zip_are_listed_in_its_order_each_with_its_own_place(folder: Path) -> None:
     with zipfile.ZipFile("x.zip", "w") as archive:
         archive.writestr("d/a.png", A)
-        for name, target in (("l.png", "d/a.png"), ("d/m.png", "../l.png"), ("n.png", "no.png"), ("o.png", "o.png")):
+        for name, target in (("l.png", "d/a.png"), ("n.png", "no.png")):
             entry = zipfile.ZipInfo(name)
             entry.external_attr = stat.S_IFLNK << 16
             archive.writestr(entry, target)
-    there = {member.name: member.span for member in members("x.zip")}
-    assert list(there) == ["d/a.png", "l.png", "d/m.png", "n.png", "o.png"]
-    assert there["l.png"] == there["d/m.png"] == there["d/a.png"]
-    assert len({*there.values()}) == 3
+    assert shown("x.zip") == ["x.zip::d/a.png", "x.zip::l.png", "x.zip::n.png"]
+    assert len({member.place for member in members("x.zip")}) == 3
+    assert [reads().read() for _, reads in contents("x.zip")] == [A, b"d/a.png", b"no.png"]
 
 
 def test_names_are_given_byte_for_byte_where_they_are_not_utf_8(folder: Path) -> None:
@@ -176,7 +159,7 @@ def test_a_long_name_in_a_tar_is_given_whole(folder: Path, format: int) -> None:
     pack(folder / "x.tar", [(name, A), ("b.png", B)], format=format)
     assert [(member.name, member.size) for member in members("x.tar")] == [(name, len(A)), ("b.png", len(B))]
     for member in members("x.tar"):
-        assert (folder / "x.tar").read_bytes()[member.span.offset :].startswith((A, B))
+        assert (folder / "x.tar").read_bytes()[TarPlace(*member.place).offset :].startswith((A, B))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -184,8 +167,8 @@ def test_members_of_one_name_are_an_image_each(folder: Path, kind: str) -> None:
     with warnings.catch_warnings(action="ignore"):
         pack(folder / f"x.{kind}", [("a.png", A), ("a.png", B)])
     first, second = expand([f"x.{kind}"], Root("/"))
-    assert first[:3] == second[:3]
-    assert first.span != second.span
+    assert first[:4] == second[:4]
+    assert first.place != second.place
 
 
 def test_an_archive_is_taken_where_it_is_named_matched_or_listed_and_not_by_a_walk(folder: Path) -> None:
@@ -349,7 +332,8 @@ def rows_of(*names: str) -> list[str]:
 
 
 def of_archive(*names: str) -> list[Reference]:
-    return [Reference("x.zip", "x.zip", f"::{name}", 1, os.path.islink("x.zip"), TarSpan(512, 1, 1)) for name in names]
+    link, place = os.path.islink("x.zip"), ZipPlace(0, 1, 1, 8, 1)
+    return [Reference("zip", "x.zip", "x.zip", f"::{name}", place, 1, link) for name in names]
 
 
 @pytest.mark.parametrize("linked", [False, True])
@@ -406,13 +390,13 @@ def test_where_members_of_one_name_differ_all_of_them_are_tried_again(folder: Pa
 
 def test_what_is_put_aside_comes_back_with_its_place() -> None:
     given = [
-        Reference("x.zip", "x.zip", "::a.png", 1, False, ZipSpan(0, 1, 1, 8, 2**32 - 1)),
-        Reference("x.tar", "x.tar", "::a.png", 1, True, TarSpan(2**62, 1, 1)),
-        Reference("", "", "a.png", 1),
+        Reference("zip", "x.zip", "x.zip", "::a.png", ZipPlace(0, 1, 1, 8, 2**32 - 1), 1),
+        Reference("tar", "x.tar", "x.tar", "::a.png", TarPlace(2**62, 1, 1), 1, link=True),
+        Reference("file", "", "", "a.png", size=1),
     ]
     with closing(Listed(given)) as named:
         assert list(named()) == given
-        assert [type(one.span) for one in named()] == [ZipSpan, TarSpan, type(None)]
+        assert {type(one.place) for one in named()} == {tuple}
 
 
 def test_a_list_separated_by_nul_may_name_archives(folder: Path) -> None:

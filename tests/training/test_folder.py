@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from pigeonhole import limits
 from pigeonhole.errors import DatasetError
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.ledger import messages
 from pigeonhole.models.checkpoint import describe, load
 from tests.training.conftest import drawn_digit, png
 from training.cli import app
@@ -130,7 +130,7 @@ def test_a_folder_alone_is_enough_and_unequal_classes_are_told_and_weighed(tmp_p
 
 
 def test_the_listing_allows_as_many_classes_as_a_worker_can_name() -> None:
-    assert messages.MOST_CLASSES == MOST_CLASSES
+    assert limits.MOST_CLASSES == MOST_CLASSES
 
 
 def test_class_names_that_no_checkpoint_can_hold_are_refused(tmp_path: Path) -> None:

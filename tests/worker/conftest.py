@@ -7,11 +7,11 @@ from PIL import Image
 
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Batch
-from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
+from pigeonhole.sources.reference import Location
 
 SAMPLES = Path(__file__).resolve().parent.parent.parent / "samples"
 
@@ -36,11 +36,17 @@ def png(size: tuple[int, int] = (28, 28)) -> bytes:
     return file.getvalue()
 
 
+def file_at(path: str) -> Location:
+    """Return where a worker finds a file, by its path below the image root."""
+    return Location("file", "", path)
+
+
 def published(settings: Settings, batch: Batch) -> str:
-    """Submit a job of one batch; gives its name."""
+    """Submit a job of one batch; return its id."""
     ledger = Ledger(settings)
     job = ledger.create("digits", ("test",))
-    ledger.add(job, 0, batch)
-    Queue(settings).publish("digits", job, Piece(0))
+    piece = ledger.add(job, 0, batch)
+    assert piece is not None
+    Queue(settings).publish("digits", job, piece)
     ledger.close(job, 1)
     return job

@@ -18,6 +18,7 @@ import torch
 
 from pigeonhole.errors import ExitCode
 from pigeonhole.ledger.messages import Batch, Group, Prediction
+from pigeonhole.limits import TOP
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.models.scores import Scores
 from pigeonhole.settings import Settings
@@ -37,14 +38,14 @@ class Hungry(Classifier):
     kind = "torch"
     sizes: list[int]
 
-    def predict(self, pixels: "np.ndarray") -> Scores:
+    def predict(self, pixels: "np.ndarray", top: int = TOP) -> Scores:
         self.sizes.append(len(pixels))
         if len(pixels) > self.most:
             if self.kind == "torch":
                 torch.empty(TOO_MUCH, dtype=torch.uint8, device=self.device)
             else:
                 np.empty(TOO_MUCH, np.uint8)
-        return super().predict(pixels)
+        return super().predict(pixels, top)
 
 
 @pytest.fixture(params=["torch", "numpy"])
@@ -56,7 +57,7 @@ def hungry(request: pytest.FixtureRequest, classifier: Classifier) -> Hungry:
 
 
 def rows_with(classifier: Classifier, settings: Settings, root: Path, names: list[str]) -> list[Prediction]:
-    batch = Batch((Group("", "samples/", tuple(names)),))
+    batch = Batch((Group("file", "", "samples/", tuple(names)),))
     pipeline = Pipeline(replace(settings, image_root=str(root), chunk=16), classifier)
     return list(pipeline.classify(batch).predictions(batch))
 

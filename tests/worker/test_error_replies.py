@@ -23,7 +23,7 @@ from tests.worker.conftest import published
 
 PREFIX, PASSWORD = "replies", "producers-own"
 QUEUE, NAME = f"{PREFIX}:classify.digits", "celery@replies"
-QUICK, SLOW = Batch((Group("", "", ("quick.png",)),)), Batch((Group("", "", ("slow.png",)),))
+QUICK, SLOW = Batch((Group("file", "", "", ("quick.png",)),)), Batch((Group("file", "", "", ("slow.png",)),))
 #: What Celery logs once for each attempt that fails.
 FAILED = ("Connection to broker lost", "Cannot connect to")
 

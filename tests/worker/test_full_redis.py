@@ -37,7 +37,7 @@ def test_workers_wait_in_a_full_redis_with_what_they_have_done_and_are_still_kno
     settings: Settings, ledger: Ledger, tmp_path: Path, start_worker: Callable[..., "subprocess.Popen[bytes]"]
 ) -> None:
     worker = start_worker(PYTHONPATH=decoder_faults.install(tmp_path))
-    batches = [Batch((Group("", "", names),)) for names in (("quick.png",), ("slow.png",), ("quick.png",) * 3)]
+    batches = [Batch((Group("file", "", "", names),)) for names in (("quick.png",), ("slow.png",), ("quick.png",) * 3)]
     first, *others = [published(settings, batch) for batch in batches]
     wait_for(lambda: ledger.status(first).over, "the first job's end")
     ledger.client.config_set("maxmemory", "1")

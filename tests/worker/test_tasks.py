@@ -1,4 +1,5 @@
 import logging
+import os
 import threading
 import time
 from dataclasses import replace
@@ -13,9 +14,13 @@ from pigeonhole.ledger.dead_letters import DeadLetters
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Answers, Batch, Group
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.models.classifier import Classifier
+from pigeonhole.limits import TOP
+from pigeonhole.models.classifier import RUNTIME, Classifier
 from pigeonhole.models.scores import Scores
 from pigeonhole.settings import Settings
+from pigeonhole.sources.archives import INSIDE, members
+from pigeonhole.sources.source import identity_of
+from tests.packing import KINDS, pack
 from worker.pipeline import Pipeline
 from worker.tasks import Processor
 from worker.trial import NotHeld, Trial
@@ -23,7 +28,9 @@ from worker.trial import NotHeld, Trial
 
 @pytest.fixture
 def samples(root: Path) -> Batch:
-    return Batch((Group("samples/", "samples/", tuple(sorted(file.name for file in (root / "samples").iterdir()))),))
+    return Batch(
+        (Group("file", "samples/", "samples/", tuple(sorted(file.name for file in (root / "samples").iterdir()))),)
+    )
 
 
 @pytest.fixture
@@ -31,11 +38,13 @@ def at_root(settings: Settings, root: Path) -> Settings:
     return replace(settings, image_root=str(root))
 
 
-def job_with(ledger: Ledger, batch: Batch) -> str:
+def job_with(ledger: Ledger, batch: Batch) -> tuple[str, Piece]:
+    """Submit a job of one batch; return its id and the batch as a piece."""
     job = ledger.create("digits", ("samples",))
-    ledger.add(job, 0, batch)
+    piece = ledger.add(job, 0, batch)
+    assert piece is not None
     ledger.close(job, 1)
-    return job
+    return job, piece
 
 
 def test_every_reference_has_its_row_in_order_whatever_the_chunk(
@@ -76,18 +85,41 @@ def test_the_next_chunk_is_read_meanwhile_only_where_reading_waits(
 def test_a_batch_in_which_nothing_can_be_read_still_has_its_rows(
     at_root: Settings, classifier: Classifier, ledger: Ledger
 ) -> None:
-    batch = Batch((Group("", "", ("gone.png", "samples")),))
+    batch = Batch((Group("file", "", "", ("gone.png", "samples")),))
     rows = list(Pipeline(at_root, classifier).classify(batch).predictions(batch))
     assert [row.error.partition(":")[0] for row in rows] == ["missing", "not-a-file"]
+
+
+def test_answers_carry_the_identity_of_each_file_that_was_read_of_a_member_that_of_its_archive(
+    at_root: Settings, classifier: Classifier, root: Path
+) -> None:
+    image = (root / "samples" / "003b50.png").read_bytes()
+    groups = [Group("file", "", "", ("samples/003b50.png", "gone.png"))]
+    for kind in KINDS:
+        archive = pack(root / f"x.{kind}", [("a.png", image), ("b.png", image)])
+        names, _, places = zip(*members(str(archive)), strict=True)
+        paths = tuple([f"{INSIDE}{name}" for name in names])
+        groups.append(Group(kind.removesuffix(".gz"), archive.name, archive.name, paths, places))
+    answers = Pipeline(at_root, classifier).classify(Batch(tuple(groups)))
+    assert {at: kind for at, (kind, _) in answers.errors.items()} == {1: "missing"}
+
+    def number(name: str) -> int:
+        return identity_of(os.stat(root / name))
+
+    archives = [number(f"x.{kind}") for kind in KINDS]
+    of_members = [archive for archive in archives for _ in range(2)]
+    assert list(answers.identities) == [number("samples/003b50.png"), 0, *of_members]
+    assert len({*answers.identities}) == 2 + len(KINDS)
+    assert answers.runtime == RUNTIME
 
 
 def test_work_commits_once_and_finds_nothing_to_do_a_second_time(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
 ) -> None:
-    job = job_with(ledger, samples)
+    job, piece = job_with(ledger, samples)
     processor = Processor(at_root, classifier, ledger)
-    assert processor.work(job, Piece(0))
-    assert not processor.work(job, Piece(0))
+    assert processor.work(job, piece)
+    assert not processor.work(job, piece)
     status = ledger.status(job)
     assert (status.state, status.done, status.errors) == ("finished", len(samples), 3)
 
@@ -95,26 +127,26 @@ def test_work_commits_once_and_finds_nothing_to_do_a_second_time(
 def test_work_on_a_cancelled_or_unknown_job_does_nothing(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
 ) -> None:
-    job = job_with(ledger, samples)
+    job, piece = job_with(ledger, samples)
     ledger.cancel(job)
     processor = Processor(at_root, classifier, ledger)
-    assert not processor.work(job, Piece(0))
-    assert not processor.work("20200101-000000-abcdef", Piece(0))
+    assert not processor.work(job, piece)
+    assert not processor.work("20200101-000000-abcdef", piece)
     assert ledger.status(job).done == 0
 
 
-def test_a_batch_that_can_not_be_understood_is_a_dead_letter_and_owed_still(
+def test_a_batch_that_can_not_be_understood_is_a_dead_letter_and_pending_still(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = job_with(ledger, samples)
+    job, piece = job_with(ledger, samples)
     ledger.client.hset(f"{at_root.prefix}:job:{job}:refs", 0, b"not deflated")
     with caplog.at_level(logging.ERROR):
-        assert not Processor(at_root, classifier, ledger).work(job, Piece(0))
+        assert not Processor(at_root, classifier, ledger).work(job, piece)
     assert "a batch in the ledger is not deflated JSON" in caplog.text
     (letter,) = DeadLetters(at_root).all()
     assert letter.what == f"job {job}, batch 0"
     assert letter.why.startswith("a batch in the ledger is not deflated JSON")
-    assert ledger.status(job).batches_waiting == 1, "it is owed still: another version may be able to read it"
+    assert ledger.status(job).batches_waiting == 1, "it is pending still: another version may be able to read it"
 
 
 class LosesReplies(Ledger):
@@ -134,8 +166,8 @@ def test_a_reply_that_got_lost_after_the_commit_doubles_nothing(
     at_root: Settings, classifier: Classifier, samples: Batch
 ) -> None:
     ledger = LosesReplies(at_root)
-    job = job_with(ledger, samples)
-    Processor(at_root, classifier, ledger).work(job, Piece(0))
+    job, piece = job_with(ledger, samples)
+    Processor(at_root, classifier, ledger).work(job, piece)
     assert ledger.broken == 0
     status = ledger.status(job)
     assert (status.state, status.done) == ("finished", len(samples))
@@ -144,17 +176,17 @@ def test_a_reply_that_got_lost_after_the_commit_doubles_nothing(
 class Fails(Classifier):
     """A network that fails on chunks of more than two images, as torch would: with a RuntimeError."""
 
-    def predict(self, pixels: "np.ndarray") -> Scores:
+    def predict(self, pixels: "np.ndarray", top: int = TOP) -> Scores:
         if len(pixels) > 2:
             raise RuntimeError("broken kernel")
-        return super().predict(pixels)
+        return super().predict(pixels, top)
 
 
 def test_a_network_that_fails_costs_its_chunk_and_no_other(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failing = Fails(classifier.checkpoint, classifier.network, classifier.device)
-    few = Batch((Group("samples/", "samples/", samples.groups[0].paths[:5]),))
+    few = Batch((Group("file", "samples/", "samples/", samples.groups[0].paths[:5]),))
     with caplog.at_level(logging.ERROR):
         rows = list(Pipeline(replace(at_root, chunk=3), failing).classify(few).predictions(few))
     assert [row.error for row in rows[:3]] == ["internal: the network failed: RuntimeError: broken kernel"] * 3
@@ -162,28 +194,28 @@ def test_a_network_that_fails_costs_its_chunk_and_no_other(
 
 
 def suspect(ledger: Ledger, batch: Batch) -> tuple[str, Piece]:
-    """A job, and the first image of its batch: in hand when a process died, and set apart."""
-    job = job_with(ledger, Batch((Group("samples/", "samples/", batch.groups[0].paths[:1]),)))
-    ledger.claim(job, Piece(0))
-    (piece,) = ledger.died(job, Piece(0), "digits")
+    """Lose a process with the first image of a batch in hand; return the job, and the image as a quarantined piece."""
+    job, whole = job_with(ledger, Batch((Group("file", "samples/", "samples/", batch.groups[0].paths[:1]),)))
+    ledger.claim(job, whole)
+    (piece,) = ledger.lose(job, whole, "digits")
     return job, piece
 
 
 def lose(ledger: Ledger, job: str, piece: Piece, times: int) -> None:
     for _ in range(times):
         ledger.claim(job, piece)
-        ledger.died(job, piece, "digits")
+        ledger.lose(job, piece, "digits")
 
 
 def test_a_suspect_is_tried_with_the_network_once_it_was_lost_alone_twice(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[bool] = []
-    monkeypatch.setattr(Trial, "verdict", lambda self, reference, network, span: tried.append(network))
+    monkeypatch.setattr(Trial, "verdict", lambda self, location, network: tried.append(network))
     for losses in range(4):
         job, piece = suspect(ledger, samples)
         lose(ledger, job, piece, losses)
-        assert ledger.deaths(job, piece) == losses
+        assert ledger.losses(job, piece) == losses
         assert Processor(at_root, classifier, ledger).work(job, piece)
     assert tried == [False, False, True, True]
 
@@ -199,7 +231,7 @@ def untried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("untried")
-def test_a_suspect_that_can_not_be_tried_waits_again_and_no_death_is_counted(
+def test_a_suspect_that_can_not_be_tried_waits_again_and_no_loss_is_counted(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
 ) -> None:
     job, piece = suspect(ledger, samples)
@@ -208,7 +240,7 @@ def test_a_suspect_that_can_not_be_tried_waits_again_and_no_death_is_counted(
         status = ledger.status(job)
         assert (status.batches_waiting, status.batches_claimed) == (1, 0)
         assert ledger.overdue(job, 1) == ([], []), "it is not published at once"
-    assert ledger.deaths(job, piece) == 0
+    assert ledger.losses(job, piece) == 0
 
 
 @pytest.mark.usefixtures("untried")

@@ -9,6 +9,7 @@ import pytest
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.imaging.reader import ImageReader
 from tests import decoder_faults
+from tests.worker.conftest import file_at
 from worker.trial import PAUSES, NotHeld, Trial
 
 
@@ -36,47 +37,47 @@ def within(trial: Trial, seconds: float) -> Trial:
 
 @pytest.mark.parametrize("name", ["good.png", "caf\udce9\n.png", "missing.png", "../outside.png", "raises.png"])
 def test_an_image_that_can_be_read_or_is_an_error_row_is_innocent(trial: Trial, name: str) -> None:
-    assert trial.verdict(name) is None
-    assert trial.verdict(name, network=True) is None
+    assert trial.verdict(file_at(name)) is None
+    assert trial.verdict(file_at(name), network=True) is None
 
 
 @pytest.mark.parametrize(
     ("name", "how"), [("segfault.png", "SIGSEGV"), ("exit.png", "exit code 7"), ("ends.png", "exit code 0")]
 )
 def test_an_image_that_ends_whoever_reads_it_is_blamed_in_words(trial: Trial, name: str, how: str) -> None:
-    assert trial.verdict(name) == ("crashed", f"reading it ends the process that does ({how})")
+    assert trial.verdict(file_at(name)) == ("crashed", f"reading it ends the process that does ({how})")
 
 
 def test_four_kills_from_outside_are_not_enough(trial: Trial, tmp_path: Path) -> None:
-    assert trial.verdict("killed-4.png") is None
+    assert trial.verdict(file_at("killed-4.png")) is None
     assert len(os.listdir(tmp_path / "killed")) == 4, "so many were killed"
 
 
 def test_five_kills_in_a_row_are_the_images_doing(trial: Trial, tmp_path: Path) -> None:
-    assert trial.verdict("killed-5.png") == ("crashed", "reading it ends the process that does (SIGKILL)")
+    assert trial.verdict(file_at("killed-5.png")) == ("crashed", "reading it ends the process that does (SIGKILL)")
     assert len(os.listdir(tmp_path / "killed")) == 5
 
 
 def test_an_image_that_takes_for_ever_is_given_up(trial: Trial) -> None:
-    assert within(trial, 2).verdict("hang.png") == ("timeout", "reading it took longer than 2 s")
+    assert within(trial, 2).verdict(file_at("hang.png")) == ("timeout", "reading it took longer than 2 s")
 
 
 def test_an_image_on_which_the_network_ends_its_process_is_found_with_the_network(trial: Trial) -> None:
-    assert trial.verdict("network-kill.png") is None
+    assert trial.verdict(file_at("network-kill.png")) is None
     ends = "the network ends the process that runs it on this image (SIGKILL)"
-    assert trial.verdict("network-kill.png", network=True) == ("crashed", ends)
+    assert trial.verdict(file_at("network-kill.png"), network=True) == ("crashed", ends)
 
 
 def test_the_time_that_the_network_may_take_begins_when_it_is_loaded(trial: Trial) -> None:
     took = "running the network on it took longer than 8 s"
-    assert within(trial, 8).verdict("network-hang.png", network=True) == ("timeout", took)
+    assert within(trial, 8).verdict(file_at("network-hang.png"), network=True) == ("timeout", took)
 
 
 def test_a_process_that_ends_before_it_opens_the_image_says_nothing_about_it(trial: Trial, tmp_path: Path) -> None:
     # As one does for which there is no memory.
     (tmp_path / "sitecustomize.py").write_text("import os, sys; sys.stderr.write('no memory\\n'); os._exit(1)\n")
     with pytest.raises(NotHeld, match="5 of 5 processes ended before they began: exit code 1, no memory"):
-        trial.verdict("segfault.png")
+        trial.verdict(file_at("segfault.png"))
 
 
 def test_a_process_that_can_not_be_started_says_nothing_about_the_image(
@@ -90,10 +91,10 @@ def test_a_process_that_can_not_be_started_says_nothing_about_the_image(
 
     monkeypatch.setattr(subprocess, "Popen", fork)
     with pytest.raises(NotHeld, match="Resource temporarily unavailable"):
-        trial.verdict("good.png")
+        trial.verdict(file_at("good.png"))
     assert len(tries) == len(PAUSES)
 
 
 def test_a_process_that_is_too_slow_to_start_says_nothing_about_the_image(trial: Trial) -> None:
     with pytest.raises(NotHeld, match="did not come to an end"):
-        within(trial, 0.01).verdict("good.png")
+        within(trial, 0.01).verdict(file_at("good.png"))

@@ -62,7 +62,7 @@ def scraped(port: int) -> Series:
 def test_its_processes_counts_are_added_up_and_outlive_them(watched: Target, port: int) -> None:
     images = ("pigeonhole_images_total", "digits")
     before = scraped(port)
-    batch = Batch((Group("", "", (SAMPLE, "samples/empty.png", "samples/gone.png", SAMPLE)),))
+    batch = Batch((Group("file", "", "", (SAMPLE, "samples/empty.png", "samples/gone.png", SAMPLE)),))
     job = published(watched.settings, batch)
     wait_for(lambda: watched.ledger.status(job).over, "the job")
     [process] = watched.children
@@ -86,7 +86,7 @@ def test_its_processes_counts_are_added_up_and_outlive_them(watched: Target, por
 
 def test_a_scrape_tells_what_is_owed_and_who_serves_what(watched: Target, port: int) -> None:
     job = watched.ledger.create("letters", ("test",))
-    watched.ledger.add(job, 0, Batch((Group("", "", (SAMPLE,)),)))
+    watched.ledger.add(job, 0, Batch((Group("file", "", "", (SAMPLE,)),)))
     seen = scraped(port)
     watched.ledger.delete(job)
     about = checkpoints.describe(checkpoints.find("digits"))
@@ -102,7 +102,7 @@ def test_a_scrape_tells_what_is_owed_and_who_serves_what(watched: Target, port: 
 
 def test_each_line_of_its_log_is_a_json_object_and_a_batchs_names_its_job(watched: Target) -> None:
     watched.throw(b"no message:\n\x1b[2J\xff")
-    job = published(watched.settings, Batch((Group("", "", (SAMPLE, "samples/\udcff\n.png")),)))
+    job = published(watched.settings, Batch((Group("file", "", "", (SAMPLE, "samples/\udcff\n.png")),)))
     done = f"job {job}: batch 0: 2 images (1 errors)"
     wait_for(lambda: done in watched.log.read_text(), "the batch's line")
     lines = [json.loads(line) for line in watched.log.read_text(encoding="ascii").splitlines()]

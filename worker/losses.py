@@ -1,4 +1,4 @@
-"""What happens in a worker's parent process when one of its pool processes ends with a piece in hand.
+"""Worker loss, in the parent: what happens when a pool process ends with a piece in hand.
 
 Whatever ended it may be in the piece, so the ledger splits that, and the parts are published. Celery does not deliver
 the message again.
@@ -24,7 +24,7 @@ class WatchedRequest(Request):  # type: ignore[misc]  # Celery has no types
     """A task in a pool process, as its parent sees it."""
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:  # noqa: ANN401
-        """Take note of a death before Celery handles the failure."""
+        """Note a lost process before Celery handles the failure."""
         failure = getattr(exc_info.exception, "exc", exc_info.exception)
         # SystemExit: a process that ended in the middle of a task, by a signal of its own or by `exit`.
         if isinstance(failure, (WorkerLostError, SystemExit, TimeLimitExceeded)):
@@ -36,20 +36,20 @@ class WatchedRequest(Request):  # type: ignore[misc]  # Celery has no types
             job, name = self.args
             piece = Piece.parse(name)
             ledger, queue, name_of_model, answers_as = _services[0]
-            parts = ledger.died(job, piece, answers_as)
+            parts = ledger.lose(job, piece, answers_as)
             for part in parts:
                 queue.publish(name_of_model, job, part)
             what = "job %s: a process ended with batch %s in hand; published %d parts"
-            logger.warning(what, job, piece, len(parts), extra=logs.of(job, name))
+            logger.warning(what, job, piece.key, len(parts), extra=logs.of(job, piece.key))
         except Exception:  # whatever it is, Celery must handle the failure as well
-            logger.exception("a death could not be noted; the sweep will find the lease run out")
+            logger.exception("a lost process could not be noted; the sweep will find the expired lease")
 
 
 _services: list[tuple[Ledger, Queue, str, str]] = []
 
 
 def watch(settings: Settings, model: str, answers_as: str) -> None:
-    """Say where deaths are noted; called once, in the parent process.
+    """Set where lost processes are noted; called once, in the parent process.
 
     Args:
         settings: the worker's.

@@ -1,4 +1,4 @@
-"""Waiting for a Redis that is away or full."""
+"""Retries while Redis is away or full, and the notice of an outage."""
 
 import logging
 import threading
@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from pigeonhole.errors import BrokerUnreachable
-from pigeonhole.ledger.redis_client import patiently
+from pigeonhole.ledger.redis_client import may_pass
+from pigeonhole.retry import outage, retry
 from pigeonhole.settings import Settings
 from pigeonhole.text import printable
 
@@ -47,47 +48,47 @@ class Logged:
         logger.warning("Redis is back")
 
 
-class Patience:
-    """Repeats steps while Redis is away or full; an outage is told once, whichever threads meet it.
+class Retrying:
+    """Retries steps while Redis is away or full. An outage is shown once, whichever threads meet it.
 
     Args:
         seconds: after which a step is given up.
-        shown: is told when an outage begins and when it is over; another may take its place at any time.
+        shown: is called when an outage begins and when it is over; another may take its place at any time.
 
     Attributes:
-        check: is called before each pause; what it raises ends the waiting. Another may take its place.
+        check: is called before each pause; what it raises ends the retries. Another may take its place.
     """
 
     def __init__(self, seconds: float = Settings.patience, shown: OutageView | None = None) -> None:
         self.shown: OutageView = shown or Silent()
         self.check: Callable[[], None] = lambda: None
-        self._seconds = seconds
+        self._policy = outage(seconds)
         self._waiting = 0
         self._lock = threading.Lock()
 
     def __call__(self, step: Callable[[], T], meanwhile: Callable[[], None] = lambda: None) -> T:
-        """Do a step, again and again if need be.
+        """Do a step, and again if need be.
 
         Args:
             step: may be done more than once.
-            meanwhile: is called before each pause; what it raises ends the waiting.
+            meanwhile: is called before each pause; what it raises ends the retries.
 
         Raises:
             BrokerRefuses: at once, since waiting does not help.
-            BrokerUnreachable: it is still away.
+            BrokerUnreachable: Redis is still away after the policy's time.
         """
         waited = False
 
-        def waiting(exc: BrokerUnreachable) -> None:
+        def waiting(exc: Exception) -> None:
             nonlocal waited
-            if not waited:
+            if not waited and isinstance(exc, BrokerUnreachable):
                 waited = True
                 self._begin(exc)
             self.check()
             meanwhile()
 
         try:
-            done = patiently(step, self._seconds, waiting)
+            done = retry(step, self._policy, may_pass, waiting)
         except BaseException:
             if waited:
                 self._end()

@@ -1,17 +1,20 @@
-"""A Redis and the workers there, seen from the producer: one that is shared, or one of its own."""
+"""A Redis with its workers, as a job needs it: a shared one, or one of our own for the length of a command."""
 
 import os
 import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pigeonhole.errors import UnknownJob, UsageError
-from pigeonhole.jobs.follow import Follower
-from pigeonhole.jobs.patience import Patience
-from pigeonhole.jobs.submit import Submission, submit
+from pigeonhole.jobs.follow import Follower, results
+from pigeonhole.jobs.options import DEFAULT, RowOptions
+from pigeonhole.jobs.retrying import Retrying
+from pigeonhole.jobs.submit import Submission
+from pigeonhole.jobs.submit import submit as submit_to
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Prediction
 from pigeonhole.ledger.redis_client import CONNECT_TIMEOUT, connect
@@ -19,7 +22,7 @@ from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
-from pigeonhole.sources.expand import Reference
+from pigeonhole.sources.reference import Reference
 
 if TYPE_CHECKING:
     from pigeonhole.embedded.servers import Embedded
@@ -31,7 +34,7 @@ NAME = re.compile(r"[a-z0-9._-]{1,64}")
 
 @dataclass(frozen=True)
 class _Parts:
-    """What a connection talks to, and what it has started for that."""
+    """The parts of an open connection, and what it has started for them."""
 
     ledger: Ledger
     queue: Queue
@@ -40,20 +43,20 @@ class _Parts:
 
 
 class Connection:
-    """What a job needs of a Redis: to be opened, submitted and followed.
+    """A Redis with its workers: opens, submits, follows and manages jobs there.
 
     Args:
         settings: without a broker's URL, the first question brings up a Redis and workers, and `close` ends them.
-        patience: how a Redis that goes away later is waited for.
+        retrying: how a Redis that goes away later is waited for.
 
     Raises:
         BrokerUnreachable: Redis does not answer.
     """
 
-    def __init__(self, settings: Settings, patience: Patience) -> None:
+    def __init__(self, settings: Settings, retrying: Retrying) -> None:
         self.settings = settings
-        self.patience = patience
-        self.patience.check = self.check
+        self.retrying = retrying
+        self.retrying.check = self.check
         self._parts: _Parts | None = None
         self._owned = ExitStack()
         # Also where nobody closes it, and at the program's end, while Python's own files are still open.
@@ -65,7 +68,7 @@ class Connection:
                 Ledger(settings, client=client).ping()
 
     def close(self) -> None:
-        """End what was started; nothing can be asked after that."""
+        """Stop what was started; nothing can be asked after that."""
         self._closed = True
         self._end()
 
@@ -92,7 +95,7 @@ class Connection:
         return self._open().workers
 
     def serving(self) -> tuple[str, str]:
-        """Give the name of the model that answers, and its checkpoint as far as that is known: `name@digest` or a name.
+        """Return the name of the model that answers, and its id as far as that is known: `name@digest` or a name.
 
         Raises:
             UsageError: no model can have that name.
@@ -105,46 +108,80 @@ class Connection:
         return name, name
 
     def create(self, sources: list[str], model: str | None = None) -> str:
-        """Open a job and give its id.
+        """Open a job and return its id.
 
         Args:
             sources: as the user named them, for `status`.
             model: whose queue it goes to; None: the setting's.
         """
         name = self.model_name(model) if model else self.serving()[0]
-        return self.patience(lambda: self.ledger.create(name, tuple(sources)))
+        return self.retrying(lambda: self.ledger.create(name, tuple(sources)))
 
-    def put(self, job: str, references: Callable[[], Iterable[Reference]]) -> None:
-        """Put all references on record and in the queue; see `pigeonhole.jobs.submit.submit`."""
-        submit(self.ledger, self.queue, job, references, self.patience)
+    def submit(self, job: str, references: Callable[[], Iterable[Reference]]) -> None:
+        """Record and publish all references; see `pigeonhole.jobs.submit.submit`."""
+        submit_to(self.ledger, self.queue, job, references, self.retrying)
 
     def submission(self, job: str, references: Callable[[], Iterable[Reference]], at_once: bool = True) -> Submission:
         """Submit from a thread of its own, with connections of its own; see `pigeonhole.jobs.submit.Submission`."""
         settings = self.ledger.settings
         own = Ledger(settings), Queue(settings)
-        return Submission(lambda: submit(*own, job, references, self.patience), at_once)
+        return Submission(lambda: submit_to(*own, job, references, self.retrying), at_once)
 
     def follow(
         self,
         job: str,
+        options: RowOptions = DEFAULT,
         on_status: Callable[[JobStatus], None] = lambda status: None,
         check: Callable[[], None] = lambda: None,
         on_workers: Callable[[list[Announcement]], None] | None = None,
-        review_below: float | None = None,
     ) -> Iterator[list[Prediction]]:
-        """Follow a job to its end, a batch at a time; see `pigeonhole.jobs.follow.Follower.rows`."""
-        return self._follower(on_status, check, on_workers, review_below).rows(job)
+        """Follow a job to its end, a batch at a time; see `Follower.rows`."""
+        return self._follower(options, on_status, check, on_workers).rows(job)
 
     def end(self, job: str) -> JobStatus:
-        """Wait for a job's end; see `pigeonhole.jobs.follow.Follower.end`."""
+        """Wait for a job's end; see `Follower.end`."""
         return self._follower().end(job)
 
-    def status(self, job: str) -> JobStatus:
-        """Give a job's counters. UnknownJob: there is none."""
-        return self.patience(lambda: self.ledger.status(job))
+    def results(self, job: str, options: RowOptions = DEFAULT) -> Iterator[list[Prediction]]:
+        """Return the rows that a job has by now; see `pigeonhole.jobs.follow.results`."""
+        return results(self.ledger, job, options)
 
-    def goes_on(self, job: str, model: str) -> bool:
-        """Tell whether a job is there, was not cancelled, and asks for this model."""
+    def jobs(self) -> list[JobStatus]:
+        """Return the counters of all jobs, oldest first; see `Ledger.statuses`."""
+        return self.retrying(lambda: self.ledger.statuses())
+
+    def resume(self, job: str) -> int:
+        """Publish all pending pieces of a job again; safe at any time.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            UnknownJob: no such job.
+        """
+        model = self.status(job).model
+        pieces = self.retrying(lambda: self.ledger.pending(job))
+        for piece in pieces:
+            self.retrying(partial(self.queue.publish, model, job, piece))
+        return len(pieces)
+
+    def cancel(self, job: str) -> None:
+        """Drop a job's pending pieces; its rows stay. UnknownJob: there is none."""
+        self.retrying(lambda: self.ledger.cancel(job))
+
+    def delete(self, job: str, missing_ok: bool = False) -> None:
+        """Delete a job and its rows. UnknownJob: there is none."""
+        if not missing_ok:
+            self.status(job)
+        with suppress(UnknownJob):  # where the first try's answer got lost, the second finds nothing
+            self.retrying(lambda: self.ledger.delete(job))
+
+    def status(self, job: str) -> JobStatus:
+        """Return a job's counters. UnknownJob: there is none."""
+        return self.retrying(lambda: self.ledger.status(job))
+
+    def is_followable(self, job: str, model: str) -> bool:
+        """Tell whether a job exists, was not cancelled, and asks for this model."""
         try:
             status = self.status(job)
         except UnknownJob:
@@ -153,7 +190,7 @@ class Connection:
 
     @staticmethod
     def model_name(model: str) -> str:
-        """Give the name of a model's queue; a checkpoint file is served under its own name, without the ending.
+        """Return the name of a model's queue; a checkpoint file is served under its own name, without the ending.
 
         Raises:
             UsageError: no checkpoint can have that name.
@@ -181,13 +218,13 @@ class Connection:
 
     def _follower(
         self,
+        options: RowOptions = DEFAULT,
         on_status: Callable[[JobStatus], None] = lambda status: None,
         check: Callable[[], None] = lambda: None,
         on_workers: Callable[[list[Announcement]], None] | None = None,
-        review_below: float | None = None,
     ) -> Follower:
         def both() -> None:
             self.check()
             check()
 
-        return Follower(self.ledger, self.queue, self.workers, on_status, both, self.patience, on_workers, review_below)
+        return Follower(self.ledger, self.queue, self.workers, on_status, both, self.retrying, on_workers, options)

@@ -1,19 +1,12 @@
-"""Folders and globs that stream: the standard library's hold a whole folder's names at once, or a whole tree's."""
+"""Globs that stream, and that report a folder which can't be read: the standard library's do neither."""
 
-import errno
 import os
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from itertools import islice
-from types import GeneratorType
 from typing import Any, TypeAlias
 
 from pigeonhole.errors import SourceError
-
-#: A folder's names are sorted within windows of this many: in order for nearly everyone, in bounded memory for all.
-WINDOW = 65_536
-#: What a link says that leads nowhere: to itself, below a file, or to no possible name.
-_NOWHERE = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)
+from pigeonhole.sources.folders import flattened, is_folder, unreadable, windows
 
 #: Positions in a pattern that the names on the way so far may have brought us to.
 _States: TypeAlias = frozenset[int]
@@ -38,7 +31,7 @@ def split(source: str) -> tuple[str, tuple[str, ...]]:
 
 
 def prefixes(folder: str, path: str, pattern: Sequence[str]) -> Iterator[int]:
-    """Give how many of the first names of a path, which exists below the folder, `matching` gives as they are."""
+    """Yield each number of first names of an existing path below the folder that `matching` yields as a path."""
     states, names = _spread(_START, pattern), path.split("/")
     for count, name in enumerate(names, 1):
         # Whether it is a link matters to `**` only, and the last may be anything.
@@ -81,7 +74,7 @@ def _matching(folder: str, pattern: Sequence[str], states: _States) -> Iterator[
 
 
 def _candidates(folder: str, heads: set[str]) -> Iterator[list[tuple[str, bool]]]:
-    """Give what may match one of the heads, and whether each is a folder and no link to one, some at a time."""
+    """Yield names that may match one of the heads, and whether each is a folder and no link to one, some at a time."""
     listed = any(has_magic(head) for head in heads)
     if listed:
         for window in windows(folder or "."):
@@ -92,7 +85,7 @@ def _candidates(folder: str, heads: set[str]) -> Iterator[list[tuple[str, bool]]
 
 
 def _step(states: _States, pattern: Sequence[str], name: str, is_folder: bool) -> _States:
-    """Give where a name leads to from some positions in a pattern."""
+    """Return the positions in a pattern that a name leads to from some others."""
     ahead = [at for at in states if at < len(pattern)]
     reached = {at + 1 for at in ahead if _part_matches(name, pattern[at])}
     if is_folder and not name.startswith("."):
@@ -114,46 +107,3 @@ def _part_matches(name: str, part: str) -> bool:
     if not has_magic(part):
         return name == part
     return part != "**" and (part.startswith(".") or not name.startswith(".")) and fnmatchcase(name, part)
-
-
-def windows(folder: str) -> Iterator[list[os.DirEntry[str]]]:
-    """Give a folder's entries, a sorted window at a time; OSError where it can't be read."""
-    with os.scandir(folder) as entries:
-        while True:
-            window = sorted(islice(entries, WINDOW), key=lambda entry: entry.name)
-            if len(window) < WINDOW:
-                break
-            yield window
-    # Now it is closed: who goes down a deep tree from here keeps no folder open on the way.
-    yield window
-
-
-def is_folder(entry: os.DirEntry[str], links: bool = True) -> bool:
-    """Tell whether an entry is a folder or (with `links`) a link to one; OSError where we may not look."""
-    try:
-        return entry.is_dir(follow_symlinks=links)
-    except OSError as exc:
-        if exc.errno in _NOWHERE:
-            return False
-        raise
-
-
-def flattened(items: Iterator[Any]) -> Iterator[Any]:
-    """Give what a generator gives, and in their places what the generators give that it gives.
-
-    `yield from` would do it too, but only for a thousand folders in each other.
-    """
-    stack = [items]
-    while stack:
-        item = next(stack[-1], None)
-        if item is None:
-            stack.pop()
-        elif isinstance(item, GeneratorType):
-            stack.append(item)
-        else:
-            yield item
-
-
-def unreadable(exc: OSError) -> str:
-    """Say which folder can't be read, and why."""
-    return f"the folder {exc.filename!r} can't be read: {exc.strerror}"

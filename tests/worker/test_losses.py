@@ -16,7 +16,6 @@ import pytest
 from pigeonhole.errors import ExitCode
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Batch, Group, Prediction
-from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.settings import Settings
 from tests import decoder_faults
@@ -41,7 +40,7 @@ def settings(settings: Settings, tmp_path: Path, root: Path) -> Settings:
 
 
 def batch(*names: str) -> Batch:
-    return Batch((Group("", "", names),))
+    return Batch((Group("file", "", "", names),))
 
 
 def rows(ledger: Ledger, job: str) -> list[Prediction]:
@@ -52,10 +51,11 @@ def suspected(settings: Settings, name: str) -> str:
     """Submit a job of one image that was in hand when a process died."""
     ledger = Ledger(settings)
     job = ledger.create("digits", ("test",))
-    ledger.add(job, 0, batch(name))
+    piece = ledger.add(job, 0, batch(name))
+    assert piece is not None
     ledger.close(job, 1)
-    ledger.claim(job, Piece(0))
-    for part in ledger.died(job, Piece(0), "digits"):
+    ledger.claim(job, piece)
+    for part in ledger.lose(job, piece, "digits"):
         Queue(settings).publish("digits", job, part)
     return job
 

@@ -1,0 +1,13 @@
+-- Record a batch as pending. A batch that is on record stays as it is, whatever the job's state.
+-- ARGV: time, job, piece, references, images, seconds until it is overdue.
+-- Returns the job's state, and 1 if the batch is new.
+local state = redis.call('HGET', job, 'state')
+local number = number_of(ARGV[3])
+if redis.call('HEXISTS', refs, number) == 1 or state ~= 'open' then
+  return {state, 0}
+end
+redis.call('HSET', refs, number, ARGV[4])
+redis.call('ZADD', waiting, now + ARGV[6], ARGV[3])
+redis.call('HINCRBY', job, 'images', ARGV[5])
+redis.call('HINCRBY', job, 'batches', 1)
+return {state, 1}

@@ -1,0 +1,31 @@
+-- The beginning of every script on one job.
+-- KEYS: the job's keys, in the order of `Ledger._keys`. ARGV[1]: the time in seconds; empty: the server's own clock, so
+-- that machines need not agree. ARGV[2]: the job's id.
+-- A piece is named `NUMBER-DIGEST` or `NUMBER-DIGEST:START:STOP`; the digest is that of the references on record.
+local job, refs, waiting, claimed, rows, parts, active = unpack(KEYS)
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+local function pending(piece)
+  return redis.call('ZSCORE', waiting, piece) or redis.call('ZSCORE', claimed, piece)
+end
+local function number_of(piece)
+  return string.match(piece, '^%d+')
+end
+-- The key of a piece's answers: its name without the digest.
+local function row_of(piece)
+  return number_of(piece) .. (string.match(piece, ':.*$') or '')
+end
+local function expire(ttl)
+  for i = 1, 6 do redis.call('EXPIRE', KEYS[i], ttl) end
+  redis.call('ZREM', active, ARGV[2])
+end
+local function finish_if_done(ttl)
+  if redis.call('HGET', job, 'state') == 'closed'
+      and redis.call('ZCARD', waiting) + redis.call('ZCARD', claimed) == 0 then
+    redis.call('HSET', job, 'state', 'finished', 'finished', now)
+    expire(ttl)
+  end
+end

@@ -1,0 +1,120 @@
+"""A new kind of source needs one class and its registration: a toy source goes all the way from SOURCE to row."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pigeonhole.errors import SourceError
+from pigeonhole.jobs.connection import Connection
+from pigeonhole.jobs.retrying import Retrying
+from pigeonhole.jobs.submit import Walk, submit
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.models.classifier import Classifier
+from pigeonhole.settings import Settings
+from pigeonhole.sources import registry
+from pigeonhole.sources.reference import Location, Reference, Root
+from pigeonhole.sources.source import Opened, Source
+from tests.worker.conftest import SAMPLES
+from worker.tasks import Processor
+
+
+class Checkerboards(Source):
+    """`checker:5` names five images that are drawn when they are opened; the place of each is the side of a square."""
+
+    scheme = "checker"
+
+    def list(self, argument: str) -> Iterator[Reference]:
+        """Return the references to as many checkerboards as the SOURCE says."""
+        _, _, count = argument.partition(":")
+        if not count.isdecimal():
+            raise SourceError(f"{argument!r}: {count!r} is no number of checkerboards")
+        for number in range(int(count)):
+            yield Reference(self.scheme, f"{argument}/", "", f"{number}.png", (number + 1,))
+
+    def open(self, location: Location) -> Opened:
+        """Draw one checkerboard; a drawing has no file, and the identity of its square."""
+        (side,) = location.place
+        image = Image.new("L", (28, 28))
+        image.putdata([255 * ((x // side + y // side) % 2) for y in range(28) for x in range(28)])
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        return Opened(file.getvalue(), identity=side)
+
+
+@pytest.fixture
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toy source is among the others."""
+    monkeypatch.setattr(registry, "SOURCES", [*registry.SOURCES, Checkerboards])
+
+
+def submitted(settings: Settings, ledger: Ledger, *sources: str) -> str:
+    """Submit sources as the producer does; return the job's id."""
+    job = ledger.create("digits", sources)
+    submit(ledger, Queue(settings), job, Walk([*sources], Root(settings.image_root)), Retrying())
+    return job
+
+
+def rows(settings: Settings, ledger: Ledger, classifier: Classifier, job: str) -> list[Prediction]:
+    """Work off a job as a worker process does; return its rows as the producer follows them."""
+    processor = Processor(settings, classifier, ledger)
+    for piece in ledger.pending(job):
+        assert processor.work(job, piece)
+    return list(chain.from_iterable(Connection(settings, Retrying()).follow(job)))
+
+
+@pytest.mark.usefixtures("registered")
+def test_each_image_of_a_new_source_has_its_row(settings: Settings, ledger: Ledger, classifier: Classifier) -> None:
+    job = submitted(settings, ledger, "checker:5")
+    found = rows(settings, ledger, classifier, job)
+    assert [row.path for row in found] == [f"checker:5/{number}.png" for number in range(5)]
+    assert [row.error for row in found] == [""] * 5
+    assert all(row.label in classifier.checkpoint.classes for row in found)
+    (((_, answers),),) = ledger.read(job, 0, 1)
+    assert list(answers.identities) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_list_may_name_a_new_source_among_files(
+    settings: Settings, ledger: Ledger, classifier: Classifier, folder: Path
+) -> None:
+    (folder / "a.png").write_bytes((SAMPLES / "003b50.png").read_bytes())
+    (folder / "list.txt").write_text("a.png\nchecker:2\nchecker:1\n")
+    settings = replace(settings, image_root=str(folder))
+    found = rows(settings, ledger, classifier, submitted(settings, ledger, "@list.txt"))
+    assert [row.path for row in found] == ["a.png", "checker:2/0.png", "checker:2/1.png", "checker:1/0.png"]
+    assert [row.error for row in found] == [""] * 4
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("checker:many", "'checker:many': 'many' is no number of checkerboards"),
+        ("checker:0", "'checker:0' holds no image"),
+        ("chess:5", "'chess:5': No such file or directory"),
+    ],
+)
+def test_what_a_new_source_can_not_list_is_told_before_anything_is_submitted(source: str, said: str) -> None:
+    with pytest.raises(SourceError) as error:
+        Walk([source], Root("/"))
+    assert str(error.value) == said
+
+
+def test_a_worker_that_does_not_know_a_source_gives_error_rows(
+    settings: Settings, ledger: Ledger, classifier: Classifier
+) -> None:
+    with pytest.MonkeyPatch.context() as producer:
+        producer.setattr(registry, "SOURCES", [*registry.SOURCES, Checkerboards])
+        job = submitted(settings, ledger, "checker:2")
+    found = rows(settings, ledger, classifier, job)
+    assert [(row.path, row.error) for row in found] == [
+        (f"checker:2/{number}.png", "unsupported: this worker knows no 'checker' sources: update it")
+        for number in range(2)
+    ]
