@@ -1,24 +1,23 @@
-"""The entry point: `producer.cli`, and an interruption while even that is being imported."""
+"""The entry point: signal set-up, then `producer.cli`; an interruption of its import counts too."""
 
 import gc
 import signal
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-#: Seconds after which an interruption that got lost is repeated: by then, whatever lost it has come to its end.
+#: Seconds until a lost interruption is repeated; the finaliser that lost it has returned by then.
 _AGAIN = 0.01
 
 
 def main() -> None:
-    """Run the program; who ends it by SIGTERM or a hang-up is told how to go on, as after Ctrl-C."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has it ignored
+    """Run the program; SIGTERM and SIGHUP interrupt it as Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
+        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` ignores SIGHUP
             signal.signal(number, signal.default_int_handler)
-    sys.unraisablehook = _not_lost
+    sys.unraisablehook = _interrupt_again
     collect_seldom()
     try:
         from producer.cli import main as program
@@ -29,17 +28,16 @@ def main() -> None:
 
 
 def collect_seldom() -> None:
-    """Have Python look for circles of garbage seldom: rows are many, and in none of them.
+    """Run the cyclic garbage collector every 50,000 objects: rows form no cycles.
 
-    After every 700 of them, as is the default, looking takes as long as making them.
+    At the default of 700, collecting takes as long as making the rows.
     """
     gc.set_threshold(50_000)
 
 
-def _not_lost(lost: "UnraisableHookArgs") -> None:
-    """Interrupt again where it came while an object was being cleaned away: Python ignores what is raised there."""
+def _interrupt_again(lost: "UnraisableHookArgs") -> None:
+    """Repeat a KeyboardInterrupt that was raised in a finaliser, where Python ignores exceptions."""
     if issubclass(lost.exc_type, KeyboardInterrupt):
-        main = threading.get_ident()  # where signals are handled, and so where it was lost
-        threading.Timer(_AGAIN, signal.pthread_kill, (main, signal.SIGINT)).start()
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN)  # SIGALRM interrupts
     else:
         sys.__unraisablehook__(lost)

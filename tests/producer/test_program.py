@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# An object whose end takes long, in which the interruption comes.
+# The signal comes in a finaliser, where Python ignores the KeyboardInterrupt.
 _PROGRAM = """
 import os, signal, sys, time
 import producer.cli
@@ -16,7 +16,7 @@ from producer import program
 
 class Slow:
     def __del__(self):
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.{name})
         time.sleep(0.2)
 
 
@@ -30,9 +30,11 @@ program.main()
 """
 
 
-def test_an_interruption_that_comes_while_an_object_is_cleaned_away_is_not_lost() -> None:
-    run = subprocess.run([sys.executable, "-c", _PROGRAM], capture_output=True, timeout=15, check=False)
-    assert run.returncode == 130, run.stderr
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interruption_in_a_finaliser_is_not_lost(name: str) -> None:
+    program = _PROGRAM.replace("{name}", name)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=15, check=False)
+    assert (run.returncode, run.stderr) == (130, b"")
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
