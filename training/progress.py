@@ -1,4 +1,4 @@
-"""What a terminal shows of a training: one bar for all of it, and a line for each epoch."""
+"""Progress of a training: one bar on a terminal, and a line for each epoch."""
 
 import time
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from training.loop.train import Watcher
 
 
 class TrainingProgress(Watcher):
-    """A bar on a terminal; lines for notes and epochs anywhere.
+    """A bar on a terminal; lines for notes and epochs everywhere; a context manager that removes the bar.
 
     Args:
-        console: Where.
-        quiet: Nothing at all.
-        clock: Seconds since some moment.
+        console: Print there.
+        quiet: Print nothing.
+        clock: Return the time in seconds; tests replace it.
     """
 
     def __init__(self, console: Console, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
@@ -28,37 +28,38 @@ class TrainingProgress(Watcher):
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=quiet or not console.is_terminal,
+            disable=quiet or not console.is_interactive,
         )
         self._bar = self._progress.add_task("reading the data", total=None)
-        self._begun: tuple[float, int] | None = None  # when the first epoch of this run began, and epochs before it
+        self._begun: tuple[float, int] | None = None  # time of the first step, and number of epochs before it
 
     def __enter__(self) -> "TrainingProgress":
         self._progress.start()
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self._progress.stop()
+        if not self._progress.disable:  # rich before 14.3 prints an empty line where there is none
+            self._progress.stop()
 
     def note(self, text: str) -> None:
-        """Write a line."""
+        """Print a line."""
         if not self._quiet:
             self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def reading(self, done: int, total: int) -> None:
-        """Move the bar, which is the data's until it is read."""
+        """Show the number of files read."""
         self._progress.update(self._bar, total=total, completed=done)
 
     def ready(self, epochs: int) -> None:
-        """Know how many epochs there will be."""
+        """Store the number of epochs."""
         self._epochs = epochs
 
     def variety(self, done: int, total: int) -> None:
-        """Move the bar, which is the pool's until the epochs begin."""
+        """Show the number of synthetic images made."""
         self._progress.update(self._bar, total=total, completed=done, description="making variety")
 
     def step(self, epoch: int, step: int, steps: int) -> None:
-        """Move the bar, which is that of all epochs."""
+        """Show the number of steps done, of those of all epochs."""
         if self._begun is None:
             self._begun = self._clock(), epoch - 1
             before = (epoch - 1) * steps
@@ -68,7 +69,7 @@ class TrainingProgress(Watcher):
         )
 
     def epoch(self, done: Epoch) -> None:
-        """Write the epoch's line."""
+        """Print a line with the measures of an epoch, and the time left for the others."""
         left = ""
         if self._begun is not None and done.number < self._epochs:
             began, before = self._begun
