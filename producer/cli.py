@@ -237,20 +237,19 @@ def status(
 
     from pigeonhole.ledger.dead_letters import DeadLetters
     from producer.summary_text import dead_letters_text, job_text, jobs_table
-    from producer.watch import viewing, watching
 
     if watch and as_json:
         raise UsageError("--watch is for people, and --json for programs: give one of them")
     settings = broker_settings()
     client, letters = client_for(settings), DeadLetters(settings)
     if watch:
-        with viewing(client, job) as view:
-            try:
-                watching(client, job, view)
-            except KeyboardInterrupt:
-                if job is not None:
-                    raise  # all jobs have no end but this one
-        return
+        from producer.progress import JobProgress
+        from producer.watch import watch_job, watch_jobs
+
+        if job is None:
+            watch_jobs(client)
+            return
+        watch_job(client, job, JobProgress())
     statuses = client.jobs() if job is None else [client.status(job)]
     dead = letters.all() if job is None else letters.of_job(job)
     if as_json:

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from pigeonhole.errors import ExitCode, JobCancelled, PigeonholeError, SourceError, UnknownJob, UsageError
+from pigeonhole.errors import (
+    BrokerUnreachable,
+    ExitCode,
+    JobCancelled,
+    PigeonholeError,
+    SourceError,
+    UnknownJob,
+    UsageError,
+)
 from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.output_files import target
 from pigeonhole.settings import Settings
@@ -85,22 +93,20 @@ class Run:
 
 
 def follow(client: "Connection", job: str, run: Run) -> ExitCode:
-    """Follow a job, write its rows, and say how it went."""
-    from producer.progress import is_dumb, progress
+    """Follow a job, write its rows, and print a summary."""
+    from producer.progress import JobProgress
     from producer.summary_text import summary_text
 
     kept = run.summary.reviews
 
-    with progress(run.quiet) as shown:
-        client.retrying.shown = shown
+    def look(status: "JobStatus") -> None:
+        run.on_status(status)
+        if run.options.review_below is not None:  # the job's own count is by the checkpoint's threshold
+            status = replace(status, reviews=run.summary.reviews - kept)
+        progress.show(status)
 
-        def look(status: "JobStatus") -> None:
-            run.on_status(status)
-            if run.options.review_below is not None:  # the job's own count is by the checkpoint's threshold
-                status = replace(status, reviews=run.summary.reviews - kept)
-            shown.show(status)
-
-        for rows in client.follow(job, run.options, look, run.check, shown.workers):
+    with JobProgress(run.quiet) as progress:
+        for rows in client.follow(job, run.options, look, run.check, progress.show_workers):
             run.summary.add(rows)
             if run.sink:
                 run.sink.write(rows)
@@ -110,10 +116,7 @@ def follow(client: "Connection", job: str, run: Run) -> ExitCode:
     startup = max(0.0, (end.started or run.started) - run.started) if run.started is not None else 0.0
     if run.as_json:
         typer.echo(json.dumps(run.summary.to_json(end, startup)))
-    if not run.quiet:
-        first, _, others = summary_text(run.summary, end, startup).partition("\n")
-        typer.echo(first if is_dumb() else typer.style(first, bold=True), err=True)
-        say(others)
+    tell(summary_text(run.summary, end, startup), run.quiet)
     return ExitCode.ERROR_ROWS if run.summary.errors else ExitCode.OK
 
 
@@ -202,26 +205,37 @@ def broker_settings(model: str | None = None) -> Settings:
 
 
 def client_for(settings: Settings, quiet: bool = False) -> "Connection":
-    """Connect; a Redis that goes away after that is waited for, and that is told unless we are to be quiet."""
+    """Connect to Redis; unless quiet, print notices when it goes away later."""
     from pigeonhole.jobs.connection import Connection
     from pigeonhole.jobs.retrying import Retrying
-    from producer.progress import Lines
 
-    return Connection(settings, Retrying(settings.patience, None if quiet else Lines()))
+    return Connection(settings, Retrying(settings.patience, None if quiet else Notices()))
+
+
+class Notices:
+    """Prints when Redis goes away and when it is back; see `OutageView`."""
+
+    def away(self, exc: BrokerUnreachable) -> None:
+        """Print that Redis is away or full."""
+        say(f"waiting for Redis: {printable(str(exc))}")
+
+    def back(self) -> None:
+        """Print that Redis is back."""
+        say("Redis is back")
 
 
 def say(message: str) -> None:
-    """Tell the user something; what came over Redis stands in it, and none of that may command the terminal."""
-    typer.echo("\n".join(printable(one) for one in message.split("\n")), err=True)
+    """Print a message on standard error, above a bar; control sequences in it are escaped."""
+    typer.echo("\n".join(map(printable, message.split("\n"))), file=sys.stderr)  # not err=True: it bypasses rich
 
 
 def tell(message: str, quiet: bool) -> None:
-    """Tell the user something that who asks for quiet does not want to hear."""
+    """Print a message unless it is empty or the command is quiet."""
     if message and not quiet:
         say(message)
 
 
 def fail(message: str, code: ExitCode) -> NoReturn:
-    """Tell the user what went wrong, and end."""
+    """Print an error message and exit."""
     say(f"pigeonhole: {message}")
     raise typer.Exit(code)

@@ -1,214 +1,110 @@
-"""How far a job is, on standard error: a bar on a terminal, a line now and then elsewhere, or nothing."""
+"""Progress of one job on standard error: a bar on a terminal, elsewhere a line every few seconds."""
 
-import os
-import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 
-from pigeonhole.errors import BrokerUnreachable
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.workers import Announcement
-from pigeonhole.text import printable
-from producer.account import Account, away, doing
+from pigeonhole.text import counted
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-#: Seconds between two lines where there is no terminal, and between two looks of the line on a dumb one.
+#: Seconds between two lines where there is no bar.
 LINE_EVERY = 5.0
-REDRAW_EVERY = 1.0
-#: Terminals that understand nothing but text.
-_DUMB = ("dumb", "unknown")
 
 
-class Progress(Protocol):
-    """Shows how far a job is; from any thread."""
-
-    def show(self, status: JobStatus) -> None:
-        """Show its counters."""
-
-    def workers(self, workers: Sequence[Announcement]) -> None:
-        """Show who is at work for it."""
-
-    def away(self, exc: BrokerUnreachable) -> None:
-        """Show that Redis is waited for."""
-
-    def back(self) -> None:
-        """Show that it no longer is."""
-
-
-@contextmanager
-def progress(quiet: bool, clock: Callable[[], float] = time.monotonic) -> Iterator[Progress]:
-    """Give what shows a job's progress; what it shows is gone, or complete, when the block is left.
+class JobProgress(Progress):
+    """A bar and a line of details on a terminal, elsewhere both as one line; a context manager that removes the bar.
 
     Args:
-        quiet: nothing is shown.
-        clock: in place of the real one, for tests.
+        quiet: Print nothing.
+        clock: Return the time in seconds; tests replace it.
     """
-    if quiet:
-        yield Quiet()
-    elif not sys.stderr.isatty():
-        yield Lines(clock)
-    elif is_dumb():
-        line = OneLine(clock)
-        try:
-            yield line
-        finally:
-            line.clear()
-    else:
-        with _bar(clock) as shown:
-            yield shown
 
+    def __init__(self, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        self._status: JobStatus | None = None
+        self._workers = ""
+        self._printed = clock()
+        console = Console(stderr=True, quiet=quiet)
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[done]}"),
+            console=console,
+            refresh_per_second=8,
+            transient=True,
+            redirect_stdout=False,  # rows may go there
+            get_time=clock,
+            disable=quiet or not can_redraw(console),
+            expand=True,
+        )
+        self._task = self.add_task("starting", total=None, done="")
 
-def is_dumb() -> bool:
-    """Tell whether the terminal understands nothing but text."""
-    return os.environ.get("TERM", "").lower() in _DUMB
-
-
-class Quiet:
-    """Shows nothing; see `Progress`."""
-
-    def show(self, status: JobStatus) -> None:
-        """Show nothing."""
-
-    def workers(self, workers: Sequence[Announcement]) -> None:
-        """Show nothing."""
-
-    def away(self, exc: BrokerUnreachable) -> None:
-        """Show nothing."""
-
-    def back(self) -> None:
-        """Show nothing."""
-
-
-class Lines(Quiet):
-    """Writes a line now and then; see `Progress`."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._account = Account(clock)
-        self._clock = clock
-        self._last = clock()
+    def stop(self) -> None:
+        """Remove the bar."""
+        if not self.disable:  # rich before 14.3 prints an empty line where there is none
+            super().stop()
 
     def show(self, status: JobStatus) -> None:
-        """Write a line if the last was some time ago."""
-        self._account.see(status)
-        now = self._clock()
-        if now - self._last >= LINE_EVERY:
-            self._last = now
-            _write(self._account.line() + "\n")
+        """Show the counters of the job."""
+        self._status = status
+        done = done_of(status)
+        total = None if status.state == "open" else status.images
+        self.update(self._task, description=_activity(status), completed=status.done, total=total, done=done)
+        if self.disable and self.get_time() - self._printed >= LINE_EVERY:
+            self._printed = self.get_time()
+            self.console.out(f"{done}, {self._details()}", highlight=False)
 
-    def workers(self, workers: Sequence[Announcement]) -> None:
-        """Keep them for the next line."""
-        self._account.meet(workers)
+    def show_workers(self, workers: Sequence[Announcement]) -> None:
+        """Show the number of workers with the next counters."""
+        self._workers = workers_text(workers)
 
-    def away(self, exc: BrokerUnreachable) -> None:
-        """Write what is wrong."""
-        _write(f"waiting for Redis: {printable(str(exc))}\n")
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return the bar, and the line of details below it."""
+        yield from super().get_renderables()
+        yield Text(self._details(), style="dim", no_wrap=True, overflow="ellipsis")
 
-    def back(self) -> None:
-        """Write that it is over."""
-        _write("Redis is back\n")
-
-
-class OneLine(Quiet):
-    """Writes one line again and again in its place, for a terminal that can go back to its beginning and no more."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._account = Account(clock)
-        self._clock = clock
-        self._last = clock()
-        self._width = 0
-
-    def show(self, status: JobStatus) -> None:
-        """Write it anew if that was some time ago."""
-        self._account.see(status)
-        now = self._clock()
-        if now - self._last >= REDRAW_EVERY:
-            self._last = now
-            self._draw(self._account.line())
-
-    def workers(self, workers: Sequence[Announcement]) -> None:
-        """Keep them for the next look."""
-        self._account.meet(workers)
-
-    def away(self, exc: BrokerUnreachable) -> None:
-        """Write in its place what is wrong."""
-        self._draw(away(exc))
-
-    def clear(self) -> None:
-        """Leave an empty line."""
-        if self._width:
-            self._draw("")
-            _write("\r")
-
-    def _draw(self, line: str) -> None:
-        line = line[: shutil.get_terminal_size().columns - 1]  # a longer one would go on in the next
-        _write(f"\r{line:{self._width}}")
-        self._width = len(line)
+    def _details(self) -> str:
+        if self._status is None:
+            return self._workers
+        speed, seconds = self.tasks[0].speed, self.tasks[0].time_remaining
+        known = (
+            f"{speed:,.0f}/s" if speed else "",
+            f"{timedelta(seconds=seconds)} left" if seconds else "",
+            problems_of(self._status),
+            self._workers,
+        )
+        return ", ".join(filter(None, known))
 
 
-class Drawn(Quiet):
-    """Is drawn again and again by whoever calls `render`, so that it remembers what to show; see `Progress`."""
-
-    def __init__(self) -> None:
-        self._waiting = ""
-
-    def away(self, exc: BrokerUnreachable) -> None:
-        """Show it when drawn next."""
-        self._waiting = away(exc)
-
-    def back(self) -> None:
-        """Show it no longer."""
-        self._waiting = ""
+def can_redraw(console: Console) -> bool:
+    """Return whether a console is a terminal with a movable cursor."""
+    return console.is_interactive and console.file.isatty()  # rich takes any file for a terminal if FORCE_COLOR is set
 
 
-class Bar(Drawn):
-    """A bar, and below it what else there is to say."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__()
-        self._account = Account(clock)
-
-    def show(self, status: JobStatus) -> None:
-        """Show it when drawn next."""
-        self._account.see(status)
-
-    def workers(self, workers: Sequence[Announcement]) -> None:
-        """Show them when drawn next."""
-        self._account.meet(workers)
-
-    def render(self) -> "RenderableType":
-        """Give two lines for rich to draw."""
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-
-        status, line = self._account.status, Table.grid(padding=(0, 1), expand=True)
-        line.add_column(no_wrap=True)
-        line.add_column(ratio=1)
-        line.add_column(no_wrap=True)
-        if status is None or status.state == "open":
-            bar = ProgressBar(pulse=True)
-        else:
-            bar = ProgressBar(total=status.images, completed=status.done)
-        line.add_row(Text(self._waiting or doing(status)), bar, Text(self._account.done()))
-        return Group(line, Text(self._account.others(), style="dim", no_wrap=True, overflow="ellipsis"))
+def done_of(status: JobStatus) -> str:
+    """Return how many images are done, and of how many; the total of an open job still grows."""
+    return f"{status.done:,} of {status.images:,}{'…' if status.state == 'open' else ''} images"
 
 
-@contextmanager
-def _bar(clock: Callable[[], float]) -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.live import Live
-
-    bar = Bar(clock)
-    with Live(get_renderable=bar.render, console=Console(stderr=True), refresh_per_second=8, transient=True):
-        yield bar
+def problems_of(status: JobStatus) -> str:
+    """Return the numbers of errors and of images to review."""
+    return f"{counted(status.errors, 'error')}, {status.reviews:,} to review"
 
 
-def _write(text: str) -> None:
-    sys.stderr.write(text)
-    sys.stderr.flush()
+def workers_text(workers: Sequence[Announcement]) -> str:
+    """Return the number of workers, and of their processes where it differs."""
+    processes = sum(worker.processes for worker in workers)
+    if workers and not processes:
+        return f"{counted(len(workers), 'worker')} (starting)"
+    many = "" if processes == len(workers) else f" ({processes:,} {'process' if processes == 1 else 'processes'})"
+    return counted(len(workers), "worker") + many
+
+
+def _activity(status: JobStatus) -> str:
+    if status.state == "open" and status.done == status.images:
+        return "waiting for more to be submitted"
+    return "classifying" if status.started else "waiting for a worker"

@@ -1,4 +1,4 @@
-"""A run's summary, a job and a list of jobs in words, for a terminal."""
+"""Text for a terminal: the summary of a run, one job, all jobs, dead letters."""
 
 from collections.abc import Sequence
 
@@ -54,7 +54,7 @@ def _models_text(summary: Summary) -> str:
 
 
 def job_text(status: JobStatus) -> str:
-    """Give one job in full, a line for each thing there is to say."""
+    """Return one job in full, a line for each field."""
     seconds = duration(status)
     lines = {
         "job": status.job,
@@ -75,7 +75,7 @@ def job_text(status: JobStatus) -> str:
 
 
 def jobs_table(statuses: Sequence[JobStatus]) -> Table:
-    """Give all jobs as a table."""
+    """Return a table of jobs."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("job", "state", "model", "images", "done", "errors", "review"):
         table.add_column(name, justify="left" if name in ("job", "state", "model") else "right", no_wrap=True)
@@ -87,7 +87,7 @@ def jobs_table(statuses: Sequence[JobStatus]) -> Table:
 
 
 def dead_letters_text(letters: Sequence[DeadLetter]) -> str:
-    """Give the last things that could not be understood, and why."""
+    """Return the latest dead letters and their reasons."""
     lines = [f"{counted(len(letters), 'thing')} came over Redis that nobody understands; the last:"]
     lines += [
         f"  {timestamp(letter.seen)}  {printable(letter.what)}: {printable(letter.why)}" for letter in letters[-5:]

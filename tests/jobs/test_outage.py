@@ -21,7 +21,6 @@ from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
 from pigeonhole.sources.reference import Reference, Root
-from producer.progress import Quiet
 from tests.faults.server import RedisServer
 from tests.jobs.test_submit import references
 from tests.ledger.conftest import Clock, Server, answers_for
@@ -29,7 +28,7 @@ from tests.ledger.conftest import Clock, Server, answers_for
 WORKER = Announcement(name="celery@one", model="digits", digest="d", version="1")
 
 
-class Shown(Quiet):
+class Shown:
     """Notes what is told, and does something when an outage begins."""
 
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:

@@ -2,29 +2,26 @@
 
 import io
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 import pyte
 import pytest
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from pigeonhole.errors import BrokerUnreachable
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Logged, Retrying
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
-from producer.account import at_work
-from producer.progress import LINE_EVERY, REDRAW_EVERY, Bar, progress
-from producer.watch import Lines, Screen, watching
+from producer.command import Notices
+from producer.progress import LINE_EVERY, JobProgress, workers_text
+from producer.watch import jobs_screen, watch_job, watch_jobs
 from tests.faults.server import RedisServer
 from tests.jobs.test_outage import own, server
 from tests.jobs.test_summary import status
-from tests.ledger.conftest import Clock, answers_for, batch_of, open_job
+from tests.ledger.conftest import Clock, answers_for, batch_of, open_job, piece
 
 __all__ = ["own", "server"]
 
@@ -63,52 +60,95 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     return terminal
 
 
-def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress(quiet=True) as shown:
-        shown.show(status())
-        shown.workers([ONE])
-        shown.away(AWAY)
-        shown.back()
-    assert capsys.readouterr() == ("", "")
-
-
-class Drawable(Protocol):
-    def render(self) -> RenderableType: ...
-
-
-def drawn(shown: Drawable) -> list[str]:
-    """What a terminal shows where something is drawn on it."""
-    terminal = Terminal()
-    Console(file=terminal, width=80, height=24, force_terminal=True).print(shown.render())
-    return terminal.lines()
-
-
-# In a log
-
-
-def test_where_there_is_no_terminal_a_line_tells_now_and_then(capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
-    with progress(quiet=False, clock=clock) as shown:
-        shown.show(status(state="open", images=500, done=0))
-        clock += LINE_EVERY - 1
-        shown.show(status(state="open", images=900, done=100))
-        shown.workers([ONE])
-        clock += 1
-        shown.show(status(state="open", images=2000, done=1000, errors=1))
-        shown.show(status(state="closed", images=2000, done=1100))
-        shown.workers([ONE, TWO])
+def test_quiet_prints_nothing(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with JobProgress(quiet=True, clock=clock) as progress:
+        progress.show_workers([ONE])
         clock += LINE_EVERY
-        shown.show(status(state="closed", images=2000, done=1500, errors=3, reviews=12))
-    assert capsys.readouterr() == (
-        "",
-        "1,000 of 2,000… images, 200/s, 1 error, 0 to review, 1 worker (2 processes)\n"
-        "1,500 of 2,000 images, 150/s, 0:03 left, 3 errors, 12 to review, 2 workers (4 processes)\n",
-    )
+        progress.show(status(state="closed", images=2000, done=1500))
+    assert terminal.getvalue() == ""
 
 
-def test_an_outage_is_told_and_its_end(capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
-    with progress(quiet=False, clock=clock) as shown:
-        shown.away(AWAY)
-        shown.back()
+# Without a terminal
+
+
+def follow_for_ten_seconds(clock: Clock) -> None:
+    """Show an open job, which is closed later."""
+    with JobProgress(clock=clock) as progress:
+        progress.show(status(state="open", images=500, done=0))
+        clock += LINE_EVERY - 1
+        progress.show(status(state="open", images=900, done=100))
+        progress.show_workers([ONE])
+        clock += 1
+        progress.show(status(state="open", images=2000, done=300, errors=1))
+        progress.show(status(state="closed", images=2000, done=400))
+        progress.show_workers([ONE, TWO])
+        clock += LINE_EVERY
+        progress.show(status(state="closed", images=2000, done=1400, errors=3, reviews=12))
+
+
+LINES = (
+    "300 of 2,000… images, 200/s, 1 error, 0 to review, 1 worker (2 processes)\n"
+    "1,400 of 2,000 images, 200/s, 0:00:03 left, 3 errors, 12 to review, 2 workers (4 processes)\n"
+)
+
+
+def test_without_a_terminal_a_line_is_printed_every_few_seconds(
+    capsys: pytest.CaptureFixture[str], clock: Clock
+) -> None:
+    follow_for_ten_seconds(clock)
+    assert capsys.readouterr() == ("", LINES)
+
+
+def test_a_terminal_without_a_movable_cursor_has_the_same_lines(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    follow_for_ten_seconds(clock)
+    assert terminal.getvalue() == LINES
+
+
+def test_a_pipe_has_lines_even_where_colours_are_forced(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    follow_for_ten_seconds(clock)
+    assert capsys.readouterr() == ("", LINES)
+
+
+def test_the_speed_is_that_of_the_last_half_minute(capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
+    done = 0
+    with JobProgress(clock=clock) as progress:
+        for second in range(100):
+            done += 100 if second < 50 else 10
+            clock += 1
+            progress.show(status(state="closed", images=10_000_000, done=done))
+    lines = capsys.readouterr().err.splitlines()
+    assert ", 100/s, 1 day, 3:" in lines[5]
+    assert ", 10/s, 11 days, " in lines[-1]
+
+
+def test_images_done_before_the_first_look_do_not_count_as_speed(
+    capsys: pytest.CaptureFixture[str], clock: Clock
+) -> None:
+    with JobProgress(clock=clock) as progress:
+        for done in (15_000, 15_100, 15_200):
+            progress.show(status(state="closed", images=20_000, done=done))
+            clock += LINE_EVERY
+    assert capsys.readouterr().err.splitlines()[-1].startswith("15,200 of 20,000 images, 20/s, 0:04:00 left, ")
+
+
+def test_workers_whose_processes_have_not_announced_themselves_are_starting() -> None:
+    assert workers_text([replace(ONE, processes=0)]) == "1 worker (starting)"
+    assert workers_text([replace(ONE, processes=0), TWO]) == "2 workers"
+
+
+def test_an_outage_is_printed_and_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+    notices = Notices()
+    notices.away(AWAY)
+    notices.back()
     assert capsys.readouterr() == ("", f"waiting for Redis: {AWAY}\nRedis is back\n")
 
 
@@ -119,90 +159,52 @@ def test_a_program_hears_of_an_outage_by_pythons_log(caplog: pytest.LogCaptureFi
     assert [record.getMessage() for record in caplog.records] == [f"waiting for Redis: {AWAY}", "Redis is back"]
 
 
-def test_the_speed_is_that_of_the_last_half_minute(capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
-    done = 0
-    with progress(quiet=False, clock=clock) as shown:
-        for second in range(100):
-            done += 100 if second < 50 else 10
-            clock += 1
-            shown.show(status(state="closed", images=10_000_000, done=done))
-    lines = capsys.readouterr().err.splitlines()
-    assert ", 100/s, 27:" in lines[5]
-    assert ", 10/s, 277:" in lines[-1]
+# On a terminal
 
 
-def test_workers_whose_processes_have_not_told_of_themselves_are_starting() -> None:
-    assert at_work([replace(ONE, processes=0)]) == "1 worker (starting)"
-    assert at_work([replace(ONE, processes=0), TWO]) == "2 workers"
-
-
-# On a dumb terminal
-
-
-def test_on_a_dumb_terminal_one_line_is_written_again_and_again(
+def test_a_terminal_shows_a_bar_and_the_details_below_it(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
-    monkeypatch.setenv("TERM", "dumb")
     monkeypatch.setattr(sys, "stderr", terminal)
-    with progress(quiet=False, clock=clock) as shown:
-        shown.workers([ONE])
-        shown.show(status(state="closed", images=2000, done=0))
-        for done, reviews in ((100, 12), (200, 0)):
-            clock += REDRAW_EVERY
-            shown.show(status(state="closed", images=2000, done=done, reviews=reviews))
-            left = "0:19" if done == 100 else "0:18"
-            line = f"{done} of 2,000 images, 100/s, {left} left, 0 errors, {reviews} to review, 1 worker (2 processes)"
-            assert terminal.lines() == [line[:79].rstrip()]
-        shown.away(AWAY)
-        assert terminal.lines() == ["Redis is away, waiting"]
-    assert terminal.lines() == [""]
-    assert not set(terminal.getvalue()) & {"\x1b", "\n"}
-
-
-# On any other terminal
-
-
-def test_on_a_terminal_a_bar_tells_and_all_else_stands_below_it(clock: Clock) -> None:
-    bar = Bar(clock)
-    assert drawn(bar)[0].startswith("starting ━━━")
-    bar.show(status(state="open", started=None, images=500, done=0))
-    waiting, others = drawn(bar)
-    assert waiting.startswith("waiting for a worker ━━━")
-    assert waiting.endswith("━ 0 of 500… images")
-    assert others == "0 errors, 0 to review"
-    clock += 100  # in which workers start: that says nothing of their speed
-    bar.show(status(state="open", images=20_000, done=0))
-    clock += 10
-    bar.workers([ONE, TWO])
-    bar.show(status(state="closed", images=20_000, done=15_000, errors=3, reviews=120))
-    classifying, others = drawn(bar)
-    assert classifying.startswith("classifying ━━━")
-    assert classifying.endswith("━ 15,000 of 20,000 images")
-    assert others == "1,500/s, 0:03 left, 3 errors, 120 to review, 2 workers (4 processes)"
-
-
-def test_a_bar_is_gone_in_the_end(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", terminal)
-    with progress(quiet=False) as shown:
-        shown.show(status(state="closed", images=2000, done=1500))
-    assert "1,500 of 2,000 images" in terminal.getvalue()
+    with JobProgress(clock=clock) as progress:
+        assert terminal.lines()[0].startswith("starting ━━━")
+        progress.show(status(state="open", started=None, images=500, done=0))
+        progress.refresh()
+        waiting, details = terminal.lines()
+        assert waiting.startswith("waiting for a worker ━━━")
+        assert waiting.endswith("━ 0 of 500… images")
+        assert details == "0 errors, 0 to review"
+        progress.show_workers([ONE, TWO])
+        for done in (0, 10_000, 15_000):
+            progress.show(status(state="closed", images=20_000, done=done, errors=3, reviews=120))
+            clock += 10
+        progress.refresh()
+        classifying, details = terminal.lines()
+        assert classifying.startswith("classifying ━━━")
+        assert classifying.endswith(" 15,000 of 20,000 images")
+        assert details == "500/s, 0:00:10 left, 3 errors, 120 to review, 2 workers (4 processes)"
     assert terminal.lines() == [""]
 
 
-@pytest.mark.parametrize(
-    ("said", "expected"),
-    [
-        (str(AWAY), "Redis is away, waiting"),
-        ("Redis at redis://a is full: OOM; raise its maxmemory or delete jobs", "Redis is full, waiting"),
-    ],
-)
-def test_a_bar_tells_of_an_outage_until_it_is_over(said: str, expected: str) -> None:
-    bar = Bar()
-    bar.away(BrokerUnreachable(said))
-    bar.show(status(state="closed", images=2000, done=1000))  # a full one still answers
-    assert drawn(bar)[0].startswith(f"{expected} ━━")
-    bar.back()
-    assert drawn(bar)[0].startswith("classifying ━━")
+def test_the_bar_of_an_open_job_shows_no_share(clock: Clock) -> None:
+    progress = JobProgress(clock=clock)
+    progress.show(status(state="open", images=500, done=100))
+    assert progress.tasks[0].total is None
+    progress.show(status(state="closed", images=500, done=100))
+    assert progress.tasks[0].percentage == 20
+
+
+def test_an_outage_is_printed_above_the_bar(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with JobProgress() as progress:
+        progress.show(status(state="closed", images=2000, done=1000))
+        Notices().away(BrokerUnreachable("Redis is full"))
+        progress.refresh()
+        notice, bar, details = terminal.lines()
+    assert notice == "waiting for Redis: Redis is full"
+    assert bar.endswith(" 1,000 of 2,000 images")
+    assert details == "0 errors, 0 to review"
+    assert terminal.lines() == [notice]
 
 
 # status --watch
@@ -220,23 +222,22 @@ class Looks:
         self._steps.pop(0)()
 
 
-class Seen:
-    """A view that keeps what it is shown."""
-
-    def __init__(self) -> None:
-        self.looks: list[tuple[list[JobStatus], list[Announcement]]] = []
-
-    def draw(self, statuses: Sequence[JobStatus], workers: Sequence[Announcement]) -> None:
-        self.looks.append((list(statuses), list(workers)))
+@pytest.fixture
+def job_progress(monkeypatch: pytest.MonkeyPatch) -> JobProgress:
+    """A progress that prints a line at every look."""
+    monkeypatch.setattr("producer.progress.LINE_EVERY", 0)
+    return JobProgress()
 
 
 def do(ledger: Ledger, job: str, number: int, *paths: str) -> None:
     batch = batch_of(*paths)
-    ledger.commit(job, Piece(number, batch.digest), answers_for(batch))
+    ledger.commit(job, piece(batch, number), answers_for(batch))
 
 
-def test_one_job_is_watched_to_its_end_with_its_own_workers(settings: Settings, ledger: Ledger) -> None:
-    job, workers, seen = open_job(ledger), Workers(settings), Seen()
+def test_one_job_is_watched_to_its_end_with_its_own_workers(
+    settings: Settings, ledger: Ledger, job_progress: JobProgress, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job, workers = open_job(ledger), Workers(settings)
     workers.announce(ONE)
     workers.announce(Announcement(name="celery@other", model="letters", digest="d", version="1"))
     steps = (
@@ -244,88 +245,80 @@ def test_one_job_is_watched_to_its_end_with_its_own_workers(settings: Settings, 
         lambda: ledger.close(job, 2),
         lambda: do(ledger, job, 1, "c.png"),
     )
-    watching(Connection(settings, Retrying()), job, seen, Looks(*steps))
-    assert [(look[0].state, look[0].done) for look, _ in seen.looks] == [
-        ("open", 0),
-        ("open", 2),
-        ("closed", 2),
-        ("finished", 3),
+    watch_job(Connection(settings, Retrying()), job, job_progress, Looks(*steps))
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(",")[0] for line in lines] == [
+        "0 of 3… images",
+        "2 of 3… images",
+        "2 of 3 images",
+        "3 of 3 images",
     ]
-    assert [[worker.name for worker in workers] for _, workers in seen.looks] == [["celery@one"]] * 4
+    assert all(line.endswith(", 1 worker (2 processes)") for line in lines)
 
 
-def test_all_jobs_are_watched_until_somebody_interrupts(settings: Settings, ledger: Ledger) -> None:
-    seen = Seen()
-    with pytest.raises(KeyboardInterrupt):
-        watching(Connection(settings, Retrying()), None, seen, Looks(lambda: open_job(ledger)))
-    assert [len(statuses) for statuses, _ in seen.looks] == [0, 1]
-
-
-def test_a_redis_that_goes_away_while_a_job_is_watched_is_told_and_waited_for(
-    server: RedisServer, own: Settings
+def test_a_redis_that_goes_away_while_a_job_is_watched_is_printed_and_waited_for(
+    server: RedisServer, own: Settings, job_progress: JobProgress, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Mending(Lines):
+    class Mending(Notices):
         def away(self, exc: BrokerUnreachable) -> None:
             super().away(exc)
             server.start()
 
-    console = Console(file=io.StringIO(), width=40)
-    view = Mending(True, console)
-    connection = Connection(own, Retrying(60, view))
-    job = connection.create(["in"])
-    watching(connection, job, view, Looks(server.kill, lambda: connection.cancel(job)))
-    assert isinstance(console.file, io.StringIO)
-    first, gone, back, last = console.file.getvalue().splitlines()
-    assert first == f"{job} open: 0 of 0… images, 0 errors, 0 to review, 0 workers"
+    client = Connection(own, Retrying(60, Mending()))
+    job = client.create(["in"])
+    watch_job(client, job, job_progress, Looks(server.kill, lambda: client.cancel(job)))
+    first, gone, back, *last = capsys.readouterr().err.splitlines()
+    assert first == "0 of 0… images, 0 errors, 0 to review, 0 workers"
     assert gone.startswith("waiting for Redis: no answer from ")
     assert back == "Redis is back"
-    assert last.startswith(f"{job} cancelled: ")
+    assert last[-1] == "0 of 0 images, 0 errors, 0 to review, 0 workers"
 
 
-def test_in_a_log_a_job_that_is_watched_has_a_line_now_and_then_and_one_when_its_state_changes(clock: Clock) -> None:
-    console = Console(file=io.StringIO(), width=40)
-    view = Lines(False, console, clock)
-    old = status(job="old")
-    for done in range(0, 1200, 100):
-        view.draw([old, status(job="new", state="closed", images=2000, done=done)], [ONE])
-        clock += 1
-    view.draw([old, status(job="new", images=2000, done=2000)], [])
-    assert isinstance(console.file, io.StringIO)
-    assert console.file.getvalue().splitlines() == [
-        "new closed: 0 of 2,000 images, 0 errors, 0 to review, 1 worker (2 processes)",
-        "new closed: 500 of 2,000 images, 100/s, 0:15 left, 0 errors, 0 to review, 1 worker (2 processes)",
-        "new closed: 1,000 of 2,000 images, 100/s, 0:10 left, 0 errors, 0 to review, 1 worker (2 processes)",
-        "new finished: 2,000 of 2,000 images, 167/s, 0 errors, 0 to review, 0 workers",
+def test_in_a_log_all_jobs_have_a_line_for_each_change_until_an_interruption(
+    settings: Settings, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    over, job = open_job(ledger), open_job(ledger)
+    ledger.cancel(over)
+    steps = (
+        lambda: do(ledger, job, 0, "a.png", "b.png"),
+        lambda: None,
+        lambda: ledger.close(job, 2),
+        lambda: ledger.cancel(open_job(ledger)),
+    )
+    watch_jobs(Connection(settings, Retrying()), Looks(*steps))
+    new = ledger.statuses()[-1].job
+    assert capsys.readouterr().out.splitlines() == [
+        f"{job} open: 0 of 3… images, 0 errors, 0 to review",
+        f"{job} open: 2 of 3… images, 0 errors, 0 to review",
+        f"{job} closed: 2 of 3 images, 0 errors, 0 to review",
+        f"{new} cancelled: 0 of 3 images, 0 errors, 0 to review",
     ]
 
 
-def test_in_a_log_a_job_that_is_over_has_a_line_where_it_alone_is_watched_or_ended_since() -> None:
-    console = Console(file=io.StringIO(), width=40)
-    Lines(True, console).draw([status(job="one")], [])
-    view = Lines(False, console)
-    view.draw([status(job="old")], [])
-    view.draw([status(job="old"), status(job="new")], [])
-    assert isinstance(console.file, io.StringIO)
-    assert [line.split()[0] for line in console.file.getvalue().splitlines()] == ["one", "new"]
+def test_on_a_terminal_all_jobs_are_a_table_that_is_drawn_again(
+    settings: Settings, ledger: Ledger, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", terminal)
+    frames: list[list[str]] = []
+    jobs: list[str] = []
+    steps = (
+        lambda: frames.append(terminal.lines()),
+        lambda: jobs.append(open_job(ledger)),
+        lambda: frames.append(terminal.lines()),
+        lambda: Notices().away(AWAY),
+    )
+    watch_jobs(Connection(settings, Retrying()), Looks(*steps))
+    assert frames[0] == ["no jobs", "0 workers"]
+    assert frames[1][1].split() == [jobs[0], "open", "digits", "3", "0", "0", "0"]
+    assert terminal.lines()[0].startswith("waiting for Redis: ")
+    assert terminal.lines()[2:] == frames[1][1:]
 
 
-def test_on_a_terminal_one_job_is_shown_in_full() -> None:
-    view = Screen(True, Console(file=io.StringIO(), width=80, height=24))
-    view.draw([status(state="closed", images=2000, done=500, finished=None)], [ONE])
-    lines = drawn(view)
-    assert lines[0] == "job       20270115-080000-abc123"
-    assert "done      500" in lines
-    assert lines[-1] == "500 of 2,000 images, 0 errors, 0 to review, 1 worker (2 processes)"
-    view.away(AWAY)
-    assert drawn(view)[-1] == "Redis is away, waiting"
-
-
-def test_on_a_terminal_as_many_of_all_jobs_are_shown_as_fit_the_latest_last() -> None:
-    view = Screen(False, Console(file=io.StringIO(), width=80, height=24))
-    view.draw([], [])
-    assert drawn(view) == ["no jobs", "0 workers"]
-    view.draw([status(job=f"job-{number:03}") for number in range(100)], [ONE])
-    lines = drawn(view)
+def test_as_many_of_all_jobs_are_shown_as_fit_the_latest_last() -> None:
+    terminal = Terminal()
+    jobs = [status(job=f"job-{number:03}") for number in range(100)]
+    Console(file=terminal, width=80, height=24, force_terminal=True).print(jobs_screen(jobs, [ONE], 24))
+    lines = terminal.lines()
     assert lines[0] == "80 earlier jobs not shown"
     assert [line.split()[0] for line in lines[2:-1]] == [f"job-{number:03}" for number in range(80, 100)]
     assert lines[-1] == "1 worker (2 processes)"
