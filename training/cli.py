@@ -16,9 +16,11 @@ from rich.console import Console
 
 from pigeonhole.errors import PigeonholeError, TrainingError
 from training import train_options as options
-from training.options import CheckpointArgument, Device, DeviceOption, Labelled, Network, ReportOption
+from training.datasets.registry import DEFAULT, KINDS
+from training.options import CheckpointArgument, DataOption, Device, DeviceOption, Network, ReportOption
 
 if TYPE_CHECKING:
+    from training.datasets.data_set import DataSet
     from training.evaluation.measure import Evaluated
     from training.loop.train import Trained
 
@@ -36,7 +38,7 @@ class Exit(IntEnum):
 @app.command(epilog="Example: pigeonhole train --dataset folder:my-photos -o mine.safetensors")
 def train(
     output: options.Output,
-    data: options.Mnist = None,
+    data: DataOption = None,
     dataset: options.Dataset = None,
     network: options.NetworkName = None,
     size: options.Size = None,
@@ -97,9 +99,9 @@ def train(
         )
         _prepare_report(report)
         if not quiet:
-            unsaid = "what it was trained on" if start else "mnist"
-            where = f" from {data or 'data'}" if (dataset or unsaid) == "mnist" else ""
-            _say(f"Training {start or order.architecture} on {dataset or unsaid}{where}, seed {seed}.")
+            named = dataset or ("what it was trained on" if start else DEFAULT)
+            where = f" from {data or 'data'}" if named in KINDS else ""
+            _say(f"Training {start or order.architecture} on {named}{where}, seed {seed}.")
         with TrainingProgress(_stderr(), quiet) as progress:
             trained = task.train(order, progress)
         _say_trained(trained, output)
@@ -117,14 +119,13 @@ def evaluate(
         str | None,
         typer.Argument(metavar="OTHER", help="Another one: compare the two, A and B, on the same images."),
     ] = None,
-    data: Annotated[
-        Path, typer.Option(help="The folder that holds MNIST, or one folder of images for each class or kind.")
-    ] = Path("data"),
+    data: DataOption = None,
     dataset: Annotated[
-        Labelled | None,
+        str | None,
         typer.Option(
-            help="MNIST's test images, a folder of class folders, or one of kinds that are none of the classes.  "
-            "\\[default: mnist or folder, whichever --data holds]"
+            metavar=f"{'|'.join(KINDS)}|outliers[:PATH]",
+            help="What to evaluate on; outliers is a folder with a folder for each kind of pictures of none of the "
+            "classes.  \\[default: what --data holds]",
         ),
     ] = None,
     device: DeviceOption = Device.AUTO,
@@ -142,35 +143,33 @@ def evaluate(
         from training.report import text
 
         path = checkpoints.find(checkpoint)
-        labelled = dataset.value if dataset else task.holds(data)
+        data_set, outliers = task.find(dataset, data)
         if other is not None:
-            _compare((path, checkpoints.find(other)), data, labelled, device.value, report, as_json)
+            if outliers:
+                raise TrainingError("--dataset outliers looks at one checkpoint; leave the other out.")
+            _compare((path, checkpoints.find(other)), data_set, device.value, report, as_json)
             return
-        if dataset is Labelled.OUTLIERS:
+        if outliers:
             if report:
                 raise TrainingError("There is no --report of outliers: their table is all there is; leave it out.")
-            tried = task.try_outliers(path, data, device.value)
+            tried = task.try_outliers(path, data_set, device.value)
             failed, values, said = tried.failed, tried.to_json(), text.kinds(tried.kinds)
         else:
             _prepare_report(report)
-            evaluated = task.evaluate(path, data, labelled, device.value)
+            evaluated = task.evaluate(path, data_set, device.value)
             _write_report(report, evaluated)
             failed, values, said = evaluated.failed, evaluated.to_json(), text.text(evaluated)
         _say_left_out(failed)
         print(json.dumps(values, ensure_ascii=False) if as_json else said)
 
 
-def _compare(
-    paths: tuple[Path, Path], data: Path, dataset: str, device: str, report: Path | None, as_json: bool
-) -> None:
+def _compare(paths: tuple[Path, Path], data_set: "DataSet", device: str, report: Path | None, as_json: bool) -> None:
     from training.evaluation import evaluate as task
     from training.report import comparison, markup, text
 
-    if dataset == Labelled.OUTLIERS:
-        raise TrainingError("--dataset outliers looks at one checkpoint; leave the other out.")
     if report:
         markup.make_folder(report)
-    compared = task.compare(paths, data, dataset, device)
+    compared = task.compare(paths, data_set, device)
     if report:
         _say_report(comparison.write(report, compared))
     _say_left_out((name, error if len(by) > 1 else f"{error} ({by})") for name, error, by in compared.failed)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pigeonhole.errors import TrainingError
-from training.datasets import kinds
+from training.datasets import registry
 from training.evaluation.calibrate import REVIEW_BUDGET
 from training.recipes.recipe import Recipe
 
@@ -66,7 +66,7 @@ class Order:
     @property
     def architecture(self) -> str:
         """The name of the network that is trained."""
-        return self.network or ("digits" if self.dataset in (None, kinds.MNIST) else "residual")
+        return self.network or registry.kind(self.dataset or registry.DEFAULT).network
 
     def amended(self, recipe: Recipe) -> Recipe:
         """A recipe with what was asked for.

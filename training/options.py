@@ -19,14 +19,6 @@ class Network(StrEnum):
     RESIDUAL_LARGE = "residual-large"
 
 
-class Labelled(StrEnum):
-    """What can be evaluated on."""
-
-    MNIST = "mnist"
-    FOLDER = "folder"
-    OUTLIERS = "outliers"
-
-
 class Device(StrEnum):
     """Where to compute."""
 
@@ -35,6 +27,9 @@ class Device(StrEnum):
     CUDA = "cuda"
 
 
+DataOption = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="Path of the data set, if --dataset names none.  \\[default: data]")
+]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU that torch can use.")]
 ReportOption = Annotated[
     Path | None,

@@ -17,7 +17,7 @@ from pigeonhole.imaging.digits.form import Box
 from pigeonhole.imaging.digits.normalise import Trace
 from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Checkpoint
-from training.datasets import splits
+from training.datasets.files.pictures import MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ def look(path: Path, image: Path) -> Seen:
     described, network = checkpoint.load(path)
     try:
         content = image.read_bytes()
-        decoded = preprocess.decode(content, described.preprocessing, splits.MAX_PIXELS)
+        decoded = preprocess.decode(content, described.preprocessing, MAX_PIXELS)
         pixels, trace = preprocess.traced(described.preprocessing, decoded)
-        size = decode.upright_size(content, splits.MAX_PIXELS)
+        size = decode.upright_size(content, MAX_PIXELS)
     except OSError as exc:
         raise TrainingError(f"{image}: can't be read ({exc.strerror or exc}); check the path.") from exc
     except ImageError as exc:

@@ -5,19 +5,16 @@ from typing import Annotated
 
 import typer
 
+from training.datasets.registry import KINDS
 from training.options import Network
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="The checkpoint to write.")]
-Mnist = Annotated[
-    Path | None,
-    typer.Option(help="The folder that holds MNIST, or that it is downloaded to.  \\[default: data]"),
-]
 Dataset = Annotated[
     str | None,
     typer.Option(
-        metavar="mnist|folder:DIR",
-        help="What to train on: MNIST, or a folder that holds one folder of pictures for each class, named as it.  "
-        "\\[default: what --from was trained on, or mnist]",
+        metavar=f"{'|'.join(KINDS)}[:PATH]",
+        help="What to train on: mnist, folder:DIR with one folder of pictures for each class, or csv:FILE with the "
+        "columns path and label.  \\[default: what --from was trained on, or mnist]",
     ),
 ]
 NetworkName = Annotated[

@@ -11,7 +11,7 @@ from pigeonhole.imaging import preprocess
 from pigeonhole.imaging.preprocess import apply, decode, prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
 from tests.training.conftest import TOP, png
-from training.datasets import splits
+from training.datasets.files import pictures
 
 
 def test_the_array_has_the_size_and_channels_asked_for_and_is_writable() -> None:
@@ -80,7 +80,7 @@ def calls_prepare(path: Path) -> bool:
 
 
 def test_evaluation_and_worker_make_their_pixels_with_the_one_function() -> None:
-    assert calls_prepare(Path(inspect.getfile(splits)))
+    assert calls_prepare(Path(inspect.getfile(pictures)))
     assert calls_prepare(TOP / "pigeonhole" / "imaging" / "reader.py")
     for path in sorted((TOP / "worker").glob("*.py")):
         assert "PIL" not in path.read_text(), f"{path} decodes on its own"

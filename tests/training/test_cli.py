@@ -17,6 +17,7 @@ from pigeonhole.models import checkpoint, networks, raw
 from pigeonhole.models.checkpoint import Calibration, describe, load
 from tests.training.conftest import SHARED, TOP, save_fresh
 from training.cli import app
+from training.datasets import registry
 from training.recipes.defaults import PLANS, plan
 
 QUICK = ("--epochs", "2", "--batch-size", "32", "--validation", "0.2", "--device", "cpu", "--no-variety")
@@ -226,7 +227,7 @@ def test_what_is_no_digit_is_counted_by_its_kind(tmp_path: Path) -> None:
 def test_a_folder_without_kinds_and_a_report_of_outliers_are_refused(tmp_path: Path) -> None:
     result = run("evaluate", "digits", "--data", tmp_path, "--dataset", "outliers")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "has no folders; it needs one for each kind" in result.stderr
+    assert "holds no image that can be read, of 0 files" in result.stderr
     result = run("evaluate", "digits", "--data", tmp_path, "--dataset", "outliers", "--report", tmp_path / "r")
     assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
 
@@ -400,7 +401,7 @@ def test_a_machine_without_torch_is_told_what_to_install(tmp_path: Path) -> None
 def test_the_shipped_checkpoint_reads_real_handwriting(kind: str, wanted: float) -> None:
     from training.evaluation.evaluate import evaluate
 
-    evaluated = evaluate(checkpoint.find("digits"), SHARED / "real-digits" / kind, "folder", "cpu")
+    evaluated = evaluate(checkpoint.find("digits"), registry.find(f"folder:{SHARED}/real-digits/{kind}"), "cpu")
     assert evaluated.report.accuracy >= wanted
     assert evaluated.failed == ()
 

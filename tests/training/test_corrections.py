@@ -1,7 +1,6 @@
 """A person's labels, from the file that a report exports to the next checkpoint."""
 
 import random
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,8 @@ from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models.checkpoint import Checkpoint, describe
 from tests.training.conftest import drawn_digit, save_fresh
 from tests.training.test_folder import GREY, QUICK, folder, read, run
-from training.datasets import corrections, splits
-from training.datasets.kinds import DataSet
+from training.datasets import corrections, mnist
+from training.datasets.data_set import TrainingData
 from training.datasets.splits import Split
 
 GREY_DIGIT = Preprocessing("digit", 28, 28, 1)
@@ -34,8 +33,8 @@ def written(file: Path, *lines: str) -> Path:
     return file
 
 
-def brought(into: DataSet, scratch: Path, *files: Path, folders: Sequence[Path] = ()) -> DataSet:
-    given = [corrections.read(file, into.classes, folders) for file in files]
+def brought(into: TrainingData, scratch: Path, *files: Path) -> TrainingData:
+    given = [corrections.read(file, into.classes, into.data_set.folder) for file in files]
     return corrections.bring(given, into, scratch)
 
 
@@ -68,7 +67,6 @@ def test_a_picture_of_the_data_set_gets_its_label_where_it_is_and_another_is_tra
         "Lines without a label, which are skipped: 1."
     )
     assert after.digest != before.digest
-    assert after.corrections == (str(file),)
 
 
 def test_a_later_file_wins_and_a_picture_that_was_in_two_classes_is_settled(tmp_path: Path) -> None:
@@ -108,15 +106,15 @@ def test_a_file_that_will_not_do_is_a_clear_error(tmp_path: Path, content: str, 
     file = tmp_path / "c.csv"
     file.write_text(content)
     with pytest.raises(DatasetError, match=message):
-        corrections.read(file, ("a", "b"), ())
-    with pytest.raises(DatasetError, match=r"none\.csv: can't be read \(No such file or directory\); check --corr"):
-        corrections.read(tmp_path / "none.csv", ("a", "b"), ())
+        corrections.read(file, ("a", "b"), tmp_path)
+    with pytest.raises(DatasetError, match=r"none\.csv: can't be read \(No such file or directory\); check the path"):
+        corrections.read(tmp_path / "none.csv", ("a", "b"), tmp_path)
 
 
 def test_names_that_are_not_utf8_and_the_columns_of_results_are_understood(tmp_path: Path) -> None:
     (tmp_path / "b\udcff,.png").touch()
     (tmp_path / "c.csv").write_bytes(b'\xef\xbb\xbfpath,label,confidence,review\n"b\xff,.png",a,0.5,true\n')
-    assert list(corrections.read(tmp_path / "c.csv", ("a", "b"), ()).labels) == [f"{tmp_path}/b\udcff,.png"]
+    assert list(corrections.read(tmp_path / "c.csv", ("a", "b"), tmp_path).labels) == [f"{tmp_path}/b\udcff,.png"]
 
 
 def test_corrections_go_on_from_a_checkpoint_on_its_data_divided_as_it_was(tmp_path: Path) -> None:
@@ -149,7 +147,7 @@ def test_corrections_go_on_from_a_checkpoint_on_its_data_divided_as_it_was(tmp_p
 
 
 def test_a_checkpoint_of_mnist_learns_corrections_of_its_digits_and_more(tiny_mnist: Path, tmp_path: Path) -> None:
-    pictures = splits.mnist(tiny_mnist, "train", GREY_DIGIT)
+    pictures = mnist.read(tiny_mnist, "train", GREY_DIGIT)
     for number in (0, 1):
         Image.fromarray(pictures.images[number, :, :, 0].numpy()).save(tmp_path / f"{number}.png")
     Image.fromarray(drawn_digit(4, random.Random(11))).save(tmp_path / "new.png")
@@ -178,5 +176,5 @@ def test_corrections_without_a_checkpoint_and_data_that_nobody_names_are_clear_e
     result = run("train", "--from", other, "--corrections", file, "-o", output)
     assert "fresh does not say what it was trained on; name that with --dataset folder:DIR." in result.stderr
     result = run("train", "--data", tmp_path, "--dataset", f"folder:{tmp_path}", "-o", output)
-    assert f"--data is for MNIST, and this training is on folder:{tmp_path}; leave --data out." in result.stderr
+    assert f"folder:{tmp_path} and --data {tmp_path} both name a path; leave --data out." in result.stderr
     assert not output.exists()

@@ -1,4 +1,5 @@
 import gzip
+import os
 import shutil
 from pathlib import Path
 
@@ -7,11 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from pigeonhole.errors import DatasetError
+from pigeonhole.errors import DatasetError, ErrorKind
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
 from tests.training.conftest import SHARED, png
-from training.datasets import splits
+from training.datasets import mnist
+from training.datasets.class_folders import ClassFolders
+from training.datasets.files.pictures import MAX_PIXELS
 from training.datasets.splits import Split
 
 DIGIT = Preprocessing("digit", 28, 28, 1)
@@ -19,12 +22,12 @@ STRETCH = Preprocessing("stretch", 28, 28, 1)
 
 
 def test_mnist_is_read_as_tensors_and_unchanged_by_either_preprocessing(tiny_mnist: Path) -> None:
-    stretched, normalised = (splits.mnist(tiny_mnist, "train", preprocessing) for preprocessing in (STRETCH, DIGIT))
+    stretched, normalised = (mnist.read(tiny_mnist, "train", preprocessing) for preprocessing in (STRETCH, DIGIT))
     assert stretched.images.shape == (600, 28, 28, 1)
     assert stretched.images.dtype == torch.uint8
     assert stretched.labels.bincount().tolist() == [60] * 10
     assert torch.equal(stretched.images, normalised.images)
-    assert len(splits.mnist(tiny_mnist, "test", STRETCH)) == 100
+    assert len(mnist.read(tiny_mnist, "test", STRETCH)) == 100
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_mnist_missing_without_a_network_says_what_to_put_where(tmp_path: Path) -> None:
     folder = tmp_path / "none"
     with pytest.raises(DatasetError) as caught:
-        splits.mnist(folder, "train", DIGIT)
+        mnist.read(folder, "train", DIGIT)
     message = str(caught.value)
     assert message.startswith(f"MNIST is not in {folder} and can't be downloaded (")
     assert "put train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte" in message
@@ -57,15 +60,15 @@ def test_a_damaged_mnist_is_told_from_a_missing_one(tiny_mnist: Path, tmp_path: 
     path = folder / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DatasetError, match=r"MNIST in .* is damaged \(.*\); delete that folder and start again"):
-        splits.mnist(folder, "test", DIGIT)
+        mnist.read(folder, "test", DIGIT)
     path.write_bytes(gzip.compress(b"something else"))
     with pytest.raises(DatasetError, match="is damaged"):
-        splits.mnist(folder, "test", DIGIT)
+        mnist.read(folder, "test", DIGIT)
 
 
 def test_mnist_may_lie_in_a_folder_that_cannot_be_written(tiny_mnist: Path, tmp_path: Path) -> None:
     before = sorted(tiny_mnist.rglob("*"))
-    splits.mnist(tiny_mnist, "test", DIGIT)
+    mnist.read(tiny_mnist, "test", DIGIT)
     assert sorted(tiny_mnist.rglob("*")) == before
 
 
@@ -82,24 +85,39 @@ def class_folders(root: Path) -> Path:
 
 
 def test_a_folder_of_class_folders_is_read_and_what_fails_is_listed(tmp_path: Path) -> None:
-    read = splits.folder(class_folders(tmp_path), splits.MNIST_CLASSES, STRETCH)
-    assert read.split.labels.tolist() == [3, 3, 3, 3, 7, 7]
-    assert [(path.name, str(error).partition(":")[0]) for path, error in read.failed] == [("note.txt", "not-an-image")]
-    for path, pixels in zip(read.paths, read.split.images, strict=True):
-        assert np.array_equal(pixels.numpy(), prepare(path.read_bytes(), STRETCH, splits.MAX_PIXELS))
+    root = class_folders(tmp_path)
+    read = ClassFolders(str(root)).labelled(STRETCH)
+    assert ClassFolders(str(root)).classes == ("3", "7")
+    assert read.split.labels.tolist() == [0, 0, 0, 0, 1, 1]
+    assert [(one.path, one.label, one.error.kind) for one in read.failed] == [
+        (f"{root}/7/note.txt", "7", ErrorKind.NOT_AN_IMAGE)
+    ]
+    for name, pixels in zip(read.names, read.split.images, strict=True):
+        assert np.array_equal(pixels.numpy(), prepare((root / name).read_bytes(), STRETCH, MAX_PIXELS))
 
 
-def test_a_folder_that_does_not_fit_the_classes_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="is not a folder"):
-        splits.folder(tmp_path / "none", ("a", "b"), STRETCH)
-    with pytest.raises(DatasetError, match="has no folders; it needs one for each class, named as it: a, b"):
-        splits.folder(tmp_path, ("a", "b"), STRETCH)
+def test_training_and_evaluation_see_the_same_files_of_a_folder(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "data")
+    shown = sorted(path for path in root.rglob("*.png"))
+    for hidden in (".cache/9", "3/.cache", "3/deeper/.thumbnails"):
+        (root / hidden).mkdir(parents=True)
+        (root / hidden / "0.png").write_bytes(shown[0].read_bytes())
+    (root / "3" / "link").symlink_to(root / "7", target_is_directory=True)
+    os.mkfifo(root / "3" / "fifo")
+    data_set = ClassFolders(str(root))
+    listed = sorted(Path(picture.path) for picture in data_set.listing.pictures)
+    assert listed == sorted([*shown, root / "3" / "fifo", root / "7" / "note.txt"])
+    read = data_set.labelled(STRETCH)
+    assert sorted(root / name for name in read.names) == shown
+    assert [str(one.error) for one in read.failed][:1] == ["not-a-file: it is no regular file"]
+
+
+def test_a_folder_that_holds_nothing_to_evaluate_on_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"none: can't be read \(No such file or directory\); check the path"):
+        ClassFolders(str(tmp_path / "none")).labelled(STRETCH)
     (tmp_path / "a").mkdir()
-    with pytest.raises(DatasetError, match="holds no image that can be read"):
-        splits.folder(tmp_path, ("a", "b"), STRETCH)
-    (tmp_path / "c").mkdir()
-    with pytest.raises(DatasetError, match="has a folder 'c'"):
-        splits.folder(tmp_path, ("a", "b"), STRETCH)
+    with pytest.raises(DatasetError, match="holds no image that can be read, of 0 files"):
+        ClassFolders(str(tmp_path)).labelled(STRETCH)
 
 
 def numbered(counts: list[int]) -> Split:
@@ -108,7 +126,7 @@ def numbered(counts: list[int]) -> Split:
 
 
 def test_a_division_keeps_each_class_in_proportion_and_every_image_once() -> None:
-    first, second = splits.divide(numbered([100, 20, 10]), 0.1, seed=1)
+    first, second = mnist.divide(numbered([100, 20, 10]), 0.1, seed=1)
     assert second.labels.bincount().tolist() == [10, 2, 1]
     together = torch.cat([first.images, second.images]).flatten()
     assert sorted(together.tolist()) == list(range(130))
@@ -116,20 +134,20 @@ def test_a_division_keeps_each_class_in_proportion_and_every_image_once() -> Non
 
 def test_the_seed_decides_the_division() -> None:
     split = numbered([100, 100])
-    one, same, other = (splits.divide(split, 0.2, seed)[1].images.flatten().tolist() for seed in (1, 1, 2))
+    one, same, other = (mnist.divide(split, 0.2, seed)[1].images.flatten().tolist() for seed in (1, 1, 2))
     assert one == same != other
 
 
 def test_a_division_that_would_leave_nothing_is_a_clear_error() -> None:
     with pytest.raises(DatasetError, match="Class 1 has 1 images: too few"):
-        splits.divide(numbered([50, 1]), 0.1, 0)
+        mnist.divide(numbered([50, 1]), 0.1, 0)
     with pytest.raises(DatasetError, match=r"above 0 and below 1, not 1\.0"):
-        splits.divide(numbered([50, 50]), 1.0, 0)
+        mnist.divide(numbered([50, 50]), 1.0, 0)
 
 
 @pytest.mark.shared
 def test_the_real_mnist_has_its_published_mean() -> None:
-    split = splits.mnist(SHARED / "mnist", "train", STRETCH)
+    split = mnist.read(SHARED / "mnist", "train", STRETCH)
     assert len(split) == 60_000
     assert float(split.images.double().mean() / 255) == pytest.approx(0.1307, abs=1e-4)
     assert float((split.images.double() / 255).std()) == pytest.approx(0.3081, abs=1e-4)

@@ -19,10 +19,10 @@ from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models.checkpoint import describe, load
 from tests.training.conftest import drawn_digit, png
 from training.cli import app
-from training.datasets import kinds
-from training.datasets.folder import cache, looks
-from training.datasets.folder.listing import MOST_CLASSES, listed
-from training.datasets.kinds import DataSet
+from training.datasets.class_folders import ClassFolders
+from training.datasets.data_set import ReadOptions, TrainingData
+from training.datasets.files import cache, looks
+from training.datasets.splits import moments
 
 GREY = Preprocessing("crop", 28, 28, 1)
 QUICK = ("--epochs", "2", "--batch-size", "16", "--validation", "0.2", "--device", "cpu", "--network", "residual-small")
@@ -51,8 +51,8 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "120"})
 
 
-def read(root: Path, share: float = 0.2, seed: int = 0, preprocessing: Preprocessing | None = GREY) -> DataSet:
-    return kinds.of_folder(root, preprocessing, None, share, seed, root.parent)
+def read(root: Path, share: float = 0.2, seed: int = 0, preprocessing: Preprocessing | None = GREY) -> TrainingData:
+    return ClassFolders(str(root)).read(ReadOptions(root.parent, share, seed, preprocessing))
 
 
 def test_a_folder_is_trained_on_and_its_checkpoint_says_what_its_figures_are_of(tmp_path: Path) -> None:
@@ -85,17 +85,23 @@ def test_a_folder_is_trained_on_and_its_checkpoint_says_what_its_figures_are_of(
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        ("cifar", "There is no data set 'cifar'; --dataset takes mnist, or folder:DIR"),
-        ("folder", "There is no data set 'folder'; --dataset takes mnist, or folder:DIR"),
-        ("folder:{0}/none", "none: can't be read (No such file or directory); check --dataset folder:DIR."),
-        ("folder:{0}/file", "file is not a folder; --dataset folder:DIR names one of class folders."),
-        ("folder:{0}/one", "one needs a folder of pictures for each class, named as the class, and at least two; it "),
+        ("cifar", "There is no data set 'cifar': --dataset takes mnist, folder, csv, as SCHEME:PATH."),
+        ("fodler:x", "There is no data set 'fodler:x': did you mean folder? --dataset takes mnist, folder, csv, as "),
+        ("folder:{0}/none", "none: can't be read (No such file or directory); check the path."),
+        ("folder:{0}/file", "file: can't be read (Not a directory); check the path."),
+        (
+            "folder:{0}/one",
+            "one needs at least two classes (one folder of pictures for each, named as the class); it has only 'a'.",
+        ),
         (
             "folder:{0}/few",
             "each class needs at least 5 different pictures to train on that can be read; 'b' has 4, 'c' has 0. Add",
         ),
         ("folder:{0}/beside", "beside has train/, val/ and also 'more'; it needs one folder for each class, or train/"),
-        ("folder:{0}/foreign", "val has a class 'c', of which there is nothing in "),
+        (
+            "folder:{0}/foreign",
+            "each class needs at least 5 different pictures to train on that can be read; 'a' has 0, 'b' has 1, 'c' ",
+        ),
     ],
 )
 def test_a_data_set_that_will_not_do_is_a_clear_error(tmp_path: Path, dataset: str, message: str) -> None:
@@ -129,22 +135,18 @@ def test_a_folder_alone_is_enough_and_unequal_classes_are_told_and_weighed(tmp_p
         assert line in result.stderr.splitlines()
 
 
-def test_the_listing_allows_as_many_classes_as_a_worker_can_name() -> None:
-    assert limits.MOST_CLASSES == MOST_CLASSES
-
-
 def test_class_names_that_no_checkpoint_can_hold_are_refused(tmp_path: Path) -> None:
     for name in (b"a", b"\xff"):
         os.mkdir(os.path.join(os.fsencode(tmp_path), name))
-    with pytest.raises(DatasetError, match=r"not UTF-8: b'\\xff'; rename that folder"):
-        listed(tmp_path)
+    with pytest.raises(DatasetError, match=r"not UTF-8: b'\\xff'; rename it"):
+        read(tmp_path)
 
 
 def test_files_lie_at_any_depth_and_hidden_ones_are_no_data(tmp_path: Path) -> None:
     root = folder(tmp_path / "data", {"a": 2, "b": 1, "b/deeper": 1, ".cache": 1})
     (root / "a" / ".DS_Store").touch()
     (root / "README").touch()
-    found = listed(root)
+    found = ClassFolders(str(root)).listing
     assert found.classes == ("a", "b")
     assert [os.path.relpath(picture.path, root) for picture in found.pictures] == [
         *("a/0.png", "a/1.png", "b/0.png", "b/deeper/0.png")
@@ -262,13 +264,16 @@ def test_the_digest_is_that_of_pixels_labels_and_parts(tmp_path: Path) -> None:
 def test_several_processes_read_the_same_as_one_and_tell_how_far_they_are(tmp_path: Path) -> None:
     root = folder(tmp_path / "data", {"a": 80, "b": 80}, (40, 30))
     (root / "a" / "broken.png").write_bytes(b"")
-    paths = [picture.path for picture in listed(root).pictures]
+    paths = [picture.path for picture in ClassFolders(str(root)).listing.pictures]
     steps: list[tuple[int, int]] = []
     one = cache.read(paths, GREY, tmp_path, processes=1)
     two = cache.read(paths, GREY, tmp_path, processes=2, on_progress=lambda *step: steps.append(step))
     assert np.array_equal(one.images, two.images)
     assert np.array_equal(one.digests, two.digests)
-    assert one.failed == two.failed == {paths.index(f"{root}/a/broken.png"): "empty: the file has no bytes"}
+    for failed in (one.failed, two.failed):
+        assert {at: str(error) for at, error in failed.items()} == {
+            paths.index(f"{root}/a/broken.png"): "empty: the file has no bytes"
+        }
     assert steps == [(64, 161), (128, 161), (161, 161)]
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["data"], "a cache has no name"
 
@@ -280,7 +285,7 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> Non
         root = folder(tmp_path / str(count), {"a": count // 2, "b": count // 2})
         tracemalloc.start()
         found = read(root, preprocessing=wide)
-        kinds.moments(found.training)
+        moments(found.training)
         _current, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert found.training.images.nbytes > 0.7 * count * 256 * 256 * 3

@@ -9,7 +9,8 @@ import torch
 
 from pigeonhole.errors import TrainingError
 from pigeonhole.models import networks
-from training.datasets.splits import Split, divide, mnist
+from training.datasets import mnist
+from training.datasets.splits import Split
 from training.evaluation.calibrate import calibrate, negative_log_likelihood
 from training.loop import epochs, steps
 from training.loop.epochs import Epoch, Outcome
@@ -23,7 +24,7 @@ VARIED = replace(RECIPE, variety=0.5, outliers=0.5, calming=0.5)
 
 @pytest.fixture(scope="module")
 def splits(tiny_mnist: Path) -> tuple[Split, Split]:
-    return divide(mnist(tiny_mnist, "train", plan("digits").preprocessing), 0.2, 0)
+    return mnist.divide(mnist.read(tiny_mnist, "train", plan("digits").preprocessing), 0.2, 0)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
 from scripts import outlier_kinds
 from tests.training.conftest import TOP
-from training.datasets.splits import MAX_PIXELS
+from training.datasets.files.pictures import MAX_PIXELS
 
 KINDS = ["clothes", "letters-of-fonts", "letters-of-strokes", "noise-gaussian", "noise-uniform", "photographs"]
 

@@ -146,7 +146,7 @@ def test_other_data_are_another_training(tiny_mnist: Path, interrupted: Path, tm
 def test_another_pool_than_the_one_it_was_begun_with_is_refused(
     tiny_mnist: Path, interrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.datasets.splits.digest", lambda split: f"digest of {len(split)}")
+    monkeypatch.setattr("training.datasets.mnist.digest", lambda split: f"digest of {len(split)}")
     state = Path(f"{interrupted}.resume")
     content = torch.load(state, weights_only=True)
     content["order"]["data_digest"] = "digest of 600"

@@ -14,7 +14,8 @@ from PIL import Image
 from pigeonhole.errors import DatasetError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models import checkpoint
-from training.datasets.splits import Split, mnist
+from training.datasets import mnist
+from training.datasets.splits import Split
 from training.loop import epochs
 from training.synthetic import pool, printed
 from training.synthetic.chunks import Chunk, Maker
@@ -29,7 +30,7 @@ PREPROCESSING = Preprocessing("digit", 28, 28, 1)
 
 @pytest.fixture(scope="session")
 def digits(tiny_mnist: Path) -> Split:
-    return mnist(tiny_mnist, "train", PREPROCESSING)
+    return mnist.read(tiny_mnist, "train", PREPROCESSING)
 
 
 def _equal(one: Split, other: Split) -> bool:

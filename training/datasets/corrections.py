@@ -1,9 +1,8 @@
-"""A person's labels: read from a file of paths and labels, and brought into a data set."""
+"""A person's labels, read from a CSV file and applied to a data set."""
 
-import csv
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -15,20 +14,21 @@ from torch import Tensor
 
 from pigeonhole.errors import DatasetError
 from pigeonhole.files import shown
-from training.datasets.folder import cache, pictures
-from training.datasets.folder.distinct import LeftOut
-from training.datasets.kinds import DataSet
+from training.datasets.csv_file import rows
+from training.datasets.data_set import TrainingData
+from training.datasets.files import cache, pictures
+from training.datasets.files.distinct import LeftOut
 from training.datasets.splits import Split
 
 
 @dataclass(frozen=True)
 class Corrections:
-    """What a file of corrections says.
+    """The labels of one file.
 
     Args:
-        file: It.
+        file: CSV file of the labels.
         labels: Path of a picture → index of its class.
-        skipped: Lines without a label.
+        skipped: Number of lines without a label.
     """
 
     file: Path
@@ -36,23 +36,23 @@ class Corrections:
     skipped: int
 
 
-def read(file: Path, classes: Sequence[str], folders: Sequence[Path]) -> Corrections:
+def read(file: Path, classes: Sequence[str], folder: Path) -> Corrections:
     """Read a CSV file of the columns `path` and `label`, and perhaps others.
 
-    A person corrects only some: a line without a label says nothing. A path is looked for as it is, from the working
-    folder, then beside the file, then in `folders`.
+    A line without a label is skipped. A path is looked for from the working folder, then beside the file, then in
+    `folder`.
 
     Args:
-        file: As `pigeonhole` writes results, or its report exports corrections.
-        classes: What a label may be.
-        folders: Where else the pictures may lie.
+        file: CSV file as `pigeonhole` writes results, or its report exports corrections.
+        classes: Names that a label may be.
+        folder: Folder of the data set.
 
     Raises:
-        DatasetError: It can't be read, a path leads to no file, a label is no class, or a picture has two.
+        DatasetError: The file can't be read, a path leads to no file, a label is no class, or a picture has two.
     """
     labels: dict[str, int] = {}
     skipped = 0
-    for line, path, label in _lines(file):
+    for line, path, label in rows(file):
         if not label:
             skipped += 1
             continue
@@ -61,7 +61,7 @@ def read(file: Path, classes: Sequence[str], folders: Sequence[Path]) -> Correct
                 f"{file}, line {line}: {label!r} is none of the classes; they are {_few(classes)}. Mend the label, or "
                 "leave it empty."
             )
-        found = _found(path, (Path(), file.parent, *folders))
+        found = _found(path, (Path(), file.parent, folder))
         if found is None:
             raise DatasetError(
                 f"{file}, line {line}: there is no file {shown(path)}; run the command where its paths begin, or take "
@@ -77,19 +77,19 @@ def read(file: Path, classes: Sequence[str], folders: Sequence[Path]) -> Correct
     return Corrections(file, labels, skipped)
 
 
-def bring(given: Sequence[Corrections], into: DataSet, scratch: Path) -> DataSet:
-    """Give a data set a person's labels.
+def bring(given: Sequence[Corrections], into: TrainingData, scratch: Path) -> TrainingData:
+    """Apply a person's labels to a data set.
 
-    A picture of the data set, known by its pixels as the network sees them, gets its label wherever it is: to train, to
-    validate or to test on. Any other is added to what is trained on.
+    A picture of the data set, known by its pixels as the network sees them, gets its label in whichever part it is. Any
+    other picture is added to the training images.
 
     Args:
-        given: The later wins.
-        into: The data set.
-        scratch: A folder for the decoded pictures.
+        given: Labels; the later wins.
+        into: Data set as it was read.
+        scratch: Folder for the decoded pictures.
 
     Raises:
-        DatasetError: There is no room for them.
+        DatasetError: There is no room for the pictures.
     """
     paths = [path for one in given for path in one.labels]
     labels = [label for one in given for label in one.labels.values()]
@@ -115,31 +115,9 @@ def bring(given: Sequence[Corrections], into: DataSet, scratch: Path) -> DataSet
         notes=(*into.notes, told),
         left_out=(
             *(file for file in into.left_out if os.path.abspath(file.path) not in settled),
-            *(LeftOut(shown(paths[at]), "unreadable", what) for at, what in seen.failed.items()),
+            *(LeftOut(shown(paths[at]), "unreadable", str(error)) for at, error in seen.failed.items()),
         ),
-        corrections=tuple(shown(os.path.abspath(one.file)) for one in given),
     )
-
-
-def _lines(file: Path) -> Iterator[tuple[int, str, str]]:
-    """Number, path and label of each line."""
-    try:
-        # Bytes that are not UTF-8 stay what they are in a path, and a byte order mark of a spreadsheet's is none.
-        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-            rows = csv.DictReader(text, strict=True)
-            missing = {"path", "label"} - set(rows.fieldnames or ())
-            if missing:
-                raise DatasetError(
-                    f"{file} has no column {min(missing)!r}; it needs a first line with the names of its columns, "
-                    "of which one is path and one label."
-                )
-            for row in rows:
-                if row["path"]:
-                    yield rows.line_num, row["path"], row["label"] or ""
-    except csv.Error as exc:
-        raise DatasetError(f"{file} is no CSV file ({exc}); --corrections takes one of paths and labels.") from exc
-    except OSError as exc:
-        raise DatasetError(f"{file}: can't be read ({exc.strerror or exc}); check --corrections.") from exc
 
 
 def _found(path: str, folders: Sequence[Path]) -> str | None:
@@ -151,7 +129,7 @@ def _few(classes: Sequence[str]) -> str:
 
 
 def _corrected(split: Split, wanted: Mapping[bytes, int], labels: Sequence[int]) -> tuple[Split, set[int], int]:
-    """The split with the wanted labels, which of these it has, and how many of its labels are others now."""
+    """Return the split with the wanted labels, which of these it has, and how many of its labels have changed."""
     found, changed, at = set(), 0, 0
     after: Tensor = split.labels.clone()
     for part in cache.rows(split.images.numpy()):

@@ -11,18 +11,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from pigeonhole.errors import CheckpointError, DatasetError, ErrorKind, ImageError
-from pigeonhole.files import shown
+from pigeonhole.errors import CheckpointError, DatasetError, ErrorKind
 from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Checkpoint
 from training import environment
-from training.datasets import splits
+from training.datasets import registry
+from training.datasets.data_set import DataSet, Failure, LabelledImages
 from training.datasets.splits import Split
 from training.evaluation import measure, outliers
 from training.evaluation.compared import LETTERS, Compared, reorder
 from training.evaluation.measure import Evaluated
 from training.evaluation.outliers import Kind
 from training.loop import epochs
+
+OUTLIERS = "outliers"  # a folder of kinds of pictures of none of the classes, in place of a data set's scheme
 
 
 @dataclass(frozen=True)
@@ -48,37 +50,28 @@ class Tried:
         }
 
 
-@dataclass(frozen=True)
-class _Labelled:
-    """Labelled images as a checkpoint sees them.
+def find(dataset: str | None, data: Path | None) -> tuple[DataSet, bool]:
+    """Return the data set to evaluate on, and whether its classes are kinds of outliers.
 
     Args:
-        source: What they are, for people.
-        split: The images; labels are indices of the classes that were asked for.
-        names: Of each image.
-        failed: Name and error of each that could not be read.
+        dataset: Name of the data set, or "outliers" and perhaps a colon and a folder; None to look at `data`.
+        data: Path of the data set if the name has none; None for `data` in the working folder.
+
+    Raises:
+        DatasetError: There is no such data set, or both arguments give a path.
     """
-
-    source: str
-    split: Split
-    names: tuple[str, ...]
-    failed: tuple[tuple[str, str], ...] = ()
-
-
-def holds(source: Path) -> str:
-    """What to take a folder for where nobody says it: "folder" if it holds folders, but MNIST's; else "mnist"."""
-    if not source.is_dir() or (source / "MNIST" / "raw").is_dir():
-        return "mnist"
-    return "folder" if splits.folders(source) else "mnist"
+    name = dataset or registry.guess(data or Path("data"))
+    scheme, colon, path = name.partition(":")
+    outliers = scheme == OUTLIERS
+    return registry.find(f"folder{colon}{path}" if outliers else name, data), outliers
 
 
-def evaluate(path: Path, source: Path, dataset: str, device: str = "auto") -> Evaluated:
-    """Measure a checkpoint on MNIST's test images or on a folder of class folders.
+def evaluate(path: Path, data_set: DataSet, device: str = "auto") -> Evaluated:
+    """Measure a checkpoint on a data set's labelled images.
 
     Args:
-        path: Of the checkpoint.
-        source: The folder.
-        dataset: "mnist" or "folder".
+        path: Path of the checkpoint.
+        data_set: Data set of some of the checkpoint's classes.
         device: "auto", "cpu" or "cuda".
 
     Returns:
@@ -89,17 +82,16 @@ def evaluate(path: Path, source: Path, dataset: str, device: str = "auto") -> Ev
     """
     chosen = environment.device(device)
     described, network = checkpoint.load(path, chosen)
-    read = _read(source, dataset, described.classes, described)
+    read = _read(data_set, described.classes, described)
     return _measured(described, network, read, described.classes, chosen)
 
 
-def compare(paths: tuple[Path, Path], source: Path, dataset: str, device: str = "auto") -> Compared:
+def compare(paths: tuple[Path, Path], data_set: DataSet, device: str = "auto") -> Compared:
     """Measure two checkpoints on the same images, each in its own preprocessing.
 
     Args:
-        paths: Of the checkpoints, which tell apart the same classes, in any order.
-        source: The folder.
-        dataset: "mnist" or "folder".
+        paths: Paths of the checkpoints, which have the same classes, in any order.
+        data_set: Data set of some of these classes.
         device: "auto", "cpu" or "cuda".
 
     Returns:
@@ -117,42 +109,38 @@ def compare(paths: tuple[Path, Path], source: Path, dataset: str, device: str = 
             f"only {path} knows {', '.join(names)}" for path, names in zip(paths, only, strict=True) if names
         )
         raise CheckpointError(f"The checkpoints tell apart different classes, and can't be compared: {which}.")
-    reads = [_read(source, dataset, first.classes, first)]
+    reads = [_read(data_set, first.classes, first)]
     same = first.preprocessing == second.preprocessing
-    reads.append(reads[0] if same else _read(source, dataset, first.classes, second))
+    reads.append(reads[0] if same else _read(data_set, first.classes, second))
     there = {*reads[1].names}
     common = [name for name in reads[0].names if name in there]
     if not common:
-        raise DatasetError(f"{source} holds no image that both checkpoints can read.")
+        raise DatasetError(f"{data_set.name} holds no image that both checkpoints can read.")
     a, b = (
         _measured(described, network, _only(read, common), first.classes, chosen)
         for (described, network), read in zip(pair, reads, strict=True)
     )
     unread_by: dict[tuple[str, str], str] = {}
     for letter, read in zip(LETTERS, reads, strict=True):
-        for failure in read.failed:
+        for failure in _said(read.failed):
             unread_by[failure] = unread_by.get(failure, "") + letter
     return Compared((a, b), tuple((*failure, letters) for failure, letters in unread_by.items()))
 
 
-def _read(source: Path, dataset: str, classes: tuple[str, ...], about: Checkpoint) -> _Labelled:
-    """Read images as a checkpoint sees them, their labels by `classes`, which are its own in any order."""
-    if dataset == "mnist":
-        if sorted(classes) != sorted(splits.MNIST_CLASSES):
-            raise CheckpointError(f"{about.name} tells apart {', '.join(classes)}, not MNIST's digits 0 to 9.")
-        split = splits.mnist(source, "test", about.preprocessing)
-        labels = torch.tensor([classes.index(digit) for digit in splits.MNIST_CLASSES])[split.labels]
-        return _Labelled(splits.MNIST_TEST, Split(split.images, labels), splits.test_names(len(split)))
-    test = source / "test"
-    # A folder that was trained on, with parts: what was kept to measure with.
-    if (source / "train").is_dir() and test.is_dir() and "test" not in classes:
-        source = test
-    read = splits.folder(source, classes, about.preprocessing)
-    names = tuple(str(path.relative_to(source)) for path in read.paths)
-    return _Labelled(f"the images in {source}", read.split, names, _said(read.failed))
+def _read(data_set: DataSet, classes: tuple[str, ...], about: Checkpoint) -> LabelledImages:
+    """Read images as a checkpoint sees them, labelled by `classes`, which are the checkpoint's in any order."""
+    foreign = [name for name in data_set.classes if name not in classes]
+    if foreign:
+        raise DatasetError(
+            f"{data_set.name} has a class {foreign[0]!r}, which {about.name} does not know; its classes are: "
+            f"{', '.join(classes)}."
+        )
+    read = data_set.labelled(about.preprocessing)
+    places = torch.tensor([classes.index(name) for name in data_set.classes])
+    return replace(read, split=Split(read.split.images, places[read.split.labels]))
 
 
-def _only(read: _Labelled, names: Sequence[str]) -> _Labelled:
+def _only(read: LabelledImages, names: Sequence[str]) -> LabelledImages:
     """The part of these names, in their order."""
     if names == [*read.names]:
         return read  # as it is, without a copy of the images
@@ -161,39 +149,36 @@ def _only(read: _Labelled, names: Sequence[str]) -> _Labelled:
 
 
 def _measured(
-    described: Checkpoint, network: nn.Module, read: _Labelled, classes: tuple[str, ...], device: str
+    described: Checkpoint, network: nn.Module, read: LabelledImages, classes: tuple[str, ...], device: str
 ) -> Evaluated:
     logits = reorder(epochs.predict(network, read.split.images.to(device)), described.classes, classes)
     report = measure.measure(logits, read.split.labels, classes, described.calibration)
-    return Evaluated(described, read.source, report, read.split.images, tuple(map(shown, read.names)), read.failed)
+    return Evaluated(described, read.source, report, read.split.images, read.names, _said(read.failed))
 
 
-def try_outliers(path: Path, source: Path, device: str = "auto") -> Tried:
-    """Tell what a checkpoint makes of pictures that are none of its classes.
+def try_outliers(path: Path, data_set: DataSet, device: str = "auto") -> Tried:
+    """Measure what a checkpoint makes of pictures of none of its classes.
 
     Args:
-        path: Of the checkpoint.
-        source: Holds one folder for each kind of such pictures.
+        path: Path of the checkpoint.
+        data_set: Data set whose classes are the kinds of such pictures.
         device: "auto", "cpu" or "cuda".
 
     Returns:
-        What is caught of each kind.
+        How many of each kind are caught.
 
     Raises:
-        TrainingError: The checkpoint, the folder or the device won't do.
+        TrainingError: The checkpoint, the data or the device won't do.
     """
     chosen = environment.device(device)
     described, network = checkpoint.load(path, chosen)
-    kinds = tuple(splits.folders(source))
-    if not kinds:
-        raise DatasetError(f"{source} has no folders; it needs one for each kind of pictures that are no class.")
-    read = splits.folder(source, kinds, described.preprocessing)
+    read = data_set.labelled(described.preprocessing)
     logits = epochs.predict(network, read.split.images.to(chosen))
-    # Nothing to look at is caught already: it becomes an error row, not a label. The rest says nothing of the network.
-    blank = outliers.blank_kinds(read.failed, source)
-    unreadable = _said((path, error) for path, error in read.failed if error.kind is not ErrorKind.BLANK)
-    return Tried(described, outliers.measure(logits, read.split.labels, kinds, blank, described), unreadable)
+    # A blank picture is caught already: it becomes an error row. Other failures say nothing of the network.
+    blank = [failure.label for failure in read.failed if failure.error.kind is ErrorKind.BLANK]
+    kinds = outliers.measure(logits, read.split.labels, data_set.classes, blank, described)
+    return Tried(described, kinds, _said(one for one in read.failed if one.error.kind is not ErrorKind.BLANK))
 
 
-def _said(failed: Iterable[tuple[Path, ImageError]]) -> tuple[tuple[str, str], ...]:
-    return tuple((shown(path), str(error)) for path, error in failed)
+def _said(failed: Iterable[Failure]) -> tuple[tuple[str, str], ...]:
+    return tuple((failure.path, str(failure.error)) for failure in failed)

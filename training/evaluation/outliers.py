@@ -1,14 +1,12 @@
 """What becomes of pictures that are none of the classes: each should be marked for review, or be no picture at all."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.models.record import Checkpoint
 from pigeonhole.models.scores import review_scores
 
@@ -78,8 +76,3 @@ def count(marked: Tensor, kinds: Tensor, names: Sequence[str], blank: Sequence[s
         for name, sure_and_marked in zip(names, counts, strict=True)
     )
     return tuple(kind for kind in found if kind.images)
-
-
-def blank_kinds(failed: Iterable[tuple[Path, ImageError]], source: Path) -> list[str]:
-    """The kind's name for each picture that came out blank, of the files in a folder that could not be read."""
-    return [path.relative_to(source).parts[0] for path, error in failed if error.kind is ErrorKind.BLANK]

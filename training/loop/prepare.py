@@ -13,10 +13,10 @@ from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models import checkpoint, networks, vision
 from training import environment
 from training.configuration import Order
-from training.datasets import kinds, mirror, source, splits
-from training.datasets.folder import counts
-from training.datasets.kinds import DataSet
-from training.datasets.source import Source
+from training.datasets import mirror, selection, splits
+from training.datasets.data_set import Progress, ReadOptions, TrainingData
+from training.datasets.files import counts
+from training.datasets.selection import Selection
 from training.datasets.splits import Split
 from training.loop import initial_weights, teachers
 from training.loop.initial_weights import Learned, Pretrained
@@ -47,7 +47,7 @@ class Material:
     network: str
     recipe: Recipe
     arguments: dict[str, Any]
-    data: DataSet
+    data: TrainingData
     fonts: tuple[Path, ...]
     teachers: tuple[Teacher, ...]
     start: Learned | Pretrained | None
@@ -62,7 +62,7 @@ class Material:
         return len(self.data.classes) + self.recipe.outlier
 
 
-def gather(order: Order, on_progress: kinds.Progress | None = None) -> Material:
+def gather(order: Order, on_progress: Progress | None = None) -> Material:
     """Read the data and everything else that an order names.
 
     Args:
@@ -83,8 +83,8 @@ def gather(order: Order, on_progress: kinds.Progress | None = None) -> Material:
     order = replace(order, network=parent.network) if parent else order
     network = order.architecture
     taught_by = tuple(teachers.load(name, device) for name in order.teachers)
-    origin = source.find(order, parent, [by.described for by in taught_by])
-    read = _read(order, origin, parent.preprocessing if parent else None, on_progress)
+    chosen = selection.select(order, parent, [by.described for by in taught_by])
+    read = _read(order, chosen, parent.preprocessing if parent else None, on_progress)
     recipe = order.amended(_recipe(network, read, begun is not None))
     fonts = _fonts(order.fonts) if recipe.variety and read.preprocessing.kind == "digit" else ()
     for by in taught_by:
@@ -94,10 +94,10 @@ def gather(order: Order, on_progress: kinds.Progress | None = None) -> Material:
         parent.arguments if parent else networks.complete(network, measured, read.preprocessing, order.pretrained)
     )
     deciding = {
-        "dataset": read.name,
+        "dataset": read.data_set.name,
         "data_digest": read.digest,
         "seed": order.seed,
-        **origin.deciding(order.seed),
+        **chosen.deciding(order.seed),
         "network": network,
         "arguments": dict(arguments),
         "preprocessing": read.preprocessing.to_json(),
@@ -129,28 +129,28 @@ def _start(order: Order) -> Learned | Pretrained | None:
     return initial_weights.learned(order.start, order.network) if order.start else None
 
 
-def _read(order: Order, origin: Source, seen: Preprocessing | None, on_progress: kinds.Progress | None) -> DataSet:
+def _read(order: Order, chosen: Selection, seen: Preprocessing | None, on_progress: Progress | None) -> TrainingData:
     networks.check_name(order.architecture)
-    on_mnist = origin.dataset == kinds.MNIST
-    if seen is None and (on_mnist or order.architecture in PLANS):
+    tuned = chosen.data_set.tuned
+    if seen is None and (tuned or order.architecture in PLANS):
         seen = plan(order.architecture).preprocessing
     if order.size and seen is not None:
         raise TrainingError(
             f"The network {order.architecture!r} takes images of {seen.width} x {seen.height} only; leave --size out."
         )
-    if on_mnist:
+    if tuned:
         order.amended(plan(order.architecture).recipe)  # refused before the reading
     size = order.size or (None if order.architecture in networks.NAMES else vision.SIDE)
-    return origin.read(seen, size, order.output.parent, on_progress)
+    return chosen.read(ReadOptions(order.output.parent, chosen.share, chosen.seed, seen, size, on_progress))
 
 
-def _recipe(network: str, read: DataSet, begun: bool) -> Recipe:
+def _recipe(network: str, read: TrainingData, begun: bool) -> Recipe:
     recipe = _fresh_recipe(network, read)
     return fine_tuning(recipe) if begun else recipe
 
 
-def _fresh_recipe(network: str, read: DataSet) -> Recipe:
-    if read.name == kinds.MNIST:
+def _fresh_recipe(network: str, read: TrainingData) -> Recipe:
+    if read.data_set.tuned:
         return plan(network).recipe
     mirrored = mirror.told(read.training) < mirror.TOLD
     fitting = for_folder(network, len(read.training), read.preprocessing, mirrored)
@@ -162,22 +162,22 @@ def _fresh_recipe(network: str, read: DataSet) -> Recipe:
     return recipe if read.classes == splits.MNIST_CLASSES else replace(recipe, variety=0.0)
 
 
-def _normalisation(network: str, read: DataSet) -> dict[str, Any]:
+def _normalisation(network: str, read: TrainingData) -> dict[str, Any]:
     """What the network is told of its images; nothing where it was made for them."""
-    if network in PLANS and (read.name == kinds.MNIST or read.preprocessing.kind == "digit"):
+    if network in PLANS and (read.data_set.tuned or read.preprocessing.kind == "digit"):
         return {}
-    mean, std = kinds.moments(read.training)
+    mean, std = splits.moments(read.training)
     # Those that were made for MNIST see grey, and take a number each.
     return {"mean": mean[0], "std": std[0]} if network in PLANS else {"mean": mean, "std": std}
 
 
-def _notes(order: Order, recipe: Recipe, read: DataSet, fonts: tuple[Path, ...]) -> Iterator[str]:
+def _notes(order: Order, recipe: Recipe, read: TrainingData, fonts: tuple[Path, ...]) -> Iterator[str]:
     yield from read.notes
     times = counts.imbalance(read.training.counts(len(read.classes)))
     if times:
         weighed = "; an image of a small class counts for more" if recipe.balance else ""
         yield f"The classes are unequal: the largest has {times:.1f} times the images of the smallest{weighed}."
-    if recipe.augmentation and order.flip is None and read.name != kinds.MNIST and order.architecture not in PLANS:
+    if recipe.augmentation and order.flip is None and not read.data_set.tuned and order.architecture not in PLANS:
         flips = recipe.augmentation.flip
         yield (
             "Left and right are alike in these pictures: half of them are mirrored in training; --no-flip mirrors none."

@@ -14,7 +14,7 @@ from pigeonhole.models import checkpoint, networks
 from pigeonhole.models.checkpoint import Checkpoint
 from training import environment
 from training.configuration import Order
-from training.datasets.folder.distinct import LeftOut
+from training.datasets.files.distinct import LeftOut
 from training.datasets.splits import Split, digest
 from training.evaluation import measure
 from training.evaluation.calibrate import calibrate

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pigeonhole.errors import ImageError
 from pigeonhole.files import shown
-from training.datasets.folder.listing import TEST, TRAINING, VALIDATION, Picture
+from training.datasets.files.listing import TEST, TRAINING, VALIDATION, Picture
 
 # Where a picture stays that is in several parts: what is measured stays whole, and what is trained on gives way.
 _ORDER = {TEST: 0, VALIDATION: 1, TRAINING: 2}
@@ -39,7 +40,7 @@ def distinct(
     pictures: Sequence[Picture],
     classes: Sequence[str],
     digests: NDArray[np.uint8],
-    failed: Mapping[int, str],
+    failed: Mapping[int, ImageError],
 ) -> tuple[NDArray[np.int64], tuple[LeftOut, ...]]:
     """Tell what is used from what is left out.
 
@@ -60,7 +61,7 @@ def distinct(
             alike.setdefault(digests[at].tobytes(), []).append(at)
     used = []
     paths = [shown(picture.path) for picture in pictures]
-    left_out = {at: LeftOut(paths[at], "unreadable", what) for at, what in failed.items()}
+    left_out = {at: LeftOut(paths[at], "unreadable", str(error)) for at, error in failed.items()}
     for group in alike.values():
         first, *others = sorted(group, key=lambda at: _ORDER[pictures[at].part])  # stable: by path within a part
         labels = sorted({pictures[at].label for at in group})

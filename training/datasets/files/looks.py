@@ -11,7 +11,7 @@ from PIL import Image
 from pigeonhole.errors import DatasetError, ImageError
 from pigeonhole.imaging import decode as decoding
 from pigeonhole.imaging.preprocessing import Preprocessing
-from training.datasets.folder.pictures import MAX_PIXELS, content
+from training.datasets.files.pictures import MAX_PIXELS, content
 
 SIDES = (28, 32, 48, 64, 96, 128, 160, 192, 224, 256)  # pixels
 LARGEST = 64  # of these, unless another size is asked for: beyond it training takes long without a GPU

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,28 +25,34 @@ class Read:
     Args:
         pixels: uint8 [n, height, width, channels]; zeros where a file could not be read.
         digests: uint8 [n, DIGEST_BYTES], of the pixels.
-        failed: Position → what is wrong with the file.
+        failed: Position of a file that could not be read → why.
     """
 
     pixels: NDArray[np.uint8]
     digests: NDArray[np.uint8]
-    failed: dict[int, str]
+    failed: dict[int, ImageError]
 
 
 def content(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a file.
+    """Return the bytes of a file.
 
     Raises:
         ImageError: It can't be read, is no regular file or is too long.
     """
     try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(ErrorKind.NOT_A_FILE, "it is no regular file")
+        if status.st_size > MAX_BYTES:
+            raise ImageError(
+                ErrorKind.TOO_LARGE, f"the file has {status.st_size:,} bytes, and the limit is {MAX_BYTES:,}"
+            )
         with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > MAX_BYTES:
-                raise ImageError(ErrorKind.TOO_LARGE, f"the file has {size:,} bytes, and the limit is {MAX_BYTES:,}")
             return file.read(MAX_BYTES)
-    except OSError as exc:
-        raise ImageError(ErrorKind.CORRUPT, f"the file can't be read ({exc.strerror or exc})") from exc
+    except (OSError, ValueError) as exc:  # a ValueError for a NUL byte in the path
+        raise ImageError(
+            ErrorKind.CORRUPT, f"the file can't be read ({getattr(exc, 'strerror', None) or exc})"
+        ) from exc
 
 
 def read(paths: Sequence[str], preprocessing: Preprocessing) -> Read:
@@ -56,7 +63,7 @@ def read(paths: Sequence[str], preprocessing: Preprocessing) -> Read:
         try:
             pixels[at] = preprocess.prepare(content(path), preprocessing, MAX_PIXELS)
         except ImageError as exc:
-            failed[at] = str(exc)
+            failed[at] = exc
     return Read(pixels, digests(pixels), failed)
 
 

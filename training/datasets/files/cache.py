@@ -14,10 +14,10 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from pigeonhole.errors import DatasetError, TrainingError
+from pigeonhole.errors import DatasetError, ImageError, TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
-from training.datasets.folder import pictures
-from training.datasets.folder.pictures import DIGEST_BYTES, Read
+from training.datasets.files import pictures
+from training.datasets.files.pictures import DIGEST_BYTES, Read
 from training.processes import available, spread
 
 _CHUNK = 64  # files read by one process at a time, if they are no more than `_PART`: progress moves
@@ -38,7 +38,7 @@ class Cache:
 
     images: NDArray[np.uint8]
     digests: NDArray[np.uint8]
-    failed: dict[int, str]
+    failed: dict[int, ImageError]
 
 
 def read(
@@ -65,7 +65,7 @@ def read(
     size = min(_CHUNK, max(1, _PART // math.prod(shape)))
     chunks = [paths[at : at + size] for at in range(0, len(paths), size)]
     digests = np.zeros((len(paths), DIGEST_BYTES), np.uint8)
-    failed: dict[int, str] = {}
+    failed: dict[int, ImageError] = {}
     done = 0
     with _scratch(folder) as file:
         with closing(_read(chunks, preprocessing, processes)) as results:
@@ -153,6 +153,5 @@ def _mapped(file: IO[bytes], count: int, shape: tuple[int, ...]) -> NDArray[np.u
 
 def _no_room(folder: Path, exc: OSError) -> DatasetError:
     return DatasetError(
-        f"{folder}: the decoded pictures can't be kept there while training ({exc.strerror or exc}); make room, or "
-        "choose another -o."
+        f"{folder}: the decoded pictures can't be kept there ({exc.strerror or exc}); make room, or choose another -o."
     )

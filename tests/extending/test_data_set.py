@@ -1,0 +1,69 @@
+"""A kind of data set is one class and one line in the registry."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.models.checkpoint import describe
+from tests.training.test_folder import run
+from training.datasets import registry
+from training.datasets.data_set import DataSet, LabelledImages, ReadOptions, TrainingData
+from training.datasets.splits import Split, digest
+
+
+def drawn(preprocessing: Preprocessing, count: int, seed: int) -> Split:
+    """Dark and bright images in turn."""
+    shape = (count, preprocessing.height, preprocessing.width, preprocessing.channels)
+    noise = torch.randint(0, 100, shape, generator=torch.Generator().manual_seed(seed))
+    labels = torch.arange(count) % 2
+    return Split((noise + 150 * labels.reshape(-1, 1, 1, 1)).to(torch.uint8), labels)
+
+
+class Shades(DataSet):
+    """`shades:NAME`: images that are made up, 40 to train on, 10 to validate on and 20 to test on."""
+
+    scheme = "shades"
+    network = "residual-small"
+    classes = ("dark", "bright")
+
+    def read(self, options: ReadOptions) -> TrainingData:
+        """Make all images."""
+        preprocessing = options.preprocessing or Preprocessing("stretch", 16, 16, 1)
+        training, test = drawn(preprocessing, 40, options.seed), self.labelled(preprocessing)
+        return TrainingData(
+            data_set=self,
+            classes=self.classes,
+            preprocessing=preprocessing,
+            training=training,
+            validation=drawn(preprocessing, 10, options.seed + 1),
+            test=test.split,
+            source=test.source,
+            names=test.names,
+            digest=digest(training),
+        )
+
+    def labelled(self, preprocessing: Preprocessing) -> LabelledImages:
+        """Make the test images."""
+        split = drawn(preprocessing, 20, 1000)
+        return LabelledImages("shades that are made up", split, tuple(f"shade {index}" for index in range(len(split))))
+
+
+def test_a_new_kind_of_data_set_is_trained_and_evaluated_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.KINDS, "shades", f"{__name__}:Shades")
+    path = tmp_path / "shades.safetensors"
+    result = run("train", "--dataset", "shades:two", "-o", path, "--epochs", "1", "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    assert "Training residual-small on shades:two, seed 0." in result.stderr.splitlines()
+    described = describe(path)
+    assert (described.network, described.classes) == ("residual-small", ("dark", "bright"))
+    assert described.trained["dataset"] == f"shades:{Path.cwd() / 'two'}"
+    assert described.measured["test"]["images"] == 20
+    result = run("evaluate", path, "--dataset", "shades:two", "--json")
+    assert result.exit_code == 0, result.output
+    values = json.loads(result.stdout)
+    assert values["source"] == "shades that are made up"
+    assert {key: values[key] for key in described.measured["test"]} == described.measured["test"]
+    assert "did you mean shades?" in run("evaluate", path, "--dataset", "shade:two").stderr

@@ -1,0 +1,104 @@
+"""A CSV file of paths and labels as a data set, and the names that both commands take."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pigeonhole.errors import DatasetError
+from pigeonhole.models.checkpoint import describe
+from tests.training.test_folder import GREY, QUICK, folder, run
+from training.datasets import registry
+from training.datasets.csv_file import CsvFile
+from training.datasets.data_set import DataSet
+
+
+def listed(root: Path, counts: dict[str, int]) -> Path:
+    """A CSV file beside a folder of pictures whose names say nothing of their classes."""
+    folder(root, counts)
+    lines = [f"{path.relative_to(root.parent)},{path.parent.name},note" for path in sorted(root.rglob("*.png"))]
+    file = root.parent / "labels.csv"
+    file.write_text("\n".join(("path,label,remark", *lines)) + "\n")
+    return file
+
+
+def test_a_csv_file_is_trained_and_evaluated_on_and_a_missing_file_is_left_out(tmp_path: Path) -> None:
+    file, path = listed(tmp_path / "data" / "pictures", {"a": 20, "b": 20}), tmp_path / "mine.safetensors"
+    with file.open("a") as text:
+        text.write(f"gone.png,a,\n{tmp_path}/data/pictures/a/0.png,a,absolute\n")
+    result = run("train", "--dataset", f"csv:{file}", "-o", path, *QUICK)
+    assert result.exit_code == 0, result.output
+    described = describe(path)
+    assert (described.classes, described.trained["dataset"]) == (("a", "b"), f"csv:{file}")
+    assert (described.trained["training_images"], described.trained["validation_images"]) == (32, 8)
+    assert "left out: 1 unreadable, 1 duplicate; the log has all of them" in result.stderr.splitlines()
+    assert f"{tmp_path}/data/gone.png: corrupt: the file can't be read (No such file or directory)" in result.stderr
+    evaluated = [
+        json.loads(run("evaluate", path, *options, "--json").stdout)
+        for options in (("--dataset", f"csv:{file}"), ("--dataset", "csv", "--data", file), ("--data", file))
+    ]
+    assert evaluated[0] == evaluated[1] == evaluated[2]
+    assert evaluated[0]["source"] == f"the images in {file}"
+    assert sum(map(sum, evaluated[0]["confusion"])) == 41
+    assert [failed["path"] for failed in evaluated[0]["failed"]] == [f"{tmp_path}/data/gone.png"]
+
+
+def test_a_checkpoint_of_a_csv_file_goes_on_with_it_and_takes_corrections_from_its_folder(tmp_path: Path) -> None:
+    file = listed(tmp_path / "data" / "pictures", {"a": 10, "b": 10})
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    assert run("train", "--dataset", f"csv:{file}", "-o", first, *QUICK).exit_code == 0
+    (tmp_path / "corrections.csv").write_text("path,label\npictures/a/0.png,b\n")
+    options = ("--from", first, "--corrections", tmp_path / "corrections.csv", "--epochs", 1, "--device", "cpu")
+    result = run("train", *options, "-o", second)
+    assert result.exit_code == 0, result.output
+    assert describe(second).trained["dataset"] == f"csv:{file}"
+    assert "1 pictures with a label, of which the data set had 1, 1 of them with another" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("path,class\nx.png,a\n", r"labels\.csv has no column 'label'; it needs a first line with the names of its"),
+        ("x.png,a\n", r"labels\.csv has no column 'label'"),
+        ("path,label\nx.png,a\ny.png,\n", r"labels\.csv, line 3: the label is empty; add it, or take the line away"),
+        ("path,label\nx.png,a\n", r"labels\.csv needs at least two classes \(a line with path and label for each pic"),
+        ('path,label\n"x.png,a\n', r"labels\.csv is no CSV file \("),
+        ("path,label\nx.png,a\nx\0y.png,b\n", r"2|each class needs at least 5 different pictures"),
+    ],
+)
+def test_a_csv_file_that_will_not_do_is_a_clear_error(tmp_path: Path, content: str, message: str) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text(content)
+    result = run("train", "--dataset", f"csv:{file}", "-o", tmp_path / "x.safetensors", "--network", "digits")
+    assert result.exit_code == 2, result.output
+    with pytest.raises(DatasetError, match=message):
+        raise DatasetError(result.stderr)
+    with pytest.raises(DatasetError, match=r"none\.csv: can't be read \(No such file or directory\); check the path"):
+        CsvFile(str(tmp_path / "none.csv")).labelled(GREY)
+
+
+@pytest.mark.parametrize("scheme", registry.KINDS)
+def test_each_registered_kind_is_a_data_set_that_knows_its_scheme(scheme: str) -> None:
+    kind = registry.kind(scheme)
+    assert issubclass(kind, DataSet)
+    assert kind.scheme == scheme
+    assert kind("there").name in (scheme, f"{scheme}:{Path.cwd() / 'there'}")
+
+
+def test_a_name_without_a_path_takes_that_of_data_and_two_paths_are_refused(tmp_path: Path) -> None:
+    assert registry.find("mnist").path == Path("data")
+    assert registry.find("mnist", tmp_path).path == registry.find(f"mnist:{tmp_path}").path == tmp_path
+    assert registry.find("mnist:there").name == "mnist", "a checkpoint does not record where MNIST lay"
+    with pytest.raises(DatasetError, match=r"folder:x and --data .* both name a path; leave --data out\."):
+        registry.find("folder:x", tmp_path)
+
+
+def test_evaluating_on_another_data_sets_classes_or_an_unknown_kind_is_a_clear_error(tmp_path: Path) -> None:
+    folder(tmp_path / "data", {"1": 1, "cat": 1})
+    for options, message in (
+        (("--data", tmp_path / "data"), "has a class 'cat', which digits does not know; its classes are: 0, 1, 2, 3"),
+        (("--dataset", "mnits"), "There is no data set 'mnits': did you mean mnist? --dataset takes mnist, folder, c"),
+    ):
+        result = run("evaluate", "digits", *options)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert message in result.stderr

@@ -1,0 +1,66 @@
+"""A CSV file that names pictures and their labels."""
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pigeonhole.errors import DatasetError
+from training.datasets.files.listing import TRAINING, Listing, Picture
+from training.datasets.picture_files import PictureFiles
+
+
+class CsvFile(PictureFiles):
+    """`csv:FILE`: columns `path` and `label`; a relative path begins in the folder of the file."""
+
+    scheme = "csv"
+    layout = "a line with path and label for each picture"
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Return whether a path is that of a CSV file."""
+        return path.suffix.lower() == ".csv" and path.is_file()
+
+    @property
+    def folder(self) -> Path:
+        """Folder in which relative paths begin."""
+        return self.path.parent
+
+    def list_files(self) -> Listing:
+        """List the lines, all to train on."""
+        labelled = []
+        for line, path, label in rows(self.path):
+            if not label:
+                raise DatasetError(f"{self.path}, line {line}: the label is empty; add it, or take the line away.")
+            labelled.append((label, os.path.join(self.folder, path)))
+        classes = sorted({label for label, _path in labelled})
+        index = {name: at for at, name in enumerate(classes)}
+        return Listing(tuple(classes), tuple(Picture(path, index[label], TRAINING) for label, path in sorted(labelled)))
+
+
+def rows(file: Path) -> Iterator[tuple[int, str, str]]:
+    """Yield number, path and label of each line that has a path.
+
+    Args:
+        file: CSV file with a header; columns other than `path` and `label` are ignored.
+
+    Raises:
+        DatasetError: The file can't be read, is no CSV file, or lacks one of the two columns.
+    """
+    try:
+        # Bytes that are not UTF-8 stay what they are in a path, and a byte order mark of a spreadsheet's is none.
+        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+            lines = csv.DictReader(text, strict=True)
+            missing = {"path", "label"} - set(lines.fieldnames or ())
+            if missing:
+                raise DatasetError(
+                    f"{file} has no column {min(missing)!r}; it needs a first line with the names of its columns, "
+                    "of which one is path and one label."
+                )
+            for row in lines:
+                if row["path"]:
+                    yield lines.line_num, row["path"], row["label"] or ""
+    except csv.Error as exc:
+        raise DatasetError(f"{file} is no CSV file ({exc}); it needs the columns path and label.") from exc
+    except OSError as exc:
+        raise DatasetError(f"{file}: can't be read ({exc.strerror or exc}); check the path.") from exc

@@ -1,0 +1,164 @@
+"""The interface that each kind of data set in `training.datasets.registry` implements."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from pigeonhole.errors import ImageError
+from pigeonhole.files import shown
+from pigeonhole.imaging.preprocessing import Preprocessing
+from training.datasets.files.distinct import LeftOut
+from training.datasets.splits import Split
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a training wants a data set to be read.
+
+    Args:
+        scratch: Folder for decoded images, which are kept there in files without a name.
+        share: Share of the training images of each class that is kept for validation.
+        seed: Seed of the validation split.
+        preprocessing: What every image goes through; None to choose it by looking at the images.
+        size: Shorter side in pixels of a chosen preprocessing; None to choose that too.
+        on_progress: Called with the number of files read and the number of all files.
+    """
+
+    scratch: Path
+    share: float
+    seed: int
+    preprocessing: Preprocessing | None = None
+    size: int | None = None
+    on_progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training learns from and is measured on.
+
+    Args:
+        data_set: Data set that this was read from.
+        classes: Labels, in the order of the logits.
+        preprocessing: What every image went through.
+        training: Images to train on.
+        validation: Images that decide which epoch is kept, the temperature and the review threshold.
+        test: Images for the figures; None to measure on the validation split.
+        source: Description of the measured images for people.
+        names: Name of each measured image.
+        digest: SHA-256 of images and labels, in hexadecimal.
+        notes: Notices for the user.
+        left_out: Files that are not used.
+    """
+
+    data_set: "DataSet"
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    training: Split
+    validation: Split
+    test: Split | None
+    source: str
+    names: tuple[str, ...]
+    digest: str
+    notes: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A labelled file that can't be read.
+
+    Args:
+        path: Path of the file, as text that any output takes.
+        label: Name of its class.
+        error: Why it can't be read.
+    """
+
+    path: str
+    label: str
+    error: ImageError
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images to evaluate a model on.
+
+    Args:
+        source: Description of the images for people.
+        split: The images that could be read, with indices of the data set's classes.
+        names: Name of each image; no two are the same.
+        failed: Files that can't be read.
+    """
+
+    source: str
+    split: Split
+    names: tuple[str, ...]
+    failed: tuple[Failure, ...] = ()
+
+
+class DataSet(ABC):
+    """A data set, which `SCHEME:PATH` names.
+
+    Args:
+        path: What follows the scheme in the name.
+
+    Attributes:
+        scheme: Key of the kind in the registry.
+        network: Network that is trained if the user names none.
+        tuned: Whether the plans of `training.recipes.defaults` were chosen on this data set and fit without a look at
+            its images.
+    """
+
+    scheme: ClassVar[str]
+    network: ClassVar[str] = "residual"
+    tuned: ClassVar[bool] = False
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Return whether data of this kind lie at a path: `evaluate --data PATH` asks each kind in turn."""
+        return False
+
+    @property
+    def name(self) -> str:
+        """Name that a model records, independent of the working folder."""
+        return f"{self.scheme}:{shown(os.path.abspath(self.path))}"
+
+    @property
+    def folder(self) -> Path:
+        """Folder in which the paths of corrections are looked for."""
+        return self.path
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, known before any image is read.
+
+        Raises:
+            DatasetError: They can't be found out.
+        """
+
+    @abstractmethod
+    def read(self, options: ReadOptions) -> TrainingData:
+        """Read everything, divided into training, validation and test images.
+
+        Raises:
+            DatasetError: It can't be read, or holds too little to train on.
+        """
+
+    @abstractmethod
+    def labelled(self, preprocessing: Preprocessing) -> LabelledImages:
+        """Read the images to evaluate a model on: the test images, if the data set has any.
+
+        Args:
+            preprocessing: What the model's images go through.
+
+        Raises:
+            DatasetError: No image can be read.
+        """

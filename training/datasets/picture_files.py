@@ -1,0 +1,209 @@
+"""Data sets of picture files: the one reader that `train` and `evaluate` share."""
+
+import hashlib
+import json
+import os
+import tempfile
+from abc import abstractmethod
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pigeonhole.errors import DatasetError, ErrorKind
+from pigeonhole.files import shown
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.ledger.messages import MOST_CLASSES
+from training.datasets.data_set import DataSet, Failure, LabelledImages, ReadOptions, TrainingData
+from training.datasets.files import cache, counts, looks
+from training.datasets.files.cache import Cache
+from training.datasets.files.distinct import distinct
+from training.datasets.files.division import divide
+from training.datasets.files.listing import TEST, TRAINING, VALIDATION, Listing, Picture
+from training.datasets.splits import Split
+
+FEWEST = 5  # images of a class to train and to validate on
+
+
+class PictureFiles(DataSet):
+    """A data set of picture files; a kind lists them.
+
+    Attributes:
+        layout: What the data set holds for its classes, for error messages.
+    """
+
+    layout: ClassVar[str]
+
+    @abstractmethod
+    def list_files(self) -> Listing:
+        """List the files without opening them.
+
+        Raises:
+            DatasetError: They can't be listed.
+        """
+
+    @cached_property
+    def listing(self) -> Listing:
+        """The files, listed once."""
+        return self.list_files()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, sorted."""
+        return self.listing.classes
+
+    def read(self, options: ReadOptions) -> TrainingData:
+        """Read the files, without duplicates; keep a share of the training images where there are none to validate on.
+
+        Raises:
+            DatasetError: There are too few pictures or classes that can be used.
+            TrainingError: A process that read files was killed.
+        """
+        self._check_classes()
+        listing, notes = self.listing, []
+        paths = [picture.path for picture in listing.pictures]
+        preprocessing = options.preprocessing
+        if preprocessing is None:
+            seen = looks.look(paths)
+            preprocessing = seen.preprocessing(options.size)
+            notes.append(_chosen(seen, preprocessing))
+        read = cache.read(paths, preprocessing, options.scratch, on_progress=options.on_progress)
+        self._check_digits(preprocessing, read)
+        used, left_out = distinct(listing.pictures, listing.classes, read.digests, read.failed)
+        labels = _labels(listing.pictures)
+        parts = self._parts(used, labels, read.digests, options)
+        splits = {part: _split(read, labels, rows, options.scratch) for part, rows in parts.items() if len(rows)}
+        figures = TEST if TEST in splits else VALIDATION
+        return TrainingData(
+            data_set=self,
+            classes=listing.classes,
+            preprocessing=preprocessing,
+            training=splits[TRAINING],
+            validation=splits[VALIDATION],
+            test=splits.get(TEST),
+            source=_source(self.path, figures),
+            names=tuple(self._name(paths[row]) for row in parts[figures].tolist()),
+            digest=_digest(listing.classes, parts, labels, read.digests),
+            notes=(*notes, _counted(listing.classes, splits)),
+            left_out=left_out,
+        )
+
+    def labelled(self, preprocessing: Preprocessing) -> LabelledImages:
+        """Read the test images; the validation images, or all, if there are none."""
+        part = next((part for part in (TEST, VALIDATION) if self.listing.of(part)), TRAINING)
+        pictures, scratch = self.listing.of(part), Path(tempfile.gettempdir())
+        read = cache.read([picture.path for picture in pictures], preprocessing, scratch)
+        used = np.array([at for at in range(len(pictures)) if at not in read.failed], np.int64)
+        if not len(used):
+            raise DatasetError(f"{self.path} holds no image that can be read, of {len(pictures):,} files.")
+        return LabelledImages(
+            source=f"the images in {shown(self.path)}"
+            if part == TRAINING
+            else f"the {part} images in {shown(self.path)}",
+            split=_split(read, _labels(pictures), used, scratch),
+            names=tuple(self._name(pictures[at].path) for at in used.tolist()),
+            failed=tuple(
+                Failure(shown(pictures[at].path), self.classes[pictures[at].label], error)
+                for at, error in read.failed.items()
+            ),
+        )
+
+    def _name(self, path: str) -> str:
+        return shown(os.path.relpath(path, self.folder))
+
+    def _check_classes(self) -> None:
+        """Raise DatasetError if no model can have these classes."""
+        names = self.classes
+        if len(names) < 2:
+            found = f"only {names[0]!r}" if names else "none"
+            raise DatasetError(f"{self.path} needs at least two classes ({self.layout}); it has {found}.")
+        if len(names) > MOST_CLASSES:
+            raise DatasetError(
+                f"{self.path} has {len(names):,} classes, and a worker can name {MOST_CLASSES:,} at most."
+            )
+        for name in names:
+            try:
+                name.encode()
+            except UnicodeEncodeError as exc:
+                raise DatasetError(
+                    f"{self.path} has a class whose name is not UTF-8: {os.fsencode(name)!r}; rename it."
+                ) from exc
+
+    def _check_digits(self, preprocessing: Preprocessing, read: Cache) -> None:
+        """Refuse what a network for digits can't be trained on, instead of listing each picture as blank."""
+        blank = sum(error.kind is ErrorKind.BLANK for error in read.failed.values())
+        if preprocessing.kind == "digit" and 2 * blank > len(read.images):
+            raise DatasetError(
+                f"{self.path}: {blank:,} of {len(read.images):,} pictures show no ink on plain paper, which is what "
+                "networks for digits look for; leave --network out for one that takes any picture."
+            )
+
+    def _parts(
+        self, used: NDArray[np.int64], labels: Tensor, digests: NDArray[np.uint8], options: ReadOptions
+    ) -> dict[str, NDArray[np.int64]]:
+        """Return the indices of the pictures of each part, rising."""
+        of = np.array([picture.part for picture in self.listing.pictures])[used]
+        parts = {part: used[of == part] for part in (TRAINING, VALIDATION, TEST)}
+        whole = parts[TRAINING]
+        self._check_enough(labels[whole])
+        if not len(parts[VALIDATION]):
+            first, second = divide(labels[whole].numpy(), digests[whole], options.share, options.seed, self.classes)
+            parts |= {TRAINING: whole[first], VALIDATION: whole[second]}
+        return parts
+
+    def _check_enough(self, labels: Tensor) -> None:
+        found = labels.bincount(minlength=len(self.classes)).tolist()
+        few = [f"{name!r} has {count}" for name, count in zip(self.classes, found, strict=True) if count < FEWEST]
+        if few:
+            more = f" and {len(few) - 5} other classes have too few" if len(few) > 5 else ""
+            raise DatasetError(
+                f"{self.path}: each class needs at least {FEWEST} different pictures to train on that can be read; "
+                f"{', '.join(few[:5])}{more}. Add some, or take such a class away."
+            )
+
+
+def _labels(pictures: tuple[Picture, ...]) -> Tensor:
+    return torch.tensor([picture.label for picture in pictures], dtype=torch.int64)
+
+
+def _split(read: Cache, labels: Tensor, rows: NDArray[np.int64], scratch: Path) -> Split:
+    kept = cache.store(cache.rows(read.images, rows), read.images.shape[1:], scratch)
+    return Split(torch.from_numpy(kept), labels[rows])
+
+
+def _source(path: Path, part: str) -> str:
+    if part == TEST:
+        return f"the test images in {shown(path)}"
+    return (
+        f"the validation split of {shown(path)}, which chose the epoch and the calibration: "
+        "there are no test images, so new ones may do a little worse"
+    )
+
+
+def _chosen(seen: looks.Look, chosen: Preprocessing) -> str:
+    width, height = seen.size
+    return (
+        f"{seen.pictures:,} pictures looked at: {'grey' if seen.grey else 'colour'}, in the median {width:g} x "
+        f"{height:g} pixels. Scaled and cut to {chosen.width} x {chosen.height} in "
+        f"{'grey' if chosen.channels == 1 else 'colour'}; --size chooses another size."
+    )
+
+
+def _counted(classes: tuple[str, ...], splits: dict[str, Split]) -> str:
+    return counts.table(classes, {part: split.counts(len(classes)) for part, split in splits.items()})
+
+
+def _digest(
+    classes: tuple[str, ...], parts: dict[str, NDArray[np.int64]], labels: Tensor, digests: NDArray[np.uint8]
+) -> str:
+    """Return the SHA-256 of classes, parts, labels and the images' own digests, in hexadecimal."""
+    found = hashlib.sha256(json.dumps(classes).encode())
+    for part, rows in parts.items():
+        found.update(f"{part} {len(rows)}".encode())
+        found.update(np.ascontiguousarray(digests[rows]).data)
+        found.update(labels[rows].numpy().data)
+    return found.hexdigest()

@@ -1,0 +1,61 @@
+"""The kinds of data sets that `--dataset SCHEME:PATH` can name. No torch here: the help of the commands lists them."""
+
+import difflib
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pigeonhole.errors import DatasetError
+
+if TYPE_CHECKING:
+    from training.datasets.data_set import DataSet
+
+#: Scheme → module and class of the data sets of a kind; the module is imported when the kind is used.
+KINDS = {
+    "mnist": "training.datasets.mnist:Mnist",
+    "folder": "training.datasets.class_folders:ClassFolders",
+    "csv": "training.datasets.csv_file:CsvFile",
+}
+DEFAULT = "mnist"
+
+
+def knows(name: object) -> bool:
+    """Return whether a value, as a model records it, names a data set of a registered kind."""
+    return isinstance(name, str) and name.partition(":")[0] in KINDS
+
+
+def kind(name: str) -> "type[DataSet]":
+    """Return the class of the data set of a name.
+
+    Raises:
+        DatasetError: The scheme is not registered.
+    """
+    scheme = name.partition(":")[0]
+    if scheme not in KINDS:
+        near = difflib.get_close_matches(scheme, KINDS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise DatasetError(f"There is no data set {name!r}: {hint}--dataset takes {', '.join(KINDS)}, as SCHEME:PATH.")
+    module, _, found = KINDS[scheme].partition(":")
+    known: type[DataSet] = getattr(import_module(module), found)
+    return known
+
+
+def find(name: str, data: Path | None = None) -> "DataSet":
+    """Return the data set of a name.
+
+    Args:
+        name: Scheme, and perhaps a colon and the path.
+        data: Path of the data set if the name has none; None for `data` in the working folder.
+
+    Raises:
+        DatasetError: The scheme is not registered, or both `name` and `data` give a path.
+    """
+    found, path = kind(name), name.partition(":")[2]
+    if path and data is not None:
+        raise DatasetError(f"{name} and --data {data} both name a path; leave --data out.")
+    return found(path or str(data or "data"))
+
+
+def guess(data: Path) -> str:
+    """Return the scheme of the data that lie at a path, or of the default data set if no kind recognises them."""
+    return next((scheme for scheme in KINDS if kind(scheme).recognises(data)), DEFAULT)
