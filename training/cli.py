@@ -7,14 +7,13 @@ also where neither torch nor Pillow is installed.
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from pigeonhole.errors import PigeonholeError, TrainingError
+from pigeonhole.errors import ExitCode, PigeonholeError, TrainingError
 from training import train_options as options
 from training.datasets.registry import DEFAULT, KINDS
 from training.options import CheckpointArgument, DataOption, Device, DeviceOption, Network, ReportOption
@@ -25,14 +24,6 @@ if TYPE_CHECKING:
     from training.loop.train import Trained
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
-
-
-class Exit(IntEnum):
-    """What the exit code says."""
-
-    OK = 0
-    USAGE = 2  # also everything that the user can mend: a missing file, a damaged checkpoint, no data
-    INTERRUPTED = 130
 
 
 @app.command(epilog="Example: pigeonhole train --dataset folder:my-photos -o mine.safetensors")
@@ -107,7 +98,7 @@ def train(
         _say_trained(trained, output)
         _write_report(report, trained.evaluated)
     if trained.outcome.interrupted:
-        raise typer.Exit(Exit.INTERRUPTED)
+        raise typer.Exit(ExitCode.INTERRUPTED)
 
 
 @app.command(
@@ -171,7 +162,7 @@ def _compare(paths: tuple[Path, Path], data_set: "DataSet", device: str, report:
         markup.make_folder(report)
     compared = task.compare(paths, data_set, device)
     if report:
-        _say_report(comparison.write(report, compared))
+        _say(f"report: {comparison.write(report, compared)}")
     _say_left_out((name, error if len(by) > 1 else f"{error} ({by})") for name, error, by in compared.failed)
     print(json.dumps(compared.to_json(), ensure_ascii=False) if as_json else text.comparison(compared))
 
@@ -260,11 +251,7 @@ def _write_report(folder: Path | None, evaluated: "Evaluated") -> None:
     if folder:
         from training.report import page
 
-        _say_report(page.write(folder, evaluated))
-
-
-def _say_report(page: Path) -> None:
-    _say(f"report: {page}")
+        _say(f"report: {page.write(folder, evaluated)}")
 
 
 def _say_trained(trained: "Trained", output: Path) -> None:
@@ -289,14 +276,14 @@ def _mapped_errors() -> Iterator[None]:
     try:
         yield
     except PigeonholeError as exc:
-        _fail(str(exc), Exit.USAGE, exc)
+        _fail(str(exc), ExitCode.USAGE, exc)
     except ModuleNotFoundError as exc:
         extra = _EXTRAS.get((exc.name or "").partition(".")[0])
         if extra is None:
             raise
-        _fail(f"{exc.name} is not installed; run: pip install 'pigeonhole[{extra}]'", Exit.USAGE, exc)
+        _fail(f"{exc.name} is not installed; run: pip install 'pigeonhole[{extra}]'", ExitCode.USAGE, exc)
     except KeyboardInterrupt as exc:
-        _fail("Interrupted before it was done.", Exit.INTERRUPTED, exc)
+        _fail("Interrupted before it was done.", ExitCode.INTERRUPTED, exc)
 
 
 # What may be missing → the extra that brings it.
@@ -306,7 +293,7 @@ _EXTRAS = {
 }
 
 
-def _fail(message: str, code: Exit, cause: BaseException) -> NoReturn:
+def _fail(message: str, code: ExitCode, cause: BaseException) -> NoReturn:
     _say(f"pigeonhole: {message}")
     raise typer.Exit(code) from cause
 

@@ -1,4 +1,4 @@
-"""What is asked of a training."""
+"""The training configuration."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,31 +13,8 @@ from training.recipes.recipe import Recipe
 class Order:
     """What to train.
 
-    Args:
-        data: The folder that holds MNIST; None for "data", or where MNIST is not what is trained on.
-        output: The checkpoint to write.
-        dataset: "mnist", or "folder:" and the path of a folder of class folders; None for what `start` was trained on,
-            or for MNIST.
-        size: The shorter side in pixels of what the network sees; None for what fits the pictures of a folder.
-        network: Its name; None for the data set's own default.
-        name: The checkpoint's; it names a queue.
-        epochs: None for the network's own default.
-        batch_size: Likewise.
-        patience: Likewise.
-        seed: Of the weights, the shuffling, the augmentation and the variety.
-        validation: The share of the training images that is kept for validation; None for a tenth, or for the one that
-            `start` or a teacher was trained with on the same data.
-        validation_seed: Decides which ones; None for `seed`, or likewise.
-        corrections: A CSV file of a person's labels, for what `start` was trained on.
-        variety: Whether to train on other images beside the data; None for the network's own default.
-        fonts: A folder, for printed digits among them; None for the system's, where there are any.
-        teachers: Checkpoints to learn from beside the labels: files, or the name of a shipped one.
-        review_budget: The largest share of new images, 0…1, that may be marked for review.
-        flip: Whether half of the images are mirrored; None for the recipe's own default.
-        pretrained: Begin with torchvision's weights, for one of its networks.
-        start: A checkpoint to begin with: a file, or the name of a shipped one; None to begin afresh.
-        device: "auto", "cpu" or "cuda".
-        resume: Go on where an interrupted training stopped.
+    Args are the options of `pigeonhole train` (`training.train_options`), of the same names but for `start`, which is
+    `--from`, and `teachers`, each a `--teacher`. None stands for the default of the network or of the data set.
     """
 
     data: Path | None
@@ -65,14 +42,14 @@ class Order:
 
     @property
     def architecture(self) -> str:
-        """The name of the network that is trained."""
+        """Name of the network that is trained."""
         return self.network or registry.kind(self.dataset or registry.DEFAULT).network
 
     def amended(self, recipe: Recipe) -> Recipe:
-        """A recipe with what was asked for.
+        """Return a recipe with the options that the user gave.
 
         Raises:
-            TrainingError: It has no variety, which was asked for, or fonts for it were.
+            TrainingError: The options ask for variety, or fonts for it, which the recipe does not have.
         """
         if self.variety and not recipe.variety:
             raise TrainingError(f"There is no variety for the network {self.architecture!r}; leave --variety out.")

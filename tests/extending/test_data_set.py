@@ -35,7 +35,6 @@ class Shades(DataSet):
         training, test = drawn(preprocessing, 40, options.seed), self.labelled(preprocessing)
         return TrainingData(
             data_set=self,
-            classes=self.classes,
             preprocessing=preprocessing,
             training=training,
             validation=drawn(preprocessing, 10, options.seed + 1),

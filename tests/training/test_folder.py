@@ -146,7 +146,7 @@ def test_files_lie_at_any_depth_and_hidden_ones_are_no_data(tmp_path: Path) -> N
     root = folder(tmp_path / "data", {"a": 2, "b": 1, "b/deeper": 1, ".cache": 1})
     (root / "a" / ".DS_Store").touch()
     (root / "README").touch()
-    found = ClassFolders(str(root)).listing
+    found = ClassFolders(str(root))
     assert found.classes == ("a", "b")
     assert [os.path.relpath(picture.path, root) for picture in found.pictures] == [
         *("a/0.png", "a/1.png", "b/0.png", "b/deeper/0.png")
@@ -264,7 +264,7 @@ def test_the_digest_is_that_of_pixels_labels_and_parts(tmp_path: Path) -> None:
 def test_several_processes_read_the_same_as_one_and_tell_how_far_they_are(tmp_path: Path) -> None:
     root = folder(tmp_path / "data", {"a": 80, "b": 80}, (40, 30))
     (root / "a" / "broken.png").write_bytes(b"")
-    paths = [picture.path for picture in ClassFolders(str(root)).listing.pictures]
+    paths = [picture.path for picture in ClassFolders(str(root)).pictures]
     steps: list[tuple[int, int]] = []
     one = cache.read(paths, GREY, tmp_path, processes=1)
     two = cache.read(paths, GREY, tmp_path, processes=2, on_progress=lambda *step: steps.append(step))

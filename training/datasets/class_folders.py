@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pigeonhole.errors import DatasetError
-from training.datasets.files.listing import TEST, TRAINING, VALIDATION, Listing, Picture
+from training.datasets.files.distinct import TEST, TRAINING, VALIDATION, Picture
 from training.datasets.picture_files import PictureFiles
 
 #: Names of folders of class folders → the part that each holds.
@@ -27,18 +27,18 @@ class ClassFolders(PictureFiles):
         """Return whether a folder holds folders."""
         return path.is_dir() and bool(_folders(path))
 
-    def list_files(self) -> Listing:
+    def list_files(self) -> tuple[tuple[str, ...], tuple[Picture, ...]]:
         """List the files of all parts."""
         tops = self._tops()
         classes = sorted({name for _part, top in tops for name in _folders(top)})
         index = {name: label for label, name in enumerate(classes)}
         pictures = tuple(
-            Picture(path, index[name], part)
+            Picture(part, index[name], path)
             for part, top in tops
             for name in _folders(top)
             for path in _files(os.path.join(top, name))
         )
-        return Listing(tuple(classes), pictures)
+        return tuple(classes), pictures
 
     def _tops(self) -> list[tuple[str, Path]]:
         """Return the folders that hold class folders, each with its part."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pigeonhole.errors import DatasetError
-from training.datasets.files.listing import TRAINING, Listing, Picture
+from training.datasets.files.distinct import TRAINING, Picture
 from training.datasets.picture_files import PictureFiles
 
 
@@ -26,16 +26,16 @@ class CsvFile(PictureFiles):
         """Folder in which relative paths begin."""
         return self.path.parent
 
-    def list_files(self) -> Listing:
+    def list_files(self) -> tuple[tuple[str, ...], tuple[Picture, ...]]:
         """List the lines, all to train on."""
-        labelled = []
+        labelled: set[tuple[str, str]] = set()
         for line, path, label in rows(self.path):
             if not label:
                 raise DatasetError(f"{self.path}, line {line}: the label is empty; add it, or take the line away.")
-            labelled.append((label, os.path.join(self.folder, path)))
+            labelled.add((label, os.path.join(self.folder, path)))
         classes = sorted({label for label, _path in labelled})
         index = {name: at for at, name in enumerate(classes)}
-        return Listing(tuple(classes), tuple(Picture(path, index[label], TRAINING) for label, path in sorted(labelled)))
+        return tuple(classes), tuple(Picture(TRAINING, index[label], path) for label, path in sorted(labelled))
 
 
 def rows(file: Path) -> Iterator[tuple[int, str, str]]:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from pigeonhole.errors import ImageError
 from pigeonhole.files import shown
@@ -43,7 +43,6 @@ class TrainingData:
 
     Args:
         data_set: Data set that this was read from.
-        classes: Labels, in the order of the logits.
         preprocessing: What every image went through.
         training: Images to train on.
         validation: Images that decide which epoch is kept, the temperature and the review threshold.
@@ -56,7 +55,6 @@ class TrainingData:
     """
 
     data_set: "DataSet"
-    classes: tuple[str, ...]
     preprocessing: Preprocessing
     training: Split
     validation: Split
@@ -67,16 +65,14 @@ class TrainingData:
     notes: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels, in the order of the logits."""
+        return self.data_set.classes
 
-@dataclass(frozen=True)
-class Failure:
-    """A labelled file that can't be read.
 
-    Args:
-        path: Path of the file, as text that any output takes.
-        label: Name of its class.
-        error: Why it can't be read.
-    """
+class Failure(NamedTuple):
+    """A labelled file that can't be read: its path as text, the name of its class, and the reason."""
 
     path: str
     label: str

@@ -12,7 +12,6 @@ from pigeonhole.errors import DatasetError
 from pigeonhole.imaging import preprocess
 from pigeonhole.imaging.preprocessing import Preprocessing
 from training.datasets.data_set import DataSet, LabelledImages, ReadOptions, TrainingData
-from training.datasets.files.division import check_share
 from training.datasets.splits import MNIST_CLASSES, Split, digest
 
 if TYPE_CHECKING:
@@ -47,7 +46,6 @@ class Mnist(DataSet):
         training, validation = divide(whole, options.share, options.seed)
         return TrainingData(
             data_set=self,
-            classes=MNIST_CLASSES,
             preprocessing=options.preprocessing,
             training=training,
             validation=validation,
@@ -75,7 +73,7 @@ def divide(split: Split, share: float, seed: int) -> tuple[Split, Split]:
 
     Args:
         split: Images to divide.
-        share: Share of each class in the second part, above 0 and below 1; at least one image of each.
+        share: Share of each class in the second part, at least one image of each.
         seed: Seed of the draw.
 
     Returns:
@@ -84,7 +82,6 @@ def divide(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     Raises:
         DatasetError: A class is too small to be in both.
     """
-    check_share(share)
     generator = torch.Generator().manual_seed(seed)
     first, second = [], []
     for label in torch.unique(split.labels).tolist():

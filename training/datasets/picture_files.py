@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 from abc import abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -21,9 +22,8 @@ from pigeonhole.ledger.messages import MOST_CLASSES
 from training.datasets.data_set import DataSet, Failure, LabelledImages, ReadOptions, TrainingData
 from training.datasets.files import cache, counts, looks
 from training.datasets.files.cache import Cache
-from training.datasets.files.distinct import distinct
+from training.datasets.files.distinct import TEST, TRAINING, VALIDATION, Picture, distinct
 from training.datasets.files.division import divide
-from training.datasets.files.listing import TEST, TRAINING, VALIDATION, Listing, Picture
 from training.datasets.splits import Split
 
 FEWEST = 5  # images of a class to train and to validate on
@@ -39,22 +39,26 @@ class PictureFiles(DataSet):
     layout: ClassVar[str]
 
     @abstractmethod
-    def list_files(self) -> Listing:
-        """List the files without opening them.
+    def list_files(self) -> tuple[tuple[str, ...], tuple[Picture, ...]]:
+        """Return the sorted classes, and the files by part, class and path, without opening them.
 
         Raises:
             DatasetError: They can't be listed.
         """
 
     @cached_property
-    def listing(self) -> Listing:
-        """The files, listed once."""
+    def _listed(self) -> tuple[tuple[str, ...], tuple[Picture, ...]]:
         return self.list_files()
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, sorted."""
-        return self.listing.classes
+        return self._listed[0]
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """The files, by part, class and path."""
+        return self._listed[1]
 
     def read(self, options: ReadOptions) -> TrainingData:
         """Read the files, without duplicates; keep a share of the training images where there are none to validate on.
@@ -64,46 +68,46 @@ class PictureFiles(DataSet):
             TrainingError: A process that read files was killed.
         """
         self._check_classes()
-        listing, notes = self.listing, []
-        paths = [picture.path for picture in listing.pictures]
-        preprocessing = options.preprocessing
+        pictures, preprocessing, notes = self.pictures, options.preprocessing, []
+        paths = [picture.path for picture in pictures]
         if preprocessing is None:
             seen = looks.look(paths)
             preprocessing = seen.preprocessing(options.size)
             notes.append(_chosen(seen, preprocessing))
         read = cache.read(paths, preprocessing, options.scratch, on_progress=options.on_progress)
         self._check_digits(preprocessing, read)
-        used, left_out = distinct(listing.pictures, listing.classes, read.digests, read.failed)
-        labels = _labels(listing.pictures)
+        used, left_out = distinct(pictures, self.classes, read.digests, read.failed)
+        labels = _labels(pictures)
         parts = self._parts(used, labels, read.digests, options)
         splits = {part: _split(read, labels, rows, options.scratch) for part, rows in parts.items() if len(rows)}
         figures = TEST if TEST in splits else VALIDATION
         return TrainingData(
             data_set=self,
-            classes=listing.classes,
             preprocessing=preprocessing,
             training=splits[TRAINING],
             validation=splits[VALIDATION],
             test=splits.get(TEST),
             source=_source(self.path, figures),
             names=tuple(self._name(paths[row]) for row in parts[figures].tolist()),
-            digest=_digest(listing.classes, parts, labels, read.digests),
-            notes=(*notes, _counted(listing.classes, splits)),
+            digest=_digest(self.classes, parts, labels, read.digests),
+            notes=(
+                *notes,
+                counts.table(self.classes, {part: split.counts(len(self.classes)) for part, split in splits.items()}),
+            ),
             left_out=left_out,
         )
 
     def labelled(self, preprocessing: Preprocessing) -> LabelledImages:
         """Read the test images; the validation images, or all, if there are none."""
-        part = next((part for part in (TEST, VALIDATION) if self.listing.of(part)), TRAINING)
-        pictures, scratch = self.listing.of(part), Path(tempfile.gettempdir())
+        there = {picture.part for picture in self.pictures}
+        part = next((part for part in (TEST, VALIDATION) if part in there), TRAINING)
+        pictures, scratch = [one for one in self.pictures if one.part == part], Path(tempfile.gettempdir())
         read = cache.read([picture.path for picture in pictures], preprocessing, scratch)
         used = np.array([at for at in range(len(pictures)) if at not in read.failed], np.int64)
         if not len(used):
             raise DatasetError(f"{self.path} holds no image that can be read, of {len(pictures):,} files.")
         return LabelledImages(
-            source=f"the images in {shown(self.path)}"
-            if part == TRAINING
-            else f"the {part} images in {shown(self.path)}",
+            source=f"the {'' if part == TRAINING else f'{part} '}images in {shown(self.path)}",
             split=_split(read, _labels(pictures), used, scratch),
             names=tuple(self._name(pictures[at].path) for at in used.tolist()),
             failed=tuple(
@@ -146,7 +150,7 @@ class PictureFiles(DataSet):
         self, used: NDArray[np.int64], labels: Tensor, digests: NDArray[np.uint8], options: ReadOptions
     ) -> dict[str, NDArray[np.int64]]:
         """Return the indices of the pictures of each part, rising."""
-        of = np.array([picture.part for picture in self.listing.pictures])[used]
+        of = np.array([picture.part for picture in self.pictures])[used]
         parts = {part: used[of == part] for part in (TRAINING, VALIDATION, TEST)}
         whole = parts[TRAINING]
         self._check_enough(labels[whole])
@@ -166,7 +170,7 @@ class PictureFiles(DataSet):
             )
 
 
-def _labels(pictures: tuple[Picture, ...]) -> Tensor:
+def _labels(pictures: Sequence[Picture]) -> Tensor:
     return torch.tensor([picture.label for picture in pictures], dtype=torch.int64)
 
 
@@ -191,10 +195,6 @@ def _chosen(seen: looks.Look, chosen: Preprocessing) -> str:
         f"{height:g} pixels. Scaled and cut to {chosen.width} x {chosen.height} in "
         f"{'grey' if chosen.channels == 1 else 'colour'}; --size chooses another size."
     )
-
-
-def _counted(classes: tuple[str, ...], splits: dict[str, Split]) -> str:
-    return counts.table(classes, {part: split.counts(len(classes)) for part, split in splits.items()})
 
 
 def _digest(

@@ -19,11 +19,6 @@ KINDS = {
 DEFAULT = "mnist"
 
 
-def knows(name: object) -> bool:
-    """Return whether a value, as a model records it, names a data set of a registered kind."""
-    return isinstance(name, str) and name.partition(":")[0] in KINDS
-
-
 def kind(name: str) -> "type[DataSet]":
     """Return the class of the data set of a name.
 
@@ -54,8 +49,3 @@ def find(name: str, data: Path | None = None) -> "DataSet":
     if path and data is not None:
         raise DatasetError(f"{name} and --data {data} both name a path; leave --data out.")
     return found(path or str(data or "data"))
-
-
-def guess(data: Path) -> str:
-    """Return the scheme of the data that lie at a path, or of the default data set if no kind recognises them."""
-    return next((scheme for scheme in KINDS if kind(scheme).recognises(data)), DEFAULT)

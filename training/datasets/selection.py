@@ -97,13 +97,15 @@ def _division(order: Order, learned: Sequence[Checkpoint]) -> tuple[float, int]:
             )
         return share, seed
     share = SHARE if order.validation is None else order.validation
+    if not 0 < share < 1:
+        raise DatasetError(f"The share for validation must be above 0 and below 1, not {share}.")
     return share, order.seed if order.validation_seed is None else order.validation_seed
 
 
 def _recorded(checkpoint: Checkpoint) -> str | None:
     """Return the data set that a checkpoint records; None if its kind is unknown."""
     name = checkpoint.trained.get("dataset")
-    return name if registry.knows(name) else None
+    return name if isinstance(name, str) and name.partition(":")[0] in registry.KINDS else None
 
 
 def _default(parent: Checkpoint | None) -> str:

@@ -60,7 +60,8 @@ def find(dataset: str | None, data: Path | None) -> tuple[DataSet, bool]:
     Raises:
         DatasetError: There is no such data set, or both arguments give a path.
     """
-    name = dataset or registry.guess(data or Path("data"))
+    recognised = (scheme for scheme in registry.KINDS if registry.kind(scheme).recognises(data or Path("data")))
+    name = dataset or next(recognised, registry.DEFAULT)
     scheme, colon, path = name.partition(":")
     outliers = scheme == OUTLIERS
     return registry.find(f"folder{colon}{path}" if outliers else name, data), outliers

@@ -15,7 +15,6 @@ from training import environment
 from training.configuration import Order
 from training.datasets import mirror, selection, splits
 from training.datasets.data_set import Progress, ReadOptions, TrainingData
-from training.datasets.files import counts
 from training.datasets.selection import Selection
 from training.datasets.splits import Split
 from training.loop import initial_weights, teachers
@@ -24,6 +23,8 @@ from training.loop.teachers import Teacher
 from training.recipes.defaults import PLANS, fine_tuning, for_folder, plan
 from training.recipes.recipe import Recipe
 from training.synthetic import pool, printed, strangers
+
+UNEQUAL = 2.0  # images of the largest class for each of the smallest, from where on the user is told
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ def gather(order: Order, on_progress: Progress | None = None) -> Material:
     taught_by = tuple(teachers.load(name, device) for name in order.teachers)
     chosen = selection.select(order, parent, [by.described for by in taught_by])
     read = _read(order, chosen, parent.preprocessing if parent else None, on_progress)
-    recipe = order.amended(_recipe(network, read, begun is not None))
+    recipe = _recipe(network, read)
+    recipe = order.amended(fine_tuning(recipe) if begun else recipe)
     fonts = _fonts(order.fonts) if recipe.variety and read.preprocessing.kind == "digit" else ()
     for by in taught_by:
         by.check(read.classes, read.preprocessing, recipe)
@@ -144,12 +146,7 @@ def _read(order: Order, chosen: Selection, seen: Preprocessing | None, on_progre
     return chosen.read(ReadOptions(order.output.parent, chosen.share, chosen.seed, seen, size, on_progress))
 
 
-def _recipe(network: str, read: TrainingData, begun: bool) -> Recipe:
-    recipe = _fresh_recipe(network, read)
-    return fine_tuning(recipe) if begun else recipe
-
-
-def _fresh_recipe(network: str, read: TrainingData) -> Recipe:
+def _recipe(network: str, read: TrainingData) -> Recipe:
     if read.data_set.tuned:
         return plan(network).recipe
     mirrored = mirror.told(read.training) < mirror.TOLD
@@ -173,8 +170,9 @@ def _normalisation(network: str, read: TrainingData) -> dict[str, Any]:
 
 def _notes(order: Order, recipe: Recipe, read: TrainingData, fonts: tuple[Path, ...]) -> Iterator[str]:
     yield from read.notes
-    times = counts.imbalance(read.training.counts(len(read.classes)))
-    if times:
+    counts = read.training.counts(len(read.classes))
+    times = max(counts) / max(1, min(counts))
+    if times >= UNEQUAL:
         weighed = "; an image of a small class counts for more" if recipe.balance else ""
         yield f"The classes are unequal: the largest has {times:.1f} times the images of the smallest{weighed}."
     if recipe.augmentation and order.flip is None and not read.data_set.tuned and order.architecture not in PLANS:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from rich.cells import cell_len
 
 _LISTED = 12  # classes; of more, the largest and the smallest are shown
-_UNEQUAL = 2.0  # times as many images in the largest class as in the smallest are worth a word
 
 
 def table(classes: Sequence[str], parts: Mapping[str, Sequence[int]]) -> str:
@@ -31,9 +30,3 @@ def table(classes: Sequence[str], parts: Mapping[str, Sequence[int]]) -> str:
         for row in rows
     ]
     return "\n".join(lines) + left
-
-
-def imbalance(counts: Sequence[int]) -> float | None:
-    """How many times as many images the largest class has as the smallest, where that is worth a word."""
-    times = max(counts) / max(1, min(counts))
-    return times if times >= _UNEQUAL else None

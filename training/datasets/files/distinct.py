@@ -2,16 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pigeonhole.errors import ImageError
 from pigeonhole.files import shown
-from training.datasets.files.listing import TEST, TRAINING, VALIDATION, Picture
 
+TRAINING, VALIDATION, TEST = "training", "validation", "test"
 # Where a picture stays that is in several parts: what is measured stays whole, and what is trained on gives way.
 _ORDER = {TEST: 0, VALIDATION: 1, TRAINING: 2}
+
+
+class Picture(NamedTuple):
+    """A labelled file: the part that it is in, the index of its class, and its path."""
+
+    part: str
+    label: int
+    path: str
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,6 @@ from numpy.typing import NDArray
 from pigeonhole.errors import DatasetError
 
 
-def check_share(share: float) -> None:
-    """See that a share of the images can be kept to validate on; DatasetError if not."""
-    if not 0 < share < 1:
-        raise DatasetError(f"The share for validation must be above 0 and below 1, not {share}.")
-
-
 def divide(
     labels: NDArray[np.int64], digests: NDArray[np.uint8], share: float, seed: int, classes: Sequence[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -37,7 +31,6 @@ def divide(
     Raises:
         DatasetError: A class is too small to be in both.
     """
-    check_share(share)
     drawn = [hashlib.sha256(b"%d %s" % (seed, digest.tobytes())).digest() for digest in digests]
     second: list[int] = []
     for label in np.unique(labels).tolist():
