@@ -14,9 +14,9 @@ import typer
 from rich.console import Console
 
 from pigeonhole.errors import ExitCode, PigeonholeError, TrainingError
-from training import train_options as options
+from training.configuration import Configuration
 from training.datasets.registry import DEFAULT, KINDS
-from training.options import CheckpointArgument, DataOption, Device, DeviceOption, Network, ReportOption
+from training.options import CheckpointArgument, DataOption, Device, DeviceOption, Network, ReportOption, takes
 
 if TYPE_CHECKING:
     from training.datasets.data_set import DataSet
@@ -27,31 +27,11 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
 
 @app.command(epilog="Example: pigeonhole train --dataset folder:my-photos -o mine.safetensors")
+@takes(Configuration)
 def train(
-    output: options.Output,
-    data: DataOption = None,
-    dataset: options.Dataset = None,
-    network: options.NetworkName = None,
-    size: options.Size = None,
-    name: options.Name = "",
-    epochs: options.Epochs = None,
-    batch_size: options.BatchSize = None,
-    patience: options.Patience = None,
-    seed: options.Seed = 0,
-    validation: options.Validation = None,
-    validation_seed: options.ValidationSeed = None,
-    variety: options.Variety = None,
-    fonts: options.Fonts = None,
-    teacher: options.Teachers = None,
-    review_budget: options.ReviewBudget = None,
-    flip: options.Flip = None,
-    pretrained: options.Pretrained = False,
-    start: options.Start = None,
-    corrections: options.Corrections = None,
-    device: DeviceOption = Device.AUTO,
+    config: Configuration,
     report: ReportOption = None,
-    resume: options.Resume = False,
-    quiet: options.Quiet = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Only the result, and errors.")] = False,
 ) -> None:
     """Train a network and write one checkpoint with everything in it.
 
@@ -60,42 +40,18 @@ def train(
     on from.
     """
     with _mapped_errors():
-        from training.evaluation.calibrate import REVIEW_BUDGET
         from training.loop import train as task
         from training.progress import TrainingProgress
 
-        order = task.Order(
-            data=data,
-            output=output,
-            dataset=dataset,
-            size=size,
-            network=network,
-            name=name or output.stem,
-            epochs=epochs,
-            batch_size=batch_size,
-            patience=patience,
-            seed=seed,
-            validation=validation,
-            validation_seed=validation_seed,
-            variety=variety,
-            fonts=fonts,
-            teachers=tuple(teacher or ()),
-            review_budget=REVIEW_BUDGET if review_budget is None else review_budget,
-            flip=flip,
-            pretrained=pretrained,
-            start=start,
-            corrections=corrections,
-            device=device.value,
-            resume=resume,
-        )
         _prepare_report(report)
         if not quiet:
-            named = dataset or ("what it was trained on" if start else DEFAULT)
-            where = f" from {data or 'data'}" if named in KINDS else ""
-            _say(f"Training {start or order.architecture} on {named}{where}, seed {seed}.")
+            start = config.start
+            named = config.dataset or ("what it was trained on" if start else DEFAULT)
+            where = f" from {config.data or 'data'}" if named in KINDS else ""
+            _say(f"Training {start or config.architecture} on {named}{where}, seed {config.seed}.")
         with TrainingProgress(_stderr(), quiet) as progress:
-            trained = task.train(order, progress)
-        _say_trained(trained, output)
+            trained = task.train(config, progress)
+        _say_trained(trained, config.output)
         _write_report(report, trained.evaluated)
     if trained.outcome.interrupted:
         raise typer.Exit(ExitCode.INTERRUPTED)

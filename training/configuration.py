@@ -1,51 +1,146 @@
-"""The training configuration."""
+"""The training configuration: the options of `pigeonhole train`. No torch here: the help of the command shows them."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from pigeonhole.errors import TrainingError
 from training.datasets import registry
-from training.evaluation.calibrate import REVIEW_BUDGET
-from training.recipes.recipe import Recipe
+from training.options import DataOption, Device, DeviceOption, Network
+
+if TYPE_CHECKING:
+    from training.recipes.recipe import Recipe
+
+REVIEW_BUDGET = 0.01  # share of new images like those of the validation split that may be marked for review
+_SEEDS = 2**32 - 1
 
 
 @dataclass(frozen=True)
-class Order:
-    """What to train.
+class Configuration:
+    """What to train, and how. None stands for the default of the network or of the data set."""
 
-    Args are the options of `pigeonhole train` (`training.train_options`), of the same names but for `start`, which is
-    `--from`, and `teachers`, each a `--teacher`. None stands for the default of the network or of the data set.
-    """
+    output: Annotated[Path, typer.Option("-o", "--output", help="The checkpoint to write.")]
+    data: DataOption = None
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar=f"{'|'.join(registry.KINDS)}[:PATH]",
+            help="What to train on: mnist, folder:DIR with one folder of pictures for each class, or csv:FILE with the "
+            "columns path and label.  \\[default: what --from was trained on, or mnist]",
+        ),
+    ] = None
+    network: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"{', '.join(Network)}, or what torchvision calls one of its own: resnet18 and the like.  "
+            "\\[default: digits for mnist, residual for other data sets]",
+        ),
+    ] = None
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=8,
+            max=1024,
+            help="Shorter side in pixels of what the network sees of a picture file.  \\[default: fits them, up to 64]",
+        ),
+    ] = None
+    name: Annotated[
+        str, typer.Option(help="The checkpoint's name: its workers' queue is named after it.  \\[default: FILE's]")
+    ] = ""
+    epochs: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Passes over the data.  \\[default: the network's]")
+    ] = None
+    batch_size: Annotated[
+        int | None, typer.Option(min=2, max=65_536, help="Images in a step.  \\[default: the network's]")
+    ] = None
+    patience: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop after so many epochs without a better one.  \\[default: the network's]"),
+    ] = None
+    seed: Annotated[
+        int, typer.Option(min=0, max=_SEEDS, help="Same seed, same machine, same weights (on the CPU).")
+    ] = 0
+    validation: Annotated[
+        float | None, typer.Option(help="Share of the training images kept for validation.  \\[default: 0.1]")
+    ] = None
+    validation_seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=_SEEDS,
+            help="Seed of the validation split. Use the same seed for teachers and student.  \\[default: --seed]",
+        ),
+    ] = None
+    variety: Annotated[
+        bool | None,
+        typer.Option(
+            "--variety/--no-variety",
+            help="Also train on pictures that are none of the classes, and on digits of other kinds.  "
+            "\\[default: the network's]",
+        ),
+    ] = None
+    fonts: Annotated[
+        Path | None,
+        typer.Option(help="A folder of fonts, for printed digits among them.  \\[default: /usr/share/fonts]"),
+    ] = None
+    teachers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--teacher",
+            metavar="CHECKPOINT",
+            help="Learn also from what this checkpoint says; may be given repeatedly.",
+        ),
+    ] = None
+    review_budget: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="The share of images that may be marked for review.")
+    ] = REVIEW_BUDGET
+    flip: Annotated[
+        bool | None,
+        typer.Option(
+            "--flip/--no-flip",
+            help="Whether training mirrors half of the images, left to right.  "
+            "\\[default: a folder's, unless left and right differ in them]",
+        ),
+    ] = None
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Begin with torchvision's weights, for one of its networks.")
+    ] = False
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="CHECKPOINT",
+            help="Begin with the weights of this checkpoint: its network, its preprocessing; the classes may be "
+            "others.",
+        ),
+    ] = None
+    corrections: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="With --from: a person's labels, of columns path and label, for pictures of its data set or more of "
+            "them.",
+        ),
+    ] = None
+    device: DeviceOption = Device.AUTO
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the same command was interrupted, with the same result.")
+    ] = False
 
-    data: Path | None
-    output: Path
-    dataset: str | None = None
-    size: int | None = None
-    network: str | None = None
-    name: str = "digits"
-    epochs: int | None = None
-    batch_size: int | None = None
-    patience: int | None = None
-    seed: int = 0
-    validation: float | None = None
-    validation_seed: int | None = None
-    corrections: Path | None = None
-    variety: bool | None = None
-    fonts: Path | None = None
-    teachers: tuple[str, ...] = ()
-    review_budget: float = REVIEW_BUDGET
-    flip: bool | None = None
-    pretrained: bool = False
-    start: str | None = None
-    device: str = "auto"
-    resume: bool = False
+    @property
+    def model_name(self) -> str:
+        """Name of the model, which names its workers' queue."""
+        return self.name or self.output.stem
 
     @property
     def architecture(self) -> str:
         """Name of the network that is trained."""
         return self.network or registry.kind(self.dataset or registry.DEFAULT).network
 
-    def amended(self, recipe: Recipe) -> Recipe:
+    def amended(self, recipe: "Recipe") -> "Recipe":
         """Return a recipe with the options that the user gave.
 
         Raises:

@@ -1,8 +1,10 @@
 """Options that several commands share, and what some of them can be."""
 
+from collections.abc import Callable
 from enum import StrEnum
+from inspect import Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,3 +42,24 @@ ReportOption = Annotated[
 CheckpointArgument = Annotated[
     str, typer.Argument(metavar="CHECKPOINT", help="A file, or digits: the one that is shipped.")
 ]
+
+
+def takes(options: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command take the fields of a dataclass as options, and pass them to it as its first argument.
+
+    Args:
+        options: Dataclass whose fields are annotated as Typer's parameters are.
+    """
+    fields = signature(options).parameters
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def run(**values: object) -> None:
+            command(options(**{name: values.pop(name) for name in fields}), **values)
+
+        parameters = [*fields.values(), *list(signature(command).parameters.values())[1:]]
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        vars(run)["__signature__"] = Signature(parameters)
+        return run
+
+    return decorate

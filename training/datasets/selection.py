@@ -8,7 +8,7 @@ from typing import Any
 
 from pigeonhole.errors import DatasetError
 from pigeonhole.models.checkpoint import Checkpoint
-from training.configuration import Order
+from training.configuration import Configuration
 from training.datasets import corrections, registry
 from training.datasets.data_set import DataSet, ReadOptions, TrainingData
 
@@ -52,33 +52,33 @@ class Selection:
         }
 
 
-def select(order: Order, parent: Checkpoint | None, teachers: Sequence[Checkpoint] = ()) -> Selection:
+def select(config: Configuration, parent: Checkpoint | None, teachers: Sequence[Checkpoint] = ()) -> Selection:
     """Choose the data set, its division and the corrections.
 
     On the data set of a checkpoint, training keeps that checkpoint's corrections and division: what it has learned is
     not validated on. The same holds for the division of teachers.
 
     Args:
-        order: The training.
+        config: Training configuration.
         parent: Checkpoint that the training begins with.
         teachers: Checkpoints that it learns from.
 
     Raises:
         DatasetError: The options contradict each other or the checkpoints.
     """
-    if order.corrections and parent is None:
+    if config.corrections and parent is None:
         raise DatasetError("--corrections mend what a checkpoint has learned; name it with --from CHECKPOINT.")
     recorded = _recorded(parent) if parent else None
-    data_set = registry.find(order.dataset or recorded or _default(parent), order.data)
+    data_set = registry.find(config.dataset or recorded or _default(parent), config.data)
     learned = [one for one in (*([parent] if parent else []), *teachers) if _recorded(one) == data_set.name]
-    share, seed = _division(order, learned)
+    share, seed = _division(config, learned)
     earlier = parent.trained.get("corrections", ()) if parent and data_set.name == recorded else ()
-    files = [*map(Path, earlier), *([Path(os.path.abspath(order.corrections))] if order.corrections else [])]
+    files = [*map(Path, earlier), *([Path(os.path.abspath(config.corrections))] if config.corrections else [])]
     last_of_each = tuple(reversed(dict.fromkeys(reversed(files))))
     return Selection(data_set, share, seed, last_of_each)
 
 
-def _division(order: Order, learned: Sequence[Checkpoint]) -> tuple[float, int]:
+def _division(config: Configuration, learned: Sequence[Checkpoint]) -> tuple[float, int]:
     """Return share and seed of the validation split: those that the checkpoints record, if there are any."""
     divisions = {
         (one.trained.get("validation", SHARE), one.trained.get("division_seed", one.trained.get("seed", 0))): one.name
@@ -90,16 +90,16 @@ def _division(order: Order, learned: Sequence[Checkpoint]) -> tuple[float, int]:
             "another has learned; name checkpoints of the same --validation and --validation-seed."
         )
     for (share, seed), who in divisions.items():
-        if order.validation not in (None, share) or order.validation_seed not in (None, seed):
+        if config.validation not in (None, share) or config.validation_seed not in (None, seed):
             raise DatasetError(
                 f"{who} was trained on this data set with {share} of it kept to validate on, by seed {seed}, "
                 "and stays so: leave --validation and --validation-seed out."
             )
         return share, seed
-    share = SHARE if order.validation is None else order.validation
+    share = SHARE if config.validation is None else config.validation
     if not 0 < share < 1:
         raise DatasetError(f"The share for validation must be above 0 and below 1, not {share}.")
-    return share, order.seed if order.validation_seed is None else order.validation_seed
+    return share, config.seed if config.validation_seed is None else config.validation_seed
 
 
 def _recorded(checkpoint: Checkpoint) -> str | None:

@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from pigeonhole.models.record import Calibration
 from pigeonhole.models.scores import review_scores
+from training.configuration import REVIEW_BUDGET
 
-REVIEW_BUDGET = 0.01  # the share of new images like those of the validation split that may be marked for review
 # How common what is no class is taken to be, in units of how common it was in training. In the confidence: rare, not
 # impossible; rarer changes the likelihood of validation images by 2% at most. In what is reviewed: chosen among 1 to
 # 1,000 by how much of it is marked, and what the classes' own mistakes pay for it (docs/training.md has both).

@@ -1,4 +1,4 @@
-"""What a training is made of, by its order, and all that can be refused before an hour of work."""
+"""What a training is made of, by its configuration, and all that can be refused before an hour of work."""
 
 import hashlib
 import tempfile
@@ -12,7 +12,7 @@ from pigeonhole.errors import CheckpointError, DatasetError, TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models import checkpoint, networks, vision
 from training import environment
-from training.configuration import Order
+from training.configuration import Configuration
 from training.datasets import mirror, selection, splits
 from training.datasets.data_set import Progress, ReadOptions, TrainingData
 from training.datasets.selection import Selection
@@ -63,11 +63,11 @@ class Material:
         return len(self.data.classes) + self.recipe.outlier
 
 
-def gather(order: Order, on_progress: Progress | None = None) -> Material:
-    """Read the data and everything else that an order names.
+def gather(config: Configuration, on_progress: Progress | None = None) -> Material:
+    """Read the data and everything else that a configuration names.
 
     Args:
-        order: What to train.
+        config: Training configuration.
         on_progress: Called with the files of a folder read so far, and how many there are.
 
     Returns:
@@ -76,30 +76,30 @@ def gather(order: Order, on_progress: Progress | None = None) -> Material:
     Raises:
         TrainingError: The data, a teacher, the device, the name or the output won't do.
     """
-    checkpoint.check_name(order.name)
-    _check_output(order.output)
+    checkpoint.check_name(config.model_name)
+    _check_output(config.output)
     started = time.perf_counter()
-    device, begun = environment.device(order.device), _start(order)
+    device, begun = environment.device(config.device), _start(config)
     parent = begun.described if isinstance(begun, Learned) else None
-    order = replace(order, network=parent.network) if parent else order
-    network = order.architecture
-    taught_by = tuple(teachers.load(name, device) for name in order.teachers)
-    chosen = selection.select(order, parent, [by.described for by in taught_by])
-    read = _read(order, chosen, parent.preprocessing if parent else None, on_progress)
+    config = replace(config, network=parent.network) if parent else config
+    network = config.architecture
+    taught_by = tuple(teachers.load(name, device) for name in config.teachers or ())
+    chosen = selection.select(config, parent, [by.described for by in taught_by])
+    read = _read(config, chosen, parent.preprocessing if parent else None, on_progress)
     recipe = _recipe(network, read)
-    recipe = order.amended(fine_tuning(recipe) if begun else recipe)
-    fonts = _fonts(order.fonts) if recipe.variety and read.preprocessing.kind == "digit" else ()
+    recipe = config.amended(fine_tuning(recipe) if begun else recipe)
+    fonts = _fonts(config.fonts) if recipe.variety and read.preprocessing.kind == "digit" else ()
     for by in taught_by:
         by.check(read.classes, read.preprocessing, recipe)
     measured = {} if parent else _normalisation(network, read)
     arguments = (
-        parent.arguments if parent else networks.complete(network, measured, read.preprocessing, order.pretrained)
+        parent.arguments if parent else networks.complete(network, measured, read.preprocessing, config.pretrained)
     )
     deciding = {
         "dataset": read.data_set.name,
         "data_digest": read.digest,
-        "seed": order.seed,
-        **chosen.deciding(order.seed),
+        "seed": config.seed,
+        **chosen.deciding(config.seed),
         "network": network,
         "arguments": dict(arguments),
         "preprocessing": read.preprocessing.to_json(),
@@ -118,32 +118,34 @@ def gather(order: Order, on_progress: Progress | None = None) -> Material:
         start=begun,
         device=device,
         deciding=deciding,
-        notes=tuple(_notes(order, recipe, read, fonts)),
+        notes=tuple(_notes(config, recipe, read, fonts)),
         seconds=time.perf_counter() - started,
     )
 
 
-def _start(order: Order) -> Learned | Pretrained | None:
-    if order.pretrained and order.start:
+def _start(config: Configuration) -> Learned | Pretrained | None:
+    if config.pretrained and config.start:
         raise TrainingError("--pretrained and --from are two ways to begin; leave one of them out.")
-    if order.pretrained:
-        return initial_weights.pretrained(order.architecture)
-    return initial_weights.learned(order.start, order.network) if order.start else None
+    if config.pretrained:
+        return initial_weights.pretrained(config.architecture)
+    return initial_weights.learned(config.start, config.network) if config.start else None
 
 
-def _read(order: Order, chosen: Selection, seen: Preprocessing | None, on_progress: Progress | None) -> TrainingData:
-    networks.check_name(order.architecture)
+def _read(
+    config: Configuration, chosen: Selection, seen: Preprocessing | None, on_progress: Progress | None
+) -> TrainingData:
+    networks.check_name(config.architecture)
     tuned = chosen.data_set.tuned
-    if seen is None and (tuned or order.architecture in PLANS):
-        seen = plan(order.architecture).preprocessing
-    if order.size and seen is not None:
+    if seen is None and (tuned or config.architecture in PLANS):
+        seen = plan(config.architecture).preprocessing
+    if config.size and seen is not None:
         raise TrainingError(
-            f"The network {order.architecture!r} takes images of {seen.width} x {seen.height} only; leave --size out."
+            f"The network {config.architecture!r} takes images of {seen.width} x {seen.height} only; leave --size out."
         )
     if tuned:
-        order.amended(plan(order.architecture).recipe)  # refused before the reading
-    size = order.size or (None if order.architecture in networks.NAMES else vision.SIDE)
-    return chosen.read(ReadOptions(order.output.parent, chosen.share, chosen.seed, seen, size, on_progress))
+        config.amended(plan(config.architecture).recipe)  # refused before the reading
+    size = config.size or (None if config.architecture in networks.NAMES else vision.SIDE)
+    return chosen.read(ReadOptions(config.output.parent, chosen.share, chosen.seed, seen, size, on_progress))
 
 
 def _recipe(network: str, read: TrainingData) -> Recipe:
@@ -168,14 +170,14 @@ def _normalisation(network: str, read: TrainingData) -> dict[str, Any]:
     return {"mean": mean[0], "std": std[0]} if network in PLANS else {"mean": mean, "std": std}
 
 
-def _notes(order: Order, recipe: Recipe, read: TrainingData, fonts: tuple[Path, ...]) -> Iterator[str]:
+def _notes(config: Configuration, recipe: Recipe, read: TrainingData, fonts: tuple[Path, ...]) -> Iterator[str]:
     yield from read.notes
     counts = read.training.counts(len(read.classes))
     times = max(counts) / max(1, min(counts))
     if times >= UNEQUAL:
         weighed = "; an image of a small class counts for more" if recipe.balance else ""
         yield f"The classes are unequal: the largest has {times:.1f} times the images of the smallest{weighed}."
-    if recipe.augmentation and order.flip is None and not read.data_set.tuned and order.architecture not in PLANS:
+    if recipe.augmentation and config.flip is None and not read.data_set.tuned and config.architecture not in PLANS:
         flips = recipe.augmentation.flip
         yield (
             "Left and right are alike in these pictures: half of them are mirrored in training; --no-flip mirrors none."

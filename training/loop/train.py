@@ -13,7 +13,7 @@ from pigeonhole.errors import TrainingError
 from pigeonhole.models import checkpoint, networks
 from pigeonhole.models.checkpoint import Checkpoint
 from training import environment
-from training.configuration import Order
+from training.configuration import Configuration
 from training.datasets.files.distinct import LeftOut
 from training.datasets.splits import Split, digest
 from training.evaluation import measure
@@ -23,8 +23,6 @@ from training.loop import epochs, prepare, resume
 from training.loop import log as logs
 from training.loop.epochs import Epoch, Outcome
 from training.loop.prepare import Material
-
-__all__ = ["Order", "Trained", "Watcher", "train"]
 
 _SHOWN = 5  # files that are left out
 
@@ -66,13 +64,13 @@ class Trained:
     outcome: Outcome
 
 
-def train(order: Order, watcher: Watcher | None = None) -> Trained:
+def train(config: Configuration, watcher: Watcher | None = None) -> Trained:
     """Train and write one checkpoint, and beside it a log; Ctrl-C after the first epoch keeps the best so far.
 
-    After each epoch the state is written beside the checkpoint, for `Order.resume`; it is removed in the end.
+    After each epoch the state is written beside the checkpoint, for `Configuration.resume`; it is removed in the end.
 
     Args:
-        order: What.
+        config: Training configuration.
         watcher: Is told how it goes.
 
     Returns:
@@ -83,29 +81,29 @@ def train(order: Order, watcher: Watcher | None = None) -> Trained:
         KeyboardInterrupt: Ctrl-C before the first epoch was finished.
     """
     watcher = watcher or Watcher()
-    material = prepare.gather(order, watcher.reading)
+    material = prepare.gather(config, watcher.reading)
     for note in (*material.notes, *_left_out(material.data.left_out)):
         watcher.note(note)
     watcher.ready(material.recipe.epochs)
-    state = _state(order, material, watcher)
+    state = _state(config, material, watcher)
     started = time.perf_counter()
-    pool = prepare.variety(material, order.seed, watcher.variety)
+    pool = prepare.variety(material, config.seed, watcher.variety)
     times = {"data": material.seconds, "pool": time.perf_counter() - started}
 
-    about = _about(order, material, pool)
+    about = _about(config, material, pool)
     if state is not None and state["pool_digest"] != about["pool_digest"]:
         raise TrainingError(
-            f"{resume.file_of(order.output)}: it was begun with another pool of pictures than this version makes; "
+            f"{resume.file_of(config.output)}: it was begun with another pool of pictures than this version makes; "
             "go on with the version that began it, or leave --resume out to start again."
         )
-    log = logs.Log(logs.file_of(order.output), append=state is not None)
+    log = logs.Log(logs.file_of(config.output), append=state is not None)
     log.write("order" if state is None else "resume", about)
     for file in material.data.left_out if state is None else ():
         log.write("left-out", file.to_json())
-    outcome = _fit(order, material, pool, about["pool_digest"], state, log, watcher)
+    outcome = _fit(config, material, pool, about["pool_digest"], state, log, watcher)
     times["epochs"] = outcome.seconds
     times["teachers"] = sum(float(by.described.trained.get("seconds", 0)) for by in material.teachers)
-    trained = _written(order, material, outcome, {**about, "times": {key: round(t, 1) for key, t in times.items()}})
+    trained = _written(config, material, outcome, {**about, "times": {key: round(t, 1) for key, t in times.items()}})
     log.write(
         "end",
         {
@@ -116,7 +114,7 @@ def train(order: Order, watcher: Watcher | None = None) -> Trained:
         },
     )
     if not outcome.interrupted:
-        resume.file_of(order.output).unlink(missing_ok=True)
+        resume.file_of(config.output).unlink(missing_ok=True)
     return trained
 
 
@@ -128,14 +126,14 @@ def _left_out(files: Sequence[LeftOut]) -> Iterator[str]:
         yield f"left out: {file}"
 
 
-def _state(order: Order, material: Material, watcher: Watcher) -> Mapping[str, Any] | None:
+def _state(config: Configuration, material: Material, watcher: Watcher) -> Mapping[str, Any] | None:
     """What to go on from; None to start from the beginning."""
-    file = resume.file_of(order.output)
+    file = resume.file_of(config.output)
     if not file.exists():
-        if order.resume:
+        if config.resume:
             watcher.note(f"There is no {file} to go on from; training starts from the beginning.")
         return None
-    if not order.resume:
+    if not config.resume:
         watcher.note(f"{file}, the state of an interrupted training, will be replaced; --resume would go on from it.")
         return None
     state = resume.read(file, material.deciding)
@@ -144,7 +142,7 @@ def _state(order: Order, material: Material, watcher: Watcher) -> Mapping[str, A
 
 
 def _fit(
-    order: Order,
+    config: Configuration,
     material: Material,
     pool: Split | None,
     pool_digest: str | None,
@@ -152,18 +150,18 @@ def _fit(
     log: logs.Log,
     watcher: Watcher,
 ) -> Outcome:
-    file = resume.file_of(order.output)
+    file = resume.file_of(config.output)
 
     def on_epoch(epoch: Epoch) -> None:
         log.write("epoch", epoch.to_json())
         watcher.epoch(epoch)
 
     return epochs.fit(
-        _begun(material, order.seed, resumed=state is not None),
+        _begun(material, config.seed, resumed=state is not None),
         material.data.training,
         material.data.validation,
         material.recipe,
-        order.seed,
+        config.seed,
         material.device,
         watcher.step,
         on_epoch,
@@ -175,21 +173,21 @@ def _fit(
     )
 
 
-def _written(order: Order, material: Material, outcome: Outcome, about: Mapping[str, Any]) -> Trained:
+def _written(config: Configuration, material: Material, outcome: Outcome, about: Mapping[str, Any]) -> Trained:
     """Calibrate, measure and save."""
     read, classes = material.data, material.data.classes
     served = networks.fold(material.network, material.arguments, material.logits, outcome.network)
     logits = epochs.predict(served, read.validation.images)
-    calibration = calibrate(logits, read.validation.labels, len(classes), order.review_budget)
+    calibration = calibrate(logits, read.validation.labels, len(classes), config.review_budget)
     on_validation = measure.measure(logits, read.validation.labels, classes, calibration)
     measured, figures, images = {"validation": on_validation.to_json()}, on_validation, read.validation.images
     if read.test is not None:
         figures = measure.measure(epochs.predict(served, read.test.images), read.test.labels, classes, calibration)
         measured, images = {**measured, "test": figures.to_json()}, read.test.images
     saved = checkpoint.save(
-        order.output,
+        config.output,
         served,
-        name=order.name,
+        name=config.model_name,
         architecture=material.network,
         arguments=material.arguments,
         classes=classes,
@@ -220,7 +218,7 @@ def _begun(material: Material, seed: int, resumed: bool) -> nn.Module:
     return network
 
 
-def _about(order: Order, material: Material, pool: Split | None) -> dict[str, Any]:
+def _about(config: Configuration, material: Material, pool: Split | None) -> dict[str, Any]:
     """What is trained on what, where and with what: JSON values."""
     return {
         **material.deciding,
@@ -228,7 +226,7 @@ def _about(order: Order, material: Material, pool: Split | None) -> dict[str, An
         "validation_images": len(material.data.validation),
         "pool_images": len(pool) if pool else 0,
         "pool_digest": digest(pool) if pool else None,
-        "review_budget": order.review_budget,
+        "review_budget": config.review_budget,
         "device": material.device,
         "threads": torch.get_num_threads(),
         "versions": environment.versions(),
