@@ -28,8 +28,8 @@ LAYERS = {
     "pigeonhole/embedded": ("pigeonhole.ledger",),
     # The pictures beside the data know nothing of networks.
     "training/synthetic": ("training.datasets.splits", "training.processes"),
-    # A folder is read before there is any network; without torch, more processes start in a moment.
-    "training/datasets/folder": ("training.processes",),
+    # Files are read before there is any network; without torch, more processes start in a moment.
+    "training/datasets/files": ("training.processes",),
 }
 HEAVY = ("torch", "torchvision", "numpy", "PIL", "celery", "redis")
 

@@ -1,7 +1,4 @@
-"""Evaluation, whole: figures of one checkpoint, or of two, on labelled images, and on pictures of something else.
-
-What is said is the caller's business.
-"""
+"""Evaluation of one checkpoint, or of two, on labelled images, and of one on pictures of none of its classes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -29,11 +26,11 @@ OUTLIERS = "outliers"  # a folder of kinds of pictures of none of the classes, i
 
 @dataclass(frozen=True)
 class Tried:
-    """A checkpoint on pictures that are none of its classes.
+    """A checkpoint on pictures of none of its classes.
 
     Args:
-        checkpoint: Its description.
-        kinds: What became of each kind.
+        checkpoint: Description of the checkpoint.
+        kinds: How many pictures of each kind are caught.
         failed: Path and error of each file that could not be read.
     """
 
@@ -42,7 +39,7 @@ class Tried:
     failed: tuple[tuple[str, str], ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
+        """Return the same as plain JSON values."""
         return {
             "checkpoint": {"name": self.checkpoint.name, "digest": self.checkpoint.digest},
             "kinds": [kind.to_json() for kind in self.kinds],
@@ -96,7 +93,7 @@ def compare(paths: tuple[Path, Path], data_set: DataSet, device: str = "auto") -
         device: "auto", "cpu" or "cuda".
 
     Returns:
-        What each came to, on those images that both can read.
+        Figures of each, on the images that both can read.
 
     Raises:
         TrainingError: A checkpoint, the data or the device won't do.
@@ -142,7 +139,7 @@ def _read(data_set: DataSet, classes: tuple[str, ...], about: Checkpoint) -> Lab
 
 
 def _only(read: LabelledImages, names: Sequence[str]) -> LabelledImages:
-    """The part of these names, in their order."""
+    """Return the images of some names, in the order of the names."""
     if names == [*read.names]:
         return read  # as it is, without a copy of the images
     places = {name: place for place, name in enumerate(read.names)}

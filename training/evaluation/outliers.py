@@ -65,14 +65,10 @@ def measure(
     """
     calibration = checkpoint.calibration
     found = review_scores(logits.numpy(), calibration, len(checkpoint.classes))
-    return count(torch.from_numpy(found < calibration.review_below), kinds, names, blank)
-
-
-def count(marked: Tensor, kinds: Tensor, names: Sequence[str], blank: Sequence[str]) -> tuple[Kind, ...]:
-    """The same, whatever it was that marked them: bool [N]."""
+    marked = torch.from_numpy(found < calibration.review_below)
     counts = torch.bincount(2 * kinds + marked, minlength=2 * len(names)).reshape(-1, 2).tolist()
-    found = (
+    measured = (
         Kind(name, sure_and_marked[1], sure_and_marked[0], blank.count(name))
         for name, sure_and_marked in zip(names, counts, strict=True)
     )
-    return tuple(kind for kind in found if kind.images)
+    return tuple(kind for kind in measured if kind.images)

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -99,7 +99,7 @@ def train(config: Configuration, watcher: Watcher | None = None) -> Trained:
     log = logs.Log(logs.file_of(config.output), append=state is not None)
     log.write("order" if state is None else "resume", about)
     for file in material.data.left_out if state is None else ():
-        log.write("left-out", file.to_json())
+        log.write("left-out", asdict(file))
     outcome = _fit(config, material, pool, about["pool_digest"], state, log, watcher)
     times["epochs"] = outcome.seconds
     times["teachers"] = sum(float(by.described.trained.get("seconds", 0)) for by in material.teachers)

@@ -1,4 +1,4 @@
-"""Pictures as the network sees them, in a file without a name: read once, and not all in memory."""
+"""A cache of decoded pictures, in a file without a name: each is read once, and few are in memory."""
 
 import math
 import os
@@ -28,7 +28,7 @@ _ALONE_BYTES = 30_000_000
 
 @dataclass(frozen=True)
 class Cache:
-    """Files, read.
+    """Decoded files.
 
     Args:
         images: uint8 [N, height, width, channels], mapped from the disk: only what is looked at is read.
@@ -51,11 +51,11 @@ def read(
     """Read files into a cache, in their order.
 
     Args:
-        paths: Of the files, at least one.
-        preprocessing: What each goes through.
-        folder: Where the cache lies as a file that nobody sees, and that is gone with this process.
-        processes: Default: as many as this one may run on.
-        on_progress: Called with the files read so far, and how many there are.
+        paths: Paths of the files.
+        preprocessing: What each image goes through.
+        folder: Folder for the cache, a file without a name that is gone with this process.
+        processes: Number of processes; None for one if the files are few, else for as many as this one may run on.
+        on_progress: Called with the number of files read and the number of all files.
 
     Raises:
         DatasetError: There is no room for the cache.
@@ -85,10 +85,10 @@ def store(parts: Iterable[NDArray[np.uint8]], shape: tuple[int, ...], folder: Pa
     Args:
         parts: uint8 [n, height, width, channels] each.
         shape: Height, width and channels.
-        folder: As for `read`.
+        folder: Folder for the cache, as for `read`.
 
     Returns:
-        uint8 [N, height, width, channels], all of them, mapped likewise.
+        uint8 [N, height, width, channels], mapped from the disk.
 
     Raises:
         DatasetError: There is no room for it.
@@ -102,7 +102,7 @@ def store(parts: Iterable[NDArray[np.uint8]], shape: tuple[int, ...], folder: Pa
 
 
 def rows(images: NDArray[np.uint8], indices: NDArray[np.int64] | None = None) -> Iterator[NDArray[np.uint8]]:
-    """Some images, or all, in parts of which one at a time fits into any memory."""
+    """Yield some images, or all, in parts of a few megabytes."""
     count = len(images) if indices is None else len(indices)
     size = max(1, _PART // math.prod(images.shape[1:]))
     for at in range(0, count, size):

@@ -1,4 +1,4 @@
-"""How many images each class has, in lines for a person."""
+"""The number of images of each class, as a table for people."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,11 +8,11 @@ _LISTED = 12  # classes; of more, the largest and the smallest are shown
 
 
 def table(classes: Sequence[str], parts: Mapping[str, Sequence[int]]) -> str:
-    """A line for each class and its images in each part, and one for all.
+    """Return a line for each class with its number of images in each part, and one for all.
 
     Args:
-        classes: Their names.
-        parts: Name of a part → images of each class.
+        classes: Names of the classes.
+        parts: Name of a part → number of images of each class.
     """
     order = list(range(len(classes)))
     left = ""

@@ -1,7 +1,7 @@
-"""Which pictures of a folder are worth training on: those that can be read, each once, and of one class."""
+"""The pictures to train on: those that can be read, each once, and of one class."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from pigeonhole.errors import ImageError
 from pigeonhole.files import shown
 
 TRAINING, VALIDATION, TEST = "training", "validation", "test"
-# Where a picture stays that is in several parts: what is measured stays whole, and what is trained on gives way.
+# A picture that is in several parts stays in the first of these: the measured images stay complete.
 _ORDER = {TEST: 0, VALIDATION: 1, TRAINING: 2}
 
 
@@ -40,10 +40,6 @@ class LeftOut:
     def __str__(self) -> str:
         return f"{self.path}: {self.detail}"
 
-    def to_json(self) -> dict[str, str]:
-        """The same as plain JSON values."""
-        return asdict(self)
-
 
 def distinct(
     pictures: Sequence[Picture],
@@ -51,18 +47,18 @@ def distinct(
     digests: NDArray[np.uint8],
     failed: Mapping[int, ImageError],
 ) -> tuple[NDArray[np.int64], tuple[LeftOut, ...]]:
-    """Tell what is used from what is left out.
+    """Separate the pictures that are used from those that are left out.
 
     Two pictures are the same if the network sees the same pixels: copies are, also in another lossless format.
 
     Args:
         pictures: N files.
         classes: Names of their labels.
-        digests: uint8 [N, D], of the pixels.
-        failed: Index of one that could not be read → why.
+        digests: uint8 [N, D], digests of the pixels.
+        failed: Index of a file that could not be read → why.
 
     Returns:
-        Indices of what is used, int64 [n], rising; and the others.
+        Indices of the used pictures, int64 [n], rising; and the other files.
     """
     alike: dict[bytes, list[int]] = {}
     for at in range(len(pictures)):

@@ -1,4 +1,4 @@
-"""Which pictures are kept to validate on: drawn by what they show, so that a folder that has grown is divided alike."""
+"""The validation split of picture files: drawn by their pixels, so that a data set that has grown is divided alike."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ def divide(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Divide pictures in two, each class in the same proportion.
 
-    Each picture draws a number by its pixels and the seed, and of each class the smallest are kept. So a training on
-    the same pictures and some more, which begins with a checkpoint of these, does not validate on what that had
-    learned, but for a handful.
+    Each picture gets a number by its pixels and the seed, and the smallest numbers of each class are kept. So a
+    training that begins with a checkpoint, on the same pictures and some more, validates on hardly any picture that the
+    checkpoint has learned.
 
     Args:
-        labels: Of the pictures, [N].
-        digests: uint8 [N, D], of their pixels.
-        share: Of each class in the second part, above 0 and below 1; at least one picture of each.
-        seed: Of the numbers.
+        labels: Labels of the pictures, int64 [N].
+        digests: uint8 [N, D], digests of their pixels.
+        share: Share of each class in the second part, above 0 and below 1; at least one picture of each.
+        seed: Seed of the numbers.
         classes: Names of the labels.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What a network for somebody's pictures should see: chosen by looking at some of them."""
+"""The choice of a preprocessing, by looking at some of the pictures."""
 
 import math
 from collections.abc import Sequence
@@ -26,13 +26,13 @@ _GREY_SHARE = 0.99  # of a picture's pixels
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen.
+    """Statistics of some pictures.
 
     Args:
-        size: The median width and height in pixels; of large JPEGs as they are decoded, shrunk.
-        aspect: The median of width by height.
+        size: Median width and height in pixels; of large JPEGs as they are decoded, shrunk.
+        aspect: Median of width by height.
         grey: Whether no picture has colours.
-        pictures: How many were looked at.
+        pictures: Number of pictures that were looked at.
     """
 
     size: tuple[float, float]
@@ -41,7 +41,7 @@ class Look:
     pictures: int
 
     def preprocessing(self, size: int | None = None) -> Preprocessing:
-        """What fits; `size` is the shorter side in pixels, None for one that the pictures have."""
+        """Return a preprocessing that fits, of a shorter side of `size` pixels; None for the side of the pictures."""
         side = size or max((side for side in SIDES if side <= min(LARGEST, *self.size)), default=SIDES[0])
         long = max(self.aspect, 1 / self.aspect)
         longer = side if long < _ONE_TO_ONE else _STEP * round(side * min(long, _LONGEST) / _STEP)
@@ -53,7 +53,7 @@ def look(paths: Sequence[str]) -> Look:
     """Look at some of the pictures, evenly spread over all.
 
     Args:
-        paths: Of all.
+        paths: Paths of all pictures.
 
     Raises:
         DatasetError: None of those that were looked at can be read.

@@ -1,4 +1,4 @@
-"""Files → what a network sees of them, in whatever process. No torch: a process starts in a moment."""
+"""Reading and decoding of picture files. No torch: more processes start in a moment."""
 
 import hashlib
 import os
@@ -20,11 +20,11 @@ DIGEST_BYTES = 16  # of an image's pixels: enough that no two of any number are 
 
 @dataclass(frozen=True)
 class Read:
-    """What some files came to.
+    """Some files, decoded.
 
     Args:
         pixels: uint8 [n, height, width, channels]; zeros where a file could not be read.
-        digests: uint8 [n, DIGEST_BYTES], of the pixels.
+        digests: uint8 [n, DIGEST_BYTES], digests of the pixels.
         failed: Position of a file that could not be read → why.
     """
 
@@ -68,7 +68,7 @@ def read(paths: Sequence[str], preprocessing: Preprocessing) -> Read:
 
 
 def digests(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A digest of each image's pixels: uint8 [n, height, width, channels] → uint8 [n, DIGEST_BYTES]."""
+    """Return a digest of each image's pixels: uint8 [n, height, width, channels] → uint8 [n, DIGEST_BYTES]."""
     found = [hashlib.sha256(np.ascontiguousarray(image).data).digest()[:DIGEST_BYTES] for image in pixels]
     return np.frombuffer(b"".join(found), np.uint8).reshape(-1, DIGEST_BYTES)
 
@@ -77,12 +77,12 @@ _preprocessing: Preprocessing | None = None  # of this process, where it is one 
 
 
 def prepare(preprocessing: Preprocessing) -> None:
-    """Begin the life of a process that reads pictures."""
+    """Set the preprocessing of a process that reads pictures."""
     global _preprocessing
     _preprocessing = preprocessing
 
 
 def read_here(paths: Sequence[str]) -> Read:
-    """Read files in a process that `prepare` began."""
+    """Read files in a process that `prepare` has set up."""
     assert _preprocessing is not None
     return read(paths, _preprocessing)
