@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from pigeonhole import limits
 from pigeonhole.errors import DatasetError
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing

@@ -18,7 +18,7 @@ from torch import Tensor
 from pigeonhole.errors import DatasetError, ErrorKind
 from pigeonhole.files import shown
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.ledger.messages import MOST_CLASSES
+from pigeonhole.limits import MOST_CLASSES
 from training.datasets.data_set import DataSet, Failure, LabelledImages, ReadOptions, TrainingData
 from training.datasets.files import cache, counts, looks
 from training.datasets.files.cache import Cache
