@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.tables import spread, table
-from pigeonhole.imaging import preprocess
 from pigeonhole.imaging.preprocessing import Preprocessing
 
 IMAGES = 250
@@ -81,7 +80,7 @@ def measure(files: Sequence[Path], rounds: int) -> list[Normalised]:
         taken = []
         for _ in range(rounds + 1):  # the first one warms up
             started = time.perf_counter()
-            _, errors = preprocess.apply_all(_DIGIT, pictures)
+            _, errors = _DIGIT.apply_all(pictures)
             taken.append((time.perf_counter() - started) / len(pictures))
         assert not errors  # a picture that is blank ends early
         found.append(Normalised(name, taken[1:]))

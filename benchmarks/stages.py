@@ -120,7 +120,7 @@ def _classified(batch: Batch, settings: Settings, classifier: Classifier, stopwa
         with stopwatch("decode"):
             decoded = [preprocess.decode(file.data, wanted, settings.max_pixels) for file in files]
         with stopwatch("normalise"):
-            pixels, _ = preprocess.apply_all(wanted, decoded)
+            pixels, _ = wanted.apply_all(decoded)
         with stopwatch("forward"):
             scores = classifier.predict(pixels)
         with stopwatch("stack"):

@@ -316,11 +316,12 @@ def _check_options(file: str | None, fresh: bool, retry_errors: bool) -> None:
 def _mount() -> None:
     """Add the commands that have a package of their own; their modules import nothing heavy either."""
     import producer.doctor.cli
+    import producer.models.cli
     import producer.report.cli
     import training.cli
     import worker.cli
 
-    for package in (producer.report, producer.doctor, worker, training):
+    for package in (producer.report, producer.doctor, worker, training, producer.models):
         app.add_typer(package.cli.app)
 
 

@@ -21,10 +21,10 @@ from matplotlib.figure import Figure
 
 from benchmarks.machine import describe
 from pigeonhole.models import checkpoint
-from pigeonhole.models.networks import NAMES
+from pigeonhole.models.networks.registry import NETWORKS
 from scripts.document import replaced
 from training.loop import resume
-from training.recipes.defaults import PLANS, plan
+from training.recipes.defaults import RECIPES, plan
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 LINES = "runs.jsonl"
@@ -223,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="make pareto", description=__doc__.partition(";")[0])
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds MNIST")
     parser.add_argument("--work", type=Path, required=True, help="the folder that keeps what was trained")
-    parser.add_argument("--networks", nargs="+", choices=NAMES, default=tuple(PLANS), metavar="NAME")
+    parser.add_argument("--networks", nargs="+", choices=tuple(NETWORKS), default=tuple(RECIPES), metavar="NAME")
     parser.add_argument("--seeds", type=int, default=3, help="how many: 0, 1, …")
     parser.add_argument("--epochs", type=int, help="in place of the recipe's, for a trial")
     parser.add_argument(

@@ -20,8 +20,13 @@ EXCEPTIONS = {
 LAYERS = {
     "pigeonhole/sources": (),
     "pigeonhole/imaging": ("pigeonhole.sources",),
-    "pigeonhole/imaging/digits": ("pigeonhole.imaging.decode", "pigeonhole.imaging.preprocessing"),
+    "pigeonhole/imaging/digits": ("pigeonhole.imaging.decode", "pigeonhole.imaging.preprocessings.digit"),
+    "pigeonhole/imaging/preprocessings": (
+        *("pigeonhole.imaging.preprocessing", "pigeonhole.imaging.decode"),
+        *("pigeonhole.imaging.digits.normalise", "pigeonhole.imaging.digits"),
+    ),
     "pigeonhole/models": ("pigeonhole.imaging",),
+    "pigeonhole/models/networks": ("pigeonhole.imaging.preprocessing",),
     "pigeonhole/ledger": ("pigeonhole.sources.reference",),
     "pigeonhole/sinks": ("pigeonhole.sources", "pigeonhole.ledger", "pigeonhole.jobs.summary"),
     "pigeonhole/jobs": ("pigeonhole.sources", "pigeonhole.sinks", "pigeonhole.ledger", "pigeonhole.embedded"),

@@ -1,4 +1,4 @@
-"""The commands: train, evaluate, import, inspect. The only place in this package that prints or exits.
+"""The commands: train, evaluate. The only place in this package that prints or exits.
 
 Nothing heavy is imported before a command runs: this module becomes part of a program that must start at once,
 also where neither torch nor Pillow is installed.
@@ -16,7 +16,7 @@ from rich.console import Console
 from pigeonhole.errors import ExitCode, PigeonholeError, TrainingError
 from training.configuration import Configuration
 from training.datasets.registry import DEFAULT, KINDS
-from training.options import CheckpointArgument, DataOption, Device, DeviceOption, Network, ReportOption, takes
+from training.options import CheckpointArgument, DataOption, Device, DeviceOption, ReportOption, takes
 
 if TYPE_CHECKING:
     from training.datasets.data_set import DataSet
@@ -126,73 +126,6 @@ def _compare(paths: tuple[Path, Path], data_set: "DataSet", device: str, report:
 def _say_left_out(failed: Iterable[tuple[str, str]]) -> None:
     for name, error in failed:
         _say(f"left out: {name}: {error}")
-
-
-@app.command("import", epilog="Example: pigeonhole import mnist_cnn.pt --network classic -o classic.safetensors")
-def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What torch.save(model.state_dict(), FILE) wrote.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The checkpoint to write.")],
-    network: Annotated[Network, typer.Option(help="Which network the weights are of.")] = Network.CLASSIC,
-    name: Annotated[
-        str, typer.Option(help="The checkpoint's name: its workers' queue is named after it.  \\[default: FILE's]")
-    ] = "",
-    mean: Annotated[float, typer.Option(help="Subtracted from pixels of 0 to 1 when it was trained.")] = 0.0,
-    std: Annotated[float, typer.Option(help="What they were divided by then.")] = 1.0,
-) -> None:
-    """Make a checkpoint from a raw state_dict, which is read without running any code in it."""
-    with _mapped_errors():
-        from training import import_raw as task
-
-        made = task.import_raw(file, network.value, output, name or output.stem, mean, std)
-        _say(
-            f"It is not calibrated: no image will be marked for review. Try it: pigeonhole evaluate {output} --data DIR"
-        )
-        print(f"{output}: {made.name} {made.digest[:12]}, {made.network}, {len(made.classes)} classes")
-
-
-@app.command(epilog="Example: pigeonhole inspect digits   or, what it makes of a picture: --image photo.jpg")
-def inspect(
-    checkpoint: CheckpointArgument,
-    image: Annotated[
-        Path | None, typer.Option(help="A picture: say what is done with it, and what the network answers.")
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", help="Where to write what the network saw.  \\[default: IMAGE's name-seen.png]"),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as one JSON object.")] = False,
-) -> None:
-    """Show what a checkpoint is: network, classes, preprocessing, training, measured accuracy, digest.
-
-    With --image it shows what the checkpoint makes of one picture, and writes the picture that the network saw as PNG.
-    """
-    with _mapped_errors():
-        from pigeonhole.models import checkpoint as checkpoints
-        from pigeonhole.models import description
-
-        path = checkpoints.find(checkpoint)
-        if image is not None:
-            _show_seen(path, image, output, as_json)
-            return
-        if output is not None:
-            raise TrainingError("-o is for the picture that --image writes; give --image FILE, or leave -o out.")
-        described = checkpoints.describe(path)
-        if as_json:
-            content = {**json.loads(described.to_json()), "path": str(path), "bytes": path.stat().st_size}
-            print(json.dumps(content, ensure_ascii=False, sort_keys=True))
-        else:
-            print(description.text(described, path))
-
-
-def _show_seen(path: Path, image: Path, output: Path | None, as_json: bool) -> None:
-    from training import seen
-
-    looked = seen.look(path, image)
-    written = seen.save(looked, output)
-    if as_json:
-        print(json.dumps({**looked.to_json(), "seen": str(written)}, ensure_ascii=False, sort_keys=True))
-    else:
-        print(seen.text(looked, written))
 
 
 def _prepare_report(folder: Path | None) -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pigeonhole.errors import TrainingError
+from pigeonhole.models.networks.registry import NETWORKS
 from training.datasets import registry
-from training.options import DataOption, Device, DeviceOption, Network
+from training.options import DataOption, Device, DeviceOption
 
 if TYPE_CHECKING:
     from training.recipes.recipe import Recipe
@@ -35,7 +36,7 @@ class Configuration:
         str | None,
         typer.Option(
             metavar="NAME",
-            help=f"{', '.join(Network)}, or what torchvision calls one of its own: resnet18 and the like.  "
+            help=f"{', '.join(NETWORKS)}, or what torchvision calls one of its own: resnet18 and the like.  "
             "\\[default: digits for mnist, residual for other data sets]",
         ),
     ] = None

@@ -1,9 +1,6 @@
-"""What a run depends on beside its order: the device, the versions, the commit, the time."""
+"""What a run depends on beside its order: the device and the commit."""
 
-import platform
 import subprocess
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import torch
@@ -27,15 +24,6 @@ def device(asked: str) -> str:
     return asked
 
 
-def versions() -> dict[str, str]:
-    """Of this program and of what decides its results."""
-    return {
-        "pigeonhole": metadata.version("pigeonhole"),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
 def commit() -> str | None:
     """Of the git checkout that this program runs from, with "-dirty" where that was changed; None where it is none."""
     top = Path(__file__).resolve().parent.parent
@@ -47,8 +35,3 @@ def commit() -> str | None:
     except OSError:  # there is no git
         return None
     return found.stdout.strip() or None
-
-
-def now() -> str:
-    """The time, UTC, ISO 8601 to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

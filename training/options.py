@@ -9,18 +9,6 @@ from typing import Annotated, Any
 import typer
 
 
-class Network(StrEnum):
-    """The networks that can be asked for."""
-
-    DIGITS = "digits"
-    SMALL = "digits-small"
-    LARGE = "digits-large"
-    CLASSIC = "classic"
-    RESIDUAL = "residual"
-    RESIDUAL_SMALL = "residual-small"
-    RESIDUAL_LARGE = "residual-large"
-
-
 class Device(StrEnum):
     """Where to compute."""
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pigeonhole.errors import ErrorKind, ImageError
-from pigeonhole.imaging.preprocess import Decoded, apply_all
+from pigeonhole.imaging.preprocess import Decoded
 from pigeonhole.imaging.reader import ImageReader, ReadImage
 from pigeonhole.ledger.messages import Answers, Batch
 from pigeonhole.models.classifier import Classifier
@@ -134,13 +134,13 @@ class Pipeline:
     def _formed(self, images: list[Decoded]) -> tuple[NDArray[np.uint8], dict[int, ImageError]]:
         """Bring images into form, as `apply_all` does; what goes wrong with one leaves the others as they are."""
         try:
-            return apply_all(self.reader.preprocessing, images)
+            return self.reader.preprocessing.apply_all(images)
         except Exception as exc:
             if len(images) > 1:
                 each = [self._formed([image]) for image in images]
                 errors = {at: error for at, (_, wrong) in enumerate(each) for error in wrong.values()}
                 return np.concatenate([pixels for pixels, _ in each]), errors
-            nothing, _ = apply_all(self.reader.preprocessing, [])
+            nothing, _ = self.reader.preprocessing.apply_all([])
             if isinstance(exc, MemoryError):
                 return nothing, {
                     0: ImageError(ErrorKind.TOO_LARGE, "not enough memory to resize it; fewer processes leave more")

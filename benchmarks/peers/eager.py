@@ -37,7 +37,7 @@ class Eager:
     def prepare(self, image: Image.Image) -> NDArray[np.uint8]:
         """Bring a decoded image to what the network takes: uint8 [height, width, channels]."""
         wanted = self._preprocessing
-        if wanted.kind == "digit":
+        if wanted.reads_digits:
             # Without it, the network would be asked for images that it was not trained on.
             return normalise(image)[:, :, None]
         resized = np.asarray(image.resize((wanted.width, wanted.height)))

@@ -10,7 +10,8 @@ from PIL import Image
 from benchmarks.machine import ONE_THREAD, environment
 from benchmarks.measure import Clock, Images
 from benchmarks.processes import Processes
-from pigeonhole.models import networks
+from pigeonhole.models.networks import registry as networks
+from pigeonhole.models.networks.classic import Classic
 
 SETTINGS = "one process, batches of one, {threads}; random weights, so its labels say nothing"
 
@@ -42,7 +43,7 @@ class OneAtATime:
 
 def load() -> Callable[[Sequence[str]], list[str]]:
     """Make what the process does: paths → labels."""
-    network = cast(networks.Classic, networks.build("classic", {}, 10)).layers.eval()
+    network = cast(Classic, networks.build("classic", {}, 10)).layers.eval()
 
     def work(paths: Sequence[str]) -> list[str]:
         labels = []

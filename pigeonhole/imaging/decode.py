@@ -46,6 +46,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_LYING = (5, 6, 7, 8)
 
 # Opening an EPS file makes Pillow run Ghostscript on it: no program is run on somebody's upload. A BLP or an IPTC
 # record holds a whole file of another format, whose size only Pillow's own limit bounds.
@@ -97,7 +98,7 @@ def decode(data: bytes, mode: str, least: tuple[int, int], max_pixels: int, grou
             if max(image.size) > 2 * max(least):
                 image.draft(mode, least)  # only JPEG takes it
             image.load()
-            turn = _turn(image)
+            turn = _UPRIGHT.get(_orientation(image))
         # Converted before it is turned: a turn takes a second copy, and this one is smaller.
         image = flatten.convert(image, mode, ground)
         if max(image.size) > _LONGEST_SIDE:
@@ -111,18 +112,11 @@ def decode(data: bytes, mode: str, least: tuple[int, int], max_pixels: int, grou
 
 
 def upright_size(data: bytes, max_pixels: int) -> tuple[int, int]:
-    """Width and height in pixels of a file that `decode` decodes, upright and not shrunk."""
+    """Return width and height in pixels of a file that `decode` decodes, upright and not shrunk."""
     with _open(data, max_pixels) as image:
         width, height = image.size
         image.load()  # a PNG may say only at its end which side is up
-        turn = _turn(image)
-    lying = (
-        Image.Transpose.TRANSPOSE,
-        Image.Transpose.TRANSVERSE,
-        Image.Transpose.ROTATE_90,
-        Image.Transpose.ROTATE_270,
-    )
-    return (height, width) if turn in lying else (width, height)
+        return (height, width) if _orientation(image) in _LYING else (width, height)
 
 
 class _File(io.BytesIO):
@@ -243,13 +237,13 @@ def _silence_logs() -> None:
 _PILLOW_FILTER = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What makes the image upright, by its EXIF."""
+def _orientation(image: Image.Image) -> int:
+    """Return the image's orientation by its EXIF; 1 where there is none that can be read."""
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        found = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - damaged EXIF raises anything, and the pixels are good without it
-        return None
-    return _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+        return 1
+    return found if isinstance(found, int) else 1
 
 
 def _translate(exc: Exception, data: bytes, max_pixels: int) -> ImageError:

@@ -1,24 +1,37 @@
-"""The record of a preprocessing, as its model holds it: no numpy and no Pillow here; `preprocess` applies it."""
+"""How an image becomes what a network sees: the record in a model file, and the class that applies it.
 
-from collections.abc import Mapping
+To add a kind, write one class (`pigeonhole.imaging.preprocessings` has examples) and register it here. The classes
+import numpy and Pillow where they use them: model files are described without either.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pigeonhole.errors import TrainingError
+from pigeonhole.errors import ImageError, TrainingError
+from pigeonhole.registry import Registry
 
-KINDS = ("stretch", "digit", "crop")
-#: Pixels along a side: of MNIST's images, and of a picture whose finer details the digit normalisation never looks at.
-DIGIT_SIDE, FINEST_SIDE = 28, 1024
-_MAX_SIDE = 4096  # pixels; no network here takes more, and a damaged checkpoint must not ask for gigabytes
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    from pigeonhole.imaging.decode import Decoded
+    from pigeonhole.imaging.digits.normalise import Trace
+
+_HERE = "pigeonhole.imaging.preprocessings"
+KINDS: Registry["Preprocessing"] = Registry(
+    stretch=f"{_HERE}.stretch:Stretch", digit=f"{_HERE}.digit:Digit", crop=f"{_HERE}.crop:Crop"
+)
+_MAX_SIDE = 4096  # pixels; no network here takes more, and a damaged model file must not ask for gigabytes
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes what a network sees; part of its checkpoint.
+    """A preprocessing; creating one returns an instance of the class that is registered for its kind.
 
     Args:
-        kind: "stretch" resizes to the size, aspect not kept; "crop" scales so that the picture covers the size, and
-            cuts out the middle; "digit" is MNIST's normalisation (`pigeonhole.imaging.digits`).
+        kind: A name in `KINDS`.
         height: Of the array, in pixels.
         width: Of the array, in pixels.
         channels: 1 for grey, 3 for red, green and blue.
@@ -32,9 +45,20 @@ class Preprocessing:
     width: int
     channels: int
 
+    #: What it does with a picture, for `inspect`.
+    summary: ClassVar[str] = ""
+    #: Whether it reads one digit on plain paper: the network sees MNIST's form, and a blank picture is an error.
+    reads_digits: ClassVar[bool] = False
+
+    def __new__(cls, kind: str = "", *_values: object, **_named: object) -> "Preprocessing":
+        """Create an instance of the kind's class; unpickling calls this on that class, without arguments."""
+        if cls is not Preprocessing:
+            return object.__new__(cls)
+        if kind not in KINDS:
+            raise TrainingError(f"Unknown preprocessing {kind!r}; this version knows {', '.join(KINDS)}.")
+        return object.__new__(KINDS.load(kind))
+
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise TrainingError(f"Unknown preprocessing {self.kind!r}; this version knows {', '.join(KINDS)}.")
         for name in ("height", "width"):
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= _MAX_SIDE:
@@ -43,11 +67,11 @@ class Preprocessing:
                 )
         if type(self.channels) is not int or self.channels not in (1, 3):
             raise TrainingError(f"Preprocessing channels must be 1 or 3, not {self.channels!r}.")
-        if self.kind == "digit" and (self.height, self.width, self.channels) != (DIGIT_SIDE, DIGIT_SIDE, 1):
-            raise TrainingError(
-                f"The digit preprocessing makes {DIGIT_SIDE} x {DIGIT_SIDE} x 1, "
-                f"not {self.height} x {self.width} x {self.channels}."
-            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the array."""
+        return self.height, self.width, self.channels
 
     @property
     def mode(self) -> str:
@@ -56,28 +80,58 @@ class Preprocessing:
 
     @property
     def least(self) -> tuple[int, int]:
-        """Width and height in pixels under which a JPEG must not be shrunk while it is decoded."""
-        if self.kind == "digit":
-            # The digit may be a small part of the picture; only what `normalise` never looks at is left out.
-            return FINEST_SIDE, FINEST_SIDE
+        """Width and height in pixels below which a JPEG must not be shrunk while it is decoded."""
         # Twice the size leaves the resize something to average: half of a sharp image isn't a smooth one.
         return 2 * self.width, 2 * self.height
 
+    def clearest(self, image: "Image.Image", decode: "Callable[[str, int], Image.Image]") -> "Image.Image":
+        """Return the decoded image, or one that shows more; `decode` takes a mode and the grey level of the ground."""
+        return image
+
+    def fitted(self, image: "Decoded") -> "NDArray[np.uint8]":
+        """Return a decoded image in the network's size: uint8 [height, width] or [height, width, channels]."""
+        raise NotImplementedError  # by every kind
+
+    def apply(self, image: "Decoded") -> "NDArray[np.uint8]":
+        """Return what the network sees of a decoded image: uint8 [height, width, channels], in memory of its own.
+
+        Raises:
+            ImageError: It shows nothing to read.
+        """
+        return self.traced(image)[0]
+
+    def traced(self, image: "Decoded") -> "tuple[NDArray[np.uint8], Trace | None]":
+        """Return what `apply` returns, and the steps that led to it; None for a kind that records none."""
+        import numpy as np
+
+        # A copy where it still is Pillow's own memory, which is read-only.
+        return np.require(self.fitted(image), np.uint8, ["C", "W"]).reshape(self.shape), None
+
+    def apply_all(self, images: "Sequence[Decoded]") -> "tuple[NDArray[np.uint8], dict[int, ImageError]]":
+        """Apply it to many images.
+
+        Returns:
+            uint8 [n, height, width, channels], the images without an error, in order; and position → error of the rest.
+        """
+        import numpy as np
+
+        return np.array([self.apply(image) for image in images], np.uint8).reshape(-1, *self.shape), {}
+
     def to_json(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
+        """Return the record as plain JSON values."""
         return asdict(self)
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Preprocessing":
-        """Read what `to_json` wrote.
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> "Preprocessing":
+        """Parse what `to_json` returned.
 
         Raises:
             TrainingError: A key is missing or unknown, or a value is.
         """
-        names = {field.name for field in fields(cls)}
+        names = {field.name for field in fields(Preprocessing)}
         unknown, missing = sorted(set(values) - names), sorted(names - set(values))
         if unknown:
             raise TrainingError(f"Unknown preprocessing key {unknown[0]!r}; a newer version may know it.")
         if missing:
             raise TrainingError(f"The preprocessing lacks {missing[0]!r}.")
-        return cls(**values)
+        return Preprocessing(**values)

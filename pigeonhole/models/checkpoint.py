@@ -1,8 +1,8 @@
-"""Checkpoints: the only place that saves or loads one.
+"""Checkpoints: the only module that saves or loads model files.
 
-A checkpoint is one safetensors file: the weights, and in its metadata one key, `pigeonhole`, that holds JSON with
-all that is needed to use them (`pigeonhole.models.record`). One key, since the library writes several in random order.
-Reading the description needs the standard library only; torch is imported where weights are.
+A checkpoint is one safetensors file: the weights, and one metadata key, `pigeonhole`, whose JSON is the record
+(`pigeonhole.models.record`). It is one key because the library writes several in random order. Reading the record needs
+the standard library only; torch is imported where weights are read.
 """
 
 import hashlib
@@ -16,32 +16,29 @@ from typing import TYPE_CHECKING, Any
 
 from pigeonhole import files
 from pigeonhole.errors import CheckpointError, TrainingError
-from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.models.networks import registry as networks
 from pigeonhole.models.record import Calibration, Checkpoint, Cost, check_name
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from pigeonhole.models.networks.network import Network
 
 __all__ = ["Calibration", "Checkpoint", "Cost", "check_name", "describe", "find", "load", "save"]
 
 KEY = "pigeonhole"
 SUFFIX = ".safetensors"
-# As `pigeonhole.models.networks.NAMES`, which costs torch to ask; a test compares them.
-NETWORKS = (
-    *("classic", "digits", "digits-large", "digits-small"),
-    *("residual", "residual-large", "residual-small"),
-)
 
 _SHIPPED = Path(__file__).resolve().parent / "shipped"
 _MAX_HEADER = 10_000_000  # bytes; ours have some thousands, and a tenth of the library's own limit is read in a second
-_MAX_TEXT = 200  # characters of what a damaged file makes others say, which may quote it at any length
+_MAX_TEXT = 200  # characters of a library's message, which may quote a damaged file at any length
 _MAX_ARGUMENT = 2048  # of a network: channels, layers; two layers of so many channels take 150 MB
 _MAX_DIMENSIONS = 16  # of a tensor; a convolution's weights have 4
 _DTYPES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "U8": 1, "I8": 1, "BOOL": 1}
 
 
 def find(name_or_path: str | os.PathLike[str]) -> Path:
-    """The file of a checkpoint: a path, or the name of one that is shipped (`digits`).
+    """Return the file of a checkpoint: a path, or the name of a shipped one (`digits`).
 
     A shipped name wins over a file of that name in the working folder; write `./digits` for the file.
 
@@ -63,15 +60,9 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
 
 
 def describe(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read what a checkpoint says about itself, and check that the file is whole.
+    """Read the record of a checkpoint, and check that the file is whole.
 
-    Reads the header only, whatever the weights' size, and verifies neither weights nor digest: `load` does.
-
-    Args:
-        path: Of the file.
-
-    Returns:
-        Its description.
+    It reads the header only, however large the weights are. `load` verifies weights and digest.
 
     Raises:
         CheckpointError: It is missing, truncated, no checkpoint of ours, or of an unknown version or network.
@@ -79,26 +70,22 @@ def describe(path: str | os.PathLike[str]) -> Checkpoint:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            header = _header(file.read(8), file.read, os.fstat(file.fileno()).st_size)
+            return _checked(_header(file.read(8), file.read, os.fstat(file.fileno()).st_size))
     except CheckpointError as exc:
         raise CheckpointError(f"{path}: {exc}") from exc
     except OSError as exc:
         raise CheckpointError(f"{path}: can't be read ({exc.strerror or exc}); check the path.") from exc
-    try:
-        return _checked(header)
-    except CheckpointError as exc:
-        raise CheckpointError(f"{path}: {exc}") from exc
 
 
-def load(path: str | os.PathLike[str], device: str = "cpu") -> tuple[Checkpoint, "nn.Module"]:
+def load(path: str | os.PathLike[str], device: str = "cpu") -> tuple[Checkpoint, "Network"]:
     """Read a checkpoint and build its network.
 
     Args:
-        path: Of the file.
-        device: What torch calls it: "cpu", "cuda", "cuda:1".
+        path: The file.
+        device: torch's name of it: "cpu", "cuda", "cuda:1".
 
     Returns:
-        The description, and the network in eval mode on that device.
+        The record, and the network in eval mode on that device.
 
     Raises:
         CheckpointError: As `describe`; or the weights don't fit the network, hold NaN or infinity, or don't match
@@ -109,8 +96,6 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> tuple[Checkpoint,
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from pigeonhole.models import networks
-
     try:
         weights = load_file(path)
     except (SafetensorError, OSError) as exc:
@@ -118,7 +103,7 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> tuple[Checkpoint,
 
     try:
         _check_arguments(checkpoint.arguments)
-        network = networks.build(checkpoint.network, checkpoint.arguments, checkpoint.logits)
+        network = networks.build(checkpoint.network, checkpoint.arguments, checkpoint.logits).fold()
         _check_weights(weights, network.state_dict())
     except TrainingError as exc:
         raise CheckpointError(f"{path}: {exc}") from exc
@@ -137,35 +122,16 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> tuple[Checkpoint,
         raise CheckpointError(f"The device {device!r} can't be used ({exc}); this machine has: {available}.") from exc
 
 
-def save(
-    path: str | os.PathLike[str],
-    network: "nn.Module",
-    *,
-    name: str,
-    architecture: str,
-    arguments: Mapping[str, Any],
-    classes: tuple[str, ...],
-    preprocessing: Preprocessing,
-    calibration: Calibration,
-    trained: Mapping[str, Any],
-    measured: Mapping[str, Any],
-) -> Checkpoint:
+def save(path: str | os.PathLike[str], network: "Network", checkpoint: Checkpoint) -> Checkpoint:
     """Write a checkpoint: whole or not at all, and the same bytes for the same content.
 
     Args:
-        path: Of the file; replaced if it exists.
-        network: As it is served, on any device.
-        name: Of the model.
-        architecture: The network's name in `pigeonhole.models.networks`.
-        arguments: That `pigeonhole.models.networks.build` makes it with.
-        classes: Labels, in the order of the logits; `calibration` says whether one more follows.
-        preprocessing: What turns an image into what the network sees.
-        calibration: What turns logits into confidence and doubt.
-        trained: On what, how, when, with which versions; plain JSON values.
-        measured: Accuracy and the like; plain JSON values.
+        path: The file; replaced if it exists.
+        network: Trained, on any device; it is saved folded (`Network.fold`).
+        checkpoint: Its record; cost and digest are computed here.
 
     Returns:
-        The description, as `describe` reads it back.
+        The record, as `describe` reads it back.
 
     Raises:
         CheckpointError: The content could not be loaded again.
@@ -173,25 +139,15 @@ def save(
     """
     from safetensors.torch import save as serialise
 
-    from pigeonhole.models import networks
-
-    weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    checkpoint = Checkpoint(
-        name=name,
-        network=architecture,
-        arguments=arguments,
-        classes=classes,
-        preprocessing=preprocessing,
-        calibration=calibration,
-        cost=Cost(*networks.cost(network, preprocessing)),
-        trained=trained,
-        measured=measured,
-    )
-    _check_weights(weights, networks.build(architecture, arguments, checkpoint.logits).state_dict())
+    served = network.folded()
+    weights = {key: value.contiguous() for key, value in served.state_dict().items()}
+    expected = networks.build(checkpoint.network, checkpoint.arguments, checkpoint.logits).fold()
+    _check_weights(weights, expected.state_dict())
+    cost = Cost(*served.cost(checkpoint.preprocessing))
     # Through JSON and back, so that what is returned is what will be read: lists for tuples, and so on.
-    checkpoint = Checkpoint.from_json(replace(checkpoint, digest=_digest(checkpoint, weights)).to_json())
-    files.write(Path(path), serialise(weights, metadata={KEY: checkpoint.to_json()}))
-    return checkpoint
+    text = replace(checkpoint, cost=cost, digest=_digest(checkpoint, weights)).to_json()
+    files.write(Path(path), serialise(weights, metadata={KEY: text}))
+    return Checkpoint.from_json(text)
 
 
 def _header(length: bytes, read: Any, size: int) -> dict[str, Any]:  # noqa: ANN401 - a bound method
@@ -241,16 +197,16 @@ def _checked(header: Mapping[str, Any]) -> Checkpoint:
         checkpoint = Checkpoint.from_json(text)
     except RecursionError as exc:
         raise CheckpointError("Its metadata is nested too deeply for any that we write.") from exc
-    if checkpoint.network not in NETWORKS and checkpoint.arguments.get("library") != "torchvision":
+    if checkpoint.network not in networks.NETWORKS and checkpoint.arguments.get("library") != "torchvision":
         raise CheckpointError(
-            f"It needs the network {checkpoint.network!r}, and this version knows {', '.join(NETWORKS)}; "
-            "use a newer pigeonhole."
+            f"It needs the network {checkpoint.network!r}, and this version knows "
+            f"{', '.join(networks.NETWORKS)}; use a newer pigeonhole."
         )
     return checkpoint
 
 
 def _check_arguments(value: object) -> None:
-    """Refuse what would build a network of many times the memory that its weights, which are read by then, take."""
+    """Refuse arguments of a network that takes many times the memory of the weights in the file."""
     if isinstance(value, Mapping | list):
         for part in value.values() if isinstance(value, Mapping) else value:
             _check_arguments(part)

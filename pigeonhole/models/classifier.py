@@ -1,4 +1,4 @@
-"""A checkpoint, ready to classify: loaded once in a process, then called with chunks of pixels."""
+"""A model that is ready to classify: loaded once per process, then called with chunks of pixels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ RUNTIME = "torch/f32"
 
 @dataclass(frozen=True)
 class Classifier:
-    """A network with what its checkpoint says of it; `load` makes one."""
+    """A network and its model file's record; `load` makes one."""
 
     checkpoint: Checkpoint
     network: "torch.nn.Module"
@@ -34,11 +34,11 @@ class Classifier:
         """Load a checkpoint and warm it up.
 
         Args:
-            path: of the checkpoint.
+            path: The model file.
             device: `auto` (CUDA where there is any), `cpu` or `cuda`.
 
         Raises:
-            CheckpointError: it can't be used, or has more classes than answers can name.
+            CheckpointError: It can't be used, or has more classes than a result can name.
             SettingsError: CUDA is asked for and there is none.
         """
         import torch
@@ -46,25 +46,24 @@ class Classifier:
         if device == "cuda" and not torch.cuda.is_available():
             raise SettingsError("PIGEONHOLE_DEVICE is 'cuda' and torch finds no CUDA device here: use 'auto' or 'cpu'")
         where = "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
-        # A process for each core and a thread for each process: more threads only fight for the cores.
+        # One process per core, one thread per process: more threads compete for the cores.
         torch.set_num_threads(1)
         keep_freed()
         about, network = checkpoints.load(path, device=where)
         if len(about.classes) > MOST_CLASSES:
             raise CheckpointError(
-                f"{path}: it has {len(about.classes):,} classes, and answers can name {MOST_CLASSES:,} at most; "
+                f"{path}: it has {len(about.classes):,} classes, and results can name {MOST_CLASSES:,} at most; "
                 "use a checkpoint with fewer."
             )
         classifier = cls(about, network, torch.device(where))
-        shape = (1, about.preprocessing.height, about.preprocessing.width, about.preprocessing.channels)
-        classifier.predict(np.zeros(shape, np.uint8))
+        classifier.predict(np.zeros((1, *about.preprocessing.shape), np.uint8))
         return classifier
 
     def predict(self, pixels: NDArray[np.uint8], top: int = TOP) -> Scores:
         """Classify a chunk.
 
         Args:
-            pixels: uint8 [N, height, width, channels], as the checkpoint's preprocessing makes them.
+            pixels: uint8 [N, height, width, channels], as the model's preprocessing returns them.
             top: how many of the most probable classes to return.
         """
         import torch
@@ -76,5 +75,5 @@ class Classifier:
 
 
 def answers_as(checkpoint: Checkpoint) -> str:
-    """Give what rows carry of a checkpoint: its name and the first 12 digits of its digest."""
+    """Return what rows carry of a model: its name and the first 12 digits of its digest."""
     return f"{checkpoint.name}@{checkpoint.digest[:12]}"

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, as text for a terminal."""
+"""The record of a model file, as text for a terminal."""
 
 import json
 from collections.abc import Mapping
@@ -10,9 +10,9 @@ from pigeonhole.models.record import Calibration
 
 
 def text(described: Checkpoint, path: Path) -> str:
-    """Say it in lines for a person; `path` is the checkpoint's."""
+    """Return a record as lines of text; `path` is the model file's."""
     seen, cost, trained = described.preprocessing, described.cost, described.trained
-    others = '; and one logit for "none of these"' if described.calibration.outlier else ""
+    others = '; and one logit for "unknown"' if described.calibration.outlier else ""
     rows = [
         ("checkpoint", f"{described.name}, {path.stat().st_size:,} bytes, {path}"),
         ("digest", described.digest),
@@ -34,12 +34,12 @@ def text(described: Checkpoint, path: Path) -> str:
 
 
 def review_line(calibration: Calibration) -> str:
-    """When a person should look, in words."""
+    """Return, in words, which images are marked for review."""
     limit = f"{calibration.review_below:.4f}"
     if calibration.outlier_in_review == calibration.outlier_in_confidence:
         return f"confidence {limit}"
     times = calibration.outlier_in_review / calibration.outlier_in_confidence
-    return f"sureness {limit}: the confidence, were pictures of no class {times:,.0f} times as common"
+    return f"review score {limit}: the confidence if unknown pictures were {times:,.0f} times as common"
 
 
 def _measured_line(figures: Any) -> str:  # noqa: ANN401 - free JSON, which others may have written

@@ -1,26 +1,19 @@
-"""What a checkpoint says about itself: typed, checked, plain JSON. No weights and no torch here."""
+"""The record in a model file: typed, checked, plain JSON. It needs no torch, numpy or Pillow."""
 
 import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from pigeonhole.errors import CheckpointError, TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
 
 VERSION = 1
-# A checkpoint's name names the queue that its workers consume.
+# A checkpoint's name is the name of its workers' queue.
 NAME = re.compile(r"[a-z0-9._-]{1,64}")
 
-_KEYS = frozenset(
-    {
-        *("version", "name", "digest"),
-        *("network", "arguments", "classes", "preprocessing", "calibration"),
-        *("cost", "trained", "measured"),
-    }
-)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 Number = TypeVar("Number", bound=Any)  # a float, or a tensor or an array of them
@@ -28,16 +21,16 @@ Number = TypeVar("Number", bound=Any)  # a float, or a tensor or an array of the
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far to believe the network.
+    """Turns logits into confidence and review score.
 
     Args:
         temperature: What the logits are divided by before the softmax; above 0.
-        review_below: The sureness, 0…1, under which a person should look.
-        outlier: Whether the network has one logit more than classes, the last: "none of these". It takes part in
-            the softmax and is never an answer, so that what it takes makes the classes doubtful.
-        outlier_in_confidence: How common what is no class is taken to be in the confidence, in units of how common it
-            was where the network learned.
-        outlier_in_review: Likewise, in the sureness, which is all that makes the two differ.
+        review_below: The review score, 0…1, below which a person should look.
+        outlier: Whether the network has one logit more than classes, the last: "unknown". It takes part in the softmax
+            and is never a label; its share lowers the confidence in the classes.
+        outlier_in_confidence: How common out-of-distribution images are assumed to be in the confidence, as a multiple
+            of their share in training.
+        outlier_in_review: Likewise, in the review score; the two scores differ in nothing else.
     """
 
     temperature: float = 1.0
@@ -59,7 +52,7 @@ class Calibration:
                 raise CheckpointError(f"{key} must be a number above 0, not {value!r}.")
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
+        """Return the record as plain JSON values."""
         values: dict[str, Any] = {"temperature": self.temperature, "review_below": self.review_below}
         # What came later is left out where it changes nothing, so that an older checkpoint keeps its digest.
         if self.outlier:
@@ -67,23 +60,23 @@ class Calibration:
         return {**values, **{key: getattr(self, key) for key in _WEIGHTS if getattr(self, key) != 1}}
 
     def confidence(self, probability: Number, other: Number) -> Number:
-        """How likely a class is, as a row says it.
+        """Return how likely a class is, as a row shows it.
 
-        By Bayes' rule, a probability becomes this where all that is no class is so many times as common (M. Saerens,
-        P. Latinne, C. Decaestecker, "Adjusting the Outputs of a Classifier to New a Priori Probabilities", 2002).
+        Bayes' rule for another share of out-of-distribution images than in training (M. Saerens, P. Latinne,
+        C. Decaestecker, "Adjusting the Outputs of a Classifier to New a Priori Probabilities", 2002).
 
         Args:
-            probability: Of a class, by the softmax at this temperature, 0…1: a number, or a tensor or an array of them,
-                in float64, since what `other` leaves of 1 may be next to nothing.
-            other: Of what is no class, likewise; 0 where there is no logit for it.
+            probability: Of a class, by the softmax at this temperature, 0…1: a number, or a float64 tensor or array,
+                because the remainder of `other` may be close to 0.
+            other: Of "unknown", likewise; 0 where there is no logit for it.
 
         Returns:
-            Of the same shape, 0…1.
+            A value of the same shape, 0…1.
         """
         return _weighed(probability, other, self.outlier_in_confidence)
 
-    def sureness(self, probability: Number, other: Number) -> Number:
-        """What of the likeliest class is compared with `review_below`; as `confidence`."""
+    def review_score(self, probability: Number, other: Number) -> Number:
+        """Return what is compared with `review_below`; arguments as of `confidence`, of the most probable class."""
         return _weighed(probability, other, self.outlier_in_review)
 
 
@@ -97,7 +90,7 @@ def _weighed(probability: Number, other: Number, weight: float) -> Number:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one image costs a network.
+    """The cost of one image.
 
     Args:
         multiply_adds: Of the convolutions and linear layers.
@@ -108,21 +101,21 @@ class Cost:
     parameters: int
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
+        """Return the record as plain JSON values."""
         return {"multiply_adds": self.multiply_adds, "parameters": self.parameters}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything about a checkpoint but its weights.
+    """A model file without its weights.
 
     Args:
         name: Of the model; lower-case letters, digits, "-", "_" and ".", at most 64: it names a queue.
-        network: The network's name in `pigeonhole.models.networks`.
+        network: The network's name in `pigeonhole.models.networks.registry`.
         arguments: The network's own, plain JSON values.
         classes: Labels, in the order of the logits; one more logit follows where `calibration.outlier` says so.
-        preprocessing: What turns an image into what the network sees.
-        calibration: What turns logits into confidence and doubt.
+        preprocessing: Turns an image into what the network sees.
+        calibration: Turns logits into confidence and review score.
         cost: Per image.
         trained: On what, how, when, with which versions; plain JSON values, for people.
         measured: Accuracy and the like; plain JSON values, for people.
@@ -139,7 +132,7 @@ class Checkpoint:
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     calibration: Calibration
-    cost: Cost
+    cost: Cost = Cost(0, 0)
     trained: Mapping[str, Any] = field(default_factory=dict)
     measured: Mapping[str, Any] = field(default_factory=dict)
     digest: str = ""
@@ -153,11 +146,11 @@ class Checkpoint:
 
     @property
     def logits(self) -> int:
-        """How many the network returns."""
+        """The number of logits that the network returns."""
         return len(self.classes) + self.calibration.outlier
 
     def deciding(self) -> dict[str, Any]:
-        """The part, as JSON values, that decides an answer together with the weights; the digest covers it."""
+        """Return the part, as JSON values, that decides a result together with the weights; the digest covers it."""
         return {
             "network": self.network,
             "arguments": dict(self.arguments),
@@ -167,7 +160,7 @@ class Checkpoint:
         }
 
     def to_json(self) -> str:
-        """One line of JSON with sorted keys."""
+        """Return one line of JSON with sorted keys."""
         values = {
             "version": VERSION,
             "name": self.name,
@@ -181,7 +174,7 @@ class Checkpoint:
 
     @classmethod
     def from_json(cls, text: str) -> "Checkpoint":
-        """Read what `to_json` wrote.
+        """Parse what `to_json` wrote.
 
         Raises:
             CheckpointError: It is not JSON, of another version, or a part is missing, unknown or impossible.
@@ -234,7 +227,8 @@ def _parse(text: str) -> dict[str, Any]:
             f"It is of format version {version!r}, and this pigeonhole reads version {VERSION}; "
             "use a pigeonhole of the version that wrote it, or a newer one."
         )
-    missing, unknown = sorted(_KEYS - set(values)), sorted(set(values) - _KEYS)
+    keys = {"version", *(field.name for field in fields(Checkpoint))}
+    missing, unknown = sorted(keys - set(values)), sorted(set(values) - keys)
     if missing:
         raise CheckpointError(f"Its metadata lacks {missing[0]!r}.")
     if unknown:

@@ -1,7 +1,7 @@
-"""Logits → the answer of a network: the best classes, their calibrated probabilities, and whether to review them.
+"""Logits → the result of an image: the best classes, their calibrated probabilities, and whether to review them.
 
-A network may have one more logit than classes, the last, for what is none of them. It takes part in the softmax and is
-never an answer. numpy only: the worker scores with it, and evaluation too, whatever ran the network.
+A network may have one more logit than classes, the last, for "unknown". It takes part in the softmax and is never a
+label. Workers and evaluation share this module; it needs numpy only, whatever ran the network.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ _SORTED_WHOLE = 64
 
 
 class Scores(NamedTuple):
-    """The answer for N images.
+    """The results of N images.
 
     Args:
         best: int64 [N, K], indices of the K most probable classes, best first.
@@ -44,7 +44,7 @@ def score(logits: NDArray[np.float32], calibration: Calibration, classes: int, t
     probabilities = np.take_along_axis(known, best, axis=1)
     # Rows show rounded numbers, so the decision is made on rounded numbers.
     ppm = _ppm(calibration.confidence(probabilities, unknown[:, None]))
-    review_score = _ppm(calibration.sureness(probabilities[:, 0], unknown))
+    review_score = _ppm(calibration.review_score(probabilities[:, 0], unknown))
     return Scores(best, ppm, review_score < round(calibration.review_below * PPM))
 
 
@@ -64,14 +64,14 @@ def confidences(logits: NDArray[np.float32], calibration: Calibration, classes: 
 def review_scores(logits: NDArray[np.float32], calibration: Calibration, classes: int) -> NDArray[np.float64]:
     """Return what is compared with `Calibration.review_below`: float32 [N, L] → float64 [N] in 0…1."""
     known, unknown = _probabilities(logits, calibration, classes)
-    found: NDArray[np.float64] = calibration.sureness(known.max(axis=1), unknown)
+    found: NDArray[np.float64] = calibration.review_score(known.max(axis=1), unknown)
     return found
 
 
 def _probabilities(
     logits: NDArray[np.float32], calibration: Calibration, classes: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the probabilities of the classes, [N, classes], and of none of them, [N]; 0 without a logit for it."""
+    """Return the probabilities of the classes, [N, classes], and of unknown, [N]; 0 without a logit for it."""
     scaled = logits.astype(np.float64) / calibration.temperature
     scaled -= scaled.max(axis=1, keepdims=True)
     np.exp(scaled, out=scaled)

@@ -141,18 +141,8 @@ def test_a_second_model_has_a_queue_of_its_own(
     home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
     about, network = checkpoints.load(checkpoints.find("digits"))
-    checkpoints.save(
-        home / "digits-v2.safetensors",
-        network,
-        name="digits-v2",
-        architecture=about.network,
-        arguments=about.arguments,
-        classes=about.classes,
-        preprocessing=about.preprocessing,
-        calibration=replace(about.calibration, temperature=2 * about.calibration.temperature),
-        trained=about.trained,
-        measured=about.measured,
-    )
+    calibration = replace(about.calibration, temperature=2 * about.calibration.temperature)
+    checkpoints.save(home / "digits-v2.safetensors", network, replace(about, name="digits-v2", calibration=calibration))
     start_worker("celery@one")
     start_worker("celery@two", PIGEONHOLE_MODEL=str(home / "digits-v2.safetensors"))
     answers = {}

@@ -1,6 +1,7 @@
-"""Extensions are tested with the worker's classifier, in an empty folder."""
+"""Extensions are tested with a small MNIST and with the worker's classifier, in an empty folder."""
 
 from tests.sources.conftest import folder
+from tests.training.conftest import tiny_mnist
 from tests.worker.conftest import classifier
 
-__all__ = ["classifier", "folder"]
+__all__ = ["classifier", "folder", "tiny_mnist"]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from pigeonhole.errors import ImageError, TrainingError
 from pigeonhole.imaging import preprocess
-from pigeonhole.imaging.preprocess import apply, decode, prepare
+from pigeonhole.imaging.preprocess import decode, prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
 from tests.training.conftest import TOP, png
 from training.datasets.files import pictures
@@ -29,7 +29,7 @@ def test_the_array_has_the_size_and_channels_asked_for_and_is_writable() -> None
 def test_prepare_is_decode_and_apply() -> None:
     preprocessing = Preprocessing("stretch", 9, 7, 3)
     content = png(Image.fromarray(np.random.default_rng(0).integers(0, 255, (33, 21, 3), np.uint8)))
-    both = apply(preprocessing, decode(content, preprocessing, 10_000))
+    both = preprocessing.apply(decode(content, preprocessing, 10_000))
     assert np.array_equal(prepare(content, preprocessing, 10_000), both)
 
 

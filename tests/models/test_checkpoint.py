@@ -15,11 +15,13 @@ from safetensors.torch import load_file, save_file
 
 from pigeonhole.errors import CheckpointError, TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.models import checkpoint, networks
+from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Calibration, Checkpoint, describe, find, load
+from pigeonhole.models.networks import registry as networks
+from pigeonhole.models.networks.network import Network
 from tests.training.conftest import TOP, save_fresh
 
-Fresh = tuple[Path, Checkpoint, torch.nn.Module]
+Fresh = tuple[Path, Checkpoint, Network]
 
 
 def refused(path: Path, action: object = describe) -> str:
@@ -85,7 +87,7 @@ def test_the_digest_covers_what_decides_an_answer_and_nothing_else(fresh: Fresh,
 
 
 def test_a_checkpoint_may_have_one_logit_more_than_classes(tmp_path: Path) -> None:
-    network = networks.build("digits", networks.complete("digits", {}), 11).eval()
+    network = networks.build("digits", networks.complete("digits", {}), 11).fold()
     path = tmp_path / "doubting.safetensors"
     doubting = Calibration(1.25, 0.5, outlier=True, outlier_in_confidence=0.01, outlier_in_review=100.0)
     saved = save_fresh(path, network, calibration=doubting)
@@ -351,7 +353,7 @@ def test_the_shipped_checkpoint_loads_is_small_and_says_what_it_is() -> None:
     described, network = load(path)
     assert described.name == described.network == "digits"
     assert path.stat().st_size < 1_000_000
-    assert described.cost == checkpoint.Cost(*networks.cost(network, described.preprocessing))
+    assert described.cost == checkpoint.Cost(*network.cost(described.preprocessing))
     assert described.cost.multiply_adds <= 1_100_000
     assert described.measured["test"]["accuracy"] >= 0.995
     assert described.trained["dataset"] == "mnist"

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.models import networks
+from pigeonhole.models.networks import registry as networks
+from pigeonhole.models.networks.network import Network
 
 NAMES = ("residual-small", "residual", "residual-large")
 
@@ -17,7 +18,7 @@ def pixels(height: int, width: int, channels: int, count: int = 3) -> torch.Tens
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (count, height, width, channels), np.uint8))
 
 
-def fitting(name: str, height: int, width: int, channels: int) -> nn.Module:
+def fitting(name: str, height: int, width: int, channels: int) -> Network:
     arguments = networks.complete(name, {}, Preprocessing("stretch", height, width, channels))
     return networks.build(name, arguments, 5).eval()
 
@@ -32,9 +33,7 @@ def test_it_takes_pictures_of_any_size_and_of_one_channel_or_three(size: tuple[i
 
 def test_the_names_say_which_costs_more_and_a_large_picture_costs_no_multiple() -> None:
     def costs(side: int) -> list[int]:
-        return [
-            networks.cost(fitting(name, side, side, 3), Preprocessing("stretch", side, side, 3))[0] for name in NAMES
-        ]
+        return [fitting(name, side, side, 3).cost(Preprocessing("stretch", side, side, 3))[0] for name in NAMES]
 
     for side in (28, 32, 64, 128):
         small, medium, large = costs(side)
@@ -55,14 +54,14 @@ def test_folding_its_batch_normalisation_changes_no_answer() -> None:
     seen = Preprocessing("stretch", 20, 24, 3)
     arguments = networks.complete("residual-small", {"mean": [0.4, 0.5, 0.6]}, seen)
     torch.manual_seed(3)
-    trained = networks.build("residual-small", networks.trainable("residual-small", arguments), 4)
+    trained = networks.build("residual-small", arguments, 4)
     for _ in range(5):
         trained(pixels(20, 24, 3, 16))  # in training mode: moves the running statistics away from 0 and 1
     for module in trained.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 2)
             nn.init.uniform_(module.bias, -1, 1)
-    served = networks.fold("residual-small", arguments, 4, trained)
+    served = trained.folded()
     assert not any(isinstance(module, nn.BatchNorm2d) for module in served.modules())
     expected = trained.eval()(pixels(20, 24, 3)).detach()
     assert torch.allclose(served(pixels(20, 24, 3)), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
@@ -75,7 +74,6 @@ def test_its_arguments_are_plain_json_and_name_what_was_measured_of_the_images()
         "widths": [32, 64, 128, 256],
         "strides": [1, 2, 2, 2],
         "blocks": 1,
-        "normalised": False,
         "mean": [0.4],
         "std": [0.3],
     }

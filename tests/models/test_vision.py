@@ -12,8 +12,11 @@ from torchvision.models import get_model, get_model_weights
 
 from pigeonhole.errors import CheckpointError, TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.models import checkpoint, networks, vision
+from pigeonhole.models import checkpoint
+from pigeonhole.models.networks import registry as networks
+from pigeonhole.models.networks import vision
 from tests.training.conftest import save_fresh
+from training.loop import initial_weights
 from training.recipes import defaults
 
 NAME = "shufflenet_v2_x0_5"  # 1.4 million parameters: the least to write and read
@@ -26,7 +29,8 @@ def pixels(channels: int = 3) -> torch.Tensor:
 
 def network(seen: Preprocessing = SEEN, pretrained: bool = False, classes: int = 5) -> vision.Vision:
     torch.manual_seed(3)
-    made = networks.build(NAME, networks.complete(NAME, {}, seen, pretrained), classes)
+    told = vision.normalisation(NAME) if pretrained else {}
+    made = networks.build(NAME, networks.complete(NAME, told, seen), classes)
     assert isinstance(made, vision.Vision)
     return made.eval()
 
@@ -48,7 +52,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def saved(tmp_path: Path) -> Path:
     path = tmp_path / "theirs.safetensors"
     arguments = networks.complete(NAME, {}, SEEN)
-    save_fresh(path, network(classes=10), architecture=NAME, arguments=arguments, preprocessing=SEEN)
+    save_fresh(path, network(classes=10), network=NAME, arguments=arguments, preprocessing=SEEN)
     return path
 
 
@@ -65,7 +69,7 @@ def test_a_saved_one_answers_as_before_and_is_not_folded(saved: Path) -> None:
     described, loaded = checkpoint.load(saved)
     assert described.network == NAME
     assert torch.equal(loaded(pixels()), network(classes=10)(pixels()))
-    folded = networks.fold(NAME, networks.complete(NAME, {}, SEEN), 10, loaded)
+    folded = loaded.folded()
     assert torch.equal(folded(pixels()), loaded(pixels()))
 
 
@@ -109,8 +113,8 @@ def test_weights_that_can_not_be_had_are_an_error_that_says_where_the_file_is_lo
 
 
 def test_pretrained_is_refused_for_ours() -> None:
-    with pytest.raises(TrainingError, match="'residual' is ours and begins afresh: --pretrained is for torchvision's"):
-        networks.complete("residual", {}, SEEN, pretrained=True)
+    with pytest.raises(TrainingError, match="'residual' is ours and begins afresh; --pretrained is for torchvision's"):
+        initial_weights.pretrained("residual")
 
 
 def test_torchvision_is_loaded_for_its_own_networks_alone(saved: Path) -> None:

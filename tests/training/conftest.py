@@ -13,8 +13,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pigeonhole.imaging.digits.normalise import normalise
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.models import checkpoint, networks
+from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Calibration, Checkpoint
+from pigeonhole.models.networks import registry as networks
+from pigeonhole.models.networks.network import Network
 from training.datasets import splits
 from training.recipes.defaults import plan
 
@@ -72,18 +74,18 @@ def digit_preprocessing() -> Preprocessing:
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> tuple[Path, Checkpoint, torch.nn.Module]:
+def fresh(tmp_path: Path) -> tuple[Path, Checkpoint, Network]:
     """An untrained digits network, saved."""
     arguments = networks.complete("digits", {})
-    network = networks.build("digits", arguments, 10).eval()
+    network = networks.build("digits", arguments, 10).fold()
     path = tmp_path / "fresh.safetensors"
     return path, save_fresh(path, network), network
 
 
-def save_fresh(path: Path, network: torch.nn.Module, **changes: object) -> Checkpoint:
+def save_fresh(path: Path, served: Network, /, **changes: object) -> Checkpoint:
     content: dict[str, object] = {
         "name": "fresh",
-        "architecture": "digits",
+        "network": "digits",
         "arguments": networks.complete("digits", {}),
         "classes": splits.MNIST_CLASSES,
         "preprocessing": plan("digits").preprocessing,
@@ -91,4 +93,4 @@ def save_fresh(path: Path, network: torch.nn.Module, **changes: object) -> Check
         "trained": {"dataset": "none"},
         "measured": {},
     }
-    return checkpoint.save(path, network, **{**content, **changes})  # type: ignore[arg-type]
+    return checkpoint.save(path, served, Checkpoint(**{**content, **changes}))  # type: ignore[arg-type]

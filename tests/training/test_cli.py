@@ -9,16 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from torch import nn
 from typer.testing import CliRunner, Result
 
-from pigeonhole.errors import CheckpointError
-from pigeonhole.models import checkpoint, networks, raw
+from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Calibration, describe, load
+from pigeonhole.models.networks import registry as networks
+from producer.cli import app
 from tests.training.conftest import SHARED, TOP, save_fresh
-from training.cli import app
 from training.datasets import registry
-from training.recipes.defaults import PLANS, plan
+from training.recipes.defaults import RECIPES
 
 QUICK = ("--epochs", "2", "--batch-size", "32", "--validation", "0.2", "--device", "cpu", "--no-variety")
 
@@ -68,8 +67,7 @@ def test_the_same_seed_trains_the_same_checkpoint(
 def test_a_digits_network_learns_variety_and_what_is_no_digit_unless_told_otherwise(
     tiny_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = plan("digits")
-    monkeypatch.setitem(PLANS, "digits", replace(whole, recipe=replace(whole.recipe, pool=60)))
+    monkeypatch.setitem(RECIPES, "digits", replace(RECIPES["digits"], pool=60))
     path, again = tmp_path / "varied.safetensors", tmp_path / "again.safetensors"
     quick = (*QUICK[:-1], "--validation", "0.9")
     result = run("train", "--data", tiny_mnist, "-o", path, *quick)
@@ -266,7 +264,7 @@ def test_inspect_shows_a_checkpoint_that_says_other_things_than_ours(tmp_path: P
     save_fresh(path, network, calibration=Calibration(outlier=True), trained=free, measured=measured)
     result = run("inspect", path)
     assert result.exit_code == 0, result.output
-    assert '8, 9; and one logit for "none of these"' in result.stdout
+    assert '8, 9; and one logit for "unknown"' in result.stdout
     assert "trained        not said" in result.stdout
 
 
@@ -277,95 +275,6 @@ def test_inspect_prints_json_for_a_program(trained: tuple[Path, Result]) -> None
     assert values["cost"] == described.cost.to_json()
     assert values["path"] == str(trained[0])
     assert values["bytes"] == trained[0].stat().st_size
-
-
-def published(softmax: bool, inside: bool = False) -> nn.Module:
-    """The classic network as it is published."""
-    layers = [nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 16, 5), nn.ReLU(), nn.Flatten()]
-    layers += [nn.Linear(7744, 128), nn.ReLU(), nn.Linear(128, 10)]
-    network = nn.Sequential(*layers, *([nn.Softmax(dim=1)] if softmax else []))
-    return nn.ModuleDict({"model": network}) if inside else network
-
-
-@pytest.mark.parametrize("softmax", [False, True], ids=["logits", "softmax"])
-def test_a_published_state_dict_becomes_a_checkpoint_that_answers_the_same(softmax: bool, tmp_path: Path) -> None:
-    network = published(softmax).eval()
-    torch.save(network.state_dict(), tmp_path / "mnist_cnn.pt")
-    path = tmp_path / "classic.safetensors"
-    result = run("import", tmp_path / "mnist_cnn.pt", "--network", "classic", "-o", path)
-    assert result.exit_code == 0, result.output
-    described, ours = load(path)
-    assert (described.name, described.preprocessing.kind, described.classes) == (
-        "classic",
-        "stretch",
-        tuple("0123456789"),
-    )
-    pixels = torch.randint(0, 256, (6, 28, 28, 1), dtype=torch.uint8)
-    theirs = network(pixels.permute(0, 3, 1, 2) / 255)
-    answer = ours(pixels).softmax(1) if softmax else ours(pixels)
-    assert torch.allclose(answer, theirs, atol=1e-5)
-
-
-def test_other_numbering_wrapping_and_precision_are_understood(tmp_path: Path) -> None:
-    network = published(softmax=True, inside=True)
-    for name, content in (
-        ("inside.pt", network.state_dict()),
-        ("wrapped.pt", {"epoch": 3, "state_dict": network.state_dict()}),
-        ("half.pt", {key: value.half() for key, value in network.state_dict().items()}),
-        ("late.pt", {key.replace("model.", "1"): value for key, value in network.state_dict().items()}),
-    ):
-        torch.save(content, tmp_path / name)
-        result = run("import", tmp_path / name, "-o", tmp_path / "x.safetensors")
-        assert result.exit_code == 0, (name, result.output)
-
-
-def test_pixels_normalised_otherwise_are_told_by_option(tmp_path: Path) -> None:
-    network = published(softmax=False).eval()
-    torch.save(network.state_dict(), tmp_path / "m.pt")
-    path = tmp_path / "c.safetensors"
-    assert run("import", tmp_path / "m.pt", "-o", path, "--mean", "0.1307", "--std", "0.3081").exit_code == 0
-    pixels = torch.randint(0, 256, (6, 28, 28, 1), dtype=torch.uint8)
-    theirs = network((pixels.permute(0, 3, 1, 2) / 255 - 0.1307) / 0.3081)
-    assert torch.allclose(load(path)[1](pixels), theirs, atol=1e-4)
-
-
-class Bomb:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, ("exploded",)
-
-
-def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    torch.save({"0.weight": Bomb()}, "bomb.pt")
-    torch.save(published(softmax=False), "whole.pt")
-    for name in ("bomb.pt", "whole.pt"):
-        result = run("import", name, "-o", "x.safetensors")
-        assert result.exit_code == 2
-        assert f"{name}: it holds more than weights, and loading that could run code" in result.stderr
-    assert sorted(os.listdir()) == ["bomb.pt", "whole.pt"]
-
-
-def test_what_is_no_classic_state_dict_is_a_clear_error(tmp_path: Path) -> None:
-    path = tmp_path / "x.pt"
-    small = {"0.weight": torch.zeros(8, 1, 3, 3), "0.bias": torch.zeros(8)}
-    for content, message in (
-        (b"text", "x.pt: it "),
-        (b"", "x.pt: it is not a file that torch.save wrote"),
-        ([1, 2], "it holds no state_dict"),
-        ({"epoch": 3}, "it holds no state_dict"),
-        (small, "the weights of another network: 0.weight [8, 1, 3, 3], 0.bias [8]; expected layers.0.weight [32"),
-    ):
-        if isinstance(content, bytes):
-            path.write_bytes(content)
-        else:
-            torch.save(content, path)
-        result = run("import", path, "-o", tmp_path / "y.safetensors")
-        assert result.exit_code == 2, content
-        assert message in result.stderr
-    assert "there is no such file" in run("import", tmp_path / "none.pt", "-o", tmp_path / "y.safetensors").stderr
-    assert "`classic` can" in run("import", path, "--network", "digits", "-o", tmp_path / "y.safetensors").stderr
-    with pytest.raises(CheckpointError):
-        raw.read(tmp_path / "none.pt")
 
 
 @pytest.mark.parametrize("command", ["train", "evaluate", "import", "inspect"])

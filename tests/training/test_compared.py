@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from pigeonhole.models import checkpoint, networks
+from pigeonhole.models import checkpoint
+from pigeonhole.models.networks import registry as networks
 from tests.training.conftest import TOP, save_fresh
 from tests.training.test_cli import outliers, run
 from tests.training.test_report import small
@@ -152,7 +153,7 @@ def test_each_sees_an_image_in_its_own_preprocessing_and_what_one_cannot_read_is
     (tmp_path / "data" / "3" / "text.png").write_text("text")
     network = networks.build("classic", networks.complete("classic", {}), 10).eval()
     other, seen = tmp_path / "classic.safetensors", plan("classic").preprocessing
-    save_fresh(other, network, architecture="classic", arguments=networks.complete("classic", {}), preprocessing=seen)
+    save_fresh(other, network, network="classic", arguments=networks.complete("classic", {}), preprocessing=seen)
     result = run("evaluate", other, "digits", "--data", tmp_path / "data", "--report", tmp_path / "report")
     assert result.exit_code == 0, result.output
     assert [line.split("right of ")[1].split()[0] for line in result.stdout.splitlines()[:2]] == ["10", "10"]

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from torch import nn
 
 from pigeonhole.errors import DatasetError
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models.checkpoint import Checkpoint, describe
+from pigeonhole.models.networks.network import Network
 from tests.training.conftest import drawn_digit, save_fresh
 from tests.training.test_folder import GREY, QUICK, folder, read, run
 from training.datasets import corrections, mnist
@@ -165,7 +165,7 @@ def test_a_checkpoint_of_mnist_learns_corrections_of_its_digits_and_more(tiny_mn
 
 
 def test_corrections_without_a_checkpoint_and_data_that_nobody_names_are_clear_errors(
-    fresh: tuple[Path, Checkpoint, nn.Module], tmp_path: Path
+    fresh: tuple[Path, Checkpoint, Network], tmp_path: Path
 ) -> None:
     file = written(tmp_path / "c.csv", "c.csv,a,,")
     output = tmp_path / "x.safetensors"

@@ -1,9 +1,10 @@
 import re
 
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.models import checkpoint, networks
+from pigeonhole.models import checkpoint
+from pigeonhole.models.networks import registry as networks
 from tests.training.conftest import TOP
-from training.recipes.defaults import PLANS
+from training.recipes.defaults import RECIPES, plan
 
 TEXT = (TOP / "docs" / "training.md").read_text(encoding="utf-8")
 
@@ -29,23 +30,20 @@ def test_the_figures_are_those_of_the_shipped_checkpoint() -> None:
 
 
 def test_the_shipped_checkpoint_was_trained_with_the_recipe_that_is_the_default() -> None:
-    assert checkpoint.describe(checkpoint.find("digits")).trained["recipe"] == PLANS["digits"].recipe.to_json()
+    assert checkpoint.describe(checkpoint.find("digits")).trained["recipe"] == RECIPES["digits"].to_json()
 
 
 def test_each_networks_cost_is_the_measured_one() -> None:
-    for name, plan in PLANS.items():
-        multiply_adds, parameters = networks.cost(
-            networks.build(name, networks.complete(name, {}), 10), plan.preprocessing
-        )
-        assert re.search(
-            rf"\| `{name}` \|.*\| {multiply_adds:,} \| {parameters:,} \| `{plan.preprocessing.kind}` \|", TEXT
-        )
+    for name in RECIPES:
+        seen = plan(name).preprocessing
+        multiply_adds, parameters = networks.build(name, networks.complete(name, {}), 10).fold().cost(seen)
+        assert re.search(rf"\| `{name}` \|.*\| {multiply_adds:,} \| {parameters:,} \| `{seen.kind}` \|", TEXT)
 
 
 def test_the_cost_of_each_network_for_a_folder_is_the_measured_one() -> None:
     def cost(name: str, side: int, channels: int) -> tuple[int, int]:
         seen = Preprocessing("stretch", side, side, channels)
-        return networks.cost(networks.build(name, networks.complete(name, {}, seen), 10), seen)
+        return networks.build(name, networks.complete(name, {}, seen), 10).fold().cost(seen)
 
     for name, blocks in (("residual-small", 1), ("residual", 1), ("residual-large", 2)):
         grey, colour, large = cost(name, 28, 1), cost(name, 32, 3), cost(name, 128, 3)

@@ -16,8 +16,8 @@ from pigeonhole.errors import DatasetError
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models.checkpoint import describe, load
+from producer.cli import app
 from tests.training.conftest import drawn_digit, png
-from training.cli import app
 from training.datasets.class_folders import ClassFolders
 from training.datasets.data_set import ReadOptions, TrainingData
 from training.datasets.files import cache, looks

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pigeonhole.errors import TrainingError
-from pigeonhole.models import networks
+from pigeonhole.models.networks import registry as networks
 from training.datasets import mnist
 from training.datasets.splits import Split
 from training.evaluation.calibrate import calibrate, negative_log_likelihood
@@ -40,7 +40,7 @@ def trained(
     splits: tuple[Split, Split], seed: int = 0, recipe: Recipe = RECIPE, logits: int = 10, **more: object
 ) -> Outcome:
     torch.manual_seed(seed)
-    network = networks.build("digits", networks.trainable("digits", networks.complete("digits", {})), logits)
+    network = networks.build("digits", networks.complete("digits", {}), logits)
     return epochs.fit(network, *splits, recipe, seed, **more)  # type: ignore[arg-type]
 
 

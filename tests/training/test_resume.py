@@ -13,8 +13,9 @@ from typer.testing import CliRunner, Result
 
 from pigeonhole.errors import TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.models import checkpoint, networks
+from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Calibration, describe
+from pigeonhole.models.networks import registry as networks
 from tests.training.conftest import TOP, save_fresh
 from training.cli import app
 from training.loop import resume

@@ -7,8 +7,10 @@ import torch
 from torch import nn
 
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.models import checkpoint, networks
+from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Calibration, Checkpoint
+from pigeonhole.models.networks import registry as networks
+from pigeonhole.models.networks.network import Network
 from tests.training.conftest import save_fresh
 from tests.training.test_folder import QUICK, folder, run
 from training.loop.initial_weights import Learned
@@ -22,18 +24,18 @@ def pixels(count: int = 40) -> torch.Tensor:
 
 
 @pytest.fixture
-def saved(tmp_path: Path) -> tuple[Checkpoint, nn.Module]:
+def saved(tmp_path: Path) -> tuple[Checkpoint, Network]:
     """Three animals, and a logit for what is none, as if it had been trained: no bias is 0."""
     arguments = networks.complete("residual-small", {}, SEEN)
     torch.manual_seed(2)
-    network = networks.build("residual-small", arguments, 4).eval()
+    network = networks.build("residual-small", arguments, 4).fold()
     for parameter in network.parameters():
         if parameter.dim() == 1:
             nn.init.uniform_(parameter, -0.5, 0.5)
     save_fresh(
         tmp_path / "animals.safetensors",
         network,
-        architecture="residual-small",
+        network="residual-small",
         arguments=arguments,
         classes=CLASSES,
         preprocessing=SEEN,
@@ -42,33 +44,33 @@ def saved(tmp_path: Path) -> tuple[Checkpoint, nn.Module]:
     return checkpoint.load(tmp_path / "animals.safetensors")
 
 
-def begun(saved: tuple[Checkpoint, nn.Module], classes: tuple[str, ...], logits: int) -> nn.Module:
+def begun(saved: tuple[Checkpoint, Network], classes: tuple[str, ...], logits: int) -> Network:
     described, served = saved
-    network = networks.build(described.network, networks.trainable(described.network, described.arguments), logits)
+    network = networks.build(described.network, described.arguments, logits)
     Learned(described, served).begin(network, classes, pixels())
     return network.eval()
 
 
-def test_it_says_what_the_checkpoint_says_of_every_picture(saved: tuple[Checkpoint, nn.Module]) -> None:
+def test_it_says_what_the_checkpoint_says_of_every_picture(saved: tuple[Checkpoint, Network]) -> None:
     network, others = begun(saved, CLASSES, 4), 255 - pixels()
     with torch.inference_mode():
         assert torch.allclose(network(pixels()), saved[1](pixels()), atol=1e-4)
         assert torch.allclose(network(others), saved[1](others), atol=1e-3)
-    described, served = saved
-    folded = networks.fold(described.network, described.arguments, 4, network)
+    _described, served = saved
+    folded = network.folded()
     with torch.inference_mode():
         assert torch.allclose(folded(others), served(others), atol=1e-3)
 
 
 def test_in_training_batch_normalisation_sees_the_statistics_that_it_was_given(
-    saved: tuple[Checkpoint, nn.Module],
+    saved: tuple[Checkpoint, Network],
 ) -> None:
     network = begun(saved, CLASSES, 4)
     with torch.inference_mode():
         assert torch.allclose(network.train()(pixels()), saved[1](pixels()), atol=1e-3)
 
 
-def test_classes_in_common_keep_their_rows_and_new_ones_begin_afresh(saved: tuple[Checkpoint, nn.Module]) -> None:
+def test_classes_in_common_keep_their_rows_and_new_ones_begin_afresh(saved: tuple[Checkpoint, Network]) -> None:
     network = begun(saved, ("ape", "fox", "cat"), 4)
     with torch.inference_mode():
         found, known = network(pixels()), saved[1](pixels())
@@ -76,7 +78,7 @@ def test_classes_in_common_keep_their_rows_and_new_ones_begin_afresh(saved: tupl
     assert not torch.allclose(found[:, 0], known[:, 1], atol=0.1)
 
 
-def test_a_logit_for_none_that_the_new_one_lacks_is_left_out(saved: tuple[Checkpoint, nn.Module]) -> None:
+def test_a_logit_for_none_that_the_new_one_lacks_is_left_out(saved: tuple[Checkpoint, Network]) -> None:
     with torch.inference_mode():
         assert torch.allclose(begun(saved, CLASSES, 3)(pixels()), saved[1](pixels())[:, :3], atol=1e-4)
 

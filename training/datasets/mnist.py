@@ -113,7 +113,7 @@ def read(folder: Path, part: str, preprocessing: Preprocessing) -> Split:
     images, labels = source.data.numpy(), source.targets
     if len(images) == 0 or len(images) != len(labels):
         raise DatasetError(f"MNIST in {folder} is damaged: {len(images)} images and {len(labels)} labels.")
-    pixels, errors = preprocess.apply_all(preprocessing, [_decoded(image, preprocessing) for image in images])
+    pixels, errors = preprocessing.apply_all([_decoded(image, preprocessing) for image in images])
     if errors:
         raise DatasetError(
             f"MNIST in {folder} is damaged: {len(errors)} of its images are blank; delete {folder / 'MNIST'} and "

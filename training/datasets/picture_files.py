@@ -140,7 +140,7 @@ class PictureFiles(DataSet):
     def _check_digits(self, preprocessing: Preprocessing, read: Cache) -> None:
         """Refuse what a network for digits can't be trained on, instead of listing each picture as blank."""
         blank = sum(error.kind is ErrorKind.BLANK for error in read.failed.values())
-        if preprocessing.kind == "digit" and 2 * blank > len(read.images):
+        if preprocessing.reads_digits and 2 * blank > len(read.images):
             raise DatasetError(
                 f"{self.path}: {blank:,} of {len(read.images):,} pictures show no ink on plain paper, which is what "
                 "networks for digits look for; leave --network out for one that takes any picture."

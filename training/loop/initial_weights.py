@@ -8,35 +8,38 @@ import torch
 from torch import Tensor, nn
 
 from pigeonhole.errors import TrainingError
-from pigeonhole.models import checkpoint, networks, vision
+from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Checkpoint
+from pigeonhole.models.networks import registry as networks
+from pigeonhole.models.networks import vision
+from pigeonhole.models.networks.network import Network
 
 _IMAGES = 256  # that the statistics are measured on
 
 
 @dataclass(frozen=True)
 class Learned:
-    """A checkpoint.
+    """The weights of a checkpoint.
 
     Args:
-        described: What it says of itself.
+        described: Its record.
         served: Its network.
     """
 
     described: Checkpoint
     served: nn.Module
 
-    def begin(self, network: nn.Module, classes: Sequence[str], images: Tensor) -> None:
-        """Give a network the checkpoint's weights.
+    def begin(self, network: Network, classes: Sequence[str], images: Tensor) -> None:
+        """Copy the checkpoint's weights into a network.
 
-        What the head says of a class that both have is kept, and so is what it says of none of them; a new class begins
-        afresh. Batch normalisation was folded away when the checkpoint was written. It is put back so that it changes
-        nothing: it takes the mean and the variance that each convolution has for the images, and gives them back.
+        The head keeps the rows of the classes that both have, and of "unknown"; a new class begins afresh. A saved
+        network has no batch normalisation. The new one's is set to change nothing: it normalises by the mean and the
+        variance that each convolution has for the images, and scales and shifts back by the same.
 
         Args:
-            network: Fresh, of the checkpoint's name and arguments as they are trained; changed in place.
-            classes: Those of `network`, in the order of its logits; one more logit may follow, for none of them.
-            images: uint8 [N, H, W, C], those that it will be trained on, at least one.
+            network: Fresh, of the checkpoint's name and arguments; changed in place.
+            classes: Of `network`, in the order of its logits; one more logit, for "unknown", may follow.
+            images: uint8 [N, H, W, C], at least one of those that it will be trained on.
         """
         theirs, ours = self.served.state_dict(), network.state_dict()  # of tensors that are the network's own
         head = _head(self.described)
@@ -51,31 +54,37 @@ class Learned:
         _unfold(network, theirs, images[chosen])
 
     def deciding(self) -> dict[str, Any]:
-        """What it is, as JSON values."""
+        """Return what identifies these weights, as JSON values."""
         return {"start": {"name": self.described.name, "digest": self.described.digest}}
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """torchvision's weights for one of its networks."""
+    """torchvision's weights for one of its networks.
+
+    Args:
+        weights: Under torchvision's names.
+        normalisation: The arguments `mean` and `std` that they were trained with.
+    """
 
     weights: Mapping[str, Tensor]
+    normalisation: Mapping[str, Any]
 
-    def begin(self, network: nn.Module, _classes: Sequence[str], _images: Tensor) -> None:
-        """Give a network these weights, but for the head's, which are of other classes."""
+    def begin(self, network: Network, _classes: Sequence[str], _images: Tensor) -> None:
+        """Copy these weights into a network, except the head's, which are of other classes."""
         vision.transfer(self.weights, network)
 
     def deciding(self) -> dict[str, Any]:
-        """What it is, as JSON values."""
+        """Return what identifies these weights, as JSON values."""
         return {"pretrained": True}
 
 
 def learned(name: str, network: str | None) -> Learned:
-    """A checkpoint to begin with.
+    """Load a checkpoint to begin with.
 
     Args:
         name: A file, or the name of a shipped one.
-        network: Which network was asked for; None for the checkpoint's.
+        network: The network that was asked for; None for the checkpoint's.
 
     Raises:
         TrainingError: It can't be read, or is of another network.
@@ -90,28 +99,28 @@ def learned(name: str, network: str | None) -> Learned:
 
 
 def pretrained(network: str) -> Pretrained:
-    """torchvision's weights to begin with.
+    """Load torchvision's weights to begin with.
 
     Raises:
         TrainingError: The network is none of torchvision's, or its weights can't be had.
     """
-    if network in networks.NAMES:
+    if network in networks.NETWORKS:
         raise TrainingError(
             f"The network {network!r} is ours and begins afresh; --pretrained is for torchvision's: "
             "--network resnet18, for one."
         )
-    networks.check_name(network)
-    return Pretrained(vision.pretrained(network))
+    networks.load(network)
+    return Pretrained(vision.pretrained(network), vision.normalisation(network))
 
 
 def _head(described: Checkpoint) -> frozenset[str]:
-    """The weights that there is a row of for each logit: those whose shape goes with the number of logits."""
+    """Return the weights with a row for each logit: those whose shape depends on the number of logits."""
     one, other = (networks.build(described.network, described.arguments, count).state_dict() for count in (2, 3))
     return frozenset(key for key, value in one.items() if value.shape != other[key].shape)
 
 
 def _rows(described: Checkpoint, classes: Sequence[str], logits: int) -> list[tuple[int, int]]:
-    """Row of the new head, row of the old one: of each class that both have, and of what is none."""
+    """Return the row of the new head and of the old one for each class that both have, and for "unknown"."""
     old = {name: row for row, name in enumerate(described.classes)}
     rows = [(row, old[name]) for row, name in enumerate(classes) if name in old]
     if described.calibration.outlier and logits > len(classes):
@@ -120,14 +129,12 @@ def _rows(described: Checkpoint, classes: Sequence[str], logits: int) -> list[tu
 
 
 @torch.no_grad()
-def _unfold(network: nn.Module, folded: Mapping[str, Tensor], images: Tensor) -> None:
-    """Set the batch normalisation so that, for these images, it does what the folded convolutions' biases do."""
-    biases: dict[nn.Module, Tensor] = {
-        block[1]: folded[f"{path}.0.bias"]
-        for path, block in network.named_modules()
-        if isinstance(block, nn.Sequential) and len(block) > 1 and isinstance(block[1], nn.BatchNorm2d)
-        # A network that is served with its batch normalisation has it in its weights.
-        if f"{path}.1.weight" not in folded
+def _unfold(network: Network, folded: Mapping[str, Tensor], images: Tensor) -> None:
+    """Set the batch normalisation so that, for these images, it adds the folded biases and changes nothing else."""
+    biases: dict[nn.Module, Tensor | float] = {
+        # A convolution with a bias of its own has taken the folded one already.
+        block[at + 1]: folded[f"{path}.{at}.bias"] if block[at].bias is None else 0.0
+        for path, block, at in network.normalised()
     }
 
     def measure(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:

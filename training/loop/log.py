@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pigeonhole import files
-from training import environment
+from pigeonhole import files, provenance
 
 
 def file_of(output: Path) -> Path:
@@ -46,7 +45,7 @@ class Log:
         Raises:
             TrainingError: It can't be written.
         """
-        line = json.dumps({"event": event, "time": environment.now(), **values}, ensure_ascii=False, allow_nan=False)
+        line = json.dumps({"event": event, "time": provenance.now(), **values}, ensure_ascii=False, allow_nan=False)
         try:
             with self._path.open("ab") as file:
                 file.write(f"{line}\n".encode())

@@ -3,14 +3,16 @@
 import hashlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pigeonhole.errors import CheckpointError, DatasetError, TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.models import checkpoint, networks, vision
+from pigeonhole.models import checkpoint
+from pigeonhole.models.networks import registry as networks
+from pigeonhole.models.networks import vision
 from training import environment
 from training.configuration import Configuration
 from training.datasets import mirror, selection, splits
@@ -20,7 +22,7 @@ from training.datasets.splits import Split
 from training.loop import initial_weights, teachers
 from training.loop.initial_weights import Learned, Pretrained
 from training.loop.teachers import Teacher
-from training.recipes.defaults import PLANS, fine_tuning, for_folder, plan
+from training.recipes.defaults import RECIPES, fine_tuning, for_folder, plan
 from training.recipes.recipe import Recipe
 from training.synthetic import pool, printed, strangers
 
@@ -88,13 +90,11 @@ def gather(config: Configuration, on_progress: Progress | None = None) -> Materi
     read = _read(config, chosen, parent.preprocessing if parent else None, on_progress)
     recipe = _recipe(network, read)
     recipe = config.amended(fine_tuning(recipe) if begun else recipe)
-    fonts = _fonts(config.fonts) if recipe.variety and read.preprocessing.kind == "digit" else ()
+    fonts = _fonts(config.fonts) if recipe.variety and read.preprocessing.reads_digits else ()
     for by in taught_by:
         by.check(read.classes, read.preprocessing, recipe)
-    measured = {} if parent else _normalisation(network, read)
-    arguments = (
-        parent.arguments if parent else networks.complete(network, measured, read.preprocessing, config.pretrained)
-    )
+    measured = {} if parent else _normalisation(network, read, begun)
+    arguments = parent.arguments if parent else networks.complete(network, measured, read.preprocessing)
     deciding = {
         "dataset": read.data_set.name,
         "data_digest": read.digest,
@@ -134,17 +134,16 @@ def _start(config: Configuration) -> Learned | Pretrained | None:
 def _read(
     config: Configuration, chosen: Selection, seen: Preprocessing | None, on_progress: Progress | None
 ) -> TrainingData:
-    networks.check_name(config.architecture)
-    tuned = chosen.data_set.tuned
-    if seen is None and (tuned or config.architecture in PLANS):
-        seen = plan(config.architecture).preprocessing
+    own, tuned = networks.load(config.architecture).preprocessing, chosen.data_set.tuned
+    if seen is None:
+        seen = plan(config.architecture).preprocessing if tuned else own
     if config.size and seen is not None:
         raise TrainingError(
             f"The network {config.architecture!r} takes images of {seen.width} x {seen.height} only; leave --size out."
         )
     if tuned:
         config.amended(plan(config.architecture).recipe)  # refused before the reading
-    size = config.size or (None if config.architecture in networks.NAMES else vision.SIDE)
+    size = config.size or (None if config.architecture in networks.NETWORKS else vision.SIDE)
     return chosen.read(ReadOptions(config.output.parent, chosen.share, chosen.seed, seen, size, on_progress))
 
 
@@ -153,21 +152,22 @@ def _recipe(network: str, read: TrainingData) -> Recipe:
         return plan(network).recipe
     mirrored = mirror.told(read.training) < mirror.TOLD
     fitting = for_folder(network, len(read.training), read.preprocessing, mirrored)
-    if network not in PLANS:
+    if network not in RECIPES:
         return fitting
     lengths = {key: getattr(fitting, key) for key in ("epochs", "batch_size", "patience", "balance")}
-    recipe = replace(PLANS[network].recipe, **lengths)
+    recipe = replace(RECIPES[network], **lengths)
     # The variety of digits is made of digits.
     return recipe if read.classes == splits.MNIST_CLASSES else replace(recipe, variety=0.0)
 
 
-def _normalisation(network: str, read: TrainingData) -> dict[str, Any]:
-    """What the network is told of its images; nothing where it was made for them."""
-    if network in PLANS and (read.data_set.tuned or read.preprocessing.kind == "digit"):
+def _normalisation(network: str, read: TrainingData, begun: Learned | Pretrained | None) -> Mapping[str, Any]:
+    """Return the network's arguments `mean` and `std`; nothing where its defaults are made for these images."""
+    if isinstance(begun, Pretrained):
+        return begun.normalisation
+    if networks.load(network).preprocessing and (read.data_set.tuned or read.preprocessing.reads_digits):
         return {}
     mean, std = splits.moments(read.training)
-    # Those that were made for MNIST see grey, and take a number each.
-    return {"mean": mean[0], "std": std[0]} if network in PLANS else {"mean": mean, "std": std}
+    return {"mean": mean, "std": std}
 
 
 def _notes(config: Configuration, recipe: Recipe, read: TrainingData, fonts: tuple[Path, ...]) -> Iterator[str]:
@@ -177,14 +177,14 @@ def _notes(config: Configuration, recipe: Recipe, read: TrainingData, fonts: tup
     if times >= UNEQUAL:
         weighed = "; an image of a small class counts for more" if recipe.balance else ""
         yield f"The classes are unequal: the largest has {times:.1f} times the images of the smallest{weighed}."
-    if recipe.augmentation and config.flip is None and not read.data_set.tuned and config.architecture not in PLANS:
+    if recipe.augmentation and config.flip is None and not read.data_set.tuned and config.architecture not in RECIPES:
         flips = recipe.augmentation.flip
         yield (
             "Left and right are alike in these pictures: half of them are mirrored in training; --no-flip mirrors none."
             if flips
             else "Left and right differ in these pictures: none is mirrored in training; --flip mirrors half of them."
         )
-    if recipe.variety and read.preprocessing.kind == "digit" and not fonts:
+    if recipe.variety and read.preprocessing.reads_digits and not fonts:
         yield "There are no fonts here, so no printed digits among the variety; --fonts names a folder of some."
 
 
@@ -199,7 +199,7 @@ def variety(material: Material, seed: int, on_progress: Callable[[int, int], Non
     recipe, training = material.recipe, material.data.training
     if not recipe.variety:
         return None
-    if material.data.preprocessing.kind != "digit":
+    if not material.data.preprocessing.reads_digits:
         return strangers.make(training, len(material.data.classes), recipe.pool or len(training), seed)
     return pool.make(
         training,

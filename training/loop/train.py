@@ -4,14 +4,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import nn
 
+from pigeonhole import provenance
 from pigeonhole.errors import TrainingError
-from pigeonhole.models import checkpoint, networks
+from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Checkpoint
+from pigeonhole.models.networks import registry as networks
+from pigeonhole.models.networks.network import Network
 from training import environment
 from training.configuration import Configuration
 from training.datasets.files.distinct import LeftOut
@@ -176,7 +178,7 @@ def _fit(
 def _written(config: Configuration, material: Material, outcome: Outcome, about: Mapping[str, Any]) -> Trained:
     """Calibrate, measure and save."""
     read, classes = material.data, material.data.classes
-    served = networks.fold(material.network, material.arguments, material.logits, outcome.network)
+    served = cast(Network, outcome.network).folded()
     logits = epochs.predict(served, read.validation.images)
     calibration = calibrate(logits, read.validation.labels, len(classes), config.review_budget)
     on_validation = measure.measure(logits, read.validation.labels, classes, calibration)
@@ -187,32 +189,33 @@ def _written(config: Configuration, material: Material, outcome: Outcome, about:
     saved = checkpoint.save(
         config.output,
         served,
-        name=config.model_name,
-        architecture=material.network,
-        arguments=material.arguments,
-        classes=classes,
-        preprocessing=read.preprocessing,
-        calibration=calibration,
-        trained={
-            **about,
-            "epochs": [epoch.to_json() for epoch in outcome.epochs],
-            "kept_epoch": outcome.kept.number,
-            "interrupted": outcome.interrupted,
-            "seconds": round(outcome.seconds, 1),
-            "finished": environment.now(),
-        },
-        measured=measured,
+        Checkpoint(
+            name=config.model_name,
+            network=material.network,
+            arguments=material.arguments,
+            classes=classes,
+            preprocessing=read.preprocessing,
+            calibration=calibration,
+            trained={
+                **about,
+                "epochs": [epoch.to_json() for epoch in outcome.epochs],
+                "kept_epoch": outcome.kept.number,
+                "interrupted": outcome.interrupted,
+                "seconds": round(outcome.seconds, 1),
+                "finished": provenance.now(),
+            },
+            measured=measured,
+        ),
     )
     return Trained(saved, Evaluated(saved, read.source, figures, images, read.names), outcome)
 
 
-def _begun(material: Material, seed: int, resumed: bool) -> nn.Module:
+def _begun(material: Material, seed: int, resumed: bool) -> Network:
     """The network as it begins; one that goes on takes its weights from its state."""
     # torch draws fresh weights from its one global generator: seeded for this, and put back for the caller.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        arguments = networks.trainable(material.network, material.arguments)
-        network = networks.build(material.network, arguments, material.logits)
+        network = networks.build(material.network, material.arguments, material.logits)
     if material.start and not resumed:
         material.start.begin(network, material.data.classes, material.data.training.images)
     return network
@@ -229,6 +232,6 @@ def _about(config: Configuration, material: Material, pool: Split | None) -> dic
         "review_budget": config.review_budget,
         "device": material.device,
         "threads": torch.get_num_threads(),
-        "versions": environment.versions(),
+        "versions": provenance.versions(),
         "commit": environment.commit(),
     }

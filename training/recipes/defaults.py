@@ -1,27 +1,21 @@
-"""What each network is trained with when nothing else is asked for: the place to change a default."""
+"""The default recipe of each network."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.models import networks
+from pigeonhole.models.networks import registry as networks
 from training.recipes.augment import Augmentation
 from training.recipes.recipe import Recipe
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How a network is used by default.
-
-    Args:
-        preprocessing: What it sees.
-        recipe: How it learns.
-    """
+class Plan(NamedTuple):
+    """What a network is trained on MNIST with, by default."""
 
     preprocessing: Preprocessing
     recipe: Recipe
 
 
-_DIGIT = Preprocessing("digit", 28, 28, 1)
 _DIGITS = Recipe(
     epochs=30,
     augmentation=Augmentation(degrees=15.0, warp=1.2),
@@ -32,11 +26,12 @@ _DIGITS = Recipe(
 )
 
 # Chosen on a validation split of MNIST's training images; docs/training.md has the figures.
-PLANS = {
-    "digits": Plan(_DIGIT, _DIGITS),
-    "digits-large": Plan(_DIGIT, replace(_DIGITS, epochs=12, learning_rate=2e-3, weight_decay=0.05)),
-    "digits-small": Plan(_DIGIT, _DIGITS),
-    "classic": Plan(Preprocessing("stretch", 28, 28, 1), Recipe(epochs=5, learning_rate=1e-3)),
+# A network without a recipe here takes the one of `for_folder`.
+RECIPES = {
+    "digits": _DIGITS,
+    "digits-large": replace(_DIGITS, epochs=12, learning_rate=2e-3, weight_decay=0.05),
+    "digits-small": _DIGITS,
+    "classic": Recipe(epochs=5, learning_rate=1e-3),
 }
 
 
@@ -51,20 +46,21 @@ _MNIST = 54_000  # images to train on
 
 
 def plan(network: str) -> Plan:
-    """The plan of a network for MNIST.
+    """Return the plan of a network for MNIST.
 
     Raises:
         TrainingError: There is no network of that name, or it takes no pictures of MNIST's size.
     """
-    return PLANS[network] if network in PLANS else Plan(_DIGIT, for_folder(network, _MNIST, _DIGIT, mirrored=False))
+    seen = networks.load(network).preprocessing or networks.DIGIT
+    return Plan(seen, RECIPES.get(network) or for_folder(network, _MNIST, seen, mirrored=False))
 
 
 def for_folder(network: str, images: int, seen: Preprocessing, mirrored: bool) -> Recipe:
-    """How a network learns images of one's own.
+    """Return the recipe of a network for a user's own images.
 
-    As many epochs as the network's cost lets 2 cores do in some minutes. Where left and right are alike, pictures show
-    things: they are mirrored, and others are pasted into them. Where they are not, pictures show signs, of which no
-    part may be missing: they are warped instead.
+    The number of epochs is what 2 cores do in some minutes. If left and right are alike, pictures show things: they are
+    mirrored, and other pictures are pasted into them. Otherwise pictures show signs, of which no part may be missing:
+    they are warped instead.
 
     Args:
         network: Its name.
@@ -78,7 +74,7 @@ def for_folder(network: str, images: int, seen: Preprocessing, mirrored: bool) -
     Raises:
         TrainingError: An unknown name, or a network that takes no pictures of that size.
     """
-    cost, _parameters = networks.cost(networks.build(network, networks.complete(network, {}, seen), 2), seen)
+    cost, _parameters = networks.build(network, networks.complete(network, {}, seen), 2).cost(seen)
     side = min(seen.height, seen.width)
     moved = Augmentation(
         degrees=10.0,
@@ -110,7 +106,7 @@ def for_folder(network: str, images: int, seen: Preprocessing, mirrored: bool) -
 
 
 def fine_tuning(recipe: Recipe) -> Recipe:
-    """The same for a network that begins with weights that have been trained: a third of the epochs, in small steps."""
+    """Return the recipe for a network with trained weights: a third of the epochs, in small steps."""
     epochs = max(1, round(recipe.epochs / 3))
     return replace(
         recipe,

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pigeonhole.errors import DatasetError
-from pigeonhole.imaging import preprocess
 from pigeonhole.imaging.preprocessing import Preprocessing
 from training.synthetic import printed, styles
 from training.synthetic.kinds import DRAWN, KINDS, OUTLIER, PRINTED
@@ -83,7 +82,7 @@ class Maker:
     def _round(self, kind: int, count: int, lot: Lot) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Draw `count`; of these, what is neither blank nor an outlier that looks like a digit."""
         digits = self.sample(kind, count, lot)
-        pixels, blank = preprocess.apply_all(self._preprocessing, list(KINDS[kind].draw(digits, lot)))
+        pixels, blank = self._preprocessing.apply_all(list(KINDS[kind].draw(digits, lot)))
         if KINDS[kind].source == OUTLIER:
             strange = pixels[self._likeness(pixels[..., 0]) <= KINDS[kind].likeness]
             return strange, np.full(len(strange), self._other, np.int64)

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pigeonhole.imaging.preprocessing import DIGIT_SIDE
+from pigeonhole.imaging.preprocessings.digit import SIDE as SIDE  # pixels, the whole image
 
-SIDE = DIGIT_SIDE  # pixels, the whole image
 BOX = 20  # pixels, the ink's longest side
 
 Box: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom in pixels; the last two are exclusive

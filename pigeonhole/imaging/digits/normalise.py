@@ -11,7 +11,7 @@ from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.imaging.decode import Decoded
 from pigeonhole.imaging.digits import clutter, form, ink
 from pigeonhole.imaging.digits.form import SIDE, Box
-from pigeonhole.imaging.preprocessing import FINEST_SIDE
+from pigeonhole.imaging.preprocessings.digit import FINEST_SIDE
 
 _WORKING_SIDE = 384  # pixels; a larger picture is reduced first, and a small digit in it then looked at closer
 _CLOSER = 2 * form.BOX  # pixels; a digit that is smaller in a reduced picture is small

@@ -1,49 +1,51 @@
-"""torchvision's classification networks, by the names that it gives them; it is loaded only where one is asked for."""
+"""torchvision's classification networks, by torchvision's names; it is imported only for one of them."""
 
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pigeonhole.errors import TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.models.pixels import Pixels
+from pigeonhole.models.networks.network import Network
 
 SIDE = 224  # pixels: of what most of them were made for
-LIBRARY = "torchvision"  # an argument of each of them: a checkpoint says whose network it is without asking there
+LIBRARY = "torchvision"  # an argument of each of them: a model file says whose network it is
 
 
-class Vision(nn.Module):
-    """One of torchvision's networks, fed with bytes.
+class Vision(Network):
+    """One of torchvision's networks, fed with bytes; `named` returns the class of each.
+
+    Batch normalisation stays: where it stands differs from network to network, and with torchvision's versions.
 
     Args:
         classes: How many logits.
-        name: What torchvision calls it.
-        library: Whose it is, for readers of a checkpoint.
-        mean: Subtracted from the pixels, in units of 255; one for each channel of the pictures, or three.
-        std: Divided by, likewise.
-        options: What torchvision makes the network with.
+        library: Whose it is, for readers of a model file.
+        mean: As of `Network`; one for each channel of the pictures, or three.
+        std: As of `Network`, likewise.
+        options: torchvision's arguments of the network.
     """
+
+    name: ClassVar[str]
+    folds = False
 
     def __init__(
         self,
         classes: int,
-        name: str,
         library: str = LIBRARY,
         mean: Sequence[float] = (0.5, 0.5, 0.5),
         std: Sequence[float] = (0.25, 0.25, 0.25),
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(mean, std)
         if library != LIBRARY:
             raise ValueError(f"library is {library!r}, and only {LIBRARY!r} is known")
         from torchvision.models import get_model
 
-        self.pixels = Pixels(mean, std)
-        self.network = get_model(name, weights=None, num_classes=classes, **(options or {}))
+        self.network = get_model(self.name, weights=None, num_classes=classes, **(options or {}))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """uint8 [N, H, W, C] → float32 logits [N, classes]; grey is taken for red, green and blue."""
@@ -51,9 +53,24 @@ class Vision(nn.Module):
         logits: Tensor = self.network(scaled.expand(-1, 3, -1, -1))
         return logits
 
+    @classmethod
+    def fitting(cls, seen: Preprocessing) -> dict[str, Any]:
+        """Return the arguments of a network for images of this preprocessing."""
+        options: dict[str, Any] = {}
+        if cls.name.startswith("vit_"):
+            options["image_size"] = seen.height
+        if cls.name in ("googlenet", "inception_v3"):
+            options.update(aux_logits=False, init_weights=True)  # outputs beside the logits, in training
+        return {"library": LIBRARY, "mean": [0.5] * seen.channels, "std": [0.25] * seen.channels, "options": options}
+
+
+def named(name: str) -> type[Vision]:
+    """Return the class of torchvision's network `name`."""
+    return type("Vision", (Vision,), {"name": name})
+
 
 def has(name: str) -> bool:
-    """Whether torchvision has a classification network of that name.
+    """Return whether torchvision has a classification network of that name.
 
     Raises:
         TrainingError: It is not installed.
@@ -68,18 +85,8 @@ def has(name: str) -> bool:
     return name in models.list_models(module=models)
 
 
-def fitting(name: str, seen: Preprocessing) -> dict[str, Any]:
-    """The arguments of a network for what it sees: plain JSON values, for `Vision`."""
-    options: dict[str, Any] = {}
-    if name.startswith("vit_"):
-        options["image_size"] = seen.height
-    if name in ("googlenet", "inception_v3"):
-        options.update(aux_logits=False, init_weights=True)  # what they answer beside their answer, in training
-    return {"library": LIBRARY, "mean": [0.5] * seen.channels, "std": [0.25] * seen.channels, "options": options}
-
-
 def normalisation(name: str) -> dict[str, Any]:
-    """Mean and standard deviation, in units of 255, that torchvision's weights of a network were trained with."""
+    """Return the `mean` and `std` that torchvision's weights of a network were trained with, in units of 255."""
     from torchvision.models import get_model_weights
 
     seen = get_model_weights(name).DEFAULT.transforms()
@@ -87,13 +94,10 @@ def normalisation(name: str) -> dict[str, Any]:
 
 
 def pretrained(name: str) -> Mapping[str, Tensor]:
-    """torchvision's weights for a network.
-
-    Args:
-        name: What torchvision calls it.
+    """Return torchvision's weights of a network.
 
     Raises:
-        TrainingError: They are neither in torch's cache nor to be downloaded, or are damaged.
+        TrainingError: They are neither in torch's cache nor can they be downloaded, or are damaged.
     """
     from torchvision.models import get_model_weights
 
@@ -110,13 +114,8 @@ def pretrained(name: str) -> Mapping[str, Tensor]:
     return found
 
 
-def transfer(weights: Mapping[str, Tensor], network: nn.Module) -> None:
-    """Give a network torchvision's weights, but for the head's, which are of other classes.
-
-    Args:
-        weights: As of `pretrained`.
-        network: A `Vision` of the same name; changed in place.
-    """
+def transfer(weights: Mapping[str, Tensor], network: torch.nn.Module) -> None:
+    """Copy torchvision's weights into a `Vision` of the same name, except the head's, which are of other classes."""
     ours = network.state_dict()
     theirs = {f"network.{key}": value for key, value in weights.items()}
     fitting = {key: value for key, value in theirs.items() if key in ours and ours[key].shape == value.shape}

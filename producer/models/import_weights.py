@@ -1,4 +1,4 @@
-"""Weights that others saved with `torch.save(model.state_dict(), …)` → the names that our networks use."""
+"""Import a raw state_dict, which others saved with `torch.save(model.state_dict(), …)`, as a model file."""
 
 import pickle
 import re
@@ -7,19 +7,56 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pigeonhole import provenance
 from pigeonhole.errors import CheckpointError
+from pigeonhole.models import checkpoint
+from pigeonhole.models.checkpoint import Calibration, Checkpoint
+from pigeonhole.models.networks import registry
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+NETWORK = "classic"  # the one network that people publish the weights of
+_HEAD = "layers.7"  # its last layer, which has a row for each class
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # under which training scripts put the weights
+
+
+def import_weights(source: Path, output: Path, name: str, mean: float, std: float) -> Checkpoint:
+    """Write a model file with the weights of a raw state_dict.
+
+    Args:
+        source: A file that `torch.save(model.state_dict(), …)` wrote.
+        output: The model file.
+        name: The model's name.
+        mean: Subtracted from the pixels when it was trained, in units of 255.
+        std: Divided the pixels then, likewise.
+
+    Returns:
+        The record as written. It is not calibrated: temperature 1, nothing marked for review.
+
+    Raises:
+        CheckpointError: The file holds something else.
+        TrainingError: The output can't be written.
+    """
+    checkpoint.check_name(name)
+    weights, made_for = read(source), registry.load(NETWORK).preprocessing
+    assert made_for is not None
+    arguments = registry.complete(NETWORK, {"mean": mean, "std": std}, made_for)
+    expected = dict(registry.build(NETWORK, arguments, 10).named_parameters())
+    matched = _match(weights, expected)
+    classes = tuple(str(label) for label in range(len(matched[f"{_HEAD}.weight"])))
+    network = registry.build(NETWORK, arguments, len(classes))
+    network.load_state_dict({**network.state_dict(), **matched})
+    origin = {"imported": source.name, "versions": provenance.versions(), "finished": provenance.now()}
+    record = Checkpoint(name, NETWORK, arguments, classes, made_for, Calibration(), trained=origin)
+    return checkpoint.save(output, network, record)
 
 
 def read(path: Path) -> dict[str, "Tensor"]:
     """Read a raw state_dict without running any code that it may hold.
 
     Args:
-        path: Of a file that `torch.save` wrote.
+        path: A file that `torch.save` wrote.
 
     Returns:
         The tensors, on the CPU, under the names they were saved with.
@@ -43,7 +80,8 @@ def read(path: Path) -> dict[str, "Tensor"]:
         ) from exc
     except Exception as exc:
         # Its readers of old and new formats raise just about anything on a file that is neither.
-        raise CheckpointError(f"{path}: it is not a file that torch.save wrote ({_first_line(exc)}).") from exc
+        reason = (str(exc) or type(exc).__name__).strip().splitlines()[0]
+        raise CheckpointError(f"{path}: it is not a file that torch.save wrote ({reason}).") from exc
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -52,30 +90,20 @@ def read(path: Path) -> dict[str, "Tensor"]:
     return {str(key): value for key, value in content.items()}
 
 
-def match(weights: Mapping[str, "Tensor"], expected: Mapping[str, "Tensor"], free: str) -> dict[str, "Tensor"]:
-    """Give the weights of an `nn.Sequential` the names of our network, by order and shape.
+def _match(weights: Mapping[str, "Tensor"], expected: Mapping[str, "Tensor"]) -> dict[str, "Tensor"]:
+    """Return the weights of an `nn.Sequential`, as float32, under the names of our network.
 
-    Where layers without weights stand between (or a softmax at the end), the published numbers differ;
-    order and shapes don't.
-
-    Args:
-        weights: As published: "0.weight", "0.bias", "2.weight", … with any prefix.
-        expected: The learned parameters of our network, in the order of its layers.
-        free: The name of the parameter whose first extent, the number of classes, may differ; and its bias's.
-
-    Returns:
-        float32, under our names.
+    They are matched by order and shape: the published numbers differ with the layers between that have no weights. The
+    number of classes may differ.
 
     Raises:
         CheckpointError: They are of another network.
     """
-    ordered = sorted(weights, key=_natural)
-    ours = sorted(expected, key=_natural)
-    layer = free.rpartition(".")[0]
+    ordered, ours = sorted(weights, key=_natural), sorted(expected, key=_natural)
     shapes = [tuple(weights[key].shape) for key in ordered]
     wanted = [tuple(expected[key].shape) for key in ours]
     fits = len(shapes) == len(wanted) and all(
-        shape[1:] == other[1:] and len(shape) == len(other) if key.startswith(layer + ".") else shape == other
+        shape[1:] == other[1:] and len(shape) == len(other) if key.startswith(f"{_HEAD}.") else shape == other
         for key, shape, other in zip(ours, shapes, wanted, strict=True)
     )
     if not fits:
@@ -99,7 +127,3 @@ def _is_tensor(value: Any) -> bool:  # noqa: ANN401 - whatever the file holds
     import torch
 
     return isinstance(value, torch.Tensor)
-
-
-def _first_line(exc: BaseException) -> str:
-    return (str(exc) or type(exc).__name__).strip().splitlines()[0]

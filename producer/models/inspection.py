@@ -1,4 +1,4 @@
-"""One picture as a checkpoint sees it: what the preprocessing did with it, and what the network answers."""
+"""One picture as a model sees it: what the preprocessing did with it, and the network's result."""
 
 import io
 import os
@@ -15,24 +15,23 @@ from pigeonhole.errors import ImageError, TrainingError
 from pigeonhole.imaging import decode, preprocess
 from pigeonhole.imaging.digits.form import Box
 from pigeonhole.imaging.digits.normalise import Trace
-from pigeonhole.models import checkpoint
+from pigeonhole.models import checkpoint, scores
 from pigeonhole.models.checkpoint import Checkpoint
-from training.datasets.files.pictures import MAX_PIXELS
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What became of a picture.
+class Inspection:
+    """The result of one picture, and the way to it.
 
     Args:
-        checkpoint: Of the network.
+        checkpoint: The model's record.
         image: The picture's file.
         size: Of the picture, upright: width and height in pixels.
-        pixels: What the network sees: uint8 [height, width, channels].
-        trace: What the normalisation did, in a picture of `trace.size`; None where the preprocessing has none.
-        label: The likeliest class.
+        pixels: The network's input: uint8 [height, width, channels].
+        trace: The steps of the normalisation, in a picture of `trace.size`; None where the preprocessing records none.
+        label: The most probable class.
         confidence: Its calibrated probability, 0…1.
-        sureness: What decides whether a person should look, 0…1 (`Calibration.sureness`).
+        review_score: Decides whether a person should look, 0…1 (`Calibration.review_score`).
     """
 
     checkpoint: Checkpoint
@@ -42,16 +41,16 @@ class Seen:
     trace: Trace | None
     label: str
     confidence: float
-    sureness: float
+    review_score: float
 
     @property
     def review(self) -> bool:
         """Whether the picture is marked for review."""
-        return self.sureness < self.checkpoint.calibration.review_below
+        return self.review_score < self.checkpoint.calibration.review_below
 
     @property
     def box(self) -> Box | None:
-        """The part of the upright picture that the digit was found in: left, top, right, bottom in its pixels."""
+        """The digit's place in the upright picture: left, top, right, bottom in its pixels."""
         if self.trace is None:
             return None
         x, y = (whole / decoded for whole, decoded in zip(self.size, self.trace.size, strict=True))
@@ -59,7 +58,7 @@ class Seen:
         return int(left * x), int(top * y), round(right * x), round(bottom * y)
 
     def to_json(self) -> dict[str, Any]:
-        """All but the pixels as plain JSON values."""
+        """Return all but the pixels as plain JSON values."""
         done = None
         if self.trace is not None:
             done = {key: value for key, value in asdict(self.trace).items() if key not in ("pixels", "size")}
@@ -72,49 +71,54 @@ class Seen:
             "normalisation": done,
             "label": self.label,
             "confidence": self.confidence,
-            "sureness": self.sureness,
+            "review_score": self.review_score,
             "review": self.review,
         }
 
 
-def look(path: Path, image: Path) -> Seen:
-    """Show a picture to a checkpoint's network.
+def inspect(path: Path, image: Path, max_pixels: int) -> Inspection:
+    """Classify one picture and record the way to its result.
 
     Args:
-        path: Of the checkpoint.
+        path: The model file.
         image: The picture's file.
+        max_pixels: The most pixels that the picture may have.
 
     Raises:
-        TrainingError: One of them can't be read, or the picture can't be decoded or is blank.
+        TrainingError: A file can't be read, or the picture can't be decoded or is blank.
     """
     import torch
-
-    from pigeonhole.models import scores
 
     described, network = checkpoint.load(path)
     try:
         content = image.read_bytes()
-        decoded = preprocess.decode(content, described.preprocessing, MAX_PIXELS)
-        pixels, trace = preprocess.traced(described.preprocessing, decoded)
-        size = decode.upright_size(content, MAX_PIXELS)
+        decoded = preprocess.decode(content, described.preprocessing, max_pixels)
+        pixels, trace = described.preprocessing.traced(decoded)
+        size = decode.upright_size(content, max_pixels)
     except OSError as exc:
         raise TrainingError(f"{image}: can't be read ({exc.strerror or exc}); check the path.") from exc
     except ImageError as exc:
         raise TrainingError(f"{image}: {exc}") from exc
-    classes = len(described.classes)
     with torch.inference_mode():
         logits = network(torch.from_numpy(pixels[None])).numpy()  # float32 [1, logits]
-    label = described.classes[int(scores.likeliest(logits, classes)[0])]
-    confidence = float(scores.confidences(logits, described.calibration, classes)[0])
-    sureness = float(scores.review_scores(logits, described.calibration, classes)[0])
-    return Seen(described, image, size, pixels, trace, label, confidence, sureness)
+    calibration, classes = described.calibration, len(described.classes)
+    return Inspection(
+        described,
+        image,
+        size,
+        pixels,
+        trace,
+        label=described.classes[int(scores.likeliest(logits, classes)[0])],
+        confidence=float(scores.confidences(logits, calibration, classes)[0]),
+        review_score=float(scores.review_scores(logits, calibration, classes)[0]),
+    )
 
 
-def save(seen: Seen, output: Path | None) -> Path:
-    """Write the picture that the network saw as PNG.
+def save(inspected: Inspection, output: Path | None) -> Path:
+    """Write the network's input as a PNG file.
 
     Args:
-        seen: Of which.
+        inspected: The picture.
         output: The file; None: the picture's name with "-seen.png", in the working folder.
 
     Returns:
@@ -123,35 +127,34 @@ def save(seen: Seen, output: Path | None) -> Path:
     Raises:
         TrainingError: It can't be written, or is the picture itself.
     """
-    output = output or Path(f"{seen.image.stem}-seen.png")
-    if output.exists() and os.path.samefile(output, seen.image):
+    output = output or Path(f"{inspected.image.stem}-seen.png")
+    if output.exists() and os.path.samefile(output, inspected.image):
         raise TrainingError(f"{output} is the picture itself, which is not overwritten; choose another -o.")
-    picture = Image.fromarray(seen.pixels[:, :, 0] if seen.pixels.shape[2] == 1 else seen.pixels)
+    pixels = inspected.pixels
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
     files.write(output, buffer.getvalue())
     return output
 
 
-def text(seen: Seen, output: Path) -> str:
-    """Say it in lines for a person; `output` is the picture that the network saw."""
-    width, height = seen.size
-    rows = [("image", f"{seen.image}, {width:,} x {height:,} pixels"), *_done(seen)]
-    rows.append(("seen", f"{output}, {seen.pixels.shape[1]} x {seen.pixels.shape[0]} pixels"))
-    limit = seen.checkpoint.calibration.review_below
-    doubtful = f"marked for review: sureness {seen.sureness:.2%}, below {limit:.2%}"
-    doubt = doubtful if seen.review else "not marked for review"
-    rows.append(("answer", f"{seen.label}, confidence {seen.confidence:.2%}, {doubt}"))
+def text(inspected: Inspection, output: Path) -> str:
+    """Return the inspection as lines of text; `output` is the file with the network's input."""
+    width, height = inspected.size
+    rows = [("image", f"{inspected.image}, {width:,} x {height:,} pixels"), *_steps(inspected)]
+    rows.append(("seen", f"{output}, {inspected.pixels.shape[1]} x {inspected.pixels.shape[0]} pixels"))
+    limit = inspected.checkpoint.calibration.review_below
+    marked = f"marked for review: review score {inspected.review_score:.2%}, below {limit:.2%}"
+    review = marked if inspected.review else "not marked for review"
+    rows.append(("answer", f"{inspected.label}, confidence {inspected.confidence:.2%}, {review}"))
     return "\n".join(f"{title:<14} {value}" for title, value in rows)
 
 
-def _done(seen: Seen) -> list[tuple[str, str]]:
-    done, box = seen.trace, seen.box
+def _steps(inspected: Inspection) -> list[tuple[str, str]]:
+    done, box = inspected.trace, inspected.box
     if done is None or box is None:
-        cropped = seen.checkpoint.preprocessing.kind == "crop"
-        return [("preprocessing", f"{'the middle, scaled' if cropped else 'stretched'} to the network's size")]
+        return [("preprocessing", inspected.checkpoint.preprocessing.summary)]
     rows = []
-    if done.size != seen.size:
+    if done.size != inspected.size:
         rows.append(("decoded", f"{done.size[0]:,} x {done.size[1]:,} pixels: a JPEG is shrunk while it is decoded"))
     if done.unchanged:
         return [*rows, ("preprocessing", "none: it has the form of MNIST's images already")]

@@ -8,7 +8,7 @@ from PIL import Image
 from pigeonhole.imaging import decode
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.models import networks
+from pigeonhole.models.networks import registry as networks
 from tests.training.conftest import TOP, encoded, png, save_fresh
 from tests.training.test_cli import run
 from tests.training.test_scenes import SAMPLES, grey, page
@@ -67,7 +67,7 @@ def test_a_network_that_stretches_sees_the_stretched_picture(here: Path) -> None
     arguments = networks.complete("classic", {})
     network = networks.build("classic", arguments, 10).eval()
     stretch = Preprocessing("stretch", 28, 28, 1)
-    save_fresh(here / "s.safetensors", network, architecture="classic", arguments=arguments, preprocessing=stretch)
+    save_fresh(here / "s.safetensors", network, network="classic", arguments=arguments, preprocessing=stretch)
     (here / "page.png").write_bytes(png(Image.fromarray(SEVEN)))
     result = run("inspect", "s.safetensors", "--image", "page.png")
     assert "stretched to the network's size" in result.stdout

@@ -1,0 +1,16 @@
+"""The preprocessing `crop`."""
+
+from pigeonhole.imaging.preprocessings.stretch import Area, Stretch
+
+
+class Crop(Stretch):
+    """Cuts the largest area of the network's aspect out of the middle, and resizes it."""
+
+    summary = "the middle, scaled to the network's size"
+
+    def area(self, width: int, height: int) -> Area:
+        """Return the largest area of the network's aspect in the middle of a picture."""
+        scale = min(width / self.width, height / self.height)
+        wide, high = scale * self.width, scale * self.height
+        left, top = (width - wide) / 2, (height - high) / 2
+        return left, top, min(left + wide, width), min(top + high, height)

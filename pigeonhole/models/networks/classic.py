@@ -1,0 +1,38 @@
+"""The classic small network for MNIST."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.models.networks.network import Network
+
+
+class Classic(Network):
+    """Two convolutions, two linear layers, as published; 28 x 28 x 1 only.
+
+    Args:
+        classes: How many logits.
+        mean: As of `Network`; the published network subtracts nothing.
+        std: As of `Network`.
+    """
+
+    preprocessing = Preprocessing("stretch", 28, 28, 1)
+
+    def __init__(self, classes: int, mean: float | Sequence[float] = 0.0, std: float | Sequence[float] = 1.0) -> None:
+        super().__init__(mean, std)
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 32, 3),  # [N, 32, 26, 26]
+            nn.ReLU(),
+            nn.Conv2d(32, 16, 5),  # [N, 16, 22, 22]
+            nn.ReLU(),
+            nn.Flatten(),  # [N, 7744], channels outermost
+            nn.Linear(7744, 128),
+            nn.ReLU(),
+            nn.Linear(128, classes),
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """uint8 [N, 28, 28, 1] → float32 logits [N, classes]."""
+        logits: Tensor = self.layers(self.pixels(pixels))
+        return logits

@@ -1,0 +1,110 @@
+"""What all networks have in common."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, ClassVar, Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from pigeonhole.errors import TrainingError
+from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.models.networks.pixels import Pixels
+
+
+class Network(nn.Module):
+    """Base of all networks: uint8 [N, H, W, C] → float32 logits [N, classes].
+
+    A subclass takes `classes`, `mean`, `std` and arguments of its own, all plain JSON values, all but `classes` with a
+    default. A default is what model files mean that were written before the argument was added: it never changes.
+    `forward` begins with `self.pixels`, so scale and normalisation are part of the network.
+
+    Args:
+        mean: Subtracted from the pixels, in units of 255: a number, or one for each channel.
+        std: Divides the pixels, likewise.
+    """
+
+    #: The one preprocessing that the network is made for; None where it takes pictures of any size.
+    preprocessing: ClassVar[Preprocessing | None] = None
+    #: The arguments of new networks, where they differ from the defaults.
+    arguments: ClassVar[Mapping[str, Any]] = {}
+    #: Whether `fold` removes batch normalisation.
+    folds: ClassVar[bool] = True
+
+    def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
+        super().__init__()
+        self.pixels = Pixels(mean, std)
+
+    @classmethod
+    def fitting(cls, seen: Preprocessing) -> Mapping[str, Any]:
+        """Return the arguments, plain JSON values, of a new network for images of this preprocessing."""
+        return cls.arguments
+
+    def normalised(self) -> Iterator[tuple[str, nn.Sequential, int]]:
+        """Yield each place of a batch normalisation that can be folded: one right after a convolution.
+
+        Yields:
+            The path of an `nn.Sequential`, the module, and the convolution's index in it.
+        """
+        for path, block in self.named_modules() if self.folds else ():
+            if isinstance(block, nn.Sequential):
+                for at, (first, second) in enumerate(pairwise(block)):
+                    if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                        yield path, block, at
+
+    def fold(self) -> Self:
+        """Fold each batch normalisation into the convolution before it, in place, and return the network in eval mode.
+
+        The convolution gains a bias and the batch normalisation becomes `nn.Identity`; the logits stay the same up to
+        rounding. Folding twice changes nothing.
+        """
+        self.eval()
+        for _, block, at in list(self.normalised()):
+            convolution, norm = cast(nn.Conv2d, block[at]), cast(nn.BatchNorm2d, block[at + 1])
+            block[at], block[at + 1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
+        return self
+
+    def folded(self) -> Self:
+        """Return a folded copy on the CPU, as it is saved and served."""
+        return copy.deepcopy(self).cpu().to(memory_format=torch.contiguous_format).fold()
+
+    def cost(self, preprocessing: Preprocessing) -> tuple[int, int]:
+        """Return what one image costs.
+
+        Args:
+            preprocessing: The size of the images.
+
+        Returns:
+            Multiply-adds of the convolutions and linear layers for one image (padding counted, biases and activations
+            not), and the number of parameters.
+
+        Raises:
+            TrainingError: It can't take pictures of that size.
+        """
+        total = 0
+
+        def count(module: nn.Module, _inputs: Any, output: Tensor) -> None:  # noqa: ANN401 - torch's own signature
+            nonlocal total
+            # Each output value is one dot product with all weights of its channel.
+            weight = cast(Tensor, module.weight)  # [outputs, …]
+            total += output.numel() * (weight.numel() // weight.shape[0])
+
+        layers = [module for module in self.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+        hooks = [layer.register_forward_hook(count) for layer in layers]
+        was_training, device = self.training, next(self.parameters()).device
+        try:
+            with torch.inference_mode():
+                self.eval()(torch.zeros((1, *preprocessing.shape), dtype=torch.uint8, device=device))
+        except (RuntimeError, AssertionError, ValueError) as exc:
+            text = str(exc).splitlines()[0]
+            raise TrainingError(
+                f"This network can't take pictures of {preprocessing.width} x {preprocessing.height} ({text}); "
+                "those of torchvision are made for 224 x 224."
+            ) from exc
+        finally:
+            self.train(was_training)
+            for hook in hooks:
+                hook.remove()
+        return total, sum(parameter.numel() for parameter in self.parameters())

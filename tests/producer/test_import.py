@@ -1,0 +1,101 @@
+"""`import`: weights that others saved become a checkpoint, and no code in the file is run."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from pigeonhole.errors import CheckpointError
+from pigeonhole.models.checkpoint import load
+from producer.models.import_weights import read
+from tests.training.test_cli import run
+
+
+def published(softmax: bool, inside: bool = False) -> nn.Module:
+    """The classic network as it is published."""
+    layers = [nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 16, 5), nn.ReLU(), nn.Flatten()]
+    layers += [nn.Linear(7744, 128), nn.ReLU(), nn.Linear(128, 10)]
+    network = nn.Sequential(*layers, *([nn.Softmax(dim=1)] if softmax else []))
+    return nn.ModuleDict({"model": network}) if inside else network
+
+
+@pytest.mark.parametrize("softmax", [False, True], ids=["logits", "softmax"])
+def test_a_published_state_dict_becomes_a_checkpoint_that_answers_the_same(softmax: bool, tmp_path: Path) -> None:
+    network = published(softmax).eval()
+    torch.save(network.state_dict(), tmp_path / "mnist_cnn.pt")
+    path = tmp_path / "classic.safetensors"
+    result = run("import", tmp_path / "mnist_cnn.pt", "-o", path)
+    assert result.exit_code == 0, result.output
+    described, ours = load(path)
+    assert (described.name, described.preprocessing.kind, described.classes) == (
+        "classic",
+        "stretch",
+        tuple("0123456789"),
+    )
+    pixels = torch.randint(0, 256, (6, 28, 28, 1), dtype=torch.uint8)
+    theirs = network(pixels.permute(0, 3, 1, 2) / 255)
+    answer = ours(pixels).softmax(1) if softmax else ours(pixels)
+    assert torch.allclose(answer, theirs, atol=1e-5)
+
+
+def test_other_numbering_wrapping_and_precision_are_understood(tmp_path: Path) -> None:
+    network = published(softmax=True, inside=True)
+    for name, content in (
+        ("inside.pt", network.state_dict()),
+        ("wrapped.pt", {"epoch": 3, "state_dict": network.state_dict()}),
+        ("half.pt", {key: value.half() for key, value in network.state_dict().items()}),
+        ("late.pt", {key.replace("model.", "1"): value for key, value in network.state_dict().items()}),
+    ):
+        torch.save(content, tmp_path / name)
+        result = run("import", tmp_path / name, "-o", tmp_path / "x.safetensors")
+        assert result.exit_code == 0, (name, result.output)
+
+
+def test_pixels_normalised_otherwise_are_told_by_option(tmp_path: Path) -> None:
+    network = published(softmax=False).eval()
+    torch.save(network.state_dict(), tmp_path / "m.pt")
+    path = tmp_path / "c.safetensors"
+    assert run("import", tmp_path / "m.pt", "-o", path, "--mean", "0.1307", "--std", "0.3081").exit_code == 0
+    pixels = torch.randint(0, 256, (6, 28, 28, 1), dtype=torch.uint8)
+    theirs = network((pixels.permute(0, 3, 1, 2) / 255 - 0.1307) / 0.3081)
+    assert torch.allclose(load(path)[1](pixels), theirs, atol=1e-4)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("exploded",)
+
+
+def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"0.weight": Bomb()}, "bomb.pt")
+    torch.save(published(softmax=False), "whole.pt")
+    for name in ("bomb.pt", "whole.pt"):
+        result = run("import", name, "-o", "x.safetensors")
+        assert result.exit_code == 2
+        assert f"{name}: it holds more than weights, and loading that could run code" in result.stderr
+    assert sorted(os.listdir()) == ["bomb.pt", "whole.pt"]
+
+
+def test_what_is_no_classic_state_dict_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.pt"
+    small = {"0.weight": torch.zeros(8, 1, 3, 3), "0.bias": torch.zeros(8)}
+    for content, message in (
+        (b"text", "x.pt: it "),
+        (b"", "x.pt: it is not a file that torch.save wrote"),
+        ([1, 2], "it holds no state_dict"),
+        ({"epoch": 3}, "it holds no state_dict"),
+        (small, "the weights of another network: 0.weight [8, 1, 3, 3], 0.bias [8]; expected layers.0.weight [32"),
+    ):
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            torch.save(content, path)
+        result = run("import", path, "-o", tmp_path / "y.safetensors")
+        assert result.exit_code == 2, content
+        assert message in result.stderr
+    assert "there is no such file" in run("import", tmp_path / "none.pt", "-o", tmp_path / "y.safetensors").stderr
+    with pytest.raises(CheckpointError):
+        read(tmp_path / "none.pt")
