@@ -21,8 +21,8 @@ from pigeonhole.ledger.messages import Answers, Batch, Prediction
 from pigeonhole.models import checkpoint
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
-from pigeonhole.sinks.rows import Format
-from pigeonhole.sinks.sinks import File
+from pigeonhole.sinks.csv_rows import Csv
+from pigeonhole.sinks.file import File
 from pigeonhole.sources.reference import Root
 from worker.collected import Collected
 
@@ -155,7 +155,7 @@ def _recorded(cut: Sequence[Batch], answers: Sequence[Answers], settings: Settin
         with stopwatch("commit"):
             ledger.commit(job, piece, encoded)
     with tempfile.TemporaryDirectory(prefix="bench-rows-") as folder:
-        sink = File(f"{folder}/rows.csv", Format.csv)
+        sink = File(f"{folder}/rows.csv", Csv())
         for start in range(0, len(cut), BATCHES_AT_ONCE):
             with stopwatch("fetch"):
                 rows = _rows(ledger, job, start)

@@ -1,4 +1,4 @@
-"""Files that rows go to: what a path stands for, who writes to it, and how one takes another's place."""
+"""Output files: what a path leads to, the lock of FILE.part, and how a complete file replaces another."""
 
 import fcntl
 import os
@@ -9,19 +9,19 @@ from typing import BinaryIO
 
 from pigeonhole.errors import OutputFailed
 
-#: What the file ends with that takes the place of one of ours once it is whole.
+#: Suffix of a file that replaces another one once it is complete.
 NEW = ".new"
-#: Of links one behind the other, as many as Linux follows.
+#: The longest chain of links that is followed, as in Linux.
 DEEPEST_LINK = 40
 
 
 def target(path: str) -> str:
-    """Give the file that a path leads to: a link's target is what takes its place, not the link."""
+    """Return the file that a path leads to: rows replace a link's target, not the link."""
     return os.path.realpath(path) if os.path.islink(path) else path
 
 
 def descriptor(path: str) -> int | None:
-    """Give the open file that a path stands for, as /dev/stdout, /dev/fd/1 or a link to one does; None: none."""
+    """Return the open file that /dev/stdout, /dev/fd/1 or a link to one stands for; None for other paths."""
     for _ in range(DEEPEST_LINK):
         folder, name = os.path.split(path)
         if name.isdecimal() and os.path.realpath(folder) == os.path.realpath("/dev/fd"):
@@ -29,36 +29,39 @@ def descriptor(path: str) -> int | None:
         try:
             path = os.path.join(folder, os.readlink(path))
         except OSError:
-            break  # no link, or none that we may follow
+            break  # no link, or one that we may not follow
     return None
 
 
 def is_special(path: str) -> bool:
-    """Tell whether a path is something else than a file, or what may become one."""
-    if descriptor(path) is not None:
-        return True  # whatever is open there: to replace a file of somebody's `>>` would lose what it has
-    try:
-        return not stat.S_ISREG(os.stat(path).st_mode)
-    except OSError:
-        return False
+    """Return whether rows are written to a path directly: a pipe, a device, or a file that is open already."""
+    with suppress(OSError):
+        return descriptor(path) is not None or not stat.S_ISREG(os.stat(path).st_mode)
+    return False
+
+
+def open_special(path: str) -> BinaryIO:
+    """Open such a path; an open file is duplicated, since opening it again would empty it."""
+    number = descriptor(path)
+    return open(path if number is None else os.dup(number), "wb", buffering=0)
 
 
 def remove(*paths: str) -> None:
-    """Remove what there is of some files."""
+    """Remove files, as far as they exist."""
     for path in paths:
         with suppress(FileNotFoundError):
             os.unlink(path)
 
 
 def check_free(part: str) -> None:
-    """Raise OutputFailed if another command writes to a `FILE.part` now."""
+    """Raise OutputFailed if another command writes to a FILE.part."""
     with suppress(OSError), open(part, "ab", buffering=0) as file:
         _lock(file, part)
 
 
 @contextmanager
 def locked(part: str) -> Iterator[None]:
-    """Have the lock of what is at a path now, so that whoever puts something else there does so alone."""
+    """Lock the file at FILE.part, or an empty one that is removed again, so that only one command replaces it."""
     while True:
         with open(part, "ab", buffering=0) as file:
             _lock(file, part)
@@ -67,30 +70,34 @@ def locked(part: str) -> Iterator[None]:
                     yield
                 finally:
                     if _is_at(part, file) and not os.fstat(file.fileno()).st_size:
-                        os.unlink(part)  # nothing came of it, and there was nothing before
+                        os.unlink(part)
                 return
 
 
+def new_part(part: str) -> BinaryIO:
+    """Create and lock the file that will replace a FILE.part."""
+    remove(part + NEW)  # of a command that was killed
+    file = open(part + NEW, "xb", buffering=0)  # noqa: SIM115  # the sink closes it
+    _lock(file, part)
+    return file
+
+
+def sync_folder(path: str) -> None:
+    """Flush the name of a file to the disk."""
+    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems can't flush folders
+            os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def _is_at(path: str, file: BinaryIO) -> bool:
-    """Tell whether a file has still the name it was opened by: another command may just have given it another."""
+    """Return whether an open file still has its name: another command may have replaced it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:
         return False
-
-
-def open_special(path: str) -> BinaryIO:
-    """Open what is no file for us to replace; what is open already as it is, since opening it anew would empty it."""
-    number = descriptor(path)
-    return open(path if number is None else os.dup(number), "wb", buffering=0)
-
-
-def new_part(part: str) -> BinaryIO:
-    """Begin the file that takes the place of a `FILE.part` once it is whole; it is locked as that is."""
-    remove(part + NEW)  # of a command that was killed
-    file = open(part + NEW, "xb", buffering=0)  # noqa: SIM115  # the sink's
-    _lock(file, part)
-    return file
 
 
 def _lock(file: BinaryIO, part: str) -> None:
@@ -102,14 +109,3 @@ def _lock(file: BinaryIO, part: str) -> None:
         ) from exc
     except OSError:
         pass  # a file system without locks
-
-
-def sync_folder(path: str) -> None:
-    """Have the system write a file's name to the disk."""
-    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    except OSError:
-        pass  # some file systems have no such thing for folders
-    finally:
-        os.close(folder)

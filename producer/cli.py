@@ -18,7 +18,7 @@ import typer
 from pigeonhole.errors import OutputFailed, UsageError
 from pigeonhole.jobs.options import RowOptions
 from pigeonhole.output_files import is_special
-from pigeonhole.sinks.sinks import Sink
+from pigeonhole.sinks.sink import Sink
 from pigeonhole.sources.reference import Root
 from pigeonhole.version import VERSION
 from producer.command import (
@@ -50,7 +50,7 @@ from producer.options import (
     SortInto,
     Sources,
 )
-from producer.outputs import row_format, run_sink, sink_of_job, sorted_too, sorting
+from producer.outputs import row_format, sink_of_job, sorted_too, sorting
 
 
 def _show_version(wanted: bool) -> None:
@@ -117,7 +117,9 @@ def classify(
     file = None if output is None or is_special(output) else output
     _check_options(file, fresh, retry_errors)
     walk = Walk(sources, Root(settings.image_root), null)
-    command = Command(tuple(sources), null, os.getcwd(), settings.image_root, str(format), review_below)
+    command = Command(
+        tuple(sources), null, os.getcwd(), settings.image_root, format.name if format else "", review_below
+    )
     before = None if file is None or fresh else earlier(file, command, retry_errors)
     named = Listed(walk()) if retry_errors else None
     with sorting(sort_into, link, copy, quiet, sources) as sorter, closing(client_for(settings, quiet)) as client:
@@ -129,7 +131,7 @@ def classify(
             sink, job = begin(file, command, kept, create, shared)
             tell(kept.told(), quiet)
         else:
-            sink, job = run_sink(output, format, as_json), create()
+            sink, job = None if as_json and output is None else sink_of_job(output, format), create()
         goes_on = run_again(sources, file) if file else ""
         again = goes_on or submit_again(job, sources, null)
         further = partial(how_to_go_on, client, job, output, again, options)
@@ -269,7 +271,7 @@ def results(job: Job, output: Output = None, format: RowFormat = None, review_be
     """Write the rows that a job has so far, in the order of submission."""
     format = row_format(output, format)
     client = client_for(broker_settings())
-    status, sink = client.status(job), sink_of_job(output, format, None)
+    status, sink = client.status(job), sink_of_job(output, format)
     for rows in client.results(job, RowOptions(review_below)):
         sink.write(rows)
     sink.finish(status)

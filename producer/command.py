@@ -26,7 +26,7 @@ from pigeonhole.errors import (
 from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.output_files import target
 from pigeonhole.settings import Settings
-from pigeonhole.sinks.sinks import Sink
+from pigeonhole.sinks.sink import Sink
 from pigeonhole.text import printable
 
 if TYPE_CHECKING:

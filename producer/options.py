@@ -7,7 +7,8 @@ import typer
 
 from pigeonhole.errors import UsageError
 from pigeonhole.jobs.options import RowOptions
-from pigeonhole.sinks.rows import Format
+from pigeonhole.sinks.format import Format
+from pigeonhole.sinks.registry import FORMATS
 
 
 class Links(StrEnum):
@@ -25,6 +26,13 @@ def _confidence(value: float | None) -> float | None:
     return value
 
 
+def _format(name: str) -> Format:
+    """Return the format with a name; it is looked up for each command, so that a registered one is found."""
+    if name not in FORMATS:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(map(repr, FORMATS))}.")
+    return FORMATS[name]
+
+
 Sources = Annotated[
     list[str],
     typer.Argument(
@@ -36,7 +44,16 @@ Job = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `submit`
 Output = Annotated[
     str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the rows here, in the format it ends with.")
 ]
-RowFormat = Annotated[Format | None, typer.Option("--format", help="How rows are written, whatever FILE ends with.")]
+RowFormat = Annotated[
+    Format | None,
+    typer.Option(
+        "--format",
+        parser=_format,
+        metavar="|".join(FORMATS),
+        autocompletion=lambda: list(FORMATS),
+        help="How rows are written, whatever FILE ends with.",
+    ),
+]
 SortInto = Annotated[
     str | None,
     typer.Option(

@@ -1,4 +1,4 @@
-"""Rows as a table on a terminal."""
+"""A sink that prints rows as a table."""
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pigeonhole.ledger.messages import Prediction
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.text import printable
 
-#: Rows that are shown; more scroll by unread.
+#: Rows to show; the rest would scroll by.
 TABLE_ROWS = 20
 
 
@@ -19,13 +19,13 @@ class Table:
         self._more = 0
 
     def write(self, rows: Sequence[Prediction]) -> None:
-        """Keep what will be shown."""
+        """Keep the rows to show."""
         room = TABLE_ROWS - len(self._rows)
         self._rows.extend(rows[:room])
         self._more += max(0, len(rows) - max(0, room))
 
     def finish(self, job: JobStatus | None = None) -> None:
-        """Show it."""
+        """Print the table."""
         from rich.console import Console
         from rich.table import Table as RichTable
         from rich.text import Text

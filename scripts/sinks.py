@@ -3,18 +3,18 @@
 import os
 import random
 import resource
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 from pigeonhole.ledger.messages import Prediction
 from pigeonhole.ledger.status import JobStatus
-from pigeonhole.sinks import database
-from pigeonhole.sinks.results import read_results
-from pigeonhole.sinks.rows import Format
-from pigeonhole.sinks.sinks import File
+from pigeonhole.sinks.file import File
+from pigeonhole.sinks.registry import FORMATS, read_results
 
 JOB = JobStatus(job="20261123-163637-517a47", state="finished", model="digits", created=1.0, sources=("photos",))
 QUESTIONS = {
@@ -38,11 +38,11 @@ def rows(count: int) -> Iterator[list[Prediction]]:
         yield batch
 
 
-def measure(format: Format, count: int) -> None:
+def measure(format: str, count: int) -> None:
     """Write, read and ask, in a folder that goes again."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, f"rows.{format}")
-        sink = File(path, format)
+        sink = File(path, FORMATS[format])
         for batch in rows(count):
             sink.write(batch)
         began, busy = time.perf_counter(), time.process_time()
@@ -54,7 +54,7 @@ def measure(format: Format, count: int) -> None:
         assert sum(1 for _ in read_results(path)) == count
         print(f"read in {time.perf_counter() - began:.1f} s", end="; ")
         print(f"memory at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
-        if format is Format.db:
+        if FORMATS[format].many_jobs:
             for name, condition in QUESTIONS.items():
                 print(f"  {name}: {ask(path, condition):.2f} ms")
 
@@ -62,14 +62,14 @@ def measure(format: Format, count: int) -> None:
 def ask(path: str, condition: str) -> float:
     """Give the milliseconds that an answer takes, from opening the database on."""
     began = time.perf_counter()
-    with database.reading(path) as connection:
+    with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"SELECT path, confidence FROM rows {condition}").fetchall()
     return (time.perf_counter() - began) * 1e3
 
 
 if __name__ == "__main__":
     if len(sys.argv) == 3:
-        measure(Format(sys.argv[1]), int(sys.argv[2]))
+        measure(sys.argv[1], int(sys.argv[2]))
     else:
-        for format in (Format.parquet, Format.db):  # each in a process of its own, for its memory
+        for format in ("parquet", "db"):  # each in a process of its own, for its memory
             subprocess.run([sys.executable, "-m", "scripts.sinks", format, *(sys.argv[1:] or ["1000000"])], check=True)

@@ -18,7 +18,7 @@ from pigeonhole.ledger.messages import Batch, Group, Prediction
 from pigeonhole.models import checkpoint
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
-from pigeonhole.sinks.rows import CSV_HEADER, Format, read, to_csv
+from pigeonhole.sinks.csv_rows import Csv
 from pigeonhole.sources.reference import Root
 from worker.pipeline import Pipeline
 
@@ -89,7 +89,7 @@ def in_order(paths: Sequence[str], files: Sequence[str]) -> Iterable[str]:
     labels = dict[str, str]()
     for file in files:
         with open(file, "rb") as stream:
-            labels.update((row.path, row.label) for _, row in read(stream, Format.csv))
+            labels.update((row.path, row.label) for _, row in Csv().scan(stream))
     yield from (labels[path] for path in paths)
 
 
@@ -117,9 +117,9 @@ def load_rows(model: str) -> Callable[[tuple[str, list[Sequence[str]]]], None]:
     def work(task: tuple[str, list[Sequence[str]]]) -> None:
         file, batches = task
         with open(file, "wb") as stream:
-            stream.write(CSV_HEADER)
+            stream.write(Csv.header)
             for batch in batches:
-                stream.write(to_csv(classify(batch)))
+                stream.write(Csv().encode(classify(batch)))
 
     return work
 

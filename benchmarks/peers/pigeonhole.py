@@ -18,7 +18,7 @@ from pigeonhole.jobs.kept import Kept, begin
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.submit import Walk
 from pigeonhole.settings import Settings
-from pigeonhole.sinks.rows import Format, read
+from pigeonhole.sinks.csv_rows import Csv
 from pigeonhole.sources.reference import Root
 from producer.program import collect_seldom
 
@@ -77,7 +77,7 @@ class Pigeonhole:
 def labels(file: str, images: Images) -> Iterator[str]:
     """Read the labels back, when the time has been taken; RuntimeError where the rows are not in the files' order."""
     with open(file, "rb") as stream:
-        for path, (_, row) in zip(images.paths, read(stream, Format.csv), strict=True):
+        for path, (_, row) in zip(images.paths, Csv().scan(stream), strict=True):
             if row.path != path:
                 raise RuntimeError(f"where the row of {path} should be, there is that of {row.path}")
             yield row.label

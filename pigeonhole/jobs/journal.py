@@ -22,12 +22,15 @@ from pigeonhole.errors import OutputFailed, UsageError
 from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.ledger.messages import Prediction
 from pigeonhole.output_files import check_free, target
-from pigeonhole.sinks.results import read_results
-from pigeonhole.sinks.rows import Format, read, to_jsonl
-from pigeonhole.sinks.sinks import JOURNAL, PLACES
+from pigeonhole.sinks.format import Format, LineFormat
+from pigeonhole.sinks.registry import FORMATS, read_results
 from pigeonhole.text import counted, printable
 
 VERSION = 1
+#: Suffix of the file beside FILE.part that names the command whose rows these are.
+JOURNAL = ".journal"
+#: Suffix of the file beside FILE.part that names the folders of the images of these rows.
+PLACES = ".folders"
 #: Places that are remembered as noted: an unsorted list goes to and fro between folders.
 _REMEMBERED = 65_536
 
@@ -87,7 +90,7 @@ class Journal:
             texts = (*journal.command.sources, journal.command.folder, journal.command.image_root, journal.job)
             if version != VERSION or not all(isinstance(text, str) for text in texts):
                 raise ValueError(f"version {version}")
-            Format(journal.command.format), int(journal.begun), int(journal.offset)
+            FORMATS[journal.command.format], int(journal.begun), int(journal.offset)
         except FileNotFoundError:
             return None
         except OSError as exc:
@@ -195,7 +198,7 @@ class Earlier:
         """
         if self.results is None:
             return rows(self.file, format, stop)
-        return ((to_jsonl((row,)), row) for row in self.results)
+        return ((format.lines.encode((row,)), row) for row in self.results)
 
 
 def earlier(path: str, command: Command, retry_errors: bool) -> Earlier | None:
@@ -221,12 +224,12 @@ def earlier(path: str, command: Command, retry_errors: bool) -> Earlier | None:
     if not retry_errors:
         return None
     try:
-        found = read_results(file, format=Format(command.format), sources=command.sources)
+        found = read_results(file, format=FORMATS[command.format], sources=command.sources)
     except UsageError as exc:
         raise UsageError(
             f"--retry-errors takes the rows of FILE, and {exc}; leave it out to classify everything"
         ) from exc
-    return Earlier(file, found.written_ns, results=None if found.format.is_lines else found)
+    return Earlier(file, found.written_ns, results=None if isinstance(found.format, LineFormat) else found)
 
 
 def of_job(path: str, job: str | None, format: Format, options: RowOptions = DEFAULT) -> Earlier | None:
@@ -244,21 +247,21 @@ def of_job(path: str, job: str | None, format: Format, options: RowOptions = DEF
     journal = Journal.read(part)
     if journal is None:
         return None
-    if (journal.job, journal.command.format, journal.command.review_below) == (job, format, options.review_below):
+    if (journal.job, journal.command.format, journal.command.review_below) == (job, format.name, options.review_below):
         return Earlier(part, journal.begun, journal)
     _refuse(part, journal, "or choose another place with -o")
     return None
 
 
 def rows(path: str, format: Format, stop: int | None = None) -> Iterator[tuple[bytes, Prediction]]:
-    """Read the rows of a file, up to a byte; see `pigeonhole.sinks.rows.read`.
+    """Read the rows of a file, up to a byte; see `LineFormat.scan`.
 
     Raises:
         UsageError: it can't be read, or something in it is no row of ours.
     """
     try:
         with open(path, "rb") as file:
-            for line, row in read(file, format):
+            for line, row in format.lines.scan(file):
                 if stop is not None and file.tell() > stop:
                     return
                 yield line, row
@@ -308,7 +311,7 @@ def _refuse(part: str, journal: Journal, remedy: str) -> None:
     there = 0
     if os.path.exists(part):
         check_free(part)
-        there = sum(1 for _ in rows(part, Format(journal.command.format)))
+        there = sum(1 for _ in rows(part, FORMATS[journal.command.format]))
     if there:
         command = " ".join(
             map(printable, (*journal.command.sources, *RowOptions(journal.command.review_below).words()))

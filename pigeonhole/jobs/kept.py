@@ -7,17 +7,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pigeonhole.errors import OutputFailed
-from pigeonhole.jobs.journal import Command, Earlier, Journal, Places, noting
+from pigeonhole.jobs.journal import JOURNAL, PLACES, Command, Earlier, Journal, Places, noting
 from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.jobs.summary import Summary
 from pigeonhole.ledger.messages import Prediction
 from pigeonhole.output_files import remove, target
 from pigeonhole.scratch import aside, room
-from pigeonhole.sinks.rows import Format, to_csv, to_jsonl
-from pigeonhole.sinks.sinks import JOURNAL, File
+from pigeonhole.sinks.file import File
+from pigeonhole.sinks.format import Format
+from pigeonhole.sinks.registry import FORMATS
 from pigeonhole.sources.archives import INSIDE, files_of
 from pigeonhole.sources.reference import Reference
 from pigeonhole.text import counted, minute
@@ -89,7 +91,7 @@ class Kept:
             now = self._options.apply(row)
             self.summary.keep(now)
             self._remember(row.path)
-            yield line if now == row else to_csv((now,)) if format is Format.csv else to_jsonl((now,))
+            yield line if now == row else format.lines.encode((now,))
 
     def missing(self, references: Iterable[Reference]) -> Iterator[Reference]:
         """Leave out what has a row; one that is named twice, and has one row, is left out once.
@@ -237,7 +239,8 @@ def opened(path: str, format: Format, kept: Kept) -> File:
         UsageError: what is there can't be understood.
     """
     with _safe(kept):
-        return File(path, format, kept.rows(format), lambda: kept.taken_from(target(path) + ".part"))
+        ready = partial(kept.taken_from, target(path) + ".part")
+        return File(path, format, kept.rows(format), ready, (JOURNAL, PLACES))
 
 
 def begin(path: str, command: Command, kept: Kept, create: Callable[[], str], shared: bool) -> tuple[File, str]:
@@ -252,7 +255,7 @@ def begin(path: str, command: Command, kept: Kept, create: Callable[[], str], sh
     Raises:
         OutputFailed, UsageError: as `opened`.
     """
-    file = opened(path, Format(command.format), kept)
+    file = opened(path, FORMATS[command.format], kept)
     if kept.job:
         return file, kept.job
     journal = Journal(command, file.begun, offset=file.offset)

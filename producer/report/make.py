@@ -11,8 +11,8 @@ from pigeonhole.ledger.messages import Prediction
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.output_files import remove
 from pigeonhole.settings import Settings
-from pigeonhole.sinks.results import read_results
-from pigeonhole.sinks.rows import Format, format_of
+from pigeonhole.sinks.format import Format
+from pigeonhole.sinks.registry import format_of, read_results
 from pigeonhole.text import counted
 from producer.report.page import Facts, Links, Thumbnails, Written, write
 
@@ -45,8 +45,6 @@ def of_file(path: str, job: str | None, format: Format | None = None) -> tuple[F
     Raises:
         UsageError: it holds no results, or a job is picked where there is no choice.
     """
-    if job is not None and (format or format_of(path)) is not Format.db:
-        raise UsageError(f"--job picks one of a database's jobs, and {path!r} is no database: leave it out")
     results = read_results(path, job, format)
     return Facts.of(path, results.job), results
 

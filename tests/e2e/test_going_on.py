@@ -13,7 +13,7 @@ import pytest
 
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.settings import Settings
-from pigeonhole.sinks.results import read_results
+from pigeonhole.sinks.registry import read_results
 from tests.conftest import ROOT, wait_for
 from tests.decoder_faults import slow
 from tests.e2e.conftest import SAMPLES, Run, command

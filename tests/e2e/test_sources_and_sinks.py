@@ -14,13 +14,14 @@ from typer.testing import CliRunner, Result
 
 from pigeonhole.ledger.messages import Prediction
 from pigeonhole.settings import Settings
-from pigeonhole.sinks.results import read_results
-from pigeonhole.sinks.rows import Format, read
+from pigeonhole.sinks.format import Format, LineFormat
+from pigeonhole.sinks.registry import FORMATS, read_results
 from pigeonhole.text import counted
 from producer.cli import app
 from tests.conftest import starting_workers
 from tests.e2e.conftest import SAMPLES
 from tests.packing import KINDS, pack
+from tests.sinks.formats import CSV, DB, PARQUET
 
 ODD = os.fsdecode(b"caf\xe9.png")
 #: What is in the folder `in`, in its order: name → label, or the kind of its error.
@@ -94,20 +95,20 @@ def check(rows: list[Prediction], source: str) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("format", Format)
+@pytest.mark.parametrize("format", FORMATS.values())
 def test_every_source_goes_into_every_file(run: Classify, source: str, format: Format) -> None:
-    done = run("classify", source, "-q", "-o", f"rows.{format}")
+    done = run("classify", source, "-q", "-o", f"rows.{format.name}")
     assert done.exit_code == (3 if "empty.png" in SOURCES[source] else 0), done.output
-    found = read_results(f"rows.{format}")
+    found = read_results(f"rows.{format.name}")
     check(list(found), source)
-    assert sorted(os.listdir()) == [*GIVEN, f"rows.{format}"]
-    if not format.is_lines:
+    assert sorted(os.listdir()) == [*GIVEN, f"rows.{format.name}"]
+    if not isinstance(format, LineFormat):
         assert found.job is not None
         assert (found.job.state, found.job.sources) == ("finished", (source,))
 
 
 def test_a_threshold_of_the_users_decides_what_is_to_review_wherever_that_is_said(run: Classify) -> None:
-    rows = read(io.BytesIO(run("classify", "in", "-q").stdout_bytes), Format.csv)
+    rows = CSV.scan(io.BytesIO(run("classify", "in", "-q").stdout_bytes))
     whole = [row.confidence for _, row in rows]
     below = max(filter(None, whole))
     marked = [confidence is not None and confidence < below for confidence in whole]
@@ -136,7 +137,7 @@ def test_a_threshold_that_is_no_confidence_is_refused(run: Classify, command: st
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_source_goes_to_standard_output(run: Classify, source: str) -> None:
     done = run("classify", source, "-q")
-    check([row for _, row in read(io.BytesIO(done.stdout_bytes), Format.csv)], source)
+    check([row for _, row in CSV.scan(io.BytesIO(done.stdout_bytes))], source)
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -161,16 +162,16 @@ def test_a_job_is_waited_for_into_a_database_and_sorted_once(run: Classify) -> N
     assert list(read_results("rows.parquet")) == list(read_results("rows.db"))
 
 
-@pytest.mark.parametrize("format", [Format.parquet, Format.db])
+@pytest.mark.parametrize("format", [PARQUET, DB])
 def test_retry_errors_keeps_the_labels_in_what_was_made_in_the_end(run: Classify, format: Format) -> None:
-    line = ("classify", "in", "-o", f"rows.{format}", "--json")
+    line = ("classify", "in", "-o", f"rows.{format.name}", "--json")
     assert run(*line, "-q").exit_code == 3
-    run("classify", "in/a b.png", "-o", f"rows.{format}") if format is Format.db else None  # another job beside it
+    run("classify", "in/a b.png", "-o", f"rows.{format.name}") if format is DB else None  # another job beside it
     shutil.copy(SAMPLES / "003b50.png", "in/empty.png")
     again = run(*line, "--retry-errors", "--sort-into", "out")
     assert again.exit_code == 0, again.output
-    assert f"going on: 3 rows of 'rows.{format}' kept; classified again: 1 with an error" in again.stderr
-    rows = {row.path: row.label for row in read_results(f"rows.{format}")}
+    assert f"going on: 3 rows of 'rows.{format.name}' kept; classified again: 1 with an error" in again.stderr
+    rows = {row.path: row.label for row in read_results(f"rows.{format.name}")}
     assert rows == {f"in/{name}": label for name, label in (IMAGES | {"empty.png": "8"}).items()}
     assert len(list(Path("out").rglob("*.png"))) == 4, "what was kept is sorted too"
 

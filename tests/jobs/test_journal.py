@@ -17,11 +17,12 @@ from pigeonhole.jobs.journal import Command, Earlier, Journal, Places, earlier, 
 from pigeonhole.jobs.kept import Kept, Listed, begin, opened
 from pigeonhole.jobs.options import RowOptions
 from pigeonhole.ledger.messages import Prediction
-from pigeonhole.sinks.rows import CSV_HEADER, Format, to_csv, to_jsonl
-from pigeonhole.sinks.sinks import File
+from pigeonhole.sinks.file import File
+from pigeonhole.sinks.format import Format, LineFormat
 from pigeonhole.sources.reference import Reference
 from pigeonhole.text import minute
 from tests.conftest import ROOT, wait_for
+from tests.sinks.formats import CSV, JSONL
 from tests.sinks.test_sinks import MODEL, at_most
 from tests.sources.conftest import touch
 
@@ -38,7 +39,7 @@ def row(path: str, error: str = "", model: str = MODEL) -> Prediction:
 
 def interrupted(rows: list[Prediction], begun: int = NEVER, rest: bytes = b"", **changes: object) -> Earlier:
     """An earlier run that wrote some rows to `x.csv.part`; its files changed before it began, unless it is said."""
-    Path("x.csv.part").write_bytes(CSV_HEADER + to_csv(rows) + rest)
+    Path("x.csv.part").write_bytes(CSV.header + CSV.encode(rows) + rest)
     with noting("x.csv.part") as note:
         for one in rows:
             note(one.path, os.path.islink(one.path))
@@ -48,7 +49,7 @@ def interrupted(rows: list[Prediction], begun: int = NEVER, rest: bytes = b"", *
     return found
 
 
-def kept_of(kept: Kept, format: Format = Format.csv) -> list[str]:
+def kept_of(kept: Kept, format: Format = CSV) -> list[str]:
     return [os.fsdecode(line).split(",")[0] for line in kept.rows(format)]
 
 
@@ -65,7 +66,7 @@ def test_a_journal_is_what_it_was(folder: Path) -> None:
 
 
 def test_without_a_journal_there_is_nothing_to_go_on_with(folder: Path) -> None:
-    Path("x.csv.part").write_bytes(CSV_HEADER + to_csv([row("a.png")]))
+    Path("x.csv.part").write_bytes(CSV.header + CSV.encode([row("a.png")]))
     assert earlier("x.csv", COMMAND, retry_errors=False) is None
 
 
@@ -130,15 +131,15 @@ def test_rows_that_another_threshold_marked_are_not_gone_on_with(folder: Path) -
     Journal(command, NEVER, job="old").write("x.csv.part")
     finds: list[Callable[[], Earlier | None]] = [
         lambda: earlier("x.csv", replace(command, review_below=None), retry_errors=False),
-        lambda: of_job("x.csv", "old", Format.csv),
-        lambda: of_job("x.csv", "old", Format.csv, RowOptions(0.9)),
+        lambda: of_job("x.csv", "old", CSV),
+        lambda: of_job("x.csv", "old", CSV, RowOptions(0.9)),
     ]
     for find in finds:
         with pytest.raises(UsageError) as error:
             find()
         assert "command that was interrupted, `classify in --review-below 0.95` in '/home/a': " in str(error.value)
     assert earlier("x.csv", command, retry_errors=False) is not None
-    assert of_job("x.csv", "old", Format.csv, RowOptions(0.95)) is not None
+    assert of_job("x.csv", "old", CSV, RowOptions(0.95)) is not None
 
 
 def test_another_command_that_has_no_rows_yet_is_in_nobodys_way(folder: Path) -> None:
@@ -152,8 +153,8 @@ def test_the_rows_there_are_stay_and_their_images_are_left_out(folder: Path) -> 
     touch("a.png", "two\nlines.png", b"caf\xe9\r.png", "b.png")
     odd = os.fsdecode(b"caf\xe9\r.png")
     kept = Kept(interrupted([row("a.png"), row("two\nlines.png"), row(odd), row("gone.png", "missing: x")]), MODEL)
-    with closing(kept), closing(opened("x.csv", Format.csv, kept)):
-        assert Path("x.csv.part").read_bytes() == CSV_HEADER + to_csv(
+    with closing(kept), closing(opened("x.csv", CSV, kept)):
+        assert Path("x.csv.part").read_bytes() == CSV.header + CSV.encode(
             [row("a.png"), row("two\nlines.png"), row(odd), row("gone.png", "missing: x")]
         )
         assert missing(kept, "a.png", "two\nlines.png", odd, "b.png", "gone.png") == ["b.png"]
@@ -168,10 +169,10 @@ def test_half_a_row_is_dropped(folder: Path, rest: bytes) -> None:
 
 
 def test_rows_as_json_are_kept_as_they_are(folder: Path) -> None:
-    rows = to_jsonl([row("a.png"), row(os.fsdecode(b"\xff\n.png"))])
+    rows = JSONL.encode([row("a.png"), row(os.fsdecode(b"\xff\n.png"))])
     Path("x.jsonl.part").write_bytes(rows + b'{"path": "half')
     with closing(Kept(Earlier("x.jsonl.part", NEVER), MODEL)) as kept:
-        assert b"".join(kept.rows(Format.jsonl)) == rows
+        assert b"".join(kept.rows(JSONL)) == rows
         assert missing(kept, os.fsdecode(b"\xff\n.png"), "a.png", "b.png") == ["b.png"]
 
 
@@ -232,7 +233,7 @@ def test_what_was_led_elsewhere_loses_its_row_by_its_own_change_time_where_no_pl
     wait_for(lambda: tick() > begun, "the next tick of the file system's clock")
     begun = tick()
     link("led.png", "b.png")
-    Path("x.csv").write_bytes(CSV_HEADER + to_csv([row("same.png"), row("led.png")]))
+    Path("x.csv").write_bytes(CSV.header + CSV.encode([row("same.png"), row("led.png")]))
     with closing(Kept(Earlier("x.csv", begun), MODEL, retry_errors=True)) as kept:
         assert kept_of(kept) == ["same.png"]
 
@@ -334,8 +335,8 @@ def test_whoever_is_killed_at_any_step_of_going_on_leaves_no_row_of_another_file
             for path, content in files.items():
                 path.write_bytes(content)
             with closing(Kept(earlier("x.csv", COMMAND, retry_errors=False), MODEL)) as kept:
-                lines = b"".join(kept.rows(Format.csv))
-            assert to_csv([row("same/1.png")]) in lines
+                lines = b"".join(kept.rows(CSV))
+            assert CSV.encode([row("same/1.png")]) in lines
             assert b"of: a" not in lines or now == "a"
             assert (b"of: b" in lines) == (now == "b" and files is left[-1])
         os.rename("a", "b")
@@ -346,7 +347,7 @@ def test_whoever_is_killed_at_any_step_of_going_on_leaves_no_row_of_another_file
 def test_what_a_finished_run_left_can_be_gone_on_with_by_its_places_once_it_is_retried(folder: Path) -> None:
     touch("a/1.png", "b/1.png")
     os.symlink("a/1.png", "1.png")
-    Path("x.csv").write_bytes(CSV_HEADER + to_csv([row("a/1.png"), row("1.png"), row("b/1.png", "missing: x")]))
+    Path("x.csv").write_bytes(CSV.header + CSV.encode([row("a/1.png"), row("1.png"), row("b/1.png", "missing: x")]))
     with closing(Kept(Earlier("x.csv", NEVER), MODEL, retry_errors=True)) as kept:
         begin("x.csv", COMMAND, kept, str, shared=False)[0].close()
     Journal(COMMAND, NEVER).write("x.csv.part")  # no times tell anything
@@ -368,7 +369,7 @@ def test_whoever_starts_afresh_discards_the_places_too(folder: Path) -> None:
 
 def test_a_job_that_is_taken_up_keeps_the_places_of_its_rows(folder: Path) -> None:
     touch("a/1.png", "b/1.png")
-    found = interrupted([row("a/1.png")], job="old", offset=len(CSV_HEADER))
+    found = interrupted([row("a/1.png")], job="old", offset=len(CSV.header))
     with closing(Kept(found, MODEL, goes_on=lambda job: True)) as kept:
         file, _ = begin("x.csv", COMMAND, kept, pytest.fail, shared=True)
         list(kept.missing([Reference("file", "", "", "a/1.png"), Reference("file", "", "", "b/1.png")]))
@@ -379,7 +380,7 @@ def test_a_job_that_is_taken_up_keeps_the_places_of_its_rows(folder: Path) -> No
 
 
 def tick() -> int:
-    with closing(File("tick.csv", Format.csv)) as file:
+    with closing(File("tick.csv", CSV)) as file:
         return file.begun
 
 
@@ -404,7 +405,7 @@ def test_what_is_listed_twice_and_has_one_row_is_classified_once_more(folder: Pa
 
 
 def test_the_error_rows_of_a_finished_run_are_made_again(folder: Path) -> None:
-    Path("x.csv").write_bytes(CSV_HEADER + to_csv([row("a.png"), row("b.png", "missing: x"), row("c.png")]))
+    Path("x.csv").write_bytes(CSV.header + CSV.encode([row("a.png"), row("b.png", "missing: x"), row("c.png")]))
     found = earlier("x.csv", COMMAND, retry_errors=True)
     with closing(Kept(found, MODEL, retry_errors=True)) as kept:
         assert kept_of(kept) == ["a.png", "c.png"]
@@ -413,24 +414,26 @@ def test_the_error_rows_of_a_finished_run_are_made_again(folder: Path) -> None:
     assert earlier("x.csv", COMMAND, retry_errors=False) is None, "a finished run is not gone on with"
 
 
-@pytest.mark.parametrize("format", [Format.csv, Format.jsonl])
+@pytest.mark.parametrize("format", [CSV, JSONL])
 def test_the_rows_that_are_kept_of_a_finished_run_are_marked_by_the_threshold_of_this_one(
-    folder: Path, format: Format
+    folder: Path, format: LineFormat
 ) -> None:
-    encoded = {Format.csv: lambda rows: CSV_HEADER + to_csv(rows), Format.jsonl: to_jsonl}[format]
+    def encoded(rows: list[Prediction]) -> bytes:
+        return format.header + format.encode(rows)
+
     rows = [row("a.png"), row("b.png", "missing: x"), row("c.png")._replace(confidence=0.95)]
-    Path(f"x.{format}").write_bytes(encoded(rows))
-    found = earlier(f"x.{format}", replace(COMMAND, format=format, review_below=0.95), retry_errors=True)
+    Path(f"x.{format.name}").write_bytes(encoded(rows))
+    found = earlier(f"x.{format.name}", replace(COMMAND, format=format.name, review_below=0.95), retry_errors=True)
     with (
         closing(Kept(found, MODEL, retry_errors=True, options=RowOptions(0.95))) as kept,
-        closing(opened(f"x.{format}", format, kept)),
+        closing(opened(f"x.{format.name}", format, kept)),
     ):
-        assert Path(f"x.{format}.part").read_bytes() == encoded([rows[0]._replace(review=True), rows[2]])
+        assert Path(f"x.{format.name}.part").read_bytes() == encoded([rows[0]._replace(review=True), rows[2]])
         assert kept.summary.reviews == 1
 
 
 def test_the_error_rows_of_an_interrupted_run_are_made_again_and_not_those_of_the_one_before_it(folder: Path) -> None:
-    Path("x.csv").write_bytes(CSV_HEADER + to_csv([row("old.png")]))
+    Path("x.csv").write_bytes(CSV.header + CSV.encode([row("old.png")]))
     interrupted([row("a.png"), row("b.png", "missing: x")])
     with closing(Kept(earlier("x.csv", COMMAND, retry_errors=True), MODEL, retry_errors=True)) as kept:
         assert kept_of(kept) == ["a.png"]
@@ -443,14 +446,14 @@ def references(*paths: str) -> list[Reference]:
 def test_a_row_that_no_source_names_stays_where_it_was_whatever_it_says(folder: Path) -> None:
     odd = os.fsdecode(b"caf\xe9\n.png")
     rows = [row("a/bad.png", "decode: x"), row("b/1.png"), row(odd, "missing: x"), row("a/2.png", model="other@1")]
-    Path("x.csv").write_bytes(CSV_HEADER + to_csv(rows))
+    Path("x.csv").write_bytes(CSV.header + CSV.encode(rows))
     found = earlier("x.csv", COMMAND, retry_errors=True)
     with (
         closing(Listed(references("b/1.png", odd))) as named,
         closing(Kept(found, MODEL, retry_errors=True, named=named)) as kept,
-        closing(opened("x.csv", Format.csv, kept)),
+        closing(opened("x.csv", CSV, kept)),
     ):
-        assert Path("x.csv.part").read_bytes() == CSV_HEADER + to_csv([rows[0], rows[1], rows[3]])
+        assert Path("x.csv.part").read_bytes() == CSV.header + CSV.encode([rows[0], rows[1], rows[3]])
         assert [reference.path for reference in kept.missing(named())] == [odd]
         assert kept.told() == "going on: 3 rows of 'x.csv' kept; classified again: 1 with an error"
         assert (kept.summary.kept, kept.summary.errors) == (3, {"decode": 1})
@@ -474,10 +477,10 @@ def test_without_rows_there_are_no_errors_to_retry(folder: Path) -> None:
 
 
 def test_what_is_no_row_of_ours_is_told_and_left_as_it_is(folder: Path) -> None:
-    found = interrupted([row("a.png")], rest=b"a,b\n" + to_csv([row("c.png")]))
+    found = interrupted([row("a.png")], rest=b"a,b\n" + CSV.encode([row("c.png")]))
     before = Path("x.csv.part").read_bytes()
     with closing(Kept(found, MODEL)) as kept, pytest.raises(UsageError) as error:
-        opened("x.csv", Format.csv, kept)
+        opened("x.csv", CSV, kept)
     assert str(error.value) == (
         r"'x.csv.part' can't be gone on with: its row 2 is no row of ours: b'a,b\n' has not 6 fields; "
         "`classify --fresh` starts over"
@@ -490,7 +493,7 @@ def test_where_the_kept_rows_have_no_room_the_old_file_stays(folder: Path) -> No
     found = interrupted([row(f"{number}.png") for number in range(3000)])
     before = Path("x.csv.part").read_bytes()
     with closing(Kept(found, MODEL)) as kept, at_most(len(before) - 1), pytest.raises(OutputFailed) as error:
-        opened("x.csv", Format.csv, kept)
+        opened("x.csv", CSV, kept)
     assert str(error.value) == (
         "'x.csv.part': the rows can't be written: File too large; the rows in 'x.csv.part' are as they were: the same "
         "command again goes on with them once there is room"
@@ -501,7 +504,7 @@ def test_where_the_kept_rows_have_no_room_the_old_file_stays(folder: Path) -> No
 
 @pytest.mark.parametrize("rows", [[], [row("a.png")]])
 def test_where_not_even_the_journal_has_room_only_rows_are_left_behind(folder: Path, rows: list[Prediction]) -> None:
-    Path("x.csv").write_bytes(CSV_HEADER + to_csv(rows))
+    Path("x.csv").write_bytes(CSV.header + CSV.encode(rows))
     found = earlier("x.csv", COMMAND, retry_errors=True) if rows else None
     large = replace(COMMAND, sources=("long" * 1000,))
     with closing(Kept(found, MODEL)) as kept, at_most(1000), pytest.raises(OutputFailed) as error:
@@ -541,7 +544,7 @@ def test_a_journal_names_a_job_that_goes_on_without_us_and_where_its_rows_begin(
         with closing(file):
             journal = Journal.read("x.csv.part")
             assert job == "new"
-            assert journal == Journal(COMMAND, file.begun, "new", len(CSV_HEADER + to_csv([row("a.png")])))
+            assert journal == Journal(COMMAND, file.begun, "new", len(CSV.header + CSV.encode([row("a.png")])))
     with closing(Kept(None)) as kept:
         file, job = begin("y.csv", COMMAND, kept, lambda: "new", shared=False)
         with closing(file):
@@ -549,14 +552,14 @@ def test_a_journal_names_a_job_that_goes_on_without_us_and_where_its_rows_begin(
 
 
 def test_a_job_that_goes_on_is_taken_up_and_its_rows_are_fetched_again(folder: Path) -> None:
-    offset = len(CSV_HEADER + to_csv([row("a.png", "missing: x")]))
+    offset = len(CSV.header + CSV.encode([row("a.png", "missing: x")]))
     found = interrupted([row("a.png", "missing: x"), row("b.png")], LONG_AGO, job="old", offset=offset)
     journal = Journal.read("x.csv.part")
     with closing(Kept(found, MODEL, goes_on=lambda job: job == "old")) as kept:
         file, job = begin("x.csv", COMMAND, kept, pytest.fail, shared=True)
         with closing(file):
             assert job == "old"
-            assert Path("x.csv.part").read_bytes() == CSV_HEADER + to_csv([row("a.png", "missing: x")])
+            assert Path("x.csv.part").read_bytes() == CSV.header + CSV.encode([row("a.png", "missing: x")])
             assert Journal.read("x.csv.part") == journal
             assert kept.told() == (
                 f"going on with job old, submitted at {minute(LONG_AGO)}; 1 row of 'x.csv.part' kept from before it; "
@@ -580,7 +583,7 @@ def test_a_job_that_is_gone_leaves_all_its_rows(folder: Path) -> None:
         file, job = begin("x.csv", COMMAND, kept, lambda: "new", shared=True)
         file.finish()
     assert job == "new"
-    assert Path("x.csv").read_bytes() == CSV_HEADER + to_csv([row("a.png"), row("b.png")])
+    assert Path("x.csv").read_bytes() == CSV.header + CSV.encode([row("a.png"), row("b.png")])
     assert os.listdir(folder) == ["x.csv"], "a finished run leaves neither part nor journal"
 
 
@@ -591,7 +594,7 @@ def test_whoever_is_killed_before_a_new_job_is_noted_does_not_leave_the_old_ones
         raise KeyboardInterrupt
 
     kept = Kept(found, MODEL, retry_errors=True)
-    with closing(kept), closing(opened("x.csv", Format.csv, kept)):
+    with closing(kept), closing(opened("x.csv", CSV, kept)):
         assert Journal.read("x.csv.part") == Journal(COMMAND, NEVER)
 
 
@@ -603,34 +606,34 @@ def test_where_no_journal_can_be_written_no_job_is_left_behind(folder: Path) -> 
 
 
 def test_a_wait_for_the_job_of_an_interrupted_classify_keeps_the_rows_before_its_own(folder: Path) -> None:
-    offset = len(CSV_HEADER + to_csv([row("a.png")]))
+    offset = len(CSV.header + CSV.encode([row("a.png")]))
     interrupted([row("a.png"), row("b.png")], job="old", offset=offset)
-    with closing(Kept(of_job("x.csv", "old", Format.csv), goes_on=lambda job: True)) as kept:
+    with closing(Kept(of_job("x.csv", "old", CSV), goes_on=lambda job: True)) as kept:
         assert kept_of(kept) == ["a.png"]
-    for job, format in (("another", Format.csv), ("old", Format.jsonl), (None, Format.csv)):
+    for job, format in (("another", CSV), ("old", JSONL), (None, CSV)):
         with pytest.raises(UsageError) as error:
             of_job("x.csv", job, format)
         assert str(error.value).startswith("'x.csv.part' holds 2 rows of another command that was interrupted, ")
         assert str(error.value).endswith(": run that again to go on with it, or choose another place with -o")
-    assert of_job("y.csv", "old", Format.csv) is None
+    assert of_job("y.csv", "old", CSV) is None
 
 
 # One at a time
 
 
 def test_a_second_command_for_the_same_file_is_told_and_does_no_harm(folder: Path) -> None:
-    first = File("x.csv", Format.csv)
+    first = File("x.csv", CSV)
     first.write([row("a.png")])
     for _ in range(2):
         with pytest.raises(OutputFailed) as error:
-            File("x.csv", Format.csv)
+            File("x.csv", CSV)
         assert str(error.value) == (
             "'x.csv.part' is being written by another command: wait for its end, or choose another place with -o"
         )
     first.write([row("b.png")])
     first.finish()
-    assert Path("x.csv").read_bytes() == CSV_HEADER + to_csv([row("a.png"), row("b.png")])
-    File("x.csv", Format.csv).finish()
+    assert Path("x.csv").read_bytes() == CSV.header + CSV.encode([row("a.png"), row("b.png")])
+    File("x.csv", CSV).finish()
 
 
 def test_another_command_that_is_writing_now_is_not_taken_for_an_interrupted_one(folder: Path) -> None:
@@ -641,21 +644,21 @@ def test_another_command_that_is_writing_now_is_not_taken_for_an_interrupted_one
     with pytest.raises(OutputFailed, match=message):
         earlier("x.csv", replace(COMMAND, sources=("other",)), retry_errors=False)
     with pytest.raises(OutputFailed, match=message):
-        of_job("x.csv", "another", Format.csv)
+        of_job("x.csv", "another", CSV)
     file.close()
     with pytest.raises(UsageError, match=r"holds 1 row of another command that was interrupted"):
         earlier("x.csv", replace(COMMAND, sources=("other",)), retry_errors=False)
 
 
 def test_whoever_writes_is_in_nobodys_way_once_killed(folder: Path) -> None:
-    program = "import sys; from pigeonhole.sinks.sinks import File; from pigeonhole.sinks.rows import Format; "
-    program += "file = File('x.csv', Format.csv); print(flush=True); sys.stdin.read()"
+    program = "import sys; from pigeonhole.sinks.file import File; from tests.sinks.formats import CSV; "
+    program += "file = File('x.csv', CSV); print(flush=True); sys.stdin.read()"
     line = [sys.executable, "-c", program]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as other:
         assert other.stdout is not None
         other.stdout.readline()
         with pytest.raises(OutputFailed, match="is being written by another command"):
-            File("x.csv", Format.csv)
+            File("x.csv", CSV)
         other.kill()
-    File("x.csv", Format.csv).finish()
+    File("x.csv", CSV).finish()

@@ -23,7 +23,6 @@ from pigeonhole.imaging.reader import ImageReader, ReadImage
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Prediction
 from pigeonhole.settings import Settings
-from pigeonhole.sinks.rows import CSV_HEADER, to_csv
 from pigeonhole.sources.reference import Location
 from producer import report
 from producer.cli import app
@@ -32,6 +31,7 @@ from producer.report.thumbnails import SIDE, Thumbnails
 from tests.conftest import ROOT
 from tests.ledger.conftest import answers_for, batch_of
 from tests.packing import KINDS, pack
+from tests.sinks.formats import CSV
 from tests.sinks.test_results import write as save
 
 HOSTILE = (
@@ -251,7 +251,7 @@ def test_links_lead_from_the_report_to_the_images(tmp_path: Path) -> None:
 def test_the_command_makes_a_page_of_a_file(tmp_path: Path) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "a.png")
     source, output = tmp_path / "results.csv", tmp_path / "report.html"
-    source.write_bytes(CSV_HEADER + to_csv([labelled("a.png"), labelled("gone.png"), failed(HOSTILE[0])]))
+    source.write_bytes(CSV.header + CSV.encode([labelled("a.png"), labelled("gone.png"), failed(HOSTILE[0])]))
     result = run(source, "-o", output, "--images", tmp_path)
     assert result.exit_code == ExitCode.OK
     assert result.stderr == f"{output}: 3 images, 1 thumbnail embedded, 1 can't be read\n"
@@ -263,7 +263,7 @@ def test_the_command_makes_a_page_of_a_file(tmp_path: Path) -> None:
 
 def test_rows_in_a_file_of_any_name_are_read_as_the_format_that_is_given(tmp_path: Path) -> None:
     source, output = tmp_path / "rows.txt", tmp_path / "report.html"
-    source.write_bytes(CSV_HEADER + to_csv([labelled("a.png")]))
+    source.write_bytes(CSV.header + CSV.encode([labelled("a.png")]))
     assert "does not say a format" in run(source, "-o", output).stderr
     assert run(source, "-o", output, "--format", "csv").exit_code == ExitCode.OK
     assert Page(output.read_text()).column("path") == ["a.png"]
@@ -296,7 +296,7 @@ def test_the_command_makes_a_page_of_a_job(settings: Settings, ledger: Ledger, t
 
 def test_what_can_t_be_a_report_is_said_before_anything_is_written(tmp_path: Path) -> None:
     source = tmp_path / "results.csv"
-    source.write_bytes(CSV_HEADER)
+    source.write_bytes(CSV.header)
     for arguments, words in (
         ((source, "-o", source), "is no name for a report: end it with .html"),
         ((source, "-o", tmp_path / "r.html", "--images", source), "is no folder"),
@@ -309,12 +309,12 @@ def test_what_can_t_be_a_report_is_said_before_anything_is_written(tmp_path: Pat
         assert result.exit_code != ExitCode.OK
         assert words in result.stderr
     assert os.listdir(tmp_path) == ["results.csv"]
-    assert source.read_bytes() == CSV_HEADER
+    assert source.read_bytes() == CSV.header
 
 
 def test_a_report_that_fails_leaves_the_one_before_it(tmp_path: Path) -> None:
     source, output = tmp_path / "results.csv", tmp_path / "report.html"
-    source.write_bytes(CSV_HEADER + to_csv([labelled("a.png")]) + b"no row\n")
+    source.write_bytes(CSV.header + CSV.encode([labelled("a.png")]) + b"no row\n")
     output.write_text("before")
     assert "no row of ours" in run(source, "-o", output).stderr
     assert output.read_text() == "before"
@@ -326,7 +326,7 @@ def test_without_pillow_images_are_linked_and_that_is_said(tmp_path: Path, monke
     monkeypatch.delattr(report, "thumbnails", raising=False)
     monkeypatch.setitem(sys.modules, "PIL", None)
     source, output = tmp_path / "results.csv", tmp_path / "report.html"
-    source.write_bytes(CSV_HEADER + to_csv([labelled("a.png")]))
+    source.write_bytes(CSV.header + CSV.encode([labelled("a.png")]))
     said = run(source, "-o", output).stderr
     assert "Pillow and numpy are not installed: the report links to the images" in said
     assert Page(output.read_text()).data["thumbnails"] == []

@@ -4,10 +4,11 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,22 +17,25 @@ from hypothesis import strategies as st
 from pigeonhole.errors import OutputFailed, UsageError
 from pigeonhole.ledger.messages import Prediction
 from pigeonhole.ledger.status import JobStatus
-from pigeonhole.sinks import database, parquet, results
-from pigeonhole.sinks.results import read_results
-from pigeonhole.sinks.rows import CSV_HEADER, Format, path_of, text_and_bytes, to_csv, to_jsonl
-from pigeonhole.sinks.sinks import File
+from pigeonhole.sinks import parquet, sqlite
+from pigeonhole.sinks.file import File
+from pigeonhole.sinks.format import Format
+from pigeonhole.sinks.parquet import Parquet
+from pigeonhole.sinks.registry import FORMATS, read_results
+from pigeonhole.sinks.whole import WholeFormat, path_of, text_and_bytes
 from producer.outputs import row_format
+from tests.sinks.formats import CSV, DB, JSONL, PARQUET
 from tests.sinks.test_rows import PREDICTIONS
 from tests.sinks.test_sinks import MODEL, ROWS, SEVEN, named
 
 JOB = JobStatus(
     job="one", state="finished", model="digits", created=1.0, sources=("in", "\udcff"), started=2, finished=3
 )
-MADE = [Format.parquet, Format.db]
+MADE = [PARQUET, DB]
 
 
 def write(rows: list[Prediction], path: str, job: JobStatus = JOB) -> None:
-    sink = File(path, Format(path.rpartition(".")[2]))
+    sink = File(path, FORMATS[path.rpartition(".")[2]])
     for row in rows:
         sink.write([row])
     sink.finish(job)
@@ -46,11 +50,11 @@ def ask(question: str, *values: object, path: str = "rows.db") -> list[tuple[obj
 
 
 def test_rows_are_read_back_as_often_as_they_are_asked_for(folder: Path) -> None:
-    Path("rows.csv").write_bytes(CSV_HEADER + to_csv(ROWS))
-    Path("rows.jsonl").write_bytes(to_jsonl(ROWS))
-    Path("rows.txt").write_bytes(to_jsonl(ROWS))
+    Path("rows.csv").write_bytes(CSV.header + CSV.encode(ROWS))
+    Path("rows.jsonl").write_bytes(JSONL.encode(ROWS))
+    Path("rows.txt").write_bytes(JSONL.encode(ROWS))
     assert list(read_results("rows.jsonl")) == ROWS
-    assert list(read_results("rows.txt", format=Format.jsonl)) == ROWS
+    assert list(read_results("rows.txt", format=JSONL)) == ROWS
     found = read_results("rows.csv")
     for _ in range(2):
         assert list(found) == [row._replace(top=()) for row in ROWS]
@@ -61,9 +65,9 @@ def test_what_holds_no_results_is_told(folder: Path) -> None:
     Path("rows.csv").write_text("image,class\n")
     with pytest.raises(UsageError, match=r"^'rows.csv' holds no results of ours: it does not begin with path,label,"):
         list(read_results("rows.csv"))
-    for format in Format:
-        with pytest.raises(UsageError, match=rf"^'gone.{format}' can't be read: No such file or directory$"):
-            read_results(f"gone.{format}")
+    for format in FORMATS.values():
+        with pytest.raises(UsageError, match=rf"^'gone.{format.name}' can't be read: No such file or directory$"):
+            read_results(f"gone.{format.name}")
 
 
 # Both that are made in the end
@@ -72,18 +76,18 @@ def test_what_holds_no_results_is_told(folder: Path) -> None:
 @pytest.mark.parametrize("format", MADE)
 def test_what_is_made_in_the_end_is_read_back_with_what_is_known_of_the_job(folder: Path, format: Format) -> None:
     rows = [*ROWS, named(b"caf\xe9.png"), named("caf\\xe9.png"), named('new\nline,".png')]
-    write(rows, f"rows.{format}")
-    found = read_results(f"rows.{format}")
+    write(rows, f"rows.{format.name}")
+    found = read_results(f"rows.{format.name}")
     for _ in range(2):
         assert list(found) == rows
     assert found.job == replace(JOB, model=MODEL, images=6, done=6, errors=1, reviews=1)
-    assert os.listdir() == [f"rows.{format}"], "and nothing is left of how it was made"
+    assert os.listdir() == [f"rows.{format.name}"], "and nothing is left of how it was made"
 
 
 @pytest.mark.parametrize("format", MADE)
 def test_no_rows_are_results_too(folder: Path, format: Format) -> None:
-    write([], f"rows.{format}")
-    found = read_results(f"rows.{format}")
+    write([], f"rows.{format.name}")
+    found = read_results(f"rows.{format.name}")
     assert list(found) == []
     assert found.job == JOB
 
@@ -92,7 +96,7 @@ def test_no_rows_are_results_too(folder: Path, format: Format) -> None:
 @given(rows=st.lists(PREDICTIONS, max_size=4, unique_by=lambda row: row.path))
 @settings(max_examples=40, deadline=None)
 def test_any_row_comes_back(tmp_path_factory: pytest.TempPathFactory, format: Format, rows: list[Prediction]) -> None:
-    path = str(tmp_path_factory.mktemp("any") / f"rows.{format}")
+    path = str(tmp_path_factory.mktemp("any") / f"rows.{format.name}")
     write(rows, path)
     assert list(read_results(path)) == rows
 
@@ -101,24 +105,24 @@ def test_any_row_comes_back(tmp_path_factory: pytest.TempPathFactory, format: Fo
 def test_until_it_is_whole_there_is_only_the_part_with_json_lines(
     folder: Path, format: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = {Format.parquet: parquet, Format.db: database}[format]
-    written = made.write
+    assert isinstance(format, WholeFormat)
+    written = format.write
 
-    def interrupted(path: str, chunks: object, *about: object) -> None:
-        def some() -> object:
+    def interrupted(path: str, chunks: object, *about: Any) -> None:
+        def some() -> Iterator[list[Prediction]]:
             yield ROWS
             raise KeyboardInterrupt
 
         written(path, some(), *about)
 
-    monkeypatch.setattr(made, "write", interrupted)
-    sink = File(f"rows.{format}", format)
+    monkeypatch.setattr(format, "write", interrupted)
+    sink = File(f"rows.{format.name}", format)
     sink.write(ROWS)
-    assert Path(f"rows.{format}.part").read_bytes() == to_jsonl(ROWS)
+    assert Path(f"rows.{format.name}.part").read_bytes() == JSONL.encode(ROWS)
     with pytest.raises(KeyboardInterrupt):
         sink.finish(JOB)
-    assert Path(f"rows.{format}.part").read_bytes() == to_jsonl(ROWS)
-    if format is Format.db:
+    assert Path(f"rows.{format.name}.part").read_bytes() == JSONL.encode(ROWS)
+    if format is DB:
         assert ask("SELECT count(*) FROM sqlite_master") == [(0,)]
     else:
         assert os.listdir() == ["rows.parquet.part"]
@@ -126,16 +130,16 @@ def test_until_it_is_whole_there_is_only_the_part_with_json_lines(
 
 @pytest.mark.parametrize("format", MADE)
 def test_a_full_disk_in_the_end_leaves_the_rows(folder: Path, format: Format) -> None:
-    sink = File(f"rows.{format}", format)
+    sink = File(f"rows.{format.name}", format)
     sink.write([named(f"{number:099}.png") for number in range(3000)])
-    Path(f"rows.{format}.new").symlink_to("/dev/full")
-    if format is Format.db:
+    Path(f"rows.{format.name}.new").symlink_to("/dev/full")
+    if format is DB:
         Path("rows.db").mkdir()
     with pytest.raises(
-        OutputFailed, match=rf"^'rows.{format}' can't be written: .*; the rows are in 'rows.{format}.part'$"
+        OutputFailed, match=rf"^'rows.{format.name}' can't be written: .*; the rows are in 'rows.{format.name}.part'$"
     ):
         sink.finish(JOB)
-    assert Path(f"rows.{format}.part").read_bytes().count(b"\n") == 3000
+    assert Path(f"rows.{format.name}.part").read_bytes().count(b"\n") == 3000
 
 
 @pytest.mark.parametrize("format", MADE)
@@ -145,7 +149,8 @@ def test_what_is_made_in_the_end_is_no_stream(output: str | None, format: Format
         row_format(output, format)
     where = repr(output) if output else "standard output"
     assert (
-        str(error.value) == f"{where} can't take a .{format}: name a file with -o FILE, or choose --format csv or jsonl"
+        str(error.value)
+        == f"{where} can't take a .{format.name}: name a file with -o FILE, or choose --format csv or jsonl"
     )
 
 
@@ -185,8 +190,8 @@ def test_parquet_has_typed_columns(folder: Path) -> None:
 def test_parquet_has_row_groups_that_fit_into_memory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pyarrow.parquet
 
-    monkeypatch.setattr(parquet, "ROW_GROUP", 40)
-    monkeypatch.setattr(results, "_CHUNK", 10)
+    monkeypatch.setattr(Parquet, "chunk", 10)
+    monkeypatch.setattr(parquet, "GROUP", 4)
     rows = [SEVEN._replace(path=f"{number}.png", label=str(number % 7)) for number in range(100)]
     write(rows, "rows.parquet")
     metadata = pyarrow.parquet.ParquetFile("rows.parquet").metadata
@@ -210,7 +215,7 @@ def test_what_is_no_parquet_of_ours_is_told(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"^'rows.parquet' (holds no results of ours|can't be read): "):
         read_results("rows.parquet")
     pandas.DataFrame({"path": ["a"], "label": ["7"]}).to_parquet("rows.parquet")
-    with pytest.raises(UsageError, match=r"it has no column confidence, error, model, review, top$"):
+    with pytest.raises(UsageError, match=r"it has no column confidence, error, model, path_bytes, review, top$"):
         read_results("rows.parquet")
 
 
@@ -271,7 +276,7 @@ def test_a_database_answers_by_its_indexes(folder: Path) -> None:
 
 def test_a_database_is_read_in_the_order_of_submission_without_sorting(folder: Path) -> None:
     write(ROWS, "rows.db")
-    assert [step[3] for step in ask(f"EXPLAIN QUERY PLAN {database._READ_ROWS}", "one")] == ["SCAN rows"]
+    assert [step[3] for step in ask(f"EXPLAIN QUERY PLAN {sqlite._READ_ROWS}", "one")] == ["SCAN rows"]
 
 
 def refused(path: str) -> str:
@@ -284,28 +289,28 @@ def test_a_database_that_can_not_take_rows_is_told_before_anything_runs(
     folder: Path, as_nobody: Callable[[Path], AbstractContextManager[None]]
 ) -> None:
     for name in ("new.db", "rows.sqlite"):
-        assert row_format(name, None) is Format.db
+        assert row_format(name, None) is DB
     Path("empty.db").touch()
-    assert row_format("empty.db", None) is Format.db
+    assert row_format("empty.db", None) is DB
     assert not Path("new.db").exists()
     assert Path("empty.db").stat().st_size == 0
 
     Path("text.db").write_text("no database")
-    assert refused("text.db") == "'text.db' is no SQLite database: choose another FILE"
+    assert refused("text.db") == "'text.db' can't be written: it is no SQLite database; choose another FILE"
     ask("CREATE TABLE photos (name)", path="theirs.db")
     assert refused("theirs.db") == "'theirs.db' is a database of something else: choose another FILE"
     write(ROWS, "rows.db")
-    assert row_format("rows.db", None) is Format.db
+    assert row_format("rows.db", None) is DB
     with closing(sqlite3.connect("rows.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        database_look = database.LOOK
-        database.LOOK = 0.01
+        seconds = sqlite.CHECK_SECONDS
+        sqlite.CHECK_SECONDS = 0.01
         try:
             assert refused("rows.db") == (
                 "'rows.db' can't be written: another program has it locked; end that, or choose another FILE"
             )
         finally:
-            database.LOOK = database_look
+            sqlite.CHECK_SECONDS = seconds
     ask("PRAGMA user_version = 9")
     assert refused("rows.db") == (
         "'rows.db' was made by a newer version of Pigeonhole (its tables have version 9, we know 1): use that version, "

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from pigeonhole.errors import UsageError
 from pigeonhole.ledger.messages import Prediction
-from pigeonhole.sinks.rows import CSV_HEADER, Format, read, to_csv, to_jsonl
+from pigeonhole.sinks.format import LineFormat
+from pigeonhole.sinks.registry import FORMATS
+from tests.sinks.formats import CSV, JSONL
 from tests.sinks.test_sinks import MODEL, SEVEN
 
-ENCODE = {Format.csv: lambda rows: CSV_HEADER + to_csv(rows), Format.jsonl: to_jsonl}
 NAMES = st.binary(min_size=1, max_size=20).map(lambda name: os.fsdecode(name.replace(b"\0", b"/")))
 PREDICTIONS = st.builds(
     lambda path, label, p, review, error: Prediction(
@@ -27,30 +28,27 @@ PREDICTIONS = st.builds(
 MANY = st.lists(PREDICTIONS, max_size=5)
 
 
-def read_back(data: bytes, format: Format) -> list[Prediction]:
-    found = list(read(io.BytesIO(data), format))
-    assert (
-        b"".join(line for line, _ in found)
-        == data[len(CSV_HEADER) if format is Format.csv else 0 :][: sum(len(line) for line, _ in found)]
-    )
+def read_back(data: bytes, format: LineFormat) -> list[Prediction]:
+    found = list(format.scan(io.BytesIO(data)))
+    assert b"".join(line for line, _ in found) == data[len(format.header) :][: sum(len(line) for line, _ in found)]
     return [row for _, row in found]
 
 
-@pytest.mark.parametrize("format", ENCODE)
+@pytest.mark.parametrize("format", [CSV, JSONL])
 @given(rows=MANY)
-def test_what_was_written_is_read_back(format: Format, rows: list[Prediction]) -> None:
-    expected = rows if format is Format.jsonl else [row._replace(top=()) for row in rows]
-    assert read_back(ENCODE[format](rows), format) == expected
+def test_what_was_written_is_read_back(format: LineFormat, rows: list[Prediction]) -> None:
+    expected = rows if format is JSONL else [row._replace(top=()) for row in rows]
+    assert read_back(format.header + format.encode(rows), format) == expected
 
 
-@pytest.mark.parametrize("format", ENCODE)
+@pytest.mark.parametrize("format", [CSV, JSONL])
 @given(rows=MANY, data=st.data())
 def test_of_what_was_cut_off_anywhere_the_whole_rows_are_read(
-    format: Format, rows: list[Prediction], data: st.DataObject
+    format: LineFormat, rows: list[Prediction], data: st.DataObject
 ) -> None:
-    whole = ENCODE[format](rows)
+    whole = format.header + format.encode(rows)
     cut = data.draw(st.integers(0, len(whole)))
-    there = sum(len(ENCODE[format](rows[:count])) <= cut for count in range(1, len(rows) + 1))
+    there = sum(len(format.header + format.encode(rows[:count])) <= cut for count in range(1, len(rows) + 1))
     assert [row.path for row in read_back(whole[:cut], format)] == [row.path for row in rows[:there]]
 
 
@@ -58,32 +56,32 @@ def test_of_what_was_cut_off_anywhere_the_whole_rows_are_read(
     ("format", "data", "message"),
     [
         ("csv", b"path,label\n", "it does not begin with path,label,confidence,review,error,model"),
-        ("csv", CSV_HEADER + to_csv([SEVEN]) + b"a,b\n", "its row 2 is no row of ours: b'a,b\\n' has not 6 fields"),
-        ("csv", CSV_HEADER + b"a,7,high,false,,m\n", "its row 1 is no row of ours: could not convert string"),
-        ("csv", CSV_HEADER + b'a"b",7,0.5,false,,m\n', "its row 1 is no row of ours"),
+        ("csv", CSV.header + CSV.encode([SEVEN]) + b"a,b\n", "its row 2 is no row of ours: b'a,b\\n' has not 6 fields"),
+        ("csv", CSV.header + b"a,7,high,false,,m\n", "its row 1 is no row of ours: could not convert string"),
+        ("csv", CSV.header + b'a"b",7,0.5,false,,m\n', "its row 1 is no row of ours"),
         ("jsonl", b"\0\0\n", "its row 1 is no row of ours"),
         ("jsonl", b"[]\n", "its row 1 is no row of ours"),
-        ("jsonl", to_jsonl([SEVEN]).replace(b'"in/7.png"', b"7"), "its row 1 is no row of ours: 7 is not a text"),
-        ("jsonl", to_jsonl([SEVEN]).replace(b"in/7", b"\\ud800"), "its row 1 is no row of ours"),
+        ("jsonl", JSONL.encode([SEVEN]).replace(b'"in/7.png"', b"7"), "its row 1 is no row of ours: 7 is not a text"),
+        ("jsonl", JSONL.encode([SEVEN]).replace(b"in/7", b"\\ud800"), "its row 1 is no row of ours"),
         (
             "jsonl",
-            to_jsonl([SEVEN]).replace(b'"label": "7"', b'"label": 7', 1),
+            JSONL.encode([SEVEN]).replace(b'"label": "7"', b'"label": 7', 1),
             "its row 1 is no row of ours: 7 is not a",
         ),
         (
             "jsonl",
-            to_jsonl([SEVEN]).replace(b'"confidence": ', b'"confidence": "x", "c": '),
+            JSONL.encode([SEVEN]).replace(b'"confidence": ', b'"confidence": "x", "c": '),
             "its row 1 is no row of ours",
         ),
         ("jsonl", b"x" * (1 << 23) + b"\n", "its row 1 is no row of ours: it is longer than 8,388,608 bytes"),
-        ("csv", CSV_HEADER + b'"' + b"x\n" * (1 << 23), "its row 1 is no row of ours"),
+        ("csv", CSV.header + b'"' + b"x\n" * (1 << 23), "its row 1 is no row of ours"),
     ],
 )
 def test_what_we_did_not_write_is_told_with_its_row(format: str, data: bytes, message: str) -> None:
     with pytest.raises(UsageError) as error:
-        list(read(io.BytesIO(data), Format(format)))
+        list(FORMATS[format].lines.scan(io.BytesIO(data)))
     assert str(error.value).startswith(message)
 
 
 def test_an_empty_file_has_no_rows() -> None:
-    assert read_back(b"", Format.csv) == read_back(b"", Format.jsonl) == []
+    assert read_back(b"", CSV) == read_back(b"", JSONL) == []

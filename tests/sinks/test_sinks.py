@@ -19,12 +19,14 @@ from hypothesis import strategies as st
 from pigeonhole.errors import OutputFailed, UsageError
 from pigeonhole.ledger.messages import Prediction
 from pigeonhole.output_files import descriptor
-from pigeonhole.sinks.rows import Format, format_of, to_csv, to_jsonl
-from pigeonhole.sinks.sinks import File, Sink, Stream
+from pigeonhole.sinks.file import File
+from pigeonhole.sinks.registry import FORMATS, format_of
+from pigeonhole.sinks.sink import Sink, Stream
 from pigeonhole.text import printable
 from producer.outputs import row_format
 from producer.table import TABLE_ROWS, Table
 from tests.conftest import ROOT
+from tests.sinks.formats import CSV, JSONL
 
 MODEL = "digits@0123456789ab"
 HEADER = b"path,label,confidence,review,error,model\n"
@@ -53,7 +55,7 @@ def written(sink: Sink, *some_at_a_time: list[Prediction]) -> None:
 
 def test_csv_has_these_bytes() -> None:
     stream = io.BytesIO()
-    written(Stream(stream, Format.csv), ROWS[:1], ROWS[1:])
+    written(Stream(stream, CSV), ROWS[:1], ROWS[1:])
     assert stream.getvalue() == (
         b"path,label,confidence,review,error,model\n"
         b"in/7.png,7,0.999999,false,,digits@0123456789ab\n"
@@ -76,12 +78,12 @@ def test_csv_has_these_bytes() -> None:
     ],
 )
 def test_csv_quotes_what_would_be_taken_for_something_else(name: bytes, spelled: bytes) -> None:
-    assert to_csv([named(name)]) == spelled + b",7,0.999999,false,,digits@0123456789ab\n"
+    assert CSV.encode([named(name)]) == spelled + b",7,0.999999,false,,digits@0123456789ab\n"
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name), min_size=1, max_size=5))
 def test_any_names_are_read_back_from_csv_byte_for_byte(names: list[bytes]) -> None:
-    data = HEADER + to_csv([named(name) for name in names])
+    data = HEADER + CSV.encode([named(name) for name in names])
     assert [os.fsencode(row["path"]) for row in read_csv(data)] == names
 
 
@@ -91,13 +93,13 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 @given(texts, texts, texts)
 def test_any_labels_errors_and_models_are_read_back_from_csv(label: str, error: str, model: str) -> None:
     row = SEVEN._replace(label=label, error=error, model=model)
-    [again] = read_csv(HEADER + to_csv([row]))
+    [again] = read_csv(HEADER + CSV.encode([row]))
     assert (again["label"], again["error"], again["model"]) == (label, error, model)
 
 
 def test_csv_without_rows_is_its_header() -> None:
     stream = io.BytesIO()
-    written(Stream(stream, Format.csv))
+    written(Stream(stream, CSV))
     assert stream.getvalue() == HEADER
 
 
@@ -105,7 +107,7 @@ def test_csv_without_rows_is_its_header() -> None:
 
 
 def test_jsonl_has_the_same_keys_and_the_best_classes() -> None:
-    seven, doubtful, missing = (json.loads(line) for line in to_jsonl(ROWS).splitlines())
+    seven, doubtful, missing = (json.loads(line) for line in JSONL.encode(ROWS).splitlines())
     assert list(seven) == ["path", "label", "confidence", "review", "error", "model", "top"]
     assert seven == {
         "path": "in/7.png",
@@ -123,7 +125,7 @@ def test_jsonl_has_the_same_keys_and_the_best_classes() -> None:
 
 @given(st.binary(max_size=20))
 def test_any_name_is_read_back_from_jsonl_as_python_spells_it(name: bytes) -> None:
-    line = to_jsonl([named(name)])
+    line = JSONL.encode([named(name)])
     assert line.count(b"\n") == 1
     line.decode()  # UTF-8, whatever the name
     assert os.fsencode(json.loads(line)["path"]) == name
@@ -131,9 +133,9 @@ def test_any_name_is_read_back_from_jsonl_as_python_spells_it(name: bytes) -> No
 
 def test_jsonl_without_rows_is_empty_and_keeps_letters_readable() -> None:
     stream = io.BytesIO()
-    written(Stream(stream, Format.jsonl))
+    written(Stream(stream, JSONL))
     assert stream.getvalue() == b""
-    assert "caf\u00e9".encode() in to_jsonl([named("caf\u00e9")])
+    assert "caf\u00e9".encode() in JSONL.encode([named("caf\u00e9")])
 
 
 # Files
@@ -142,47 +144,45 @@ def test_jsonl_without_rows_is_empty_and_keeps_letters_readable() -> None:
 def test_a_file_grows_beside_its_name_in_whole_rows_and_takes_it_in_the_end(tmp_path: Path) -> None:
     path, part = tmp_path / "rows.csv", tmp_path / "rows.csv.part"
     path.write_text("of last time")
-    sink = File(str(path), Format.csv)
+    sink = File(str(path), CSV)
     sink.write(ROWS[:1])
-    assert part.read_bytes() == HEADER + to_csv(ROWS[:1])
+    assert part.read_bytes() == HEADER + CSV.encode(ROWS[:1])
     sink.write(ROWS[1:])
-    assert part.read_bytes() == HEADER + to_csv(ROWS)
+    assert part.read_bytes() == HEADER + CSV.encode(ROWS)
     assert path.read_text() == "of last time"
     sink.finish()
-    assert path.read_bytes() == HEADER + to_csv(ROWS)
+    assert path.read_bytes() == HEADER + CSV.encode(ROWS)
     assert os.listdir(tmp_path) == ["rows.csv"]
 
 
 def test_a_file_without_rows_has_its_header(tmp_path: Path) -> None:
-    written(File(str(tmp_path / "rows.csv"), Format.csv))
+    written(File(str(tmp_path / "rows.csv"), CSV))
     assert (tmp_path / "rows.csv").read_bytes() == HEADER
-    written(File(str(tmp_path / "rows.jsonl"), Format.jsonl))
+    written(File(str(tmp_path / "rows.jsonl"), JSONL))
     assert (tmp_path / "rows.jsonl").read_bytes() == b""
 
 
 def test_a_file_that_is_not_finished_keeps_its_rows_beside_its_name(tmp_path: Path) -> None:
-    killed = (
-        "import os, signal; from pigeonhole.sinks.sinks import File; from tests.sinks.test_sinks import ROWS, Format; "
-    )
-    killed += f"File({str(tmp_path / 'rows.csv')!r}, Format.csv).write(ROWS); os.kill(os.getpid(), signal.SIGKILL)"
+    killed = "import os, signal; from pigeonhole.sinks.file import File; from tests.sinks.test_sinks import CSV, ROWS; "
+    killed += f"File({str(tmp_path / 'rows.csv')!r}, CSV).write(ROWS); os.kill(os.getpid(), signal.SIGKILL)"
     assert subprocess.run([sys.executable, "-c", killed], cwd=ROOT).returncode == -signal.SIGKILL
     assert os.listdir(tmp_path) == ["rows.csv.part"]
-    assert (tmp_path / "rows.csv.part").read_bytes() == HEADER + to_csv(ROWS)
+    assert (tmp_path / "rows.csv.part").read_bytes() == HEADER + CSV.encode(ROWS)
 
 
 def test_a_name_that_is_a_link_leads_to_its_file(tmp_path: Path) -> None:
     (tmp_path / "large").mkdir()
     (tmp_path / "large/rows.csv").touch()
     (tmp_path / "rows.csv").symlink_to("large/rows.csv")
-    written(File(str(tmp_path / "rows.csv"), Format.csv), ROWS)
+    written(File(str(tmp_path / "rows.csv"), CSV), ROWS)
     assert (tmp_path / "rows.csv").is_symlink()
-    assert (tmp_path / "large/rows.csv").read_bytes() == HEADER + to_csv(ROWS)
+    assert (tmp_path / "large/rows.csv").read_bytes() == HEADER + CSV.encode(ROWS)
     assert sorted(os.listdir(tmp_path / "large")) == ["rows.csv"]
 
 
 def test_a_device_is_written_to_as_it_is() -> None:
     before = os.stat("/dev/null")
-    written(File("/dev/null", Format.csv), ROWS)
+    written(File("/dev/null", CSV), ROWS)
     assert os.stat("/dev/null").st_rdev == before.st_rdev
     assert not os.path.exists("/dev/null.part")
 
@@ -193,15 +193,15 @@ def test_what_is_open_already_is_written_to_where_it_stands(folder: Path, name: 
     with open("all.csv", "ab", buffering=0) as stream:
         os.symlink(f"/dev/fd/{stream.fileno()}", "link.csv")
         os.symlink("link.csv", "link to a link")
-        written(File(name.format(stream.fileno(), pid=os.getpid()), Format.csv), ROWS)
+        written(File(name.format(stream.fileno(), pid=os.getpid()), CSV), ROWS)
         stream.write(b"and after\n")
-    assert Path("all.csv").read_bytes() == b"what was there\n" + HEADER + to_csv(ROWS) + b"and after\n"
+    assert Path("all.csv").read_bytes() == b"what was there\n" + HEADER + CSV.encode(ROWS) + b"and after\n"
     assert sorted(os.listdir()) == ["all.csv", "link to a link", "link.csv"]
 
 
 def test_a_descriptor_that_is_not_open_is_told() -> None:
     with pytest.raises(OutputFailed, match=r"^'/dev/fd/987' can't be written: Bad file descriptor; choose another "):
-        File("/dev/fd/987", Format.csv)
+        File("/dev/fd/987", CSV)
 
 
 @pytest.mark.parametrize("path", ["1", "fd/1", "/dev/null", "/proc/1/fd/1"])
@@ -217,9 +217,9 @@ def test_a_pipe_is_written_to_as_it_is(tmp_path: Path) -> None:
     reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
     reader.start()
     many = ROWS * 2000
-    written(File(str(pipe), Format.csv), many)
+    written(File(str(pipe), CSV), many)
     reader.join()
-    assert received == [HEADER + to_csv(many)]
+    assert received == [HEADER + CSV.encode(many)]
     assert pipe.is_fifo()
 
 
@@ -227,15 +227,15 @@ def test_whoever_closes_our_pipe_has_seen_enough(tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     with open(write, "wb", buffering=0) as pipe, pytest.raises(BrokenPipeError):
-        Stream(pipe, Format.csv).write(ROWS)
+        Stream(pipe, CSV).write(ROWS)
 
 
 def test_a_full_disk_is_told_in_words() -> None:
-    sink = File("/dev/full", Format.csv)
+    sink = File("/dev/full", CSV)
     with pytest.raises(OutputFailed, match=r"^'/dev/full': the rows can't be written: No space left on device$"):
         sink.write(ROWS)
     with open("/dev/full", "wb", buffering=0) as full, pytest.raises(OutputFailed) as error:
-        Stream(full, Format.jsonl).write(ROWS)
+        Stream(full, JSONL).write(ROWS)
     assert str(error.value) == "the rows can't be written: No space left on device"
 
 
@@ -252,19 +252,19 @@ def at_most(size: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("room", [1, 10, 100])
 def test_where_the_disk_fills_up_in_the_middle_of_a_row_the_whole_ones_stay(tmp_path: Path, room: int) -> None:
-    sink = File(str(tmp_path / "rows.csv"), Format.csv)
+    sink = File(str(tmp_path / "rows.csv"), CSV)
     sink.write(ROWS)
     whole = (tmp_path / "rows.csv.part").read_bytes()
     with at_most(len(whole) + room), pytest.raises(OutputFailed) as error:
         sink.write(ROWS)
     part = tmp_path / "rows.csv.part"
     assert str(error.value) == f"{str(part)!r}: the rows can't be written: {os.strerror(errno.EFBIG)}"
-    assert part.read_bytes() == whole == HEADER + to_csv(ROWS)
+    assert part.read_bytes() == whole == HEADER + CSV.encode(ROWS)
     assert os.listdir(tmp_path) == ["rows.csv.part"]
 
 
 def test_where_there_is_no_room_for_the_header_it_is_told_in_the_end(tmp_path: Path) -> None:
-    sink = File(str(tmp_path / "rows.csv"), Format.csv)
+    sink = File(str(tmp_path / "rows.csv"), CSV)
     with at_most(0), pytest.raises(OutputFailed, match=r"rows.csv.part': the rows can't be written: File too large$"):
         sink.finish()
     assert os.listdir(tmp_path) == ["rows.csv.part"]
@@ -276,7 +276,7 @@ def test_a_folder_that_can_not_be_written_is_told_with_what_to_do(
     (tmp_path / "read-only").mkdir(mode=0o555)
     path = str(tmp_path / "read-only/rows.csv")
     with as_nobody(tmp_path), pytest.raises(OutputFailed) as error:
-        File(path, Format.csv)
+        File(path, CSV)
     part = path + ".part"
     assert str(error.value) == f"{part!r} can't be written: Permission denied; choose another place with -o"
 
@@ -286,14 +286,14 @@ def test_a_place_that_can_not_be_written_is_told_before_there_are_rows(tmp_path:
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "a.csv").touch()
     with pytest.raises(OutputFailed, match=rf" can't be written: {why}; choose another place with -o$"):
-        File(str(tmp_path / name), Format.csv)
+        File(str(tmp_path / name), CSV)
 
 
 def test_a_folder_that_does_not_exist_is_told_with_what_to_do(folder: Path) -> None:
     os.symlink("gone/rows.csv", "link.csv")
     for path, missing in (("nodir/rows.csv", "nodir"), ("link.csv", os.path.realpath("gone"))):
         with pytest.raises(OutputFailed) as error:
-            File(path, Format.csv)
+            File(path, CSV)
         assert str(error.value).endswith(
             f"rows.csv.part' can't be written: the folder '{missing}' does not exist; make it, or choose another place "
             "with -o"
@@ -302,14 +302,14 @@ def test_a_folder_that_does_not_exist_is_told_with_what_to_do(folder: Path) -> N
 
 
 def test_a_name_that_was_taken_meanwhile_is_told_with_where_the_rows_are(tmp_path: Path) -> None:
-    sink = File(str(tmp_path / "rows.csv"), Format.csv)
+    sink = File(str(tmp_path / "rows.csv"), CSV)
     sink.write(ROWS)
     (tmp_path / "rows.csv/taken").mkdir(parents=True)
     with pytest.raises(OutputFailed) as error:
         sink.finish()
     path = str(tmp_path / "rows.csv")
     assert str(error.value) == f"{path!r} can't be written: Is a directory; the rows are in {path + '.part'!r}"
-    assert (tmp_path / "rows.csv.part").read_bytes() == HEADER + to_csv(ROWS)
+    assert (tmp_path / "rows.csv.part").read_bytes() == HEADER + CSV.encode(ROWS)
 
 
 # Formats
@@ -317,7 +317,7 @@ def test_a_name_that_was_taken_meanwhile_is_told_with_where_the_rows_are(tmp_pat
 
 @pytest.mark.parametrize(("path", "format"), [("a.csv", "csv"), ("a.b.JSONL", "jsonl"), ("d.csv/a.Csv", "csv")])
 def test_an_extension_names_its_format(path: str, format: str) -> None:
-    assert format_of(path) is Format(format)
+    assert format_of(path).name == format
 
 
 @pytest.mark.parametrize("path", ["rows", "rows.txt", "rows.", "rows.csv/x", ".csv", "rows.json"])
@@ -334,7 +334,7 @@ def test_an_extension_that_names_none_is_told_with_what_does(path: str) -> None:
     ("path", "given", "format"), [("stdout", None, "csv"), ("fd/1", None, "csv"), ("stdout", "jsonl", "jsonl")]
 )
 def test_what_is_open_already_gets_csv_as_a_pipe_does(path: str, given: str | None, format: str) -> None:
-    assert row_format(f"/dev/{path}", Format(given) if given else None) is Format(format)
+    assert row_format(f"/dev/{path}", FORMATS[given] if given else None) is FORMATS[format]
 
 
 # The table

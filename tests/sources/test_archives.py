@@ -19,7 +19,6 @@ from pigeonhole.jobs.journal import earlier
 from pigeonhole.jobs.kept import Kept, Listed, opened
 from pigeonhole.jobs.submit import batches
 from pigeonhole.ledger.messages import Batch
-from pigeonhole.sinks.rows import CSV_HEADER, Format, to_csv
 from pigeonhole.sources.archives import contents, files_of, members
 from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Reference, Root
@@ -27,6 +26,7 @@ from pigeonhole.sources.tar_archives import TarPlace
 from pigeonhole.sources.zip_archives import ZipPlace
 from tests.jobs.test_journal import COMMAND, LONG_AGO, interrupted, kept_of, row
 from tests.packing import KINDS, pack
+from tests.sinks.formats import CSV
 from tests.sinks.test_sinks import MODEL
 from tests.sources.conftest import pairs, shown, touch
 
@@ -342,7 +342,7 @@ def test_rows_of_an_archive_are_kept_unless_it_was_changed(folder: Path, linked:
     (folder / "x.zip").symlink_to("real.zip") if linked else (folder / "real.zip").rename("x.zip")
     paths = rows_of("a.png", "sub/b.JPG")
     found = interrupted([], LONG_AGO)
-    with closing(Kept(found, MODEL)) as kept, closing(opened("x.csv", Format.csv, kept)) as file:
+    with closing(Kept(found, MODEL)) as kept, closing(opened("x.csv", CSV, kept)) as file:
         kept_of(kept)
         assert len(list(kept.missing(of_archive("a.png", "sub/b.JPG")))) == 2
         file.write([row(path) for path in paths])
@@ -367,7 +367,7 @@ def test_members_of_one_name_have_a_row_each_when_a_run_goes_on(folder: Path) ->
     with closing(Kept(interrupted([]), MODEL)) as kept:
         kept_of(kept)
         assert len(list(kept.missing(of_archive("a.png", "a.png", "b.png")))) == 3
-    Path("y.csv").write_bytes(CSV_HEADER + to_csv([row(path) for path in rows_of("a.png", "b.png")]))
+    Path("y.csv").write_bytes(CSV.header + CSV.encode([row(path) for path in rows_of("a.png", "b.png")]))
     os.utime("y.csv", (2**32, 2**32))
     with closing(Kept(earlier("y.csv", COMMAND, retry_errors=True), MODEL)) as kept:
         assert kept_of(kept) == rows_of("a.png", "b.png")
@@ -377,7 +377,7 @@ def test_members_of_one_name_have_a_row_each_when_a_run_goes_on(folder: Path) ->
 def test_where_members_of_one_name_differ_all_of_them_are_tried_again(folder: Path) -> None:
     pack(folder / "x.zip", IMAGES)
     rows = [row("x.zip::a.png", "corrupt: x"), row("x.zip::a.png"), row("x.zip::b.png")]
-    Path("x.csv").write_bytes(CSV_HEADER + to_csv(rows))
+    Path("x.csv").write_bytes(CSV.header + CSV.encode(rows))
     os.utime("x.csv", (2**32, 2**32))
     with (
         closing(Listed(of_archive("a.png", "a.png", "b.png"))) as named,

@@ -1,0 +1,39 @@
+"""JSON lines: an object for each row. Unfinished runs of formats that can't grow line by line are stored so too."""
+
+import json
+from collections.abc import Sequence
+
+from pigeonhole.ledger.messages import Prediction
+from pigeonhole.sinks.format import LineFormat, checked_text
+
+#: One encoder for all rows: `json.dumps` with options makes one for each, which doubles the time.
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+
+
+class JsonLines(LineFormat):
+    """JSON lines; a name that is not UTF-8 is spelled as `os.fsdecode` spells it."""
+
+    name = "jsonl"
+    extensions = (".jsonl",)
+
+    def encode(self, rows: Sequence[Prediction]) -> bytes:
+        """Encode rows."""
+        return b"".join(_line(row) for row in rows)
+
+    def parse(self, line: bytes) -> Prediction:
+        """Parse a row."""
+        body = json.loads(line)
+        top = tuple((best["label"], best["p"]) for best in body["top"])
+        path, error, model = (checked_text(body[name]) for name in ("path", "error", "model"))
+        label, confidence = checked_text(body["label"] or ""), body["confidence"]
+        return Prediction(
+            path, label, None if confidence is None else float(confidence), body["review"] is True, error, model, top
+        )
+
+
+def _line(row: Prediction) -> bytes:
+    body = row._asdict() | {"label": row.label or None, "top": [{"label": label, "p": p} for label, p in row.top]}
+    try:
+        return _ENCODER.encode(body).encode() + b"\n"
+    except UnicodeEncodeError:  # the lone surrogates of a name that is not UTF-8 need their escapes
+        return json.dumps(body).encode() + b"\n"

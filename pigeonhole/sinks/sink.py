@@ -1,0 +1,81 @@
+"""Sinks take the rows of a job: an open stream, or several sinks at once. See also `pigeonhole.sinks.file`."""
+
+from collections.abc import Sequence
+from typing import BinaryIO, Protocol
+
+from pigeonhole.errors import OutputFailed
+from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.sinks.format import LineFormat
+
+
+class Sink(Protocol):
+    """Takes the rows of a job in order, some at a time."""
+
+    def write(self, rows: Sequence[Prediction]) -> None:
+        """Take the next rows; raise OutputFailed if they can't be kept."""
+
+    def finish(self, job: JobStatus | None = None) -> None:
+        """Complete the output; there are no more rows.
+
+        Args:
+            job: the job at its end, if it is known.
+        """
+
+
+class Tee:
+    """Passes rows to several sinks.
+
+    Args:
+        sinks: the sink that keeps the rows comes first. It gets them before the others and is finished last: a resumed
+            run can make up for what the others lack from its rows.
+    """
+
+    def __init__(self, *sinks: Sink) -> None:
+        self._sinks = sinks
+
+    def write(self, rows: Sequence[Prediction]) -> None:
+        """Pass the rows to each sink."""
+        for sink in self._sinks:
+            sink.write(rows)
+
+    def finish(self, job: JobStatus | None = None) -> None:
+        """Finish each sink, the first one last."""
+        for sink in reversed(self._sinks):
+            sink.finish(job)
+
+
+class Stream:
+    """Writes rows to an open binary stream, such as standard output.
+
+    Args:
+        stream: stays open.
+        format: of the rows.
+    """
+
+    def __init__(self, stream: BinaryIO, format: LineFormat) -> None:
+        self._stream = stream
+        self._encode = format.encode
+        self._header = format.header
+
+    def write(self, rows: Sequence[Prediction]) -> None:
+        """Write the rows, and the header before the first."""
+        self.copy(self._encode(rows))
+
+    def copy(self, rows: bytes) -> None:
+        """Write encoded rows, and the header before the first."""
+        data, self._header = self._header + rows, b""
+        try:
+            rest = memoryview(data)
+            while rest:  # a write to an unbuffered file may be partial
+                rest = rest[self._stream.write(rest) :]
+            self._stream.flush()
+        except BrokenPipeError:
+            raise  # the reader closed the pipe: the program ends quietly
+        except OSError as exc:
+            raise OutputFailed(f"the rows can't be written: {exc.strerror}") from exc
+
+    def finish(self, job: JobStatus | None = None) -> None:
+        """Write the header if there was no row."""
+        if self._header:
+            self.write([])

@@ -1,0 +1,88 @@
+"""The base of formats that are written whole when a run is finished, and the typed columns that they share."""
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any, ClassVar
+
+from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.sinks.format import Format, LineFormat, checked_text
+from pigeonhole.sinks.jsonl import JsonLines
+
+_LINES = JsonLines()
+
+
+class WholeFormat(Format):
+    """A format that is written whole when a run is finished; until then FILE.part holds JSON lines."""
+
+    #: Rows that are passed to `write` at a time.
+    chunk: ClassVar[int] = 8192
+
+    @property
+    def lines(self) -> LineFormat:
+        """The format of the rows in FILE.part: JSON lines."""
+        return _LINES
+
+    @abstractmethod
+    def write(self, path: str, chunks: Iterable[Sequence[Prediction]], job: JobStatus, written_ns: int) -> None:
+        """Write the rows of a job, all or none.
+
+        Args:
+            path: of FILE.
+            chunks: the rows, at most `chunk` at a time.
+            job: the job; the format records the counts and models of the rows in place of its own.
+            written_ns: when the last row was written, in nanoseconds since the epoch.
+
+        Raises:
+            OSError, PigeonholeError: FILE can't be written.
+        """
+
+    def finish(self, part: str, path: str, job: JobStatus | None) -> None:
+        """Write FILE from the rows in FILE.part, then remove FILE.part."""
+        assert job is not None  # every command has one; for the type checker
+        with open(part, "rb") as file:
+            rows = (row for _, row in self.lines.scan(file))
+            chunks = iter(lambda: list(islice(rows, self.chunk)), [])
+            self.write(path, chunks, job, os.fstat(file.fileno()).st_mtime_ns)
+        os.unlink(part)
+
+
+def columns(rows: Sequence[Prediction]) -> tuple[Sequence[Any], ...]:
+    """Return the columns path, path_bytes, label, confidence, review, error, model and top of some rows.
+
+    Empty texts are None. A text that is not UTF-8 has escapes, and then `path_bytes` has the path's bytes.
+    """
+    paths, labels, confidences, reviews, errors, models, tops = zip(*rows, strict=True)
+    shown, spelled = zip(*map(text_and_bytes, paths), strict=True)
+    return shown, spelled, _texts(labels), confidences, reviews, _texts(errors), _texts(models), tops
+
+
+def row_of(values: Iterable[Any]) -> Prediction:
+    """Return the row with these values, one of each column; raise TypeError or ValueError if it is none."""
+    shown, spelled, label, confidence, review, error, model, top = values
+    best = tuple((label, p) for label, p in top or ())
+    return Prediction(path_of(shown, spelled), label or "", confidence, review == 1, error or "", model or "", best)
+
+
+def text_and_bytes(path: str) -> tuple[str, bytes | None]:
+    """Return a path as UTF-8 text, and its bytes if the text needs escapes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return _as_utf8(path), os.fsencode(path)
+    return path, None
+
+
+def path_of(shown: object, spelled: bytes | None) -> str:
+    """Return the path that `text_and_bytes` split; raise TypeError or ValueError if it is none."""
+    return os.fsdecode(spelled) if spelled else checked_text(shown)
+
+
+def _texts(values: Iterable[str]) -> list[str | None]:
+    return [_as_utf8(value) or None for value in values]
+
+
+def _as_utf8(text: str) -> str:
+    return text if text.isascii() else os.fsencode(text).decode(errors="backslashreplace")

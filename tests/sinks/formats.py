@@ -1,0 +1,5 @@
+"""The formats, for tests."""
+
+from pigeonhole.sinks.registry import FORMATS
+
+CSV, JSONL, PARQUET, DB = FORMATS["csv"].lines, FORMATS["jsonl"].lines, FORMATS["parquet"], FORMATS["db"]
