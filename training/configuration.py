@@ -67,14 +67,6 @@ class Configuration:
     validation: Annotated[
         float | None, typer.Option(help="Share of the training images kept for validation.  \\[default: 0.1]")
     ] = None
-    validation_seed: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=_SEEDS,
-            help="Seed of the validation split. Use the same seed for teachers and student.  \\[default: --seed]",
-        ),
-    ] = None
     variety: Annotated[
         bool | None,
         typer.Option(
@@ -86,14 +78,6 @@ class Configuration:
     fonts: Annotated[
         Path | None,
         typer.Option(help="A folder of fonts, for printed digits among them.  \\[default: /usr/share/fonts]"),
-    ] = None
-    teachers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--teacher",
-            metavar="CHECKPOINT",
-            help="Learn also from what this checkpoint says; may be given repeatedly.",
-        ),
     ] = None
     review_budget: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="The share of images that may be marked for review.")

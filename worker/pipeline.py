@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.imaging.preprocess import Decoded
-from pigeonhole.imaging.reader import ImageReader, ReadImage
+from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.ledger.messages import Answers, Batch
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
@@ -110,26 +110,19 @@ class Pipeline:
         errors, identities = dict[int, tuple[str, str]](), dict[int, Identity]()
         at, decoded = list[int](), list[Decoded]()
         for position, location in references:
-            image = self._decoded(location)
-            if isinstance(image, ReadImage):
+            try:
+                data, identities[position] = self.reader.read(location)
+                decoded.append(self.reader.decode(data))
                 at.append(position)
-                decoded.append(image.decoded)
-                identities[position] = image.identity
-            else:
-                errors[position] = image
+            except ImageError as exc:
+                errors[position] = exc.kind, exc.message
+            except Exception as exc:  # whatever a decoder does with one image, the others keep their rows
+                logger.exception("%r: the decoder failed in a way that is not foreseen", location)
+                errors[position] = ErrorKind.INTERNAL, f"{type(exc).__name__}: {exc}"
         self.reader.close()
         pixels, wrong = self._formed(decoded)
         errors.update((at[number], (error.kind, error.message)) for number, error in wrong.items())
         return _Chunk(np.delete(np.array(at, np.intp), list(wrong)), pixels, identities, errors)
-
-    def _decoded(self, location: Location) -> ReadImage | tuple[str, str]:
-        try:
-            return self.reader.decoded(location)
-        except ImageError as exc:
-            return exc.kind, exc.message
-        except Exception as exc:  # whatever a decoder does with one image, the others keep their rows
-            logger.exception("%r: the decoder failed in a way that is not foreseen", location)
-            return ErrorKind.INTERNAL, f"{type(exc).__name__}: {exc}"
 
     def _formed(self, images: list[Decoded]) -> tuple[NDArray[np.uint8], dict[int, ImageError]]:
         """Bring images into form, as `apply_all` does; what goes wrong with one leaves the others as they are."""

@@ -186,19 +186,24 @@ def classify(job: str, piece: str) -> None:
     """Classify one piece of a job; see the module."""
     if _processor is None:
         raise RuntimeError("this process has no checkpoint: the worker's pool must be prefork (celery -P prefork)")
-    with logs.in_hand(job, piece):
-        _work(_processor, job, piece)
-
-
-def _work(processor: Processor, job: str, piece: str) -> None:
     try:
-        processor.work(job, Piece.parse(piece))
+        parsed = Piece.parse(piece)
+    except MessageInvalid as exc:
+        _processor.dead_letter(about(job, piece), exc)
+        return
+    with logs.in_hand(job, parsed.key):
+        _work(_processor, job, parsed)
+
+
+def _work(processor: Processor, job: str, piece: Piece) -> None:
+    try:
+        processor.work(job, piece)
     except (MessageInvalid, UnknownJob) as exc:
-        processor.dead_letter(about(job, piece), exc)
+        processor.dead_letter(about(job, piece.key), exc)
     except PigeonholeError:
-        raise  # Redis was away for too long: the lease runs out, and the sweep finds the piece
+        raise  # Redis was away for too long: the lease expires, and the sweep finds the piece
     except Exception:
         # Not foreseen, so nobody knows what else this process would fail. (And a MemoryError that leaves a task is
         # raised again in the parent and ends the whole worker.) The loss splits the piece and is counted.
-        logger.critical("job %s: batch %s: this process ends", job, piece, exc_info=True)
+        logger.critical("job %s: batch %s: this process ends", job, piece.key, exc_info=True)
         os._exit(1)

@@ -4,7 +4,6 @@ import errno
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from pigeonhole.retry import READ, retry
 from pigeonhole.sources.beneath import LeadsOutside
 from pigeonhole.sources.reference import Location, Root
 from pigeonhole.sources.registry import by_scheme
-from pigeonhole.sources.source import Identity, Opened, Source
+from pigeonhole.sources.source import Opened, Source
 
 #: What the system says when a path can't be opened → the kind of error row, and what to tell the user.
 _OPEN_ERRORS = {
@@ -72,13 +71,6 @@ class ReadBudget:
         return True
 
 
-class ReadImage(NamedTuple):
-    """A decoded image, and what its file was when it was read."""
-
-    decoded: Decoded
-    identity: Identity
-
-
 @dataclass(frozen=True)
 class ImageReader:
     """Reads images below a root.
@@ -115,15 +107,18 @@ class ImageReader:
         except MemoryError as exc:
             raise _no_memory() from exc
 
-    def decoded(self, location: Location) -> ReadImage:
-        """Read and decode one image; `apply_all` does the rest for many.
+    def decoded(self, location: Location) -> Decoded:
+        """Read and decode one image. ImageError: it can't be, with the reason."""
+        return self.decode(self.read(location).data)
+
+    def decode(self, data: bytes) -> Decoded:
+        """Decode the bytes of one image; `Preprocessing.apply_all` does the rest for many.
 
         Raises:
-            ImageError: it can't be, with the reason.
+            ImageError: they can't be, with the reason.
         """
         try:
-            data, identity = self.read(location)
-            return ReadImage(decode(data, self.preprocessing, self.max_pixels), identity)
+            return decode(data, self.preprocessing, self.max_pixels)
         except MemoryError as exc:
             raise _no_memory() from exc
 

@@ -55,10 +55,8 @@ def _training_line(values: Mapping[str, Any]) -> str:
         if "imported" in values:
             return f"elsewhere; imported from {values['imported']} at {values['finished']}"
         versions = ", ".join(f"{program} {version}" for program, version in values["versions"].items())
-        teachers = ", ".join(teacher["name"] for teacher in values.get("teachers", ()))
         return (
             f"on {values['training_images']:,} images of {values['dataset']}, {len(values['epochs'])} epochs, "
-            + (f"taught by {teachers}, " if teachers else "")
             + (f"corrected by {', '.join(values['corrections'])}, " if "corrections" in values else "")
             + f"seed {values['seed']}, {values['seconds']:.0f} s on {values['device']}, "
             + f"{values['finished']} ({versions})"

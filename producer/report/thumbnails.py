@@ -88,7 +88,7 @@ class Thumbnails:
     def _one(self, path: str, place: Place = ()) -> bytes | str:
         kind = (archive_kind(path) if place else None) or LocalFiles
         try:
-            return small(self._reader.decoded(Location(kind.scheme, path.lstrip("/"), "", place)).decoded)
+            return small(self._reader.decoded(Location(kind.scheme, path.lstrip("/"), "", place)))
         except ImageError as exc:
             return str(exc)
         except Exception as exc:  # noqa: BLE001 - whatever a decoder does, the other images keep theirs

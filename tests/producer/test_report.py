@@ -19,7 +19,8 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from pigeonhole.errors import ExitCode
-from pigeonhole.imaging.reader import ImageReader, ReadImage
+from pigeonhole.imaging.preprocess import Decoded
+from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Prediction
 from pigeonhole.settings import Settings
@@ -183,7 +184,7 @@ def test_an_image_that_breaks_the_decoder_costs_its_own_thumbnail_alone(
         Image.new("L", (28, 28)).save(tmp_path / name)
     decoded = ImageReader.decoded
 
-    def breaking(self: ImageReader, location: Location) -> ReadImage:
+    def breaking(self: ImageReader, location: Location) -> Decoded:
         if (location.root + location.path).endswith("breaks.png"):
             raise ValueError("not foreseen")
         return decoded(self, location)

@@ -140,7 +140,7 @@ def test_the_seed_decides_the_division() -> None:
 
 def test_the_draw_of_mnist_is_pinned_because_the_shipped_checkpoint_records_it() -> None:
     drawn = mnist.divide(numbered([20, 20]), 0.2, seed=3)[1].images.flatten().tolist()
-    assert drawn == [3, 6, 7, 12, 21, 22, 24, 27], "another draw would validate on images that the teachers learned"
+    assert drawn == [3, 6, 7, 12, 21, 22, 24, 27], "the shipped model learned the others"
 
 
 def test_a_division_that_would_leave_nothing_is_a_clear_error() -> None:

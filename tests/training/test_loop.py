@@ -171,27 +171,6 @@ def test_targets_are_smoothed_over_the_classes_and_not_for_what_is_of_none() -> 
     assert torch.allclose(torch.nn.functional.cross_entropy(logits, steps.targets(labels, 4, 4, 0.1)), expected)
 
 
-def test_a_network_learns_from_its_teachers_alone_what_the_labels_do_not_say(splits: tuple[Split, Split]) -> None:
-    teachers = [trained(splits, seed).network for seed in (1, 2)]
-    # Labels that teach nothing, and no weight on them: what is learned is the teachers'.
-    unlabelled = Split(splits[0].images, torch.zeros_like(splits[0].labels))
-    outcome = trained((unlabelled, splits[1]), recipe=replace(RECIPE, distillation=1.0), teachers=teachers)
-    assert outcome.kept.accuracy > 0.7
-    again = trained((unlabelled, splits[1]), recipe=replace(RECIPE, distillation=1.0), teachers=teachers)
-    assert same(outcome, again)
-
-
-def test_what_teachers_say_is_the_mean_of_their_probabilities(splits: tuple[Split, Split]) -> None:
-    teachers = [networks.build("digits", {}, 10).eval() for _ in range(2)]
-    images = splits[0].images[:5]
-    said = steps.taught(teachers, images)
-    with torch.no_grad():
-        each = [torch.softmax(teacher(images), dim=1) for teacher in teachers]
-    assert torch.allclose(said, (each[0] + each[1]) / 2, atol=0.01)
-    assert said.dtype == torch.float32
-    assert torch.allclose(said.sum(dim=1), torch.ones(5))
-
-
 def stored(state: Mapping[str, Any]) -> Mapping[str, Any]:
     """A state as it is read from a file."""
     content = io.BytesIO()
@@ -205,8 +184,7 @@ def test_what_goes_on_after_an_interruption_ends_as_if_there_had_been_none(
     splits: tuple[Split, Split], pool: Split, after: int
 ) -> None:
     states: list[Mapping[str, Any]] = []
-    teacher = networks.build("digits", {}, 11).eval()
-    how: dict[str, Any] = {"recipe": VARIED, "logits": 11, "classes": 10, "pool": pool, "teachers": [teacher]}
+    how: dict[str, Any] = {"recipe": VARIED, "logits": 11, "classes": 10, "pool": pool}
     whole = trained(splits, **how, on_state=lambda state: states.append(stored(state)))
     assert len(states) == 4
     numbers: list[int] = []

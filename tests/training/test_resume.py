@@ -12,11 +12,8 @@ import torch
 from typer.testing import CliRunner, Result
 
 from pigeonhole.errors import TrainingError
-from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.models import checkpoint
-from pigeonhole.models.checkpoint import Calibration, describe
-from pigeonhole.models.networks import registry as networks
-from tests.training.conftest import TOP, save_fresh
+from pigeonhole.models.checkpoint import describe
+from tests.training.conftest import TOP
 from training.cli import app
 from training.loop import resume
 
@@ -98,7 +95,7 @@ def test_the_log_has_the_order_each_epoch_and_the_result_as_the_checkpoint_has_t
     described = describe(whole)
     trained = described.trained
     assert order["event"] == "order"
-    for key in ("dataset", "data_digest", "recipe", "seed", "versions", "commit", "device", "threads", "teachers"):
+    for key in ("dataset", "data_digest", "recipe", "seed", "versions", "commit", "device", "threads"):
         assert order[key] == trained[key]
     assert (order["network"], order["recipe"]["epochs"], order["recipe"]["variety"]) == ("digits", 4, 0)
     assert [epoch["event"] for epoch in epochs] == ["epoch"] * 4
@@ -107,13 +104,11 @@ def test_the_log_has_the_order_each_epoch_and_the_result_as_the_checkpoint_has_t
     assert end["event"] == "end"
     assert (end["digest"], end["measured"]) == (described.digest, described.measured)
     assert end["times"] == trained["times"]
-    assert set(end["times"]) == {"data", "pool", "epochs", "teachers"}
+    assert set(end["times"]) == {"data", "pool", "epochs"}
     assert sorted(file.name for file in whole.parent.iterdir()) == ["whole.log.jsonl", "whole.safetensors"]
 
 
 def test_the_state_of_another_training_is_refused_with_what_differs(tiny_mnist: Path, interrupted: Path) -> None:
-    teacher = interrupted.with_name("teacher.safetensors")
-    save_fresh(teacher, networks.build("digits", networks.complete("digits", {}), 10).eval())
     for more, message in (
         (["--epochs", 5], "recipe epochs was 4 and is 5."),
         (["--seed", 4, "--batch-size", 48], "seed was 3 and is 4; recipe batch_size was 64 and is 48."),
@@ -122,7 +117,6 @@ def test_the_state_of_another_training_is_refused_with_what_differs(tiny_mnist: 
             "network was digits and is classic; arguments widths was ",
         ),
         (["--validation", 0.3], "validation was 0.2 and is 0.3."),
-        (["--teacher", teacher], "teachers was [] and is "),
     ):
         result = run(tiny_mnist, interrupted, "--resume", *more)
         assert result.exit_code == 2, result.output
@@ -221,72 +215,3 @@ def test_a_log_that_ends_in_the_middle_of_a_line_goes_on_after_the_last_whole_on
         file.write(b'{"event": "epo')
     assert run(tiny_mnist, interrupted, "--resume").exit_code == 0
     assert [line["event"] for line in log(interrupted)][-4:] == ["resume", "epoch", "epoch", "end"]
-
-
-@pytest.mark.parametrize(
-    ("changes", "logits", "message"),
-    [
-        ({"classes": tuple("9876543210")}, 10, "Its classes: 9, 8, 7, 6, 5, 4, 3, 2, 1, 0; this training's: 0, 1,"),
-        (
-            {"preprocessing": Preprocessing("stretch", 28, 28, 1)},
-            10,
-            "Its preprocessing: stretch, 28 x 28 x 1; this",
-        ),
-        (
-            {"calibration": Calibration(outlier=True)},
-            11,
-            'Its logit for "none of these": yes; this',
-        ),
-    ],
-)
-def test_a_teacher_of_something_else_is_refused(
-    tiny_mnist: Path, tmp_path: Path, changes: dict[str, Any], logits: int, message: str
-) -> None:
-    teacher = tmp_path / "teacher.safetensors"
-    save_fresh(teacher, networks.build("digits", networks.complete("digits", {}), logits).eval(), **changes)
-    result = run(tiny_mnist, tmp_path / "x.safetensors", "--teacher", teacher)
-    assert result.exit_code == 2, result.output
-    assert f"{teacher}: it can't be a teacher here. {message}" in result.stderr
-
-
-def test_teachers_are_learned_from_and_named_in_the_checkpoint(tiny_mnist: Path, whole: Path, tmp_path: Path) -> None:
-    path = tmp_path / "taught.safetensors"
-    result = run(tiny_mnist, path, "--teacher", whole, "--teacher", whole)
-    assert result.exit_code == 0, result.output
-    trained = describe(path).trained
-    assert trained["teachers"] == [{"name": "whole", "digest": describe(whole).digest}] * 2
-    assert trained["times"]["teachers"] == pytest.approx(2 * describe(whole).trained["seconds"], abs=0.1)
-    assert checkpoint.load(path)[0].digest != describe(whole).digest
-
-
-def test_what_a_teacher_has_learned_is_not_validated_on(tiny_mnist: Path, whole: Path, tmp_path: Path) -> None:
-    path, other = tmp_path / "taught.safetensors", tmp_path / "other.safetensors"
-    seed = int(describe(whole).trained["seed"])
-    result = run(tiny_mnist, path, "--teacher", whole, "--seed", seed + 1, "--epochs", 1)
-    assert result.exit_code == 0, result.output
-    trained = describe(path).trained
-    assert (trained["seed"], trained["division_seed"]) == (seed + 1, seed)
-    assert trained["validation"] == describe(whole).trained["validation"]
-
-    result = run(tiny_mnist, path, "--teacher", whole, "--validation-seed", seed + 1)
-    assert result.exit_code == 2, result.output
-    assert f"by seed {seed}, and stays so: leave --validation and --validation-seed out" in result.stderr
-
-    result = run(tiny_mnist, other, "--seed", seed + 1, "--epochs", 1)
-    assert result.exit_code == 0, result.output
-    result = run(tiny_mnist, tmp_path / "x.safetensors", "--teacher", whole, "--teacher", other)
-    assert result.exit_code == 2, result.output
-    assert "whole and other divided this data set differently, so what one was validated on another" in result.stderr
-
-
-def test_checkpoints_of_several_seeds_teach_where_they_were_validated_on_the_same_images(
-    tiny_mnist: Path, whole: Path, tmp_path: Path
-) -> None:
-    other, path = tmp_path / "other.safetensors", tmp_path / "taught.safetensors"
-    seed = int(describe(whole).trained["seed"])
-    result = run(tiny_mnist, other, "--seed", seed + 1, "--validation-seed", seed, "--epochs", 1)
-    assert result.exit_code == 0, result.output
-    assert describe(other).trained["division_seed"] == seed
-    result = run(tiny_mnist, path, "--teacher", whole, "--teacher", other, "--epochs", 1)
-    assert result.exit_code == 0, result.output
-    assert [one["name"] for one in describe(path).trained["teachers"]] == ["whole", "other"]

@@ -69,7 +69,7 @@ def divide(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     """Divide MNIST's training images, each class in the same proportion.
 
     Files are divided by their pixels (`training.datasets.files.division`). MNIST keeps a draw of its own, because the
-    shipped model and its teachers record a validation split that was drawn like this.
+    shipped model records a validation split that was drawn like this.
 
     Args:
         split: Images to divide.

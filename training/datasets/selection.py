@@ -1,7 +1,6 @@
 """The choice of what a training is on: its data set, the division of it, and a person's corrections."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,54 +51,46 @@ class Selection:
         }
 
 
-def select(config: Configuration, parent: Checkpoint | None, teachers: Sequence[Checkpoint] = ()) -> Selection:
+def select(config: Configuration, parent: Checkpoint | None) -> Selection:
     """Choose the data set, its division and the corrections.
 
     On the data set of a checkpoint, training keeps that checkpoint's corrections and division: what it has learned is
-    not validated on. The same holds for the division of teachers.
+    not validated on.
 
     Args:
         config: Training configuration.
         parent: Checkpoint that the training begins with.
-        teachers: Checkpoints that it learns from.
 
     Raises:
-        DatasetError: The options contradict each other or the checkpoints.
+        DatasetError: The options contradict each other or the checkpoint.
     """
     if config.corrections and parent is None:
         raise DatasetError("--corrections mend what a checkpoint has learned; name it with --from CHECKPOINT.")
     recorded = _recorded(parent) if parent else None
     data_set = registry.find(config.dataset or recorded or _default(parent), config.data)
-    learned = [one for one in (*([parent] if parent else []), *teachers) if _recorded(one) == data_set.name]
+    learned = parent if parent and data_set.name == recorded else None
     share, seed = _division(config, learned)
-    earlier = parent.trained.get("corrections", ()) if parent and data_set.name == recorded else ()
+    earlier = learned.trained.get("corrections", ()) if learned else ()
     files = [*map(Path, earlier), *([Path(os.path.abspath(config.corrections))] if config.corrections else [])]
     last_of_each = tuple(reversed(dict.fromkeys(reversed(files))))
     return Selection(data_set, share, seed, last_of_each)
 
 
-def _division(config: Configuration, learned: Sequence[Checkpoint]) -> tuple[float, int]:
-    """Return share and seed of the validation split: those that the checkpoints record, if there are any."""
-    divisions = {
-        (one.trained.get("validation", SHARE), one.trained.get("division_seed", one.trained.get("seed", 0))): one.name
-        for one in learned
-    }
-    if len(divisions) > 1:
-        raise DatasetError(
-            f"{' and '.join(divisions.values())} divided this data set differently, so what one was validated on "
-            "another has learned; name checkpoints of the same --validation and --validation-seed."
-        )
-    for (share, seed), who in divisions.items():
-        if config.validation not in (None, share) or config.validation_seed not in (None, seed):
+def _division(config: Configuration, learned: Checkpoint | None) -> tuple[float, int]:
+    """Return share and seed of the validation split: those of the checkpoint that has learned the data set."""
+    if learned:
+        share = learned.trained.get("validation", SHARE)
+        seed = learned.trained.get("division_seed", learned.trained.get("seed", 0))
+        if config.validation not in (None, share):
             raise DatasetError(
-                f"{who} was trained on this data set with {share} of it kept to validate on, by seed {seed}, "
-                "and stays so: leave --validation and --validation-seed out."
+                f"{learned.name} was trained on this data set with {share} of it kept to validate on, and stays so: "
+                "leave --validation out."
             )
         return share, seed
     share = SHARE if config.validation is None else config.validation
     if not 0 < share < 1:
         raise DatasetError(f"The share for validation must be above 0 and below 1, not {share}.")
-    return share, config.seed if config.validation_seed is None else config.validation_seed
+    return share, config.seed
 
 
 def _recorded(checkpoint: Checkpoint) -> str | None:

@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -96,7 +96,6 @@ def fit(
     *,
     classes: int | None = None,
     pool: Split | None = None,
-    teachers: Sequence[nn.Module] = (),
     resume: Mapping[str, Any] | None = None,
     on_state: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Outcome:
@@ -120,7 +119,6 @@ def fit(
         on_epoch: Called after each epoch's evaluation.
         classes: How many of the logits are of classes, in both splits; all unless told.
         pool: Other images, for `Recipe.variety`, which says how many; of them a label of `classes` is of no class.
-        teachers: Networks with as many logits, calibrated, in eval mode on the device, to learn from beside the labels.
         resume: What `on_state` was last given, to go on from there; all else must be the same then.
         on_state: Called before `on_epoch` with tensors and plain values, which change with the next step: save them.
 
@@ -144,7 +142,7 @@ def fit(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         counts = torch.bincount(training.labels.cpu(), minlength=classes or 0)
-        run = Run(network, recipe, steps, seed, classes, pool.to(device) if pool else None, teachers, counts)
+        run = Run(network, recipe, steps, seed, classes, pool.to(device) if pool else None, counts)
         reached = _restored(run, resume) if resume else _Reached()
         try:
             while not reached.is_over(recipe):

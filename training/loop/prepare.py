@@ -19,9 +19,8 @@ from training.datasets import mirror, selection, splits
 from training.datasets.data_set import Progress, ReadOptions, TrainingData
 from training.datasets.selection import Selection
 from training.datasets.splits import Split
-from training.loop import initial_weights, teachers
+from training.loop import initial_weights
 from training.loop.initial_weights import Learned, Pretrained
-from training.loop.teachers import Teacher
 from training.recipes.defaults import RECIPES, fine_tuning, for_folder, plan
 from training.recipes.recipe import Recipe
 from training.synthetic import pool, printed, strangers
@@ -39,7 +38,6 @@ class Material:
         arguments: Of the network as it is served.
         data: What it learns from and is measured on.
         fonts: Files, for the variety.
-        teachers: What it learns from beside the labels.
         start: What it begins with; None for fresh weights.
         device: What torch calls it.
         deciding: JSON values that decide, with machine and versions, which weights come of it.
@@ -52,7 +50,6 @@ class Material:
     arguments: dict[str, Any]
     data: TrainingData
     fonts: tuple[Path, ...]
-    teachers: tuple[Teacher, ...]
     start: Learned | Pretrained | None
     device: str
     deciding: dict[str, Any]
@@ -76,7 +73,7 @@ def gather(config: Configuration, on_progress: Progress | None = None) -> Materi
         All of it.
 
     Raises:
-        TrainingError: The data, a teacher, the device, the name or the output won't do.
+        TrainingError: The data, the device, the name or the output won't do.
     """
     checkpoint.check_name(config.model_name)
     _check_output(config.output)
@@ -85,14 +82,11 @@ def gather(config: Configuration, on_progress: Progress | None = None) -> Materi
     parent = begun.described if isinstance(begun, Learned) else None
     config = replace(config, network=parent.network) if parent else config
     network = config.architecture
-    taught_by = tuple(teachers.load(name, device) for name in config.teachers or ())
-    chosen = selection.select(config, parent, [by.described for by in taught_by])
+    chosen = selection.select(config, parent)
     read = _read(config, chosen, parent.preprocessing if parent else None, on_progress)
     recipe = _recipe(network, read)
     recipe = config.amended(fine_tuning(recipe) if begun else recipe)
     fonts = _fonts(config.fonts) if recipe.variety and read.preprocessing.reads_digits else ()
-    for by in taught_by:
-        by.check(read.classes, read.preprocessing, recipe)
     measured = {} if parent else _normalisation(network, read, begun)
     arguments = parent.arguments if parent else networks.complete(network, measured, read.preprocessing)
     deciding = {
@@ -105,7 +99,6 @@ def gather(config: Configuration, on_progress: Progress | None = None) -> Materi
         "preprocessing": read.preprocessing.to_json(),
         "recipe": recipe.to_json(),
         "fonts_digest": _content_digest(fonts) if fonts else None,
-        "teachers": [{"name": by.described.name, "digest": by.described.digest} for by in taught_by],
         **(begun.deciding() if begun else {}),
     }
     return Material(
@@ -114,7 +107,6 @@ def gather(config: Configuration, on_progress: Progress | None = None) -> Materi
         arguments=dict(arguments),
         data=read,
         fonts=fonts,
-        teachers=taught_by,
         start=begun,
         device=device,
         deciding=deciding,

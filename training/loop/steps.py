@@ -1,7 +1,7 @@
 """What changes from one training step to the next: weights and their average, optimiser, schedule, draws."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
@@ -26,7 +26,6 @@ class Run:
         seed: Of all draws.
         classes: How many of the logits are of classes; labels from there on are of none.
         pool: Of other images, for `Recipe.variety`.
-        teachers: In eval mode, with as many logits.
         counts: int64 [classes], how many images of each class there are, for `Recipe.balance`.
     """
 
@@ -38,11 +37,10 @@ class Run:
         seed: int,
         classes: int | None = None,
         pool: Split | None = None,
-        teachers: Sequence[nn.Module] = (),
         counts: Tensor | None = None,
     ) -> None:
         self.network, self.recipe, self.steps = network, recipe, steps
-        self.classes, self.pool, self.teachers = classes, pool, teachers
+        self.classes, self.pool = classes, pool
         self.weights = None if counts is None or not recipe.balance else balanced(counts, recipe.balance)
         self.generator = torch.Generator().manual_seed(seed)
         # Biases and batch normalisation's scales keep their freedom: decay is for what multiplies inputs.
@@ -153,13 +151,7 @@ class Run:
         wanted = self._targets(batch.labels, logits.shape[1])
         if recipe.mixing:
             wanted = torch.lerp(wanted, self._targets(batch.others, logits.shape[1]), batch.pasted[:, None])
-        loss = functional.cross_entropy(logits, wanted, self._weights(logits))
-        if not self.teachers:
-            return loss
-        # G. Hinton et al., "Distilling the Knowledge in a Neural Network", 2015.
-        said = taught(self.teachers, batch.images)
-        distance = functional.kl_div(functional.log_softmax(logits, dim=1), said, reduction="batchmean")
-        return torch.lerp(loss, distance, recipe.distillation)
+        return functional.cross_entropy(logits, wanted, self._weights(logits))
 
     def _targets(self, labels: Tensor, logits: int) -> Tensor:
         return targets(labels, logits, self.classes or logits, self.recipe.label_smoothing)
@@ -219,27 +211,10 @@ def balanced(counts: Tensor, power: float) -> Tensor:
     return (weights * numbers.sum() / (weights * numbers).sum()).float()
 
 
-@torch.no_grad()
-def taught(teachers: Sequence[nn.Module], images: Tensor) -> Tensor:
-    """What teachers say: the mean of their probabilities.
-
-    Args:
-        teachers: In eval mode, at least one; their logits are calibrated, so that their doubt is worth learning too.
-        images: uint8 [N, H, W, C].
-
-    Returns:
-        float32 [N, L].
-    """
-    with in_bfloat16(images.device):
-        logits = [teacher(images).float() for teacher in teachers]
-    return functional.softmax(torch.stack(logits), dim=2).mean(dim=0)
-
-
 def in_bfloat16(device: torch.device) -> AbstractContextManager[object]:
-    """Within it, a CPU that computes with bfloat16 does: convolutions and linear layers, in half the time.
+    """Return a block in which a CPU that has bfloat16 uses it: convolutions and linear layers in half the time.
 
-    Weights, their gradients and the loss stay float32, and so does all that is not training. It moves a teacher's
-    probability by 0.0004 in the mean, and by 0.01 at most (3,000 augmented digits).
+    Weights, their gradients and the loss stay float32, and so does all that is not training.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cpu" and _has_bfloat16())
 

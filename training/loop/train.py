@@ -104,7 +104,6 @@ def train(config: Configuration, watcher: Watcher | None = None) -> Trained:
         log.write("left-out", asdict(file))
     outcome = _fit(config, material, pool, about["pool_digest"], state, log, watcher)
     times["epochs"] = outcome.seconds
-    times["teachers"] = sum(float(by.described.trained.get("seconds", 0)) for by in material.teachers)
     trained = _written(config, material, outcome, {**about, "times": {key: round(t, 1) for key, t in times.items()}})
     log.write(
         "end",
@@ -169,7 +168,6 @@ def _fit(
         on_epoch,
         classes=len(material.data.classes),
         pool=pool,
-        teachers=[by.network for by in material.teachers],
         resume=state,
         on_state=lambda now: resume.write(file, material.deciding, {**now, "pool_digest": pool_digest}),
     )

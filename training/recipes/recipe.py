@@ -27,7 +27,6 @@ class Recipe:
         pool: Images in that pool; 0 for as many as there are to train on.
         outliers: The share of them that are of no class. Above 0, the network has one more logit, for these.
         variety_augmentation: As `augmentation`, for the pool's, which have been moved when they were made.
-        distillation: Where there are teachers, the weight of what they say against the labels, 0…1.
         mixing: The share of the data's images that another one is pasted into.
         balance: What a class counts goes with its number of images to the power of −this: at 0 every image counts as
             much as any other, at 1 every class.
@@ -49,7 +48,6 @@ class Recipe:
     variety_augmentation: Augmentation | None = field(
         default_factory=lambda: Augmentation(degrees=4.0, scale=0.05, shear=0.05, shift=1.0)
     )
-    distillation: float = 0.7
     mixing: float = 0.0
     balance: float = 0.0
 
