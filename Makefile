@@ -1,6 +1,7 @@
 # What people, CI and the docs use. `make` lists it.
 .DEFAULT_GOAL := help
 PYTHON ?= python3
+LOWEST_PYTHON ?= python3.11
 BIN := .venv/bin
 DATA ?= ../shared/mnist
 RUNS ?= 1
@@ -12,8 +13,11 @@ HANDS ?= ../shared/photos/sign-language-digits
 PHOTOS ?= $(wildcard ../shared/odd-images/exif_orientation/*_1.jpg)
 SEEDS ?= 3
 WORK ?= runs/pareto
+TESTS ?=
+# Where our code meets its dependencies; the others would find the same.
+LOWEST := $(addprefix tests/,e2e imaging jobs ledger models packaging producer sinks sources training worker)
 
-.PHONY: help demo venv test browser-test lint format samples train-shipped evaluate outliers pareto variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
+.PHONY: help demo venv test test-lowest browser-test lint format samples train-shipped evaluate outliers pareto variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,8 +27,11 @@ demo: .venv/.local ## set up and classify the shipped samples: the main job, on 
 
 venv: .venv/.dev ## set up everything, for work on Pigeonhole
 
-test: .venv/.dev ## set up and run the tests
-	$(BIN)/pytest -n auto --dist loadfile
+test: .venv/.dev ## set up and run the tests; TESTS picks some
+	$(BIN)/pytest -n auto --dist loadfile $(TESTS)
+
+test-lowest: .venv-lowest/.done ## tests with the oldest releases that pyproject.toml admits, on Python 3.11; 6 GB
+	.venv-lowest/bin/pytest -n auto --dist loadfile $(or $(TESTS),$(LOWEST))
 
 browser-test: .venv/.dev ## the report's tests in Chromium, which must be installed, and its driver
 	$(BIN)/pytest -m browser tests/browser
@@ -52,7 +59,7 @@ outliers: .venv/.dev ## make pictures that are no digit in OUTLIERS, and tell ho
 	$(BIN)/pigeonhole evaluate $(CHECKPOINT) --data $(OUTLIERS) --dataset outliers
 
 pareto: .venv/.dev ## train each network with SEEDS seeds, to compare accuracy and cost; goes on with what WORK has; hours
-	$(BIN)/python -m scripts.pareto --data $(DATA) --work $(WORK) --seeds $(SEEDS)
+	$(BIN)/python -m benchmarks.pareto --data $(DATA) --work $(WORK) --seeds $(SEEDS)
 
 variety-sheet: .venv/.dev ## docs/variety.png: what training sees beside the data, ten pictures of each kind; from the MNIST in DATA
 	$(BIN)/python -m scripts.variety_sheet --data $(DATA) -o docs/variety.png
@@ -66,22 +73,22 @@ screenshots: .venv/.dev ## write the docs' pictures of a report of the samples, 
 	$(BIN)/python -m scripts.screenshots
 
 compose-test: .venv/.local ## build the images, scale to three workers, compare with the embedded run
-	$(BIN)/python -m scripts.compose_test
+	$(BIN)/python -m tests.services.compose
 
 monitoring-test: .venv/.dev ## a real Prometheus asks a real worker, and its alerts fire; needs Debian's package prometheus
-	$(BIN)/python -m scripts.monitoring_test
+	$(BIN)/python -m tests.services.monitoring
 
 fuzz: .venv/.dev ## 20,000 damaged image files through real workers; SEED and COUNT choose which
-	$(BIN)/python -m scripts.fuzz --seed $(SEED) --count $(COUNT)
+	$(BIN)/python -m tests.fuzz --seed $(SEED) --count $(COUNT)
 
 worst-images: .venv/.dev ## what the most expensive images that the limits admit cost a worker, in memory and time
-	$(BIN)/python -m scripts.worst_images
+	$(BIN)/python -m benchmarks.worst_images
 
 bounds: .venv/.dev ## what a job takes of memory, how long a small one waits behind a large one, what appendfsync costs
-	$(BIN)/python -m scripts.bounds
+	$(BIN)/python -m benchmarks.bounds
 
 chaos: .venv/.dev ## a job of 40,600 images under all faults at once, compared row by row; SEED and RUNS choose
-	$(BIN)/python -m scripts.chaos --runs $(RUNS) --seed $(SEED) --model
+	$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --model
 
 bench: .venv/.bench ## images/s beside Celery, Ray Data and plain loops, and all limits; writes docs/benchmarks.md; BENCH adds options
 	$(BIN)/python -m benchmarks --data $(DATA) $(BENCH)
@@ -90,7 +97,7 @@ bench-quick: .venv/.dev ## under a minute: images/s beside the bare loop, on the
 	$(BIN)/python -m benchmarks --quick
 
 clean: ## remove what the targets made
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis results.csv
+	rm -rf .venv .venv-lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis results.csv
 
 # One stamp for each kind of set-up; the larger one serves for both.
 .venv/.local: pyproject.toml scripts/setup.sh
@@ -104,4 +111,10 @@ clean: ## remove what the targets made
 # The peers' packages come on top, and only for `make bench`.
 .venv/.bench: .venv/.dev
 	$(BIN)/pip install -qq --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+.venv-lowest/.done: pyproject.toml
+	$(LOWEST_PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/pip install -qq --disable-pip-version-check uv # pip can't choose the oldest
+	.venv-lowest/bin/uv pip install -q --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[dev]'
 	@touch $@

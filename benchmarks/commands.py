@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks import images
 from benchmarks.machine import PROCESSES, ROOT
+from benchmarks.memory import peak as memory_peak
 from benchmarks.tables import spread, table
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Retrying
@@ -18,7 +19,6 @@ from pigeonhole.jobs.submit import Walk
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.settings import Settings
 from pigeonhole.sources.reference import Root
-from scripts.memory import peak as memory_peak
 
 #: Images in each folder of the large submission; a camera's have some thousands.
 PER_FOLDER = 10_000

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from pigeonhole.version import install_hint
+
 #: Images that a system classifies before each of its rounds, unless it is told otherwise: one large batch for each of
 #: two processes.
 WARM_UP = 4096
@@ -127,7 +129,7 @@ def alternate(entries: Iterable[Entry], rounds: int, say: Callable[[str], None])
     measured = []
     for entry in entries:
         if entry.missing:
-            say(f"{entry.name}: left out, since {entry.needs} is not installed: pip install 'pigeonhole[bench]'")
+            say(f"{entry.name}: left out, since {entry.needs} is not installed: {install_hint('bench')}")
         else:
             measured.append(Measured(entry))
     for number in range(rounds):

@@ -8,8 +8,8 @@ extras=$1
 python=${PYTHON:-python3}
 cpu_index=https://download.pytorch.org/whl/cpu
 
-"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || {
-    echo "setup: Python 3.11 to 3.13 is needed and $("$python" --version) is not: set PYTHON=python3.11, say" >&2
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || {
+    echo "setup: Python 3.11 to 3.14 is needed and $("$python" --version) is not: set PYTHON=python3.11, say" >&2
     exit 1
 }
 [ -x .venv/bin/python ] || "$python" -m venv .venv
@@ -43,6 +43,6 @@ if ! [ -e /proc/driver/nvidia/version ] && reachable "$cpu_index/torch/"; then
     echo "setup: CPU builds of $packages"
     .venv/bin/pip install -qq --index-url "$cpu_index" $packages 2>.venv/setup.log || true
 fi
-echo "setup: pigeonhole[$extras] (the first time, torch is a large download)"
+echo "setup: Pigeonhole with the extra $extras (the first time, torch is a large download)"
 # shellcheck disable=SC2086
 .venv/bin/pip install -qq --disable-pip-version-check $packages --editable ".[$extras]"

@@ -5,6 +5,7 @@ import inspect
 
 import pigeonhole
 from pigeonhole import errors
+from pigeonhole.version import DISTRIBUTION
 
 PUBLIC = {
     *("Client", "JobStatus", "Row", "Rows", "Summary", "ErrorKind", "__version__"),
@@ -24,7 +25,7 @@ def test_these_names_are_the_whole_interface() -> None:
     assert set(dir(pigeonhole)) == PUBLIC
     for name in PUBLIC:
         assert getattr(pigeonhole, name) is not None
-    assert pigeonhole.__version__ == importlib.metadata.version("pigeonhole-images")
+    assert pigeonhole.__version__ == importlib.metadata.version(DISTRIBUTION)
 
 
 def test_every_error_is_public() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pigeonhole.errors import ExitCode
+from pigeonhole.version import DISTRIBUTION
 from scripts import command_reference
 from scripts.settings_table import written
 from tests.conftest import ROOT
@@ -94,7 +95,7 @@ def test_the_changelog_s_last_version_is_this_one() -> None:
 def test_make_venv_installs_every_extra() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     within = {
-        extra: set(re.findall(r"[\w-]+", " ".join(re.findall(r"pigeonhole\[(.*?)\]", str(extras[extra])))))
+        extra: set(re.findall(r"[\w-]+", " ".join(re.findall(rf"{DISTRIBUTION}\[(.*?)\]", str(extras[extra])))))
         for extra in extras
     }
     installed = {"dev"}

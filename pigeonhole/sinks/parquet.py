@@ -16,6 +16,7 @@ from pigeonhole.ledger.status import JobStatus
 from pigeonhole.output_files import NEW
 from pigeonhole.sinks.format import unreadable
 from pigeonhole.sinks.whole import WholeFormat, columns, row_of
+from pigeonhole.version import install_hint
 
 if TYPE_CHECKING:
     import pyarrow
@@ -36,7 +37,7 @@ class Parquet(WholeFormat):
         """Raise UsageError if pyarrow is missing; without importing it, which is slow."""
         if importlib.util.find_spec("pyarrow") is None:
             raise UsageError(
-                "a .parquet file needs pyarrow, which is not installed: `pip install 'pigeonhole[parquet]'`, or end "
+                f"a .parquet file needs pyarrow, which is not installed: `{install_hint('parquet')}`, or end "
                 "FILE with .csv, .jsonl or .db"
             )
 

@@ -18,6 +18,7 @@ from pigeonhole.settings import Settings, masked
 from pigeonhole.sources.expand import expand
 from pigeonhole.sources.local_files import LocalFiles
 from pigeonhole.sources.reference import Root
+from pigeonhole.version import install_hint
 from producer.doctor.checks import Site
 from producer.doctor.findings import Finding, found, size, some
 from producer.doctor.probe import OF_THE_PLACE, OF_THE_WORKER, answer, probe_image, room
@@ -124,7 +125,7 @@ def _packages() -> Finding:
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
     if missing:
-        return Finding("packages", False, f"not installed: {some(missing)}", "pip install 'pigeonhole[local]'")
+        return Finding("packages", False, f"not installed: {some(missing)}", install_hint("local"))
     return Finding("packages", True, ", ".join(versions))
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pigeonhole.errors import UsageError
+from pigeonhole.version import install_hint
 from producer.command import guarded, say, settings_from
 from producer.options import AsJson
 
@@ -89,4 +90,4 @@ def _needed() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as exc:
-        raise UsageError(f"{exc.name} is not installed; run: pip install 'pigeonhole[worker]'") from exc
+        raise UsageError(f"{exc.name} is not installed; run: {install_hint('worker')}") from exc

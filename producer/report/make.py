@@ -14,12 +14,13 @@ from pigeonhole.settings import Settings
 from pigeonhole.sinks.format import Format
 from pigeonhole.sinks.registry import format_of, read_results
 from pigeonhole.text import counted
+from pigeonhole.version import install_hint
 from producer.report.page import Facts, Links, Thumbnails, Written, write
 
 #: Said where the reader of images is not installed.
 NO_PILLOW = (
     "Pillow and numpy are not installed: the report links to the images and embeds no thumbnails; "
-    "`pip install 'pigeonhole[report]'` brings both"
+    f"`{install_hint('report')}` brings both"
 )
 
 

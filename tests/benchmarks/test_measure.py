@@ -8,6 +8,7 @@ import pytest
 from benchmarks import measure, tables
 from benchmarks.measure import Clock, Entry, Images, Measured
 from benchmarks.peers.bare_loop import cut
+from pigeonhole.version import install_hint
 
 THREE = Images("/images", ("/images/a", "/images/b", "/images/c"))
 ONE = Images("/images", ("/images/a",))
@@ -54,7 +55,7 @@ def test_a_system_whose_package_is_missing_is_left_out_and_that_is_said() -> Non
     said: list[str] = []
     there = measure.alternate([entry("A", "123", []), entry("B", "123", [], needs="no_such_package")], 1, said.append)
     assert [each.entry.name for each in there] == ["A"]
-    assert said[0] == "B: left out, since no_such_package is not installed: pip install 'pigeonhole[bench]'"
+    assert said[0] == f"B: left out, since no_such_package is not installed: {install_hint('bench')}"
 
 
 def test_a_system_that_loses_an_image_is_not_measured_but_stopped() -> None:

@@ -11,8 +11,8 @@ from PIL import Image, PngImagePlugin
 
 from pigeonhole.errors import ImageError
 from pigeonhole.imaging import decode, plain_png
-from scripts.fuzz import damaged_files, sound_files
 from tests.conftest import ROOT
+from tests.fuzz import damaged_files, sound_files
 
 pytest.importorskip("imagecodecs", reason="it has no wheel for this machine; Pillow decodes everything there")
 SOUND = sorted(file for file in (ROOT / "samples").glob("*.png") if b"IEND" in file.read_bytes())

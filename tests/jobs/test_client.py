@@ -1,6 +1,7 @@
 """The Python interface over a broker; tests/e2e/test_client.py has it with a Redis and workers of its own."""
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -27,6 +28,7 @@ from pigeonhole.ledger.messages import Prediction
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.models.record import NAME
 from pigeonhole.settings import Settings
+from pigeonhole.version import install_hint
 from tests.conftest import children, wait_for
 from tests.ledger.conftest import answers_for
 from tests.sources.conftest import touch
@@ -354,5 +356,5 @@ def test_no_rows_are_an_empty_table(client: Client, ledger: Ledger) -> None:
 
 def test_without_pandas_it_says_how_to_get_it(client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(UsageError, match=r"^to_pandas\(\) needs pandas: pip install 'pigeonhole\[pandas\]'$"):
+    with pytest.raises(UsageError, match=rf"^to_pandas\(\) needs pandas: {re.escape(install_hint('pandas'))}$"):
         client.results(ledger.create("digits", ())).to_pandas()

@@ -4,12 +4,12 @@ from pigeonhole.errors import ImageError
 from pigeonhole.imaging import decode as decoding
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
-from scripts.hostile import HOSTILE
+from tests.hostile import HOSTILE
 
 DIGIT = Preprocessing("digit", 28, 28, 1)
 COLOUR = Preprocessing("stretch", 224, 224, 3)
 LIMIT = 80_000_000
-#: Bytes of those files that repeat something. Whoever measures them at full size: scripts/worst_images.py.
+#: Bytes of those files that repeat something. Whoever measures them at full size: benchmarks/worst_images.py.
 SIZE = 4_000_000
 
 

@@ -1,6 +1,7 @@
 """torchvision's networks: by name, with its weights where they lie in torch's cache, and loaded by what needs them."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models import checkpoint
 from pigeonhole.models.networks import registry as networks
 from pigeonhole.models.networks import vision
+from pigeonhole.version import install_hint
 from tests.training.conftest import save_fresh
 from training.loop import initial_weights
 from training.recipes import defaults
@@ -131,6 +133,6 @@ def test_without_torchvision_a_checkpoint_says_what_it_needs(saved: Path, monkey
     monkeypatch.setitem(sys.modules, "torchvision", None)
     assert checkpoint.describe(saved).network == NAME
     with pytest.raises(
-        CheckpointError, match=r"torchvision, .* is not installed: run pip install 'pigeonhole\[training"
+        CheckpointError, match=f"torchvision, .* is not installed: run {re.escape(install_hint('training'))}"
     ):
         checkpoint.load(saved)

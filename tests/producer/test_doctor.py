@@ -20,7 +20,7 @@ from pigeonhole.ledger.redis_client import connect
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
-from pigeonhole.version import VERSION
+from pigeonhole.version import VERSION, install_hint
 from producer.doctor.examine import _answered, _disk, _own_redis, _packages, examine
 from producer.doctor.findings import Finding, size, some
 from producer.doctor.probe import answer, probe_image
@@ -198,9 +198,7 @@ def test_a_probe_can_be_read_by_everybody_and_goes(tmp_path: Path) -> None:
 
 def test_what_the_embedded_default_lacks_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("producer.doctor.examine.PACKAGES", ("torch", "no-such-package"))
-    assert _packages() == Finding(
-        "packages", False, "not installed: no-such-package", "pip install 'pigeonhole[local]'"
-    )
+    assert _packages() == Finding("packages", False, "not installed: no-such-package", install_hint("local"))
     assert _own_redis().ok
     gone = _disk("temporary", str(tmp_path / "gone"), "set TMPDIR")
     assert (gone.ok, gone.do) == (False, "set TMPDIR")

@@ -57,3 +57,21 @@ def test_completion_is_installed_for_the_shell_it_is_asked_from(tmp_path: Path) 
     home = os.environ | {"HOME": str(tmp_path)}
     run = subprocess.run(["bash", "-c", script], env=home, capture_output=True, text=True, timeout=15, check=False)
     assert run.stdout.splitlines()[-1] == "status", run.stderr
+
+
+# Windows, as far as the program sees it before it ends: no fcntl, no SIGHUP.
+_WINDOWS = """
+import signal, sys, threading
+sys.modules["fcntl"] = None
+sys.platform = "win32"
+del signal.SIGHUP
+from producer.program import main
+main()
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["classify", "photos"]])
+def test_on_windows_one_sentence_says_what_to_use(arguments: list[str]) -> None:
+    run = subprocess.run([sys.executable, "-c", _WINDOWS, *arguments], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == "pigeonhole: Windows is not supported; run it in WSL or in Docker (docs/compose.md)\n"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from pigeonhole.sinks.format import Format
 from pigeonhole.sinks.parquet import Parquet
 from pigeonhole.sinks.registry import FORMATS, read_results
 from pigeonhole.sinks.whole import WholeFormat, path_of, text_and_bytes
+from pigeonhole.version import install_hint
 from producer.outputs import row_format
 from tests.sinks.formats import CSV, DB, JSONL, PARQUET
 from tests.sinks.test_rows import PREDICTIONS
@@ -203,7 +205,7 @@ def test_without_pyarrow_parquet_is_refused_with_the_name_of_the_extra(monkeypat
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
-        UsageError, match=r"pyarrow, which is not installed: `pip install 'pigeonhole\[parquet\]'`, or end"
+        UsageError, match=f"pyarrow, which is not installed: `{re.escape(install_hint('parquet'))}`, or end"
     ):
         row_format("rows.parquet", None)
 

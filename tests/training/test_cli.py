@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Calibration, describe, load
 from pigeonhole.models.networks import registry as networks
+from pigeonhole.version import install_hint
 from producer.cli import app
 from tests.training.conftest import SHARED, TOP, save_fresh
 from training.datasets import registry
@@ -302,7 +303,7 @@ def test_a_machine_without_torch_is_told_what_to_install(tmp_path: Path) -> None
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     assert done.returncode == 2
-    assert done.stderr == "pigeonhole: torch is not installed; run: pip install 'pigeonhole[training]'\n"
+    assert done.stderr == f"pigeonhole: torch is not installed; run: {install_hint('training')}\n"
 
 
 @pytest.mark.shared

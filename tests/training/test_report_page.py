@@ -15,6 +15,7 @@ import training.report
 from pigeonhole.errors import TrainingError
 from pigeonhole.models import checkpoint
 from pigeonhole.models.record import Calibration
+from pigeonhole.version import install_hint
 from tests.training.test_cli import run
 from training.evaluation.measure import Evaluated, measure
 from training.report import fonts, markup, page
@@ -118,9 +119,7 @@ def test_without_matplotlib_it_is_said_what_to_install_and_nothing_is_done(
     for command in (["train", "-o", tmp_path / "x.safetensors"], ["evaluate", "digits"]):
         result = run(*command, "--data", tmp_path / "none", "--report", tmp_path / "report")
         assert (result.exit_code, result.stdout) == (2, "")
-        assert result.stderr == (
-            "pigeonhole: matplotlib is not installed; run: pip install 'pigeonhole[training-report]'\n"
-        )
+        assert result.stderr == f"pigeonhole: matplotlib is not installed; run: {install_hint('training-report')}\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -22,9 +22,9 @@ from pigeonhole.limits import TOP
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.models.scores import Scores
 from pigeonhole.settings import Settings
-from scripts.fuzz import Sound, damaged_files
-from scripts.hostile import HOSTILE
 from tests.conftest import SHARED
+from tests.fuzz import Sound, damaged_files
+from tests.hostile import HOSTILE
 from tests.worker.conftest import png
 from worker.pipeline import Pipeline, _is_out_of_memory
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from pigeonhole.ledger.workers import Workers
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.classifier import answers_as
 from pigeonhole.settings import Settings
+from pigeonhole.version import install_hint
 from producer.doctor.examine import examine
 from producer.doctor.findings import Finding
 from tests.conftest import ROOT, children, wait_for
@@ -168,7 +170,7 @@ def test_so_is_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     about = checkpoints.describe(checkpoints.find("digits"))
-    with pytest.raises(SettingsError, match=r"pip install 'pigeonhole\[metrics\]'"):
+    with pytest.raises(SettingsError, match=re.escape(install_hint("metrics"))):
         serve(Settings(metrics_port="9100"), about)
 
 

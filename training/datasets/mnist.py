@@ -11,6 +11,7 @@ from PIL import Image
 from pigeonhole.errors import DatasetError
 from pigeonhole.imaging import preprocess
 from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.version import install_hint
 from training.datasets.data_set import DataSet, LabelledImages, ReadOptions, TrainingData
 from training.datasets.splits import MNIST_CLASSES, Split, digest
 
@@ -131,7 +132,7 @@ def _torchvision_mnist(folder: Path, train: bool) -> "MNIST":
         from torchvision.datasets import MNIST
     except ImportError as exc:
         raise DatasetError(
-            "MNIST is read with torchvision, which is not installed; run: pip install 'pigeonhole[training]'"
+            f"MNIST is read with torchvision, which is not installed; run: {install_hint('training')}"
         ) from exc
     raw = folder / "MNIST" / "raw"
     absent = [path for path in (raw, raw.parent, folder) if not path.exists()]

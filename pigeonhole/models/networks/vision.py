@@ -11,6 +11,7 @@ from torch import Tensor
 from pigeonhole.errors import TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models.networks.network import Network
+from pigeonhole.version import install_hint
 
 SIDE = 224  # pixels: of what most of them were made for
 LIBRARY = "torchvision"  # an argument of each of them: a model file says whose network it is
@@ -80,7 +81,7 @@ def has(name: str) -> bool:
     except ImportError as exc:
         raise TrainingError(
             f"The network {name!r} is none of ours, and torchvision, which may have it, is not installed: "
-            "run pip install 'pigeonhole[training]'."
+            f"run {install_hint('training')}."
         ) from exc
     return name in models.list_models(module=models)
 

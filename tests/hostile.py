@@ -1,6 +1,6 @@
 """Image files that are made to cost whoever reads them time or memory: each is small for what it asks, or all header.
 
-`scripts/worst_images.py` measures them at full size, and tests/models/test_hostile.py reads them at a small one.
+`benchmarks/worst_images.py` measures them at full size, and tests/models/test_hostile.py reads them at a small one.
 """
 
 import gzip

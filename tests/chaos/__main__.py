@@ -1,6 +1,6 @@
 """`make chaos`: a large job under all faults at once, compared row by row with the same job undisturbed.
 
-    python -m scripts.chaos --runs 10 --seed 1
+    python -m tests.chaos --runs 10 --seed 1
 
 Each run has a Redis of its own, on a file that is written once a second, and two workers of two processes. What
 happens, to whom and how long after the last is drawn from the seed; what that hits depends on the machine.
@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from scripts.chaos.run import Outcome, Undisturbed, chaotic, undisturbed
-from scripts.chaos.search import search
+from tests.chaos.run import Outcome, Undisturbed, chaotic, undisturbed
+from tests.chaos.search import search
 from tests.faults.site import Site
 
 

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.chaos.faults import OUTAGE, Faults
+from tests.chaos.faults import OUTAGE, Faults
 from tests.conftest import ROOT
 from tests.faults.rows import Difference, Row, difference, read
 from tests.faults.site import Site

@@ -1,4 +1,4 @@
-"""What a million rows cost in the formats that are made in the end: `python -m scripts.sinks [ROWS]`."""
+"""What a million rows cost in the formats that are made in the end: `python -m benchmarks.sinks [ROWS]`."""
 
 import os
 import random
@@ -72,4 +72,6 @@ if __name__ == "__main__":
         measure(sys.argv[1], int(sys.argv[2]))
     else:
         for format in ("parquet", "db"):  # each in a process of its own, for its memory
-            subprocess.run([sys.executable, "-m", "scripts.sinks", format, *(sys.argv[1:] or ["1000000"])], check=True)
+            subprocess.run(
+                [sys.executable, "-m", "benchmarks.sinks", format, *(sys.argv[1:] or ["1000000"])], check=True
+            )

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from scripts.compose_stack import ANY_USER, ROOT, Failed, Stack, check, engine, is_lab, say
+from tests.services.compose_stack import ANY_USER, ROOT, Failed, Stack, check, engine, is_lab, say
 
 WORKERS = 3
 #: Times the samples for the larger job: seconds of work for all workers, so that one can be stopped in the middle.

@@ -22,11 +22,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from benchmarks.memory import peak as memory_peak
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.submit import Walk
 from pigeonhole.sources.reference import Root
-from scripts.memory import peak as memory_peak
 from tests.conftest import ROOT, wait_for
 from tests.faults.server import RedisServer
 from tests.faults.site import SAMPLES, Site

@@ -28,13 +28,13 @@ import numpy as np
 import PIL
 from PIL import Image, ImageDraw
 
+from benchmarks.memory import peak
 from pigeonhole.errors import ImageError
 from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.settings import Settings
 from pigeonhole.sources.reference import Location
-from scripts.hostile import encoded
-from scripts.memory import peak
+from tests.hostile import encoded
 
 TOP = Path(__file__).resolve().parent.parent
 SAMPLES = TOP / "samples"

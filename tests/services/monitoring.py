@@ -24,7 +24,7 @@ import yaml
 
 from pigeonhole.embedded.servers import redis_server
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 RULES, RULES_TEST = ROOT / "deploy" / "alerts.yml", ROOT / "tests" / "deploy" / "alerts_test.yml"
 #: Seconds that anything may take to come about.
 PATIENCE = 60.0

@@ -22,7 +22,7 @@ from pigeonhole.errors import ImageError
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.settings import Settings
-from scripts.hostile import HOSTILE, encoded, png
+from tests.hostile import HOSTILE, encoded, png
 
 SETTINGS = Settings()
 #: 79,210,000 pixels: as large a square as the pixel limit admits, near enough.
@@ -94,7 +94,7 @@ def _table(title: str, files: dict[str, Callable[[], bytes]]) -> None:
             path.write_bytes(make())
             costs = []
             for kind in KINDS:
-                line = [sys.executable, "-m", "scripts.worst_images", "--file", str(path), "--kind", kind]
+                line = [sys.executable, "-m", "benchmarks.worst_images", "--file", str(path), "--kind", kind]
                 run = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT, check=False)
                 costs.append(run.stdout.strip() if run.returncode == 0 else f"0 died {run.returncode}")
             (digit, seconds, _), (colour, longer, outcome) = (cost.split(" ", 2) for cost in costs)

@@ -1,4 +1,4 @@
-"""The engine and the services that `compose_test.py` tries: found or brought up, and taken down again."""
+"""The engine and the services that `compose.py` tries: found or brought up, and taken down again."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT.parent / "shared" / "compose-lab"
 #: The lab's pip has a CPU build of this one; the index it sees has only builds with CUDA, of gigabytes.
 LAB_TORCH = "torch==2.13.0"

@@ -1,0 +1,43 @@
+"""The distribution's name stands in pyproject.toml and in `pigeonhole.version`, and nowhere else."""
+
+import re
+import tomllib
+
+import pytest
+
+from pigeonhole.version import DISTRIBUTION, VERSION, install_hint
+from tests.conftest import ROOT
+from tests.packaging.tree import texts
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_the_installed_name_and_version_are_those_of_pyproject() -> None:
+    assert (PROJECT["name"], PROJECT["version"]) == (DISTRIBUTION, VERSION)
+
+
+@pytest.mark.parametrize("extra", PROJECT["optional-dependencies"])
+def test_an_install_hint_names_the_distribution(extra: str) -> None:
+    assert install_hint(extra) == f"pip install '{PROJECT['name']}[{extra}]'"
+
+
+def test_every_install_hint_names_an_extra_that_exists() -> None:
+    named = {extra for text in texts(".py").values() for extra in re.findall(r"install_hint\([\"']([\w-]+)", text)}
+    assert "local" in named
+    assert named <= set(PROJECT["optional-dependencies"])
+
+
+def test_no_module_spells_the_name_a_second_time() -> None:
+    assert [path for path, text in texts(".py").items() if PROJECT["name"] in text] == ["pigeonhole/version.py"]
+
+
+def test_nothing_installs_the_project_that_has_our_name_on_the_index() -> None:
+    foreign = re.compile(r"pip install[^\n]*[ '\"]pigeonhole(\[|\b(?!-))")
+    found = [path for path, text in texts(".py", ".md", ".sh", ".toml", ".yml").items() if foreign.search(text)]
+    assert found == []
+
+
+def test_a_line_that_installs_from_the_index_says_from_when_on_it_works() -> None:
+    lines = [line for text in texts(".md").values() for line in text.splitlines() if f"'{DISTRIBUTION}[" in line]
+    assert lines
+    assert all("after the first release" in line for line in lines)
