@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.sinks.file import File
 from pigeonhole.sinks.registry import FORMATS, read_results
@@ -24,7 +24,7 @@ QUESTIONS = {
 }
 
 
-def rows(count: int) -> Iterator[list[Prediction]]:
+def rows(count: int) -> Iterator[list[Row]]:
     """Random names, ten labels, three best classes."""
     chance = random.Random(1)
     for start in range(0, count, 2048):
@@ -34,7 +34,7 @@ def rows(count: int) -> Iterator[list[Prediction]]:
             one, two, three = chance.sample("0123456789", 3)
             top = ((one, p), (two, round((1 - p) / 2, 6)), (three, round((1 - p) / 4, 6)))
             path = f"photos/{chance.getrandbits(64):016x}.png"
-            batch.append(Prediction(path, one, p, p < 0.55, "", "digits@0123456789ab", top))
+            batch.append(Row(path, one, p, p < 0.55, "", "digits@0123456789ab", top))
         yield batch
 
 

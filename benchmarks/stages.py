@@ -17,7 +17,7 @@ from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.jobs.follow import BATCHES_AT_ONCE
 from pigeonhole.jobs.submit import Walk, batches
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Answers, Batch, Prediction
+from pigeonhole.ledger.messages import Answers, Batch, Row
 from pigeonhole.models import checkpoint
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
@@ -167,9 +167,9 @@ def _recorded(cut: Sequence[Batch], answers: Sequence[Answers], settings: Settin
     ledger.delete(job)
 
 
-def _rows(ledger: Ledger, job: str, start: int) -> list[list[Prediction]]:
+def _rows(ledger: Ledger, job: str, start: int) -> list[list[Row]]:
     read = ledger.read(job, start, BATCHES_AT_ONCE)
-    return [list(answers.predictions(batch)) for pieces in read for batch, answers in pieces]
+    return [list(answers.rows(batch)) for pieces in read for batch, answers in pieces]
 
 
 def stages_table(stages: Sequence[Stage], bare: float) -> str:

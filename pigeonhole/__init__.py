@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pigeonhole.client import Client
     from pigeonhole.jobs.follow import Rows
     from pigeonhole.jobs.summary import Summary
-    from pigeonhole.ledger.messages import Prediction as Row
+    from pigeonhole.ledger.messages import Row
     from pigeonhole.ledger.status import JobStatus
     from pigeonhole.version import VERSION as __version__  # noqa: N811  # the name that Python uses
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "Client": ("pigeonhole.client", "Client"),
     "JobStatus": ("pigeonhole.ledger.status", "JobStatus"),
-    "Row": ("pigeonhole.ledger.messages", "Prediction"),
+    "Row": ("pigeonhole.ledger.messages", "Row"),
     "Rows": ("pigeonhole.jobs.follow", "Rows"),
     "Summary": ("pigeonhole.jobs.summary", "Summary"),
     "__version__": ("pigeonhole.version", "VERSION"),

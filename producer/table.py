@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.text import printable
 
@@ -15,10 +15,10 @@ class Table:
     """Shows the first rows as a table on standard output."""
 
     def __init__(self) -> None:
-        self._rows: list[Prediction] = []
+        self._rows: list[Row] = []
         self._more = 0
 
-    def write(self, rows: Sequence[Prediction]) -> None:
+    def write(self, rows: Sequence[Row]) -> None:
         """Keep the rows to show."""
         room = TABLE_ROWS - len(self._rows)
         self._rows.extend(rows[:room])

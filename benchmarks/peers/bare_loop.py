@@ -14,7 +14,7 @@ from benchmarks.machine import PROCESSES
 from benchmarks.measure import Clock, Images
 from benchmarks.processes import Processes
 from pigeonhole.jobs.submit import LARGEST, Walk
-from pigeonhole.ledger.messages import Batch, Group, Prediction
+from pigeonhole.ledger.messages import Batch, Group, Row
 from pigeonhole.models import checkpoint
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
@@ -124,13 +124,13 @@ def load_rows(model: str) -> Callable[[tuple[str, list[Sequence[str]]]], None]:
     return work
 
 
-def classifying(model: str) -> Callable[[Sequence[str]], list[Prediction]]:
+def classifying(model: str) -> Callable[[Sequence[str]], list[Row]]:
     """Load a checkpoint, and give what classifies a batch of paths."""
     settings = replace(Settings(), model=model)
     pipeline = Pipeline(settings, Classifier.load(checkpoint.find(model), settings.device))
 
-    def classify(paths: Sequence[str]) -> list[Prediction]:
+    def classify(paths: Sequence[str]) -> list[Row]:
         batch = Batch((Group("file", "/", "", tuple(path[1:] for path in paths)),))
-        return pipeline.classify(batch).predictions(batch)
+        return pipeline.classify(batch).rows(batch)
 
     return classify

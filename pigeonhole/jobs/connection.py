@@ -16,7 +16,7 @@ from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.submit import Submission
 from pigeonhole.jobs.submit import submit as submit_to
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.redis_client import CONNECT_TIMEOUT, connect
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.task_queue import Queue
@@ -134,7 +134,7 @@ class Connection:
         on_status: Callable[[JobStatus], None] = lambda status: None,
         check: Callable[[], None] = lambda: None,
         on_workers: Callable[[list[Announcement]], None] | None = None,
-    ) -> Iterator[list[Prediction]]:
+    ) -> Iterator[list[Row]]:
         """Follow a job to its end, a batch at a time; see `Follower.rows`."""
         return self._follower(options, on_status, check, on_workers).rows(job)
 
@@ -142,7 +142,7 @@ class Connection:
         """Wait for a job's end; see `Follower.end`."""
         return self._follower().end(job)
 
-    def results(self, job: str, options: RowOptions = DEFAULT) -> Iterator[list[Prediction]]:
+    def results(self, job: str, options: RowOptions = DEFAULT) -> Iterator[list[Row]]:
         """Return the rows that a job has by now; see `pigeonhole.jobs.follow.results`."""
         return results(self.ledger, job, options)
 

@@ -14,7 +14,7 @@ from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.summary import Summary
 from pigeonhole.ledger.dead_letters import DeadLetters, about
 from pigeonhole.ledger.ledger import LEASE, Ledger
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.task_queue import SWEEP_EVERY, Queue, sweep
 from pigeonhole.ledger.workers import Announcement, Workers
@@ -69,7 +69,7 @@ class Follower:
     _worker_seen: float = field(default=0.0, init=False)
     _counted: float = field(default=-math.inf, init=False)
 
-    def rows(self, job: str) -> Iterator[list[Prediction]]:
+    def rows(self, job: str) -> Iterator[list[Row]]:
         """Yield the rows until the job's end, a batch at a time, in the order of submission, as their batches are done.
 
         Raises:
@@ -87,7 +87,7 @@ class Follower:
             status = self._retry(lambda: self.ledger.status(job))
             ready = self._retry(partial(self.ledger.read, job, done, BATCHES_AT_ONCE))
             for batch, answers in chain.from_iterable(ready):
-                yield answers.predictions(batch, self.options.review_below)
+                yield answers.rows(batch, self.options.review_below)
             done += len(ready)
             self.on_status(status)
             self._count(status)
@@ -181,18 +181,18 @@ class Rows:
         summary: counts the rows that the latest iteration has given so far.
     """
 
-    def __init__(self, job: str, batches: Callable[[], Iterator[list[Prediction]]]) -> None:
+    def __init__(self, job: str, batches: Callable[[], Iterator[list[Row]]]) -> None:
         self.job = job
         self.summary = Summary()
         self._batches = batches
 
-    def __iter__(self) -> Iterator[Prediction]:
+    def __iter__(self) -> Iterator[Row]:
         return chain.from_iterable(self.batches())
 
     def __repr__(self) -> str:
         return f"<Rows of job {self.job}>"
 
-    def batches(self) -> Iterator[list[Prediction]]:
+    def batches(self) -> Iterator[list[Row]]:
         """Yield the rows a batch at a time, which costs less where there are many."""
         summary = self.summary = Summary()
         for rows in self._batches():
@@ -200,7 +200,7 @@ class Rows:
             yield rows
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """Return all rows as a table with the columns of `Prediction`; an image with an error has no label.
+        """Return all rows as a table with the columns of `Row`; an image with an error has no label.
 
         Raises:
             UsageError: pandas is not installed.
@@ -210,17 +210,15 @@ class Rows:
         except ImportError as exc:
             raise UsageError(f"to_pandas() needs pandas: {install_hint('pandas')}") from exc
         # Named one by one: pandas would guess the types, and fail at a path that is not UTF-8.
-        path, label, confidence, review, error, model, top = list(zip(*self, strict=True)) or [()] * len(
-            Prediction._fields
-        )
+        path, label, confidence, review, error, model, top = list(zip(*self, strict=True)) or [()] * len(Row._fields)
         text = {"path": path, "label": [name or None for name in label], "error": error, "model": model, "top": top}
         columns = {name: pandas.Series(values, dtype=object) for name, values in text.items()}
         columns["confidence"] = pandas.Series(confidence, dtype="float64")
         columns["review"] = pandas.Series(review, dtype=bool)
-        return pandas.DataFrame({name: columns[name] for name in Prediction._fields})
+        return pandas.DataFrame({name: columns[name] for name in Row._fields})
 
 
-def results(ledger: Ledger, job: str, options: RowOptions = DEFAULT) -> Iterator[list[Prediction]]:
+def results(ledger: Ledger, job: str, options: RowOptions = DEFAULT) -> Iterator[list[Row]]:
     """Yield the rows of the batches that are done by now, a batch at a time, in the order of submission.
 
     Args:
@@ -233,7 +231,7 @@ def results(ledger: Ledger, job: str, options: RowOptions = DEFAULT) -> Iterator
     status = ledger.status(job)
     for number in range(status.batches):
         for batch, answers in chain.from_iterable(ledger.read(job, number, 1)):
-            yield answers.predictions(batch, options.review_below)
+            yield answers.rows(batch, options.review_below)
     ledger.status(job)  # says so if it was deleted meanwhile, and rows are missing for that
 
 

@@ -20,7 +20,7 @@ from functools import lru_cache
 
 from pigeonhole.errors import OutputFailed, UsageError
 from pigeonhole.jobs.options import DEFAULT, RowOptions
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.output_files import check_free, target
 from pigeonhole.sinks.format import Format, LineFormat
 from pigeonhole.sinks.registry import FORMATS, read_results
@@ -183,14 +183,14 @@ class Earlier:
     file: str
     begun: int
     journal: Journal | None = None
-    results: Iterable[Prediction] | None = None
+    results: Iterable[Row] | None = None
 
     @property
     def job(self) -> str:
         """The job that may go on; empty where none does."""
         return self.journal.job if self.journal else ""
 
-    def rows(self, format: Format, stop: int | None = None) -> Iterator[tuple[bytes, Prediction]]:
+    def rows(self, format: Format, stop: int | None = None) -> Iterator[tuple[bytes, Row]]:
         """Give the rows, up to a byte, each as it stands in a `FILE.part` and as what it says.
 
         Raises:
@@ -253,7 +253,7 @@ def of_job(path: str, job: str | None, format: Format, options: RowOptions = DEF
     return None
 
 
-def rows(path: str, format: Format, stop: int | None = None) -> Iterator[tuple[bytes, Prediction]]:
+def rows(path: str, format: Format, stop: int | None = None) -> Iterator[tuple[bytes, Row]]:
     """Read the rows of a file, up to a byte; see `LineFormat.scan`.
 
     Raises:

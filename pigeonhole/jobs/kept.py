@@ -14,7 +14,7 @@ from pigeonhole.errors import OutputFailed
 from pigeonhole.jobs.journal import JOURNAL, PLACES, Command, Earlier, Journal, Places, noting
 from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.jobs.summary import Summary
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.output_files import remove, target
 from pigeonhole.scratch import aside, room
 from pigeonhole.sinks.file import File
@@ -157,7 +157,7 @@ class Kept:
         if self._index is not None:
             self._index.close()
 
-    def _why_not(self, row: Prediction) -> str:
+    def _why_not(self, row: Row) -> str:
         assert self._earlier is not None  # for the type checker
         if self._named is not None and not self._named.times(row.path):
             return ""  # it would get no other

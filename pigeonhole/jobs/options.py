@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pigeonhole.errors import UsageError
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class RowOptions:
         if self.review_below is not None and not 0 <= self.review_below <= 1:
             raise UsageError(f"{self.review_below} is no confidence: rows are marked for review under one from 0 to 1")
 
-    def apply(self, row: Prediction) -> Prediction:
+    def apply(self, row: Row) -> Row:
         """Return a row that an earlier run made, as these options have it."""
         if self.review_below is None or row.confidence is None:
             return row

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 
 _LABEL, _CONFIDENCE, _REVIEW, _ERROR, _MODEL = map(attrgetter, ("label", "confidence", "review", "error", "model"))
@@ -34,7 +34,7 @@ class Summary:
     images: int = 0
     kept: int = 0
 
-    def keep(self, row: Prediction) -> None:
+    def keep(self, row: Row) -> None:
         """Count a row that an earlier run made."""
         self.images += 1
         self.kept += 1
@@ -46,7 +46,7 @@ class Summary:
             self.confidence += row.confidence or 0.0
             self.reviews += row.review
 
-    def add(self, rows: Sequence[Prediction]) -> None:
+    def add(self, rows: Sequence[Row]) -> None:
         """Count some rows; the loops are C's, since this is done for each of them."""
         self.images += len(rows)
         self.models.update(map(_MODEL, rows))
@@ -103,7 +103,7 @@ class Summary:
             "images_by_model": dict(sorted(self.models.items())),
         }
 
-    def _fail(self, row: Prediction) -> None:
+    def _fail(self, row: Row) -> None:
         kind = row.error.partition(":")[0]
         self.errors[kind] += 1
         self.examples.setdefault(kind, row.path)

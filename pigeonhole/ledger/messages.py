@@ -114,7 +114,7 @@ class Batch:
         return _json({"v": VERSION, "top": self.top, "groups": self.groups})
 
 
-class Prediction(NamedTuple):
+class Row(NamedTuple):
     """One row: the result for one submitted image.
 
     `confidence` and the probabilities in `top` are from 0 to 1. A row with an `error` (`kind: message`) has no
@@ -218,7 +218,7 @@ class Answers:
             raise MessageInvalid(f"the answers to a batch in the ledger are malformed: {exc}") from exc
         return answers
 
-    def predictions(self, batch: Batch, review_below: float | None = None) -> list[Prediction]:
+    def rows(self, batch: Batch, review_below: float | None = None) -> list[Row]:
         """Return one row for each reference of the batch that these are the answers to.
 
         Args:
@@ -248,11 +248,11 @@ class Answers:
             columns = zip(  # two have no end
                 paths, names[:: self.top], shares[:: self.top], review, repeat(""), repeat(model), tops
             )
-            rows = list(map(partial(tuple.__new__, Prediction), columns))
+            rows = list(map(partial(tuple.__new__, Row), columns))
         else:
-            rows = [Prediction(path, "", None, False, "", model, ()) for path in paths]  # all of them errors
+            rows = [Row(path, "", None, False, "", model, ()) for path in paths]  # all of them errors
         for at, (kind, message) in self.errors.items():
-            rows[at] = Prediction(paths[at], "", None, False, f"{kind}: {message}", model, ())
+            rows[at] = Row(paths[at], "", None, False, f"{kind}: {message}", model, ())
         return rows
 
     def _check(self) -> None:

@@ -5,7 +5,7 @@ import re
 import reprlib
 from collections.abc import Iterator, Sequence
 
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.sinks.format import LONGEST_LINE, LineFormat
 
 _MARKS = ',"\r\n'
@@ -22,7 +22,7 @@ class Csv(LineFormat):
     _columns = header.count(b",") + 1
     _row = re.compile(",".join([_FIELD] * _columns) + "\n")
 
-    def encode(self, rows: Sequence[Prediction]) -> bytes:
+    def encode(self, rows: Sequence[Row]) -> bytes:
         """Encode rows; the csv module of Python 3.12 and older leaves a carriage return unquoted."""
         paths = [row.path for row in rows]
         names = "".join(paths)
@@ -36,13 +36,13 @@ class Csv(LineFormat):
         ]
         return os.fsencode("".join(lines))
 
-    def parse(self, line: bytes) -> Prediction:
+    def parse(self, line: bytes) -> Row:
         """Parse a row, which has no `top`."""
         found = self._row.fullmatch(os.fsdecode(line))
         if found is None:
             raise ValueError(f"{reprlib.repr(line)} has not {self._columns} fields")
         path, label, confidence, review, error, model = map(_unquoted, found.groups())
-        return Prediction(path, label, float(confidence) if confidence else None, review == "true", error, model, ())
+        return Row(path, label, float(confidence) if confidence else None, review == "true", error, model, ())
 
     def join(self, lines: Iterator[bytes]) -> Iterator[bytes]:
         """Join the lines of each row: a newline between quotes belongs to a field."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from itertools import islice
 
 from pigeonhole.errors import OutputFailed, PigeonholeError
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.output_files import NEW, is_special, locked, new_part, open_special, remove, sync_folder, target
 from pigeonhole.sinks.format import Format
@@ -76,13 +76,13 @@ class File:
             raise
         return self._file.tell()
 
-    def kept(self) -> Iterator[Prediction]:
+    def kept(self) -> Iterator[Row]:
         """Read the rows to start with; call this before `write`."""
         if self.offset:
             with open(self.part, "rb") as file:
                 yield from (row for _, row in self._format.lines.scan(file))
 
-    def write(self, rows: Sequence[Prediction]) -> None:
+    def write(self, rows: Sequence[Row]) -> None:
         """Append the rows, all or none."""
         with self._complete_rows():
             self._stream.write(rows)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO, ClassVar
 
 from pigeonhole.errors import UsageError
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 
 #: Bytes of the longest line that is read: a path has at most 2**20 bytes, and each may take six as an escape.
@@ -56,7 +56,7 @@ class Format(ABC):
             raise unreadable(path, exc) from exc
 
     @abstractmethod
-    def read(self, path: str, job: JobStatus | None) -> Iterator[Prediction]:
+    def read(self, path: str, job: JobStatus | None) -> Iterator[Row]:
         """Read the rows of the job that `about` returned, in bounded memory; raise UsageError if that fails."""
 
 
@@ -72,11 +72,11 @@ class LineFormat(Format):
         return self
 
     @abstractmethod
-    def encode(self, rows: Sequence[Prediction]) -> bytes:
+    def encode(self, rows: Sequence[Row]) -> bytes:
         """Encode rows, without the header."""
 
     @abstractmethod
-    def parse(self, line: bytes) -> Prediction:
+    def parse(self, line: bytes) -> Row:
         """Parse an encoded row; raise KeyError, TypeError or ValueError if it is none."""
 
     def join(self, lines: Iterator[bytes]) -> Iterator[bytes]:
@@ -87,7 +87,7 @@ class LineFormat(Format):
         """Rename FILE.part."""
         os.replace(part, path)
 
-    def scan(self, file: BinaryIO) -> Iterator[tuple[bytes, Prediction]]:
+    def scan(self, file: BinaryIO) -> Iterator[tuple[bytes, Row]]:
         """Read rows, each as its bytes and parsed, without an incomplete last row; raise UsageError for other data."""
         lines = iter(lambda: file.readline(LONGEST_LINE), b"")
         if self.header:
@@ -105,7 +105,7 @@ class LineFormat(Format):
                 raise UsageError(f"its row {number:,} is no row of ours: {exc}") from exc
             yield line, row
 
-    def read(self, path: str, job: JobStatus | None) -> Iterator[Prediction]:
+    def read(self, path: str, job: JobStatus | None) -> Iterator[Row]:
         """Read all rows."""
         try:
             with open(path, "rb") as file:

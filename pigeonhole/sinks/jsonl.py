@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.sinks.format import LineFormat, checked_text
 
 #: One encoder for all rows: `json.dumps` with options makes one for each, which doubles the time.
@@ -16,22 +16,22 @@ class JsonLines(LineFormat):
     name = "jsonl"
     extensions = (".jsonl",)
 
-    def encode(self, rows: Sequence[Prediction]) -> bytes:
+    def encode(self, rows: Sequence[Row]) -> bytes:
         """Encode rows."""
         return b"".join(_line(row) for row in rows)
 
-    def parse(self, line: bytes) -> Prediction:
+    def parse(self, line: bytes) -> Row:
         """Parse a row."""
         body = json.loads(line)
         top = tuple((best["label"], best["p"]) for best in body["top"])
         path, error, model = (checked_text(body[name]) for name in ("path", "error", "model"))
         label, confidence = checked_text(body["label"] or ""), body["confidence"]
-        return Prediction(
+        return Row(
             path, label, None if confidence is None else float(confidence), body["review"] is True, error, model, top
         )
 
 
-def _line(row: Prediction) -> bytes:
+def _line(row: Row) -> bytes:
     body = row._asdict() | {"label": row.label or None, "top": [{"label": label, "p": p} for label, p in row.top]}
     try:
         return _ENCODER.encode(body).encode() + b"\n"

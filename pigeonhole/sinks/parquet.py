@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pigeonhole.errors import UsageError
 from pigeonhole.jobs.summary import Summary
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.output_files import NEW
 from pigeonhole.sinks.format import unreadable
@@ -41,7 +41,7 @@ class Parquet(WholeFormat):
                 "FILE with .csv, .jsonl or .db"
             )
 
-    def write(self, path: str, chunks: Iterable[Sequence[Prediction]], job: JobStatus, written_ns: int) -> None:
+    def write(self, path: str, chunks: Iterable[Sequence[Row]], job: JobStatus, written_ns: int) -> None:
         """Write the file under a temporary name, then rename it."""
         try:
             with open(path + NEW, "wb") as file:
@@ -69,7 +69,7 @@ class Parquet(WholeFormat):
             body = json.loads(metadata)
             return JobStatus(**body | {"sources": tuple(body["sources"])}), written_ns
 
-    def read(self, path: str, job: JobStatus | None) -> Iterator[Prediction]:
+    def read(self, path: str, job: JobStatus | None) -> Iterator[Row]:
         """Read all rows."""
         from pyarrow import parquet
 
@@ -82,14 +82,14 @@ class Parquet(WholeFormat):
                 yield from map(row_of, zip(*others, pairs, strict=True))
 
 
-def _write(file: object, chunks: Iterable[Sequence[Prediction]], job: JobStatus) -> None:
+def _write(file: object, chunks: Iterable[Sequence[Row]], job: JobStatus) -> None:
     import pyarrow
     from pyarrow import parquet
 
     schema, summary = _schema(), Summary()
     with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
 
-        def batch(chunk: Sequence[Prediction]) -> pyarrow.RecordBatch:
+        def batch(chunk: Sequence[Row]) -> pyarrow.RecordBatch:
             summary.add(chunk)
             arrays = [pyarrow.array(column, field.type) for column, field in zip(columns(chunk), schema, strict=True)]
             return pyarrow.record_batch(arrays, schema=schema)

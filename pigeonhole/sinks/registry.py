@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pigeonhole.errors import UsageError
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.sinks.csv_rows import Csv
 from pigeonhole.sinks.format import Format
@@ -51,7 +51,7 @@ class Results:
     job: JobStatus | None
     written_ns: int
 
-    def __iter__(self) -> Iterator[Prediction]:
+    def __iter__(self) -> Iterator[Row]:
         """Read the rows in their order; raise UsageError if the file holds other data."""
         return self.format.read(self.path, self.job)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import BinaryIO, Protocol
 
 from pigeonhole.errors import OutputFailed
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.sinks.format import LineFormat
 
@@ -12,7 +12,7 @@ from pigeonhole.sinks.format import LineFormat
 class Sink(Protocol):
     """Takes the rows of a job in order, some at a time."""
 
-    def write(self, rows: Sequence[Prediction]) -> None:
+    def write(self, rows: Sequence[Row]) -> None:
         """Take the next rows; raise OutputFailed if they can't be kept."""
 
     def finish(self, job: JobStatus | None = None) -> None:
@@ -34,7 +34,7 @@ class Tee:
     def __init__(self, *sinks: Sink) -> None:
         self._sinks = sinks
 
-    def write(self, rows: Sequence[Prediction]) -> None:
+    def write(self, rows: Sequence[Row]) -> None:
         """Pass the rows to each sink."""
         for sink in self._sinks:
             sink.write(rows)
@@ -58,7 +58,7 @@ class Stream:
         self._encode = format.encode
         self._header = format.header
 
-    def write(self, rows: Sequence[Prediction]) -> None:
+    def write(self, rows: Sequence[Row]) -> None:
         """Write the rows, and the header before the first."""
         self.copy(self._encode(rows))
 

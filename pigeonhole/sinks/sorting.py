@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Literal
 
 from pigeonhole.errors import OutputFailed, UsageError
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.output_files import NEW, remove
 from pigeonhole.sinks.csv_rows import csv_field
@@ -97,7 +97,7 @@ class Sorter:
                 self._record.close()
                 raise
 
-    def write(self, rows: Iterable[Prediction]) -> None:
+    def write(self, rows: Iterable[Row]) -> None:
         """Take rows; raise OutputFailed if they can't be recorded."""
         with self._writable(), self._record:
             self._record.execute("BEGIN")
@@ -230,7 +230,7 @@ def folder_of(label: str) -> str:
     return f"{kept}%{hashlib.sha256(os.fsencode(label)).hexdigest()[:16]}"
 
 
-def _entry(row: Prediction) -> tuple[bytes, bytes, str, str | None]:
+def _entry(row: Row) -> tuple[bytes, bytes, str, str | None]:
     """Return the source, path, folder and error of a row."""
     folder = os.path.join("_review" if row.review else "", folder_of(row.label))
     error = os.fsencode(row.error).decode(errors="backslashreplace") or None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from pigeonhole.errors import OutputFailed, UsageError
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.sinks.whole import WholeFormat, columns, row_of, text_and_bytes
 
@@ -114,7 +114,7 @@ class Sqlite(WholeFormat):
             with _writing(path, CHECK_SECONDS) as database:
                 database.execute("ROLLBACK")
 
-    def write(self, path: str, chunks: Iterable[Sequence[Prediction]], job: JobStatus, written_ns: int) -> None:
+    def write(self, path: str, chunks: Iterable[Sequence[Row]], job: JobStatus, written_ns: int) -> None:
         """Write the rows of a job into a new or existing database; a row replaces the one of the same job and path."""
         with _writing(path, LOCK_SECONDS) as database:
             times = (job.created, job.started, job.finished, written_ns)
@@ -144,7 +144,7 @@ class Sqlite(WholeFormat):
         values = dict(zip(_FIELDS, fields, strict=True))
         return JobStatus(**values, done=values["images"], sources=tuple(json.loads(named))), written_ns
 
-    def read(self, path: str, job: JobStatus | None) -> Iterator[Prediction]:
+    def read(self, path: str, job: JobStatus | None) -> Iterator[Row]:
         """Read the rows of a job."""
         assert job is not None  # `about` returned it; for the type checker
         with _reading(path) as database:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, ClassVar
 
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.sinks.format import Format, LineFormat, checked_text
 from pigeonhole.sinks.jsonl import JsonLines
@@ -26,7 +26,7 @@ class WholeFormat(Format):
         return _LINES
 
     @abstractmethod
-    def write(self, path: str, chunks: Iterable[Sequence[Prediction]], job: JobStatus, written_ns: int) -> None:
+    def write(self, path: str, chunks: Iterable[Sequence[Row]], job: JobStatus, written_ns: int) -> None:
         """Write the rows of a job, all or none.
 
         Args:
@@ -49,7 +49,7 @@ class WholeFormat(Format):
         os.unlink(part)
 
 
-def columns(rows: Sequence[Prediction]) -> tuple[Sequence[Any], ...]:
+def columns(rows: Sequence[Row]) -> tuple[Sequence[Any], ...]:
     """Return the columns path, path_bytes, label, confidence, review, error, model and top of some rows.
 
     Empty texts are None. A text that is not UTF-8 has escapes, and then `path_bytes` has the path's bytes.
@@ -59,11 +59,11 @@ def columns(rows: Sequence[Prediction]) -> tuple[Sequence[Any], ...]:
     return shown, spelled, _texts(labels), confidences, reviews, _texts(errors), _texts(models), tops
 
 
-def row_of(values: Iterable[Any]) -> Prediction:
+def row_of(values: Iterable[Any]) -> Row:
     """Return the row with these values, one of each column; raise TypeError or ValueError if it is none."""
     shown, spelled, label, confidence, review, error, model, top = values
     best = tuple((label, p) for label, p in top or ())
-    return Prediction(path_of(shown, spelled), label or "", confidence, review == 1, error or "", model or "", best)
+    return Row(path_of(shown, spelled), label or "", confidence, review == 1, error or "", model or "", best)
 
 
 def text_and_bytes(path: str) -> tuple[str, bytes | None]:

@@ -12,7 +12,7 @@ from pigeonhole.embedded.servers import START_TIMEOUT, embedded, redis_server
 from pigeonhole.errors import PigeonholeError, SourceError, UsageError
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Retrying
-from pigeonhole.ledger.messages import Group, Prediction
+from pigeonhole.ledger.messages import Group, Row
 from pigeonhole.ledger.redis_client import CONNECT_TIMEOUT, connect, translated
 from pigeonhole.settings import Settings, masked
 from pigeonhole.sources.expand import expand
@@ -188,7 +188,7 @@ def _answered(
     yield _place(row, client.settings.image_root)
 
 
-def _place(row: Prediction, root: str) -> Finding:
+def _place(row: Row, root: str) -> Finding:
     """Tell from a row whether workers see what we see."""
     if row.error.partition(":")[0] in OF_THE_PLACE:
         do = "mount the same folder for both, and let PIGEONHOLE_IMAGE_ROOT say on each side where"

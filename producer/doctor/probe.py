@@ -12,7 +12,7 @@ from itertools import chain
 
 from pigeonhole.errors import ErrorKind, PigeonholeError
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch, Group, Prediction
+from pigeonhole.ledger.messages import Batch, Group, Row
 from pigeonhole.ledger.task_queue import Queue
 
 #: Kinds of error row that say where a worker looked and how, not what is in the file.
@@ -50,7 +50,7 @@ def answer(
     image: Group,
     seconds: float,
     check: Callable[[], None] = lambda: None,
-) -> Prediction | None:
+) -> Row | None:
     """Have one image classified, as a job of its own that is deleted in the end.
 
     Args:
@@ -78,7 +78,7 @@ def answer(
             if time.monotonic() > give_up:
                 return None
             time.sleep(_POLL)
-        rows = chain.from_iterable(answers.predictions(batch) for batch, answers in chain(*ledger.read(job, 0, 1)))
+        rows = chain.from_iterable(answers.rows(batch) for batch, answers in chain(*ledger.read(job, 0, 1)))
         return next(rows, None)  # none where somebody cancelled the job
     finally:
         with suppress(PigeonholeError):  # a Redis that has gone since is told by what was asked before

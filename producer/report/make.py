@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from pigeonhole.errors import OutputFailed, UsageError
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.output_files import remove
 from pigeonhole.settings import Settings
@@ -35,7 +35,7 @@ def names_file(what: str) -> bool:
     return True
 
 
-def of_file(path: str, job: str | None, format: Format | None = None) -> tuple[Facts, Iterable[Prediction]]:
+def of_file(path: str, job: str | None, format: Format | None = None) -> tuple[Facts, Iterable[Row]]:
     """Give what is known of the rows in a file, and the rows.
 
     Args:
@@ -50,7 +50,7 @@ def of_file(path: str, job: str | None, format: Format | None = None) -> tuple[F
     return Facts.of(path, results.job), results
 
 
-def of_job(status: JobStatus, rows: Iterable[Prediction]) -> tuple[Facts, Iterable[Prediction]]:
+def of_job(status: JobStatus, rows: Iterable[Row]) -> tuple[Facts, Iterable[Row]]:
     """Give the same of a job in Redis."""
     return Facts.of(f"job {status.job}", status), rows
 
@@ -75,7 +75,7 @@ def thumbnails_below(images: str, settings: Settings) -> Thumbnails | None:
 
 
 def make(
-    output: str, origin: tuple[Facts, Iterable[Prediction]], images: str, thumbnails: Thumbnails | None, limit: int
+    output: str, origin: tuple[Facts, Iterable[Row]], images: str, thumbnails: Thumbnails | None, limit: int
 ) -> Written:
     """Write a report; it takes its place when it is whole.
 

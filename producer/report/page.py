@@ -20,7 +20,7 @@ from typing import BinaryIO, Protocol
 from urllib.parse import quote
 
 from pigeonhole.jobs.summary import duration
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.version import VERSION
 
@@ -109,7 +109,7 @@ class Written:
 
 def write(
     file: BinaryIO,
-    rows: Iterable[Prediction],
+    rows: Iterable[Row],
     facts: Facts,
     links: Links,
     made: float,
@@ -154,7 +154,7 @@ class Columns:
         self._models: dict[str, int] = {}
         self._digest = hashlib.sha256()
 
-    def block(self, rows: Sequence[Prediction]) -> dict[str, object]:
+    def block(self, rows: Sequence[Row]) -> dict[str, object]:
         """Give some rows as columns: labels and models as numbers, -1 for none."""
         columns: dict[str, object] = {
             "path": [row.path for row in rows],
@@ -184,7 +184,7 @@ class _Doubtful:
         self._limit = limit
         self._heap: list[tuple[bool, float, int, str]] = []  # the least doubtful of them is at its top
 
-    def add(self, start: int, rows: Sequence[Prediction]) -> None:
+    def add(self, start: int, rows: Sequence[Row]) -> None:
         for number, row in enumerate(rows, start):
             if not row.error and self._limit:
                 entry = (row.review, -(_finite(row.confidence) or 0.0), -number, row.path)

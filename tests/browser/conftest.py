@@ -11,7 +11,7 @@ from PIL import Image
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.settings import Settings
 from producer.report.page import Facts, Links, write
 from producer.report.thumbnails import Thumbnails
@@ -104,9 +104,9 @@ def browser(chromium: Browser) -> Iterator[Browser]:
     assert chromium.complaints() == []
 
 
-def digit(path: str, label: str, confidence: float) -> Prediction:
+def digit(path: str, label: str, confidence: float) -> Row:
     top = ((label, confidence), (str((int(label) + 1) % 10), 1 - confidence))
-    return Prediction(path, label, confidence, confidence < 0.8, "", MODEL, top)
+    return Row(path, label, confidence, confidence < 0.8, "", MODEL, top)
 
 
 #: Two labels, three in doubt, two errors; hostile and odd names among them.
@@ -117,12 +117,12 @@ ROWS = [
     digit(os.fsdecode(b"photos/caf\xe9.png"), "7", 0.62),
     digit('photos/a "b", c.png', "7", 0.71),
     digit("photos/sure.png", "7", 0.999),
-    Prediction("photos/gone.png", "", None, False, "missing: no such file", MODEL, ()),
-    Prediction("photos/cut.png", "", None, False, "truncated: the file ends early", MODEL, ()),
+    Row("photos/gone.png", "", None, False, "missing: no such file", MODEL, ()),
+    Row("photos/cut.png", "", None, False, "truncated: the file ends early", MODEL, ()),
 ]
 
 
-def report_of(folder: Path, rows: Sequence[Prediction], thumbnails: int = 4) -> Path:
+def report_of(folder: Path, rows: Sequence[Row], thumbnails: int = 4) -> Path:
     """Make a report beside its images."""
     for number, row in enumerate(rows):
         if not row.error:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.chaos.faults import OUTAGE, Faults
 from tests.conftest import ROOT
-from tests.faults.rows import Difference, Row, difference, read
+from tests.faults.rows import Difference, FileRow, difference, read
 from tests.faults.site import Site
 
 WORKERS = ("one", "two")
@@ -35,7 +35,7 @@ class Undisturbed:
     """
 
     listed: list[str]
-    rows: dict[str, Row]
+    rows: dict[str, FileRow]
     seconds: float
 
 

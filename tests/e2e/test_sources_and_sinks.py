@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.format import Format, LineFormat
 from pigeonhole.sinks.registry import FORMATS, read_results
@@ -84,7 +84,7 @@ def standard_input(path: str) -> Iterator[None]:
             os.close(before)
 
 
-def check(rows: list[Prediction], source: str) -> None:
+def check(rows: list[Row], source: str) -> None:
     """Every image that was named has its row, in order."""
     named = SOURCES[source]
     inside = f"{source}::" if source.startswith("packed.") else "in/"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.file import File
@@ -26,12 +26,12 @@ class Tabs(LineFormat):
     extensions = (".tabs", ".tsv")
     header = b"path\tlabel\terror\n"
 
-    def encode(self, rows: Sequence[Prediction]) -> bytes:
+    def encode(self, rows: Sequence[Row]) -> bytes:
         return "".join(f"{row.path}\t{row.label}\t{row.error}\n" for row in rows).encode()
 
-    def parse(self, line: bytes) -> Prediction:
+    def parse(self, line: bytes) -> Row:
         path, label, error = line.decode().removesuffix("\n").split("\t")
-        return Prediction(path, label, None, False, error, "", ())
+        return Row(path, label, None, False, error, "", ())
 
 
 class Array(WholeFormat):
@@ -40,17 +40,17 @@ class Array(WholeFormat):
     name = "array"
     extensions = (".array",)
 
-    def write(self, path: str, chunks: Iterable[Sequence[Prediction]], job: JobStatus, written_ns: int) -> None:
+    def write(self, path: str, chunks: Iterable[Sequence[Row]], job: JobStatus, written_ns: int) -> None:
         Path(path).write_text(json.dumps([(row.path, row.label, row.error) for rows in chunks for row in rows]))
 
-    def read(self, path: str, job: JobStatus | None) -> Iterator[Prediction]:
+    def read(self, path: str, job: JobStatus | None) -> Iterator[Row]:
         for name, label, error in json.loads(Path(path).read_text()):
-            yield Prediction(name, label, None, False, error, "", ())
+            yield Row(name, label, None, False, error, "", ())
 
 
 ROWS = [
-    Prediction("a.png", "7", 0.5, True, "", "digits@0123456789ab", (("7", 0.5),)),
-    Prediction("b.png", "", None, False, "missing: no such file", "digits@0123456789ab", ()),
+    Row("a.png", "7", 0.5, True, "", "digits@0123456789ab", (("7", 0.5),)),
+    Row("b.png", "", None, False, "missing: no such file", "digits@0123456789ab", ()),
 ]
 
 

@@ -14,7 +14,7 @@ from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.submit import Walk, submit
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
@@ -61,7 +61,7 @@ def submitted(settings: Settings, ledger: Ledger, *sources: str) -> str:
     return job
 
 
-def rows(settings: Settings, ledger: Ledger, classifier: Classifier, job: str) -> list[Prediction]:
+def rows(settings: Settings, ledger: Ledger, classifier: Classifier, job: str) -> list[Row]:
     """Work off a job as a worker process does; return its rows as the producer follows them."""
     processor = Processor(settings, classifier, ledger)
     for piece in ledger.pending(job):

@@ -16,7 +16,7 @@ from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Reference, Root
 from tests.conftest import ROOT, wait_for
-from tests.faults.rows import Row, difference, read
+from tests.faults.rows import FileRow, difference, read
 from tests.faults.site import Site
 
 #: So many copies of the 203 samples: a dozen batches.
@@ -37,7 +37,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(site: Site) -> dict[str, Row]:
+def undisturbed(site: Site) -> dict[str, FileRow]:
     """The row of each sample, by its name, from a run without any fault."""
     command = [sys.executable, "-m", "pigeonhole", "classify", "images/000", "-o", "undisturbed.csv", "-q"]
     subprocess.run(
@@ -49,7 +49,7 @@ def undisturbed(site: Site) -> dict[str, Row]:
 class Job:
     """A job of this test's own, followed by a thread while the test breaks things."""
 
-    def __init__(self, site: Site, undisturbed: dict[str, Row], images: int | None) -> None:
+    def __init__(self, site: Site, undisturbed: dict[str, FileRow], images: int | None) -> None:
         self.site, self._undisturbed, self._images = site, undisturbed, images
         self.sources = [str(site.images)]
         self.connection = Connection(site.settings, Retrying())
@@ -66,16 +66,16 @@ class Job:
         self.connection.submit(self.id, self.references)
         return self
 
-    def follow(self) -> "Future[list[Row]]":
+    def follow(self) -> "Future[list[FileRow]]":
         """Follow it to its end, as `wait` does, from a thread."""
-        return self._pool.submit(lambda: [Row.of(row) for rows in self.connection.follow(self.id) for row in rows])
+        return self._pool.submit(lambda: [FileRow.of(row) for rows in self.connection.follow(self.id) for row in rows])
 
     def await_claimed(self) -> set[str]:
         """Wait until some of it is in hand, and give these pieces."""
         self.site.await_claim(self.id, set(), within=60)
         return set(self.site.claimed(self.id))
 
-    def assert_whole(self, rows: list[Row]) -> None:
+    def assert_whole(self, rows: list[FileRow]) -> None:
         """Each image in exactly one row, in the order of submission, and it says what it says undisturbed."""
         assert not difference(rows, self.listed, self._undisturbed)
         assert [row.path for row in rows] == self.listed
@@ -88,7 +88,7 @@ class Job:
 
 
 @pytest.fixture
-def new_job(site: Site, undisturbed: dict[str, Row]) -> Iterator[Callable[..., Job]]:
+def new_job(site: Site, undisturbed: dict[str, FileRow]) -> Iterator[Callable[..., Job]]:
     """A function that opens a job of all images, or of the first so many; faults end with the test."""
     yield lambda images=None: Job(site, undisturbed, images)
     site.mend()

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 
 #: Two runs may cut their chunks differently, and a network's sums be rounded differently for that.
 TOLERANCE = 1e-5
 
 
-class Row(NamedTuple):
+class FileRow(NamedTuple):
     """What a row says that may not depend on faults."""
 
     path: str
@@ -23,11 +23,11 @@ class Row(NamedTuple):
     confidence: float
 
     @classmethod
-    def of(cls, row: Prediction) -> "Row":
+    def of(cls, row: Row) -> "FileRow":
         """Take it from what following a job gives."""
         return cls(row.path, row.label, row.error, row.review, row.confidence or 0.0)
 
-    def says_as(self, other: "Row") -> bool:
+    def says_as(self, other: "FileRow") -> bool:
         """Tell whether both say the same of an image, whatever each calls it."""
         return self[1:-1] == other[1:-1] and abs(self.confidence - other.confidence) <= TOLERANCE
 
@@ -45,7 +45,7 @@ class Difference:
         return any((self.lost, self.twice, self.changed, self.blamed))
 
 
-def difference(rows: Iterable[Row], listed: Sequence[str], undisturbed: Mapping[str, Row]) -> Difference:
+def difference(rows: Iterable[FileRow], listed: Sequence[str], undisturbed: Mapping[str, FileRow]) -> Difference:
     """Compare rows with what they should be.
 
     Args:
@@ -71,10 +71,10 @@ def difference(rows: Iterable[Row], listed: Sequence[str], undisturbed: Mapping[
     )
 
 
-def read(file: Path) -> list[Row]:
+def read(file: Path) -> list[FileRow]:
     """Give the rows of a CSV that `pigeonhole` wrote."""
     with file.open(newline="", encoding="utf-8") as lines:
         return [
-            Row(row["path"], row["label"], row["error"], row["review"] == "true", float(row["confidence"] or 0))
+            FileRow(row["path"], row["label"], row["error"], row["review"] == "true", float(row["confidence"] or 0))
             for row in csv.DictReader(lines)
         ]

@@ -24,7 +24,7 @@ from pigeonhole.errors import (
 )
 from pigeonhole.jobs.connection import NAME as QUEUE_NAME
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.models.record import NAME
 from pigeonhole.settings import Settings
@@ -85,9 +85,7 @@ def client(settings: Settings) -> Iterator[Client]:
 def test_rows_come_in_the_order_of_the_files(client: Client, photos: Path, answering: None, sources: object) -> None:
     rows = client.classify(sources)  # type: ignore[arg-type]
     assert [row.path for row in rows] == PATHS
-    assert next(iter(rows)) == Prediction(
-        PATHS[0], "1", 0.9, False, "", "digits@0123456789ab", (("1", 0.9), ("0", 0.1))
-    )
+    assert next(iter(rows)) == Row(PATHS[0], "1", 0.9, False, "", "digits@0123456789ab", (("1", 0.9), ("0", 0.1)))
 
 
 def test_what_is_to_review_may_be_decided_anew_for_a_jobs_rows(client: Client, photos: Path, answering: None) -> None:
@@ -335,7 +333,7 @@ def test_rows_are_a_table_in_pandas(client: Client, ledger: Ledger, folder: Path
     assert batch is not None
     ledger.commit(rows.job, piece, replace(answers_for(batch), errors={1: ("broken", "why")}))
     frame = rows.to_pandas()
-    assert list(frame.columns) == list(Prediction._fields)
+    assert list(frame.columns) == list(Row._fields)
     assert list(frame.path) == ["in/a.png", "in/b.png", f"in/{name}"]
     assert list(frame.label) == ["1", None, "1"]
     assert frame.confidence.mean() == 0.9
@@ -351,7 +349,7 @@ def test_no_rows_are_an_empty_table(client: Client, ledger: Ledger) -> None:
     job = ledger.create("digits", ())
     ledger.close(job, 0)
     frame = client.rows(job).to_pandas()
-    assert (len(frame), list(frame.columns)) == (0, list(Prediction._fields))
+    assert (len(frame), list(frame.columns)) == (0, list(Row._fields))
 
 
 def test_without_pandas_it_says_how_to_get_it(client: Client, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

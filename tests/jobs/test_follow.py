@@ -19,7 +19,7 @@ from pigeonhole.jobs.follow import (
 from pigeonhole.jobs.options import RowOptions
 from pigeonhole.ledger.dead_letters import DeadLetters, about
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch, Prediction
+from pigeonhole.ledger.messages import Batch, Row
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import Client
 from pigeonhole.ledger.status import JobStatus
@@ -101,9 +101,7 @@ def test_a_row_has_all_that_is_known_of_its_image(scene: Scene) -> None:
     job = scene.job(1)
     scene.done(job, 0)
     model = "digits@0123456789ab"
-    assert list(scene.follower.rows(job)) == [
-        [Prediction("0.png", "1", 0.9, False, "", model, (("1", 0.9), ("0", 0.1)))]
-    ]
+    assert list(scene.follower.rows(job)) == [[Row("0.png", "1", 0.9, False, "", model, (("1", 0.9), ("0", 0.1)))]]
 
 
 def test_a_threshold_of_the_users_decides_what_is_to_review(scene: Scene) -> None:

@@ -16,7 +16,7 @@ from pigeonhole.errors import OutputFailed, UsageError
 from pigeonhole.jobs.journal import Command, Earlier, Journal, Places, earlier, noting, of_job
 from pigeonhole.jobs.kept import Kept, Listed, begin, opened
 from pigeonhole.jobs.options import RowOptions
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.sinks.file import File
 from pigeonhole.sinks.format import Format, LineFormat
 from pigeonhole.sources.reference import Reference
@@ -31,13 +31,13 @@ COMMAND = Command(("in", "caf\udce9"), False, "/home/a", "/", "csv")
 LONG_AGO, NEVER = 0, 2**62
 
 
-def row(path: str, error: str = "", model: str = MODEL) -> Prediction:
+def row(path: str, error: str = "", model: str = MODEL) -> Row:
     if error:
-        return Prediction(path, "", None, False, error, model, ())
-    return Prediction(path, "7", 0.9, False, "", model, (("7", 0.9),))
+        return Row(path, "", None, False, error, model, ())
+    return Row(path, "7", 0.9, False, "", model, (("7", 0.9),))
 
 
-def interrupted(rows: list[Prediction], begun: int = NEVER, rest: bytes = b"", **changes: object) -> Earlier:
+def interrupted(rows: list[Row], begun: int = NEVER, rest: bytes = b"", **changes: object) -> Earlier:
     """An earlier run that wrote some rows to `x.csv.part`; its files changed before it began, unless it is said."""
     Path("x.csv.part").write_bytes(CSV.header + CSV.encode(rows) + rest)
     with noting("x.csv.part") as note:
@@ -418,7 +418,7 @@ def test_the_error_rows_of_a_finished_run_are_made_again(folder: Path) -> None:
 def test_the_rows_that_are_kept_of_a_finished_run_are_marked_by_the_threshold_of_this_one(
     folder: Path, format: LineFormat
 ) -> None:
-    def encoded(rows: list[Prediction]) -> bytes:
+    def encoded(rows: list[Row]) -> bytes:
         return format.header + format.encode(rows)
 
     rows = [row("a.png"), row("b.png", "missing: x"), row("c.png")._replace(confidence=0.95)]
@@ -503,7 +503,7 @@ def test_where_the_kept_rows_have_no_room_the_old_file_stays(folder: Path) -> No
 
 
 @pytest.mark.parametrize("rows", [[], [row("a.png")]])
-def test_where_not_even_the_journal_has_room_only_rows_are_left_behind(folder: Path, rows: list[Prediction]) -> None:
+def test_where_not_even_the_journal_has_room_only_rows_are_left_behind(folder: Path, rows: list[Row]) -> None:
     Path("x.csv").write_bytes(CSV.header + CSV.encode(rows))
     found = earlier("x.csv", COMMAND, retry_errors=True) if rows else None
     large = replace(COMMAND, sources=("long" * 1000,))

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from pigeonhole.jobs.summary import Summary, duration
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from producer.summary_text import TOP_LABELS, job_text, jobs_table, summary_text
 
@@ -17,16 +17,16 @@ def status(**changes: object) -> JobStatus:
     return JobStatus(**(known | times | changes))  # type: ignore[arg-type]
 
 
-def rows(labels: int = 0, reviews: int = 0, errors: tuple[str, ...] = ()) -> list[Prediction]:
-    label = Prediction("a.png", "7", 0.9, False, "", MODEL, (("7", 0.9),))
+def rows(labels: int = 0, reviews: int = 0, errors: tuple[str, ...] = ()) -> list[Row]:
+    label = Row("a.png", "7", 0.9, False, "", MODEL, (("7", 0.9),))
     return [
         *[label] * labels,
         *[label._replace(review=True)] * reviews,
-        *[Prediction("x.png", "", None, False, f"{kind}: why: because", MODEL, ()) for kind in errors],
+        *[Row("x.png", "", None, False, f"{kind}: why: because", MODEL, ()) for kind in errors],
     ]
 
 
-def summary(*parts: list[Prediction]) -> Summary:
+def summary(*parts: list[Row]) -> Summary:
     made = Summary()
     for part in parts:
         made.add(part)

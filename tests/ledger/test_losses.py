@@ -67,7 +67,7 @@ def test_an_image_that_kills_its_process_ends_alone_and_all_others_have_their_ro
     status = ledger.status(job)
     assert (status.state, status.done, status.errors) == ("finished", count, len(killers))
     [pieces] = ledger.read(job, 0, 8)
-    rows = list(chain.from_iterable(answers.predictions(part) for part, answers in pieces))
+    rows = list(chain.from_iterable(answers.rows(part) for part, answers in pieces))
     assert [row.path for row in rows] == list(batch.shown())
     assert {number for number, row in enumerate(rows) if row.error} == killers
     assert {row.error for row in rows if row.error} == {": ".join(BLAME)}
@@ -117,7 +117,7 @@ def test_a_single_image_that_is_lost_again_and_again_does_not_go_round_for_ever(
     ledger.claim(job, ALONE)
     assert ledger.lose(job, ALONE, "digits@1") == []
     [[(batch, answers)]] = ledger.read(job, 0, 8)
-    (row,) = answers.predictions(batch)
+    (row,) = answers.rows(batch)
     assert row.error == f"crashed: the process that had it, and nothing else, in hand ended {LOSSES} times"
     assert ledger.status(job).state == "finished"
 

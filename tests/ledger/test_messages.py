@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pigeonhole.errors import MessageInvalid
 from pigeonhole.ledger import columns
-from pigeonhole.ledger.messages import MAX_DECODED_BYTES, VERSION, Answers, Batch, Group, Prediction
+from pigeonhole.ledger.messages import MAX_DECODED_BYTES, VERSION, Answers, Batch, Group, Row
 from pigeonhole.limits import MOST_CLASSES, PPM
 from pigeonhole.sources.reference import Location
 from pigeonhole.sources.tar_archives import TarPlace
@@ -174,11 +174,11 @@ def test_each_row_stands_on_the_place_of_its_image() -> None:
         {1: ("missing", "no such file")},
     )
     model = "digits@0123456789ab"
-    assert given_answers.predictions(batch) == [
-        Prediction("in/a", "two", 0.999999, False, "", model, (("two", 0.999999), ("zero", 0.000001))),
-        Prediction("in/b", "", None, False, "missing: no such file", model, ()),
-        Prediction("c", "one", 0.5, True, "", model, (("one", 0.5), ("two", 0.4))),
-        Prediction("d", "zero", 0.0, False, "", model, (("zero", 0.0), ("one", 0.0))),
+    assert given_answers.rows(batch) == [
+        Row("in/a", "two", 0.999999, False, "", model, (("two", 0.999999), ("zero", 0.000001))),
+        Row("in/b", "", None, False, "missing: no such file", model, ()),
+        Row("c", "one", 0.5, True, "", model, (("one", 0.5), ("two", 0.4))),
+        Row("d", "zero", 0.0, False, "", model, (("zero", 0.0), ("one", 0.0))),
     ]
 
 
@@ -186,16 +186,16 @@ def test_each_row_stands_on_the_place_of_its_image() -> None:
 def test_a_threshold_of_the_users_marks_by_confidence_alone_and_never_an_error(below: float, marked: str) -> None:
     best, ppm = array("H", [0, 0, 1, 0]), array("I", [999_999, 0, 500_000, 0])
     answers = Answers("m@1", ("zero", "one"), 4, 1, best, ppm, frozenset({0}), {1: ("missing", "no such file")})
-    rows = answers.predictions(batch_of("a", "b", "c", "d"), below)
+    rows = answers.rows(batch_of("a", "b", "c", "d"), below)
     assert [row.path for row in rows if row.review] == list(marked)
     assert [row._replace(review=False) for row in rows] == [
-        row._replace(review=False) for row in answers.predictions(batch_of("a", "b", "c", "d"))
+        row._replace(review=False) for row in answers.rows(batch_of("a", "b", "c", "d"))
     ]
 
 
 def test_answers_to_another_number_of_images_are_not_given_to_these() -> None:
     with pytest.raises(MessageInvalid, match=r"^1 answers for a batch of 2 images: the ledger is damaged$"):
-        list(answers_for(batch_of("a")).predictions(batch_of("a", "b")))
+        list(answers_for(batch_of("a")).rows(batch_of("a", "b")))
 
 
 @pytest.mark.parametrize("version", [0, 1, 2, 3, 5, "4", None, True, 4.0, [4]])
@@ -272,7 +272,7 @@ def test_a_part_of_another_shape_is_refused_or_still_makes_every_row(part: str, 
         decoded = Answers.decode(packed(fair_answers(**{part: value})))
     except MessageInvalid:
         return
-    rows = list(decoded.predictions(batch_of(*["a"] * len(decoded))))
+    rows = list(decoded.rows(batch_of(*["a"] * len(decoded))))
     assert len(rows) == len(decoded)
     os.fsencode("".join(row.path + row.label + row.error + row.model for row in rows))
 
@@ -373,9 +373,9 @@ def test_the_identities_of_some_images_are_refused(numbers: list[int]) -> None:
 def test_what_all_images_failed_at_needs_no_class_and_comes_back() -> None:
     given_answers = Answers.failed("m@1", [("missing", "no such file"), ("empty", "it has no byte")])
     assert Answers.decode(given_answers.encode()) == given_answers
-    assert given_answers.predictions(batch_of("a", "b")) == [
-        Prediction("a", "", None, False, "missing: no such file", "m@1", ()),
-        Prediction("b", "", None, False, "empty: it has no byte", "m@1", ()),
+    assert given_answers.rows(batch_of("a", "b")) == [
+        Row("a", "", None, False, "missing: no such file", "m@1", ()),
+        Row("b", "", None, False, "empty: it has no byte", "m@1", ()),
     ]
 
 
@@ -384,7 +384,7 @@ def test_as_many_classes_as_answers_can_name_come_back() -> None:
     given_answers = Answers("m@1", labels, 1, 2, array("H", [MOST_CLASSES - 1, 256]), array("I", [PPM, 0]))
     decoded = Answers.decode(given_answers.encode())
     assert decoded == given_answers
-    assert decoded.predictions(batch_of("a"))[0].top == (("65534", 1.0), ("256", 0.0))
+    assert decoded.rows(batch_of("a"))[0].top == (("65534", 1.0), ("256", 0.0))
 
 
 @given(st.lists(st.integers(0, PPM), max_size=20))

@@ -15,7 +15,7 @@ from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.ledger.dead_letters import DeadLetters
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Group, Prediction
+from pigeonhole.ledger.messages import Group, Row
 from pigeonhole.ledger.redis_client import connect
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
@@ -167,7 +167,7 @@ def test_where_nothing_can_be_sent_that_is_no_failure(settings: Settings) -> Non
 def test_what_a_workers_row_says_of_it_and_of_the_place(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, error: str, names: dict[str, bool]
 ) -> None:
-    row = Prediction("a.png", "" if error else "1", None, False, error, "digits@a", ())
+    row = Row("a.png", "" if error else "1", None, False, error, "digits@a", ())
     monkeypatch.setattr("producer.doctor.examine.answer", lambda *_: row)
     findings = _answered(
         Connection(settings, Retrying()), "digits", Group("file", "", "", ("a.png",)), 0.0, lambda: None

@@ -22,7 +22,7 @@ from pigeonhole.errors import ExitCode
 from pigeonhole.imaging.preprocess import Decoded
 from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.settings import Settings
 from pigeonhole.sources.reference import Location
 from producer import report
@@ -85,15 +85,15 @@ class Pictures:
         return ((position, b"picture") for position in range(len(paths)))
 
 
-def labelled(path: str, label: str = "7", confidence: float = 0.9, review: bool = False) -> Prediction:
-    return Prediction(path, label, confidence, review, "", "digits@0123456789ab", ())
+def labelled(path: str, label: str = "7", confidence: float = 0.9, review: bool = False) -> Row:
+    return Row(path, label, confidence, review, "", "digits@0123456789ab", ())
 
 
-def failed(path: str, error: str = "missing: no such file") -> Prediction:
-    return Prediction(path, "", None, False, error, "digits@0123456789ab", ())
+def failed(path: str, error: str = "missing: no such file") -> Row:
+    return Row(path, "", None, False, error, "digits@0123456789ab", ())
 
 
-def page_of(rows: Sequence[Prediction], facts: Facts | None = None, **options: Any) -> Page:
+def page_of(rows: Sequence[Row], facts: Facts | None = None, **options: Any) -> Page:
     file = io.BytesIO()
     write(file, rows, facts or Facts(source="results.csv"), Links("./", ".."), 0.0, **options)
     return Page(file.getvalue().decode())
@@ -143,7 +143,7 @@ def test_a_page_says_what_is_known_and_no_more() -> None:
 
 
 def test_the_digest_is_of_what_the_rows_say() -> None:
-    def digest(*rows: Prediction, **options: Any) -> str:
+    def digest(*rows: Row, **options: Any) -> str:
         found: str = page_of(rows, **options).data["facts"][0]["digest"]
         return found
 
@@ -227,7 +227,7 @@ def test_no_row_has_the_thumbnail_of_another_member_of_its_name(kind: str, tmp_p
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:
-    def rows(count: int) -> Iterator[Prediction]:
+    def rows(count: int) -> Iterator[Row]:
         return (labelled(f"folder/{number:06}.png", str(number % 10), number % 997 / 1000) for number in range(count))
 
     def peak(count: int) -> int:

@@ -36,7 +36,7 @@ LEARNED = 0.9
 GRACE = 310
 
 
-class Row(NamedTuple):
+class FileRow(NamedTuple):
     """A line of a CSV that `pigeonhole` wrote."""
 
     path: str
@@ -94,7 +94,7 @@ class Trial:
 
     def __init__(self, stack: Stack, work: Path) -> None:
         self._stack, self._work = stack, work
-        self._expected: dict[str, Row] = {}
+        self._expected: dict[str, FileRow] = {}
 
     def run(self, training: bool) -> None:
         """Try everything, and take down what was started."""
@@ -339,11 +339,11 @@ def batches(job: str, log: str) -> list[tuple[str, str]]:
     return re.findall(rf"job {job}: batch (\d+): (\d+) images", log)
 
 
-def read(path: Path) -> list[Row]:
+def read(path: Path) -> list[FileRow]:
     """Give the rows of a CSV."""
     with path.open(newline="", encoding="utf-8") as file:
         return [
-            Row(row["path"], row["label"], row["review"], row["error"], row["model"], float(row["confidence"] or 0))
+            FileRow(row["path"], row["label"], row["review"], row["error"], row["model"], float(row["confidence"] or 0))
             for row in csv.DictReader(file)
         ]
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pigeonhole.errors import OutputFailed, UsageError
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.sinks import parquet, sqlite
 from pigeonhole.sinks.file import File
@@ -36,7 +36,7 @@ JOB = JobStatus(
 MADE = [PARQUET, DB]
 
 
-def write(rows: list[Prediction], path: str, job: JobStatus = JOB) -> None:
+def write(rows: list[Row], path: str, job: JobStatus = JOB) -> None:
     sink = File(path, FORMATS[path.rpartition(".")[2]])
     for row in rows:
         sink.write([row])
@@ -97,7 +97,7 @@ def test_no_rows_are_results_too(folder: Path, format: Format) -> None:
 @pytest.mark.parametrize("format", MADE)
 @given(rows=st.lists(PREDICTIONS, max_size=4, unique_by=lambda row: row.path))
 @settings(max_examples=40, deadline=None)
-def test_any_row_comes_back(tmp_path_factory: pytest.TempPathFactory, format: Format, rows: list[Prediction]) -> None:
+def test_any_row_comes_back(tmp_path_factory: pytest.TempPathFactory, format: Format, rows: list[Row]) -> None:
     path = str(tmp_path_factory.mktemp("any") / f"rows.{format.name}")
     write(rows, path)
     assert list(read_results(path)) == rows
@@ -111,7 +111,7 @@ def test_until_it_is_whole_there_is_only_the_part_with_json_lines(
     written = format.write
 
     def interrupted(path: str, chunks: object, *about: Any) -> None:
-        def some() -> Iterator[list[Prediction]]:
+        def some() -> Iterator[list[Row]]:
             yield ROWS
             raise KeyboardInterrupt
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pigeonhole.errors import UsageError
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.sinks.format import LineFormat
 from pigeonhole.sinks.registry import FORMATS
 from tests.sinks.formats import CSV, JSONL
@@ -16,7 +16,7 @@ from tests.sinks.test_sinks import MODEL, SEVEN
 
 NAMES = st.binary(min_size=1, max_size=20).map(lambda name: os.fsdecode(name.replace(b"\0", b"/")))
 PREDICTIONS = st.builds(
-    lambda path, label, p, review, error: Prediction(
+    lambda path, label, p, review, error: Row(
         path, *(("", None, False, error, MODEL, ()) if error else (label, p, review, "", MODEL, ((label, p),)))
     ),
     NAMES,
@@ -28,7 +28,7 @@ PREDICTIONS = st.builds(
 MANY = st.lists(PREDICTIONS, max_size=5)
 
 
-def read_back(data: bytes, format: LineFormat) -> list[Prediction]:
+def read_back(data: bytes, format: LineFormat) -> list[Row]:
     found = list(format.scan(io.BytesIO(data)))
     assert b"".join(line for line, _ in found) == data[len(format.header) :][: sum(len(line) for line, _ in found)]
     return [row for _, row in found]
@@ -36,7 +36,7 @@ def read_back(data: bytes, format: LineFormat) -> list[Prediction]:
 
 @pytest.mark.parametrize("format", [CSV, JSONL])
 @given(rows=MANY)
-def test_what_was_written_is_read_back(format: LineFormat, rows: list[Prediction]) -> None:
+def test_what_was_written_is_read_back(format: LineFormat, rows: list[Row]) -> None:
     expected = rows if format is JSONL else [row._replace(top=()) for row in rows]
     assert read_back(format.header + format.encode(rows), format) == expected
 
@@ -44,7 +44,7 @@ def test_what_was_written_is_read_back(format: LineFormat, rows: list[Prediction
 @pytest.mark.parametrize("format", [CSV, JSONL])
 @given(rows=MANY, data=st.data())
 def test_of_what_was_cut_off_anywhere_the_whole_rows_are_read(
-    format: LineFormat, rows: list[Prediction], data: st.DataObject
+    format: LineFormat, rows: list[Row], data: st.DataObject
 ) -> None:
     whole = format.header + format.encode(rows)
     cut = data.draw(st.integers(0, len(whole)))

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pigeonhole.errors import OutputFailed, UsageError
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.output_files import descriptor
 from pigeonhole.sinks.file import File
 from pigeonhole.sinks.registry import FORMATS, format_of
@@ -30,13 +30,13 @@ from tests.sinks.formats import CSV, JSONL
 
 MODEL = "digits@0123456789ab"
 HEADER = b"path,label,confidence,review,error,model\n"
-SEVEN = Prediction("in/7.png", "7", 0.999999, False, "", MODEL, (("7", 0.999999), ("1", 0.000001)))
-DOUBTFUL = Prediction("in/4.png", "4", 0.5, True, "", MODEL, (("4", 0.5),))
-MISSING = Prediction("in/x.png", "", None, False, "missing: no such file", MODEL, ())
+SEVEN = Row("in/7.png", "7", 0.999999, False, "", MODEL, (("7", 0.999999), ("1", 0.000001)))
+DOUBTFUL = Row("in/4.png", "4", 0.5, True, "", MODEL, (("4", 0.5),))
+MISSING = Row("in/x.png", "", None, False, "missing: no such file", MODEL, ())
 ROWS = [SEVEN, DOUBTFUL, MISSING]
 
 
-def named(name: str | bytes) -> Prediction:
+def named(name: str | bytes) -> Row:
     return SEVEN._replace(path=os.fsdecode(name))
 
 
@@ -44,7 +44,7 @@ def read_csv(data: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(os.fsdecode(data), newline="")))
 
 
-def written(sink: Sink, *some_at_a_time: list[Prediction]) -> None:
+def written(sink: Sink, *some_at_a_time: list[Row]) -> None:
     for rows in some_at_a_time:
         sink.write(rows)
     sink.finish()
@@ -340,7 +340,7 @@ def test_what_is_open_already_gets_csv_as_a_pipe_does(path: str, given: str | No
 # The table
 
 
-def table_of(rows: list[Prediction], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def table_of(rows: list[Row], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("COLUMNS", "120")
     table = Table()
     for row in rows:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pigeonhole.errors import ExitCode, OutputFailed, UsageError
-from pigeonhole.ledger.messages import Prediction
+from pigeonhole.ledger.messages import Row
 from pigeonhole.sinks.sorting import Sorter, folder_of
 from pigeonhole.sinks.unpacking import Unpacker
 from pigeonhole.text import counted
@@ -35,11 +35,11 @@ def images(*paths: str) -> None:
         Path(path).write_bytes(os.fsencode(path))
 
 
-def row(path: str, label: str = "7", review: bool = False, error: str = "") -> Prediction:
+def row(path: str, label: str = "7", review: bool = False, error: str = "") -> Row:
     return SEVEN._replace(path=path, label="" if error else label, review=review, error=error)
 
 
-def sort(*rows: Prediction, means: Means = "symbolic") -> str:
+def sort(*rows: Row, means: Means = "symbolic") -> str:
     with closing(Sorter("out", means)) as sorter:
         sorter.write(rows)
         sorter.finish()

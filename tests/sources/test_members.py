@@ -172,7 +172,7 @@ def test_a_batch_of_members_and_files_has_the_rows_of_the_files(
     named = [str(tmp_path / name) for name in (*IMAGES, "x.zip", "x.tar", "x.tar.gz")]
     (batch, *others) = batches(expand(named, Root(str(tmp_path))))
     pipeline = Pipeline(replace(settings, image_root=str(tmp_path)), classifier)
-    rows = [row for one in (batch, *others) for row in pipeline.classify(one).predictions(one)]
+    rows = [row for one in (batch, *others) for row in pipeline.classify(one).rows(one)]
     assert len(rows) == 4 * len(IMAGES)
     for at, row in enumerate(rows):
         assert row[1:] == rows[at % len(IMAGES)][1:]

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from pigeonhole.errors import ExitCode
-from pigeonhole.ledger.messages import Batch, Group, Prediction
+from pigeonhole.ledger.messages import Batch, Group, Row
 from pigeonhole.limits import TOP
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.models.scores import Scores
@@ -56,10 +56,10 @@ def hungry(request: pytest.FixtureRequest, classifier: Classifier) -> Hungry:
     return network
 
 
-def rows_with(classifier: Classifier, settings: Settings, root: Path, names: list[str]) -> list[Prediction]:
+def rows_with(classifier: Classifier, settings: Settings, root: Path, names: list[str]) -> list[Row]:
     batch = Batch((Group("file", "", "samples/", tuple(names)),))
     pipeline = Pipeline(replace(settings, image_root=str(root), chunk=16), classifier)
-    return list(pipeline.classify(batch).predictions(batch))
+    return list(pipeline.classify(batch).rows(batch))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from pigeonhole.errors import ExitCode
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch, Group, Prediction
+from pigeonhole.ledger.messages import Batch, Group, Row
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.settings import Settings
 from tests import decoder_faults
@@ -43,8 +43,8 @@ def batch(*names: str) -> Batch:
     return Batch((Group("file", "", "", names),))
 
 
-def rows(ledger: Ledger, job: str) -> list[Prediction]:
-    return [row for pieces in ledger.read(job, 0, 8) for part, answers in pieces for row in answers.predictions(part)]
+def rows(ledger: Ledger, job: str) -> list[Row]:
+    return [row for pieces in ledger.read(job, 0, 8) for part, answers in pieces for row in answers.rows(part)]
 
 
 def suspected(settings: Settings, name: str) -> str:

@@ -50,7 +50,7 @@ def job_with(ledger: Ledger, batch: Batch) -> tuple[str, Piece]:
 def test_every_reference_has_its_row_in_order_whatever_the_chunk(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
 ) -> None:
-    whole = list(Pipeline(at_root, classifier).classify(samples).predictions(samples))
+    whole = list(Pipeline(at_root, classifier).classify(samples).rows(samples))
     assert [row.path for row in whole] == list(samples.shown())
     assert {row.path.removeprefix("samples/"): row.error.partition(":")[0] for row in whole if row.error} == {
         "empty.png": "empty",
@@ -59,7 +59,7 @@ def test_every_reference_has_its_row_in_order_whatever_the_chunk(
     }
     for chunk in (1, 7):
         small = Pipeline(replace(at_root, chunk=chunk), classifier).classify(samples)
-        for row, other in zip(whole, small.predictions(samples), strict=True):
+        for row, other in zip(whole, small.rows(samples), strict=True):
             assert (row.path, row.label, row.error) == (other.path, other.label, other.error)
             assert row.confidence == pytest.approx(other.confidence, abs=1e-5)
 
@@ -86,7 +86,7 @@ def test_a_batch_in_which_nothing_can_be_read_still_has_its_rows(
     at_root: Settings, classifier: Classifier, ledger: Ledger
 ) -> None:
     batch = Batch((Group("file", "", "", ("gone.png", "samples")),))
-    rows = list(Pipeline(at_root, classifier).classify(batch).predictions(batch))
+    rows = list(Pipeline(at_root, classifier).classify(batch).rows(batch))
     assert [row.error.partition(":")[0] for row in rows] == ["missing", "not-a-file"]
 
 
@@ -188,7 +188,7 @@ def test_a_network_that_fails_costs_its_chunk_and_no_other(
     failing = Fails(classifier.checkpoint, classifier.network, classifier.device)
     few = Batch((Group("file", "samples/", "samples/", samples.groups[0].paths[:5]),))
     with caplog.at_level(logging.ERROR):
-        rows = list(Pipeline(replace(at_root, chunk=3), failing).classify(few).predictions(few))
+        rows = list(Pipeline(replace(at_root, chunk=3), failing).classify(few).rows(few))
     assert [row.error for row in rows[:3]] == ["internal: the network failed: RuntimeError: broken kernel"] * 3
     assert all(row.label for row in rows[3:])
 
