@@ -13,7 +13,7 @@ import pytest
 from pigeonhole.errors import ExitCode
 from pigeonhole.version import DISTRIBUTION
 from scripts import command_reference
-from scripts.settings_table import written
+from scripts.tables import TABLES, written
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -72,8 +72,9 @@ def test_the_files_that_a_document_links_to_exist(document: Path) -> None:
         assert (document.parent / target).exists(), target
 
 
-def test_the_readmes_table_of_settings_is_todays() -> None:
-    assert written(README) == README, "run `make docs`"
+@pytest.mark.parametrize("document", TABLES)
+def test_a_document_s_generated_table_is_todays(document: str) -> None:
+    assert written(document) == (ROOT / document).read_text(), "run `make docs`"
 
 
 def test_the_command_reference_is_todays() -> None:
