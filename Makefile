@@ -17,7 +17,7 @@ TESTS ?=
 # Where our code meets its dependencies; the others would find the same.
 LOWEST := $(addprefix tests/,e2e imaging jobs ledger models packaging producer sinks sources training worker)
 
-.PHONY: help demo venv test test-lowest browser-test lint format samples train-shipped evaluate outliers pareto variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
+.PHONY: help demo venv test test-lowest browser-test lint lint-style format samples train-shipped evaluate outliers pareto variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,10 +36,13 @@ test-lowest: .venv-lowest/.done ## tests with the oldest releases that pyproject
 browser-test: .venv/.dev ## the report's tests in Chromium, which must be installed, and its driver
 	$(BIN)/pytest -m browser tests/browser
 
-lint: .venv/.dev ## ruff, format check, mypy --strict
+lint: .venv/.dev lint-style ## ruff, format check, mypy --strict, and lint-style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+lint-style: .venv/.dev ## the rules of language that can be counted; UPDATE=1 writes smaller counts to the baseline
+	$(BIN)/python scripts/lint_style.py $(if $(UPDATE),--update)
 
 format: .venv/.dev ## format and sort what ruff can
 	$(BIN)/ruff check --fix --exit-zero .

@@ -28,7 +28,7 @@ DOCUMENTS = {
 
 
 def exists(name: str) -> bool:
-    """Tell whether a dotted path leads to a module of ours, or to what one binds."""
+    """Return whether a dotted path leads to a module of ours, or to what one binds."""
     if name in OTHERS or re.search(r"\.(py|md|log)$", name):
         return True
     parts = name.split(".")

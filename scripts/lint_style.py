@@ -1,0 +1,134 @@
+"""`make lint-style`: count what breaks the rules of language in CONTRIBUTING.md, file by file.
+
+lint_style_baseline.json has the counts of files that are not rewritten yet. A file may have fewer findings, not more;
+one that is not listed has none. `--update` writes the smaller counts; without a baseline file it writes today's.
+"""
+
+import argparse
+import ast
+import io
+import json
+import re
+import subprocess
+import tokenize
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BASELINE = "scripts/lint_style_baseline.json"
+BASE = "8a7f445"  # the last commit whose subject had no limit
+MOST_WORDS, LONGEST_SUBJECT = 35, 72
+
+_OPENING = re.compile(r"(Give|Have|Tell|Say|Let|Make\s+what)\b")
+_FUNCTION_OPENING = re.compile(r"(What|How|Whether|Where|Which|Who)\b")
+#: Pattern → what to write. \s stands for a blank, so that no string here has one and is taken for prose.
+_WORDS = {
+    r"owed": "pending",
+    r"str(?:ike|uck|ikes)\s+off": "remove",
+    r"bur(?:y|ied|ies|ial)": "dead letter",
+    r"deserted": "abandoned",
+    r"keepers?": "supervisor process",
+    r"patiently|despairs?": "retry",
+    r"(?:put|set|lies?|left)\s+aside": "resume state",
+    r"goes\s+on": "resumes, continues",
+    r"none\s+of\s+these": "out-of-distribution",
+    r"strangers?": "out-of-distribution image",
+    r"sureness": "review score",
+    r"calming|lessened": "augmentation decay",
+    r"what\s+is\s+named|what\s+comes\s+then|whoever": "name the thing",
+    r"so\s+many": "a number",
+}
+_GLOSSARY = [(re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE), word) for pattern, word in _WORDS.items()]
+
+
+def findings(path: str, text: str) -> list[str]:
+    """Return what breaks a rule in a Python or Markdown file, one line each."""
+    if path.endswith(".md"):
+        paragraphs = _paragraphs(text)
+        return [*_glossary(paragraphs), *_long_sentences(paragraphs)]
+    return [*_openings(text), *_glossary(_prose(text))]
+
+
+def _openings(code: str) -> Iterator[str]:
+    """Yield the docstrings that do not start with a verb that says what is done."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            doc = ast.get_docstring(node) or ""
+            is_function = not isinstance(node, ast.Module | ast.ClassDef)
+            if _OPENING.match(doc) or (is_function and _FUNCTION_OPENING.match(doc)):
+                yield f'{getattr(node, "lineno", 1)}: a docstring starts with "{doc.split()[0]}"'
+
+
+def _prose(code: str) -> Iterator[str]:
+    """Yield the comments of a program, and its strings that have a blank: docstrings and messages."""
+    for token in tokenize.generate_tokens(io.StringIO(code).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
+            yield node.value
+
+
+def _paragraphs(text: str) -> list[str]:
+    """Return the paragraphs and list items of a document, without code, tables and headings."""
+    text = re.sub(r"^( *)(```|~~~).*?^\1\2", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"`[^`]*`|\]\([^)]*\)|<!--.*?-->", "code", text, flags=re.DOTALL)
+    parts = re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )|^[|#].*$", text, flags=re.MULTILINE)
+    return [part for part in parts if part.strip() and not part.startswith("    ")]
+
+
+def _glossary(parts: Iterable[str]) -> Iterator[str]:
+    for part in parts:
+        for pattern, word in _GLOSSARY:
+            yield from (f'"{found}": write {word}' for found in pattern.findall(" ".join(part.split())))
+
+
+def _long_sentences(paragraphs: list[str]) -> Iterator[str]:
+    for paragraph in paragraphs:
+        for sentence in re.split(r"(?<=[.!?])[)\"*]*\s+", " ".join(paragraph.split())):
+            words = [word for word in sentence.split() if any(map(str.isalnum, word))]
+            if len(words) > MOST_WORDS:
+                yield f"a sentence of {len(words)} words: {' '.join(words[:8])} …"
+
+
+def long_subjects(root: Path, base: str = BASE) -> list[str] | None:
+    """Return the commits after `base` whose subjects are too long; None where git does not know that commit."""
+    log = ["git", "-C", str(root), "log", "--format=%h %s", f"{base}..HEAD"]
+    done = subprocess.run(log, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return None
+    return [line for line in done.stdout.splitlines() if len(line.partition(" ")[2]) > LONGEST_SUBJECT]
+
+
+def check(root: Path, update: bool) -> Iterator[str]:
+    """Yield what is wrong in a checkout, and write its baseline if asked to."""
+    folders = ("pigeonhole", "producer", "worker", "training", "tests", "scripts", "benchmarks", "deploy", "docs")
+    files = [*root.glob("*.md"), *(file for name in folders for file in sorted((root / name).rglob("*.*")))]
+    paths = [str(file.relative_to(root)) for file in files if file.suffix in (".py", ".md")]
+    found = {path: findings(path, (root / path).read_text(encoding="utf-8")) for path in paths}
+    file = root / BASELINE
+    allowed = json.loads(file.read_text()) if file.exists() else {path: len(lines) for path, lines in found.items()}
+    for path, lines in found.items():
+        if len(lines) > (most := allowed.get(path, 0)):
+            yield f"{path}: {len(lines)} findings, at most {most} are allowed:"
+            yield from (f"    {line}" for line in lines)
+    smaller = {path: min(most, len(found[path])) for path, most in allowed.items() if found.get(path)}
+    if update:
+        file.write_text(json.dumps(smaller, indent=1, sort_keys=True) + "\n")
+
+
+def main() -> int:
+    """Print what is wrong; return the exit code."""
+    parser = argparse.ArgumentParser(prog="make lint-style", description=__doc__.partition("\n")[0])
+    parser.add_argument("--update", action="store_true", help="write the smaller counts to the baseline")
+    wrong = list(check(ROOT, parser.parse_args().update))
+    subjects = long_subjects(ROOT)
+    if subjects is None:
+        print(f"lint-style: commit subjects are not checked: git finds no commit {BASE} here")
+    wrong += [f"a subject of more than {LONGEST_SUBJECT} characters: {line}" for line in subjects or []]
+    print(*wrong or ["lint-style: nothing new"], sep="\n")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,93 @@
+"""The count of what breaks the rules of language: what it finds, and that a baseline only shrinks."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from scripts.lint_style import BASE, BASELINE, check, findings, long_subjects
+
+CLEAN = '"""Parse a file."""\n'
+GIVES = 'def one() -> int:\n    """Give one."""\n    return 1\n'
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        (CLEAN, []),
+        (GIVES, ['1: a docstring starts with "Give"']),
+        ('class A:\n    """Have it."""\n', ['1: a docstring starts with "Have"']),
+        ('"""What this module is about."""\n', []),
+        ('def f():\n    """What it returns."""\n', ['1: a docstring starts with "What"']),
+        ("x = 1  # what is owed\n", ['"owed": write pending']),
+        ('raise ValueError(f"{x} is struck\\n off")\n', ['"struck off": write remove']),
+        ('owed = {"owed": 1}\n', []),
+        ('x = "a fowed word"\n', []),
+    ],
+)
+def test_code_is_searched_for_openings_and_words(code: str, found: list[str]) -> None:
+    assert findings("a.py", code) == found
+
+
+LONG = " ".join(["word"] * 36)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"{LONG}.", ["a sentence of 36 words: word word word word word word word word …"]),
+        (f"{LONG[5:]}. {LONG[5:]}.", []),
+        (f"- {LONG[:100]}\n- {LONG[:100]}", []),
+        (f"# {LONG}\n\n| {LONG} |\n\n```\n{LONG}\n```\n\n    {LONG}", []),
+        (f"A `{LONG}` and a [link]({LONG.replace(' ', '/')}).", []),
+        ("So\nmany of `so many`.", ['"So many": write a number']),
+    ],
+)
+def test_documents_are_searched_for_words_and_long_sentences(text: str, found: list[str]) -> None:
+    assert findings("a.md", text) == found
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return a checkout with one finding, which the baseline allows."""
+    for path in ("pigeonhole/text.py", "scripts/tables.py"):
+        (tmp_path / path).parent.mkdir()
+        (tmp_path / path).write_text(GIVES if "text" in path else CLEAN)
+    assert list(check(tmp_path, update=True)) == []
+    assert baseline(tmp_path) == {"pigeonhole/text.py": 1}
+    return tmp_path
+
+
+def baseline(root: Path) -> dict[str, int]:
+    return dict(json.loads((root / BASELINE).read_text()))
+
+
+@pytest.mark.parametrize("path", ["pigeonhole/text.py", "scripts/tables.py", "README.md"])
+def test_a_count_that_grows_is_refused_and_not_written(root: Path, path: str) -> None:
+    (root / path).write_text("What is owed, and owed." if path.endswith(".md") else GIVES + GIVES.replace("one", "two"))
+    wrong = list(check(root, update=True))
+    assert wrong[0] == f"{path}: 2 findings, at most {baseline(root).get(path, 0)} are allowed:"
+    assert len(wrong) == 3
+    assert baseline(root) == {"pigeonhole/text.py": 1}
+
+
+def test_a_count_that_shrinks_is_accepted_and_written_when_asked(root: Path) -> None:
+    (root / "pigeonhole" / "text.py").write_text(CLEAN)
+    assert list(check(root, update=False)) == []
+    assert baseline(root) == {"pigeonhole/text.py": 1}
+    assert list(check(root, update=True)) == []
+    assert baseline(root) == {}
+
+
+def test_without_history_the_subjects_of_commits_are_not_checked(tmp_path: Path) -> None:
+    assert long_subjects(tmp_path) is None, f"{tmp_path} has no commit {BASE}"
+
+
+def test_the_subjects_of_commits_after_the_base_are_checked(tmp_path: Path) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=A", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    for subject in ("x" * 80, "y" * 72, "z" * 73):
+        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", subject], check=True)
+    (found,) = long_subjects(tmp_path, "HEAD~2") or []
+    assert found.endswith(" " + "z" * 73)
