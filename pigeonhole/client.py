@@ -87,7 +87,7 @@ class Client:
             self._connection.close()
 
     def classify(self, sources: Sources, *, review_below: float | None = None) -> Rows:
-        """Submit images, and follow them while that goes on.
+        """Submit images, and follow them meanwhile.
 
         Leaving the iteration early, by an exception too, cancels nothing; `cancel` does.
 

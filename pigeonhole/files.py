@@ -30,7 +30,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def unwritable(path: Path, exc: OSError) -> TrainingError:
-    """What a user is told of a file that can't be written."""
+    """Return the error for a file that can't be written."""
     remedy = "make room" if exc.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another -o"
     return TrainingError(f"{path}: can't be written ({exc.strerror or exc}); {remedy}.")
 

@@ -1,4 +1,4 @@
-"""Paths put aside where only a part of them is in memory: there may be many."""
+"""Scratch databases: for lists of paths of which only a part fits into memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import sqlite3
 
 
-def aside() -> "sqlite3.Connection":
-    """Give an empty database of this process's own, on disk as far as it is large, and gone when it is closed."""
+def scratch_database() -> "sqlite3.Connection":
+    """Return an empty database of this process's own, on disk as far as it is large, and gone when it is closed."""
     import sqlite3
 
     # It is read where references are submitted, which is a thread of its own.
@@ -21,11 +21,11 @@ def aside() -> "sqlite3.Connection":
 
 
 @contextmanager
-def room(what: str) -> Iterator[None]:
-    """Say what helps where there is no room for it."""
+def explaining_no_room(what: str) -> Iterator[None]:
+    """Raise OutputFailed with a remedy where there is no room for a scratch database."""
     import sqlite3
 
     try:
         yield
     except sqlite3.Error as exc:
-        raise OutputFailed(f"the {what} can't be put aside: {exc}; set TMPDIR to where there is room") from exc
+        raise OutputFailed(f"the {what} don't fit on the disk: {exc}; set TMPDIR to where there is room") from exc

@@ -36,7 +36,7 @@ def _setting(default: T, doc: str) -> T:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What can be set from outside; each field is `PIGEONHOLE_` and its name in capitals.
+    """The settings; each field is the variable `PIGEONHOLE_` and its name in capitals.
 
     Raises:
         SettingsError: a value can't be used; the message names the variable, the value and what fits.
@@ -84,7 +84,7 @@ class Settings:
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
-        """Where a worker serves its metrics: an address of this machine and a port; None: nowhere."""
+        """The address and port at which a worker serves its metrics; None: nowhere."""
         host, _, port = self.metrics_port.rpartition(":")
         if not re.fullmatch(r"\d{1,5}", port) or not 1 <= int(port) <= 65535:
             return None

@@ -59,7 +59,7 @@ class Configuration:
     ] = None
     patience: Annotated[
         int | None,
-        typer.Option(min=1, help="Stop after so many epochs without a better one.  \\[default: the network's]"),
+        typer.Option(min=1, help="Stop after this many epochs without a better one.  \\[default: the network's]"),
     ] = None
     seed: Annotated[
         int, typer.Option(min=0, max=_SEEDS, help="Same seed, same machine, same weights (on the CPU).")

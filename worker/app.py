@@ -179,7 +179,7 @@ def _reconnecting(failed: str) -> Iterator[None]:
 
 
 def _ready_processes(pool: Any) -> int:  # noqa: ANN401
-    """Give how many of the pool's processes have loaded the checkpoint: Celery lists one here when it says it is up."""
+    """Return how many processes of the pool have loaded the model: Celery lists one here when it says it is up."""
     return len(pool._pool._fileno_to_inq)
 
 

@@ -43,7 +43,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
         self._said = ""
 
     def ensure_connected(self, conn: Any) -> Any:  # noqa: ANN401
-        """Connect, as patiently as it takes."""
+        """Connect, with as many retries as it takes."""
         if self._useless:
             time.sleep(next(islice(CONNECT.pauses(), self._useless - 1, None)))
             maybe_shutdown()
@@ -54,7 +54,7 @@ class Consumer(CeleryConsumer):  # type: ignore[misc]  # Celery has no types
         return conn
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Say what Redis said, and what to do about it: Celery says each time that the connection is lost, not why."""
+        """Log what Redis said, and what to do about it: Celery only says each time that the connection is lost."""
         if time.monotonic() - self._connected < _WORKED:
             self._useless += 1
         else:

@@ -2,7 +2,7 @@
 
 kombu and Celery take every field of a message for what it should be, after the message has left the queue: one that
 is not ends the worker, or comes back for ever as unacknowledged. And most of what Celery lets a message say is not for
-a stranger to say: callbacks and chains make a worker publish wherever they like, a time limit has its process killed,
+anybody to say: callbacks and chains make a worker publish wherever they like, a time limit has its process killed,
 an ETA or a compressed body fills its memory. So each message is read here, before anything else sees it, for the
 little that we use, and made anew from that; the rest of it goes nowhere.
 """
@@ -39,7 +39,7 @@ class Channel(redis.Channel):
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
         except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as exc:
-            # It is no JSON. It has been popped, the connection is sound, and `_deliver` lets none of these out.
+            # It is no JSON. It has been popped, the connection is sound, and `_deliver` lets no such error out.
             dead_letter(getattr(exc, "doc", "a message"), f"{type(exc).__name__}: {exc}")
             return True
 

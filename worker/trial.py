@@ -1,7 +1,7 @@
-"""Tries one image in a process of its own: for an image that was in hand when a process died.
+"""Isolation runs: a quarantined image is tried in a process of its own.
 
 That death may have been the image's doing, or the kernel's, or a person's. Only where process after process that does
-nothing but this one image dies of it is it to blame; whoever else is killed meanwhile.
+nothing but this one image dies of it is the image to blame.
 
 `python -m worker.trial` takes what it needs as JSON on standard input, and says on standard output how far it came.
 """
@@ -26,10 +26,10 @@ from pigeonhole.models.classifier import Classifier
 from pigeonhole.processes import end_with
 from pigeonhole.sources.reference import Location
 
-#: Seconds before each attempt. So many processes must die of an image until that is believed, since SIGKILL may come
+#: Seconds before each attempt. This many processes must die of an image until that is believed, since SIGKILL may come
 #: from outside: whatever ends processes there has this time to pass.
 PAUSES = (0.0, 0.1, 0.2, 0.5, 1.0)
-#: So many deaths suffice of a kind that a process brings on itself: by one of these signals, or by an exit.
+#: Deaths that suffice if the process brings them on itself: by one of these signals, or by an exit.
 OWN_DEATHS = 2
 _OWN = {
     *(signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL),

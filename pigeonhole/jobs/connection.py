@@ -91,7 +91,7 @@ class Connection:
 
     @property
     def workers(self) -> Workers:
-        """Who is at work."""
+        """The workers that announce themselves."""
         return self._open().workers
 
     def serving(self) -> tuple[str, str]:
@@ -181,7 +181,7 @@ class Connection:
         return self.retrying(lambda: self.ledger.status(job))
 
     def is_followable(self, job: str, model: str) -> bool:
-        """Tell whether a job exists, was not cancelled, and asks for this model."""
+        """Return whether a job exists, was not cancelled, and asks for this model."""
         try:
             status = self.status(job)
         except UnknownJob:

@@ -75,7 +75,7 @@ class Follower:
         Raises:
             UnknownJob: no such job, or it was deleted meanwhile.
             JobCancelled: it was cancelled; the rows before the first that is missing have been given.
-            NoWorker: nobody has consumed the job's queue for a while; the job goes on when somebody does.
+            NoWorker: nobody has consumed the job's queue for a while; the job continues when somebody does.
             MessageInvalid: its record is damaged, or the workers understand none of its pending pieces.
             BrokerUnreachable: Redis is away for longer than the policy allows.
         """
@@ -130,7 +130,7 @@ class Follower:
             pause = min(POLL_MOST, pause * 1.5)
 
     def _count(self, status: JobStatus) -> None:
-        """Tell who is at work, if somebody wants to know and was not told just now."""
+        """Report the workers, if somebody wants to know and was not told just now."""
         if self.on_workers is None or self.clock() - self._counted < COUNT_EVERY:
             return
         self._counted = self.clock()
@@ -236,7 +236,7 @@ def results(ledger: Ledger, job: str, options: RowOptions = DEFAULT) -> Iterator
 
 
 def no_worker(model: str, workers: Workers) -> str:
-    """Say that nobody answers for a model, and what to do."""
+    """Return in words that nobody answers for a model, and what to do."""
     others = sorted({worker.model for worker in workers.alive()})
     serve = f"workers are there for {', '.join(others)}: choose with --model. Or start" if others else "start"
     return (

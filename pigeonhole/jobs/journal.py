@@ -129,7 +129,7 @@ class Places(dict[str, Identity]):
             self.setdefault(place, _identity(place))
 
     def have(self, path: str, link: bool) -> bool:
-        """Tell whether an image is where it was."""
+        """Return whether an image is where it was."""
         return all(self.get(place) for place in _places(path, link))
 
     def write(self, part: str) -> None:

@@ -16,7 +16,7 @@ from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.jobs.summary import Summary
 from pigeonhole.ledger.messages import Row
 from pigeonhole.output_files import remove, target
-from pigeonhole.scratch import aside, room
+from pigeonhole.scratch import explaining_no_room, scratch_database
 from pigeonhole.sinks.file import File
 from pigeonhole.sinks.format import Format
 from pigeonhole.sinks.registry import FORMATS
@@ -170,7 +170,7 @@ class Kept:
         return "whose file has changed" if self._changed(row.path, self._earlier) else ""
 
     def _changed(self, path: str, earlier: Earlier) -> bool:
-        """Tell whether a file may not be what was classified; of a finished run, its times alone must tell."""
+        """Return whether a file may not be what was classified; of a finished run, its times alone must tell."""
         return any(self._file_changed(file, earlier) for file in files_of(path))
 
     def _file_changed(self, file: str, earlier: Earlier) -> bool:
@@ -185,14 +185,14 @@ class Kept:
 
     def _remember(self, path: str) -> None:
         if self._index is None:
-            self._index = aside()
+            self._index = scratch_database()
             self._sql("CREATE TABLE kept (path BLOB PRIMARY KEY, rows INTEGER, left INTEGER) WITHOUT ROWID")
         self._sql("INSERT INTO kept VALUES (?, 1, 1) ON CONFLICT (path) DO UPDATE SET rows = rows + 1", path)
 
     def _sql(self, statement: str, *paths: str) -> int:
         """Do something with the paths, and tell how many it changed."""
         assert self._index is not None  # for the type checker
-        with room("paths"):
+        with explaining_no_room("paths"):
             return self._index.execute(statement, tuple(map(os.fsencode, paths))).rowcount
 
 
@@ -207,22 +207,22 @@ class Listed:
     """
 
     def __init__(self, references: Iterable[Reference]) -> None:
-        self._named = aside()
+        self._named = scratch_database()
         rows = ((os.fsencode(reference.shown + reference.path), json.dumps(reference)) for reference in references)
-        with room("paths"):
+        with explaining_no_room("paths"):
             self._named.execute("CREATE TABLE named (path BLOB, reference TEXT)")
             self._named.executemany("INSERT INTO named VALUES (?, ?)", rows)
             self._named.execute("CREATE INDEX by_path ON named (path)")
 
     def times(self, path: str) -> int:
-        """Tell how often a path is named: members of an archive may have the same."""
-        with room("paths"):
+        """Return how often a path is named: members of an archive may have the same."""
+        with explaining_no_room("paths"):
             found = self._named.execute("SELECT COUNT(*) FROM named WHERE path = ?", (os.fsencode(path),))
             return int(found.fetchone()[0])
 
     def __call__(self) -> Iterator[Reference]:
         """Give the references, in their order, as often as they are asked for."""
-        with room("paths"):
+        with explaining_no_room("paths"):
             for (reference,) in self._named.execute("SELECT reference FROM named ORDER BY rowid"):
                 yield Reference.from_json(json.loads(reference))
 

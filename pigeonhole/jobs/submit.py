@@ -20,10 +20,10 @@ from pigeonhole.sources.reference import Reference, Root
 #: time, as much as 50 digits.
 SMALLEST, LARGEST = 64, 2048
 PER_SIZE = 2
-#: So many batches' references are known when one is cut: where fewer are left, it is as large a share of these, so that
-#: towards the end batches get small again, and of a handful of workers nobody has much left to do when others are done.
-#: Nor is any a smaller share of the size that they have come to: for 2,048 that is a chunk, which a network takes at
-#: once, and less of it costs more.
+#: The references of this many batches are known when one is cut: where fewer are left, it is that share of them, so
+#: that towards the end batches get small again, and of a handful of workers nobody has much left to do when others are
+#: done. Nor is any a smaller share of the size that they have come to: for 2,048 that is a chunk, which a network takes
+#: at once, and less of it costs more.
 AHEAD = 8
 #: A batch holds no more bytes of files than this (but at least one file): about a second's work of photos.
 MOST_BYTES = 64_000_000
@@ -109,7 +109,7 @@ class Submission:
 
     @property
     def settled(self) -> bool:
-        """Whether it is over, and nobody is still to be told what went wrong."""
+        """True if it is over, and its error, if there is one, was raised."""
         return not self._thread.is_alive() and (self.told or self._wrong is None)
 
     def check(self) -> None:

@@ -58,7 +58,7 @@ class Summary:
 
     @property
     def labelled(self) -> int:
-        """How many images have a label."""
+        """The number of images with a label."""
         return self.images - self.errors.total()
 
     @property
@@ -67,7 +67,7 @@ class Summary:
         return self.confidence / self.labelled if self.labelled else None
 
     def of_rows(self, status: JobStatus) -> JobStatus:
-        """Give what is said of a job with the counts of these rows, and the checkpoints that made them."""
+        """Return a job's status with the counts of these rows, and the models that made them."""
         return replace(
             status,
             model=", ".join(sorted(filter(None, self.models))) or status.model,
@@ -78,7 +78,7 @@ class Summary:
         )
 
     def to_json(self, status: JobStatus, startup_seconds: float) -> dict[str, object]:
-        """Give the summary as `--json` prints it.
+        """Return the summary as `--json` prints it.
 
         Args:
             status: the job's, at its end.
@@ -110,7 +110,7 @@ class Summary:
 
 
 def duration(status: JobStatus) -> float:
-    """Give the seconds from a job's first claim to its end, or to now's last word; 0 before the first."""
+    """Return the seconds from a job's first claim to its end; 0 before its end."""
     if status.started is None or status.finished is None:
         return 0.0
     return max(0.0, status.finished - status.started)

@@ -12,7 +12,7 @@ from pigeonhole.settings import Settings
 
 #: How many are kept; with more, somebody writes garbage on purpose.
 MOST = 1000
-#: Characters that are kept of what a stranger wrote.
+#: Characters that are kept of a foreign message.
 _LONGEST = 300
 
 

@@ -1,4 +1,4 @@
-"""Whether a worker consumes: told from its announcement, for a container's health check and for `pigeonhole doctor`.
+"""Health of a worker, by its announcement: for a container's health check and for `pigeonhole doctor`.
 
 That a process exists says nothing: a worker can be alive and deaf after its Redis restarted. Healthy is one that
 announces itself (from the loop that takes its messages), has loaded its checkpoint, and does not sit idle while
@@ -12,7 +12,7 @@ IDLE_AT_MOST = 30.0
 
 
 def trouble(worker: Announcement | None, waiting: int, now: float) -> str | None:
-    """Say what is wrong with a worker, or None.
+    """Return what is wrong with a worker, in words; None if nothing is.
 
     Args:
         worker: its announcement, if there is one.

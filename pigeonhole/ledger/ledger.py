@@ -18,7 +18,7 @@ that a batch done twice counts once. A job is `open` while images are submitted 
 exhausted, `finished` when a closed job has no pending piece, or `cancelled`; then its keys expire.
 
 A claim is a lease, which the process that holds it renews. A piece whose process was lost, or let its lease expire, is
-split, until an image that kills whoever reads it is alone.
+split, until an image that kills its reader is alone.
 
 The name of a piece carries the digest of the references on record (`Piece`). Should Redis forget a batch that it had
 acknowledged, and another be recorded under the same number, then nothing that is done for the old one counts.
@@ -261,7 +261,7 @@ class Ledger:
 
     @translates
     def swept_lately(self) -> bool:
-        """Tell whether somebody swept a moment ago.
+        """Return whether somebody swept a moment ago.
 
         If not, Redis or everybody was away: those who hold leases had no chance to renew them.
         """

@@ -1,4 +1,4 @@
-"""What producer and worker write to each other: the references of a batch, and the answers to it.
+"""The messages between producer and worker: the references of a batch, and the answers to it.
 
 Both are frozen, versioned and JSON, deflated. In a batch of 2,048 a reference with a numbered name takes some 3 bytes,
 one with a random name of 16 digits some 12; an answer of up to 256 classes takes 27. What is read back is checked
@@ -132,7 +132,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Answers:
-    """What became of each image of a batch, as columns in the batch's order.
+    """The result of each image of a batch, as columns in the batch's order.
 
     Args:
         model: the model that answered, `name@digest`.
@@ -354,5 +354,5 @@ def _number(value: object) -> int:
 
 
 def _shown(value: object) -> str:
-    """Return a value for a message: `repr` of what a stranger wrote may be very long, or too deep."""
+    """Return a value for a message: `repr` of a foreign value may be very long, or too deep."""
     return reprlib.repr(value)

@@ -68,7 +68,7 @@ class Piece:
 
     @property
     def quarantined(self) -> bool:
-        """Whether it is one quarantined image: a process was lost with a piece in hand that held it."""
+        """True for one quarantined image: a process was lost with a piece in hand that held it."""
         return self.stop is not None and self.stop - self.start == 1
 
     def split(self, size: int) -> "list[Piece]":

@@ -78,7 +78,7 @@ def connect(url: str, retries: int = COMMAND.retries or 0, timeout: float = COMM
 
 
 def may_pass(exc: Exception) -> bool:
-    """Tell whether an error may be gone at the next try: Redis is away or full, and does not refuse us."""
+    """Return whether an error may be gone at the next try: Redis is away or full, and does not refuse us."""
     return isinstance(exc, BrokerUnreachable) and not isinstance(exc, BrokerRefuses)
 
 

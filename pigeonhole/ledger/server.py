@@ -1,4 +1,4 @@
-"""What Redis says of itself: its version, its memory, and what it keeps when it stops.
+"""The state of Redis: its version, its memory, and what it keeps when it stops.
 
 A Redis user with the least rights (`deploy/redis_users.py`) may ask for what `INFO` tells, not for the configuration.
 """
@@ -13,7 +13,7 @@ from pigeonhole.settings import Settings
 
 @dataclass(frozen=True)
 class Memory:
-    """How full Redis is, in bytes.
+    """The memory of Redis, in bytes.
 
     Args:
         used, most: what it uses, and may use at the most; 0: it has no limit.
@@ -26,7 +26,7 @@ class Memory:
 
     @property
     def evicts(self) -> bool:
-        """Whether a full Redis deletes keys instead of refusing more."""
+        """True if a full Redis deletes keys instead of refusing more."""
         return self.policy != "noeviction"
 
 
@@ -57,7 +57,7 @@ class Server:
 
     @translates
     def appends(self) -> bool:
-        """Tell whether it keeps an append-only file."""
+        """Return whether it keeps an append-only file."""
         return bool(self.client.info("persistence")["aof_enabled"])
 
     def configured(self, name: str) -> str | None:

@@ -31,12 +31,12 @@ class JobStatus:
 
     @property
     def labels(self) -> int:
-        """How many images have a label."""
+        """The number of images with a label."""
         return self.done - self.errors
 
     @property
     def over(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """True if the job is finished or cancelled, or its record can't be read."""
         return self.state not in ("open", "closed")
 
     def to_json(self) -> dict[str, object]:

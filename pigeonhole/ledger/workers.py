@@ -1,4 +1,4 @@
-"""Who is at work: each worker's announcement in Redis, which is gone when it no longer renews it.
+"""Workers: each one's announcement in Redis, which expires when the worker no longer renews it.
 
 The keys, behind the prefix: `workers` (zset: worker → when last seen) and `worker:ID` (hash, expiring).
 A worker renews its announcement from the loop that also takes its messages, so that one which lost its
@@ -50,7 +50,7 @@ class Announcement:
 
     @property
     def id(self) -> str:
-        """What it goes by in Redis."""
+        """The name of its announcement in Redis."""
         return f"{self.name}#{self.instance}" if self.instance else self.name
 
 
@@ -74,7 +74,7 @@ class Workers:
 
     @translates
     def announce(self, worker: Announcement, busy: bool = True) -> None:
-        """Say that a worker is there; it counts as gone unless this is repeated in time.
+        """Announce a worker; it counts as gone unless this is repeated in time.
 
         Args:
             worker: what it says of itself; the times are those of this call.
@@ -107,7 +107,7 @@ class Workers:
 
     @translates
     def may_sweep(self) -> bool:
-        """Tell whether it is this worker's turn to sweep: one at a time is enough."""
+        """Return whether it is this worker's turn to sweep: one at a time is enough."""
         lock = f"{self._prefix}:sweeping"
         return bool(self.client.set(lock, 1, nx=True, px=int(SWEEP_TURN * 1000)))
 

@@ -32,7 +32,7 @@ SUFFIX = ".safetensors"
 _SHIPPED = Path(__file__).resolve().parent / "shipped"
 _MAX_HEADER = 10_000_000  # bytes; ours have some thousands, and a tenth of the library's own limit is read in a second
 _MAX_TEXT = 200  # characters of a library's message, which may quote a damaged file at any length
-_MAX_ARGUMENT = 2048  # of a network: channels, layers; two layers of so many channels take 150 MB
+_MAX_ARGUMENT = 2048  # of a network: channels, layers; two layers of that many channels take 150 MB
 _MAX_DIMENSIONS = 16  # of a tensor; a convolution's weights have 4
 _DTYPES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "U8": 1, "I8": 1, "BOOL": 1}
 

@@ -211,7 +211,7 @@ class Sorter:
             raise OutputFailed(f"{self.folder!r} can't be sorted into: {why}, or choose another DIR") from exc
         except OSError as exc:
             raise OutputFailed(
-                f"{self.folder!r} can't be sorted into: {exc.strerror}; the same command goes on once it can"
+                f"{self.folder!r} can't be sorted into: {exc.strerror}; run the same command again once it can"
             ) from exc
 
 

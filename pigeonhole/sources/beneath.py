@@ -56,7 +56,7 @@ def open_beneath(root: str, reference: str) -> int:
 
 @cache
 def has_openat2() -> bool:
-    """Whether this system lets us call `openat2`: asked once in a process, of a folder that can always be opened."""
+    """Return whether this system allows `openat2`: asked once in a process, of a folder that can always be opened."""
     if not sys.platform.startswith("linux"):
         return False
     try:

@@ -3,9 +3,9 @@
 A SOURCE is a file, a folder, an archive, a glob, `-` (a list on standard input), `@FILE` (a list in a file), or names a
 registered source by its scheme. All of it is streamed: nothing here holds more than one window of a folder's names.
 
-Extensions decide inside folders and archives only; what is named, matched or listed is tried whatever it is called. An
-image that several SOURCEs name is taken once, for the first of them. A list is taken as it is. No folder's walk looks
-into archives.
+Extensions decide inside folders and archives only; a file that is named, matched or listed is tried whatever its name.
+An image that several SOURCEs name is taken once, for the first of them. A list is taken as it is. No folder's walk
+looks into archives.
 """
 
 import errno
@@ -69,7 +69,7 @@ class _Local(NamedTuple):
     pattern: tuple[str, ...] = ()
 
     def takes(self, file: str) -> bool:
-        """Tell whether a glob takes a file that it matches: `*/` is about folders, and `**/` about images in them."""
+        """Return whether a glob takes a file that it matches: `*/` is about folders, and `**/` about images in them."""
         if not self.name.endswith("/"):
             return True
         return self.name.rstrip("/").rpartition("/")[2] == "**" and is_found(file.rpartition("/")[2])
@@ -83,7 +83,7 @@ class _Local(NamedTuple):
             yield from (above + count for count in prefixes(top, inside, self.pattern))
 
     def walks_over(self, path: str, root: Root, is_folder: bool = False) -> bool:
-        """Tell whether walking a folder that the glob matches finds this file or folder."""
+        """Return whether walking a folder that the glob matches finds this file or folder."""
         names = path.split("/")
         return any(
             count < len(names) and is_found("/".join(names[count:]), is_folder) for count in self.prefixes(path, root)
@@ -111,7 +111,7 @@ class _Taken:
             (self._folders if source.kind == "folder" else self._files).setdefault(source.rooted, rank)
 
     def before(self, rank: int, path: str, is_folder: bool = False) -> bool:
-        """Tell whether a SOURCE of a lower rank takes a file, or the whole of a folder."""
+        """Return whether a SOURCE of a lower rank takes a file, or the whole of a folder."""
         if (self._folders if is_folder else self._files).get(path, rank) < rank:
             return True
         return self._walked_over(rank, path, is_folder) or any(
@@ -121,7 +121,7 @@ class _Taken:
         )
 
     def _walked_over(self, rank: int, path: str, is_folder: bool) -> bool:
-        """Tell whether walking one of the folders finds it."""
+        """Return whether walking one of the folders finds it."""
         at = len(path) if self._folders else 0
         while at > 0:
             at = path.rfind("/", 0, at)
@@ -132,7 +132,7 @@ class _Taken:
 
 
 def _nothing(path: str, is_folder: bool = False) -> bool:
-    """Tell that no earlier SOURCE takes a path: there is none."""
+    """Return False: there is no earlier SOURCE that takes a path."""
     return False
 
 

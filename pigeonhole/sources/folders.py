@@ -45,7 +45,7 @@ def in_folder(shown: str, root: str) -> Iterator[Reference]:
 
 
 def is_found(path: str, is_folder: bool = False) -> bool:
-    """Tell whether a walk finds an image, or a folder, at this path below its beginning."""
+    """Return whether a walk finds an image, or a folder, at this path below its beginning."""
     return not path.startswith(".") and "/." not in path and (is_folder or _is_image(path.rpartition("/")[2]))
 
 
@@ -83,7 +83,7 @@ def windows(folder: str) -> Iterator[list[os.DirEntry[str]]]:
 
 
 def is_folder(entry: os.DirEntry[str], links: bool = True) -> bool:
-    """Tell whether an entry is a folder or (with `links`) a link to one; OSError where it may not be asked."""
+    """Return whether an entry is a folder or (with `links`) a link to one; OSError where it may not be asked."""
     try:
         return entry.is_dir(follow_symlinks=links)
     except OSError as exc:
@@ -109,7 +109,7 @@ def flattened(items: Iterator[Any]) -> Iterator[Any]:
 
 
 def unreadable(exc: OSError) -> str:
-    """Say which folder can't be read, and why."""
+    """Return in words which folder can't be read, and why."""
     return f"the folder {exc.filename!r} can't be read: {exc.strerror}"
 
 

@@ -14,7 +14,7 @@ _START: _States = frozenset({0})
 
 
 def has_magic(text: str) -> bool:
-    """Tell whether a text is a pattern rather than a path."""
+    """Return whether a text is a pattern rather than a path."""
     return any(character in text for character in "*?[")
 
 

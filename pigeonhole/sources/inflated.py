@@ -12,7 +12,7 @@ _STEP = 1 << 18
 
 
 def is_gzip(file: IO[bytes]) -> bool:
-    """Tell by its first bytes whether a file is gzip: a `.tar.gz` inflated on its way here often keeps its name."""
+    """Return whether a file is gzip by its first bytes: a `.tar.gz` inflated on its way here often keeps its name."""
     magic = file.read(2)
     file.seek(0)
     return magic == b"\x1f\x8b"

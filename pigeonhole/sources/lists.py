@@ -11,7 +11,7 @@ from pigeonhole.errors import SourceError
 
 #: Bytes that are read at once.
 _BLOCK = 1 << 16
-#: No path is longer than 4,096 bytes; what goes on for so long is no list, or not one of this separator.
+#: No path is longer than 4,096 bytes; a longer entry is no path, or the separator is another.
 _LONGEST = 1 << 20
 #: Milliseconds until an interruption is noticed that came just before a wait: a signal ends only what it finds waiting.
 _LOOK = 1000

@@ -44,7 +44,7 @@ class Site:
         return [worker for worker in self._workers.alive() if worker.model == self.model]
 
     def deserted(self) -> bool:
-        """Tell whether nobody would take a probe; where that can't be asked, somebody may."""
+        """Return whether nobody would take a probe; where that can't be asked, somebody may."""
         try:
             return not self._serving()
         except PigeonholeError:  # `workers` tells it

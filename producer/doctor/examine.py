@@ -189,7 +189,7 @@ def _answered(
 
 
 def _place(row: Row, root: str) -> Finding:
-    """Tell from a row whether workers see what we see."""
+    """Return from a row whether workers see what we see."""
     if row.error.partition(":")[0] in OF_THE_PLACE:
         do = "mount the same folder for both, and let PIGEONHOLE_IMAGE_ROOT say on each side where"
         return Finding("image root", False, f"{row.path!r} lies below {root!r} here; a worker says: {row.error}", do)

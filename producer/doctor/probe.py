@@ -26,7 +26,7 @@ _SIZE = 28
 
 @contextmanager
 def probe_image(folder: str) -> Iterator[str]:
-    """Give a new image's path, which nobody else can have; it is gone when the block is left.
+    """Return the path of a new image for the length of a block.
 
     Raises:
         OSError: the folder can't be written to.
@@ -51,7 +51,7 @@ def answer(
     seconds: float,
     check: Callable[[], None] = lambda: None,
 ) -> Row | None:
-    """Have one image classified, as a job of its own that is deleted in the end.
+    """Classify one image, as a job of its own that is deleted in the end.
 
     Args:
         ledger, queue: of one Redis.
@@ -86,7 +86,7 @@ def answer(
 
 
 def room(folder: str) -> int:
-    """Give the bytes that are free where a folder lies, after having written there.
+    """Return the free bytes of a folder's file system, after having written there.
 
     Raises:
         OSError: it can't be written to.
@@ -99,7 +99,7 @@ def room(folder: str) -> int:
 
 
 def _stroke() -> bytes:
-    """Give a PNG of a white stroke on black, in 8 bits of grey: something to see, for a model that refuses blanks."""
+    """Return a PNG of a white stroke on black, 8 bits of grey: a model that refuses blank images accepts it."""
     header = struct.pack(">2I5B", _SIZE, _SIZE, 8, 0, 0, 0, 0)
     dark, stroke = bytes(_SIZE), bytes(12) + b"\xff" * 4 + bytes(_SIZE - 16)
     rows = b"".join(b"\0" + (stroke if 4 <= row < _SIZE - 4 else dark) for row in range(_SIZE))  # \0: unfiltered

@@ -45,7 +45,7 @@ class Inspection:
 
     @property
     def review(self) -> bool:
-        """Whether the picture is marked for review."""
+        """True if the picture is marked for review."""
         return self.review_score < self.checkpoint.calibration.review_below
 
     @property

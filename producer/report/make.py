@@ -25,7 +25,7 @@ NO_PILLOW = (
 
 
 def names_file(what: str) -> bool:
-    """Tell whether a JOB|FILE is a file: it is there, or is spelled as no job is."""
+    """Return whether a JOB|FILE is a file: it is there, or is spelled as no job is."""
     if os.path.lexists(what) or os.sep in what:
         return True
     try:
@@ -36,7 +36,7 @@ def names_file(what: str) -> bool:
 
 
 def of_file(path: str, job: str | None, format: Format | None = None) -> tuple[Facts, Iterable[Row]]:
-    """Give what is known of the rows in a file, and the rows.
+    """Return the facts about the rows in a file, and the rows.
 
     Args:
         path: of the file.
@@ -51,7 +51,7 @@ def of_file(path: str, job: str | None, format: Format | None = None) -> tuple[F
 
 
 def of_job(status: JobStatus, rows: Iterable[Row]) -> tuple[Facts, Iterable[Row]]:
-    """Give the same of a job in Redis."""
+    """Return the facts about the rows of a job in Redis, and the rows."""
     return Facts.of(f"job {status.job}", status), rows
 
 
@@ -64,7 +64,7 @@ def check(output: str, images: str) -> None:
 
 
 def thumbnails_below(images: str, settings: Settings) -> Thumbnails | None:
-    """Give what makes thumbnails; None where it is not installed."""
+    """Return what makes thumbnails; None where Pillow or numpy is not installed."""
     try:
         from producer.report import thumbnails
     except ModuleNotFoundError as exc:
@@ -95,7 +95,7 @@ def make(
 
 
 def said(output: str, written: Written) -> str:
-    """Say what a report holds."""
+    """Return in words what a report holds."""
     unreadable = f", {written.unreadable:,} can't be read" if written.unreadable else ""
     return f"{output}: {counted(written.rows, 'image')}, {counted(written.embedded, 'thumbnail')} embedded{unreadable}"
 

@@ -43,7 +43,7 @@ class Thumbnails:
         self._reader = ImageReader("/", form, settings.max_bytes, settings.max_pixels)
 
     def make(self, paths: Sequence[str]) -> Iterator[tuple[int, bytes | str]]:
-        """Give for each path its position and a WebP file's bytes, or why there is none; in any order."""
+        """Yield for each path its position and a WebP file's bytes, or why there is none; in any order."""
         alone, archives = list[tuple[int, str]](), dict[str, dict[str, list[int]]]()
         for position, path in enumerate(paths):
             path = os.path.join(self._folder, path)
@@ -96,7 +96,7 @@ class Thumbnails:
 
 
 def small(decoded: Decoded) -> bytes:
-    """Give a decoded image as a small WebP file."""
+    """Return a decoded image as a small WebP file."""
     image = decoded if isinstance(decoded, Image.Image) else Image.fromarray(decoded)
     image.thumbnail((SIDE, SIDE))
     file = io.BytesIO()

@@ -28,7 +28,7 @@ class FileRow(NamedTuple):
         return cls(row.path, row.label, row.error, row.review, row.confidence or 0.0)
 
     def says_as(self, other: "FileRow") -> bool:
-        """Tell whether both say the same of an image, whatever each calls it."""
+        """Return whether both say the same of an image, whatever each calls it."""
         return self[1:-1] == other[1:-1] and abs(self.confidence - other.confidence) <= TOLERANCE
 
 

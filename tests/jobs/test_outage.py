@@ -72,7 +72,7 @@ def with_event(count: int, at: int, event: Callable[[], object]) -> Callable[[],
 
 
 def complete(settings: Settings, job: str, images: int) -> bool:
-    """Tell whether everything is on record, once, and nothing else."""
+    """Return whether everything is on record, once, and nothing else."""
     ledger = Ledger(settings)
     status = ledger.status(job)
     listed = [path for piece in ledger.pending(job) for path in references_of(ledger, job, piece).shown()]

@@ -1,4 +1,4 @@
-"""Worker losses: an image that ends whoever reads it ends ALONE, and costs no other its row."""
+"""Worker losses: an image that kills its reader ends alone, and costs no other its row."""
 
 import math
 import random
@@ -92,7 +92,7 @@ def test_what_a_late_owner_of_a_split_batch_commits_is_dropped(ledger: Ledger) -
 
 def test_a_loss_counts_only_where_somebody_had_the_piece_in_hand(ledger: Ledger) -> None:
     job, whole = job_of(ledger, images(4)), piece(images(4))
-    assert ledger.lose(job, whole, "digits") == [], "it waits: whoever was lost had not claimed it"
+    assert ledger.lose(job, whole, "digits") == [], "it waits: the lost process had not claimed it"
     ledger.claim(job, whole)
     assert len(ledger.lose(job, whole, "digits")) == 4
     assert ledger.lose(job, whole, "digits") == [], "noted twice, it counts once"

@@ -60,7 +60,7 @@ def engine() -> Iterator[dict[str, str]]:
 
 
 def is_lab(environment: Mapping[str, str]) -> bool:
-    """Tell whether the engine is the lab's, also where it was up before."""
+    """Return whether the engine is the lab's, also where it was up before."""
     return LAB.name in environment.get("DOCKER_HOST", "")
 
 
@@ -70,7 +70,7 @@ def pinned(environment: dict[str, str]) -> dict[str, str]:
 
 
 def answers(environment: Mapping[str, str]) -> bool:
-    """Tell whether `docker` is there and reaches an engine."""
+    """Return whether `docker` is there and reaches an engine."""
     try:
         return subprocess.run(["docker", "info"], env=environment, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:

@@ -269,7 +269,7 @@ def test_what_can_not_be_put_there_is_listed_and_a_full_disk_ends_it(monkeypatch
         monkeypatch.setattr(sorter, "_link", fails(errno.ENOSPC))
         sorter.write([row("in/b.png")])
         with pytest.raises(
-            OutputFailed, match=r"^'out' can't be sorted into: No space left on device; the same command"
+            OutputFailed, match=r"^'out' can't be sorted into: No space left on device; run the same command again"
         ):
             sorter.finish()
     sort(row("in/a.png"), row("in/b.png"))

@@ -22,7 +22,7 @@ from training.processes import available, spread
 
 _CHUNK = 64  # files read by one process at a time, if they are no more than `_PART`: progress moves
 _PART = 8_000_000  # bytes of images that are in memory at a time
-_ALONE = 2000  # so few files, of so many bytes in all, are read sooner than other processes have started
+_ALONE = 2000  # fewer files, of no more bytes in all, are read sooner than other processes have started
 _ALONE_BYTES = 30_000_000
 
 
