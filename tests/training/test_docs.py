@@ -23,7 +23,7 @@ def test_the_figures_are_those_of_the_shipped_checkpoint() -> None:
     }
     assert {name: now[name] for name in figures} == figures
     assert f"{test['accuracy']:.2%}" in TEXT
-    assert f"gave the digest `{described.digest[:12]}` again" in TEXT
+    assert f"gave the digest `{described.digest[:12]}` both times" in TEXT
     assert f"{path.stat().st_size:,} bytes" in TEXT
     assert f"{trained['recipe']['epochs']} epochs, batches of {trained['recipe']['batch_size']}" in TEXT
     assert f"{trained['times']['pool']:.0f} for the pool and {trained['times']['epochs']:.0f} for the epochs" in TEXT
