@@ -11,6 +11,7 @@ package loads no torch, Celery, numpy or Pillow.
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
 from pigeonhole.errors import (
@@ -80,6 +81,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if sys.platform == "win32":  # it has no fcntl
+        raise ImportError("Windows is not supported; run it in WSL or in Docker (docs/compose.md)")
     module, attribute = _LAZY[name]
     return getattr(importlib.import_module(module), attribute)
 
