@@ -136,11 +136,17 @@ class Connection:
         on_workers: Callable[[list[Announcement]], None] | None = None,
     ) -> Iterator[list[Row]]:
         """Follow a job to its end, a batch at a time; see `Follower.rows`."""
-        return self._follower(options, on_status, check, on_workers).rows(job)
+
+        def both() -> None:
+            self.check()
+            check()
+
+        follower = Follower(self.ledger, self.queue, self.workers, on_status, both, self.retrying, on_workers, options)
+        return follower.rows(job)
 
     def end(self, job: str) -> JobStatus:
         """Wait for a job's end; see `Follower.end`."""
-        return self._follower().end(job)
+        return Follower(self.ledger, self.queue, self.workers, check=self.check, retrying=self.retrying).end(job)
 
     def results(self, job: str, options: RowOptions = DEFAULT) -> Iterator[list[Row]]:
         """Return the rows that a job has by now; see `pigeonhole.jobs.follow.results`."""
@@ -215,16 +221,3 @@ class Connection:
         from pigeonhole.embedded.servers import embedded
 
         return self._owned.enter_context(embedded(self.settings))
-
-    def _follower(
-        self,
-        options: RowOptions = DEFAULT,
-        on_status: Callable[[JobStatus], None] = lambda status: None,
-        check: Callable[[], None] = lambda: None,
-        on_workers: Callable[[list[Announcement]], None] | None = None,
-    ) -> Follower:
-        def both() -> None:
-            self.check()
-            check()
-
-        return Follower(self.ledger, self.queue, self.workers, on_status, both, self.retrying, on_workers, options)

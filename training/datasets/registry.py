@@ -1,21 +1,20 @@
 """The kinds of data sets that `--dataset SCHEME:PATH` can name. No torch here: the help of the commands lists them."""
 
 import difflib
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pigeonhole.errors import DatasetError
+from pigeonhole.registry import Registry
 
 if TYPE_CHECKING:
     from training.datasets.data_set import DataSet
 
-#: Scheme → module and class of the data sets of a kind; the module is imported when the kind is used.
-KINDS = {
-    "mnist": "training.datasets.mnist:Mnist",
-    "folder": "training.datasets.class_folders:ClassFolders",
-    "csv": "training.datasets.csv_file:CsvFile",
-}
+KINDS: Registry["DataSet"] = Registry(
+    mnist="training.datasets.mnist:Mnist",
+    folder="training.datasets.class_folders:ClassFolders",
+    csv="training.datasets.csv_file:CsvFile",
+)
 DEFAULT = "mnist"
 
 
@@ -30,9 +29,7 @@ def kind(name: str) -> "type[DataSet]":
         near = difflib.get_close_matches(scheme, KINDS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise DatasetError(f"There is no data set {name!r}: {hint}--dataset takes {', '.join(KINDS)}, as SCHEME:PATH.")
-    module, _, found = KINDS[scheme].partition(":")
-    known: type[DataSet] = getattr(import_module(module), found)
-    return known
+    return KINDS.load(scheme)
 
 
 def find(name: str, data: Path | None = None) -> "DataSet":
