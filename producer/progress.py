@@ -43,11 +43,6 @@ class JobProgress(Progress):
         )
         self._task = self.add_task("starting", total=None, done="")
 
-    def stop(self) -> None:
-        """Remove the bar."""
-        if not self.disable:  # rich before 14.3 prints an empty line where there is none
-            super().stop()
-
     def show(self, status: JobStatus) -> None:
         """Show the counters of the job."""
         self._status = status

@@ -38,8 +38,7 @@ class TrainingProgress(Watcher):
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        if not self._progress.disable:  # rich before 14.3 prints an empty line where there is none
-            self._progress.stop()
+        self._progress.stop()
 
     def note(self, text: str) -> None:
         """Print a line."""
