@@ -11,6 +11,7 @@ from pigeonhole.errors import TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models.networks import registry as networks
 from pigeonhole.models.networks.pixels import Pixels
+from tests.models.conftest import draw_batch_norm
 from tests.training.conftest import TOP
 from training.recipes.defaults import plan
 
@@ -70,12 +71,7 @@ def test_the_digits_network_stays_within_its_budget() -> None:
 def test_folding_batch_normalisation_changes_no_answer() -> None:
     torch.manual_seed(3)
     network = networks.build("digits", networks.complete("digits", {}), 10)
-    for _ in range(5):
-        network(pixels(64))  # in training mode: moves the running statistics away from 0 and 1
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 2)
-            nn.init.uniform_(module.bias, -1, 1)
+    draw_batch_norm(network, pixels(64))
     served = network.folded()
     assert not any(isinstance(module, nn.BatchNorm2d) for module in served.modules())
     assert torch.allclose(served(pixels(16)), network.eval()(pixels(16)), atol=1e-4)

@@ -10,6 +10,7 @@ from torch import nn
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models.networks import registry as networks
 from pigeonhole.models.networks.network import Network
+from tests.models.conftest import draw_batch_norm
 
 NAMES = ("residual-small", "residual", "residual-large")
 
@@ -55,12 +56,7 @@ def test_folding_its_batch_normalisation_changes_no_answer() -> None:
     arguments = networks.complete("residual-small", {"mean": [0.4, 0.5, 0.6]}, seen)
     torch.manual_seed(3)
     trained = networks.build("residual-small", arguments, 4)
-    for _ in range(5):
-        trained(pixels(20, 24, 3, 16))  # in training mode: moves the running statistics away from 0 and 1
-    for module in trained.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 2)
-            nn.init.uniform_(module.bias, -1, 1)
+    draw_batch_norm(trained, pixels(20, 24, 3, 16))
     served = trained.folded()
     assert not any(isinstance(module, nn.BatchNorm2d) for module in served.modules())
     expected = trained.eval()(pixels(20, 24, 3)).detach()
