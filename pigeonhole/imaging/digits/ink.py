@@ -75,6 +75,9 @@ def _resized(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.
     return np.asarray(Image.fromarray(values).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
 
 
+# OpenBLAS 0.3.31 multiplies what lies in the unused lanes of a register too, and raises the flag for that; the products
+# are right, and finite where the images are.
+@np.errstate(invalid="ignore")
 def _falling_light(coarse: NDArray[np.uint8]) -> NDArray[np.float32] | float:
     """A light that falls off to a side or to all: float32 [h, w]; 0 where there is none.
 
