@@ -168,8 +168,7 @@ def _recorded(cut: Sequence[Batch], answers: Sequence[Answers], settings: Settin
 
 
 def _rows(ledger: Ledger, job: str, start: int) -> list[list[Row]]:
-    read = ledger.read(job, start, BATCHES_AT_ONCE)
-    return [list(answers.rows(batch)) for pieces in read for batch, answers in pieces]
+    return [done.rows() for done in ledger.read(job, start, BATCHES_AT_ONCE)]
 
 
 def stages_table(stages: Sequence[Stage], bare: float) -> str:

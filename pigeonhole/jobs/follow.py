@@ -13,6 +13,7 @@ from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.summary import Summary
 from pigeonhole.ledger.dead_letters import DeadLetters, about
+from pigeonhole.ledger.done import DoneBatch
 from pigeonhole.ledger.ledger import LEASE, Ledger
 from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
@@ -70,7 +71,12 @@ class Follower:
     _counted: float = field(default=-math.inf, init=False)
 
     def rows(self, job: str) -> Iterator[list[Row]]:
-        """Yield the rows until the job's end, a batch at a time, in the order of submission, as their batches are done.
+        """Yield the rows until the job's end, a batch at a time; see `batches`."""
+        for batch in self.batches(job):
+            yield batch.rows(self.options.review_below)
+
+    def batches(self, job: str) -> Iterator[DoneBatch]:
+        """Yield the batches until the job's end, in the order of submission, as they are done.
 
         Raises:
             UnknownJob: no such job, or it was deleted meanwhile.
@@ -86,8 +92,7 @@ class Follower:
             # Before the rows: whatever the status counts as done is there when the rows are read.
             status = self._retry(lambda: self.ledger.status(job))
             ready = self._retry(partial(self.ledger.read, job, done, BATCHES_AT_ONCE))
-            for batch, answers in chain.from_iterable(ready):
-                yield answers.rows(batch, self.options.review_below)
+            yield from ready
             done += len(ready)
             self.on_status(status)
             self._count(status)
@@ -230,8 +235,8 @@ def results(ledger: Ledger, job: str, options: RowOptions = DEFAULT) -> Iterator
     """
     status = ledger.status(job)
     for number in range(status.batches):
-        for batch, answers in chain.from_iterable(ledger.read(job, number, 1)):
-            yield answers.rows(batch, options.review_below)
+        for batch in ledger.read(job, number, 1):
+            yield batch.rows(options.review_below)
     ledger.status(job)  # says so if it was deleted meanwhile, and rows are missing for that
 
 

@@ -33,6 +33,7 @@ from datetime import UTC, datetime
 
 from pigeonhole.errors import ErrorKind, JobCancelled, MessageInvalid, UnknownJob, UsageError
 from pigeonhole.ledger import scripts
+from pigeonhole.ledger.done import DoneBatch
 from pigeonhole.ledger.messages import VERSION, Answers, Batch
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import Client, connect, server_time, translates
@@ -322,43 +323,37 @@ class Ledger:
         return [status_or_unreadable(*record, created[record[0]]) for record in records if record[1]]
 
     @translates
-    def read(self, job: str, start: int, limit: int) -> list[list[tuple[Batch, Answers]]]:
+    def read(self, job: str, start: int, limit: int) -> list[DoneBatch]:
         """Return the batches that are done, by number from `start`, up to the first of `limit` that is not.
-
-        Returns:
-            For each batch its pieces, in order: one, unless it was split.
 
         Raises:
             UnknownJob: it was deleted meanwhile.
-            MessageInvalid: what is stored can't be understood, or answers are not to the references on record.
+            MessageInvalid: there are answers without references.
         """
         keys = self._keys(job)
         numbers = range(start, start + limit)
-        done: list[list[tuple[str, bytes]]] = []
+        done = list[tuple[tuple[str, bytes], ...]]()
         for number, data in zip(numbers, self.client.hmget(keys[4], [str(number) for number in numbers]), strict=True):
-            pieces = [(str(number), data)] if data is not None else self._parts(keys, number)
-            if pieces is None:
+            answers = ((str(number), data),) if data is not None else self._parts(keys, number)
+            if answers is None:
                 break
-            done.append(pieces)
+            done.append(answers)
         if not done:
             return []
         batches = self.client.hmget(keys[1], [str(number) for number in numbers[: len(done)]])
         if None in batches:
             self.status(job)  # says so if it was deleted between the two
             raise MessageInvalid(f"job {job} has answers without references: the ledger is damaged; submit it again")
-        return [
-            [_joined(job, batch, key, Answers.decode(data)) for key, data in pieces]
-            for batch, pieces in zip(map(Batch.decode, batches), done, strict=True)
-        ]
+        return [DoneBatch(*one) for one in zip(numbers, batches, done, strict=False)]
 
-    def _parts(self, keys: tuple[str, ...], number: int) -> list[tuple[str, bytes]] | None:
+    def _parts(self, keys: tuple[str, ...], number: int) -> tuple[tuple[str, bytes], ...] | None:
         """Return the answers to all pieces of a batch that was split; None where it was not, or not all are done."""
         split = self.client.hget(keys[5], str(number))
         if split is None:
             return None
         names = split.decode(errors="replace").split(",")
         answers = self.client.hmget(keys[4], names)
-        return None if None in answers else list(zip(names, answers, strict=True))
+        return None if None in answers else tuple(zip(names, answers, strict=True))
 
     def _forget_expired(self, names: list[str]) -> list[str]:
         """Remove the jobs whose keys are gone from the lists, and return the others."""
@@ -441,10 +436,3 @@ def _recorded(data: bytes, piece: Piece) -> Batch:
     if batch.digest != piece.digest:
         raise MessageInvalid(f"the references on record as batch {piece.number} are not those of {piece}")
     return batch
-
-
-def _joined(job: str, batch: Batch, key: str, answers: Answers) -> tuple[Batch, Answers]:
-    """Return the references of a piece with its answers; MessageInvalid where they don't belong together."""
-    if answers.batch != batch.digest:
-        raise MessageInvalid(f"job {job} has answers to other references as its batch {key}: submit it again")
-    return Piece.parse_key(key, batch.digest).of(batch), answers

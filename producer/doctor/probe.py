@@ -78,7 +78,7 @@ def answer(
             if time.monotonic() > give_up:
                 return None
             time.sleep(_POLL)
-        rows = chain.from_iterable(answers.rows(batch) for batch, answers in chain(*ledger.read(job, 0, 1)))
+        rows = chain.from_iterable(done.rows() for done in ledger.read(job, 0, 1))
         return next(rows, None)  # none where somebody cancelled the job
     finally:
         with suppress(PigeonholeError):  # a Redis that has gone since is told by what was asked before

@@ -76,8 +76,8 @@ def test_each_image_of_a_new_source_has_its_row(settings: Settings, ledger: Ledg
     assert [row.path for row in found] == [f"checker:5/{number}.png" for number in range(5)]
     assert [row.error for row in found] == [""] * 5
     assert all(row.label in classifier.checkpoint.classes for row in found)
-    (((_, answers),),) = ledger.read(job, 0, 1)
-    assert list(answers.identities) == [1, 2, 3, 4, 5]
+    (done,) = ledger.read(job, 0, 1)
+    assert [origin.identity for origin in done.origins()] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.usefixtures("registered")

@@ -48,7 +48,10 @@ def test_a_job_goes_from_open_to_closed_to_finished(settings: Settings, clock: C
     assert (end.images, end.done, end.errors, end.reviews, end.labels) == (3, 3, 1, 1, 2)
     assert (end.batches, end.batches_waiting, end.batches_claimed) == (2, 0, 0)
     assert end.to_json()["labels"] == 2
-    assert ledger.read(job, 0, 8) == [[(A, replace(errors, batch=A.digest))], [(B, answers_for(B))]]
+    assert [done.pieces for done in ledger.read(job, 0, 8)] == [
+        [(A, replace(errors, batch=A.digest))],
+        [(B, answers_for(B))],
+    ]
 
 
 def test_the_last_commit_finishes_nothing_while_the_source_is_not_exhausted(ledger: Ledger) -> None:
@@ -64,7 +67,7 @@ def test_a_job_of_no_batches_is_finished_when_it_is_closed(ledger: Ledger) -> No
     job = ledger.create("digits", ())
     assert ledger.close(job, 0)
     assert ledger.status(job).state == "finished"
-    assert ledger.read(job, 0, 8) == []
+    assert [done.pieces for done in ledger.read(job, 0, 8)] == []
     assert ledger.pending(job) == []
 
 
@@ -164,7 +167,7 @@ def test_of_many_commits_of_a_batch_one_counts(settings: Settings) -> None:
     assert won.count(True) == 1
     ledger = Ledger(settings)
     assert ledger.status(job).done == len(A)
-    [[(_, answers)]] = ledger.read(job, 0, 1)
+    [[(_, answers)]] = [done.pieces for done in ledger.read(job, 0, 1)]
     assert answers.model == f"digits@{won.index(True):012}"
 
 
@@ -249,8 +252,8 @@ def test_answers_to_other_references_are_refused_where_they_are_read(ledger: Led
     for digest in (B.digest, ""):
         raw.hset(f"{ledger.settings.prefix}:job:{job}:rows", "0", replace(answers_for(A), batch=digest).encode())
         with pytest.raises(MessageInvalid) as refused:
-            ledger.read(job, 0, 1)
-        assert str(refused.value) == f"job {job} has answers to other references as its batch 0: submit it again"
+            [done.pieces for done in ledger.read(job, 0, 1)]
+        assert str(refused.value) == "the answers to batch 0 are not to the references on record: submit the job again"
 
 
 def _content(raw: Client, ledger: Ledger, job: str) -> dict[bytes, bytes]:
@@ -273,7 +276,7 @@ def test_a_cancelled_job_keeps_the_rows_it_has_and_has_nothing_pending(ledger: L
     assert (status.batches_waiting, status.batches_claimed) == (0, 0)
     assert ledger.pending(job) == []
     assert not ledger.commit(job, SECOND, answers_for(B))
-    assert ledger.read(job, 0, 8) == [[(A, answers_for(A))]]
+    assert [done.pieces for done in ledger.read(job, 0, 8)] == [[(A, answers_for(A))]]
     said = f"^job {job} was cancelled; `pigeonhole results {job}` has the rows finished before that$"
     with pytest.raises(JobCancelled, match=said):
         ledger.add(job, 2, B)
@@ -333,7 +336,7 @@ def test_a_deleted_job_leaves_nothing_behind_and_is_unknown(
         ledger.add(job, 2, B)
     assert not ledger.commit(job, FIRST, answers_for(A))
     assert ledger.overdue(job, 10) == ([], [])
-    assert ledger.read(job, 0, 8) == []
+    assert [done.pieces for done in ledger.read(job, 0, 8)] == []
     assert list(raw.scan_iter(f"{settings.prefix}:*")) == []
 
 
@@ -343,10 +346,14 @@ def test_what_is_no_jobs_name_is_unknown_and_touches_no_other(ledger: Ledger, na
     ledger.commit(job, FIRST, answers_for(A))
     wrong = name.format(job=job)
     calls = (ledger.status, ledger.delete, ledger.cancel, ledger.pending, lambda job: ledger.close(job, 2))
-    for call in (*calls, lambda job: ledger.claim(job, FIRST), lambda job: ledger.read(job, 0, 1)):
+    for call in (
+        *calls,
+        lambda job: ledger.claim(job, FIRST),
+        lambda job: [done.pieces for done in ledger.read(job, 0, 1)],
+    ):
         with pytest.raises(UnknownJob):
             call(wrong)
-    assert ledger.read(job, 0, 1) == [[(A, answers_for(A))]]
+    assert [done.pieces for done in ledger.read(job, 0, 1)] == [[(A, answers_for(A))]]
 
 
 def test_a_name_that_we_never_give_in_the_list_of_jobs_hides_no_job(ledger: Ledger, settings: Settings) -> None:
@@ -362,7 +369,7 @@ def test_rows_are_read_up_to_the_first_batch_that_is_not_done(ledger: Ledger) ->
         ledger.add(job, number, batch)
     for number in (0, 1, 3, 4):
         ledger.commit(job, piece(batches[number], number), answers_for(batches[number]))
-    assert [batch for [(batch, _)] in ledger.read(job, 0, 8)] == batches[:2]
-    assert [batch for [(batch, _)] in ledger.read(job, 0, 1)] == batches[:1]
-    assert ledger.read(job, 2, 8) == []
-    assert [batch for [(batch, _)] in ledger.read(job, 3, 8)] == batches[3:]
+    assert [batch for [(batch, _)] in [done.pieces for done in ledger.read(job, 0, 8)]] == batches[:2]
+    assert [batch for [(batch, _)] in [done.pieces for done in ledger.read(job, 0, 1)]] == batches[:1]
+    assert [done.pieces for done in ledger.read(job, 2, 8)] == []
+    assert [batch for [(batch, _)] in [done.pieces for done in ledger.read(job, 3, 8)]] == batches[3:]

@@ -66,7 +66,7 @@ def test_an_image_that_kills_its_process_ends_alone_and_all_others_have_their_ro
     assert losses <= len(killers) * (math.log2(count) + 4)
     status = ledger.status(job)
     assert (status.state, status.done, status.errors) == ("finished", count, len(killers))
-    [pieces] = ledger.read(job, 0, 8)
+    [pieces] = [done.pieces for done in ledger.read(job, 0, 8)]
     rows = list(chain.from_iterable(answers.rows(part) for part, answers in pieces))
     assert [row.path for row in rows] == list(batch.shown())
     assert {number for number, row in enumerate(rows) if row.error} == killers
@@ -81,13 +81,13 @@ def test_what_a_late_owner_of_a_split_batch_commits_is_dropped(ledger: Ledger) -
     assert not ledger.commit(job, whole, answers_for(batch))
     assert ledger.claim(job, whole) is None
     assert ledger.status(job).done == 0
-    assert ledger.read(job, 0, 8) == []
+    assert [done.pieces for done in ledger.read(job, 0, 8)] == []
     for waiting in ledger.pending(job):
         part = ledger.claim(job, waiting)
         assert part is not None
-        assert ledger.read(job, 0, 8) == [], "a part of a batch is not done"
+        assert [done.pieces for done in ledger.read(job, 0, 8)] == [], "a part of a batch is not done"
         assert ledger.commit(job, waiting, answers_for(part))
-    assert [part for part, _ in ledger.read(job, 0, 8)[0]] == [part.of(batch) for part in whole.split(20)]
+    assert [part for part, _ in ledger.read(job, 0, 8)[0].pieces] == [part.of(batch) for part in whole.split(20)]
 
 
 def test_a_loss_counts_only_where_somebody_had_the_piece_in_hand(ledger: Ledger) -> None:
@@ -116,7 +116,7 @@ def test_a_single_image_that_is_lost_again_and_again_does_not_go_round_for_ever(
         assert ledger.lose(job, ALONE, "digits@1") == [ALONE]
     ledger.claim(job, ALONE)
     assert ledger.lose(job, ALONE, "digits@1") == []
-    [[(batch, answers)]] = ledger.read(job, 0, 8)
+    [[(batch, answers)]] = [done.pieces for done in ledger.read(job, 0, 8)]
     (row,) = answers.rows(batch)
     assert row.error == f"crashed: the process that had it, and nothing else, in hand ended {LOSSES} times"
     assert ledger.status(job).state == "finished"

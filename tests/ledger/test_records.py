@@ -19,7 +19,7 @@ def test_answers_whose_references_are_gone_are_told_of(ledger: Ledger, settings:
     job = finished_job(ledger, "a.png")
     ledger.client.hdel(f"{settings.prefix}:job:{job}:refs", "0")
     with pytest.raises(MessageInvalid) as damaged:
-        ledger.read(job, 0, 1)
+        [done.pieces for done in ledger.read(job, 0, 1)]
     said = f"job {job} has answers without references: the ledger is damaged; submit it again"
     assert str(damaged.value) == said
 
@@ -123,7 +123,7 @@ def test_references_that_can_not_be_read_are_never_guessed_at(ledger: Ledger, se
     ledger.commit(job, SECOND, answers_for(B))
     ledger.client.hset(f"{settings.prefix}:job:{job}:rows", "1", b"something else")
     with pytest.raises(MessageInvalid):
-        ledger.read(job, 1, 1)
+        [done.pieces for done in ledger.read(job, 1, 1)]
 
 
 def test_a_status_takes_three_small_commands_however_large_the_job(settings: Settings) -> None:

@@ -44,7 +44,7 @@ def batch(*names: str) -> Batch:
 
 
 def rows(ledger: Ledger, job: str) -> list[Row]:
-    return [row for pieces in ledger.read(job, 0, 8) for part, answers in pieces for row in answers.rows(part)]
+    return [row for done in ledger.read(job, 0, 8) for row in done.rows()]
 
 
 def suspected(settings: Settings, name: str) -> str:

@@ -1,0 +1,70 @@
+"""A batch that is done, as the ledger stores it: its references, and the answers to its pieces."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import repeat
+from typing import NamedTuple
+
+from pigeonhole.errors import MessageInvalid
+from pigeonhole.ledger.messages import Answers, Batch, Row
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.sources.reference import Location
+from pigeonhole.sources.source import Identity
+
+
+class Origin(NamedTuple):
+    """What a row was computed from.
+
+    Args:
+        location: of the image.
+        identity: of its file when a worker read it; 0 where it was not read, or its times can't be trusted.
+    """
+
+    location: Location
+    identity: Identity
+
+
+@dataclass(frozen=True)
+class DoneBatch:
+    """A batch whose images all have an answer.
+
+    Args:
+        number: its number in the job.
+        references: the batch, as `Batch.encode` wrote it.
+        answers: the key and the answers of each piece, as `Answers.encode` wrote them, in the batch's order. There is
+            one piece, unless the batch was split.
+
+    Raises:
+        MessageInvalid: by all methods but `__init__`: the answers are damaged, or not to these references.
+    """
+
+    number: int
+    references: bytes
+    answers: tuple[tuple[str, bytes], ...]
+
+    @cached_property
+    def batch(self) -> Batch:
+        """The references of the whole batch."""
+        return Batch.decode(self.references)
+
+    @cached_property
+    def pieces(self) -> list[tuple[Batch, Answers]]:
+        """The references and the answers of each piece."""
+        return [self._piece(key, Answers.decode(data)) for key, data in self.answers]
+
+    def rows(self, review_below: float | None = None) -> list[Row]:
+        """Return one row for each reference, in their order; see `Answers.rows`."""
+        return [row for batch, answers in self.pieces for row in answers.rows(batch, review_below)]
+
+    def origins(self) -> Iterator[Origin]:
+        """Yield what each row was computed from, in the order of `rows`."""
+        for batch, answers in self.pieces:
+            yield from map(Origin, batch.located(), answers.identities or repeat(0))
+
+    def _piece(self, key: str, answers: Answers) -> tuple[Batch, Answers]:
+        if answers.batch != self.batch.digest:
+            raise MessageInvalid(
+                f"the answers to batch {key} are not to the references on record: submit the job again"
+            )
+        return Piece.parse_key(key, self.batch.digest).of(self.batch), answers
