@@ -88,11 +88,13 @@ class Archive(Source):
     def open(self, location: Location) -> Opened:
         """Read a member; see `Source.open`."""
         handle = self._opened(location.root)
+        # Before it is read: a change in between must show as one.
+        begun, status = self.clock(), os.fstat(handle)
         try:
             data = self.read(handle, location.place)
         except (TypeError, ValueError, OverflowError) as exc:
             raise ImageError(ErrorKind.CORRUPT, f"its place in the archive is no place: {location.place}") from exc
-        return Opened(data, identity_of(os.fstat(handle)))
+        return Opened(data, identity_of(status, begun))
 
     def close(self) -> None:
         """Close the archive that is open."""

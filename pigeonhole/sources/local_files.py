@@ -25,7 +25,7 @@ class LocalFiles(Source):
         """Read a file; see `Source.open`."""
         handle = open_beneath(self.root.path, location.root + location.path)
         try:
-            status = os.fstat(handle)
+            begun, status = self.clock(), os.fstat(handle)
             check_regular(status)
             size = status.st_size
             check_size(size, self.max_bytes)
@@ -33,6 +33,6 @@ class LocalFiles(Source):
             data = os.read(handle, size + 1)
             while len(data) != size and (part := os.read(handle, size + 1 - len(data))):
                 data += part  # a network file system may give a file in parts
-            return Opened(data, identity_of(status))
+            return Opened(data, identity_of(status, begun))
         finally:
             os.close(handle)

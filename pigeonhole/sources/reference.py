@@ -25,6 +25,11 @@ class Location(NamedTuple):
     path: str
     place: Place = ()
 
+    @property
+    def file(self) -> str:
+        """The path below the image root of the file that it lies in: its own, or its archive's."""
+        return self.root if self.place else self.root + self.path
+
 
 class Reference(NamedTuple):
     """One image, as the producer lists it. It is shown to the user as `shown + path`.

@@ -20,7 +20,7 @@ from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
 from pigeonhole.sources import registry
 from pigeonhole.sources.reference import Location, Reference, Root
-from pigeonhole.sources.source import Opened, Source
+from pigeonhole.sources.source import Identity, Opened, Source
 from tests.worker.conftest import SAMPLES
 from worker.tasks import Processor
 
@@ -46,6 +46,10 @@ class Checkerboards(Source):
         file = io.BytesIO()
         image.save(file, "PNG")
         return Opened(file.getvalue(), identity=side)
+
+    def identity(self, location: Location) -> Identity:
+        """Return the same identity as `open`: a drawing never changes."""
+        return location.place[0]
 
 
 @pytest.fixture
