@@ -25,7 +25,7 @@ from PIL import Image
 from benchmarks.memory import peak as memory_peak
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Retrying
-from pigeonhole.jobs.submit import Walk
+from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Root
 from tests.conftest import ROOT, wait_for
 from tests.faults.server import RedisServer
@@ -178,7 +178,7 @@ class Jobs:
         """Submit so many images, and give the job."""
         source, root = str(tree(self.site, count)), Root(str(self.site.folder))
         job = self.client.create([source])
-        self.client.submit(job, Walk([source], root))
+        self.client.submit(job, expand([source], root))
         return job
 
     def follow(self, job: str) -> None:
@@ -241,7 +241,7 @@ def print_policies(jobs: Jobs) -> None:
             # Nobody takes these: what workers do meanwhile would be measured as well.
             job = jobs.client.create([], "nobody")
             source = str(tree(jobs.site, LARGE))
-            jobs.client.submit(job, Walk([source], Root(str(jobs.site.folder))))
+            jobs.client.submit(job, expand([source], Root(str(jobs.site.folder))))
             submitted[policy].append(time.monotonic() - started)
             jobs.client.delete(job)
             classified[policy].append(jobs.timed(CLASSIFIED))

@@ -15,9 +15,9 @@ from benchmarks.memory import peak as memory_peak
 from benchmarks.tables import spread, table
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Retrying
-from pigeonhole.jobs.submit import Walk
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.settings import Settings
+from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Root
 
 #: Images in each folder of the large submission; a camera's have some thousands.
@@ -86,7 +86,7 @@ def first_row(settings: Settings, image: str) -> float:
     connection = Connection(settings, Retrying(settings.patience))
     connection.ledger.client.flushall()  # our own Redis: what earlier rounds have left waits before this job
     job = connection.create([image])
-    connection.submit(job, Walk([image], Root(settings.image_root)))
+    connection.submit(job, expand([image], Root(settings.image_root)))
     environment = os.environ | settings.to_environment() | {"PIGEONHOLE_PROCESSES": str(PROCESSES)}
     started = time.perf_counter()
     command = [*_PROGRAM, "worker", "--log-level", "WARNING"]

@@ -15,7 +15,7 @@ from benchmarks.tables import spread, table
 from pigeonhole.imaging import preprocess
 from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.jobs.follow import BATCHES_AT_ONCE
-from pigeonhole.jobs.submit import Walk, batches
+from pigeonhole.jobs.submit import batches
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Answers, Batch, Row
 from pigeonhole.models import checkpoint
@@ -23,6 +23,7 @@ from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.csv_rows import Csv
 from pigeonhole.sinks.file import File
+from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Root
 from worker.collected import Collected
 
@@ -98,7 +99,7 @@ def measure(images: Images, socket: Path, rounds: int) -> list[Stage]:
     for _ in range(rounds + 1):
         stopwatch = Stopwatch(len(images))
         with stopwatch("list"):
-            references = list(Walk([images.folder], Root("/"))())
+            references = list(expand([images.folder], Root("/")))
         cut = list(batches(references))
         answers = [_classified(batch, settings, classifier, stopwatch) for batch in cut]
         _recorded(cut, answers, settings, stopwatch)

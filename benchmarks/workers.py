@@ -20,8 +20,9 @@ from benchmarks.measure import Images
 from benchmarks.tables import spread, table
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Retrying
-from pigeonhole.jobs.submit import AHEAD, LARGEST, PER_SIZE, SMALLEST, Walk
+from pigeonhole.jobs.submit import AHEAD, LARGEST, PER_SIZE, SMALLEST
 from pigeonhole.settings import Settings
+from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Root
 
 WORKERS = (1, 2, 4, 8)
@@ -122,10 +123,10 @@ def empty_table(measured: Empty) -> str:
 
 def _timed(connection: Connection, tree: Images, count: int) -> tuple[float, int]:
     """Give the seconds from the beginning of a submission to the last row, and the number of batches."""
-    walk = Walk([tree.folder], Root("/"))
+    walk = expand([tree.folder], Root("/"))
     started = time.perf_counter()
     job = connection.create([tree.folder])
-    submission = connection.submission(job, lambda: islice(walk(), count))
+    submission = connection.submission(job, islice(walk, count))
     rows = sum(len(rows) for rows in connection.follow(job, on_status=submission.look, check=submission.check))
     seconds = time.perf_counter() - started
     if rows != count:

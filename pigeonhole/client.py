@@ -18,9 +18,10 @@ from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.follow import Rows
 from pigeonhole.jobs.options import RowOptions
 from pigeonhole.jobs.retrying import Logged, Retrying
-from pigeonhole.jobs.submit import Submission, Walk
+from pigeonhole.jobs.submit import Submission
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.settings import ENV_PREFIX, Settings
+from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Root
 
 #: One SOURCE or several, each as on the command line: an image, a folder, a glob, `@list.txt`.
@@ -100,7 +101,7 @@ class Client:
             UsageError: no model can have that name, or `review_below` is no confidence.
         """
         options, names = RowOptions(review_below), _names(sources)
-        walk = Walk(names, Root(self._connection.settings.image_root))
+        walk = expand(names, Root(self._connection.settings.image_root))
         job = self._connection.create(names)
         submission = self._connection.submission(job, walk)
         self._submissions = [*(other for other in self._submissions if not other.settled), submission]
@@ -119,7 +120,7 @@ class Client:
             UnknownJob, JobCancelled: the job was deleted or cancelled meanwhile.
         """
         names = _names(sources)
-        walk = Walk(names, Root(self._connection.settings.image_root))
+        walk = expand(names, Root(self._connection.settings.image_root))
         if job is None:
             job = self._connection.create(names)
         try:

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from typing import Annotated
@@ -18,7 +18,6 @@ import typer
 from pigeonhole.errors import OutputFailed, UsageError
 from pigeonhole.jobs.options import RowOptions
 from pigeonhole.output_files import is_special
-from pigeonhole.sinks.sink import Sink
 from pigeonhole.sources.reference import Root
 from pigeonhole.version import VERSION
 from producer.command import (
@@ -44,13 +43,14 @@ from producer.options import (
     Model,
     NullSeparated,
     Output,
+    Overwrite,
     Quiet,
     ReviewBelow,
     RowFormat,
     SortInto,
     Sources,
 )
-from producer.outputs import row_format, sink_of_job, sorted_too, sorting
+from producer.outputs import row_format, sink_for, sorting, state_for
 
 
 def _show_version(wanted: bool) -> None:
@@ -86,7 +86,7 @@ def classify(
     format: RowFormat = None,
     model: Model = None,
     null: NullSeparated = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Start over: don't go on with an interrupted run.")] = False,
+    overwrite: Overwrite = False,
     retry_errors: Annotated[
         bool,
         typer.Option("--retry-errors", help="Keep the labels in FILE, and classify all other images of SOURCE again."),
@@ -100,12 +100,13 @@ def classify(
 ) -> None:
     """Classify images: submit them, follow the job, write a row for each.
 
-    With PIGEONHOLE_BROKER_URL set, the workers at that Redis do it; without, a Redis and workers of its own. Where it
-    was interrupted, the same command goes on with the rows in FILE.part.
+    With PIGEONHOLE_BROKER_URL set, the workers at that Redis do it; without, a Redis and workers of its own. If it is
+    interrupted, run the same command again: it keeps the rows whose images have not changed, and classifies the rest.
     """
-    from pigeonhole.jobs.journal import Command, earlier
-    from pigeonhole.jobs.kept import Kept, Listed, begin
-    from pigeonhole.jobs.submit import Walk
+    from pigeonhole.jobs.begin import begin
+    from pigeonhole.jobs.kept import Kept
+    from pigeonhole.jobs.state import Command
+    from pigeonhole.sources.expand import expand
 
     started, options = time.time(), RowOptions(review_below)
     settings = settings_from(model)
@@ -114,44 +115,33 @@ def classify(
         # The workers are this user's own processes: what the user can read, they may.
         settings = replace(settings, image_root="/")
     format = row_format(output, format)
-    file = None if output is None or is_special(output) else output
-    _check_options(file, fresh, retry_errors)
-    walk = Walk(sources, Root(settings.image_root), null)
-    command = Command(
-        tuple(sources), null, os.getcwd(), settings.image_root, format.name if format else "", review_below
-    )
-    before = None if file is None or fresh else earlier(file, command, retry_errors)
-    named = Listed(walk()) if retry_errors else None
-    with sorting(sort_into, link, copy, quiet, sources) as sorter, closing(client_for(settings, quiet)) as client:
+    is_file = output is not None and not is_special(output)
+    if retry_errors and (overwrite or not is_file):
+        raise UsageError("--retry-errors keeps the labels in a file: name that with -o FILE, and leave --overwrite out")
+    root = Root(settings.image_root)
+    references = expand(sources, root, null)
+    with ExitStack() as stack:
+        command = Command("classify", tuple(sources), null, os.getcwd(), settings.image_root)
+        state = stack.enter_context(closing(state_for(output, format, command, overwrite, retry_errors)))
+        sorter = stack.enter_context(sorting(sort_into, link, copy, quiet, sources))
+        client = stack.enter_context(closing(client_for(settings, quiet)))
         name, checkpoint = client.serving()
-        kept = Kept(before, checkpoint, retry_errors, lambda job: client.is_followable(job, name), named, options)
-        create = partial(client.create, sources, name)
-        sink: Sink | None
-        if file is not None:
-            sink, job = begin(file, command, kept, create, shared)
-            tell(kept.told(), quiet)
-        else:
-            sink, job = None if as_json and output is None else sink_of_job(output, format), create()
-        goes_on = run_again(sources, file) if file else ""
-        again = goes_on or submit_again(job, sources, null)
-        further = partial(how_to_go_on, client, job, output, again, options)
-        with told(further if shared else lambda: goes_on, goes_on):
-            submission = client.submission(job, lambda: kept.missing((named or walk)()), at_once=not kept.job)
-            run = Run(
-                sorted_too(sink, sorter),
-                kept.summary,
-                quiet,
-                as_json,
-                submission.check,
-                submission.look,
-                None if shared else started,
-                options,
-            )
+        pending = [run for run in state.runs if shared and client.can_resume(run, name)]
+        kept = stack.enter_context(closing(Kept(state, checkpoint, root, pending, retry_errors, options)))
+        sink = stack.enter_context(sink_for(output, format, state, as_json))
+        run = Run(sink, sorter, kept.summary, quiet, as_json, None if shared else started, options)
+        for rows, origins in kept.batches():
+            run.write(rows, origins)
+        tell(kept.message(), quiet)
+        begun = begin(client, state, pending, kept.missing(references), sources, name)
+        again = run_again(sources) if is_file else submit_again(begun[-1].job, sources, null)
+        further = partial(how_to_go_on, client, begun[-1].job, None if is_file else output, again, options)
+        with told(further if shared else lambda: again if is_file else "", again if is_file else ""):
             try:
-                code = follow(client, job, run)
+                code = follow(client, begun[-1].job, run, begun)
             except OutputFailed:
                 if shared:
-                    submission.finish()  # the job goes on without us
+                    begun[-1].submission.finish()  # the job goes on without us
                 raise
     raise typer.Exit(code)
 
@@ -171,15 +161,15 @@ def submit(
 
     With --job and the same sources, a submission that was cut off is finished, and nothing is submitted twice.
     """
-    from pigeonhole.jobs.submit import Walk
+    from pigeonhole.sources.expand import expand
 
     settings = broker_settings(model)
-    walk = Walk(sources, Root(settings.image_root), null)
+    references = expand(sources, Root(settings.image_root), null)
     client = client_for(settings, quiet)
     before = client.status(job) if job else None
     job = job or client.create(sources)
     with told(partial(how_to_go_on, client, job, None, submit_again(job, sources, null))):
-        client.submit(job, walk)
+        client.submit(job, references)
     typer.echo(job)
     images = client.status(job).images
     if before is None:
@@ -196,6 +186,7 @@ def wait(
     job: Job,
     output: Output = None,
     format: RowFormat = None,
+    overwrite: Overwrite = False,
     delete: Annotated[bool, typer.Option("--delete", help="Forget the job once its rows are safe in FILE.")] = False,
     review_below: ReviewBelow = None,
     sort_into: SortInto = None,
@@ -205,6 +196,7 @@ def wait(
     as_json: AsJson = False,
 ) -> None:
     """Follow a job to its end and write its rows; can be interrupted and run again."""
+    from pigeonhole.jobs.state import Command
     from pigeonhole.jobs.summary import Summary
 
     format = row_format(output, format)
@@ -214,11 +206,12 @@ def wait(
     client.status(job)
     options = RowOptions(review_below)
     with (
+        closing(state_for(output, format, Command("wait", (job,)), overwrite)) as state,
         sorting(sort_into, link, copy, quiet) as sorter,
         told(partial(how_to_go_on, client, job, output, options=options)),
+        sink_for(output, format, state, as_json) as sink,
     ):
-        sink = None if as_json and output is None else sink_of_job(output, format, job, options)
-        run = Run(sorted_too(sink, sorter), Summary(), quiet, as_json, options=options)
+        run = Run(sink, sorter, Summary(), quiet, as_json, options=options)
         code = follow(client, job, run)
         if delete:
             client.delete(job, missing_ok=True)
@@ -267,14 +260,27 @@ def status(
 
 @app.command(epilog="Example: pigeonhole results $JOB -o so-far.csv")
 @guarded
-def results(job: Job, output: Output = None, format: RowFormat = None, review_below: ReviewBelow = None) -> None:
+def results(
+    job: Job,
+    output: Output = None,
+    format: RowFormat = None,
+    overwrite: Overwrite = False,
+    review_below: ReviewBelow = None,
+) -> None:
     """Write the rows that a job has so far, in the order of submission."""
+    from pigeonhole.jobs.state import Command
+
     format = row_format(output, format)
     client = client_for(broker_settings())
-    status, sink = client.status(job), sink_of_job(output, format)
-    for rows in client.results(job, RowOptions(review_below)):
-        sink.write(rows)
-    sink.finish(status)
+    status = client.status(job)
+    with (
+        closing(state_for(output, format, Command("results", (job,)), overwrite)) as state,
+        sink_for(output, format, state) as sink,
+    ):
+        assert sink is not None  # without --json there is one; for the type checker
+        for rows in client.results(job, RowOptions(review_below)):
+            sink.write(rows)
+        sink.finish(status)
 
 
 @app.command(epilog="Example: pigeonhole resume $JOB")
@@ -306,13 +312,6 @@ def delete(job: Job) -> None:
     """Forget a job and its rows."""
     client_for(broker_settings()).delete(job)
     say(f"job {job} is deleted")
-
-
-def _check_options(file: str | None, fresh: bool, retry_errors: bool) -> None:
-    if retry_errors and fresh:
-        raise UsageError("--fresh keeps no row, and --retry-errors those with a label: give one of them")
-    if retry_errors and file is None:
-        raise UsageError("--retry-errors takes the rows of a file: name it with -o FILE")
 
 
 def _mount() -> None:

@@ -6,7 +6,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
@@ -24,15 +24,19 @@ from pigeonhole.errors import (
     UsageError,
 )
 from pigeonhole.jobs.options import DEFAULT, RowOptions
-from pigeonhole.output_files import target
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.sink import Sink
 from pigeonhole.text import printable
 
 if TYPE_CHECKING:
+    from pigeonhole.jobs.begin import Begun
     from pigeonhole.jobs.connection import Connection
     from pigeonhole.jobs.summary import Summary
+    from pigeonhole.ledger.done import Origin
+    from pigeonhole.ledger.messages import Row
     from pigeonhole.ledger.status import JobStatus
+    from pigeonhole.sinks.sorting import Sorter
+    from producer.progress import JobProgress
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -71,53 +75,98 @@ class Commands(TyperGroup):
 
 @dataclass(frozen=True)
 class Run:
-    """How a job is followed: where its rows go and what is shown.
+    """How the rows of a command are written and shown.
 
     Args:
         sink: None: the rows are only counted, since the summary stands in their place.
+        sorter: of `--sort-into`, if that was given.
         summary: of the rows that are there already.
-        options: what the user asks of rows.
-        check: raises what ends the following; called before every look at the job.
-        on_status: is told what each look saw.
+        quiet, as_json: the options.
         started: when the command that started its own workers began, in seconds since the epoch.
+        options: what the user asks of rows.
     """
 
     sink: Sink | None
+    sorter: "Sorter | None"
     summary: "Summary"
     quiet: bool
     as_json: bool
-    check: Callable[[], None] = lambda: None
-    on_status: "Callable[[JobStatus], None]" = lambda status: None
     started: float | None = None
     options: RowOptions = DEFAULT
 
+    def write(self, rows: "Sequence[Row]", origins: "Iterable[Origin]") -> None:
+        """Pass rows, and what each was computed from, to the sink and the sorter."""
+        if self.sink:
+            self.sink.write(rows)
+        if self.sorter:
+            self.sorter.write(rows, origins)
 
-def follow(client: "Connection", job: str, run: Run) -> ExitCode:
-    """Follow a job, write its rows, and print a summary."""
+    def finish(self, job: "JobStatus") -> None:
+        """Finish the sorter and the sink: the sink last, for a resumed command sorts its rows again."""
+        if self.sorter:
+            self.sorter.finish(job)
+        if self.sink:
+            self.sink.finish(job)
+
+
+def follow(client: "Connection", job: str, run: Run, begun: "Sequence[Begun]" = ()) -> ExitCode:
+    """Follow the jobs of a command, write their rows, and print a summary.
+
+    Args:
+        client: where the jobs are.
+        job: the last one, whose times are shown.
+        run: what becomes of the rows.
+        begun: all of them, with what was submitted and delivered; empty for a job of another command.
+    """
     from producer.progress import JobProgress
     from producer.summary_text import summary_text
 
-    kept = run.summary.reviews
-
-    def look(status: "JobStatus") -> None:
-        run.on_status(status)
-        if run.options.review_below is not None:  # the job's own count is by the checkpoint's threshold
-            status = replace(status, reviews=run.summary.reviews - kept)
-        progress.show(status)
+    def check() -> None:
+        for one in begun:
+            one.submission.check()
 
     with JobProgress(run.quiet) as progress:
-        for rows in client.follow(job, run.options, look, run.check, progress.show_workers):
-            run.summary.add(rows)
-            if run.sink:
-                run.sink.write(rows)
+        for one in begun:
+            _follow(client, one.job, run, progress, one, check)
+        if not begun:
+            _follow(client, job, run, progress)
     end = client.status(job)
-    if run.sink:
-        run.sink.finish(end)
+    run.finish(end)
     startup = max(0.0, (end.started or run.started) - run.started) if run.started is not None else 0.0
     if run.as_json:
         typer.echo(json.dumps(run.summary.to_json(end, startup)))
     tell(summary_text(run.summary, end, startup), run.quiet)
     return ExitCode.ERROR_ROWS if run.summary.errors else ExitCode.OK
+
+
+def _follow(
+    client: "Connection",
+    job: str,
+    run: Run,
+    progress: "JobProgress",
+    begun: "Begun | None" = None,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Follow one job, and write its rows."""
+    before = run.summary.reviews
+
+    def look(status: "JobStatus") -> None:
+        if begun:
+            begun.submission.look(status)
+        if run.options.review_below is not None:  # the job's own count is by the model's threshold
+            status = replace(status, reviews=run.summary.reviews - before)
+        progress.show(status)
+
+    follower = client.follower(look, check, progress.show_workers)
+    delivered = begun.run.digests()[: begun.run.delivered] if begun else ()
+    for batch in follower.batches(job, delivered):
+        if begun:
+            begun.run.deliver(batch)
+        rows = batch.rows(run.options.review_below)
+        run.summary.add(rows)
+        run.write(rows, batch.origins())
+    if begun:
+        begun.run.finish()
 
 
 @contextmanager
@@ -168,15 +217,17 @@ def how_to_go_on(
             f"job {job}: not everything was submitted ({now.images:,} images so far); {again}, or "
             f"`pigeonhole cancel {job}` ends it"
         )
+    if again and again.startswith("run "):
+        return f"job {job}: it goes on; {again}"
     words = [*(["-o", output] if output else []), *options.words()]
     wait = shlex.join(["pigeonhole", "wait", job, *words])
     return f"job {job}: it goes on; `{wait}` follows it again{' (-o may name another file)' if output else ''}"
 
 
-def run_again(sources: list[str], file: str) -> str:
-    """Say how to go on with an interrupted `classify`."""
+def run_again(sources: list[str]) -> str:
+    """Return how to resume an interrupted `classify`."""
     feed = ", fed the same list," if "-" in sources else ""
-    return f"the same command again{feed} goes on with the rows in {target(file) + '.part'!r}"
+    return f"run the same command again{feed} to resume"
 
 
 def submit_again(job: str, sources: list[str], null_separated: bool) -> str:

@@ -54,6 +54,9 @@ RowFormat = Annotated[
         help="How rows are written, whatever FILE ends with.",
     ),
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace FILE whatever it is, and start over if a run was interrupted.")
+]
 SortInto = Annotated[
     str | None,
     typer.Option(

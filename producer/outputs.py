@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import typer
 
 from pigeonhole.errors import ExitCode, UsageError
-from pigeonhole.jobs.options import DEFAULT, RowOptions
+from pigeonhole.jobs.ownership import OwnFile, open_state
+from pigeonhole.jobs.state import Command, State
 from pigeonhole.output_files import descriptor, is_special, target
 from pigeonhole.sinks.file import File
 from pigeonhole.sinks.format import Format, LineFormat
 from pigeonhole.sinks.registry import FORMATS, format_of
-from pigeonhole.sinks.sink import Sink, Stream, Tee
+from pigeonhole.sinks.sink import Sink, Stream
 from pigeonhole.sources.archives import archive_kind
 from producer.command import say
 from producer.options import Links
@@ -43,27 +44,42 @@ def row_format(output: str | None, format: Format | None) -> Format | None:
     return format
 
 
-def sink_of_job(
-    output: str | None, format: Format | None, job: str | None = None, options: RowOptions = DEFAULT
-) -> Sink:
-    """Return the sink of a job's rows; a file keeps the rows of an interrupted `classify`.
+def state_for(
+    output: str | None, format: Format | None, command: Command, overwrite: bool, retry_errors: bool = False
+) -> State:
+    """Lock FILE for a command and return its state; a temporary state if rows go elsewhere.
 
     Args:
         output: the option.
-        format: the option.
-        job: the job whose rows follow those that `classify` kept in FILE.part; None if only a part of them follows.
-        options: as those of the rows that were kept.
+        format: of the rows.
+        command: that will own FILE.
+        overwrite: the option.
+        retry_errors: the option.
+    """
+    if output is None or format is None or is_special(output):
+        return State.temporary()
+    return open_state(output, command, format, overwrite, retry_errors, say)
+
+
+@contextmanager
+def sink_for(output: str | None, format: Format | None, state: State, as_json: bool = False) -> "Iterator[Sink | None]":
+    """Open the sink of a command's rows; None if the summary as JSON stands in their place.
+
+    Args:
+        output: the option.
+        format: of the rows; None: a table.
+        state: of the command, from `state_for`.
+        as_json: the option.
     """
     if format is None:
-        return Table()
-    if output is None:
-        return Stream(sys.stdout.buffer, format.lines)
-    if is_special(output):
-        return File(output, format)
-    from pigeonhole.jobs.journal import of_job
-    from pigeonhole.jobs.kept import Kept, opened
-
-    return opened(output, format, Kept(of_job(output, job, format, options), goes_on=lambda job: True))
+        yield Table()
+    elif output is None:
+        yield None if as_json else Stream(sys.stdout.buffer, format.lines)
+    elif is_special(output):
+        yield File(output, format)
+    else:
+        with closing(OwnFile(output, format, state)) as file:
+            yield file
 
 
 @contextmanager
@@ -110,14 +126,3 @@ def _check_device(folder: str, sources: Sequence[str]) -> None:
                 f"{folder!r} and {source!r} lie on two file systems, and no hard link leads from one to the other: "
                 "give --copy, or choose another DIR"
             )
-
-
-def sorted_too(sink: Sink | None, sorter: "Sorter | None") -> Sink | None:
-    """Return a sink that passes rows to both; the sorter gets the rows that the file starts with."""
-    if sorter is None:
-        return sink
-    if sink is None:
-        return sorter
-    if isinstance(sink, File):
-        sorter.write(sink.kept())
-    return Tee(sink, sorter)

@@ -11,7 +11,7 @@ from pigeonhole.limits import TOP
 from pigeonhole.models.checkpoint import Checkpoint
 from pigeonhole.models.classifier import RUNTIME, answers_as
 from pigeonhole.models.scores import Scores
-from pigeonhole.sources.source import Identity
+from pigeonhole.sources.reference import Identity
 
 
 class Collected:

@@ -22,8 +22,7 @@ from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.ledger.messages import Answers, Batch
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
-from pigeonhole.sources.reference import Location
-from pigeonhole.sources.source import Identity
+from pigeonhole.sources.reference import Identity, Location
 from worker.collected import Collected
 from worker.metrics import Counts
 

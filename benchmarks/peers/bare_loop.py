@@ -13,12 +13,13 @@ from typing import TypeVar
 from benchmarks.machine import PROCESSES
 from benchmarks.measure import Clock, Images
 from benchmarks.processes import Processes
-from pigeonhole.jobs.submit import LARGEST, Walk
+from pigeonhole.jobs.submit import LARGEST
 from pigeonhole.ledger.messages import Batch, Group, Row
 from pigeonhole.models import checkpoint
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.csv_rows import Csv
+from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Root
 from worker.pipeline import Pipeline
 
@@ -73,7 +74,7 @@ class RowsLoop:
 
     def run(self, images: Images, clock: Clock) -> Iterable[str]:
         """Walk, and have each process write a file."""
-        paths = [reference.shown + reference.path for reference in Walk([images.folder], Root("/"))()]
+        paths = [reference.shown + reference.path for reference in expand([images.folder], Root("/"))]
         batches = cut(paths)
         files = [os.path.join(self._folder, f"{at}.csv") for at in range(PROCESSES)]
         self._processes.ask([(file, batches[at::PROCESSES]) for at, file in enumerate(files)])

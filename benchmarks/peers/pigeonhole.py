@@ -6,19 +6,21 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 from benchmarks.machine import PROCESSES, environment
 from benchmarks.measure import Clock, Images
 from pigeonhole.embedded.servers import embedded
+from pigeonhole.jobs.begin import begin
 from pigeonhole.jobs.connection import Connection
-from pigeonhole.jobs.journal import Command
-from pigeonhole.jobs.kept import Kept, begin
+from pigeonhole.jobs.kept import Kept
+from pigeonhole.jobs.ownership import OwnFile, open_state
 from pigeonhole.jobs.retrying import Retrying
-from pigeonhole.jobs.submit import Walk
+from pigeonhole.jobs.state import Command
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.csv_rows import Csv
+from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Root
 from producer.program import collect_seldom
 
@@ -53,20 +55,22 @@ class Pigeonhole:
     def run(self, images: Images, clock: Clock) -> Iterable[str]:
         """Submit the folder, follow the job, write its rows."""
         file, sources = os.path.join(self._folder, f"{time.monotonic_ns()}.csv"), [images.folder]
-        walk = Walk(sources, Root("/"))
-        kept = Kept(None, self._checkpoint, False, lambda job: True)
-        command = Command(tuple(sources), False, os.getcwd(), "/", "csv")
-        sink, job = begin(file, command, kept, lambda: self._connection.create(sources, self._name), False)
-        submission = self._connection.submission(job, lambda: kept.missing(walk()))
+        references = expand(sources, Root("/"))
+        command, format = Command("classify", tuple(sources), False, os.getcwd(), "/"), Csv()
+        with closing(open_state(file, command, format)) as state, closing(OwnFile(file, format, state)) as sink:
+            kept = Kept(state, self._checkpoint, Root("/"))
+            (begun,) = begin(self._connection, state, [], kept.missing(references), sources, self._name)
 
-        def check() -> None:
-            self._private.check()
-            submission.check()
+            def check() -> None:
+                self._private.check()
+                begun.submission.check()
 
-        for rows in self._connection.follow(job, on_status=submission.look, check=check):
-            kept.summary.add(rows)
-            sink.write(rows)
-        sink.finish()
+            for batch in self._connection.follower(begun.submission.look, check).batches(begun.job):
+                begun.run.deliver(batch)
+                rows = batch.rows()
+                kept.summary.add(rows)
+                sink.write(rows)
+            sink.finish()
         return labels(file, images)
 
     def stop(self) -> None:

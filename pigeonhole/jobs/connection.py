@@ -13,6 +13,7 @@ from pigeonhole.errors import UnknownJob, UsageError
 from pigeonhole.jobs.follow import Follower, results
 from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.jobs.retrying import Retrying
+from pigeonhole.jobs.state import Run, State
 from pigeonhole.jobs.submit import Submission
 from pigeonhole.jobs.submit import submit as submit_to
 from pigeonhole.ledger.ledger import Ledger
@@ -107,25 +108,35 @@ class Connection:
         name = self.model_name(self.settings.model)
         return name, name
 
-    def create(self, sources: list[str], model: str | None = None) -> str:
+    def new_job(self) -> str:
+        """Return an id for a job that is created later."""
+        return self.retrying(lambda: self.ledger.new_job())
+
+    def create(self, sources: list[str], model: str | None = None, job: str | None = None) -> str:
         """Open a job and return its id.
 
         Args:
             sources: as the user named them, for `status`.
             model: whose queue it goes to; None: the setting's.
+            job: an id from `new_job`; None: a new one.
         """
         name = self.model_name(model) if model else self.serving()[0]
-        return self.retrying(lambda: self.ledger.create(name, tuple(sources)))
+        id = job or self.new_job()
+        self.retrying(lambda: self.ledger.create(name, tuple(sources), id))
+        return id
 
-    def submit(self, job: str, references: Callable[[], Iterable[Reference]]) -> None:
+    def submit(self, job: str, references: Iterable[Reference]) -> None:
         """Record and publish all references; see `pigeonhole.jobs.submit.submit`."""
         submit_to(self.ledger, self.queue, job, references, self.retrying)
 
-    def submission(self, job: str, references: Callable[[], Iterable[Reference]], at_once: bool = True) -> Submission:
-        """Submit from a thread of its own, with connections of its own; see `pigeonhole.jobs.submit.Submission`."""
+    def submission(
+        self, job: str, references: Iterable[Reference], run: Run | None = None, at_once: bool = True
+    ) -> Submission:
+        """Submit from a thread of its own, with connections of its own; see `pigeonhole.jobs.submit`."""
         settings = self.ledger.settings
         own = Ledger(settings), Queue(settings)
-        return Submission(lambda: submit_to(*own, job, references, self.retrying), at_once)
+        recorded = run or State.temporary().begin_run(job)
+        return Submission(lambda: submit_to(*own, job, references, self.retrying, recorded), at_once)
 
     def follow(
         self,
@@ -136,17 +147,26 @@ class Connection:
         on_workers: Callable[[list[Announcement]], None] | None = None,
     ) -> Iterator[list[Row]]:
         """Follow a job to its end, a batch at a time; see `Follower.rows`."""
+        follower = self.follower(on_status, check, on_workers)
+        return (batch.rows(options.review_below) for batch in follower.batches(job))
+
+    def follower(
+        self,
+        on_status: Callable[[JobStatus], None] = lambda status: None,
+        check: Callable[[], None] = lambda: None,
+        on_workers: Callable[[list[Announcement]], None] | None = None,
+    ) -> Follower:
+        """Return a follower of jobs; see `Follower`."""
 
         def both() -> None:
             self.check()
             check()
 
-        follower = Follower(self.ledger, self.queue, self.workers, on_status, both, self.retrying, on_workers, options)
-        return follower.rows(job)
+        return Follower(self.ledger, self.queue, self.workers, on_status, both, self.retrying, on_workers)
 
     def end(self, job: str) -> JobStatus:
         """Wait for a job's end; see `Follower.end`."""
-        return Follower(self.ledger, self.queue, self.workers, check=self.check, retrying=self.retrying).end(job)
+        return self.follower().end(job)
 
     def results(self, job: str, options: RowOptions = DEFAULT) -> Iterator[list[Row]]:
         """Return the rows that a job has by now; see `pigeonhole.jobs.follow.results`."""
@@ -186,13 +206,18 @@ class Connection:
         """Return a job's counters. UnknownJob: there is none."""
         return self.retrying(lambda: self.ledger.status(job))
 
-    def is_followable(self, job: str, model: str) -> bool:
-        """Return whether a job exists, was not cancelled, and asks for this model."""
-        try:
-            status = self.status(job)
-        except UnknownJob:
+    def can_resume(self, run: Run, model: str) -> bool:
+        """Return whether the job of a run continues: it exists, has this model, and no other images than the run."""
+        if not run.job or run.complete:
             return False
-        return status.state != "cancelled" and status.model == model
+        try:
+            status = self.status(run.job)
+            recorded = run.digests()
+        except (UnknownJob, ValueError):
+            return False
+        there = self.retrying(lambda: self.ledger.digests(run.job, range(status.batches)))
+        same = all(mine == other for mine, other in zip(recorded, there, strict=False) if other is not None)
+        return same and len(there) <= len(recorded) and status.state != "cancelled" and status.model == model
 
     @staticmethod
     def model_name(model: str) -> str:

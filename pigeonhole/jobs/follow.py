@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -75,8 +75,12 @@ class Follower:
         for batch in self.batches(job):
             yield batch.rows(self.options.review_below)
 
-    def batches(self, job: str) -> Iterator[DoneBatch]:
+    def batches(self, job: str, delivered: Sequence[str] = ()) -> Iterator[DoneBatch]:
         """Yield the batches until the job's end, in the order of submission, as they are done.
+
+        Args:
+            job: its id.
+            delivered: the digests of its first batches, which the caller has already: the others are yielded.
 
         Raises:
             UnknownJob: no such job, or it was deleted meanwhile.
@@ -85,15 +89,18 @@ class Follower:
             MessageInvalid: its record is damaged, or the workers understand none of its pending pieces.
             BrokerUnreachable: Redis is away for longer than the policy allows.
         """
-        done, pause = 0, POLL_LEAST
+        digests, pause = list(delivered), POLL_LEAST
         self._swept = self._worker_seen = self.clock()
         while True:
+            done = len(digests)
             self.check()
             # Before the rows: whatever the status counts as done is there when the rows are read.
             status = self._retry(lambda: self.ledger.status(job))
             ready = self._retry(partial(self.ledger.read, job, done, BATCHES_AT_ONCE))
-            yield from ready
-            done += len(ready)
+            for batch in ready:
+                digests.append(batch.batch.digest)
+                yield batch
+            done = len(digests)
             self.on_status(status)
             self._count(status)
             if ready:
@@ -107,6 +114,7 @@ class Follower:
                 self._retry(lambda: self.ledger.status(job))  # says so if it was deleted since
                 raise MessageInvalid(f"job {job} is finished, but has no rows of batch {done}: the ledger is damaged")
             elif status.over:
+                self._compare(job, digests)
                 return
             else:
                 self._tend(status)
@@ -133,6 +141,20 @@ class Follower:
             self._tend(status)
             self.sleep(pause)
             pause = min(POLL_MOST, pause * 1.5)
+
+    def _compare(self, job: str, delivered: list[str]) -> None:
+        """Raise MessageInvalid if the job has other batches than those that were delivered.
+
+        That is so where Redis forgot a part of the job, and another process submitted it again from changed sources.
+        """
+        recorded = self._retry(lambda: self.ledger.digests(job, range(len(delivered))))
+        if recorded != delivered:
+            self._retry(lambda: self.ledger.status(job))  # says so if it was deleted meanwhile
+            number = next(at for at, (one, other) in enumerate(zip(recorded, delivered, strict=True)) if one != other)
+            raise MessageInvalid(
+                f"job {job} has other images in its batch {number} than when that was delivered: Redis has lost a part "
+                "of the job, and it was submitted again from sources that have changed; submit it again as a new job"
+            )
 
     def _count(self, status: JobStatus) -> None:
         """Report the workers, if somebody wants to know and was not told just now."""

@@ -2,18 +2,18 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from functools import partial
-from itertools import accumulate, count, groupby, islice, takewhile
+from itertools import accumulate, chain, count, groupby, islice, takewhile
 from operator import attrgetter
 
-from pigeonhole.errors import SourceError
 from pigeonhole.jobs.retrying import Retrying
+from pigeonhole.jobs.state import Run, State
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Batch, Group
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.task_queue import Queue
-from pigeonhole.sources.expand import expand
-from pigeonhole.sources.reference import Reference, Root
+from pigeonhole.sources.reference import Reference
 
 #: The first batches are small, so that a small job spreads over all workers; they double up to the largest, so that
 #: a large job costs few messages. At each size there are this many: beside its images, a batch costs 2 ms of processor
@@ -31,60 +31,45 @@ MOST_BYTES = 64_000_000
 _FROM = attrgetter("scheme", "shown", "root")
 
 
-class Walk:
-    """The references that SOURCES name, as often as they are asked for; see `expand`.
-
-    Raises:
-        SourceError: as `expand`, already when this is made.
-    """
-
-    def __init__(self, sources: list[str], root: Root, null_separated: bool = False) -> None:
-        self._expand = partial(expand, sources, root, null_separated)
-        self._begun: Iterator[Reference] | None = self._expand()
-        self._has_input = "-" in sources
-
-    def __call__(self) -> Iterator[Reference]:
-        """Return the stream of references, from the beginning; SourceError where standard input was read already."""
-        begun, self._begun = self._begun, None
-        if begun is None and self._has_input:
-            raise SourceError(
-                "Redis has lost a part of what was submitted, and the list on standard input can't be read a second "
-                "time: feed it again"
-            )
-        return begun or self._expand()
-
-
 def submit(
-    ledger: Ledger, queue: Queue, job: str, references: Callable[[], Iterable[Reference]], retrying: Retrying
+    ledger: Ledger, queue: Queue, job: str, references: Iterable[Reference], retrying: Retrying, run: Run | None = None
 ) -> None:
     """Put all references on record and publish their batches, then close the job.
 
-    Each batch is recorded before its message is published, so no message that gets lost loses a batch. A job that
-    was submitted in part, or that Redis has forgotten a part of, gets what it lacks: the same stream makes the same
-    batches.
+    Each batch is recorded in the run, then in the ledger, before its message is published, so no message that gets lost
+    loses a batch. The batches that the run has already are submitted again first, and whenever Redis has forgotten a
+    part of what it had acknowledged: a batch that is on record stays as it is. The sources are walked once, so what
+    changes in them meanwhile cannot break the job.
 
     Args:
         ledger, queue: of one Redis.
         job: an open one; of one that is complete it is only checked that these are its references.
-        references: gives the stream anew; called once more where Redis forgot what it had acknowledged.
+        references: that follow those of the run.
         retrying: how a Redis that is away or full is waited for.
+        run: of a command that may be resumed; None: the batches are kept in a temporary file.
 
     Raises:
-        SourceError: a source can't be read to its end, or again; the job stays open, with what was submitted.
+        SourceError: a source can't be read to its end; the job stays open, with what was submitted.
         UsageError: it was begun with other references.
+        OutputFailed: there is no room to record a batch.
         BrokerUnreachable: Redis is away for longer than the policy allows.
         JobCancelled, UnknownJob: somebody else cancelled or deleted it.
     """
+    if run is None:
+        with closing(State.temporary()) as state:
+            submit(ledger, queue, job, references, retrying, state.begin_run(job))
+        return
     model = retrying(lambda: ledger.status(job)).model
+    following = batches(references)
     complete = False
     while not complete:
-        cut = 0
-        for batch in batches(references()):
-            piece = retrying(partial(ledger.add, job, cut, batch))
+        recorded = run.batches()
+        new = ((run.add(batch), batch) for batch in following)  # none, the second time
+        for number, batch in chain(recorded, new):
+            piece = retrying(partial(ledger.add, job, number, batch))
             if piece:
                 retrying(partial(queue.publish, model, job, piece))
-            cut += 1
-        complete = retrying(partial(ledger.close, job, cut))
+        complete = retrying(partial(ledger.close, job, run.size))
 
 
 class Submission:

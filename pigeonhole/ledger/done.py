@@ -9,8 +9,7 @@ from typing import NamedTuple
 from pigeonhole.errors import MessageInvalid
 from pigeonhole.ledger.messages import Answers, Batch, Row
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.sources.reference import Location
-from pigeonhole.sources.source import Identity
+from pigeonhole.sources.reference import Identity, Location
 
 
 class Origin(NamedTuple):
@@ -61,6 +60,10 @@ class DoneBatch:
         """Yield what each row was computed from, in the order of `rows`."""
         for batch, answers in self.pieces:
             yield from map(Origin, batch.located(), answers.identities or repeat(0))
+
+    def encoded(self) -> Iterator[bytes]:
+        """Yield the answers to each piece, as they are stored."""
+        return (data for _, data in self.answers)
 
     def _piece(self, key: str, answers: Answers) -> tuple[Batch, Answers]:
         if answers.batch != self.batch.digest:

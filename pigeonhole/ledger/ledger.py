@@ -8,6 +8,7 @@ twice, does no harm. The keys of job J, behind the prefix:
     job:J:waiting   zset   piece → when it is overdue, for pieces that nobody has claimed
     job:J:claimed   zset   piece → when its lease expires, for pieces that a worker has in hand
     job:J:rows      hash   piece without digest → its answers (`Answers`)
+    job:J:digests   hash   batch number → the digest of its references
     job:J:parts     hash   batch number → the pieces it was split into; and how often a single image was lost
     active          zset   job → when it was created, for jobs that are neither finished nor cancelled
     jobs            zset   job → when it was created, for all
@@ -27,7 +28,7 @@ acknowledged, and another be recorded under the same number, then nothing that i
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -50,7 +51,7 @@ SWEEP_GAP = 10.0
 LOSSES = 20
 _JOB = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 #: What a job's own keys end with, in the order that the scripts know them by; `active` comes after them.
-_PARTS = ("", ":refs", ":waiting", ":claimed", ":rows", ":parts")
+_PARTS = ("", ":refs", ":waiting", ":claimed", ":rows", ":parts", ":digests")
 
 
 class Ledger:
@@ -77,26 +78,23 @@ class Ledger:
         self.client.ping()
 
     @translates
-    def create(self, model: str, sources: tuple[str, ...]) -> str:
-        """Open a job for a model's queue and return its id, which begins with the date and sorts by it."""
+    def new_job(self) -> str:
+        """Return an id for a job that is created later; it begins with the date and sorts by it."""
+        return f"{datetime.fromtimestamp(self._clock(), UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+    @translates
+    def create(self, model: str, sources: tuple[str, ...], job: str | None = None) -> str:
+        """Open a job for a model's queue and return its id; one that is on record stays as it is.
+
+        Args:
+            model: its name.
+            sources: as the user named them.
+            job: an id from `new_job`, which the caller may have recorded before; None: a new one.
+        """
         oldest = [name.decode(errors="replace") for name in self.client.zrange(self._key("jobs"), 0, 9)]
         self._forget_expired(oldest)  # so that the list ends somewhere though nobody looks at it
-        now = self._clock()
-        job = f"{datetime.fromtimestamp(now, UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
-        with self.client.pipeline() as pipe:
-            pipe.hset(
-                self._key(f"job:{job}"),
-                mapping={
-                    "v": VERSION,
-                    "model": model,
-                    "sources": json.dumps(sources),
-                    "state": "open",
-                    "created": now,
-                },
-            )
-            pipe.zadd(self._key("jobs"), {job: now})
-            pipe.zadd(self._key("active"), {job: now})
-            pipe.execute()
+        job = job or self.new_job()
+        self._run("create", job, VERSION, model, json.dumps(sources))
         return job
 
     @translates
@@ -173,10 +171,10 @@ class Ledger:
             UnknownJob: no such job.
         """
         # Looked for before, not counted after: a deletion that is sent again finds nothing any more.
-        if not self.client.exists(*self._keys(job)[:-1]) and self.client.zscore(self._key("jobs"), job) is None:
+        if not self.client.exists(*self._keys(job)[:-2]) and self.client.zscore(self._key("jobs"), job) is None:
             raise UnknownJob(job)
         # No MULTI, which a full Redis refuses: a job without keys is removed from the lists sooner or later.
-        self.client.delete(*self._keys(job)[:-1])
+        self.client.delete(*self._keys(job)[:-2])
         self._unlist([job])
 
     @translates
@@ -346,6 +344,14 @@ class Ledger:
             raise MessageInvalid(f"job {job} has answers without references: the ledger is damaged; submit it again")
         return [DoneBatch(*one) for one in zip(numbers, batches, done, strict=False)]
 
+    @translates
+    def digests(self, job: str, numbers: Sequence[int]) -> list[str | None]:
+        """Return the digests of batches by number; None for those that are not on record."""
+        key, found = self._keys(job)[6], list[bytes | None]()
+        for start in range(0, len(numbers), 1000):
+            found += self.client.hmget(key, [str(number) for number in numbers[start : start + 1000]])
+        return [None if digest is None else digest.decode(errors="replace") for digest in found]
+
     def _parts(self, keys: tuple[str, ...], number: int) -> tuple[tuple[str, bytes], ...] | None:
         """Return the answers to all pieces of a batch that was split; None where it was not, or not all are done."""
         split = self.client.hget(keys[5], str(number))
@@ -401,7 +407,7 @@ class Ledger:
         if not _JOB.fullmatch(job):
             raise UnknownJob(job)  # `ID:rows`, say, would be a key of another's
         own = [self._key(f"job:{job}{part}") for part in _PARTS]
-        return (*own, self._key("active"))
+        return (*own, self._key("active"), self._key("jobs"))
 
     def _time(self) -> float | str:
         return self._now() if self._now else ""

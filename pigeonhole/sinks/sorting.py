@@ -97,7 +97,7 @@ class Sorter:
                 self._record.close()
                 raise
 
-    def write(self, rows: Iterable[Row]) -> None:
+    def write(self, rows: Iterable[Row], origins: Iterable[object] = ()) -> None:
         """Take rows; raise OutputFailed if they can't be recorded."""
         with self._writable(), self._record:
             self._record.execute("BEGIN")

@@ -5,7 +5,7 @@ import zlib
 from typing import IO
 
 from pigeonhole.errors import ErrorKind, ImageError
-from pigeonhole.sources.source import Identity
+from pigeonhole.sources.reference import Identity
 
 #: Bytes that are inflated at once on the way to a place.
 _STEP = 1 << 18

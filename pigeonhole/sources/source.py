@@ -5,11 +5,11 @@ import stat
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import ClassVar, NamedTuple, TypeAlias
+from typing import ClassVar, NamedTuple
 
 from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.settings import Settings
-from pigeonhole.sources.reference import Location, Reference, Root, with_slash
+from pigeonhole.sources.reference import Identity, Location, Reference, Root, with_slash
 
 #: Odd factors of a multilinear hash (D. Lemire, O. Kaser, "Strongly universal string hashing is fast", 2014).
 _FACTORS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93)
@@ -19,9 +19,6 @@ _BITS = 0xFFFFFFFFFFFFFFFF
 _FINE, _COARSE = 20_000_000, 2_000_000_000
 #: Nanoseconds of which coarse times are multiples: exFAT keeps hundredths of a second.
 _COARSE_UNIT = 10_000_000
-
-#: 64 bits that differ where a file's size, one of its times, or its inode does: what a file was when it was read.
-Identity: TypeAlias = int
 
 
 class Opened(NamedTuple):

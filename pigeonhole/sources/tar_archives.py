@@ -12,8 +12,8 @@ from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.settings import Settings
 from pigeonhole.sources.archives import Archive, Content, Member, Reads, changed, reads, whole
 from pigeonhole.sources.inflated import Inflated, is_gzip
-from pigeonhole.sources.reference import Place, Root
-from pigeonhole.sources.source import Identity, check_size, identity_of
+from pigeonhole.sources.reference import Identity, Place, Root
+from pigeonhole.sources.source import check_size, identity_of
 
 #: Bytes of a header, and what everything in the format is a multiple of.
 _BLOCK = 512

@@ -75,7 +75,7 @@ def test_an_embedded_run_that_is_ended_leaves_nothing_but_whole_rows(
     _, said = run.communicate(timeout=30)
     assert run.returncode == (-number if number == signal.SIGKILL else 130)
     if number != signal.SIGKILL and part == "rows":
-        assert b"interrupted; the same command again goes on with the rows in 'rows.csv.part'" in said
+        assert b"interrupted; run the same command again to resume\n" in said
     wait_for(lambda: not leftovers(temporary), "an end to what was embedded")
     assert not (home / "rows.csv").exists()
     if part == "rows":
@@ -126,8 +126,8 @@ def test_a_submission_that_is_interrupted_says_that_not_everything_was_submitted
     assert run.returncode == 130
     assert status.state == "open"
     assert said.decode().endswith(
-        f"pigeonhole: interrupted; job {status.job}: not everything was submitted (64 images so far); the same "
-        f"command again, fed the same list, goes on with the rows in 'x.csv.part', or "
+        f"pigeonhole: interrupted; job {status.job}: not everything was submitted (64 images so far); run the "
+        f"same command again, fed the same list, to resume, or "
         f"`pigeonhole cancel {status.job}` ends it\n"
     )
 

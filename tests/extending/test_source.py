@@ -12,15 +12,16 @@ from PIL import Image
 from pigeonhole.errors import SourceError
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Retrying
-from pigeonhole.jobs.submit import Walk, submit
+from pigeonhole.jobs.submit import submit
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
 from pigeonhole.sources import registry
-from pigeonhole.sources.reference import Location, Reference, Root
-from pigeonhole.sources.source import Identity, Opened, Source
+from pigeonhole.sources.expand import expand
+from pigeonhole.sources.reference import Identity, Location, Reference, Root
+from pigeonhole.sources.source import Opened, Source
 from tests.worker.conftest import SAMPLES
 from worker.tasks import Processor
 
@@ -61,7 +62,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 def submitted(settings: Settings, ledger: Ledger, *sources: str) -> str:
     """Submit sources as the producer does; return the job's id."""
     job = ledger.create("digits", sources)
-    submit(ledger, Queue(settings), job, Walk([*sources], Root(settings.image_root)), Retrying())
+    submit(ledger, Queue(settings), job, expand([*sources], Root(settings.image_root)), Retrying())
     return job
 
 
@@ -107,7 +108,7 @@ def test_a_list_may_name_a_new_source_among_files(
 )
 def test_what_a_new_source_can_not_list_is_told_before_anything_is_submitted(source: str, said: str) -> None:
     with pytest.raises(SourceError) as error:
-        Walk([source], Root("/"))
+        expand([source], Root("/"))
     assert str(error.value) == said
 
 

@@ -63,7 +63,7 @@ class Job:
 
     def submit(self) -> "Job":
         """Put all of it on record, and in the queue."""
-        self.connection.submit(self.id, self.references)
+        self.connection.submit(self.id, self.references())
         return self
 
     def follow(self) -> "Future[list[FileRow]]":

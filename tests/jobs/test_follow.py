@@ -368,6 +368,41 @@ def test_a_job_that_is_deleted_between_two_looks_at_a_batch_is_unknown(scene: Sc
         scene.rows(job)
 
 
+def test_what_was_delivered_before_is_not_given_again(scene: Scene) -> None:
+    job = scene.job(3)
+    scene.done(job, 0, 1, 2)
+    delivered = [images(0).digest, images(1).digest]
+    assert [batch.number for batch in scene.follower.batches(job, delivered)] == [2]
+
+
+def test_a_job_that_redis_forgot_and_that_was_cut_otherwise_since_is_not_mixed_with_what_was_delivered(
+    scene: Scene, raw: Client
+) -> None:
+    """Its second batch was delivered, then forgotten, and submitted again from a folder that had changed."""
+    job = scene.job(3)
+    scene.done(job, 0, 1)
+
+    def forgotten() -> None:
+        for part in ("refs", "rows", "digests"):
+            raw.hdel(f"{scene.settings.prefix}:job:{job}:{part}", "1")
+        raw.hset(f"{scene.settings.prefix}:job:{job}", "state", "open")
+        other = scene.ledger.add(job, 1, images(7))
+        assert other is not None
+        scene.ledger.close(job, 4)
+        scene.ledger.commit(job, other, answers_for(images(7)))
+        scene.done(job, 2)
+        raw.hset(f"{scene.settings.prefix}:job:{job}", mapping={"state": "finished", "batches": "3"})
+
+    scene.then(forgotten)
+    with pytest.raises(MessageInvalid) as error:
+        scene.rows(job)
+    assert str(error.value) == (
+        f"job {job} has other images in its batch 1 than when that was delivered: Redis has lost a part of the job, "
+        "and it was submitted again from sources that have changed; submit it again as a new job"
+    )
+    assert error.value.exit_code == 1
+
+
 def test_a_finished_job_without_all_its_rows_is_told_of(scene: Scene, raw: Client) -> None:
     job = scene.job(2)
     scene.done(job, 0, 1)

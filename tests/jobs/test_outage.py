@@ -9,21 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from pigeonhole.errors import BrokerRefuses, BrokerUnreachable, NoWorker, SourceError, UsageError
+from pigeonhole.errors import BrokerRefuses, BrokerUnreachable, NoWorker, UsageError
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.follow import NO_WORKER_SECONDS, Follower
 from pigeonhole.jobs.retrying import Retrying
-from pigeonhole.jobs.submit import Submission, Walk, batches, submit
+from pigeonhole.jobs.submit import Submission, batches, submit
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Batch
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
+from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Reference, Root
 from tests.faults.server import RedisServer
 from tests.jobs.test_submit import references
 from tests.ledger.conftest import Clock, Server, answers_for
+from tests.sources.conftest import touch
 
 WORKER = Announcement(name="celery@one", model="digits", digest="d", version="1")
 
@@ -56,19 +58,14 @@ def own(server: RedisServer) -> Settings:
     return Settings(broker_url=server.url)
 
 
-def with_event(count: int, at: int, event: Callable[[], object]) -> Callable[[], Iterator[Reference]]:
-    """References, in the midst of which something happens, the first time that they are asked for."""
-    happens = iter([event])
-
-    def walk() -> Iterator[Reference]:
-        for number, reference in enumerate(references(count)):
-            if number == at:
-                next(happens, lambda: None)()
-            yield reference
-        if at == count:
-            next(happens, lambda: None)()
-
-    return walk
+def with_event(count: int, at: int, event: Callable[[], object]) -> Iterator[Reference]:
+    """Yield references, in the midst of which something happens."""
+    for number, reference in enumerate(references(count)):
+        if number == at:
+            event()
+        yield reference
+    if at == count:
+        event()
 
 
 def complete(settings: Settings, job: str, images: int) -> bool:
@@ -112,7 +109,7 @@ def test_retries_end(server: RedisServer, own: Settings) -> None:
         connection.submit(job, with_event(1000, 500, server.kill))
     server.start()
     assert connection.ledger.status(job).state == "open"
-    connection.submit(job, lambda: references(1000))
+    connection.submit(job, references(1000))
     assert complete(own, job, 1000)
 
 
@@ -181,36 +178,59 @@ def test_what_redis_forgets_in_mid_submission_is_submitted_again(server: RedisSe
 
     def walk() -> Iterator[Reference]:
         for number, reference in enumerate(references(1000)):
-            if number == 100 and len(sizes) < 1:
+            if number == 100:
                 sizes.append(server.size())
-            if number == 250 and len(sizes) == 1:
-                sizes.append(0)
+            if number == 250:
                 forgets(server, lambda: sizes[0])()
             yield reference
 
-    connection.submit(job, walk)
+    connection.submit(job, walk())
     assert complete(own, job, 1000)
 
 
-def test_standard_input_that_can_not_be_read_again_is_told(server: RedisServer, own: Settings, folder: Path) -> None:
+def test_a_list_on_standard_input_is_read_once_whatever_redis_forgets(
+    server: RedisServer, own: Settings, folder: Path
+) -> None:
     connection = Connection(own, Retrying(60))
     job = connection.create(["-"])
     size = server.size()
-    Path("list").write_text("a.png\n" * 100)
+    Path("list").write_text("".join(f"in/{number}.png\n" for number in range(100)))
     with as_standard_input(Path("list")):
-        walk = Walk(["-"], Root("/"))
 
         def forgetful() -> Iterator[Reference]:
-            yield from walk()
+            yield from expand(["-"], Root(str(folder)))
             forgets(server, lambda: size)()
 
-        with pytest.raises(SourceError) as error:
-            connection.submit(job, forgetful)
-    assert str(error.value) == (
-        "Redis has lost a part of what was submitted, and the list on standard input can't be read a second time: "
-        "feed it again"
-    )
-    assert connection.status(job).state == "open"
+        connection.submit(job, forgetful())
+    assert complete(own, job, 100)
+
+
+@pytest.mark.parametrize("change", ["renamed", "added", "removed"])
+def test_a_change_of_the_sources_after_they_were_walked_does_not_matter_when_redis_forgets(
+    server: RedisServer, own: Settings, folder: Path, change: str
+) -> None:
+    touch(*(f"in/{number:03}.png" for number in range(300)))
+    connection = Connection(own, Retrying(60))
+    job = connection.create(["in"])
+    sizes: list[int] = []
+
+    def changed() -> Iterator[Reference]:
+        for number, reference in enumerate(expand(["in"], Root(str(folder)))):
+            if number == 100:
+                sizes.append(server.size())
+            yield reference
+        if change == "added":
+            touch("in/0000.png")
+        elif change == "renamed":
+            os.rename("in/010.png", "in/999.png")
+        else:
+            os.unlink("in/010.png")
+        forgets(server, lambda: sizes[0])()
+
+    connection.submit(job, changed())
+    do_all(connection.ledger, job)
+    rows = [row.path for rows in connection.follow(job) for row in rows]
+    assert rows == [f"in/{number:03}.png" for number in range(300)]
 
 
 @contextmanager
@@ -257,7 +277,7 @@ def test_a_submission_that_goes_on_is_not_begun_a_second_time(settings: Settings
         gate.wait(60)
         yield from references(10)
 
-    submission = connection.submission(job, walk)
+    submission = connection.submission(job, walk())
     submission.check()
     open_status = connection.status(job)
     submission.look(open_status)
@@ -272,7 +292,7 @@ def test_a_job_that_is_taken_up_is_submitted_only_if_it_is_open(settings: Settin
     connection = Connection(settings, Retrying())
     job = connection.create(["in"])
     connection.ledger.add(job, 0, next(batches(references(100))))
-    submission = connection.submission(job, lambda: references(100), at_once=False)
+    submission = connection.submission(job, references(100), at_once=False)
     submission.check()
     submission.look(connection.status(job))
     submission.finish()
@@ -287,15 +307,11 @@ def test_a_job_that_is_taken_up_is_submitted_only_if_it_is_open(settings: Settin
 def test_submitting_again_adds_nothing_and_other_sources_are_refused(settings: Settings) -> None:
     connection = Connection(settings, Retrying())
     job = connection.create(["in"])
-    connection.submit(job, lambda: references(1000))
+    connection.submit(job, references(1000))
     depth = connection.queue.depth("digits")
-    connection.submit(job, lambda: references(1000))
+    connection.submit(job, references(1000))
     assert connection.queue.depth("digits") == depth
-    for other in (
-        lambda: references(900),
-        lambda: references(1001),
-        lambda: itertools.islice(references(1001), 1, None),
-    ):
+    for other in (references(900), references(1001), itertools.islice(references(1001), 1, None)):
         with pytest.raises(UsageError):
             connection.submit(job, other)
     assert complete(settings, job, 1000)
@@ -309,7 +325,7 @@ def test_following_goes_on_when_redis_is_back_and_gives_workers_time_to_come_bac
 ) -> None:
     ledger, workers = Ledger(own), Workers(own, now=clock)
     job = ledger.create("digits", ("in",))
-    submit(ledger, Queue(own), job, lambda: references(10), Retrying(0))
+    submit(ledger, Queue(own), job, references(10), Retrying(0))
     workers.announce(WORKER)
     steps = itertools.count()
 
@@ -338,7 +354,7 @@ def test_workers_that_stay_away_when_redis_is_back_are_told_of_after_their_time(
 ) -> None:
     ledger = Ledger(own)
     job = ledger.create("digits", ("in",))
-    submit(ledger, Queue(own), job, lambda: references(10), Retrying(0))
+    submit(ledger, Queue(own), job, references(10), Retrying(0))
     back: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -362,7 +378,7 @@ def test_what_a_check_raises_ends_the_waiting_too(server: RedisServer, own: Sett
     shown = Shown()
     connection = Connection(own, Retrying(600, shown))
     job = connection.create(["in"])
-    connection.submit(job, lambda: references(10))
+    connection.submit(job, references(10))
 
     def check() -> None:
         if shown.told:

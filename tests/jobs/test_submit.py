@@ -1,7 +1,7 @@
 import itertools
 import math
 from collections.abc import Iterator
-from functools import partial
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,12 +10,14 @@ from pigeonhole.client import Client
 from pigeonhole.errors import BrokerUnreachable, JobCancelled, SourceError, UnknownJob
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Retrying
-from pigeonhole.jobs.submit import AHEAD, LARGEST, MOST_BYTES, PER_SIZE, SMALLEST, Walk, batch_size, batches, submit
+from pigeonhole.jobs.state import State
+from pigeonhole.jobs.submit import AHEAD, LARGEST, MOST_BYTES, PER_SIZE, SMALLEST, batch_size, batches, submit
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Group
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.task_queue import Queue, sweep
 from pigeonhole.settings import Settings
+from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Reference, Root
 from tests.sources.conftest import touch
 
@@ -109,7 +111,7 @@ def test_a_submitted_job_is_closed_with_everything_pending_and_has_a_message_for
     ledger: Ledger, queue: Queue
 ) -> None:
     job = ledger.create("digits", ("in",))
-    submit(ledger, queue, job, lambda: references(1000), AT_ONCE)
+    submit(ledger, queue, job, references(1000), AT_ONCE)
     status = ledger.status(job)
     assert (status.state, status.images, status.batches, status.batches_waiting) == ("closed", 1000, 11, 11)
     assert queue.depth("digits") == 11
@@ -120,7 +122,7 @@ def test_a_submitted_job_is_closed_with_everything_pending_and_has_a_message_for
 
 def test_a_job_without_references_is_finished_at_once(ledger: Ledger, queue: Queue) -> None:
     job = ledger.create("digits", ("in",))
-    submit(ledger, queue, job, lambda: [], AT_ONCE)
+    submit(ledger, queue, job, [], AT_ONCE)
     assert ledger.status(job).state == "finished"
     assert queue.depth("digits") == 0
 
@@ -142,7 +144,7 @@ class Fails(Queue):
 def test_a_batch_is_on_record_before_its_message_is_published(settings: Settings, ledger: Ledger, queue: Queue) -> None:
     job = ledger.create("digits", ("in",))
     with pytest.raises(BrokerUnreachable):
-        submit(ledger, Fails(settings, after=2), job, lambda: references(64 * 3), AT_ONCE)
+        submit(ledger, Fails(settings, after=2), job, references(64 * 3), AT_ONCE)
     status = ledger.status(job)
     assert (status.state, status.batches, status.batches_waiting) == ("open", 3, 3)
     assert queue.depth("digits") == 2
@@ -155,7 +157,7 @@ def test_a_source_that_fails_midway_leaves_the_job_open_with_what_was_submitted(
     folder: Path, ledger: Ledger, queue: Queue
 ) -> None:
     touch(*(f"in/{number:03}.png" for number in range(100)), "in/sub/last.png")
-    walk = Walk(["in"], Root("/"))
+    walk = expand(["in"], Root("/"))
     (folder / "in/sub/last.png").unlink()
     (folder / "in/sub").rmdir()
     job = ledger.create("digits", ("in",))
@@ -174,7 +176,7 @@ def test_a_job_that_is_cancelled_or_deleted_meanwhile_ends_its_submission(ledger
     for step, error in (("cancel", JobCancelled), ("delete", UnknownJob)):
         job = ledger.create("digits", ("in",))
         with pytest.raises(error):
-            submit(ledger, queue, job, partial(interrupted, job, step), AT_ONCE)
+            submit(ledger, queue, job, interrupted(job, step), AT_ONCE)
 
 
 def test_the_queue_is_named_after_the_model(connection: Connection) -> None:
@@ -184,14 +186,24 @@ def test_the_queue_is_named_after_the_model(connection: Connection) -> None:
     assert connection.status(connection.create(["in", "b\udcff"], "letters")).model == "letters"
 
 
-def test_a_job_can_be_followed_that_exists_was_not_cancelled_and_asks_for_this_model(connection: Connection) -> None:
+def test_a_job_can_be_resumed_that_exists_was_not_cancelled_and_has_the_same_model_and_images(
+    connection: Connection,
+) -> None:
     job = connection.create(["in"])
-    assert connection.is_followable(job, "digits")
-    assert not connection.is_followable(job, "letters")
-    connection.cancel(job)
-    assert not connection.is_followable(job, "digits")
-    connection.delete(job)
-    assert not connection.is_followable(job, "digits")
+    with closing(State.temporary()) as state:
+        run = state.begin_run(job)
+        submit(connection.ledger, connection.queue, job, references(100), AT_ONCE, run)
+        assert connection.can_resume(run, "digits")
+        assert not connection.can_resume(run, "letters")
+        assert not connection.can_resume(state.begin_run(""), "digits"), "its Redis ended with the command"
+        other = state.begin_run(job)
+        for batch in batches(references(99)):
+            other.add(batch)
+        assert not connection.can_resume(other, "digits"), "somebody submitted other images to it"
+        connection.cancel(job)
+        assert not connection.can_resume(run, "digits")
+        connection.delete(job)
+        assert not connection.can_resume(run, "digits")
     connection.delete(job, missing_ok=True)
     with pytest.raises(UnknownJob):
         connection.delete(job)
@@ -211,7 +223,7 @@ def test_what_goes_wrong_with_a_submission_in_the_background_is_raised_where_it_
         yield from references(65)
         raise SourceError("the folder 'in' can't be read: gone")
 
-    submission = connection.submission(job, breaks)
+    submission = connection.submission(job, breaks())
     with pytest.raises(SourceError, match=r"^the folder 'in' can't be read: gone$"):
         list(connection.follow(job, on_status=submission.look, check=submission.check))
     assert connection.status(job).images == 64
@@ -219,7 +231,7 @@ def test_what_goes_wrong_with_a_submission_in_the_background_is_raised_where_it_
 
 def test_resuming_publishes_all_pending_batches_and_nothing_else(connection: Connection) -> None:
     job = connection.create(["in"])
-    connection.submit(job, lambda: references(64 * 3))
+    connection.submit(job, references(64 * 3))
     connection.ledger.claim(job, connection.ledger.pending(job)[0])
     before = connection.queue.depth("digits")
     assert connection.resume(job) == 3

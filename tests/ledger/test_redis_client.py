@@ -21,6 +21,8 @@ NO_JOB = "20200101-000000-abcdef"
 LEDGER_CALLS: dict[str, tuple[object, ...]] = {
     "ping": (),
     "create": ("digits", ("photos",)),
+    "new_job": (),
+    "digests": (NO_JOB, [0]),
     "add": (NO_JOB, 0, batch_of("a.png")),
     "close": (NO_JOB, 1),
     "cancel": (NO_JOB,),

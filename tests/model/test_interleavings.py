@@ -37,7 +37,7 @@ def test_in_no_order_of_events_is_a_row_lost_or_stored_twice(world: World) -> No
         ("commit", "if not pending(ARGV[3]) then", "if false then", "the counter of rows is wrong"),
         ("commit", "redis.call('HSET', rows, row_of(ARGV[3]), ARGV[4])", "", "an image is neither done nor pending"),
         ("commit", "finish_if_done(ARGV[8])", "", "it has no pending image and is not finished"),
-        ("commit", "for i = 1, 6 do", "for i = 1, 3 do", "the wrong keys expire"),
+        ("commit", "for i = 1, 7 do", "for i = 1, 3 do", "the wrong keys expire"),
         (
             "lose",
             "ZREM', claimed, ARGV[3]) == 0 then return",

@@ -1,5 +1,4 @@
 import csv
-import errno
 import io
 import json
 import os
@@ -248,19 +247,6 @@ def at_most(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
-@pytest.mark.parametrize("room", [1, 10, 100])
-def test_where_the_disk_fills_up_in_the_middle_of_a_row_the_whole_ones_stay(tmp_path: Path, room: int) -> None:
-    sink = File(str(tmp_path / "rows.csv"), CSV)
-    sink.write(ROWS)
-    whole = (tmp_path / "rows.csv.part").read_bytes()
-    with at_most(len(whole) + room), pytest.raises(OutputFailed) as error:
-        sink.write(ROWS)
-    part = tmp_path / "rows.csv.part"
-    assert str(error.value) == f"{str(part)!r}: the rows can't be written: {os.strerror(errno.EFBIG)}"
-    assert part.read_bytes() == whole == HEADER + CSV.encode(ROWS)
-    assert os.listdir(tmp_path) == ["rows.csv.part"]
 
 
 def test_where_there_is_no_room_for_the_header_it_is_told_in_the_end(tmp_path: Path) -> None:

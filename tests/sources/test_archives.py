@@ -9,25 +9,19 @@ import tarfile
 import tracemalloc
 import warnings
 import zipfile
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from pigeonhole.errors import SourceError
-from pigeonhole.jobs.journal import earlier
-from pigeonhole.jobs.kept import Kept, Listed, opened
 from pigeonhole.jobs.submit import batches
 from pigeonhole.ledger.messages import Batch
 from pigeonhole.sources.archives import contents, files_of, members
 from pigeonhole.sources.expand import expand
-from pigeonhole.sources.reference import Reference, Root
+from pigeonhole.sources.reference import Root
 from pigeonhole.sources.tar_archives import TarPlace
 from pigeonhole.sources.zip_archives import ZipPlace
-from tests.jobs.test_journal import COMMAND, LONG_AGO, interrupted, kept_of, row
 from tests.packing import KINDS, pack
-from tests.sinks.formats import CSV
-from tests.sinks.test_sinks import MODEL
 from tests.sources.conftest import pairs, shown, touch
 
 A, B = b"the bytes of an image", b"and of another one, which compresses: " + bytes(1000)
@@ -325,78 +319,6 @@ def test_a_row_s_path_is_about_a_file_or_an_archive(folder: Path) -> None:
     assert files_of("y.zip::z.png") == ["y.zip::z.png"]
     assert files_of("gone.zip::z.png") == ["gone.zip::z.png"]
     assert files_of("x.zip::a\0.png") == ["x.zip"]
-
-
-def rows_of(*names: str) -> list[str]:
-    return [f"x.zip::{name}" for name in names]
-
-
-def of_archive(*names: str) -> list[Reference]:
-    link, place = os.path.islink("x.zip"), ZipPlace(0, 1, 1, 8, 1)
-    return [Reference("zip", "x.zip", "x.zip", f"::{name}", place, 1, link) for name in names]
-
-
-@pytest.mark.parametrize("linked", [False, True])
-def test_rows_of_an_archive_are_kept_unless_it_was_changed(folder: Path, linked: bool) -> None:
-    pack(folder / "real.zip", IMAGES)
-    (folder / "x.zip").symlink_to("real.zip") if linked else (folder / "real.zip").rename("x.zip")
-    paths = rows_of("a.png", "sub/b.JPG")
-    found = interrupted([], LONG_AGO)
-    with closing(Kept(found, MODEL)) as kept, closing(opened("x.csv", CSV, kept)) as file:
-        kept_of(kept)
-        assert len(list(kept.missing(of_archive("a.png", "sub/b.JPG")))) == 2
-        file.write([row(path) for path in paths])
-    after = earlier("x.csv", COMMAND, retry_errors=False)
-    assert after is not None
-    with closing(Kept(after, MODEL)) as kept:
-        assert kept_of(kept) == [], "the archive is as new as the run"
-    os.utime("x.zip")
-    with closing(Kept(after.__class__(after.file, 2**62, after.journal), MODEL)) as kept:
-        assert kept_of(kept) == paths
-        assert [one.path for one in kept.missing(of_archive("a.png", "c.png"))] == ["::c.png"]
-    if linked:
-        pack(folder / "other.zip", IMAGES)
-        os.unlink("x.zip")
-        (folder / "x.zip").symlink_to("other.zip")
-        with closing(Kept(after.__class__(after.file, 2**62, after.journal), MODEL)) as kept:
-            assert kept_of(kept) == [], "it leads elsewhere"
-
-
-def test_members_of_one_name_have_a_row_each_when_a_run_goes_on(folder: Path) -> None:
-    pack(folder / "x.zip", IMAGES)
-    with closing(Kept(interrupted([]), MODEL)) as kept:
-        kept_of(kept)
-        assert len(list(kept.missing(of_archive("a.png", "a.png", "b.png")))) == 3
-    Path("y.csv").write_bytes(CSV.header + CSV.encode([row(path) for path in rows_of("a.png", "b.png")]))
-    os.utime("y.csv", (2**32, 2**32))
-    with closing(Kept(earlier("y.csv", COMMAND, retry_errors=True), MODEL)) as kept:
-        assert kept_of(kept) == rows_of("a.png", "b.png")
-        assert [one.path for one in kept.missing(of_archive("a.png", "a.png", "b.png"))] == ["::a.png"]
-
-
-def test_where_members_of_one_name_differ_all_of_them_are_tried_again(folder: Path) -> None:
-    pack(folder / "x.zip", IMAGES)
-    rows = [row("x.zip::a.png", "corrupt: x"), row("x.zip::a.png"), row("x.zip::b.png")]
-    Path("x.csv").write_bytes(CSV.header + CSV.encode(rows))
-    os.utime("x.csv", (2**32, 2**32))
-    with (
-        closing(Listed(of_archive("a.png", "a.png", "b.png"))) as named,
-        closing(Kept(earlier("x.csv", COMMAND, True), MODEL, retry_errors=True, named=named)) as kept,
-    ):
-        assert kept_of(kept) == ["x.zip::b.png"]
-        assert list(kept.missing(named())) == of_archive("a.png", "a.png")
-        assert "1 with an error, 1 of a name that is there more than once" in kept.told()
-
-
-def test_what_is_put_aside_comes_back_with_its_place() -> None:
-    given = [
-        Reference("zip", "x.zip", "x.zip", "::a.png", ZipPlace(0, 1, 1, 8, 2**32 - 1), 1),
-        Reference("tar", "x.tar", "x.tar", "::a.png", TarPlace(2**62, 1, 1), 1, link=True),
-        Reference("file", "", "", "a.png", size=1),
-    ]
-    with closing(Listed(given)) as named:
-        assert list(named()) == given
-        assert {type(one.place) for one in named()} == {tuple}
 
 
 def test_a_list_separated_by_nul_may_name_archives(folder: Path) -> None:

@@ -7,6 +7,7 @@ if redis.call('HEXISTS', refs, number) == 1 or state ~= 'open' then
   return {state, 0}
 end
 redis.call('HSET', refs, number, ARGV[4])
+redis.call('HSET', digests, number, string.match(ARGV[3], '%-(%x+)'))
 redis.call('ZADD', waiting, now + ARGV[6], ARGV[3])
 redis.call('HINCRBY', job, 'images', ARGV[5])
 redis.call('HINCRBY', job, 'batches', 1)

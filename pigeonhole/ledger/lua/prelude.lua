@@ -2,7 +2,7 @@
 -- KEYS: the job's keys, in the order of `Ledger._keys`. ARGV[1]: the time in seconds; empty: the server's own clock, so
 -- that machines need not agree. ARGV[2]: the job's id.
 -- A piece is named `NUMBER-DIGEST` or `NUMBER-DIGEST:START:STOP`; the digest is that of the references on record.
-local job, refs, waiting, claimed, rows, parts, active = unpack(KEYS)
+local job, refs, waiting, claimed, rows, parts, digests, active, jobs = unpack(KEYS)
 local now = tonumber(ARGV[1])
 if not now then
   local time = redis.call('TIME')
@@ -19,7 +19,7 @@ local function row_of(piece)
   return number_of(piece) .. (string.match(piece, ':.*$') or '')
 end
 local function expire(ttl)
-  for i = 1, 6 do redis.call('EXPIRE', KEYS[i], ttl) end
+  for i = 1, 7 do redis.call('EXPIRE', KEYS[i], ttl) end
   redis.call('ZREM', active, ARGV[2])
 end
 local function finish_if_done(ttl)

@@ -1,0 +1,152 @@
+"""Whose FILE is: a command replaces its own FILE only, and is alone with it.
+
+The lock of the state is taken before anything is read. FILE is a command's own if its state says so, and FILE is still
+as it was written. A file that holds many jobs is added to, so it may be anybody's.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+
+from pigeonhole.errors import UsageError
+from pigeonhole.jobs.record_file import RecordFile
+from pigeonhole.jobs.state import Command, Mark, State
+from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.output_files import PART, remove, target
+from pigeonhole.sinks.file import File, cannot_write
+from pigeonhole.sinks.format import Format
+from pigeonhole.text import counted, printable
+
+_REMEDY = "give --overwrite to replace it, or choose another place with -o"
+
+
+def state_path(file: str) -> str:
+    """Return the path of the state of FILE."""
+    folder, name = os.path.split(file)
+    return os.path.join(folder, f".{name}.pigeonhole")
+
+
+def open_state(
+    path: str,
+    command: Command,
+    format: Format,
+    overwrite: bool = False,
+    retry_errors: bool = False,
+    warn: Callable[[str], None] = lambda message: None,
+) -> State:
+    """Lock and open the state of FILE for a command.
+
+    Args:
+        path: of FILE.
+        command: that will write it.
+        format: of FILE.
+        overwrite: discard whatever is there.
+        retry_errors: keep the state of a run that has finished.
+        warn: called with a message where the file system has no locks.
+
+    Returns:
+        A new state, or that of the same command, whose rows may be kept.
+
+    Raises:
+        OutputFailed: another command writes to FILE now, or no state can be written there.
+        UsageError: what is there is not this command's own, and would be lost; or there is no error to retry.
+    """
+    file = target(path)
+    try:
+        records = RecordFile.locked(state_path(file), warn)
+    except OSError as exc:
+        raise cannot_write(state_path(file), exc) from exc
+    try:
+        if overwrite:
+            records.clear()
+        state = State(records)
+        if not overwrite:
+            _check(state, command, file, format)
+        if not _continues(state, command, file, retry_errors):
+            if retry_errors:
+                raise UsageError(
+                    f"--retry-errors keeps the labels in FILE, and this command has written none to {path!r}: leave it "
+                    "out to classify everything"
+                )
+            state.restart(command, mark_of(file))
+    except BaseException:
+        if not any(records):
+            records.remove()
+        records.close()
+        raise
+    return state
+
+
+def mark_of(file: str) -> Mark | None:
+    """Return what a file is now; None where there is none, or an empty one."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return Mark(status.st_size, status.st_mtime_ns) if status.st_size else None
+
+
+def _continues(state: State, command: Command, file: str, retry_errors: bool) -> bool:
+    """Return whether the rows in a state may be kept: its command was interrupted, or its errors are retried."""
+    if state.command != command or not state.runs:
+        return False
+    return not state.finished or (retry_errors and mark_of(file) == state.output)
+
+
+def _check(state: State, command: Command, file: str, format: Format) -> None:
+    """Raise UsageError if a command would lose rows, or a file, that are not its own."""
+    if state.command is None and state.runs:
+        raise UsageError(f"the state of {file!r}, {state_path(file)!r}, is damaged: {_REMEDY}")
+    same = state.command == command
+    if not same and state.command is not None and not state.finished:
+        kept = sum(len(done.batch) - len(dropped) for run in state.runs for done, dropped in run.done())
+        if kept:
+            raise UsageError(
+                f"{file!r} is being written by another command that was interrupted with {counted(kept, 'row')}, "
+                f"{_words(state.command)}: run that again to resume it, {_REMEDY}"
+            )
+    own = same and (state.replacing or mark_of(file) == state.output)
+    if mark_of(file) is not None and not own and not format.many_jobs:
+        changed = same and state.output is not None
+        why = "it was changed since this command wrote it" if changed else "it is not this command's"
+        raise UsageError(f"{file!r} exists, and {why}: {_REMEDY}")
+    if state.command is None and mark_of(file + PART) is not None:
+        raise UsageError(f"{file + PART!r} exists, and it is not this command's: {_REMEDY}")
+
+
+def _words(command: Command) -> str:
+    where = f" in {printable(command.folder)!r}" if command.folder else ""
+    return f"`{command.name} {' '.join(map(printable, command.arguments))}`{where}"
+
+
+class OwnFile:
+    """A sink that writes FILE, and records in its state that FILE is the command's own; see `File`.
+
+    Args:
+        path: of FILE.
+        format: of FILE.
+        state: of the command.
+    """
+
+    def __init__(self, path: str, format: Format, state: State) -> None:
+        self.state = state
+        self._path = target(path)
+        self._file = File(path, format)
+        self._rows = 0
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Append the rows."""
+        self._rows += len(rows)
+        self._file.write(rows)
+
+    def finish(self, job: JobStatus | None = None) -> None:
+        """Replace FILE."""
+        self.state.replace_output()
+        self._file.finish(job)
+        self.state.finish(mark_of(self._path))
+
+    def close(self) -> None:
+        """Close FILE.part, and remove it if it has no row."""
+        self._file.close()
+        if not self._rows and not self.state.finished:
+            remove(self._file.part)

@@ -1,0 +1,285 @@
+"""The resume state of a command: what it submitted, and the answers it got, batch by batch.
+
+A command that writes FILE keeps its state beside it, in `.FILE.pigeonhole`, and holds the lock of that file from before
+it reads it until it ends. FILE.part is computed from the state and may be lost. When the command has finished, the
+state stays: it says that FILE is this command's, and of which file each row was computed.
+
+A command has one run for each job that it submitted: one, unless it was interrupted.
+"""
+
+import json
+import struct
+import time
+from array import array
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import asdict, dataclass
+from enum import IntEnum
+from typing import Any
+
+from pigeonhole.errors import MessageInvalid, UsageError
+from pigeonhole.jobs.record_file import Record, RecordFile
+from pigeonhole.ledger.done import DoneBatch
+from pigeonhole.ledger.messages import Batch
+
+VERSION = 1
+#: The number of the run and of the batch; of a batch, its digest as well.
+_ANSWERS, _BATCH = struct.Struct("<II"), struct.Struct("<II16s")
+#: Seconds after which answers are flushed to the disk.
+_SYNC_EVERY = 1.0
+
+
+class _Kind(IntEnum):
+    COMMAND = 1  # JSON: the version, and the `Command`; the first record
+    RUN = 2  # JSON: {"run": its number, "job": its id, or ""}
+    BATCH = 3  # run, batch, digest, and the batch as it is submitted
+    ANSWERS = 4  # run, batch, a line of JSON with [key, length] of each piece, and the answers as the ledger had them
+    DROPPED = 5  # run, batch, and the positions of rows that are not kept
+    COMPLETE = 6  # JSON: {"run": its number}: all of its answers are here
+    OUTPUT = 7  # JSON: what FILE is, `Mark`, null while it is being replaced; and whether the command has finished
+
+
+@dataclass(frozen=True)
+class Command:
+    """What makes two commands the same: all that decides which images FILE has rows of.
+
+    Args:
+        name: `classify`, `wait`, …
+        arguments: its SOURCEs, or its job.
+        null_separated: whether lists are.
+        folder: that it was started in, if the arguments depend on it.
+        image_root: of the producer, likewise.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    null_separated: bool = False
+    folder: str = ""
+    image_root: str = ""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What FILE was when a command had written it: its size in bytes, and its modification time in nanoseconds."""
+
+    size: int
+    mtime_ns: int
+
+
+class Run:
+    """The submission of one job, as `State` has it.
+
+    Args:
+        records: of the state.
+        number: of the run, from 0.
+        job: its id; empty for a job whose Redis ends with the command.
+
+    Attributes:
+        complete: whether the answers to all batches are here.
+    """
+
+    def __init__(self, records: RecordFile, number: int, job: str = "") -> None:
+        self.number = number
+        self.job = job
+        self.complete = False
+        self._records = records
+        self._batches: dict[int, tuple[int, str]] = {}  # number → the record's offset, and the digest
+        self._answers: dict[int, int] = {}  # number → the record's offset
+        self._dropped: dict[int, set[int]] = {}  # number → positions of rows that are not kept
+        self._synced = time.monotonic()
+
+    @property
+    def size(self) -> int:
+        """The number of batches."""
+        return len(self._batches)
+
+    def add(self, batch: Batch) -> int:
+        """Record a batch, before it is submitted, and return its number."""
+        number = len(self._batches)
+        head = _BATCH.pack(self.number, number, bytes.fromhex(batch.digest))
+        self._batches[number] = self._records.append(_Kind.BATCH, head + batch.encode()), batch.digest
+        return number
+
+    def batches(self, start: int = 0) -> Iterator[tuple[int, Batch]]:
+        """Yield the batches with their numbers, from a number on."""
+        for number in range(start, len(self._batches)):
+            yield number, Batch.decode(self._references(number))
+
+    def digests(self) -> list[str]:
+        """Return the digests of the batches; ValueError where the record of one is damaged."""
+        if sorted(self._batches) != list(range(len(self._batches))):
+            raise ValueError(f"run {self.number} lacks a batch")
+        return [self._batches[number][1] for number in range(len(self._batches))]
+
+    def deliver(self, done: DoneBatch) -> None:
+        """Record the answers to a batch; they are on the disk within a second or so."""
+        pieces = json.dumps([[key, len(data)] for key, data in done.answers]).encode() + b"\n"
+        head = _ANSWERS.pack(self.number, done.number) + pieces
+        self._take_answers(done.number, self._records.append(_Kind.ANSWERS, b"".join((head, *done.encoded()))))
+        if time.monotonic() - self._synced > _SYNC_EVERY:
+            self._records.sync()
+            self._synced = time.monotonic()
+
+    @property
+    def delivered(self) -> int:
+        """The number of batches, from the first, whose answers are here without a gap."""
+        return next(number for number in range(len(self._answers) + 1) if number not in self._answers)
+
+    def done(self, stop: int | None = None) -> Iterator[tuple[DoneBatch, Set[int]]]:
+        """Yield the batches whose answers are here, to before a number; and the positions of rows that are not kept."""
+        for number in sorted(self._answers):
+            if stop is not None and number >= stop:
+                return
+            if number in self._batches:  # else its record is damaged, and the images are classified again
+                body = self._records.read(self._answers[number]).body
+                yield _done(number, self._references(number), body), self._dropped.get(number, frozenset())
+
+    def drop(self, number: int, positions: Sequence[int]) -> None:
+        """Record that some rows of a batch are not kept."""
+        self._records.append(_Kind.DROPPED, _ANSWERS.pack(self.number, number) + array("I", positions).tobytes())
+        self._dropped.setdefault(number, set()).update(positions)
+
+    def finish(self) -> None:
+        """Record that all answers are here."""
+        self._records.append(_Kind.COMPLETE, json.dumps({"run": self.number}).encode())
+        self.complete = True
+
+    def take(self, record: Record) -> None:
+        """Take in a record of this run that was written earlier."""
+        if record.kind == _Kind.BATCH:
+            _, number, digest = _BATCH.unpack_from(record.body)
+            self._batches[number] = record.offset, digest.hex()
+            return
+        _, number = _ANSWERS.unpack_from(record.body)
+        if record.kind == _Kind.ANSWERS:
+            self._take_answers(number, record.offset)
+        else:
+            self._dropped.setdefault(number, set()).update(array("I", record.body[_ANSWERS.size :]))
+
+    def _take_answers(self, number: int, offset: int) -> None:
+        self._answers[number] = offset
+        self._dropped.pop(number, None)  # those were of answers that came before
+
+    def _references(self, number: int) -> bytes:
+        return self._records.read(self._batches[number][0]).body[_BATCH.size :]
+
+
+class State:
+    """The resume state of one command.
+
+    Args:
+        records: where it is kept; `close` closes them.
+
+    Attributes:
+        command: None for a state that is new, or a temporary one.
+        runs: in the order of submission.
+        output: what FILE was when this command had written it; None: there was none.
+        replacing: whether the command was replacing FILE when it ended.
+        finished: whether FILE has its rows.
+
+    Raises:
+        UsageError: another version wrote it.
+    """
+
+    def __init__(self, records: RecordFile) -> None:
+        self.command: Command | None = None
+        self.runs: list[Run] = []
+        self.output: Mark | None = None
+        self.replacing = self.finished = False
+        self._records = records
+        for record in records:
+            self._take(record)
+
+    @classmethod
+    def temporary(cls) -> "State":
+        """Return a state for a command that can't be resumed; OutputFailed where there is no room for it."""
+        return cls(RecordFile.temporary())
+
+    def restart(self, command: Command, output: Mark | None) -> None:
+        """Discard everything, and begin the state of a command.
+
+        Args:
+            command: whose state it is from now on.
+            output: what FILE is, if it is this command's own.
+        """
+        self._records.clear()
+        self.command, self.output, self.replacing, self.finished = command, output, False, False
+        self.runs = []
+        self._append(_Kind.COMMAND, {"v": VERSION} | asdict(command))
+        if output is not None:
+            self._append(_Kind.OUTPUT, {"mark": asdict(output), "finished": False})
+        self._records.sync()
+
+    def begin_run(self, job: str) -> Run:
+        """Record that a job will be submitted, before it is created."""
+        run = self._run(len(self.runs))
+        run.job = job
+        self._append(_Kind.RUN, {"run": run.number, "job": job})
+        return run
+
+    def replace_output(self) -> None:
+        """Record that FILE is about to be replaced."""
+        self._output({"mark": None, "finished": False})
+
+    def finish(self, output: Mark | None) -> None:
+        """Record what FILE is now, with all rows."""
+        self._output({"mark": None if output is None else asdict(output), "finished": True})
+
+    def close(self) -> None:
+        """Close the state, so that another command can have FILE; remove its file if it says nothing."""
+        if self.command is not None and not self.runs and self.output is None and not self.finished:
+            self._records.remove()
+        self._records.close()
+
+    def _append(self, kind: _Kind, body: dict[str, Any]) -> None:
+        self._records.append(kind, json.dumps(body).encode())
+
+    def _run(self, number: int) -> Run:
+        """Return a run by its number, whether its own record is there or damaged."""
+        self.runs += [Run(self._records, at) for at in range(len(self.runs), number + 1)]
+        return self.runs[number]
+
+    def _take(self, record: Record) -> None:
+        """Take in one record."""
+        kind, body = record.kind, record.body
+        if kind in (_Kind.BATCH, _Kind.ANSWERS, _Kind.DROPPED):
+            self._run(_ANSWERS.unpack_from(body)[0]).take(record)
+            return
+        said = json.loads(body)
+        if kind == _Kind.COMMAND:
+            self.command = self._command(said)
+        elif kind == _Kind.RUN:
+            self._run(said["run"]).job = said["job"]
+        elif kind == _Kind.COMPLETE:
+            self._run(said["run"]).complete = True
+        elif kind == _Kind.OUTPUT:
+            self._take_output(said)
+
+    def _output(self, said: dict[str, Any]) -> None:
+        self._append(_Kind.OUTPUT, said)
+        self._records.sync()
+        self._take_output(said)
+
+    def _take_output(self, said: dict[str, Any]) -> None:
+        self.finished = said["finished"]
+        self.output = Mark(**said["mark"]) if said["mark"] else None
+        self.replacing = self.output is None and not self.finished
+
+    def _command(self, body: dict[str, Any]) -> Command:
+        version = body.pop("v")
+        if version != VERSION:
+            raise UsageError(
+                f"{self._records.name!r} has version {version}, and this program reads {VERSION}: --overwrite discards "
+                "it, or choose another place with -o"
+            )
+        return Command(**body | {"arguments": tuple(body["arguments"])})
+
+
+def _done(number: int, references: bytes, body: bytes) -> DoneBatch:
+    end = body.index(b"\n", _ANSWERS.size) + 1
+    answers, at = list[tuple[str, bytes]](), end
+    for key, length in json.loads(body[_ANSWERS.size : end]):
+        answers.append((key, body[at : at + length]))
+        at += length
+    if at != len(body):
+        raise MessageInvalid(f"the answers to batch {number} are damaged")
+    return DoneBatch(number, references, tuple(answers))

@@ -1,0 +1,85 @@
+"""Runs of a command without Redis: what it submitted, and the answers that a worker would give."""
+
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+
+from pigeonhole.jobs.kept import Kept
+from pigeonhole.jobs.ownership import OwnFile, open_state
+from pigeonhole.jobs.state import Command, Run, State
+from pigeonhole.jobs.submit import batches
+from pigeonhole.ledger.done import DoneBatch
+from pigeonhole.ledger.messages import Answers, Batch
+from pigeonhole.sources.expand import expand
+from pigeonhole.sources.reference import Reference, Root
+from pigeonhole.sources.registry import by_scheme
+from tests.sinks.formats import CSV
+
+MODEL = "digits@0123456789ab"
+COMMAND = Command("classify", ("in",), False, "/home/a", "/")
+ROOT = Root("/")
+
+
+def references(*sources: str) -> Iterator[Reference]:
+    return expand(sources, ROOT)
+
+
+def answers_to(batch: Batch, model: str = MODEL, errors: Iterable[int] = ()) -> Answers:
+    """Return what a worker answers that reads the files of a batch now, when they are old enough to be trusted."""
+    identities = array("Q")
+    for location in batch.located():
+        kind = by_scheme(location.scheme)
+        assert kind is not None
+        identities.append(kind(ROOT).identity(location))
+    images = len(batch)
+    answers = Answers(model, ("7", "1"), images, 1, array("H", [0] * images), array("I", [900_000] * images))
+    failed = dict.fromkeys(errors, ("corrupt", "x"))
+    return replace(answers, identities=identities, errors=failed, batch=batch.digest)
+
+
+def deliver(run: Run, number: int, batch: Batch, answers: Answers) -> None:
+    run.deliver(DoneBatch(number, batch.encode(), ((str(number), answers.encode()),)))
+
+
+def submitted(state: State, images: Iterable[Reference], job: str = "") -> tuple[Run, list[Batch]]:
+    """Record a run of these images, of which nothing is delivered yet."""
+    run, cut = state.begin_run(job), list(batches(images))
+    for batch in cut:
+        run.add(batch)
+    return run, cut
+
+
+def interrupted(*sources: str, model: str = MODEL, errors: Iterable[int] = (), path: str = "x.csv") -> None:
+    """Run `COMMAND` until all images of its first batch have rows, and kill it."""
+    with closing(open_state(path, COMMAND, CSV, overwrite=True)) as state:
+        run, cut = submitted(state, references(*sources))
+        deliver(run, 0, cut[0], answers_to(cut[0], model, errors))
+
+
+def finished(*sources: str, errors: Iterable[int] = (), path: str = "x.csv", command: Command = COMMAND) -> None:
+    """Run a command to its end."""
+    with closing(open_state(path, command, CSV)) as state, closing(OwnFile(path, CSV, state)) as file:
+        run, cut = submitted(state, references(*sources))
+        for number, batch in enumerate(cut):
+            answers = answers_to(batch, errors=errors)
+            deliver(run, number, batch, answers)
+            file.write(answers.rows(batch))
+        run.finish()
+        file.finish()
+
+
+@contextmanager
+def resumed(
+    checkpoint: str = MODEL, path: str = "x.csv", retry_errors: bool = False, pending: bool = False
+) -> Iterator[Kept]:
+    """Open what the same command keeps."""
+    with closing(open_state(path, COMMAND, CSV, retry_errors=retry_errors)) as state:
+        runs = state.runs if pending else ()
+        with closing(Kept(state, checkpoint, ROOT, runs, retry_errors)) as kept:
+            yield kept
+
+
+def paths_of(kept: Kept) -> list[str]:
+    """Return the paths of the rows that are kept."""
+    return [row.path for rows, _ in kept.batches() for row in rows]
