@@ -70,7 +70,7 @@ def commands(folder: Path, socket: Path, rounds: int) -> list[Timed]:
         torch.seconds.append(_run([sys.executable, "-c", "import torch"], alone))
         help_.seconds.append(_run([*_PROGRAM, "--help"], alone))
         submit.seconds.append(_run([*_PROGRAM, "submit", image, "-q"], shared))
-        classify.seconds.append(_run([*_PROGRAM, "classify", image, "-o", rows, "--fresh", "-q"], alone))
+        classify.seconds.append(_run([*_PROGRAM, "classify", image, "-o", rows, "-q"], alone))
         worker.seconds.append(first_row(settings, image))
     return [help_, submit, classify, worker, torch]
 

@@ -1,5 +1,5 @@
 """Pigeonhole as `pigeonhole classify FOLDER -o FILE` has it, with everything on: a private Redis, workers, the ledger,
-the journal, the rows in a CSV file. The time is from the first look into the folder to the file's last row on disk.
+the resume state, the rows in a CSV file. The time is from the first look into the folder to the file's last row on disk.
 """
 
 import os
