@@ -90,7 +90,7 @@ worst-images: .venv/.dev ## what the most expensive images that the limits admit
 bounds: .venv/.dev ## what a job takes of memory, how long a small one waits behind a large one, what appendfsync costs
 	$(BIN)/python -m benchmarks.bounds
 
-chaos: .venv/.dev ## a job of 40,600 images under all faults at once, compared row by row; SEED and RUNS choose
+chaos: .venv/.dev ## a job of 40,600 images under all faults at once, and a command under changes; SEED and RUNS choose
 	$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --model
 
 bench: .venv/.bench ## images/s beside Celery, Ray Data and plain loops, and all limits; writes docs/benchmarks.md; BENCH adds options

@@ -34,8 +34,9 @@ otherwise. A figure is the median, beside it the least and the most. Files are i
 _DIGITS = """## Digits, end to end
 
 {digits} images of MNIST's test set, 28x28 grey PNG files ({source}), from files on disk to a label for each in the
-calling process. Pigeonhole has everything on: digit normalisation, ledger, resume state, errors for each image, limits, rows
-in a CSV file. Systems that are slow have fewer images; rates are compared. "Pigeonhole is" that many times as fast.
+calling process. Pigeonhole has everything on: digit normalisation, ledger, resume state, errors for each image, limits,
+rows in a CSV file. Systems that are slow have fewer images; rates are compared. "Pigeonhole is" that many times as
+fast.
 
 {table}
 {ray}

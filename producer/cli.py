@@ -15,20 +15,20 @@ from typing import Annotated
 
 import typer
 
-from pigeonhole.errors import OutputFailed, UsageError
+from pigeonhole.errors import UsageError
 from pigeonhole.jobs.options import RowOptions
 from pigeonhole.output_files import is_special
 from pigeonhole.sources.reference import Root
 from pigeonhole.version import VERSION
 from producer.command import (
     Commands,
-    Run,
+    Output,
     broker_settings,
     client_for,
+    finish,
     follow,
     guarded,
     how_to_go_on,
-    run_again,
     say,
     settings_from,
     submit_again,
@@ -42,7 +42,7 @@ from producer.options import (
     Link,
     Model,
     NullSeparated,
-    Output,
+    OutputFile,
     Overwrite,
     Quiet,
     ReviewBelow,
@@ -82,7 +82,7 @@ def _options(
 @guarded
 def classify(
     sources: Sources,
-    output: Output = None,
+    output: OutputFile = None,
     format: RowFormat = None,
     model: Model = None,
     null: NullSeparated = False,
@@ -103,10 +103,10 @@ def classify(
     With PIGEONHOLE_BROKER_URL set, the workers at that Redis do it; without, a Redis and workers of its own. If it is
     interrupted, run the same command again: it keeps the rows whose images have not changed, and classifies the rest.
     """
-    from pigeonhole.jobs.begin import begin
     from pigeonhole.jobs.kept import Kept
     from pigeonhole.jobs.state import Command
     from pigeonhole.sources.expand import expand
+    from producer.classify import Classification
 
     started, options = time.time(), RowOptions(review_below)
     settings = settings_from(model)
@@ -129,20 +129,8 @@ def classify(
         pending = [run for run in state.runs if shared and client.can_resume(run, name)]
         kept = stack.enter_context(closing(Kept(state, checkpoint, root, pending, retry_errors, options)))
         sink = stack.enter_context(sink_for(output, format, state, as_json))
-        run = Run(sink, sorter, kept.summary, quiet, as_json, None if shared else started, options)
-        for rows, origins in kept.batches():
-            run.write(rows, origins)
-        tell(kept.message(), quiet)
-        begun = begin(client, state, pending, kept.missing(references), sources, name)
-        again = run_again(sources) if is_file else submit_again(begun[-1].job, sources, null)
-        further = partial(how_to_go_on, client, begun[-1].job, None if is_file else output, again, options)
-        with told(further if shared else lambda: again if is_file else "", again if is_file else ""):
-            try:
-                code = follow(client, begun[-1].job, run, begun)
-            except OutputFailed:
-                if shared:
-                    begun[-1].submission.finish()  # the job goes on without us
-                raise
+        rows = Output(sink, sorter, kept.summary, quiet, as_json, None if shared else started, options)
+        code = Classification(client, state, pending, kept, rows, sources, null, is_file)(references, name)
     raise typer.Exit(code)
 
 
@@ -184,7 +172,7 @@ def submit(
 @guarded
 def wait(
     job: Job,
-    output: Output = None,
+    output: OutputFile = None,
     format: RowFormat = None,
     overwrite: Overwrite = False,
     delete: Annotated[bool, typer.Option("--delete", help="Forget the job once its rows are safe in FILE.")] = False,
@@ -211,8 +199,9 @@ def wait(
         told(partial(how_to_go_on, client, job, output, options=options)),
         sink_for(output, format, state, as_json) as sink,
     ):
-        run = Run(sink, sorter, Summary(), quiet, as_json, options=options)
-        code = follow(client, job, run)
+        rows = Output(sink, sorter, Summary(), quiet, as_json, options=options)
+        follow(client, job, rows)
+        code = finish(client, job, rows)
         if delete:
             client.delete(job, missing_ok=True)
     raise typer.Exit(code)
@@ -262,7 +251,7 @@ def status(
 @guarded
 def results(
     job: Job,
-    output: Output = None,
+    output: OutputFile = None,
     format: RowFormat = None,
     overwrite: Overwrite = False,
     review_below: ReviewBelow = None,

@@ -31,12 +31,12 @@ from pigeonhole.text import printable
 if TYPE_CHECKING:
     from pigeonhole.jobs.begin import Begun
     from pigeonhole.jobs.connection import Connection
+    from pigeonhole.jobs.kept import KeptRows
     from pigeonhole.jobs.summary import Summary
-    from pigeonhole.ledger.done import Origin
+    from pigeonhole.ledger.done import DoneBatch, Origin
     from pigeonhole.ledger.messages import Row
     from pigeonhole.ledger.status import JobStatus
     from pigeonhole.sinks.sorting import Sorter
-    from producer.progress import JobProgress
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,7 +74,7 @@ class Commands(TyperGroup):
 
 
 @dataclass(frozen=True)
-class Run:
+class Output:
     """How the rows of a command are written and shown.
 
     Args:
@@ -109,64 +109,64 @@ class Run:
             self.sink.finish(job)
 
 
-def follow(client: "Connection", job: str, run: Run, begun: "Sequence[Begun]" = ()) -> ExitCode:
-    """Follow the jobs of a command, write their rows, and print a summary.
-
-    Args:
-        client: where the jobs are.
-        job: the last one, whose times are shown.
-        run: what becomes of the rows.
-        begun: all of them, with what was submitted and delivered; empty for a job of another command.
-    """
-    from producer.progress import JobProgress
-    from producer.summary_text import summary_text
-
-    def check() -> None:
-        for one in begun:
-            one.submission.check()
-
-    with JobProgress(run.quiet) as progress:
-        for one in begun:
-            _follow(client, one.job, run, progress, one, check)
-        if not begun:
-            _follow(client, job, run, progress)
-    end = client.status(job)
-    run.finish(end)
-    startup = max(0.0, (end.started or run.started) - run.started) if run.started is not None else 0.0
-    if run.as_json:
-        typer.echo(json.dumps(run.summary.to_json(end, startup)))
-    tell(summary_text(run.summary, end, startup), run.quiet)
-    return ExitCode.ERROR_ROWS if run.summary.errors else ExitCode.OK
-
-
-def _follow(
+def follow(
     client: "Connection",
     job: str,
-    run: Run,
-    progress: "JobProgress",
+    output: Output,
     begun: "Begun | None" = None,
-    check: Callable[[], None] = lambda: None,
+    take: "Callable[[DoneBatch], KeptRows] | None" = None,
 ) -> None:
-    """Follow one job, and write its rows."""
-    before = run.summary.reviews
+    """Follow a job to its end, and write its rows.
+
+    Args:
+        client: where the job is.
+        job: its id.
+        output: what becomes of the rows.
+        begun: what was submitted and delivered, if this command has submitted it.
+        take: records a batch of an earlier run, and returns the rows that are kept.
+    """
+    from producer.progress import JobProgress
+
+    before = output.summary.reviews
 
     def look(status: "JobStatus") -> None:
         if begun:
             begun.submission.look(status)
-        if run.options.review_below is not None:  # the job's own count is by the model's threshold
-            status = replace(status, reviews=run.summary.reviews - before)
+        if output.options.review_below is not None:  # the job's own count is by the model's threshold
+            status = replace(status, reviews=output.summary.reviews - before)
         progress.show(status)
 
-    follower = client.follower(look, check, progress.show_workers)
-    delivered = begun.run.digests()[: begun.run.delivered] if begun else ()
-    for batch in follower.batches(job, delivered):
+    def check() -> None:
         if begun:
-            begun.run.deliver(batch)
-        rows = batch.rows(run.options.review_below)
-        run.summary.add(rows)
-        run.write(rows, batch.origins())
+            begun.submission.check()
+
+    delivered = begun.run.digests()[: begun.run.delivered] if begun else ()
+    with JobProgress(output.quiet) as progress:
+        follower = client.follower(look, check, progress.show_workers)
+        for batch in follower.batches(job, delivered):
+            if take:
+                output.write(*take(batch))
+                continue
+            if begun:
+                begun.run.deliver(batch)
+            rows = batch.rows(output.options.review_below)
+            output.summary.add(rows)
+            output.write(rows, batch.origins())
     if begun:
         begun.run.finish()
+
+
+def finish(client: "Connection", job: str, output: Output) -> ExitCode:
+    """Finish the output, and print a summary with the times of a job."""
+    from producer.summary_text import summary_text
+
+    end = client.status(job)
+    output.finish(end)
+    startup = max(0.0, (end.started or output.started) - output.started) if output.started is not None else 0.0
+    if output.as_json:
+        typer.echo(json.dumps(output.summary.to_json(end, startup)))
+    tell(summary_text(output.summary, end, startup), output.quiet)
+    return ExitCode.ERROR_ROWS if output.summary.errors else ExitCode.OK
 
 
 @contextmanager

@@ -41,7 +41,7 @@ Sources = Annotated[
     ),
 ]
 Job = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `submit` and `status` print it.")]
-Output = Annotated[
+OutputFile = Annotated[
     str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the rows here, in the format it ends with.")
 ]
 RowFormat = Annotated[

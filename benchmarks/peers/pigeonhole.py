@@ -1,5 +1,5 @@
 """Pigeonhole as `pigeonhole classify FOLDER -o FILE` has it, with everything on: a private Redis, workers, the ledger,
-the resume state, the rows in a CSV file. The time is from the first look into the folder to the file's last row on disk.
+the resume state, the rows in a CSV file. The time is from the first look into the folder to the last row on disk.
 """
 
 import os
@@ -59,7 +59,8 @@ class Pigeonhole:
         command, format = Command("classify", tuple(sources), False, os.getcwd(), "/"), Csv()
         with closing(open_state(file, command, format)) as state, closing(OwnFile(file, format, state)) as sink:
             kept = Kept(state, self._checkpoint, Root("/"))
-            (begun,) = begin(self._connection, state, [], kept.missing(references), sources, self._name)
+            begun = begin(self._connection, state, kept.missing(references), sources, self._name)
+            assert begun is not None  # there was no earlier run; for the type checker
 
             def check() -> None:
                 self._private.check()

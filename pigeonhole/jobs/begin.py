@@ -1,4 +1,4 @@
-"""Begin or resume the jobs of a command: the jobs of earlier runs continue, and the rest is a new job."""
+"""Begin the jobs of a command, or take up those of its earlier runs."""
 
 from collections.abc import Iterable
 from itertools import chain, islice
@@ -18,38 +18,30 @@ class Begun(NamedTuple):
     submission: Submission
 
 
+def take_up(client: Connection, run: Run) -> Begun:
+    """Complete the job of an earlier run with the batches that the run has; see `Connection.can_resume`."""
+    # A job that was closed is submitted again only where Redis forgets a part of it.
+    is_open = client.status(run.job).state == "open"
+    return Begun(run, run.job, client.submission(run.job, (), run, is_open))
+
+
 def begin(
-    client: Connection,
-    state: State,
-    pending: list[Run],
-    references: Iterable[Reference],
-    sources: list[str],
-    model: str,
-) -> list[Begun]:
-    """Submit what is missing, and return the runs to follow, in order.
+    client: Connection, state: State, references: Iterable[Reference], sources: list[str], model: str
+) -> Begun | None:
+    """Submit images as a new job; None where there are none, and earlier runs had some.
 
     Args:
-        client: where the jobs are.
+        client: where the job will be.
         state: of the command.
-        pending: its runs whose jobs continue; see `Connection.can_resume`.
         references: the images that no run has.
         sources: as the user named them.
-        model: whose queue a new job goes to.
+        model: whose queue the job goes to.
     """
-    begun, following = list[Begun](), iter(references)
-    for run in pending:
-        # A job that was closed is submitted again only where Redis forgets a part of it.
-        is_open = client.status(run.job).state == "open"
-        begun.append(Begun(run, run.job, client.submission(run.job, following if is_open else (), run, is_open)))
-        if is_open:
-            return begun
-    first = list[Reference]()
-    if pending:
-        first = list(islice(following, 1))
-        if not first:
-            return begun
-    shared = bool(client.settings.broker_url)
+    following = iter(references)
+    first = list(islice(following, 1)) if state.runs else []
+    if state.runs and not first:
+        return None
     job = client.new_job()
-    run = state.begin_run(job if shared else "")  # first: a command that is killed here leaves no job behind
+    run = state.begin_run(job if client.settings.broker_url else "")  # first: a kill leaves no job that nobody knows
     client.create(sources, model, job)
-    return [*begun, Begun(run, job, client.submission(job, chain(first, following), run))]
+    return Begun(run, job, client.submission(job, chain(first, following), run))

@@ -37,7 +37,7 @@ class Kept:
         state: of the command; rows that are not kept are dropped from it.
         checkpoint: of the model that answers: `name@digest`, or a name alone if its digest is not known.
         root: the producer's image root.
-        pending: runs whose jobs are still there: their other batches will get rows.
+        pending: runs whose jobs are still there; `take` gets what they deliver.
         retry_errors: drop error rows.
         options: what the user asks of rows.
 
@@ -73,12 +73,17 @@ class Kept:
             OutputFailed: there is no room for the images.
         """
         for run in self._state.runs:
-            pending = run in self._pending
-            for done, dropped in run.done(run.delivered if pending else None):  # what follows a gap comes again
+            stop = run.delivered if run in self._pending else None  # what follows a gap is delivered again
+            for done, dropped in run.done(stop):
                 yield self._kept(run, done, dropped)
-            if pending:
-                for _, batch in run.batches(run.delivered):
-                    self._note(zip(batch.shown(), batch.located(), strict=True))
+
+    def take(self, run: Run, done: DoneBatch) -> KeptRows:
+        """Record what a pending run delivers, and return the rows that are kept.
+
+        Its images may have been read before the command was started again, so they are compared too.
+        """
+        run.deliver(done)
+        return self._kept(run, done, frozenset())
 
     def missing(self, references: Iterable[Reference]) -> Iterator[Reference]:
         """Yield the references that have no row; one that is named twice, and has one row, is yielded once.
@@ -98,11 +103,10 @@ class Kept:
 
     def message(self) -> str:
         """Return what is kept and what is not, in words; empty where there was nothing."""
-        if not self.summary.images and not self.dropped and not self._pending:
+        if not self.summary.images and not self.dropped:
             return ""
-        job = " and".join(f" job {run.job}" for run in self._pending)
         again = ", ".join(f"{count:,} {why}" for why, count in self.dropped.most_common())
-        return f"resuming{job}: {counted(self.summary.images, 'row')} kept" + (
+        return f"resuming: {counted(self.summary.images, 'row')} kept" + (
             f"; classified again: {again}" if again else ""
         )
 

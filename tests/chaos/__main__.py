@@ -1,8 +1,9 @@
-"""`make chaos`: a large job under all faults at once, compared row by row with the same job undisturbed.
+"""`make chaos`: a large job under all faults at once, and a command whose images, volume, Redis and FILE change.
 
     python -m tests.chaos --runs 10 --seed 1
 
-Each run has a Redis of its own, on a file that is written once a second, and two workers of two processes. What
+Each job is compared row by row with the same job undisturbed, and the rows of each command with what is there in the
+end. Each run has a Redis of its own, on a file that is written once a second, and two workers of two processes. What
 happens, to whom and how long after the last is drawn from the seed; what that hits depends on the machine.
 """
 
@@ -14,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.chaos.changes import changing
 from tests.chaos.run import Outcome, Undisturbed, chaotic, undisturbed
 from tests.chaos.search import search
 from tests.faults.site import Site
@@ -27,12 +29,13 @@ def main() -> int:
     parser.add_argument("--copies", type=int, default=200, help="of the 203 samples [200]")
     parser.add_argument("--pause", type=float, default=0.005, help="seconds that opening an image takes [0.005]")
     parser.add_argument("--away", type=float, default=60.0, help="seconds of the longest outage [60]")
+    parser.add_argument("--changing", type=int, default=4000, help="images of the command under changes [4000]")
     parser.add_argument("--model", action="store_true", help="search the interleavings of two faults as well")
     options = parser.parse_args()
     if options.model:
         search()
     folder = Path(tempfile.mkdtemp(prefix="pigeonhole-chaos-"))
-    calm, outcomes = None, list[Outcome]()
+    calm, outcomes, changed = None, list[Outcome](), list[Outcome]()
     try:
         calm = undisturbed(_site(folder, "undisturbed", options.pause), options.copies)
         print(f"undisturbed: {len(calm.listed):,} images in {calm.seconds:.0f} s", flush=True)
@@ -40,10 +43,15 @@ def main() -> int:
             print(f"seed {seed}", flush=True)
             outcomes.append(chaotic(_site(folder, str(seed), options.pause), calm, seed, options.away))
             print(f"  {outcomes[-1]}", flush=True)
+            changed.append(
+                changing(_site(folder, f"changing-{seed}", options.pause), calm.rows, seed, options.changing)
+            )
+            print(f"  under changes: {changed[-1]}", flush=True)
     finally:
         if calm and outcomes:
             print(_table(calm, outcomes))
-        failed = not calm or len(outcomes) < options.runs or any(outcome.wrong for outcome in outcomes)
+        wrong = any(outcome.wrong for outcome in (*outcomes, *changed))
+        failed = not calm or len(changed) < options.runs or wrong
         if failed:
             print(f"what was written is in {folder}")
         else:

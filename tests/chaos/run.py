@@ -124,7 +124,7 @@ def _submit(site: Site, faults: Faults, listed: list[str]) -> None:
 
 
 def _submission(site: Site, job: str = "") -> "subprocess.Popen[bytes]":
-    return _start(site, "submit", "-", "-q", *(("--job", job) if job else ()), stdin=subprocess.PIPE)
+    return start_command(site, "submit", "-", "-q", *(("--job", job) if job else ()), stdin=subprocess.PIPE)
 
 
 def _feed(submission: "subprocess.Popen[bytes]", listed: list[str], end: bool = False) -> None:
@@ -139,10 +139,10 @@ def _feed(submission: "subprocess.Popen[bytes]", listed: list[str], end: bool = 
 
 
 def _wait(site: Site, job: str) -> "subprocess.Popen[bytes]":
-    return _start(site, "wait", job, "-o", "rows.csv", "-q")
+    return start_command(site, "wait", job, "-o", "rows.csv", "-q")
 
 
-def _start(site: Site, *arguments: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
+def start_command(site: Site, *arguments: str, stdin: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
     """Start a command of the producer, as a user does."""
     environment = site.environment() | {"PYTHONPATH": str(ROOT)}
     with site.log("producer").open("ab") as log:

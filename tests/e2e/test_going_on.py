@@ -251,7 +251,7 @@ def test_where_the_disk_is_full_the_same_command_goes_on_once_there_is_room(
     again = brokered(*line)
     assert again.returncode == 0, again.stderr
     told = again.stderr.decode()
-    assert f"resuming job {status.job}: " in told
+    assert f"resuming job {status.job}\n" in told
     assert paths(home / "rows.csv") == listed
     assert len(Ledger(settings).statuses()) == 1, "nothing was submitted again"
     assert sorted(file.name for file in home.glob("[!.]*")) == ["elsewhere.csv", "many", "rows.csv", "samples"]
@@ -357,7 +357,7 @@ def test_changed_and_new_images_are_a_second_job_once_the_first_goes_on(
     (home / "many" / "new.png").write_bytes((home / "samples" / "003b50.png").read_bytes())
     again = brokered(*line)
     assert again.returncode == 3, again.stderr
-    assert f"resuming job {status.job}: " in again.stderr.decode()
+    assert f"resuming job {status.job}\n" in again.stderr.decode()
     assert sorted(paths(home / "rows.csv")) == sorted([*listed, "many/new.png"])
     assert [row["path"] for row in rows_of((home / "rows.csv").read_bytes()) if row["error"]] == ["many/00000.png"]
     assert [(one.images, one.state) for one in ledger.statuses()] == [(len(listed), "finished"), (2, "finished")]

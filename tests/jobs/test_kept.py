@@ -16,6 +16,7 @@ from pigeonhole.errors import OutputFailed
 from pigeonhole.jobs.kept import Kept
 from pigeonhole.jobs.options import RowOptions
 from pigeonhole.jobs.ownership import open_state
+from pigeonhole.ledger.done import DoneBatch
 from pigeonhole.sources.reference import Location
 from tests.jobs.runs import (
     COMMAND,
@@ -231,16 +232,24 @@ def test_rows_come_from_all_earlier_runs_in_their_order(folder: Path) -> None:
             assert missing(kept, "in") == ["in/a.png"]
 
 
-def test_a_pending_job_will_have_rows_of_what_was_submitted_to_it(folder: Path) -> None:
+def test_what_a_pending_job_delivers_is_compared_as_well(folder: Path) -> None:
+    """Workers had read a part of it before the command was started again."""
     touch(*(f"in/{number:03}.png" for number in range(200)))
     interrupted("in")  # 64 of them have rows
-    touch("in/new.png")
     with resumed(pending=True) as kept:
         assert len(paths_of(kept)) == 64
-        assert missing(kept, "in") == ["in/new.png"]
+        (run,) = kept._pending
+        read = [(number, batch, answers_to(batch)) for number, batch in run.batches(1)]
+        rewrite("in/150.png")
+        rows = []
+        for number, batch, answers in read:
+            rows += kept.take(run, DoneBatch(number, batch.encode(), ((str(number), answers.encode()),))).rows
+        assert len(rows) == 200 - 64 - 1
+        touch("in/new.png")
+        assert missing(kept, "in") == ["in/150.png", "in/new.png"]
+        assert kept.message() == "resuming: 199 rows kept; classified again: 1 whose file has changed"
     with resumed() as kept:
-        assert len(paths_of(kept)) == 64
-        assert len(missing(kept, "in")) == 137
+        assert len(paths_of(kept)) == 199
 
 
 @pytest.mark.parametrize("linked", [False, True])

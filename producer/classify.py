@@ -1,0 +1,76 @@
+"""The steps of `classify`: keep rows of earlier runs, complete their jobs, then submit and follow the rest."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from pigeonhole.errors import ExitCode, OutputFailed
+from pigeonhole.jobs.begin import begin, take_up
+from pigeonhole.jobs.connection import Connection
+from pigeonhole.jobs.kept import Kept
+from pigeonhole.jobs.state import Run, State
+from pigeonhole.sources.reference import Reference
+from producer.command import Output, finish, follow, how_to_go_on, run_again, submit_again, tell, told
+
+
+@dataclass
+class Classification:
+    """One `classify`.
+
+    Args:
+        client: where its jobs are.
+        state: of the command.
+        pending: its runs whose jobs are still there.
+        kept: the rows that it keeps.
+        output: what becomes of the rows.
+        sources: as the user named them.
+        null: whether lists are separated by NUL.
+        is_file: whether the rows go to a FILE, so that the command can be resumed.
+    """
+
+    client: Connection
+    state: State
+    pending: list[Run]
+    kept: Kept
+    output: Output
+    sources: list[str]
+    null: bool
+    is_file: bool
+    _job: str = ""
+
+    def __call__(self, references: Iterable[Reference], model: str) -> ExitCode:
+        """Run to the end.
+
+        Args:
+            references: of the sources.
+            model: whose queue a new job goes to.
+        """
+        with told(self._remedy, run_again(self.sources) if self.is_file else ""):
+            self._keep()
+            begun = begin(self.client, self.state, self.kept.missing(references), self.sources, model)
+            if begun:
+                self._job = begun.job
+                try:
+                    follow(self.client, begun.job, self.output, begun)
+                except OutputFailed:
+                    if self.client.settings.broker_url:
+                        begun.submission.finish()  # the job continues without us
+                    raise
+            return finish(self.client, self._job, self.output)
+
+    def _keep(self) -> None:
+        """Write the rows that are kept, and those of pending jobs as they come."""
+        for rows, origins in self.kept.batches():
+            self.output.write(rows, origins)
+        for run in self.pending:
+            self._job = run.job
+            tell(f"resuming job {run.job}", self.output.quiet)
+            follow(self.client, run.job, self.output, take_up(self.client, run), partial(self.kept.take, run))
+        tell(self.kept.message(), self.output.quiet)
+
+    def _remedy(self) -> str:
+        """Return how to resume; empty where nothing can be resumed."""
+        again = run_again(self.sources) if self.is_file else submit_again(self._job, self.sources, self.null)
+        if self.client.settings.broker_url and self._job:
+            return how_to_go_on(self.client, self._job, None, again, self.output.options)
+        return again if self.is_file else ""
