@@ -31,6 +31,7 @@ BOTH = {
     "hget": "one batch",
     "hgetall": "a job's record, a worker's announcement, dead letters",
     "hincrby": "a job's counters",
+    "hlen": "how many dead letters there are",
     "hmget": "several batches",
     "hset": "a batch's references, its answers",
     "set": "whose turn it is to sweep, and when the last one was",
@@ -52,7 +53,6 @@ BOTH = {
 }
 WORKER = {
     "brpop": "takes a message",
-    "hlen": "how many dead letters there are",
     "hsetnx": "when the first batch was begun",
 }
 

@@ -24,6 +24,7 @@ from pigeonhole.errors import ExitCode, PigeonholeError, SettingsError
 from pigeonhole.ledger import task_queue
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.sweep import SWEEP_EVERY, sweep
 from pigeonhole.ledger.workers import ANNOUNCE_EVERY, Announcement, Workers
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.classifier import RUNTIME, answers_as
@@ -135,7 +136,7 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
         self._announce(busy=True)
         self._timers = [
             parent.timer.call_repeatedly(ANNOUNCE_EVERY, self._announce),
-            parent.timer.call_repeatedly(task_queue.SWEEP_EVERY, self._sweep),
+            parent.timer.call_repeatedly(SWEEP_EVERY, self._sweep),
             # A process's end is told by its pipe, which may close before it can be waited for; Celery then finds it
             # only when it looks again, every 5 s.
             parent.timer.call_repeatedly(_LOOK_EVERY, parent.pool._pool.maintain_pool),
@@ -162,7 +163,7 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
     def _sweep(self) -> None:
         with _reconnecting("not swept"):
             if self._workers.may_sweep():
-                published = task_queue.sweep(self._ledger, self._queue)
+                published = sweep(self._ledger, self._queue)
                 if published:
                     logger.warning("published again: %d batches that were lost or overdue", published)
 

@@ -17,7 +17,8 @@ from celery import shared_task, signals
 
 from pigeonhole.errors import MessageInvalid, PigeonholeError, UnknownJob
 from pigeonhole.ledger.dead_letters import DeadLetters, about
-from pigeonhole.ledger.ledger import LEASE, Ledger
+from pigeonhole.ledger.leases import LEASE
+from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Answers, Batch
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import may_pass

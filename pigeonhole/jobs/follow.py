@@ -14,10 +14,12 @@ from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.summary import Summary
 from pigeonhole.ledger.dead_letters import DeadLetters, about
 from pigeonhole.ledger.done import DoneBatch
-from pigeonhole.ledger.ledger import LEASE, Ledger
+from pigeonhole.ledger.leases import LEASE
+from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
-from pigeonhole.ledger.task_queue import SWEEP_EVERY, Queue, sweep
+from pigeonhole.ledger.sweep import SWEEP_EVERY, sweep
+from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.version import install_hint
 
@@ -174,6 +176,7 @@ class Follower:
         elif now - self._worker_seen >= NO_WORKER_SECONDS:
             raise NoWorker(no_worker(status.model, self.workers))
         self._retry(lambda: self._check_dead_letters(status))
+        self._retry(lambda: self.ledger.list_again(status.job))  # so that sweeps look at it
         if self._retry(self.workers.may_sweep):
             self._retry(lambda: sweep(self.ledger, self.queue))
 
@@ -181,7 +184,7 @@ class Follower:
         """Raise MessageInvalid if there are workers, and lately they have understood none of the pending pieces."""
         since = self.workers.time() - DEAD_LETTER_SECONDS
         letters = DeadLetters(self.ledger.settings, self.ledger.client).of_job(status.job)
-        dead = {letter.what: letter.why for letter in letters if letter.seen > since}
+        dead = {letter.what: letter.why for letter in letters if since < letter.seen <= since + DEAD_LETTER_SECONDS}
         # By name: a letter may be about a batch that another worker has done since, or about none at all.
         if status.batches_claimed or not len(dead) >= status.batches_waiting > 0:
             return

@@ -7,7 +7,11 @@ either. The key, behind the prefix: `dead` (hash: what it was → when and why).
 import json
 from dataclasses import dataclass
 
-from pigeonhole.ledger.redis_client import Client, connect, server_time, translates
+from redis import ResponseError
+
+from pigeonhole.errors import MessageInvalid
+from pigeonhole.ledger.numbers import moment
+from pigeonhole.ledger.redis_client import Client, connect, explained, server_time, translates
 from pigeonhole.settings import Settings
 
 #: How many are kept; with more, somebody writes garbage on purpose.
@@ -49,7 +53,14 @@ class DeadLetters:
     def add(self, what: str, why: str) -> None:
         """Keep a message or record that could not be understood; the same again only moves its time."""
         what, why = _printable(what), _printable(why)
-        if self.client.hlen(self._key) >= MOST and not self.client.hexists(self._key, what):
+        try:
+            known = self.client.hlen(self._key)
+        except ResponseError as exc:
+            if not isinstance(explained(exc, self.url), MessageInvalid):
+                raise
+            self.client.delete(self._key)  # not a hash: somebody else's, where we keep what nobody understands
+            known = 0
+        if known >= MOST and not self.client.hexists(self._key, what):
             return
         self.client.hset(self._key, what, json.dumps({"seen": server_time(self.client), "why": why}))
         self.client.expire(self._key, self._ttl)
@@ -57,7 +68,14 @@ class DeadLetters:
     @translates
     def all(self) -> list[DeadLetter]:
         """Return all dead letters, oldest first."""
-        return sorted(_letter(what, body) for what, body in self.client.hgetall(self._key).items())
+        try:
+            letters = self.client.hgetall(self._key)
+        except ResponseError as exc:
+            error = explained(exc, self.url)
+            if not isinstance(error, MessageInvalid):
+                raise
+            return [DeadLetter(0.0, f"key {self._key}", str(error))]
+        return sorted(_letter(what, body) for what, body in letters.items())
 
     def of_job(self, job: str) -> list[DeadLetter]:
         """Return the dead letters about a job's batches, oldest first."""
@@ -73,7 +91,7 @@ def _letter(what: bytes, body: bytes) -> DeadLetter:
     shown = what.decode(errors="replace")
     try:
         kept = json.loads(body)
-        return DeadLetter(float(kept["seen"]), shown, str(kept["why"]))
+        return DeadLetter(moment(kept["seen"]), shown, str(kept["why"]))
     except (KeyError, TypeError, ValueError, RecursionError):
         return DeadLetter(0.0, shown, "not written by us")
 

@@ -8,8 +8,8 @@ twice, does no harm. The keys of job J, behind the prefix:
     job:J:waiting   zset   piece → when it is overdue, for pieces that nobody has claimed
     job:J:claimed   zset   piece → when its lease expires, for pieces that a worker has in hand
     job:J:rows      hash   piece without digest → its answers (`Answers`)
-    job:J:digests   hash   batch number → the digest of its references
     job:J:parts     hash   batch number → the pieces it was split into; and how often a single image was lost
+    job:J:digests   hash   batch number → the digest of its references
     active          zset   job → when it was created, for jobs that are neither finished nor cancelled
     jobs            zset   job → when it was created, for all
     swept           string when the last sweep was
@@ -26,56 +26,27 @@ acknowledged, and another be recorded under the same number, then nothing that i
 """
 
 import json
-import re
 import secrets
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from pigeonhole.errors import ErrorKind, JobCancelled, MessageInvalid, UnknownJob, UsageError
-from pigeonhole.ledger import scripts
+from redis import RedisError
+
+from pigeonhole.errors import JobCancelled, MessageInvalid, UnknownJob, UsageError
 from pigeonhole.ledger.done import DoneBatch
-from pigeonhole.ledger.messages import VERSION, Answers, Batch
+from pigeonhole.ledger.leases import Leases
+from pigeonhole.ledger.messages import VERSION, Batch
+from pigeonhole.ledger.numbers import number_or, text
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.redis_client import Client, connect, server_time, translates
-from pigeonhole.ledger.status import JobStatus, status_of, status_or_unreadable
-from pigeonhole.settings import Settings
+from pigeonhole.ledger.redis_client import explained, translates
+from pigeonhole.ledger.status import JobStatus, Record, status_of, status_or_unreadable
+from pigeonhole.ledger.store import JOB
+from pigeonhole.ledger.upkeep import Upkeep, pieces_of
 from pigeonhole.sources.reference import Place
 
-#: Seconds that a claim lasts unless it is renewed: so long a worker that vanished goes unnoticed.
-LEASE = 20.0
-#: Seconds between two sweeps after which holders may have been kept from renewing: then a lapsed lease says nothing.
-SWEEP_GAP = 10.0
-#: How often a single image may be lost with its process before it is blamed. One that kills its reader is found by
-#: the worker (`worker.trial`) long before; this only keeps any other from going round for ever.
-LOSSES = 20
-_JOB = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
-#: What a job's own keys end with, in the order that the scripts know them by; `active` comes after them.
-_PARTS = ("", ":refs", ":waiting", ":claimed", ":rows", ":parts", ":digests")
 
-
-class Ledger:
-    """The jobs in one Redis.
-
-    Args:
-        settings: where Redis is, the prefix of its keys, and how long things may take.
-        now: a clock in place of the server's, for tests.
-        client: a client in place of a new one.
-    """
-
-    def __init__(
-        self, settings: Settings, now: Callable[[], float] | None = None, client: Client | None = None
-    ) -> None:
-        self.url = settings.broker_url
-        self.client = client or connect(settings.broker_url)
-        self.settings = settings
-        self._now = now
-        self._scripts = dict[str, Client]()
-
-    @translates
-    def ping(self) -> None:
-        """Raise BrokerUnreachable unless Redis answers."""
-        self.client.ping()
+class Ledger(Leases, Upkeep):
+    """The jobs in one Redis; see `Store` for the arguments."""
 
     @translates
     def new_job(self) -> str:
@@ -171,121 +142,11 @@ class Ledger:
             UnknownJob: no such job.
         """
         # Looked for before, not counted after: a deletion that is sent again finds nothing any more.
-        if not self.client.exists(*self._keys(job)[:-2]) and self.client.zscore(self._key("jobs"), job) is None:
+        if not self.client.exists(*self._keys(job)) and self.client.zscore(self._key("jobs"), job) is None:
             raise UnknownJob(job)
         # No MULTI, which a full Redis refuses: a job without keys is removed from the lists sooner or later.
-        self.client.delete(*self._keys(job)[:-2])
+        self.client.delete(*self._keys(job))
         self._unlist([job])
-
-    @translates
-    def claim(self, job: str, piece: Piece) -> Batch | None:
-        """Claim a piece, and return its references.
-
-        It must be renewed within `LEASE` seconds, and again, for as long as it is in hand.
-
-        Returns:
-            None where it is done, split, cancelled or unknown: there is nothing to do.
-
-        Raises:
-            MessageInvalid: the references can't be understood.
-        """
-        data = self._run("claim", job, str(piece), LEASE)
-        return None if data is None else piece.of(_recorded(data, piece))
-
-    @translates
-    def renew(self, job: str, pieces: Iterable[Piece]) -> int:
-        """Renew the leases of pieces that are in hand.
-
-        Returns:
-            How many of them are claimed; the others are done or split, or wait again.
-        """
-        return int(self._run("renew", job, LEASE, *map(str, pieces)))
-
-    @translates
-    def commit(self, job: str, piece: Piece, answers: Answers) -> bool:
-        """Store the answers to a piece and remove it from the pending ones, in one step.
-
-        Returns:
-            False where it is not pending any more; then nothing has changed.
-        """
-        counts = (len(answers), len(answers.errors), len(answers.review))
-        ttl = self.settings.result_ttl
-        data = replace(answers, batch=piece.digest).encode()
-        return bool(self._run("commit", job, str(piece), data, *counts, ttl))
-
-    @translates
-    def lose(self, job: str, piece: Piece, model: str) -> list[Piece]:
-        """Note that the process with a piece in hand was lost: split the piece, or count the loss of a single image.
-
-        A piece that is split is not pending any more, only its parts are: what its late owner may commit is dropped.
-
-        Args:
-            job, piece: what was in hand.
-            model: what the error row names, should the one image be blamed.
-
-        Returns:
-            What should be published now.
-
-        Raises:
-            MessageInvalid: the references can't be understood; then nothing has changed.
-        """
-        data = self.client.hget(self._keys(job)[1], str(piece.number))
-        if data is None:
-            return []
-        parts = piece.split(len(_recorded(data, piece)))
-        losses = self._run("lose", job, str(piece), self.settings.publish_seconds, *map(str, parts))
-        if losses is None:
-            return []
-        if parts:
-            return parts
-        if losses < LOSSES:
-            return [piece]
-        blame = (ErrorKind.CRASHED, f"the process that had it, and nothing else, in hand ended {losses} times")
-        self.commit(job, piece, Answers.failed(model, [blame]))
-        return []
-
-    @translates
-    def losses(self, job: str, piece: Piece) -> int:
-        """Return how often a quarantined image was lost with its process."""
-        return int(self.client.hget(self._keys(job)[5], f"losses:{piece.key}") or 0)
-
-    @translates
-    def release(self, job: str, piece: Piece) -> bool:
-        """Return a claimed piece to those that wait: another worker may be able to read it.
-
-        Returns:
-            False where nobody has it in hand.
-        """
-        return bool(self._run("release", job, str(piece), self.settings.publish_seconds))
-
-    @translates
-    def swept_lately(self) -> bool:
-        """Return whether somebody swept a moment ago.
-
-        If not, Redis or everybody was away: those who hold leases had no chance to renew them.
-        """
-        last = self.client.get(self._key("swept"))
-        return last is not None and 0 <= self._clock() - float(last) < SWEEP_GAP
-
-    @translates
-    def note_sweep(self) -> None:
-        """Note that somebody has swept, at the end of it: one that fails on its way gives nobody's lease up."""
-        self.client.set(self._key("swept"), self._clock())
-
-    @translates
-    def overdue(self, job: str, lost: int) -> tuple[list[Piece], list[Piece]]:
-        """Return the pieces that need attention.
-
-        Args:
-            job: its id.
-            lost: how many of the pieces that wait may have lost their message.
-
-        Returns:
-            Those whose lease has expired, for `lose` or `renew`; and those that wait and should be published again,
-            which is noted.
-        """
-        lapsed, waiting = self._run("overdue", job, lost, self.settings.publish_seconds)
-        return _pieces(lapsed), _pieces(waiting)
 
     @translates
     def pending(self, job: str) -> list[Piece]:
@@ -296,7 +157,7 @@ class Ledger:
         """
         self.status(job)
         _, _, waiting, claimed, *_ = self._keys(job)
-        return sorted(_pieces([*self.client.zrange(waiting, 0, -1), *self.client.zrange(claimed, 0, -1)]))
+        return sorted(pieces_of([*self.client.zrange(waiting, 0, -1), *self.client.zrange(claimed, 0, -1)], []))
 
     @translates
     def status(self, job: str) -> JobStatus:
@@ -306,7 +167,7 @@ class Ledger:
             UnknownJob: no such job.
             MessageInvalid: another version wrote it, or it is damaged.
         """
-        return status_of(*self._records([job])[0])
+        return status_of(self._records([job])[0])
 
     @translates
     def statuses(self, active_only: bool = False) -> list[JobStatus]:
@@ -315,10 +176,19 @@ class Ledger:
         One whose record can't be understood is `unreadable`, and does not hide the others; `status` says why.
         """
         listed = self.client.zrange(self._key("active" if active_only else "jobs"), 0, -1, withscores=True)
-        created = {name.decode(errors="surrogateescape"): seconds for name, seconds in listed}
-        records = self._records(self._forget_expired([name for name in created if _JOB.fullmatch(name)]))
+        created = {text(name): number_or(seconds, 0.0) for name, seconds in listed}
+        records = self._records(self._forget_expired([name for name in created if JOB.fullmatch(name)]))
         # One without a record has gone in this moment.
-        return [status_or_unreadable(*record, created[record[0]]) for record in records if record[1]]
+        return [
+            status_or_unreadable(record, created[record.job]) for record in records if record.fields or record.error
+        ]
+
+    @translates
+    def digests(self, job: str, numbers: Iterable[int]) -> list[str | None]:
+        """Return the digests of the references on record under each of these numbers; None where there are none."""
+        listed = list(numbers)
+        found = self.client.hmget(self._keys(job)[6], [str(number) for number in listed]) if listed else []
+        return [None if digest is None else text(digest) for digest in found]
 
     @translates
     def read(self, job: str, start: int, limit: int) -> list[DoneBatch]:
@@ -344,14 +214,6 @@ class Ledger:
             raise MessageInvalid(f"job {job} has answers without references: the ledger is damaged; submit it again")
         return [DoneBatch(*one) for one in zip(numbers, batches, done, strict=False)]
 
-    @translates
-    def digests(self, job: str, numbers: Sequence[int]) -> list[str | None]:
-        """Return the digests of batches by number; None for those that are not on record."""
-        key, found = self._keys(job)[6], list[bytes | None]()
-        for start in range(0, len(numbers), 1000):
-            found += self.client.hmget(key, [str(number) for number in numbers[start : start + 1000]])
-        return [None if digest is None else digest.decode(errors="replace") for digest in found]
-
     def _parts(self, keys: tuple[str, ...], number: int) -> tuple[tuple[str, bytes], ...] | None:
         """Return the answers to all pieces of a batch that was split; None where it was not, or not all are done."""
         split = self.client.hget(keys[5], str(number))
@@ -376,22 +238,25 @@ class Ledger:
         self.client.zrem(self._key("jobs"), *names)
         self.client.zrem(self._key("active"), *names)
 
-    def _records(self, names: list[str]) -> list[tuple[str, dict[bytes, bytes], int, int]]:
+    def _records(self, names: list[str]) -> list[Record]:
+        """Return what Redis holds of each job; of one with a key of another type, the error."""
         with self.client.pipeline(transaction=False) as pipe:
             for name in names:
                 job, _, waiting, claimed, *_ = self._keys(name)
                 pipe.hgetall(job)
                 pipe.zcard(waiting)
                 pipe.zcard(claimed)
-            replies = pipe.execute()
-        triples = zip(replies[::3], replies[1::3], replies[2::3], strict=True)
-        return [(name, *triple) for name, triple in zip(names, triples, strict=True)]
+            replies = pipe.execute(raise_on_error=False)
+        return [self._record(name, *replies[3 * at : 3 * at + 3]) for at, name in enumerate(names)]
 
-    def _run(self, name: str, job: str, *args: object) -> Client:
-        """Run the script of that name on a job."""
-        if name not in self._scripts:
-            self._scripts[name] = self.client.register_script(scripts.on_job(name))
-        return self._scripts[name](self._keys(job), (self._time(), job, *args))
+    def _record(self, name: str, *replies: object) -> Record:
+        for reply in replies:
+            if isinstance(reply, RedisError):
+                error = explained(reply, self.url)
+                if not isinstance(error, MessageInvalid):
+                    raise error from reply
+                return Record(name, {}, 0, 0, error)
+        return Record(name, *replies)  # type: ignore[arg-type]  # as the three commands reply
 
     def _check(self, job: str, state: bytes | None) -> None:
         if state is None:
@@ -399,46 +264,7 @@ class Ledger:
         if state == b"cancelled":
             raise JobCancelled(job)
 
-    def _key(self, name: str) -> str:
-        return f"{self.settings.prefix}:{name}"
-
-    def _keys(self, job: str) -> tuple[str, ...]:
-        """Return a job's keys in the order that the scripts know them by; UnknownJob where that is no job's id."""
-        if not _JOB.fullmatch(job):
-            raise UnknownJob(job)  # `ID:rows`, say, would be a key of another's
-        own = [self._key(f"job:{job}{part}") for part in _PARTS]
-        return (*own, self._key("active"), self._key("jobs"))
-
-    def _time(self) -> float | str:
-        return self._now() if self._now else ""
-
-    def _clock(self) -> float:
-        return self._now() if self._now else server_time(self.client)
-
-
-def _pieces(members: list[bytes]) -> list[Piece]:
-    """Return the pieces among the members of a set; what we did not write shall not stop a sweep."""
-    pieces = []
-    for member in members:
-        try:
-            pieces.append(Piece.parse(member.decode(errors="replace")))
-        except MessageInvalid:
-            continue  # it goes with the job's keys
-    return pieces
-
 
 def _images(batch: Batch) -> list[tuple[str, str, Place]]:
     """Return what tells the images of a batch from others, wherever its groups cut their paths."""
     return [(scheme, root + path, place) for scheme, root, path, place in batch.located()]
-
-
-def _recorded(data: bytes, piece: Piece) -> Batch:
-    """Return the batch on record that a piece is of.
-
-    Raises:
-        MessageInvalid: it can't be understood, or is another.
-    """
-    batch = Batch.decode(data)
-    if batch.digest != piece.digest:
-        raise MessageInvalid(f"the references on record as batch {piece.number} are not those of {piece}")
-    return batch

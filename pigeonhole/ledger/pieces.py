@@ -13,7 +13,7 @@ PARTS = 16
 _SPELLED = re.compile(r"(\d{1,12})-([0-9a-f]{32})(?::(\d{1,6}):(\d{1,6}))?")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Piece:
     """Some of a batch's images: from `start` to before `stop`; None: to its end.
 
@@ -26,6 +26,13 @@ class Piece:
     digest: str
     start: int = 0
     stop: int | None = None
+
+    def __lt__(self, other: "Piece") -> bool:
+        return self._place < other._place
+
+    @property
+    def _place(self) -> tuple[int, str, int, int]:
+        return self.number, self.digest, self.start, self.stop or 0
 
     def __str__(self) -> str:
         return f"{self.number}-{self.digest}{self._part}"
@@ -50,7 +57,11 @@ class Piece:
         if match is None:
             raise MessageInvalid(f"{text[:100]!r} is not the name of a batch, nor of a part of one")
         number, digest, start, stop = match.groups()
-        return cls(int(number), digest) if stop is None else cls(int(number), digest, int(start), int(stop))
+        if stop is None:
+            return cls(int(number), digest)
+        if int(start) >= int(stop):
+            raise MessageInvalid(f"{text[:100]!r} names no image: its part ends where it starts, or before")
+        return cls(int(number), digest, int(start), int(stop))
 
     @classmethod
     def parse_key(cls, key: str, digest: str) -> "Piece":

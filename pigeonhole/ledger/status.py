@@ -2,9 +2,13 @@
 
 import json
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from pigeonhole.errors import MessageInvalid, UnknownJob
 from pigeonhole.ledger.messages import VERSION
+from pigeonhole.ledger.numbers import moment, text, whole
+
+STATES = ("open", "closed", "finished", "cancelled")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,54 +48,80 @@ class JobStatus:
         return asdict(self) | {"labels": self.labels}
 
 
-def status_of(name: str, record: dict[bytes, bytes], waiting: int, claimed: int) -> JobStatus:
-    """Read a job's record.
+class Record(NamedTuple):
+    """What Redis holds of a job.
 
     Args:
-        name: the job's id.
-        record: its hash; empty where there is none.
+        job: its id.
+        fields: its hash; empty where there is none.
         waiting, claimed: how many of its pieces are.
+        error: why the rest could not be read.
+    """
+
+    job: str
+    fields: dict[bytes, bytes]
+    waiting: int
+    claimed: int
+    error: MessageInvalid | None = None
+
+
+def status_of(record: Record) -> JobStatus:
+    """Return the status that a record holds.
 
     Raises:
-        UnknownJob: there is none.
+        UnknownJob: there is no such job.
         MessageInvalid: another version wrote it, or it is damaged.
     """
-    if not record:
-        raise UnknownJob(name)
-    fields = {key.decode(errors="replace"): value.decode(errors="replace") for key, value in record.items()}
+    if record.error:
+        raise record.error
+    if not record.fields:
+        raise UnknownJob(record.job)
+    fields = {text(key): text(value) for key, value in record.fields.items()}
     if fields.get("v") != str(VERSION):
         raise MessageInvalid(
-            f"job {name} was written by another version of Pigeonhole (record {fields.get('v')!r}, we know "
-            f"{VERSION}): use that version, or `pigeonhole delete {name}`"
+            f"job {record.job} was written by another version of Pigeonhole (record {fields.get('v')!r}, we know "
+            f"{VERSION}): use that version, or `pigeonhole delete {record.job}`"
         )
     try:
         return JobStatus(
-            job=name,
-            state=fields["state"],
+            job=record.job,
+            state=_state(fields["state"]),
             model=fields["model"],
-            sources=tuple(json.loads(fields["sources"])),
-            created=float(fields["created"]),
-            started=float(fields["started"]) if "started" in fields else None,
-            finished=float(fields["finished"]) if "finished" in fields else None,
-            batches_waiting=waiting,
-            batches_claimed=claimed,
-            **{key: int(fields.get(key, 0)) for key in ("batches", "images", "done", "errors", "reviews")},
+            sources=_sources(fields["sources"]),
+            created=moment(fields["created"]),
+            started=moment(fields["started"]) if "started" in fields else None,
+            finished=moment(fields["finished"]) if "finished" in fields else None,
+            batches_waiting=record.waiting,
+            batches_claimed=record.claimed,
+            **{key: whole(fields.get(key, "0")) for key in ("batches", "images", "done", "errors", "reviews")},
         )
     except (KeyError, TypeError, ValueError, RecursionError) as exc:
         raise MessageInvalid(
-            f"the record of job {name} is damaged ({exc!r}): `pigeonhole delete {name}` forgets it"
+            f"the record of job {record.job} is damaged ({exc!r:.200}): `pigeonhole delete {record.job}` forgets it"
         ) from exc
 
 
-def status_or_unreadable(
-    name: str, record: dict[bytes, bytes], waiting: int, claimed: int, created: float
-) -> JobStatus:
-    """Read a job's record for a list, in which one that can't be understood shall not hide the others.
+def status_or_unreadable(record: Record, created: float) -> JobStatus:
+    """Return the status that a record holds, for a list, in which a damaged record shall not hide the others.
 
     Args:
+        record: what Redis holds.
         created: what the list says of its age, in seconds since the epoch.
     """
     try:
-        return status_of(name, record, waiting, claimed)
+        return status_of(record)
     except MessageInvalid:
-        return JobStatus(job=name, state="unreadable", model="", created=created)
+        return JobStatus(job=record.job, state="unreadable", model="", created=created)
+
+
+def _state(written: str) -> str:
+    if written not in STATES:
+        raise ValueError(f"{written!r:.100} is not a state")
+    return written
+
+
+def _sources(written: str) -> tuple[str, ...]:
+    sources = json.loads(written)
+    if not isinstance(sources, list) or not all(isinstance(source, str) for source in sources):
+        raise ValueError(f"{written!r:.100} is not a list of sources")
+    return tuple(sources)

@@ -1,10 +1,9 @@
-"""The queue: Celery's configuration on both sides, publishing, and the sweep.
+"""The queue: Celery's configuration on both sides, and publishing.
 
 A message names a job and a piece and nothing else; which pieces are pending is in the ledger. So a message may be lost
 or come twice without harm, and nothing that a worker is sent is believed.
 """
 
-import logging
 import os
 from functools import cached_property
 from typing import Any
@@ -14,21 +13,15 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from pigeonhole.errors import BrokerUnreachable, MessageInvalid, PigeonholeError
-from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.errors import BrokerUnreachable, PigeonholeError
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import connect, explained
-from pigeonhole.ledger.status import JobStatus
 from pigeonhole.retry import PUBLISH
 from pigeonhole.settings import Settings, masked
-
-logger = logging.getLogger(__name__)
 
 TASK = "pigeonhole.classify"
 #: On Redis 0 is the highest priority.
 LOWEST_PRIORITY = 9
-#: Sweeps are this many seconds apart; `Workers.may_sweep` keeps them one at a time.
-SWEEP_EVERY = 5.0
 #: As kombu spells the policy.
 _RETRIES = {
     "max_retries": PUBLISH.retries,
@@ -144,50 +137,6 @@ class Queue:
         if isinstance(cause, RedisError):
             return explained(cause, self._settings.broker_url)
         return BrokerUnreachable(f"no answer from Redis at {masked(self._settings.broker_url)}: {exc}")
-
-
-def sweep(ledger: Ledger, queue: Queue) -> int:
-    """Publish overdue pieces again; safe at any time and by anyone.
-
-    A piece whose lease has run out is overdue: its process counts as lost, unless nobody swept for a while,
-    since then nobody may have been able to renew; it gets another lease. A piece that waits may just be far back in
-    the queue: only where the queue holds fewer messages than pieces wait are some messages lost, and as many pieces are
-    published again. Which ones does not matter, since a message that comes twice is harmless.
-
-    Returns:
-        The number of pieces published.
-
-    Raises:
-        BrokerUnreachable: Redis does not answer.
-    """
-    expired_is_lost = ledger.swept_lately()
-    published = 0
-    active = [status for status in ledger.statuses(active_only=True) if not status.over]
-    for model in sorted({status.model for status in active}):
-        jobs = [status for status in active if status.model == model]
-        lost = max(0, sum(status.batches_waiting for status in jobs) - queue.depth(model))
-        for status in jobs:
-            expired, waiting = ledger.overdue(status.job, lost)
-            lost -= len(waiting)
-            if not expired_is_lost and expired:
-                ledger.renew(status.job, expired)
-                expired = []
-            pieces = waiting + [part for piece in expired for part in _after_loss(ledger, status, piece)]
-            for piece in pieces:
-                queue.publish(model, status.job, piece)
-            published += len(pieces)
-    ledger.note_sweep()
-    return published
-
-
-def _after_loss(ledger: Ledger, status: JobStatus, piece: Piece) -> list[Piece]:
-    try:
-        return ledger.lose(status.job, piece, status.model)
-    except MessageInvalid as exc:
-        # One damaged batch must not keep the sweep from all others.
-        logger.warning("job %s: batch %s is overdue and can't be read: %s", status.job, piece.key, exc)
-        ledger.release(status.job, piece)
-        return []
 
 
 def _broker(url: str) -> dict[str, object]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pigeonhole.ledger import scripts
+from pigeonhole.ledger.numbers import number_or, text
 from pigeonhole.ledger.redis_client import Client, connect, server_time, translates
 from pigeonhole.settings import Settings
 
@@ -71,6 +72,8 @@ class Workers:
         self._prefix = settings.prefix
         self._now = now
         self._announce = self.client.register_script(scripts.script("announce"))
+        self._alive = self.client.register_script(scripts.script("alive"))
+        self._turn = self.client.register_script(scripts.script("turn"))
 
     @translates
     def announce(self, worker: Announcement, busy: bool = True) -> None:
@@ -96,20 +99,19 @@ class Workers:
     @translates
     def alive(self) -> list[Announcement]:
         """Return the workers that announced themselves lately, by name."""
-        known, silent = f"{self._prefix}:workers", self.time() - GONE_AFTER
-        self.client.zremrangebyscore(known, "-inf", silent)
-        ids = sorted(_readable(id) for id in self.client.zrange(known, 0, -1))
+        known = f"{self._prefix}:workers"
+        ids = sorted(map(text, self._alive((known,), (self.time(), GONE_AFTER))))
         with self.client.pipeline(transaction=False) as pipe:
             for id in ids:
                 pipe.hgetall(f"{self._prefix}:worker:{id}")
-            records = pipe.execute()
-        return [_announcement(id, record) for id, record in zip(ids, records, strict=True) if b"seen" in record]
+            records = pipe.execute(raise_on_error=False)
+        found = zip(ids, records, strict=True)
+        return [_announcement(id, record) for id, record in found if isinstance(record, dict) and b"seen" in record]
 
     @translates
     def may_sweep(self) -> bool:
         """Return whether it is this worker's turn to sweep: one at a time is enough."""
-        lock = f"{self._prefix}:sweeping"
-        return bool(self.client.set(lock, 1, nx=True, px=int(SWEEP_TURN * 1000)))
+        return bool(self._turn((f"{self._prefix}:sweeping",), (self._now() if self._now else "", SWEEP_TURN)))
 
     @translates
     def time(self) -> float:
@@ -118,28 +120,15 @@ class Workers:
 
 
 def _announcement(id: str, record: dict[bytes, bytes]) -> Announcement:
+    # What another program left under our prefix shall not hide the workers beside it: it is shown as far as it goes.
     name, _, instance = id.rpartition("#") if "#" in id else (id, "", "")
+    texts = {field: text(record.get(field.encode(), b"")) for field in ("model", "digest", "version", "runtime")}
     return Announcement(
         name=name,
-        model=_readable(record.get(b"model", b"")),
-        digest=_readable(record.get(b"digest", b"")),
-        version=_readable(record.get(b"version", b"")),
-        runtime=_readable(record.get(b"runtime", b"")),
-        processes=int(_number(record.get(b"processes", b""))),
-        skew=_number(record.get(b"skew", b"")),
-        seen=_number(record[b"seen"]),
-        busy=_number(record.get(b"busy", b"")),
         instance=instance,
+        processes=max(0, int(number_or(record.get(b"processes"), 0.0))),
+        skew=number_or(record.get(b"skew"), 0.0),
+        seen=number_or(record.get(b"seen"), 0.0),
+        busy=number_or(record.get(b"busy"), 0.0),
+        **texts,
     )
-
-
-# What another program left under our prefix shall not hide the workers beside it: it is shown as far as it goes.
-def _readable(data: bytes) -> str:
-    return data.decode(errors="replace")
-
-
-def _number(data: bytes) -> float:
-    try:
-        return float(data)
-    except ValueError:
-        return 0.0

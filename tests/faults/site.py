@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pigeonhole.ledger.ledger import LEASE, Ledger
+from pigeonhole.ledger.leases import LEASE
+from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.redis_client import server_time
 from pigeonhole.ledger.workers import Workers
 from pigeonhole.settings import ENV_PREFIX, Settings

@@ -23,7 +23,8 @@ from pigeonhole.ledger.messages import Batch, Row
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import Client
 from pigeonhole.ledger.status import JobStatus
-from pigeonhole.ledger.task_queue import SWEEP_EVERY, Queue
+from pigeonhole.ledger.sweep import SWEEP_EVERY
+from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
 from tests.ledger.conftest import Clock, answers_for, batch_of, piece
@@ -246,18 +247,35 @@ def test_what_a_check_raises_ends_the_following(scene: Scene) -> None:
     assert len(scene.slept) == 3
 
 
-def test_what_was_lost_is_published_again_while_somebody_waits(scene: Scene, raw: Client) -> None:
+def test_what_was_lost_is_published_again_while_somebody_waits(scene: Scene) -> None:
     job = scene.job(2)  # nobody published it
 
     def later() -> None:
         scene.workers.announce(DIGITS)
-        raw.delete(f"{scene.settings.prefix}:sweeping")  # the turn is counted by Redis' own clock
         if scene.queue.depth("digits") == 2:
             scene.done(job, 0, 1)
 
     scene.then(*[later] * 500)
     assert scene.rows(job) == ["0.png", "1.png"]
     assert scene.settings.publish_seconds <= sum(scene.slept) <= scene.settings.publish_seconds + 2 * SWEEP_EVERY
+
+
+@pytest.mark.parametrize("kind", ["gone", "of another type"])
+def test_a_followed_job_that_redis_lost_from_its_lists_is_swept_again(scene: Scene, raw: Client, kind: str) -> None:
+    job = scene.job(2)  # nobody published it
+    for name in ("active", "jobs"):
+        raw.delete(f"{scene.settings.prefix}:{name}")
+        if kind == "of another type":
+            raw.set(f"{scene.settings.prefix}:{name}", "x")
+
+    def later() -> None:
+        scene.workers.announce(DIGITS)
+        if scene.queue.depth("digits") == 2:
+            scene.done(job, 0, 1)
+
+    scene.then(*[later] * 500)
+    assert scene.rows(job) == ["0.png", "1.png"]
+    assert sum(scene.slept) <= scene.settings.publish_seconds + 3 * SWEEP_EVERY
 
 
 def test_where_workers_understand_nothing_of_what_is_left_following_ends_with_their_reason(scene: Scene) -> None:

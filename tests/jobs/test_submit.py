@@ -15,7 +15,8 @@ from pigeonhole.jobs.submit import AHEAD, LARGEST, MOST_BYTES, PER_SIZE, SMALLES
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Group
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.task_queue import Queue, sweep
+from pigeonhole.ledger.sweep import sweep
+from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.settings import Settings
 from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Reference, Root

@@ -7,10 +7,12 @@ from itertools import chain
 import pytest
 
 from pigeonhole.errors import MessageInvalid
-from pigeonhole.ledger.ledger import LEASE, LOSSES, Ledger
+from pigeonhole.ledger.leases import LEASE, LOSSES
+from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Answers, Batch, Group
 from pigeonhole.ledger.pieces import PARTS, Piece
-from pigeonhole.ledger.task_queue import Queue, sweep
+from pigeonhole.ledger.sweep import sweep
+from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.settings import Settings
 from tests.ledger.conftest import A, Clock, answers_for, batch_of, piece
 

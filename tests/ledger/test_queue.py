@@ -7,11 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from pigeonhole.errors import BrokerUnreachable
-from pigeonhole.ledger.ledger import LEASE, Ledger
+from pigeonhole.ledger.leases import LEASE
+from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Batch
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import Client
-from pigeonhole.ledger.task_queue import LOWEST_PRIORITY, TASK, Queue, configure, priority, queue_name, sweep
+from pigeonhole.ledger.sweep import sweep
+from pigeonhole.ledger.task_queue import LOWEST_PRIORITY, TASK, Queue, configure, priority, queue_name
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
 from tests.ledger.conftest import Clock, answers_for, batch_of, piece
@@ -137,7 +139,7 @@ def test_a_batch_that_is_claimed_again_or_renewed_gets_another_lease(
     bench.clock += LEASE - 1
     again(bench.ledger, job, nth(0))
     bench.clock += 2
-    assert bench.ledger.overdue(job, 0) == ([], [])
+    assert bench.ledger.overdue(job, 0) == ([], [], [])
 
 
 def test_only_what_is_claimed_can_be_renewed(bench: Bench) -> None:

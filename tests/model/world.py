@@ -12,11 +12,13 @@ from functools import cache, cached_property
 from typing import Any
 
 from pigeonhole.errors import UsageError
-from pigeonhole.ledger.ledger import LEASE, Ledger
+from pigeonhole.ledger.leases import LEASE
+from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Answers, Batch, Group
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import Client
-from pigeonhole.ledger.task_queue import Queue, sweep
+from pigeonhole.ledger.sweep import sweep
+from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.settings import Settings
 from worker import losses
 
@@ -290,8 +292,8 @@ class _StepPipeline:
     def __exit__(self, *_: object) -> None:
         self._pipe.reset()
 
-    def execute(self) -> Any:
-        return self._steps(self._pipe.execute)
+    def execute(self, **options: bool) -> Any:
+        return self._steps(lambda: self._pipe.execute(**options))
 
     def __getattr__(self, command: str) -> Callable[..., Any]:
         return getattr(self._pipe, command)  # type: ignore[no-any-return]

@@ -241,7 +241,7 @@ def test_a_suspect_that_can_not_be_tried_waits_again_and_no_loss_is_counted(
         assert not Processor(at_root, classifier, ledger).work(job, piece)
         status = ledger.status(job)
         assert (status.batches_waiting, status.batches_claimed) == (1, 0)
-        assert ledger.overdue(job, 1) == ([], []), "it is not published at once"
+        assert ledger.overdue(job, 1) == ([], [], []), "it is not published at once"
     assert ledger.losses(job, piece) == 0
 
 

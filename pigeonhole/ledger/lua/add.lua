@@ -2,12 +2,12 @@
 -- ARGV: time, job, piece, references, images, seconds until it is overdue.
 -- Returns the job's state, and 1 if the batch is new.
 local state = redis.call('HGET', job, 'state')
-local number = number_of(ARGV[3])
+local number, digest = string.match(ARGV[3], '^(%d+)%-(%x+)')
 if redis.call('HEXISTS', refs, number) == 1 or state ~= 'open' then
   return {state, 0}
 end
 redis.call('HSET', refs, number, ARGV[4])
-redis.call('HSET', digests, number, string.match(ARGV[3], '%-(%x+)'))
+redis.call('HSET', digests, number, digest)
 redis.call('ZADD', waiting, now + ARGV[6], ARGV[3])
 redis.call('HINCRBY', job, 'images', ARGV[5])
 redis.call('HINCRBY', job, 'batches', 1)

@@ -2,8 +2,14 @@
 -- KEYS: the worker's announcement, the list of workers.
 -- ARGV: time, worker, seconds until the announcement expires, whether the worker is busy, fields and values in turn.
 local announcement, workers = unpack(KEYS)
-redis.call('ZREM', workers, ARGV[2]) -- first: a full Redis lets a script go on that made room
+-- First: a full Redis lets a script go on that made room.
+local left = redis.pcall('ZREM', workers, ARGV[2])
+if type(left) == 'table' and string.find(left.err, 'WRONGTYPE', 1, true) then redis.call('DEL', workers) end
 redis.call('ZADD', workers, ARGV[1], ARGV[2])
 redis.call('HSET', announcement, 'seen', ARGV[1], unpack(ARGV, 5))
-if ARGV[4] == '1' then redis.call('HSET', announcement, 'busy', ARGV[1]) end
+local busy = tonumber(redis.call('HGET', announcement, 'busy'))
+-- Also where the clock has stepped back: a time ahead would hide that the worker takes nothing.
+if ARGV[4] == '1' or not (busy and busy <= tonumber(ARGV[1])) then
+  redis.call('HSET', announcement, 'busy', ARGV[1])
+end
 redis.call('EXPIRE', announcement, ARGV[3])

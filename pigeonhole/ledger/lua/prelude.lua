@@ -1,6 +1,6 @@
 -- The beginning of every script on one job.
--- KEYS: the job's keys, in the order of `Ledger._keys`. ARGV[1]: the time in seconds; empty: the server's own clock, so
--- that machines need not agree. ARGV[2]: the job's id.
+-- KEYS: the job's keys, in the order of `store.PARTS`, then the lists. ARGV[1]: the time in seconds; empty: the server's
+-- own clock, so that machines need not agree. ARGV[2]: the job's id.
 -- A piece is named `NUMBER-DIGEST` or `NUMBER-DIGEST:START:STOP`; the digest is that of the references on record.
 local job, refs, waiting, claimed, rows, parts, digests, active, jobs = unpack(KEYS)
 local now = tonumber(ARGV[1])

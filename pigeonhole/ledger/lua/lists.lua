@@ -1,0 +1,12 @@
+-- Remove the keys that should be sorted sets and are of another type.
+-- KEYS: those keys.
+-- Returns the keys that were removed.
+local removed = {}
+for _, key in ipairs(KEYS) do
+  local size = redis.pcall('ZCARD', key)
+  if type(size) == 'table' and string.find(size.err, 'WRONGTYPE', 1, true) then
+    redis.call('DEL', key)
+    removed[#removed + 1] = key
+  end
+end
+return removed

@@ -1,0 +1,103 @@
+"""The sweep: publish again what was lost, and mend what keeps a job from its end."""
+
+import logging
+
+from pigeonhole.errors import BrokerUnreachable, MessageInvalid
+from pigeonhole.ledger.dead_letters import DeadLetters, about
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.task_queue import Queue
+
+logger = logging.getLogger(__name__)
+
+#: Sweeps are this many seconds apart; `Workers.may_sweep` keeps them one at a time.
+SWEEP_EVERY = 5.0
+
+
+def sweep(ledger: Ledger, queue: Queue) -> int:
+    """Publish overdue pieces again; safe at any time and by anyone.
+
+    A piece whose lease has run out is overdue: its process counts as lost, unless nobody swept for a while,
+    since then nobody may have been able to renew; it gets another lease. A piece that waits may just be far back in
+    the queue: only where the queue holds fewer messages than pieces wait are some messages lost, and as many pieces are
+    published again. Which ones does not matter, since a message that comes twice is harmless.
+
+    A job that can't be swept does not keep the sweep from the others; a dead letter says why.
+
+    Returns:
+        The number of pieces published.
+
+    Raises:
+        BrokerUnreachable: Redis does not answer.
+    """
+    return _Sweep(ledger, queue).run()
+
+
+class _Sweep:
+    """One sweep over all unfinished jobs."""
+
+    def __init__(self, ledger: Ledger, queue: Queue) -> None:
+        self._ledger, self._queue = ledger, queue
+        self._letters = DeadLetters(ledger.settings, client=ledger.client)
+        self._lapsed_is_lost = False
+        self._published = 0
+
+    def run(self) -> int:
+        """Sweep, and note it; return the number of pieces published."""
+        self._lapsed_is_lost = self._ledger.swept_lately()
+        self._mend_lists()
+        active = [status for status in self._ledger.statuses(active_only=True) if not status.over]
+        for model in sorted({status.model for status in active}):
+            jobs = [status for status in active if status.model == model]
+            lost = max(0, sum(status.batches_waiting for status in jobs) - self._queue.depth(model))
+            for status in jobs:
+                lost -= self._isolated(status, lost)
+        self._ledger.note_sweep()
+        return self._published
+
+    def _mend_lists(self) -> None:
+        removed = self._ledger.mend_lists()
+        for key in removed:
+            self._dead_letter(f"key {key}", "it was not the list of jobs that we keep there; it is removed")
+        if removed:  # each job is in the other list
+            for status in self._ledger.statuses() + self._ledger.statuses(active_only=True):
+                if not status.over:
+                    self._ledger.list_again(status.job)
+
+    def _isolated(self, status: JobStatus, lost: int) -> int:
+        """Sweep one job, whatever its record holds; return as `_job`."""
+        try:
+            return self._job(status, lost)
+        except BrokerUnreachable:
+            raise
+        except Exception as exc:  # noqa: BLE001  # one job's damage must not stop the recovery of all others
+            self._dead_letter(f"job {status.job}", f"it can't be swept: {exc}")
+            return 0
+
+    def _job(self, status: JobStatus, lost: int) -> int:
+        """Sweep one job; return how many of the lost messages were of its pieces."""
+        found = self._ledger.overdue(status.job, lost)
+        for member in found.removed:
+            self._dead_letter(about(status.job, member), "no such piece of this job is pending; it is removed")
+        lapsed = found.lapsed
+        if not self._lapsed_is_lost and lapsed:
+            self._ledger.renew(status.job, lapsed)
+            lapsed = []
+        parts = [part for piece in lapsed for part in self._after_loss(status, piece)]
+        for piece in found.lost + parts:
+            self._queue.publish(status.model, status.job, piece)
+            self._published += 1
+        return len(found.lost)
+
+    def _after_loss(self, status: JobStatus, piece: Piece) -> list[Piece]:
+        try:
+            return self._ledger.lose(status.job, piece, status.model)
+        except MessageInvalid as exc:
+            self._dead_letter(about(status.job, piece.key), str(exc))
+            self._ledger.release(status.job, piece)  # another worker may be able to read it
+            return []
+
+    def _dead_letter(self, what: str, why: str) -> None:
+        logger.warning("%s: %s", what, why)
+        self._letters.add(what, why)

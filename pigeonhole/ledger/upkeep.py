@@ -1,0 +1,97 @@
+"""Recovery: what a sweep looks at, and what it mends."""
+
+from contextlib import suppress
+from typing import NamedTuple
+
+from pigeonhole.errors import MessageInvalid
+from pigeonhole.ledger import scripts
+from pigeonhole.ledger.leases import LEASE
+from pigeonhole.ledger.numbers import moment_or_none, text
+from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.redis_client import translated, translates
+from pigeonhole.ledger.store import LISTS, Store
+
+#: Seconds between two sweeps after which holders may have been kept from renewing: then a lapsed lease says nothing.
+SWEEP_GAP = 10.0
+
+
+class Overdue(NamedTuple):
+    """The pieces of a job that need attention.
+
+    Args:
+        lapsed: their lease has expired: they are for `lose` or `renew`.
+        lost: they wait, and should be published again, which is noted.
+        removed: members that named no piece of the job; they are gone.
+    """
+
+    lapsed: list[Piece]
+    lost: list[Piece]
+    removed: list[str]
+
+
+class Upkeep(Store):
+    """What sweeps and followers do for jobs."""
+
+    @translates
+    def last_sweep(self) -> float | None:
+        """Return when the last sweep ended, in seconds since the epoch; None if that is not known."""
+        with suppress(MessageInvalid), translated(self.url):  # a key of another type; the next sweep overwrites it
+            return moment_or_none(self.client.get(self._key("swept")))
+        return None
+
+    @translates
+    def swept_lately(self) -> bool:
+        """Return whether somebody swept a moment ago.
+
+        If not, Redis or everybody was away, or the clock has stepped: those who hold leases had no chance to renew.
+        """
+        last = self.last_sweep()
+        return last is not None and 0 <= self._clock() - last < SWEEP_GAP
+
+    @translates
+    def note_sweep(self) -> None:
+        """Note that somebody has swept, at the end of it: one that fails on its way gives nobody's lease up."""
+        self.client.set(self._key("swept"), self._clock())
+
+    @translates
+    def mend_lists(self) -> list[str]:
+        """Remove lists of jobs that are none.
+
+        Returns:
+            The names of the keys that were removed.
+        """
+        keys = [self._key(name) for name in LISTS]
+        return [text(key) for key in self._script("lists", scripts.script)(keys, ())]
+
+    @translates
+    def list_again(self, job: str) -> bool:
+        """List an unfinished job again, if Redis has lost it from a list: sweeps look at those in `active` alone.
+
+        Returns:
+            True if it was missing.
+        """
+        return bool(self._run("relist", job))
+
+    @translates
+    def overdue(self, job: str, lost: int) -> Overdue:
+        """Return the pieces that need attention; mend what a clock that stepped back has left of them.
+
+        Args:
+            job: its id.
+            lost: how many of the pieces that wait may have lost their message.
+        """
+        publish, ttl = self.settings.publish_seconds, self.settings.result_ttl
+        lapsed, waiting, removed = self._run("overdue", job, lost, publish, LEASE, ttl)
+        wrong = [text(member) for member in removed]
+        return Overdue(pieces_of(lapsed, wrong), pieces_of(waiting, wrong), wrong)
+
+
+def pieces_of(members: list[bytes], wrong: list[str]) -> list[Piece]:
+    """Return the pieces among the members of a set, and add the others to a list."""
+    pieces = []
+    for member in members:
+        try:
+            pieces.append(Piece.parse(text(member)))
+        except MessageInvalid:
+            wrong.append(text(member))
+    return pieces
