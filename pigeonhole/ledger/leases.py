@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from pigeonhole.errors import ErrorKind, MessageInvalid
 from pigeonhole.ledger.messages import Answers, Batch
+from pigeonhole.ledger.numbers import number_or
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import translates
 from pigeonhole.ledger.store import Store
@@ -95,16 +96,25 @@ class Leases(Store):
     @translates
     def losses(self, job: str, piece: Piece) -> int:
         """Return how often a quarantined image was lost with its process."""
-        return int(self.client.hget(self._keys(job)[5], f"losses:{piece.key}") or 0)
+        return int(number_or(self.client.hget(self._keys(job)[5], f"losses:{piece.key}"), 0))
 
     @translates
-    def release(self, job: str, piece: Piece) -> bool:
+    def untried(self, job: str, piece: Piece) -> int:
+        """Return how often a quarantined image was released because its isolation run could not start."""
+        return int(number_or(self.client.hget(self._keys(job)[5], f"untried:{piece.key}"), 0))
+
+    @translates
+    def release(self, job: str, piece: Piece, untried: bool = False) -> bool:
         """Return a claimed piece to those that wait: another worker may be able to read it.
+
+        Args:
+            job, piece: what is in hand.
+            untried: whether its isolation run could not start, which is counted.
 
         Returns:
             False where nobody has it in hand.
         """
-        return bool(self._run("release", job, str(piece), self.settings.publish_seconds))
+        return bool(self._run("release", job, str(piece), self.settings.publish_seconds, int(untried)))
 
 
 def _recorded(data: bytes, piece: Piece) -> Batch:

@@ -246,17 +246,19 @@ class Ledger(Leases, Upkeep):
                 pipe.hgetall(job)
                 pipe.zcard(waiting)
                 pipe.zcard(claimed)
-            replies = pipe.execute(raise_on_error=False)
-        return [self._record(name, *replies[3 * at : 3 * at + 3]) for at, name in enumerate(names)]
+            pipe.time()
+            *replies, (seconds, microseconds) = pipe.execute(raise_on_error=False)
+        now = self._now() if self._now else seconds + microseconds / 1e6
+        return [self._record(name, now, *replies[3 * at : 3 * at + 3]) for at, name in enumerate(names)]
 
-    def _record(self, name: str, *replies: object) -> Record:
+    def _record(self, name: str, now: float, *replies: object) -> Record:
         for reply in replies:
             if isinstance(reply, RedisError):
                 error = explained(reply, self.url)
                 if not isinstance(error, MessageInvalid):
                     raise error from reply
-                return Record(name, {}, 0, 0, error)
-        return Record(name, *replies)  # type: ignore[arg-type]  # as the three commands reply
+                return Record(name, now, {}, 0, 0, error)
+        return Record(name, now, *replies)  # type: ignore[arg-type]  # as the three commands reply
 
     def _check(self, job: str, state: bytes | None) -> None:
         if state is None:

@@ -1,14 +1,19 @@
 """A job's record, as the ledger keeps it and `status` shows it."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 from pigeonhole.errors import MessageInvalid, UnknownJob
 from pigeonhole.ledger.messages import VERSION
-from pigeonhole.ledger.numbers import moment, text, whole
+from pigeonhole.ledger.numbers import moment, moment_or_none, text, whole
 
 STATES = ("open", "closed", "finished", "cancelled")
+#: Seconds between two signs of life of a submitter, and after which a silent one counts as gone: three are missing.
+HEARTBEAT = 5.0
+SILENT_AFTER = 3 * HEARTBEAT
+#: Seconds without a finished batch after which a job that waits counts as stalled: a batch takes about one.
+STALLED_AFTER = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +37,15 @@ class JobStatus:
     done: int = 0
     errors: int = 0
     reviews: int = 0
+    #: When somebody last submitted to it; and when a batch was last done, or the first became pending.
+    submitting: float | None = field(default=None, compare=False)
+    progressed: float | None = None
+    #: Whether it gets no batch done but those that sweeps publish ahead of all others.
+    starving: bool = False
+    #: How often a quarantined image was released because its isolation run could not start.
+    untried: int = 0
+    #: When this was read.
+    looked: float = field(default=0.0, compare=False)
 
     @property
     def labels(self) -> int:
@@ -43,9 +57,27 @@ class JobStatus:
         """True if the job is finished or cancelled, or its record can't be read."""
         return self.state not in ("open", "closed")
 
+    @property
+    def silent(self) -> float | None:
+        """The seconds since somebody submitted to an open job, if that is long ago; None: there is a submitter."""
+        return self._since(self.submitting, SILENT_AFTER) if self.state == "open" else None
+
+    @property
+    def stalled(self) -> float | None:
+        """The seconds since a batch was done, if batches are pending and that is long ago; else None."""
+        pending = self.batches_waiting + self.batches_claimed
+        return self._since(self.progressed, STALLED_AFTER) if pending and not self.over else None
+
+    def _since(self, then: float | None, longest: float) -> float | None:
+        seconds = self.looked - (self.created if then is None else then)
+        return seconds if seconds > longest else None
+
     def to_json(self) -> dict[str, object]:
-        """Return all fields, and `labels`, as they are printed with `--json`."""
-        return asdict(self) | {"labels": self.labels}
+        """Return all fields, and what follows from them, as they are printed with `--json`."""
+        return asdict(self) | {"labels": self.labels, "silent": self.silent, "stalled": self.stalled}
+
+
+_COUNTS = ("batches", "images", "done", "errors", "reviews", "untried")
 
 
 class Record(NamedTuple):
@@ -53,12 +85,14 @@ class Record(NamedTuple):
 
     Args:
         job: its id.
+        now: the time of reading.
         fields: its hash; empty where there is none.
         waiting, claimed: how many of its pieces are.
         error: why the rest could not be read.
     """
 
     job: str
+    now: float
     fields: dict[bytes, bytes]
     waiting: int
     claimed: int
@@ -91,9 +125,13 @@ def status_of(record: Record) -> JobStatus:
             created=moment(fields["created"]),
             started=moment(fields["started"]) if "started" in fields else None,
             finished=moment(fields["finished"]) if "finished" in fields else None,
+            submitting=moment_or_none(fields.get("submitting")),
+            progressed=moment_or_none(fields.get("progressed")),
+            starving=bool(fields.get("promoted")) and record.waiting > 0,
+            looked=record.now,
             batches_waiting=record.waiting,
             batches_claimed=record.claimed,
-            **{key: whole(fields.get(key, "0")) for key in ("batches", "images", "done", "errors", "reviews")},
+            **{key: whole(fields.get(key, "0")) for key in _COUNTS},
         )
     except (KeyError, TypeError, ValueError, RecursionError) as exc:
         raise MessageInvalid(

@@ -23,6 +23,9 @@ def sweep(ledger: Ledger, queue: Queue) -> int:
     the queue: only where the queue holds fewer messages than pieces wait are some messages lost, and as many pieces are
     published again. Which ones does not matter, since a message that comes twice is harmless.
 
+    A job that gets nothing beside others, because the beginnings of theirs go first, has its oldest batch published
+    ahead of all: one at each sweep. An open job that nobody has submitted to for `result_ttl` seconds is cancelled.
+
     A job that can't be swept does not keep the sweep from the others; a dead letter says why.
 
     Returns:
@@ -40,12 +43,12 @@ class _Sweep:
     def __init__(self, ledger: Ledger, queue: Queue) -> None:
         self._ledger, self._queue = ledger, queue
         self._letters = DeadLetters(ledger.settings, client=ledger.client)
-        self._lapsed_is_lost = False
+        self._steady = False
         self._published = 0
 
     def run(self) -> int:
         """Sweep, and note it; return the number of pieces published."""
-        self._lapsed_is_lost = self._ledger.swept_lately()
+        self._steady = self._ledger.swept_lately()
         self._mend_lists()
         active = [status for status in self._ledger.statuses(active_only=True) if not status.over]
         for model in sorted({status.model for status in active}):
@@ -77,17 +80,21 @@ class _Sweep:
 
     def _job(self, status: JobStatus, lost: int) -> int:
         """Sweep one job; return how many of the lost messages were of its pieces."""
-        found = self._ledger.overdue(status.job, lost)
+        found = self._ledger.overdue(status.job, lost, self._steady)
+        if found.cancelled:
+            logger.warning("job %s: cancelled, since nobody has submitted to it for long", status.job)
         for member in found.removed:
             self._dead_letter(about(status.job, member), "no such piece of this job is pending; it is removed")
         lapsed = found.lapsed
-        if not self._lapsed_is_lost and lapsed:
+        if not self._steady and lapsed:
             self._ledger.renew(status.job, lapsed)
             lapsed = []
         parts = [part for piece in lapsed for part in self._after_loss(status, piece)]
         for piece in found.lost + parts:
             self._queue.publish(status.model, status.job, piece)
             self._published += 1
+        if found.promoted:
+            self._queue.publish(status.model, status.job, found.promoted, first=True)
         return len(found.lost)
 
     def _after_loss(self, status: JobStatus, piece: Piece) -> list[Piece]:

@@ -99,8 +99,12 @@ class Queue:
     def _app(self) -> Celery:
         return self._given or configure(self._settings)
 
-    def publish(self, model: str, job: str, piece: Piece) -> None:
+    def publish(self, model: str, job: str, piece: Piece, first: bool = False) -> None:
         """Ask the model's workers to classify a pending piece.
+
+        Args:
+            model, job, piece: what is asked for.
+            first: whether it goes ahead of the later batches of all jobs, as a job's first batch does.
 
         Raises:
             BrokerUnreachable: Redis does not take it.
@@ -110,7 +114,7 @@ class Queue:
                 TASK,
                 args=(job, str(piece)),
                 queue=queue_name(model),
-                priority=priority(piece.number),
+                priority=0 if first else priority(piece.number),
                 retry_policy=_RETRIES,
             )
         except (OperationalError, RedisError) as exc:

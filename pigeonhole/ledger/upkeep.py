@@ -13,6 +13,8 @@ from pigeonhole.ledger.store import LISTS, Store
 
 #: Seconds between two sweeps after which holders may have been kept from renewing: then a lapsed lease says nothing.
 SWEEP_GAP = 10.0
+#: Seconds without progress after which a job whose batches wait starves.
+STARVING_AFTER = 5.0
 
 
 class Overdue(NamedTuple):
@@ -22,11 +24,15 @@ class Overdue(NamedTuple):
         lapsed: their lease has expired: they are for `lose` or `renew`.
         lost: they wait, and should be published again, which is noted.
         removed: members that named no piece of the job; they are gone.
+        promoted: the piece to publish ahead of all other jobs', since the job gets nothing otherwise.
+        cancelled: whether the job was open, nobody has submitted to it for long, and it is cancelled for that.
     """
 
     lapsed: list[Piece]
     lost: list[Piece]
     removed: list[str]
+    promoted: Piece | None = None
+    cancelled: bool = False
 
 
 class Upkeep(Store):
@@ -73,17 +79,35 @@ class Upkeep(Store):
         return bool(self._run("relist", job))
 
     @translates
-    def overdue(self, job: str, lost: int) -> Overdue:
+    def submits(self, job: str) -> bool:
+        """Note that somebody submits to a job: it is called every `HEARTBEAT` seconds until all is submitted.
+
+        Returns:
+            False where the job is not open any more.
+        """
+        return bool(self._run("submits", job))
+
+    @translates
+    def overdue(self, job: str, lost: int, steady: bool = False) -> Overdue:
         """Return the pieces that need attention; mend what a clock that stepped back has left of them.
 
         Args:
             job: its id.
             lost: how many of the pieces that wait may have lost their message.
+            steady: whether somebody swept a moment ago; if not, the clock may have stepped forward, and no silence
+                counts.
         """
-        publish, ttl = self.settings.publish_seconds, self.settings.result_ttl
-        lapsed, waiting, removed = self._run("overdue", job, lost, publish, LEASE, ttl)
+        given = (self.settings.publish_seconds, LEASE, self.settings.result_ttl, STARVING_AFTER, int(steady))
+        lapsed, waiting, removed, oldest, cancelled = self._run("overdue", job, lost, *given)
         wrong = [text(member) for member in removed]
-        return Overdue(pieces_of(lapsed, wrong), pieces_of(waiting, wrong), wrong)
+        promoted = pieces_of([oldest] if oldest else [], [])
+        return Overdue(
+            pieces_of(lapsed, wrong),
+            pieces_of(waiting, wrong),
+            wrong,
+            promoted[0] if promoted else None,
+            bool(cancelled),
+        )
 
 
 def pieces_of(members: list[bytes], wrong: list[str]) -> list[Piece]:

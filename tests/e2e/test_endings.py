@@ -149,10 +149,10 @@ def test_resume_publishes_what_was_lost_from_the_queue(
     queued = list(client.scan_iter(f"{settings.prefix}:classify.*"))
     assert queued
     client.delete(*queued)
-    start_worker()
     resumed = brokered("resume", job)
     assert resumed.returncode == 0
     assert b"published 4 batches again" in resumed.stderr
+    start_worker()
     assert brokered("wait", job, "-q").returncode == 3
 
 

@@ -135,7 +135,7 @@ class Fails(Queue):
         super().__init__(settings)
         self.left = after
 
-    def publish(self, model: str, job: str, piece: Piece) -> None:
+    def publish(self, model: str, job: str, piece: Piece, first: bool = False) -> None:
         if self.left == 0:
             raise BrokerUnreachable("gone")
         self.left -= 1

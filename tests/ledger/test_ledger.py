@@ -12,7 +12,7 @@ from pigeonhole.errors import JobCancelled, MessageInvalid, UnknownJob, UsageErr
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Answers, Batch, Group
 from pigeonhole.ledger.redis_client import Client
-from pigeonhole.ledger.upkeep import SWEEP_GAP
+from pigeonhole.ledger.upkeep import SWEEP_GAP, Overdue
 from pigeonhole.settings import Settings
 from pigeonhole.sources.tar_archives import TarPlace
 from tests.ledger.conftest import FIRST, SECOND, A, B, Clock, answers_for, batch_of, finished_job, open_job, piece
@@ -233,7 +233,7 @@ def test_a_piece_of_references_that_redis_forgot_is_none_of_those_now_on_record(
     assert not ledger.commit(job, piece(B, 0, 0, 1), answers_for(B))
     with pytest.raises(MessageInvalid, match=f"^the references on record as batch 0 are not those of {forgotten}$"):
         ledger.lose(job, forgotten, "digits")
-    assert ledger.overdue(job, 0) == ([], [], [])
+    assert ledger.overdue(job, 0) == Overdue([], [], [])
     assert (ledger.status(job), _content(raw, ledger, job)) == (before, keys)
     assert ledger.commit(job, FIRST, answers_for(A))
 
@@ -336,7 +336,7 @@ def test_a_deleted_job_leaves_nothing_behind_and_is_unknown(
     with pytest.raises(UnknownJob, match=said):
         ledger.add(job, 2, B)
     assert not ledger.commit(job, FIRST, answers_for(A))
-    assert ledger.overdue(job, 10) == ([], [], [])
+    assert ledger.overdue(job, 10) == Overdue([], [], [])
     assert [done.pieces for done in ledger.read(job, 0, 8)] == []
     assert list(raw.scan_iter(f"{settings.prefix}:*")) == []
 

@@ -36,6 +36,8 @@ LEDGER_CALLS: dict[str, tuple[object, ...]] = {
     "losses": (NO_JOB, piece(batch_of("a.png"))),
     "overdue": (NO_JOB, 1),
     "last_sweep": (),
+    "submits": (NO_JOB,),
+    "untried": (NO_JOB, piece(batch_of("a.png"))),
     "mend_lists": (),
     "list_again": (NO_JOB,),
     "digests": (NO_JOB, [0]),

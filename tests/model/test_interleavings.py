@@ -48,8 +48,8 @@ def test_in_no_order_of_events_is_a_row_lost_or_stored_twice(world: World) -> No
         ("commit", "redis.call('ZREM', claimed, ARGV[3])", "", "an image is done and pending"),
         ("renew", "== 1 then", "<= 1 then", "an image is done and pending"),
         ("cancel", "'DEL', waiting, claimed", "'DEL', waiting", "it is cancelled and has pending images"),
-        ("overdue", "return {lapsed, lost, removed}", "return {{}, lost, removed}", "it would never finish"),
-        ("overdue", "return {lapsed, lost, removed}", "return {lapsed, {}, removed}", "it would never finish"),
+        ("overdue", "return {lapsed, lost, removed,", "return {{}, lost, removed,", "it would never finish"),
+        ("overdue", "return {lapsed, lost, removed,", "return {lapsed, {}, removed,", "it would never finish"),
     ],
 )
 def test_a_script_that_is_broken_is_found_out(

@@ -305,7 +305,7 @@ class _Messages:
     def __init__(self, messages: list[Piece], steps: _Steps) -> None:
         self._messages, self._steps = messages, steps
 
-    def publish(self, model: str, job: str, piece: Piece) -> None:
+    def publish(self, model: str, job: str, piece: Piece, first: bool = False) -> None:
         self._steps(lambda: self._messages.append(piece))
 
     def depth(self, model: str) -> int:

@@ -14,6 +14,7 @@ from pigeonhole.ledger.dead_letters import DeadLetters
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Answers, Batch, Group
 from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.upkeep import Overdue
 from pigeonhole.limits import TOP
 from pigeonhole.models.classifier import RUNTIME, Classifier
 from pigeonhole.models.scores import Scores
@@ -241,7 +242,7 @@ def test_a_suspect_that_can_not_be_tried_waits_again_and_no_loss_is_counted(
         assert not Processor(at_root, classifier, ledger).work(job, piece)
         status = ledger.status(job)
         assert (status.batches_waiting, status.batches_claimed) == (1, 0)
-        assert ledger.overdue(job, 1) == ([], [], []), "it is not published at once"
+        assert ledger.overdue(job, 1) == Overdue([], [], []), "it is not published at once"
     assert ledger.losses(job, piece) == 0
 
 

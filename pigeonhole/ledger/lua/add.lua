@@ -6,9 +6,13 @@ local number, digest = string.match(ARGV[3], '^(%d+)%-(%x+)')
 if redis.call('HEXISTS', refs, number) == 1 or state ~= 'open' then
   return {state, 0}
 end
+-- A job waits for progress from when something of it is pending.
+local idle = redis.call('ZCARD', waiting) + redis.call('ZCARD', claimed) == 0
 redis.call('HSET', refs, number, ARGV[4])
 redis.call('HSET', digests, number, digest)
 redis.call('ZADD', waiting, now + ARGV[6], ARGV[3])
 redis.call('HINCRBY', job, 'images', ARGV[5])
 redis.call('HINCRBY', job, 'batches', 1)
+redis.call('HSET', job, 'submitting', now)
+if idle then redis.call('HSET', job, 'progressed', now) end
 return {state, 1}

@@ -8,5 +8,9 @@ redis.call('ZREM', claimed, ARGV[3])
 redis.call('HINCRBY', job, 'done', ARGV[5])
 redis.call('HINCRBY', job, 'errors', ARGV[6])
 redis.call('HINCRBY', job, 'reviews', ARGV[7])
+redis.call('HSET', job, 'progressed', now)
+-- A job that gets on by itself does not starve any more.
+local promoted = redis.call('HGET', job, 'promoted')
+if promoted and promoted ~= '' and promoted ~= ARGV[3] then redis.call('HSET', job, 'promoted', '') end
 finish_if_done(ARGV[8])
 return 1

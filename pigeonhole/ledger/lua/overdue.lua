@@ -1,9 +1,12 @@
--- Find the pieces that need attention, remove what is no piece of this job, and mend times that lie too far ahead.
+-- Find the pieces that need attention; remove what is no piece of this job, mend times that lie ahead, and cancel an
+-- open job that nobody has submitted to for long.
 -- ARGV: time, job, how many waiting pieces may have lost their message, seconds until those are overdue again, seconds
--- of a lease, seconds to keep a finished job.
--- Returns the claimed pieces whose lease has expired, as many overdue waiting pieces as may have lost their message, and
--- the members that were removed.
-
+-- of a lease, seconds to keep a job that is over, seconds without progress after which a job starves, 1 where the clock
+-- has run on since the last sweep.
+-- Returns the claimed pieces whose lease has expired; as many overdue waiting pieces as may have lost their message; the
+-- members that were removed; the piece to publish ahead of all others, or nothing; 1 if the job was cancelled.
+local most, publish, lease, ttl, starving, steady = unpack(ARGV, 3)
+publish, ttl = tonumber(publish), tonumber(ttl)
 -- Whether a member is a pending piece of a batch on record. Where the record does not tell, it is.
 local function sound(member)
   local number, digest, part = string.match(member, '^(%d+)%-(%x+)(.*)$')
@@ -32,10 +35,48 @@ local function clamp(set, latest)
     redis.call('ZADD', set, latest, member)
   end
 end
-clamp(claimed, now + ARGV[5])
-clamp(waiting, now + ARGV[4])
+-- A time in the job's record; now, where it is none or lies ahead.
+local function past(field)
+  local time = tonumber(redis.call('HGET', job, field))
+  if time and time <= now then return time end
+  redis.call('HSET', job, field, now)
+  return now
+end
+-- The piece to publish ahead of all others, of a job that waits and gets nothing but what is published so.
+local function promote()
+  if redis.call('ZCARD', claimed) > 0 or redis.call('ZCARD', waiting) == 0 then return false end
+  local progressed, last = past('progressed'), redis.call('HGET', job, 'promoted') or ''
+  if last == '' and now - progressed < tonumber(starving) then return false end
+  if redis.call('ZSCORE', waiting, last) then
+    -- Its message is still queued, most likely. Each pause is twice the last, so that messages do not pile up.
+    local promoted = past('promoted_at')
+    if now - promoted < math.max(publish, promoted - progressed) then return false end
+  end
+  local oldest = redis.call('ZRANGE', waiting, 0, 0)[1]
+  redis.call('HSET', job, 'promoted', oldest, 'promoted_at', now)
+  return oldest
+end
+local function abandoned()
+  if redis.call('HGET', job, 'state') ~= 'open' or now - past('submitting') < ttl then return false end
+  if steady == '1' then return true end
+  redis.call('HSET', job, 'submitting', now - ttl + 60) -- a clock that stepped forward: its submitter may be there
+  return false
+end
+
+if abandoned() then
+  cancel_job(ttl)
+  return {{}, {}, {}, false, 1}
+end
+clamp(claimed, now + lease)
+clamp(waiting, now + publish)
 local lapsed = only_sound(claimed, redis.call('ZRANGEBYSCORE', claimed, '-inf', now))
-local lost = only_sound(waiting, redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, ARGV[3]))
-for _, piece in ipairs(lost) do redis.call('ZADD', waiting, now + ARGV[4], piece) end
-finish_if_done(ARGV[6])
-return {lapsed, lost, removed}
+local late = redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, most + 1)
+local promoted = redis.call('HGET', job, 'promoted')
+for at = #late, 1, -1 do
+  if late[at] == promoted then table.remove(late, at) end -- it has a message of its own
+end
+if #late > tonumber(most) then table.remove(late) end
+local lost = only_sound(waiting, late)
+for _, piece in ipairs(lost) do redis.call('ZADD', waiting, now + publish, piece) end
+finish_if_done(ttl)
+return {lapsed, lost, removed, #lapsed + #lost == 0 and promote(), 0}

@@ -22,6 +22,11 @@ local function expire(ttl)
   for i = 1, 7 do redis.call('EXPIRE', KEYS[i], ttl) end
   redis.call('ZREM', active, ARGV[2])
 end
+local function cancel_job(ttl)
+  redis.call('DEL', waiting, claimed) -- first: a full Redis refuses what begins with a write that needs room
+  redis.call('HSET', job, 'state', 'cancelled', 'finished', now)
+  expire(ttl)
+end
 local function finish_if_done(ttl)
   if redis.call('HGET', job, 'state') == 'closed'
       and redis.call('ZCARD', waiting) + redis.call('ZCARD', claimed) == 0 then
