@@ -5,6 +5,7 @@
     │   ├── SettingsError         a setting is unknown, or has a value that can't be used
     │   ├── SourceError           a SOURCE does not exist, holds no image, or lies outside the image root
     │   ├── UnknownJob            the ledger has no job of that name
+    │   ├── NoSubmitter           nobody submits to an open job any more
     │   └── TrainingError         training, evaluation or an import can't be done as asked
     │       ├── CheckpointError   a model file is missing, damaged, foreign or of another version
     │       └── DatasetError      a data set is missing, empty or unreadable, or can't be split as asked
@@ -15,6 +16,7 @@
     ├── EmbeddedFailed            the private Redis or its workers did not start, or stopped
     ├── OutputFailed              rows can't be written to the file or folder that the user named
     ├── MessageInvalid            a record in Redis is damaged, foreign or of another version
+    │   └── JobDamaged            a job has lost rows or references that it had
     └── ImageError                one image can't be classified: it becomes that image's error row
 
 Errors of redis, kombu, Pillow and the operating system become one of these where they enter, `from` the original.
@@ -65,6 +67,10 @@ class UnknownJob(UsageError):
         super().__init__(f"no job {job!r}: it was deleted, has expired, or never was; `pigeonhole status` lists them")
 
 
+class NoSubmitter(UsageError):
+    """Raised when a job that is followed is open, and nobody submits to it any more."""
+
+
 class TrainingError(UsageError):
     """Raised when training, evaluation or an import can't be done as asked."""
 
@@ -112,6 +118,10 @@ class OutputFailed(PigeonholeError):
 
 class MessageInvalid(PigeonholeError):
     """Raised when something in Redis is not what this version writes; it is never guessed at."""
+
+
+class JobDamaged(MessageInvalid):
+    """Raised when a job has lost rows or references that it had: it must be submitted again."""
 
 
 class ErrorKind(StrEnum):

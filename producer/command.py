@@ -18,6 +18,7 @@ from pigeonhole.errors import (
     BrokerUnreachable,
     ExitCode,
     JobCancelled,
+    JobDamaged,
     PigeonholeError,
     SourceError,
     UnknownJob,
@@ -183,7 +184,7 @@ def told(how_to_go_on: Callable[[], str], lost: str = "") -> Iterator[None]:
         fail(f"interrupted; {how_to_go_on() or 'run the same command again'}", ExitCode.INTERRUPTED)
     except UnknownJob as exc:
         _fail_with(exc, lost)
-    except (UsageError, JobCancelled) as exc:
+    except (UsageError, JobCancelled, JobDamaged) as exc:
         if not isinstance(exc, SourceError):
             raise  # the message says all there is
         _fail_with(exc, how_to_go_on())

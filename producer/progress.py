@@ -100,6 +100,8 @@ def workers_text(workers: Sequence[Announcement]) -> str:
 
 
 def _activity(status: JobStatus) -> str:
+    if status.silent is not None:
+        return "nobody submits to it any more"
     if status.state == "open" and status.done == status.images:
         return "waiting for more to be submitted"
     return "classifying" if status.started else "waiting for a worker"

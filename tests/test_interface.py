@@ -12,7 +12,7 @@ PUBLIC = {
     *("PigeonholeError", "UsageError", "SettingsError", "SourceError", "UnknownJob"),
     *("TrainingError", "CheckpointError", "DatasetError"),
     *("BrokerUnreachable", "BrokerRefuses", "NoWorker", "JobCancelled", "EmbeddedFailed", "OutputFailed"),
-    *("MessageInvalid", "ImageError"),
+    *("MessageInvalid", "JobDamaged", "NoSubmitter", "ImageError"),
 }
 CLIENT = {
     *("classify", "submit", "rows", "wait", "results"),

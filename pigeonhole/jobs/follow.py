@@ -8,9 +8,10 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
-from pigeonhole.errors import JobCancelled, MessageInvalid, NoWorker, UsageError
+from pigeonhole.errors import JobCancelled, JobDamaged, MessageInvalid, NoWorker, UsageError
 from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.jobs.retrying import Retrying
+from pigeonhole.jobs.submitter import SubmitterWatch
 from pigeonhole.jobs.summary import Summary
 from pigeonhole.ledger.dead_letters import DeadLetters, about
 from pigeonhole.ledger.done import DoneBatch
@@ -71,6 +72,10 @@ class Follower:
     _swept: float = field(default=0.0, init=False)
     _worker_seen: float = field(default=0.0, init=False)
     _counted: float = field(default=-math.inf, init=False)
+    _submitter: SubmitterWatch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._submitter = SubmitterWatch(self.clock)
 
     def rows(self, job: str) -> Iterator[list[Row]]:
         """Yield the rows until the job's end, a batch at a time; see `batches`."""
@@ -88,6 +93,8 @@ class Follower:
             UnknownJob: no such job, or it was deleted meanwhile.
             JobCancelled: it was cancelled; the rows before the first that is missing have been given.
             NoWorker: nobody has consumed the job's queue for a while; the job continues when somebody does.
+            NoSubmitter: it is open, and nobody has submitted to it for a while.
+            JobDamaged: it is finished, and rows are missing.
             MessageInvalid: its record is damaged, or the workers understand none of its pending pieces.
             BrokerUnreachable: Redis is away for longer than the policy allows.
         """
@@ -113,8 +120,7 @@ class Follower:
             elif status.state == "cancelled":
                 raise JobCancelled(job)
             elif status.over and done < status.batches:
-                self._retry(lambda: self.ledger.status(job))  # says so if it was deleted since
-                raise MessageInvalid(f"job {job} is finished, but has no rows of batch {done}: the ledger is damaged")
+                self._check_damage(status, done)
             elif status.over:
                 self._compare(job, digests)
                 return
@@ -123,11 +129,23 @@ class Follower:
                 self.sleep(pause)
                 pause = min(POLL_MOST, pause * 1.5)
 
+    def _check_damage(self, status: JobStatus, done: int) -> None:
+        """Raise JobDamaged if rows were missing while the job was over; UnknownJob if it was deleted meanwhile.
+
+        Redis may have forgotten the last commits between the status and the rows; then the job is pending again, or was
+        finished a second time. Where the status is still the same, the rows were read in that state.
+        """
+        if self._retry(lambda: self.ledger.status(status.job)) == status:
+            raise JobDamaged(
+                f"job {status.job} is finished, but Redis has lost the rows of batch {done}: `pigeonhole delete "
+                f"{status.job}`, then submit its images again"
+            )
+
     def end(self, job: str) -> JobStatus:
         """Follow a job to its end without reading its rows, and give its counters then.
 
         Raises:
-            UnknownJob, JobCancelled, NoWorker, MessageInvalid, BrokerUnreachable: as `rows`.
+            UnknownJob, JobCancelled, NoWorker, NoSubmitter, MessageInvalid, BrokerUnreachable: as `batches`.
         """
         pause = POLL_LEAST
         self._swept = self._worker_seen = self.clock()
@@ -166,7 +184,8 @@ class Follower:
         self.on_workers([worker for worker in self._retry(self.workers.alive) if worker.model == status.model])
 
     def _tend(self, status: JobStatus) -> None:
-        """Look after what nobody else may be looking after: lost batches, and whether anyone works at all."""
+        """Look after lost batches, and whether anyone works or submits at all: maybe nobody else does."""
+        self._submitter.check(status)
         now = self.clock()
         if now - self._swept < SWEEP_EVERY:
             return

@@ -9,6 +9,7 @@ from operator import attrgetter
 
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.state import Run, State
+from pigeonhole.jobs.submitter import heartbeat
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Batch, Group
 from pigeonhole.ledger.status import JobStatus
@@ -62,14 +63,15 @@ def submit(
     model = retrying(lambda: ledger.status(job)).model
     following = batches(references)
     complete = False
-    while not complete:
-        recorded = run.batches()
-        new = ((run.add(batch), batch) for batch in following)  # none, the second time
-        for number, batch in chain(recorded, new):
-            piece = retrying(partial(ledger.add, job, number, batch))
-            if piece:
-                retrying(partial(queue.publish, model, job, piece))
-        complete = retrying(partial(ledger.close, job, run.size))
+    with heartbeat(ledger, job):
+        while not complete:
+            recorded = run.batches()
+            new = ((run.add(batch), batch) for batch in following)  # none, the second time
+            for number, batch in chain(recorded, new):
+                piece = retrying(partial(ledger.add, job, number, batch))
+                if piece:
+                    retrying(partial(queue.publish, model, job, piece))
+            complete = retrying(partial(ledger.close, job, run.size))
 
 
 class Submission:

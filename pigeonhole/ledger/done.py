@@ -6,7 +6,7 @@ from functools import cached_property
 from itertools import repeat
 from typing import NamedTuple
 
-from pigeonhole.errors import MessageInvalid
+from pigeonhole.errors import JobDamaged
 from pigeonhole.ledger.messages import Answers, Batch, Row
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.sources.reference import Identity, Location
@@ -67,7 +67,7 @@ class DoneBatch:
 
     def _piece(self, key: str, answers: Answers) -> tuple[Batch, Answers]:
         if answers.batch != self.batch.digest:
-            raise MessageInvalid(
-                f"the answers to batch {key} are not to the references on record: submit the job again"
+            raise JobDamaged(
+                f"the answers to batch {key} are not to the references on record: delete the job and submit it again"
             )
         return Piece.parse_key(key, self.batch.digest).of(self.batch), answers

@@ -32,7 +32,7 @@ from datetime import UTC, datetime
 
 from redis import RedisError
 
-from pigeonhole.errors import JobCancelled, MessageInvalid, UnknownJob, UsageError
+from pigeonhole.errors import JobCancelled, JobDamaged, MessageInvalid, UnknownJob, UsageError
 from pigeonhole.ledger.done import DoneBatch
 from pigeonhole.ledger.leases import Leases
 from pigeonhole.ledger.messages import VERSION, Batch
@@ -196,7 +196,7 @@ class Ledger(Leases, Upkeep):
 
         Raises:
             UnknownJob: it was deleted meanwhile.
-            MessageInvalid: there are answers without references.
+            JobDamaged: there are answers without references.
         """
         keys = self._keys(job)
         numbers = range(start, start + limit)
@@ -211,7 +211,9 @@ class Ledger(Leases, Upkeep):
         batches = self.client.hmget(keys[1], [str(number) for number in numbers[: len(done)]])
         if None in batches:
             self.status(job)  # says so if it was deleted between the two
-            raise MessageInvalid(f"job {job} has answers without references: the ledger is damaged; submit it again")
+            raise JobDamaged(
+                f"Redis has lost references of job {job}: `pigeonhole delete {job}`, then submit its images again"
+            )
         return [DoneBatch(*one) for one in zip(numbers, batches, done, strict=False)]
 
     def _parts(self, keys: tuple[str, ...], number: int) -> tuple[tuple[str, bytes], ...] | None:

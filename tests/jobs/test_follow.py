@@ -6,7 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from pigeonhole.errors import BrokerUnreachable, JobCancelled, MessageInvalid, NoWorker, UnknownJob
+from pigeonhole.errors import (
+    BrokerUnreachable,
+    ExitCode,
+    JobCancelled,
+    JobDamaged,
+    MessageInvalid,
+    NoSubmitter,
+    NoWorker,
+    UnknownJob,
+)
 from pigeonhole.jobs.follow import (
     BATCHES_AT_ONCE,
     COUNT_EVERY,
@@ -17,16 +26,19 @@ from pigeonhole.jobs.follow import (
     results,
 )
 from pigeonhole.jobs.options import RowOptions
+from pigeonhole.jobs.submitter import GIVE_UP_AFTER
 from pigeonhole.ledger.dead_letters import DeadLetters, about
+from pigeonhole.ledger.done import DoneBatch
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Batch, Row
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import Client
-from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.status import SILENT_AFTER, JobStatus
 from pigeonhole.ledger.sweep import SWEEP_EVERY
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
+from pigeonhole.text import timestamp
 from tests.ledger.conftest import Clock, answers_for, batch_of, piece
 
 DIGITS = Announcement(name="celery@one", model="digits", digest="d", version="1")
@@ -425,9 +437,118 @@ def test_a_finished_job_without_all_its_rows_is_told_of(scene: Scene, raw: Clien
     job = scene.job(2)
     scene.done(job, 0, 1)
     raw.hdel(f"{scene.settings.prefix}:job:{job}:rows", "1")
-    with pytest.raises(MessageInvalid) as damaged:
+    with pytest.raises(JobDamaged) as damaged:
         scene.rows(job)
-    assert str(damaged.value) == f"job {job} is finished, but has no rows of batch 1: the ledger is damaged"
+    assert str(damaged.value) == (
+        f"job {job} is finished, but Redis has lost the rows of batch 1: `pigeonhole delete {job}`, then submit its "
+        "images again"
+    )
+    assert damaged.value.exit_code == ExitCode.FAILED
+
+
+class ForgetsBetweenTwoLooks(Ledger):
+    """A ledger whose Redis forgets the last commits once, just when a status has shown that the job is finished."""
+
+    def __init__(self, settings: Settings, clock: Clock, restore: Callable[[], object]) -> None:
+        super().__init__(settings, now=clock)
+        self.restore = [restore]
+
+    def status(self, job: str) -> JobStatus:
+        status = super().status(job)
+        if status.over and self.restore:
+            self.restore.pop()()
+        return status
+
+
+@pytest.mark.parametrize("redone", [False, True], ids=["pending again", "finished again since"])
+def test_a_sound_job_of_which_redis_forgets_the_last_commits_between_two_looks_is_not_called_damaged(
+    scene: Scene, raw: Client, redone: bool
+) -> None:
+    job = scene.job(2)
+    scene.done(job, 0)
+    before = {key: raw.dump(key) for key in raw.scan_iter(f"{scene.settings.prefix}:*")}
+    scene.done(job, 1)
+
+    def restore() -> None:
+        for key in raw.scan_iter(f"{scene.settings.prefix}:*"):
+            raw.delete(key)
+        for key, dump in before.items():
+            raw.restore(key, 0, dump)
+        scene.then(lambda: scene.done(job, 1))
+
+    class RedoneMeanwhile(ForgetsBetweenTwoLooks):
+        def read(self, job: str, start: int, limit: int) -> list[DoneBatch]:
+            rows = super().read(job, start, limit)
+            if not self.restore and scene.steps:
+                scene.clock += 1
+                scene.steps.pop()()
+            return rows
+
+    kind = RedoneMeanwhile if redone else ForgetsBetweenTwoLooks
+    scene.follower.ledger = kind(scene.settings, scene.clock, restore)
+    assert scene.rows(job) == ["0.png", "1.png"]
+
+
+class Submitter:
+    """Submits to the job of a scene, and sleeps there in its steps."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.job = scene.job(1, close=False)
+        scene.done(self.job, 0)
+
+    def waits(self, seconds: float, heartbeat: bool = False) -> None:
+        for _ in range(int(seconds / POLL_MOST)):
+            self.scene.then((lambda: self.scene.ledger.submits(self.job)) if heartbeat else nothing)
+
+
+def test_following_an_open_job_ends_when_nobody_submits_to_it_any_more(scene: Scene) -> None:
+    submitter = Submitter(scene)
+    scene.workers = scene.follower.workers = EverWorking(scene.settings, now=scene.clock)
+    submitter.waits(1000)
+    start = scene.clock.now
+    with pytest.raises(NoSubmitter) as gone:
+        scene.rows(submitter.job)
+    assert GIVE_UP_AFTER <= scene.clock.now - start <= GIVE_UP_AFTER + 1
+    job = submitter.job
+    assert str(gone.value) == (
+        f"nobody submits to job {job} any more, since {timestamp(start)}: `pigeonhole submit --job {job} in` submits "
+        f"the rest, or `pigeonhole cancel {job}` ends it"
+    )
+    start = scene.clock.now
+    submitter.waits(1000)
+    with pytest.raises(NoSubmitter):
+        replace(scene.follower).end(job)
+    assert SILENT_AFTER <= scene.clock.now - start <= SILENT_AFTER + 1, "it was gone before"
+
+
+class EverWorking(Workers):
+    """Workers that are always there."""
+
+    def alive(self) -> list[Announcement]:
+        return [DIGITS]
+
+
+@pytest.mark.parametrize("what", ["slow source", "redis away", "both stopped", "clock stepped"])
+def test_a_submitter_that_is_there_is_waited_for(scene: Scene, what: str) -> None:
+    submitter = Submitter(scene)
+    scene.workers = scene.follower.workers = EverWorking(scene.settings, now=scene.clock)
+    if what == "slow source":
+        submitter.waits(300, heartbeat=True)
+    elif what == "clock stepped":  # that of Redis, not the follower's
+        scene.ledger._now = lambda: scene.clock.now + (1000 if len(scene.slept) > 5 else 0)
+        submitter.waits(SILENT_AFTER - 1)
+        submitter.waits(300, heartbeat=True)
+    else:
+
+        def long_pause() -> None:
+            scene.clock += 500
+
+        scene.then(long_pause)
+        submitter.waits(SILENT_AFTER - 1)
+        submitter.waits(100, heartbeat=True)
+    scene.then(lambda: scene.ledger.close(submitter.job, 1))
+    assert scene.rows(submitter.job) == ["0.png"]
 
 
 def test_results_are_what_is_there_whatever_is_missing_between(scene: Scene) -> None:

@@ -254,7 +254,9 @@ def test_answers_to_other_references_are_refused_where_they_are_read(ledger: Led
         raw.hset(f"{ledger.settings.prefix}:job:{job}:rows", "0", replace(answers_for(A), batch=digest).encode())
         with pytest.raises(MessageInvalid) as refused:
             [done.pieces for done in ledger.read(job, 0, 1)]
-        assert str(refused.value) == "the answers to batch 0 are not to the references on record: submit the job again"
+        assert str(refused.value) == (
+            "the answers to batch 0 are not to the references on record: delete the job and submit it again"
+        )
 
 
 def _content(raw: Client, ledger: Ledger, job: str) -> dict[bytes, bytes]:

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from pigeonhole.errors import MessageInvalid, UnknownJob
+from pigeonhole.errors import JobDamaged, MessageInvalid, UnknownJob
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.redis_client import Client
 from pigeonhole.settings import Settings
@@ -18,10 +18,11 @@ def keys_of(raw: Client, settings: Settings, job: str) -> list[bytes]:
 def test_answers_whose_references_are_gone_are_told_of(ledger: Ledger, settings: Settings) -> None:
     job = finished_job(ledger, "a.png")
     ledger.client.hdel(f"{settings.prefix}:job:{job}:refs", "0")
-    with pytest.raises(MessageInvalid) as damaged:
+    with pytest.raises(JobDamaged) as damaged:
         [done.pieces for done in ledger.read(job, 0, 1)]
-    said = f"job {job} has answers without references: the ledger is damaged; submit it again"
-    assert str(damaged.value) == said
+    assert str(damaged.value) == (
+        f"Redis has lost references of job {job}: `pigeonhole delete {job}`, then submit its images again"
+    )
 
 
 def test_the_keys_of_what_is_over_expire_and_those_of_what_is_not_never_do(

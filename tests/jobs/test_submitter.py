@@ -1,0 +1,147 @@
+"""The submitter's heartbeat, on a real Redis."""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pigeonhole.errors import SourceError
+from pigeonhole.jobs import submitter
+from pigeonhole.jobs.retrying import Retrying
+from pigeonhole.jobs.submit import submit
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.redis_client import Client
+from pigeonhole.ledger.status import SILENT_AFTER
+from pigeonhole.ledger.sweep import sweep
+from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.settings import Settings
+from pigeonhole.sources.reference import Reference
+from tests.conftest import wait_for
+from tests.jobs.test_submit import references
+from tests.ledger.conftest import FIRST, A, Clock, Server, answers_for
+
+
+def heartbeats() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
+
+
+def test_a_submission_shows_that_it_is_there_while_its_source_gives_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submitter, "HEARTBEAT", 0.02)
+    ledger = Ledger(settings)
+    job = ledger.create("digits", ("-",))
+
+    def slow() -> Iterator[Reference]:
+        yield from references(64)
+        added = ledger.status(job).submitting or 0.0
+        wait_for(lambda: (ledger.status(job).submitting or 0.0) > added + 0.1, "some heartbeats")
+        yield from references(1)
+
+    submit(ledger, Queue(settings), job, slow(), Retrying())
+    assert ledger.status(job).state == "closed"
+    wait_for(lambda: not heartbeats(), "the end of the heartbeat")
+
+
+def test_a_submission_that_fails_is_silent_from_then_on(settings: Settings, ledger: Ledger) -> None:
+    job = ledger.create("digits", ("in",))
+
+    def broken() -> Iterator[Reference]:
+        yield from references(10)
+        raise SourceError("gone")
+
+    with pytest.raises(SourceError):
+        submit(ledger, Queue(settings), job, broken(), Retrying())
+    wait_for(lambda: not heartbeats(), "the end of the heartbeat")
+    assert ledger.status(job).state == "open"
+
+
+def test_a_submitter_that_waits_for_room_in_redis_is_heard(start_redis: Callable[..., Server], clock: Clock) -> None:
+    settings = Settings(broker_url=start_redis().url)
+    ledger = Ledger(settings, now=clock)
+    job = ledger.create("digits", ("in",))
+    ledger.client.config_set("maxmemory", "1")
+    clock += 100
+    assert ledger.status(job).silent == 100
+    assert ledger.submits(job)
+    assert ledger.status(job).silent is None
+
+
+@pytest.fixture
+def open_job(settings: Settings, clock: Clock) -> tuple[Ledger, str]:
+    """A job of which one batch is done, and one waits, and whose submitter was killed."""
+    ledger = Ledger(settings, now=clock)
+    job = ledger.create("digits", ("in",))
+    ledger.add(job, 0, A)
+    ledger.commit(job, FIRST, answers_for(A))
+    ledger.add(job, 1, A)
+    return ledger, job
+
+
+def test_a_status_says_that_nobody_submits_and_since_when(open_job: tuple[Ledger, str], clock: Clock) -> None:
+    ledger, job = open_job
+    begun = clock.now
+    clock += SILENT_AFTER
+    assert ledger.status(job).silent is None
+    clock += 1
+    status = ledger.status(job)
+    assert (status.silent, status.submitting) == (SILENT_AFTER + 1, begun)
+    assert status.to_json()["silent"] == SILENT_AFTER + 1
+    ledger.add(job, 1, A)
+    assert ledger.status(job).silent, "what is on record already is no sign of life"
+    assert ledger.submits(job)
+    assert ledger.status(job).silent is None
+    clock += 100
+    ledger.close(job, 2)
+    assert ledger.status(job).silent is None, "a complete job needs no submitter"
+    assert not ledger.submits(job)
+
+
+def test_an_open_job_that_nobody_submits_to_for_long_is_cancelled_and_expires(
+    open_job: tuple[Ledger, str], settings: Settings, clock: Clock, raw: Client
+) -> None:
+    ledger, job = open_job
+    empty = ledger.create("digits", ("in",))  # killed just after `create`
+    queue = Queue(settings)
+    clock += settings.result_ttl - 1
+    ledger.note_sweep()
+    sweep(ledger, queue)
+    assert [ledger.status(name).state for name in (job, empty)] == ["open", "open"]
+    ledger.submits(empty)
+    clock += 1
+    sweep(ledger, queue)
+    assert [ledger.status(name).state for name in (job, empty)] == ["cancelled", "open"]
+    assert [done.number for done in ledger.read(job, 0, 8)] == [0], "the rows stay"
+    for key in raw.scan_iter(f"{settings.prefix}:job:{job}*"):
+        assert raw.ttl(key) > 0
+
+
+def test_a_clock_that_steps_forward_cancels_no_job_whose_submitter_is_there(
+    open_job: tuple[Ledger, str], settings: Settings, clock: Clock
+) -> None:
+    ledger, job = open_job
+    queue = Queue(settings)
+    ledger.note_sweep()
+    clock += 10 * settings.result_ttl
+    for _ in range(11):  # of these, each is soon after the last
+        sweep(ledger, queue)
+        clock += 5
+    assert ledger.status(job).state == "open"
+    ledger.submits(job)
+    for _ in range(20):
+        sweep(ledger, queue)
+        clock += 5
+    assert ledger.status(job).state == "open"
+
+
+def test_a_clock_that_steps_back_keeps_no_job_without_a_submitter_for_longer(
+    open_job: tuple[Ledger, str], settings: Settings, clock: Clock
+) -> None:
+    ledger, job = open_job
+    queue = Queue(settings)
+    clock += -1_000_000
+    sweep(ledger, queue)
+    clock += settings.result_ttl + 1
+    ledger.note_sweep()
+    sweep(ledger, queue)
+    assert ledger.status(job).state == "cancelled"
