@@ -17,7 +17,7 @@ from celery import shared_task, signals
 
 from pigeonhole.errors import MessageInvalid, PigeonholeError, UnknownJob
 from pigeonhole.ledger.dead_letters import DeadLetters, about
-from pigeonhole.ledger.leases import LEASE
+from pigeonhole.ledger.leases import LEASE, UNTRIED
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Answers, Batch
 from pigeonhole.ledger.pieces import Piece
@@ -94,7 +94,7 @@ class Processor:
             except NotHeld as exc:
                 # Nobody publishes it now, so the sweep will, after a while in which things may mend.
                 logger.warning("job %s: batch %s waits again, it can't be tried: %s", job, piece.key, exc)
-                self._retrying(lambda: self._ledger.release(job, piece))
+                self._retrying(lambda: self._ledger.release(job, piece, untried=True))
                 return False
             with self._counts.stage("commit"):
                 counted = self._retrying(lambda: self._ledger.commit(job, piece, answers))
@@ -117,9 +117,9 @@ class Processor:
         try:
             verdict = self._trial.verdict(location, network)
         except NotHeld as exc:
-            if not network:
+            # There may never be room for another process. Waiting would have no end; the ledger counts losses.
+            if not network and self._retrying(lambda: self._ledger.untried(job, piece)) < UNTRIED:
                 raise
-            # There may never be room for the network twice. Waiting would have no end; the ledger counts deaths.
             logger.warning("job %s: batch %s is classified untried: %s", job, piece.key, exc)
             verdict = None
         return self._pipeline.classify(batch) if verdict is None else Answers.failed(self._answers_as, [verdict])

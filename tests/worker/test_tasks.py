@@ -11,6 +11,7 @@ import pytest
 
 from pigeonhole.errors import BrokerUnreachable
 from pigeonhole.ledger.dead_letters import DeadLetters
+from pigeonhole.ledger.leases import UNTRIED
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Answers, Batch, Group
 from pigeonhole.ledger.pieces import Piece
@@ -244,6 +245,18 @@ def test_a_suspect_that_can_not_be_tried_waits_again_and_no_loss_is_counted(
         assert (status.batches_waiting, status.batches_claimed) == (1, 0)
         assert ledger.overdue(job, 1) == Overdue([], [], []), "it is not published at once"
     assert ledger.losses(job, piece) == 0
+    assert ledger.untried(job, piece) == ledger.status(job).untried == 3
+
+
+@pytest.mark.usefixtures("untried")
+def test_a_suspect_that_can_never_be_tried_is_classified_untried_after_a_while(
+    at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
+) -> None:
+    job, piece = suspect(ledger, samples)
+    processor = Processor(at_root, classifier, ledger)
+    assert [processor.work(job, piece) for _ in range(UNTRIED + 1)] == [False] * UNTRIED + [True]
+    assert ledger.status(job).done == 1
+    assert ledger.status(job).untried == UNTRIED
 
 
 @pytest.mark.usefixtures("untried")
