@@ -220,7 +220,7 @@ def status(
     from rich.console import Console
 
     from pigeonhole.ledger.dead_letters import DeadLetters
-    from producer.summary_text import dead_letters_text, job_text, jobs_table
+    from producer.summary_text import dead_letters_text, job_text, jobs_table, problems_of, sweep_text
 
     if watch and as_json:
         raise UsageError("--watch is for people, and --json for programs: give one of them")
@@ -236,8 +236,9 @@ def status(
         watch_job(client, job, JobProgress())
     statuses = client.jobs() if job is None else [client.status(job)]
     dead = letters.all() if job is None else letters.of_job(job)
+    age = client.retrying(client.ledger.sweep_age)
     if as_json:
-        shown = [status.to_json() for status in statuses]
+        shown = [status.to_json() | {"sweep_age": None if status.over else age} for status in statuses]
         typer.echo(json.dumps(shown if job is None else shown[0]))
     elif job is not None:
         typer.echo(job_text(statuses[0]))
@@ -245,6 +246,8 @@ def status(
         Console(file=sys.stdout).print(jobs_table(statuses) if statuses else "no jobs")
     if dead:
         say(dead_letters_text(dead))
+    if not as_json and not all(status.over for status in statuses):
+        say("\n".join([*(problem for status in statuses for problem in problems_of(status)), sweep_text(age)]))
 
 
 @app.command(epilog="Example: pigeonhole results $JOB -o so-far.csv")

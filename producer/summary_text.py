@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from pigeonhole.jobs.submitter import no_submitter
 from pigeonhole.jobs.summary import Summary, duration
 from pigeonhole.ledger.dead_letters import DeadLetter
 from pigeonhole.ledger.status import JobStatus
-from pigeonhole.text import counted, printable, timestamp
+from pigeonhole.text import counted, printable, span, timestamp
 
 #: Labels that the summary counts one by one; `--json` has all of them.
 TOP_LABELS = 10
@@ -72,6 +73,27 @@ def job_text(status: JobStatus) -> str:
         "images/s": f"{status.done / seconds:,.0f}" if seconds else "",
     }
     return "\n".join(f"{name:10}{printable(value)}" for name, value in lines.items() if value)
+
+
+def problems_of(status: JobStatus) -> list[str]:
+    """Return what keeps a job from its end, a sentence each, with what to do."""
+    found = []
+    if status.silent is not None:
+        found.append(no_submitter(status))
+    if status.stalled is not None:
+        batches = f"{status.batches_waiting:,} batches wait, {status.batches_claimed:,} are in hand"
+        found.append(f"job {status.job}: no batch done for {span(status.stalled)} ({batches}): see `pigeonhole doctor`")
+    if status.starving:
+        found.append(f"job {status.job}: others go first; each sweep gives it one batch: more workers would help")
+    if status.untried and not status.over:
+        times = counted(status.untried, "time")
+        found.append(f"job {status.job}: the isolation run of an image could not start, {times}: see the workers' logs")
+    return found
+
+
+def sweep_text(age: float | None) -> str:
+    """Return when the last sweep was; None: nobody knows of one."""
+    return "last sweep: none on record" if age is None else f"last sweep: {span(age)} ago"
 
 
 def jobs_table(statuses: Sequence[JobStatus]) -> Table:

@@ -15,12 +15,15 @@ from pigeonhole.ledger.workers import Announcement
 from pigeonhole.text import counted, printable
 from producer.progress import LINE_EVERY, JobProgress, can_redraw, done_of, problems_of, workers_text
 from producer.summary_text import jobs_table
+from producer.summary_text import problems_of as problems_of_job
 
 if TYPE_CHECKING:
     from pigeonhole.jobs.connection import Connection
 
 #: Seconds between two looks at Redis.
 LOOK_EVERY = 1.0
+#: Lines below the table about what keeps jobs from their end.
+MOST_PROBLEMS = 3
 
 
 def watch_job(
@@ -64,14 +67,27 @@ def watch_jobs(client: "Connection", sleep: Callable[[float], None] = time.sleep
 
 def jobs_screen(statuses: Sequence[JobStatus], workers: Sequence[Announcement], height: int) -> Group:
     """Return as many of the latest jobs as fit a screen of some height, and the number of workers."""
-    room = max(1, height - 4)
+    found = [printable(problem) for status in statuses for problem in problems_of_job(status)][:MOST_PROBLEMS]
+    problems = [Text(problem, style="red", no_wrap=True, overflow="ellipsis") for problem in found]
+    room = max(1, height - 4 - len(problems))
     hidden = len(statuses) - room
     return Group(
         *([Text(f"{counted(hidden, 'earlier job')} not shown", style="dim")] if hidden > 0 else []),
         jobs_table(statuses[-room:]) if statuses else Text("no jobs"),
+        *problems,
         Text(workers_text(workers), style="dim"),
     )
 
 
 def _line(status: JobStatus) -> str:
-    return printable(f"{status.job} {status.state}: {done_of(status)}, {problems_of(status)}")
+    # Not for how long: that would be another line each time.
+    wrong = "".join(
+        f"; {word}"
+        for word, there in (
+            ("nobody submits to it", status.silent),
+            ("no progress", status.stalled),
+            ("others go first", status.starving),
+        )
+        if there
+    )
+    return printable(f"{status.job} {status.state}: {done_of(status)}, {problems_of(status)}{wrong}")

@@ -74,7 +74,9 @@ class JobStatus:
 
     def to_json(self) -> dict[str, object]:
         """Return all fields, and what follows from them, as they are printed with `--json`."""
-        return asdict(self) | {"labels": self.labels, "silent": self.silent, "stalled": self.stalled}
+        shown = asdict(self) | {"labels": self.labels, "silent": self.silent, "stalled": self.stalled}
+        del shown["looked"]  # of a job that is over, everything stays the same
+        return shown
 
 
 _COUNTS = ("batches", "images", "done", "errors", "reviews", "untried")

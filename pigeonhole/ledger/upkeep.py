@@ -46,13 +46,20 @@ class Upkeep(Store):
         return None
 
     @translates
+    def sweep_age(self) -> float | None:
+        """Return the seconds since the last sweep ended; None if that is not known, or lies ahead."""
+        last = self.last_sweep()
+        age = None if last is None else self._clock() - last
+        return None if age is None or age < 0 else age
+
+    @translates
     def swept_lately(self) -> bool:
         """Return whether somebody swept a moment ago.
 
         If not, Redis or everybody was away, or the clock has stepped: those who hold leases had no chance to renew.
         """
-        last = self.last_sweep()
-        return last is not None and 0 <= self._clock() - last < SWEEP_GAP
+        age = self.sweep_age()
+        return age is not None and age < SWEEP_GAP
 
     @translates
     def note_sweep(self) -> None:

@@ -10,8 +10,10 @@ from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.ledger.dead_letters import DeadLetters
 from pigeonhole.ledger.health import trouble
 from pigeonhole.ledger.server import Server
+from pigeonhole.ledger.sweep import SWEEP_EVERY
 from pigeonhole.ledger.workers import Announcement
 from pigeonhole.settings import Settings
+from pigeonhole.text import span
 from pigeonhole.version import VERSION
 from producer.doctor.findings import Finding, size, some
 
@@ -19,6 +21,8 @@ from producer.doctor.findings import Finding, size, some
 OLDEST_REDIS = (6, 2)
 #: Seconds that two clocks may differ. Nothing depends on it but the times in logs and in `status`.
 SKEW_AT_MOST = 5.0
+#: Seconds since the last sweep after which several are missing.
+LATE = 6 * SWEEP_EVERY
 #: How full Redis may be.
 FULLEST = 0.9
 #: Seconds after which a job that still owes rows has been left over.
@@ -125,6 +129,41 @@ class Site:
         if abs(worst) > SKEW_AT_MOST:
             return Finding("clocks", False, saw, "have it set by NTP: jobs hold, but times in logs mislead")
         return Finding("clocks", True, f"all within {max(abs(worst), 0.1):.1f} s of Redis'")
+
+    def sweeps(self, patience: float) -> Finding:
+        """Is what gets lost recovered?
+
+        Args:
+            patience: seconds for which a sweep is waited for, as after the start of the first worker.
+        """
+        give_up = time.monotonic() + patience
+        workers = self._workers.alive()
+        while (age := self.client.ledger.sweep_age()) is None or age > LATE:
+            if not workers or time.monotonic() > give_up:
+                break
+            time.sleep(0.1)
+        saw = "none on record" if age is None else f"the last was {span(age)} ago"
+        if age is not None and age <= LATE:
+            return Finding("sweeps", True, saw)
+        if not workers:
+            return Finding("sweeps", None, f"{saw}: workers sweep, and there is none")
+        do = "see the workers' logs, `not swept`: until then nothing that is lost is published again"
+        return Finding("sweeps", False, f"{saw}, though there are workers", do)
+
+    def jobs(self) -> Finding:
+        """Do all unfinished jobs get on?"""
+        jobs = [job for job in self.client.ledger.statuses() if not job.over]
+        submit = "`pigeonhole submit --job` adds the rest to an open one, `pigeonhole cancel` ends it"
+        checks = (
+            ("no batch done for a minute", "see the workers' logs", [job for job in jobs if job.stalled is not None]),
+            ("open, and nobody submits to it", submit, [job for job in jobs if job.silent is not None]),
+            ("isolation runs can't start", "give the workers more memory", [job for job in jobs if job.untried]),
+        )
+        wrong = [(f"{what}: {some(job.job for job in its)}", do) for what, do, its in checks if its]
+        saw = [f"{len(jobs)} unfinished", *(what for what, _ in wrong)]
+        if starving := [job.job for job in jobs if job.starving]:  # it gets on, and more workers are a matter of cost
+            saw.append(f"others go first, and each sweep gives it one batch: {some(starving)}")
+        return Finding("jobs", not wrong, "; ".join(saw), "; ".join(do for _, do in wrong))
 
     def leftovers(self) -> Finding:
         """Does something lie around that somebody has forgotten?"""

@@ -14,6 +14,7 @@ from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.ledger.messages import Group, Row
 from pigeonhole.ledger.redis_client import CONNECT_TIMEOUT, connect, translated
+from pigeonhole.ledger.sweep import SWEEP_EVERY
 from pigeonhole.settings import Settings, masked
 from pigeonhole.sources.expand import expand
 from pigeonhole.sources.local_files import LocalFiles
@@ -75,6 +76,8 @@ def _shared(settings: Settings, folder: str, seconds: float) -> Iterator[Finding
         yield Finding("probe", None, "not sent: there is no worker that could take it")
     else:
         yield from _probe(site.client, site.model, folder, seconds)
+    yield found("sweeps", lambda: site.sweeps(min(seconds, SWEEP_EVERY + 1)))
+    yield found("jobs", site.jobs)
     yield found("leftovers", site.leftovers)
 
 

@@ -6,7 +6,8 @@ import pytest
 from pigeonhole.jobs.summary import Summary, duration
 from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
-from producer.summary_text import TOP_LABELS, job_text, jobs_table, summary_text
+from pigeonhole.text import timestamp
+from producer.summary_text import TOP_LABELS, job_text, jobs_table, problems_of, summary_text, sweep_text
 
 MODEL = "digits@0123456789ab"
 
@@ -161,6 +162,26 @@ def test_an_open_job_is_not_yet_complete() -> None:
     assert "images    3 so far: it is open" in said
     assert "finished " not in said
     assert "images/s" not in said
+
+
+def test_what_keeps_a_job_from_its_end_is_said_with_what_to_do() -> None:
+    job = status().job
+    assert problems_of(status(looked=1e6)) == []
+    open_ = status(state="open", sources=("in",), submitting=1000.0, looked=1060.0)
+    assert problems_of(open_) == [
+        f"nobody submits to job {job} any more, since {timestamp(1000.0)}: `pigeonhole submit --job {job} in` submits "
+        f"the rest, or `pigeonhole cancel {job}` ends it"
+    ]
+    assert problems_of(
+        status(state="closed", progressed=1000.0, looked=1300.0, batches_waiting=3, starving=True, untried=2)
+    ) == [
+        f"job {job}: no batch done for 5 min (3 batches wait, 0 are in hand): see `pigeonhole doctor`",
+        f"job {job}: others go first; each sweep gives it one batch: more workers would help",
+        f"job {job}: the isolation run of an image could not start, 2 times: see the workers' logs",
+    ]
+    assert [sweep_text(age) for age in (None, 3.2, 100_000)] == [
+        *("last sweep: none on record", "last sweep: 3 s ago", "last sweep: 28 h ago")
+    ]
 
 
 def test_all_jobs_are_a_table_that_obeys_nothing_in_a_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,6 +36,7 @@ LEDGER_CALLS: dict[str, tuple[object, ...]] = {
     "losses": (NO_JOB, piece(batch_of("a.png"))),
     "overdue": (NO_JOB, 1),
     "last_sweep": (),
+    "sweep_age": (),
     "submits": (NO_JOB,),
     "untried": (NO_JOB, piece(batch_of("a.png"))),
     "mend_lists": (),

@@ -16,7 +16,7 @@ from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.ledger.dead_letters import DeadLetters
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Group, Row
-from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.redis_client import Client, connect
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
@@ -25,7 +25,7 @@ from producer.doctor.examine import _answered, _disk, _own_redis, _packages, exa
 from producer.doctor.findings import Finding, size, some
 from producer.doctor.probe import answer, probe_image
 from tests.e2e.conftest import command
-from tests.ledger.conftest import Server
+from tests.ledger.conftest import Server, batch_of, piece
 
 ONE = Announcement(name="celery@one", model="digits", digest="a" * 64, version=VERSION, processes=2)
 
@@ -96,6 +96,46 @@ def test_what_is_left_over_is_told(settings: Settings) -> None:
     finding = found(settings)["leftovers"]
     assert finding.saw == f"unfinished for more than a day: {old}; 1 dead letters, which nobody understands"
     assert "`pigeonhole cancel`" in finding.do
+
+
+def test_a_site_where_nothing_is_wrong_says_so(settings: Settings) -> None:
+    Workers(settings).announce(ONE)
+    Ledger(settings).note_sweep()
+    findings = found(settings)
+    assert findings["sweeps"] == Finding("sweeps", True, "the last was 0 s ago")
+    assert findings["jobs"] == Finding("jobs", True, "0 unfinished")
+
+
+@pytest.mark.parametrize("value", [None, "x", "nan", "1e10"])
+def test_workers_that_do_not_sweep_are_told_of(settings: Settings, raw: Client, value: str | None) -> None:
+    if value is not None:
+        raw.set(f"{settings.prefix}:swept", value)
+    assert found(settings)["sweeps"].ok is None, "there is nobody who would"
+    Workers(settings).announce(ONE)
+    assert found(settings)["sweeps"].saw == "none on record, though there are workers"
+    Ledger(settings, now=lambda: time.time() - 600).note_sweep()
+    finding = found(settings)["sweeps"]
+    assert (finding.ok, finding.saw) == (False, "the last was 10 min ago, though there are workers")
+
+
+def test_jobs_that_do_not_get_on_are_told_of_and_why(settings: Settings) -> None:
+    then = Ledger(settings, now=lambda: time.time() - 600)
+    stalled, silent, untried, starving = (then.create("digits", ("photos",)) for _ in range(4))
+    now = Ledger(settings)
+    batch = batch_of("a.png")
+    for job, ledger in ((stalled, then), (untried, now), (starving, now)):
+        ledger.add(job, 0, batch)
+        ledger.close(job, 1)
+    now.claim(untried, piece(batch))
+    now.release(untried, piece(batch), untried=True)
+    now.client.hset(f"{settings.prefix}:job:{starving}", "promoted", str(piece(batch)))
+    finding = found(settings)["jobs"]
+    assert finding.ok is False
+    assert finding.saw == (
+        f"4 unfinished; no batch done for a minute: {stalled}; open, and nobody submits to it: {silent}; isolation "
+        f"runs can't start: {untried}; others go first, and each sweep gives it one batch: {starving}"
+    )
+    assert "`pigeonhole submit --job`" in finding.do
 
 
 def test_a_redis_that_is_set_up_well_is_found_so(start_redis: Callable[..., Server], settings: Settings) -> None:

@@ -1,0 +1,75 @@
+"""What `status` and `wait` say of jobs that do not get on, as commands."""
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.redis_client import Client
+from pigeonhole.settings import Settings
+from tests.e2e.conftest import command
+from tests.ledger.conftest import finished_job
+
+
+@pytest.fixture
+def abandoned(settings: Settings) -> str:
+    """An open job whose submitter was killed ten minutes ago."""
+    return Ledger(settings, now=lambda: time.time() - 600).create("digits", ("my photos",))
+
+
+def run(settings: Settings, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | settings.to_environment()
+    done = subprocess.run(
+        command(*arguments), cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_a_status_says_that_nobody_submits_and_when_the_last_sweep_was(
+    settings: Settings, abandoned: str, tmp_path: Path
+) -> None:
+    for arguments in (("status",), ("status", abandoned)):
+        said = run(settings, tmp_path, *arguments)
+        assert said.returncode == 0
+        problem, sweep = said.stderr.splitlines()
+        assert problem.startswith(f"nobody submits to job {abandoned} any more, since ")
+        assert f"`pigeonhole submit --job {abandoned} 'my photos'` submits the rest" in problem
+        assert sweep == "last sweep: none on record"
+    Ledger(settings).note_sweep()
+    shown = json.loads(run(settings, tmp_path, "status", "--json").stdout)
+    assert 600 <= shown[0]["silent"] < 660
+    assert 0 <= shown[0]["sweep_age"] < 60
+
+
+def test_a_status_of_jobs_that_are_over_says_nothing_more(settings: Settings, tmp_path: Path) -> None:
+    job = finished_job(Ledger(settings), "a.png")
+    said = run(settings, tmp_path, "status", job)
+    assert said.stderr == ""
+    first, second = (run(settings, tmp_path, "status", "--json").stdout for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("value", ["x", "nan"])
+def test_a_damaged_time_of_the_last_sweep_is_no_traceback(
+    settings: Settings, abandoned: str, tmp_path: Path, raw: Client, value: str
+) -> None:
+    raw.set(f"{settings.prefix}:swept", value)
+    assert run(settings, tmp_path, "status").stderr.endswith("last sweep: none on record\n")
+
+
+def test_a_finished_job_that_lost_rows_is_to_be_submitted_again(
+    settings: Settings, tmp_path: Path, raw: Client
+) -> None:
+    job = finished_job(Ledger(settings), "a.png")
+    raw.delete(f"{settings.prefix}:job:{job}:rows")
+    said = run(settings, tmp_path, "wait", job, "-o", "rows.csv")
+    assert said.returncode == 1
+    assert said.stderr == (
+        f"pigeonhole: job {job} is finished, but Redis has lost the rows of batch 0: `pigeonhole delete {job}`, then "
+        "submit its images again\n"
+    )
