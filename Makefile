@@ -17,7 +17,7 @@ TESTS ?=
 # Where our code meets its dependencies; the others would find the same.
 LOWEST := $(addprefix tests/,e2e imaging jobs ledger models packaging producer sinks sources training worker)
 
-.PHONY: help demo venv test test-lowest browser-test lint lint-style format samples train-shipped evaluate outliers pareto variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos bench bench-quick clean
+.PHONY: help demo venv test test-lowest browser-test lint lint-style format samples train-shipped evaluate outliers pareto variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos starvation bench bench-quick clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ bounds: .venv/.dev ## what a job takes of memory, how long a small one waits beh
 
 chaos: .venv/.dev ## a job of 40,600 images under all faults at once, and a command under changes; SEED and RUNS choose
 	$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --model
+
+starvation: .venv/.dev ## how much of a large job is done in 60 s beside a stream of small ones that keeps all processes busy
+	$(BIN)/python -m tests.chaos.starvation
 
 bench: .venv/.bench ## images/s beside Celery, Ray Data and plain loops, and all limits; writes docs/benchmarks.md; BENCH adds options
 	$(BIN)/python -m benchmarks --data $(DATA) $(BENCH)

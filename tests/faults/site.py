@@ -26,9 +26,9 @@ _SLOW = """\
 import os, sys, time
 sys.modules["imagecodecs"] = None  # all goes through Pillow
 import PIL.Image
-import pigeonhole.ledger.ledger
+import pigeonhole.ledger.leases
 
-pigeonhole.ledger.ledger.LEASE = {lease}
+pigeonhole.ledger.leases.LEASE = {lease}
 really = PIL.Image.open
 
 

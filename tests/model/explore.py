@@ -12,6 +12,10 @@ from pigeonhole.ledger.messages import Answers
 from pigeonhole.ledger.pieces import Piece
 from tests.model.world import Held, Moment, Running, World
 
+OVER = ("finished", "cancelled", "deleted")
+#: Seconds by which the clock steps: longer than all that is timed but the life of a job that is over.
+STEP = 1000.0
+
 
 class Violation(AssertionError):
     """An invariant does not hold; the message tells which, and how it came to that."""
@@ -25,13 +29,22 @@ class Budget:
         faults: a worker's process is lost and its parent sees it, or a worker vanishes whole and nobody does; a message
             is lost, or comes twice.
         times: all leases run out, with sweeps meanwhile or without.
-        sweeps, cancels: these programs are begun.
+        sweeps, cancels, deletes: these programs are begun.
+        steps: Redis' clock steps back, or forward.
+        saves: Redis writes to disk what it holds.
+        forgets: it forgets all that it has not written, and what it held at the beginning is written; then a submission
+            that finds the job open begins again, if `submits` allows.
     """
 
     faults: int = 1
     times: int = 1
     sweeps: int = 1
     cancels: int = 1
+    deletes: int = 0
+    steps: int = 0
+    saves: int = 0
+    forgets: int = 0
+    submits: int = 0
 
 
 @dataclass(frozen=True)
@@ -41,22 +54,25 @@ class State:
     Args:
         moment: what there is.
         workers: what each does, None where it waits for a message; sorted, since it does not matter which does what.
-        sweep, cancel: how far these are, None where they have not begun, or are done.
+        sweep, cancel, submit: how far these are, None where they have not begun, or are done.
         left: of the budget.
+        saved: what Redis has written to disk; None: all that it held at the beginning.
     """
 
     moment: Moment
     workers: tuple[Running | None, ...]
     sweep: Running | None
     cancel: Running | None
+    submit: Running | None
     left: Budget
+    saved: Held | None = None
 
     def spent(self, what: str) -> "State":
-        """Give it with one thing less that may happen."""
+        """Return it with one thing less that may happen."""
         return replace(self, left=replace(self.left, **{what: getattr(self.left, what) - 1}))
 
     def at_work(self, worker: int, running: Running | None) -> "State":
-        """Give it with a worker doing something else."""
+        """Return it with a worker that does something else."""
         workers = (*self.workers[:worker], running, *self.workers[worker + 1 :])
         return replace(self, workers=tuple(sorted(workers, key=_order)))
 
@@ -93,7 +109,7 @@ class Explorer:
         Raises:
             Violation: an invariant does not hold.
         """
-        todo = [State(self.world.start, (None,) * self.workers, None, None, self.budget)]
+        todo = [State(self.world.start, (None,) * self.workers, None, None, None, self.budget)]
         self._reached(todo[0], 0, "")
         while todo:
             state = todo.pop()
@@ -105,17 +121,18 @@ class Explorer:
                 if after not in self._number:
                     self._reached(after, number, name)
                     todo.append(after)
-                self._check_step(state.moment.held, after)
+                if after.left.forgets == state.left.forgets:
+                    self._check_step(state.moment.held, after)
                 self._next[number].add(self._number[after])
         return self
 
     @property
     def states(self) -> int:
-        """How many there are."""
+        """The number of states."""
         return len(self._number)
 
     def interleavings(self) -> int:
-        """Give the number of ways from the beginning to an end, each through other states."""
+        """Return the number of ways from the beginning to an end, each through other states."""
         ways: dict[int, int] = {}
         todo = [0]
         while todo:
@@ -144,21 +161,24 @@ class Explorer:
 
     @contextmanager
     def _told(self, state: State) -> Iterator[None]:
-        """Say how it came to a violation."""
+        """Add to a violation how it came to that."""
         try:
             yield
         except Violation as exc:
             raise Violation(f"{exc}, after: {'; '.join(self._path(self._number[state]))}") from None
 
     def _check_end(self, moment: Moment) -> None:
-        """From here on no fault happens; but whoever was at work is gone, and all messages are."""
+        """From here on no fault happens; but all that were at work are gone, and all messages are."""
         moment = replace(moment, messages=())
         if moment in self._ends:
             return
         self._ends.add(moment)
         end = moment
-        # Each round may find one more piece whose holder is gone, and split it.
-        for _ in range(4 + sum(self.world.sizes)):
+        if end.held.state == "open":
+            end = self.world.run(end, "submit")
+            check(self.world, end.held)
+        # Each round may find one more piece whose holder is gone, and split it; the first finds times that lie ahead.
+        for _ in range(5 + sum(self.world.sizes)):
             end = self.world.run(self.world.later(end, swept=True), "sweep")
             while end.messages:
                 piece, *others = end.messages
@@ -167,7 +187,7 @@ class Explorer:
                 break
         check(self.world, end.held)
         check_step(moment.held, end.held)
-        _want(end.held.state in ("finished", "cancelled"), "it would never finish")
+        _want(end.held.state in OVER, "it would never finish")
 
     def _events(self, state: State) -> Iterator[Event]:
         for worker, running in enumerate(state.workers):
@@ -179,15 +199,39 @@ class Explorer:
         if state.sweep or state.left.sweeps:
             begun = state if state.sweep else state.spent("sweeps")
             moment, sweep = self.world.step(state.moment, state.sweep or Running("sweep"))
-            yield "the sweep goes on", replace(begun, moment=moment, sweep=sweep)
+            yield "the sweep continues", replace(begun, moment=moment, sweep=sweep)
         if state.cancel or state.left.cancels:
             begun = state if state.cancel else state.spent("cancels")
             moment, cancel = self.world.step(state.moment, state.cancel or Running("cancel"))
-            yield "the job is cancelled", replace(begun, moment=moment, cancel=cancel)
+            yield (
+                f"the job is {state.cancel.program if state.cancel else 'cancel'}ed",
+                replace(begun, moment=moment, cancel=cancel),
+            )
+        if state.left.deletes and state.cancel is None:
+            moment, cancel = self.world.step(state.moment, Running("delete"))
+            yield "the job is deleted", replace(state.spent("deletes"), moment=moment, cancel=cancel)
+        if state.submit or (state.left.submits and state.moment.held.state == "open"):
+            begun = state if state.submit else state.spent("submits")
+            moment, submit = self.world.step(state.moment, state.submit or Running("submit"))
+            yield "the submission continues", replace(begun, moment=moment, submit=submit)
         yield from self._of_nobody(state)
+        yield from self._of_redis(state)
+
+    def _of_redis(self, state: State) -> Iterator[Event]:
+        """Yield what may happen to Redis: its clock steps, or it forgets."""
+        if state.left.steps:
+            for step in (STEP, -STEP):
+                moment = replace(state.moment, now=state.moment.now + step)
+                yield f"the clock steps by {step:.0f} s", replace(state.spent("steps"), moment=moment)
+        if state.left.saves and state.left.forgets:
+            yield "Redis writes to disk", replace(state.spent("saves"), saved=state.moment.held)
+        if state.left.forgets:
+            for held in [state.saved] if state.saved else [self.world.start.held, *self.world.earlier]:
+                moment = replace(state.moment, held=held)
+                yield "Redis forgets", replace(state.spent("forgets"), moment=moment)
 
     def _of_nobody(self, state: State) -> Iterator[Event]:
-        """What may happen to the clock and to messages."""
+        """Yield what may happen to the clock and to messages."""
         if state.left.times:
             for swept in (True, False):
                 later = self.world.later(state.moment, swept)
@@ -199,8 +243,8 @@ class Explorer:
                 yield f"the message of {piece} comes twice", replace(state.spent("faults"), moment=twice)
 
     def _of_worker(self, state: State, worker: int, running: Running) -> Iterator[Event]:
-        """What may become of a worker that has a piece in hand, or of its parent that saw it lost."""
-        yield f"the {running.program} on {running.piece} goes on", self._worked(state, worker, running)
+        """Yield what may become of a worker that has a piece in hand, or of its parent that saw it lost."""
+        yield f"the {running.program} on {running.piece} continues", self._worked(state, worker, running)
         if running.program == "work":
             moment = self.world.run(state.moment, "renew", running.piece)
             yield f"the lease of {running.piece} is renewed", replace(state, moment=moment)
@@ -223,42 +267,58 @@ class Explorer:
 
 def check(world: World, held: Held) -> None:
     """Raise Violation unless all that must hold at every moment does."""
-    over = held.state != "closed"
+    over = held.state in OVER
+    digests = {int(number): digest.decode() for number, digest in held.digests}
+    _want(digests == {number: batch.digest for number, batch in held.batches.items()}, "a digest is wrong")
     waiting, claimed = ({Piece.parse(name.decode()) for name, _ in names} for names in (held.waiting, held.claimed))
     _want(not waiting & claimed, "a piece waits and is claimed")
-    done = [image for key, _ in held.rows for image in _images(world, world.piece(key.decode()))]
+    pieces = {Piece.parse_key(key.decode(), digests[_number(key)]): Answers.decode(data) for key, data in held.rows}
+    done = [image for piece in pieces for image in _images(held, piece)]
     _want(len(done) == len(set(done)), "an image has two rows")
-    pending = [image for piece in waiting | claimed for image in _images(world, piece)]
+    _want(
+        {piece.digest for piece in waiting | claimed} <= {*digests.values()}, "a pending piece is of other references"
+    )
+    pending = [image for piece in waiting | claimed for image in _images(held, piece)]
     _want(len(pending) == len(set(pending)), "an image is pending twice")
     _want(not set(done) & set(pending), "an image is done and pending")
-    everything = {(number, at) for number, size in enumerate(world.sizes) for at in range(size)}
+    everything = {(number, at) for number, batch in held.batches.items() for at in range(len(batch))}
     _want(held.state == "cancelled" or set(done) | set(pending) == everything, "an image is neither done nor pending")
-    answers = [Answers.decode(data) for _, data in held.rows]
-    digests = [world.piece(key.decode()).digest for key, _ in held.rows]
-    _want([each.batch for each in answers] == digests, "a row is of other references")
-    _want(held.counter(b"done") == len(done) == sum(map(len, answers)), "the counter of rows is wrong")
-    _want(held.counter(b"errors") == sum(len(each.errors) for each in answers), "the counter of errors is wrong")
+    for piece, answers in pieces.items():
+        names = tuple(piece.of(held.batches[piece.number]).shown())
+        _want(answers.batch == piece.digest and answers.labels in ((), names), "a row is of other references")
+    _want(held.counter(b"done") == len(done) == sum(map(len, pieces.values())), "the counter of rows is wrong")
+    _want(
+        held.counter(b"errors") == sum(len(each.errors) for each in pieces.values()), "the counter of errors is wrong"
+    )
+    _want(held.state == "open" or len(everything) == sum(world.sizes) * bool(held.keys), "it was closed too soon")
     _want(not (over and pending), f"it is {held.state} and has pending images")
-    _want(over or bool(pending), "it has no pending image and is not finished")
-    _want(over != bool(held.active), "its being listed as active is wrong")
+    _want(held.state != "closed" or bool(pending), "it has no pending image and is not finished")
+    _want(held.state == "deleted" or over != bool(held.active), "its being listed as active is wrong")
+    _want(held.state != "deleted" or not held.keys, "it is deleted and has keys")
     _want(held.expiring == (held.keys if over else frozenset()), "the wrong keys expire")
 
 
 def check_step(before: Held, after: Held) -> None:
     """Raise Violation where something that was final has changed."""
+    if after.state == "deleted":
+        return
     _want(before.rows <= after.rows, "a row was changed or lost")
-    if before.state != "closed":
+    if before.state in OVER:
         _want(before.state == after.state and before.rows == after.rows, "a job that was over went on")
 
 
-def _images(world: World, piece: Piece) -> list[tuple[int, int]]:
+def _number(key: bytes) -> int:
+    return int(key.partition(b":")[0])
+
+
+def _images(held: Held, piece: Piece) -> list[tuple[int, int]]:
     """Return the images of a piece, as (batch, position)."""
-    stop = world.sizes[piece.number] if piece.stop is None else piece.stop
+    stop = len(held.batches[piece.number]) if piece.stop is None else piece.stop
     return [(piece.number, at) for at in range(piece.start, stop)]
 
 
 def _messages(state: State) -> Iterator[tuple[Piece, State]]:
-    """Give each message that waits, and the state without it."""
+    """Yield each message that waits, and the state without it."""
     messages = state.moment.messages
     for at, piece in enumerate(messages):
         if piece not in messages[:at]:

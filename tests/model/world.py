@@ -8,10 +8,10 @@ from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
-from pigeonhole.errors import UsageError
+from pigeonhole.errors import JobCancelled, UnknownJob, UsageError
 from pigeonhole.ledger.leases import LEASE
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Answers, Batch, Group
@@ -47,6 +47,8 @@ class Held:
     """All that Redis holds of the job, in an order that does not depend on how it came there."""
 
     record: frozenset[tuple[bytes, bytes]]
+    refs: frozenset[tuple[bytes, bytes]]
+    digests: frozenset[tuple[bytes, bytes]]
     rows: frozenset[tuple[bytes, bytes]]
     parts: frozenset[tuple[bytes, bytes]]
     waiting: frozenset[tuple[bytes, float]]
@@ -58,11 +60,16 @@ class Held:
 
     @cached_property
     def state(self) -> str:
-        """The job's: `closed`, `finished` or `cancelled`."""
-        return dict(self.record)[b"state"].decode()
+        """The job's: `open`, `closed`, `finished`, `cancelled`; or `deleted`."""
+        return dict(self.record).get(b"state", b"deleted").decode()
+
+    @cached_property
+    def batches(self) -> dict[int, Batch]:
+        """The references on record, by number."""
+        return {int(number): Batch.decode(data) for number, data in self.refs}
 
     def counter(self, name: bytes) -> int:
-        """Give one of the record's numbers."""
+        """Return one of the record's numbers."""
         return int(dict(self.record).get(name, 0))
 
 
@@ -83,11 +90,13 @@ class Running:
         program: which one, a method of `World`.
         piece: what it was started with.
         answers: of Redis and the queue, in order.
+        times: that it has read on its way there.
     """
 
     program: str
     piece: Piece | None = None
     answers: tuple[Any, ...] = ()
+    times: tuple[float, ...] = ()
 
     def __hash__(self) -> int:
         return hash((self.program, self.piece, len(self.answers)))  # the answers may be lists
@@ -100,52 +109,58 @@ class World:
         settings: with a prefix of its own.
         client: to that Redis.
         sizes: images in each batch.
+        renamed: whether one image of each batch has another name whenever it is submitted again.
+
+    Attributes:
+        start: when all is submitted.
+        earlier: what Redis held before: no job, an open one, and one after each batch.
     """
 
-    def __init__(self, settings: Settings, client: Client, sizes: tuple[int, ...]) -> None:
+    def __init__(self, settings: Settings, client: Client, sizes: tuple[int, ...], renamed: bool = False) -> None:
         self._settings, self._client = settings, client
-        self.sizes = sizes
+        self.sizes, self._renamed = sizes, renamed
         self._now = 1_800_000_000.0
-        ledger = self._ledger(client)
+        ledger = Ledger(settings, now=lambda: self._now, client=client)
         self._job = ledger.create(MODEL, ())
-        for number, size in enumerate(sizes):
-            names = tuple(f"{number}-{image}.png" for image in range(size))
-            ledger.add(self._job, number, Batch((Group("file", "", "", names),)))
-        pieces = ledger.pending(self._job)
-        self._digests = [piece.digest for piece in pieces]
-        ledger.close(self._job, len(sizes))
-        # What changes of it; its references never do.
         key = f"{settings.prefix}:job:{self._job}"
-        self._own = [key, f"{key}:rows", f"{key}:parts", f"{key}:waiting", f"{key}:claimed"]
+        self._own = [key, *(f"{key}:{part}" for part in ("refs", "digests", "rows", "parts", "waiting", "claimed"))]
         self._keys = [*self._own, f"{settings.prefix}:active", f"{settings.prefix}:swept"]
         self._dump, self._restore = client.register_script(_DUMP), client.register_script(_RESTORE)
-        self._messages: list[Piece] = pieces
+        self._messages = list[Piece]()
         # What Redis gave for what it holds; the same may come in several ways, by the order in which it came there.
         self._known: dict[tuple[bytes | int, ...], Held] = {}
         self._dumps: dict[Held, tuple[bytes | int, ...]] = {}
-        # Whoever else is at work, and whatever may still happen: a step depends on nothing but these two.
+        # Others may be at work, and more may happen: a step depends on nothing but these two.
         self._steps: dict[tuple[Moment, Running], tuple[Moment, Running | None]] = {}
+        self.earlier = [self._look().held]
+        for number in range(len(sizes)):
+            piece = ledger.add(self._job, number, self._batch(number))
+            assert piece
+            self._messages.append(piece)
+            self.earlier.append(self._look().held)
+        ledger.close(self._job, len(sizes))
         self.start = self._look()
-        self._at = self.start.held
 
-    def piece(self, key: str) -> Piece:
-        """Return the piece whose answers have a key."""
-        number, _, _ = key.partition(":")
-        return Piece.parse_key(key, self._digests[int(number)])
+    def _batch(self, number: int, again: bool = False) -> Batch:
+        names = [f"{number}-{image}.png" for image in range(self.sizes[number])]
+        if again and self._renamed:
+            names[0] = f"other-{names[0]}"
+        return Batch((Group("file", "", "", tuple(names)),))
 
     def step(self, moment: Moment, running: Running) -> tuple[Moment, Running | None]:
-        """Let a program make one round trip; gives the moment after it, and where the program is, None at its end."""
+        """Run one round trip of a program; return the moment after it, and where the program is, None at its end."""
         key = (moment, running)
         if key not in self._steps:
             self._put_back(moment)
-            steps = _Steps(running.answers)
+            steps = _Steps(running.answers, running.times)
             queue: Any = _Messages(self._messages, steps)
-            ledger = self._ledger(_StepClient(self._client, steps))
+            now = partial(steps.time, self._now)
+            ledger = Ledger(self._settings, now=now, client=_StepClient(self._client, steps))
             after: Running | None = None
             try:
                 getattr(self, f"_{running.program}")(ledger, queue, running.piece)
             except Paused:
-                after = replace(running, answers=tuple(steps.answers))
+                after = replace(running, answers=tuple(steps.answers), times=tuple(steps.times))
             self._steps[key] = (self._look(), after)
         return self._steps[key]
 
@@ -157,7 +172,7 @@ class World:
         return moment
 
     def later(self, moment: Moment, swept: bool) -> Moment:
-        """Let all leases run out, and all that waits become overdue.
+        """Move the clock: all leases run out, and all that waits becomes overdue.
 
         Args:
             moment: until when.
@@ -181,25 +196,25 @@ class World:
         self._now = moment.now
 
     def _read(self) -> Held:
-        record, rows, parts = (frozenset(self._client.hgetall(key).items()) for key in self._keys[:3])
+        record, refs, digests, rows, parts = (frozenset(self._client.hgetall(key).items()) for key in self._keys[:5])
         waiting, claimed, active = (
-            frozenset(map(tuple, self._client.zrange(key, 0, -1, withscores=True))) for key in self._keys[3:6]
+            frozenset(map(tuple, self._client.zrange(key, 0, -1, withscores=True))) for key in self._keys[5:8]
         )
-        swept = self._client.get(self._keys[6])
+        swept = self._client.get(self._keys[8])
         there = frozenset(key for key in self._own if self._client.exists(key))
         expiring = frozenset(key for key in self._own if self._client.ttl(key) > 0)
-        return Held(record, rows, parts, waiting, claimed, active, swept, there, expiring)
+        return Held(record, refs, digests, rows, parts, waiting, claimed, active, swept, there, expiring)
 
     # The programs. Each is run again from its beginning for each of its steps.
 
     def _work(self, ledger: Ledger, queue: Queue, piece: Piece) -> None:
-        """What a worker process does."""
+        """Claim and commit, as a worker process does."""
         batch = ledger.claim(self._job, piece)
         if batch is not None:
             ledger.commit(self._job, piece, answers_to(batch))
 
     def _lose(self, ledger: Ledger, queue: Queue, piece: Piece) -> None:
-        """What its parent does when it is lost."""
+        """Note a loss, as the parent of a lost process does."""
         losses._services[:] = [(ledger, queue, MODEL, MODEL)]
         request: Any = _Request(args=(self._job, str(piece)))
         losses.WatchedRequest._take_note(request)
@@ -217,12 +232,22 @@ class World:
         with suppress(UsageError):  # it is finished already
             ledger.cancel(self._job)
 
-    def _ledger(self, client: Client) -> Ledger:
-        return Ledger(self._settings, now=lambda: self._now, client=client)
+    def _delete(self, ledger: Ledger, queue: Queue, piece: None) -> None:
+        with suppress(UnknownJob):
+            ledger.delete(self._job)
+
+    def _submit(self, ledger: Ledger, queue: Queue, piece: None) -> None:
+        """Submit all over again, as a submission does that finds its job open."""
+        with suppress(UnknownJob, JobCancelled):
+            for number in range(len(self.sizes)):
+                with suppress(UsageError):  # another batch is on record, and stays
+                    if added := ledger.add(self._job, number, self._batch(number, again=True)):
+                        queue.publish(MODEL, self._job, added)
+            ledger.close(self._job, len(self.sizes))
 
 
 def answers_to(batch: Batch) -> Answers:
-    """Give answers from which the images can be told."""
+    """Return answers from which the images can be told."""
     images = len(batch)
     best, ppm = array("H", range(images)), array("I", [900_000] * images)
     return Answers(MODEL, tuple(batch.shown()), images, 1, best, ppm)
@@ -238,18 +263,31 @@ class _Request:
 
 
 class _Steps:
-    """Answers round trips as they were answered before, lets one more happen, and stops at the next."""
+    """Answers round trips as they were answered before, lets one more happen, and stops at the next.
 
-    def __init__(self, answers: tuple[Any, ...]) -> None:
-        self.answers = list(answers)
+    So are questions for the time: a program that is run again shall decide as it did. A time that was read after the
+    last trip is read again, since it may be sent with the next.
+    """
+
+    def __init__(self, answers: tuple[Any, ...], times: tuple[float, ...]) -> None:
+        self.answers, self.times = list(answers), list(times)
         self._known = len(answers)
-        self._next = 0
+        self._next = self._read = 0
+        self._kept = len(times)
+
+    def time(self, now: float) -> float:
+        if self._read == len(self.times):
+            self.times.append(now)
+        self._read += 1
+        return self.times[self._read - 1]
 
     def __call__(self, trip: Callable[[], Any]) -> Any:
         if self._next > self._known:
+            del self.times[self._kept :]
             raise Paused
         if self._next == self._known:
             self.answers.append(trip())
+            self._kept = len(self.times)
         self._next += 1
         return self.answers[self._next - 1]
 
@@ -266,9 +304,6 @@ class _StepClient:
 
     def pipeline(self, **options: object) -> "_StepPipeline":
         return _StepPipeline(self._client.pipeline(**options), self._steps)
-
-    def hget(self, key: str, field: str) -> Any:
-        return self._client.hget(key, field)  # no step: the ledger reads a batch's references so, which never change
 
     def __getattr__(self, command: str) -> Callable[..., Any]:
         send = getattr(self._client, command)

@@ -50,9 +50,10 @@ local function promote()
   if redis.call('ZSCORE', waiting, last) then
     -- Its message is still queued, most likely. Each pause is twice the last, so that messages do not pile up.
     local promoted = past('promoted_at')
-    if now - promoted < math.max(publish, promoted - progressed) then return false end
+    if now - promoted < math.min(math.max(publish, promoted - progressed), 3600) then return false end
   end
   local oldest = redis.call('ZRANGE', waiting, 0, 0)[1]
+  redis.call('ZADD', waiting, now + publish, oldest)
   redis.call('HSET', job, 'promoted', oldest, 'promoted_at', now)
   return oldest
 end
@@ -70,13 +71,7 @@ end
 clamp(claimed, now + lease)
 clamp(waiting, now + publish)
 local lapsed = only_sound(claimed, redis.call('ZRANGEBYSCORE', claimed, '-inf', now))
-local late = redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, most + 1)
-local promoted = redis.call('HGET', job, 'promoted')
-for at = #late, 1, -1 do
-  if late[at] == promoted then table.remove(late, at) end -- it has a message of its own
-end
-if #late > tonumber(most) then table.remove(late) end
-local lost = only_sound(waiting, late)
+local lost = only_sound(waiting, redis.call('ZRANGEBYSCORE', waiting, '-inf', now, 'LIMIT', 0, most))
 for _, piece in ipairs(lost) do redis.call('ZADD', waiting, now + publish, piece) end
 finish_if_done(ttl)
 return {lapsed, lost, removed, #lapsed + #lost == 0 and promote(), 0}
