@@ -3,7 +3,7 @@
 Not the worker's app: that one needs the worker's libraries and starts by looking for a checkpoint.
 """
 
-from pigeonhole.ledger.task_queue import configure
+from pigeonhole.ledger.celery_app import configure
 from pigeonhole.settings import Settings
 
 app = configure(Settings.from_environment())

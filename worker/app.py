@@ -22,6 +22,7 @@ from kombu.entity import Queue as KombuQueue
 import worker.logs  # noqa: F401  # Celery asks it how log lines are written
 from pigeonhole.errors import ExitCode, PigeonholeError, SettingsError
 from pigeonhole.ledger import task_queue
+from pigeonhole.ledger.celery_app import configure
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.redis_client import connect
 from pigeonhole.ledger.sweep import SWEEP_EVERY, sweep
@@ -51,7 +52,7 @@ try:
 except SettingsError as error:
     raise refuse(error) from None
 
-app: Celery = task_queue.configure(settings)
+app: Celery = configure(settings)
 app.conf.update(
     include=("worker.tasks",),
     # Fork is unsafe once torch has run threads or touched CUDA; a spawned process starts clean.

@@ -17,9 +17,10 @@ from kombu.transport import redis
 from redis import RedisError
 
 from pigeonhole.errors import MessageInvalid, PigeonholeError
+from pigeonhole.ledger.celery_app import LOWEST_PRIORITY
 from pigeonhole.ledger.dead_letters import DeadLetters
 from pigeonhole.ledger.redis_client import connect
-from pigeonhole.ledger.task_queue import LOWEST_PRIORITY, TASK
+from pigeonhole.ledger.task_queue import TASK
 from pigeonhole.settings import Settings
 
 logger = logging.getLogger(__name__)

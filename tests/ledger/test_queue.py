@@ -7,13 +7,14 @@ from collections.abc import Callable
 import pytest
 
 from pigeonhole.errors import BrokerUnreachable
+from pigeonhole.ledger.celery_app import LOWEST_PRIORITY, configure
 from pigeonhole.ledger.leases import LEASE
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Batch
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import Client
 from pigeonhole.ledger.sweep import sweep
-from pigeonhole.ledger.task_queue import LOWEST_PRIORITY, TASK, Queue, configure, priority, queue_name
+from pigeonhole.ledger.task_queue import TASK, Queue, priority, queue_name
 from pigeonhole.ledger.upkeep import Overdue
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
@@ -289,13 +290,3 @@ def test_every_key_carries_the_prefix_and_two_prefixes_share_a_redis_unnoticed(
     new = set(raw.scan_iter("*")) - before
     assert {key.split(b":")[0] for key in new} == {b"own-x", b"own-y"}
     raw.delete(*new)
-
-
-def test_what_another_celery_project_has_in_the_environment_changes_nothing(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("CELERY_BROKER_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND"):
-        monkeypatch.setenv(name, "redis://127.0.0.1:1/0")
-    queue = Queue(settings)
-    queue.publish("digits", "20200101-000000-abcdef", nth(0))
-    assert queue.depth("digits") == 1

@@ -1,0 +1,75 @@
+"""The Celery app of a process whose environment belongs to another Celery project."""
+
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pigeonhole import Client
+from pigeonhole.ledger.celery_app import App, configure
+from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.settings import Settings
+from tests.ledger.conftest import Server
+
+BROKERS = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND")
+#: What Celery imports where it finds these.
+MODULES = ("CELERY_LOADER", "CELERY_CONFIG_MODULE", "DJANGO_SETTINGS_MODULE")
+
+
+@pytest.fixture
+def theirs(start_redis: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> Server:
+    """Return the Redis that every variable of the other project names."""
+    server = start_redis()
+    for name in BROKERS:
+        monkeypatch.setenv(name, f"redis+socket://{server.socket}")
+    for name in MODULES:
+        monkeypatch.setenv(name, "theirs.no_such_module")
+    return server
+
+
+def test_a_client_sends_to_its_own_redis_and_leaves_its_hosts_environment_as_it_is(
+    theirs: Server, settings: Settings, tmp_path: Path
+) -> None:
+    before = dict(os.environ), list(sys.path)
+    (tmp_path / "a.png").write_bytes(b"x")
+    with Client(settings=replace(settings, image_root=str(tmp_path))) as client:
+        client.submit([str(tmp_path)])
+    assert (dict(os.environ), list(sys.path)) == before
+    assert Queue(settings).depth("digits") == 1
+    assert connect(theirs.url).dbsize() == 0
+
+
+def _ways(app: App) -> dict[str, str]:
+    """Return where each way to connect leads."""
+    ways = {
+        "read": app.connection_for_read(),
+        "write": app.connection_for_write(),
+        "any": app.connection(),
+        "pool": app.pool.connection,
+    }
+    return {name: connection.as_uri() for name, connection in ways.items()}
+
+
+def test_every_connection_of_the_app_leads_to_the_broker_of_its_settings_also_in_a_pool_process(
+    theirs: Server, settings: Settings
+) -> None:
+    socket = settings.broker_url.removeprefix("unix://")
+    app = configure(settings)
+    for one in (app, pickle.loads(pickle.dumps(app))):  # noqa: S301  # as billiard hands it to a process that it starts
+        assert {uri.partition("?")[0] for uri in _ways(one).values()} == {f"redis+socket://{socket}"}
+        assert type(one.backend).__name__ == "DisabledBackend"
+
+
+def test_the_app_imports_nothing_from_the_working_folder(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "only_here.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", ".")])
+    with pytest.raises(ModuleNotFoundError):
+        configure(settings).loader.import_task_module("only_here")
