@@ -147,14 +147,12 @@ def _installation(workers: int, seconds_a_chunk: float) -> Iterator[Connection]:
         environment = os.environ | settings.to_environment()
         environment["PYTHONPATH"] = f"{ROOT / 'benchmarks' / 'standins' / 'sleeping'}{os.pathsep}{ROOT}"
         environment["BENCH_SECONDS_A_CHUNK"] = str(seconds_a_chunk)
-        command = [sys.executable, "-m", "celery", "--quiet", "-A", "worker.app", "worker", "--loglevel", "WARNING"]
+        command = [sys.executable, "-m", "pigeonhole", "worker", "--log-level", "WARNING"]
         started = []
         try:
             for number in range(workers):
-                hostname = ["--hostname", f"{number}@bench"]
-                started.append(
-                    subprocess.Popen([*command, *hostname], env=environment, cwd=ROOT, stdout=log, stderr=log)
-                )
+                name = ["--name", f"{number}@bench"]
+                started.append(subprocess.Popen([*command, *name], env=environment, cwd=ROOT, stdout=log, stderr=log))
             connection = Connection(settings, Retrying(settings.patience))
             while sum(worker.processes for worker in connection.workers.alive()) < workers:
                 if any(process.poll() is not None for process in started):

@@ -82,7 +82,7 @@ def ledger(settings: Settings) -> Ledger:
 
 @pytest.fixture
 def start_worker(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
-    """A function that starts a real Celery worker and waits until it can classify; it ends with the test."""
+    """A function that starts a real worker and waits until it can classify; it ends with the test."""
     with starting_workers(settings, tmp_path) as start:
         yield start
 
@@ -94,7 +94,7 @@ def starting_workers(settings: Settings, folder: Path) -> Iterator[Callable[...,
 
     def start(name: str = "celery@test", **changes: str) -> "subprocess.Popen[bytes]":
         environment = os.environ | settings.to_environment() | {"PIGEONHOLE_PROCESSES": "1"} | changes
-        command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--hostname", name]
+        command = [sys.executable, "-m", "pigeonhole", "worker", "--name", name, "--log-level", "WARNING"]
         with (folder / f"{name}.log").open("ab") as log:
             worker = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         started.append(worker)

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("pigeonhole", "producer", "worker", "training")
 #: The three exceptions to the rule: producer, worker and training import pigeonhole, and pigeonhole none of them. The
-#: third is no import: `pigeonhole.embedded` starts `worker.app` by its name on a command line.
+#: third is no import: `pigeonhole.embedded` starts `pigeonhole worker` on a command line.
 EXCEPTIONS = {
     "pigeonhole/__main__.py": ("producer.program",),
     "producer/cli.py": ("worker.cli", "training.cli"),

@@ -86,6 +86,8 @@ app.conf.update(
 @signals.celeryd_init.connect
 def _consume_own_queue(instance: Any, conf: Any, **_: object) -> None:  # noqa: ANN401  # Celery has no types
     """Read the checkpoint's header: its name is the queue's."""
+    # For the processes that this one starts: they would import what lies in the working folder.
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         instance.pigeonhole_checkpoint = about = checkpoints.describe(checkpoints.find(settings.model))
         losses.watch(settings, about.name, answers_as(about))

@@ -44,7 +44,7 @@ def worker(
 ) -> None:
     """Start workers for one model, until they are told to stop (Ctrl-C or SIGTERM: what is in hand is finished).
 
-    It is `celery -A worker.app worker` with the options that matter here.
+    It is a Celery worker, and takes no option from Celery's environment variables.
     """
     options = {"PROCESSES": processes, "MODEL": model, "DEVICE": device, "LOG_FORMAT": log_format}
     # Settings travel in the environment: the worker's processes are fresh interpreters and read it again.
@@ -52,13 +52,8 @@ def worker(
         if value is not None:
             os.environ[f"PIGEONHOLE_{variable}"] = str(value)
     try:
-        from celery.bin.celery import celery as program
-
-        from worker.app import app as celery_app
+        from worker.start import run
     except ImportError as exc:
         typer.echo(f"pigeonhole worker: {exc.name or exc} is not installed: {install_hint('worker')}", err=True)
         raise typer.Exit(2) from exc
-    # As `celery_app.worker_main` does, which throws the exit code away.
-    program.params[0].default = celery_app
-    arguments = ["--quiet", "worker", "--hostname", name, "--loglevel", log_level.value]
-    raise typer.Exit(program.main(args=arguments, standalone_mode=False) or 0)
+    raise typer.Exit(run(name, log_level.value))

@@ -106,7 +106,7 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
     redis_command = [server, "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", folder]
     # It lives as long as the command; what would survive on disk is of no use to anybody.
     redis_command += ["--save", "", "--appendonly", "no", "--daemonize", "no"]
-    worker_command = [sys.executable, "-m", "celery", "--quiet", "-A", "worker.app", "worker", "--loglevel", "WARNING"]
+    worker_command = [sys.executable, "-P", "-m", "pigeonhole", "worker", "--log-level", "WARNING"]
     try:
         keeper = _start_keeper(own, folder, [*redis_command, "--", *worker_command])
         try:
@@ -123,10 +123,9 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
 
 def _start_keeper(own: Settings, folder: str, commands: list[str]) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [sys.executable, "-m", "pigeonhole.embedded.supervisor", folder, "--", *commands],
+        [sys.executable, "-P", "-m", "pigeonhole.embedded.supervisor", folder, "--", *commands],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        # In its own folder, since Python and Celery import what lies in theirs: a user's may hold a worker.py.
         cwd=folder,
         # TMPDIR: what the workers put aside goes with the folder, since they are killed before they can tidy up.
         env=os.environ | own.to_environment() | {"TMPDIR": folder},

@@ -155,7 +155,7 @@ def test_a_worker_whose_processes_are_killed_while_they_start_goes_on_and_starts
 
     def kill() -> None:
         while len(killed) < 4:
-            for parent in children(os.getpid(), b"worker.app"):
+            for parent in children(os.getpid(), b"pigeonhole\0worker"):
                 for child in set(children(parent)).difference(killed):
                     os.kill(child, signal.SIGKILL)
                     killed.append(child)
