@@ -1,6 +1,5 @@
 """One frozen settings object, read once from the environment and passed on."""
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -26,6 +25,10 @@ _PASSWORD_ARGUMENT = re.compile(
 _MOST = 10**12
 _DEVICES = ("auto", "cpu", "cuda")
 _LOG_FORMATS = ("text", "json")
+#: Kubernetes sets `PIGEONHOLE_X_PORT` to such a URL for a Service that is called `pigeonhole-x`.
+_SERVICE = re.compile(r"(tcp|udp|sctp)://")
+#: An unknown name with as many letters wrong, or fewer, is taken for a known one that is misspelt.
+_MISSPELT = 2
 
 T = TypeVar("T")
 
@@ -86,7 +89,7 @@ class Settings:
     def metrics_address(self) -> tuple[str, int] | None:
         """The address and port at which a worker serves its metrics; None: nowhere."""
         host, _, port = self.metrics_port.rpartition(":")
-        if not re.fullmatch(r"\d{1,5}", port) or not 1 <= int(port) <= 65535:
+        if "/" in host or not re.fullmatch(r"\d{1,5}", port) or not 1 <= int(port) <= 65535:
             return None
         return host.strip("[]") or "127.0.0.1", int(port)
 
@@ -98,11 +101,14 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
         """Read every `PIGEONHOLE_…` variable.
 
+        An unknown one is ignored, unless it looks like a misspelt setting: a Kubernetes Service that is called
+        `pigeonhole-redis` brings `PIGEONHOLE_REDIS_SERVICE_HOST` and others.
+
         Args:
             environment: in place of the process's own.
 
         Raises:
-            SettingsError: a variable of ours is unknown, or its value can't be used.
+            SettingsError: a variable is a misspelt setting, or its value can't be used.
         """
         environment = os.environ if environment is None else environment
         known = {ENV_PREFIX + f.name.upper(): f for f in fields(cls)}
@@ -110,10 +116,10 @@ class Settings:
         for variable, text in environment.items():
             if variable in known:
                 values[known[variable].name] = _parsed(known[variable], text)
-            elif variable.startswith(ENV_PREFIX):
-                near = difflib.get_close_matches(variable, known, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
-                raise SettingsError(f"unknown setting {variable}: {hint}")
+            elif variable.startswith(ENV_PREFIX) and not _SERVICE.match(text):
+                meant = next((name for name in known if _is_misspelt(variable, name)), None)
+                if meant:
+                    raise SettingsError(f"unknown setting {variable}: did you mean {meant}?")
         # It ends up where it is used, and nowhere else: an embedded Redis must not be asked for this one's password.
         password_file = str(values.pop("broker_password_file", ""))
         if password_file and values.get("broker_url"):
@@ -169,4 +175,27 @@ def _parsed(setting: "Field[object]", text: str) -> str | int:
 
 
 def _refused(name: str, value: object, wanted: str) -> SettingsError:
-    return SettingsError(f"{ENV_PREFIX}{name.upper()} is {value!r}: it must be {wanted}")
+    cause = ""
+    if name.endswith("_port") and _SERVICE.match(str(value)):
+        service = f"{ENV_PREFIX}{name}".lower().removesuffix("_port").replace("_", "-")
+        cause = (
+            f". Kubernetes sets it so for a Service that is called {service!r}: set `enableServiceLinks: false` in the "
+            "pod, or rename the Service"
+        )
+    return SettingsError(f"{ENV_PREFIX}{name.upper()} is {value!r}: it must be {wanted}{cause}")
+
+
+def _is_misspelt(variable: str, known: str) -> bool:
+    """Return whether a variable is probably meant to be a known one: few letters are wrong, or whole words missing."""
+    return known.startswith(f"{variable}_") or _distance(variable, known) <= _MISSPELT
+
+
+def _distance(one: str, other: str) -> int:
+    """Return the number of letters to insert, remove or replace that makes one string of another (Levenshtein)."""
+    row = list(range(len(other) + 1))
+    for number, letter in enumerate(one, 1):
+        left = [number]
+        for at, opposite in enumerate(other):
+            left.append(min(left[at] + 1, row[at + 1] + 1, row[at] + (letter != opposite)))
+        row = left
+    return row[-1]

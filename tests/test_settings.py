@@ -57,6 +57,9 @@ def test_variables_of_others_are_left_alone() -> None:
         ("PIGEONHOLE_CHUNKS", "PIGEONHOLE_CHUNK"),
         ("PIGEONHOLE_MAX_PIXEL", "PIGEONHOLE_MAX_PIXELS"),
         ("PIGEONHOLE_RESULTS_TTL", "PIGEONHOLE_RESULT_TTL"),
+        ("PIGEONHOLE_BORKER_URL", "PIGEONHOLE_BROKER_URL"),
+        ("PIGEONHOLE_IMAGEROOT", "PIGEONHOLE_IMAGE_ROOT"),
+        ("PIGEONHOLE_LOG", "PIGEONHOLE_LOG_FORMAT"),
     ],
 )
 def test_an_unknown_setting_is_refused_with_the_one_that_was_meant(variable: str, near: str) -> None:
@@ -65,11 +68,39 @@ def test_an_unknown_setting_is_refused_with_the_one_that_was_meant(variable: str
     assert str(refused.value) == f"unknown setting {variable}: did you mean {near}?"
 
 
-def test_an_unknown_setting_like_no_other_is_refused_with_all_there_are() -> None:
+def service(name: str) -> dict[str, str]:
+    """Return the variables that Kubernetes sets in every pod beside a Service of this name."""
+    prefix, url = name.upper().replace("-", "_"), "tcp://10.43.0.7:6379"
+    return {
+        f"{prefix}_SERVICE_HOST": "10.43.0.7",
+        f"{prefix}_SERVICE_PORT": "6379",
+        f"{prefix}_SERVICE_PORT_REDIS": "6379",
+        f"{prefix}_PORT": url,
+        f"{prefix}_PORT_6379_TCP": url,
+        f"{prefix}_PORT_6379_TCP_PROTO": "tcp",
+        f"{prefix}_PORT_6379_TCP_PORT": "6379",
+        f"{prefix}_PORT_6379_TCP_ADDR": "10.43.0.7",
+    }
+
+
+@pytest.mark.parametrize("name", ["redis", "broker", "metric", "model", "image", "log", "worker"])
+def test_a_service_of_kubernetes_changes_no_setting(name: str) -> None:
+    assert Settings.from_environment(service(f"pigeonhole-{name}") | service("pigeonhole")) == Settings()
+
+
+def test_a_service_that_takes_the_name_of_a_setting_is_named_with_the_remedy() -> None:
     with pytest.raises(SettingsError) as refused:
-        Settings.from_environment({ENV_PREFIX + "Q" * 40: "1"})
-    assert f"unknown setting {ENV_PREFIX}{'Q' * 40}: known are PIGEONHOLE_BATCH_SECONDS, " in str(refused.value)
-    assert all(ENV_PREFIX + name.upper() in str(refused.value) for name in NOT_DEFAULTS)
+        Settings.from_environment(service("pigeonhole-metrics"))
+    assert str(refused.value) == (
+        "PIGEONHOLE_METRICS_PORT is 'tcp://10.43.0.7:6379': it must be a port from 1 to 65535, or an address and a "
+        "port. Kubernetes sets it so for a Service that is called 'pigeonhole-metrics': set "
+        "`enableServiceLinks: false` in the pod, or rename the Service"
+    )
+
+
+@pytest.mark.parametrize("name", ["Q" * 40, "Q", "REDIS_URL", "BATCH_SIZE", ""])
+def test_a_setting_like_no_other_is_left_alone(name: str) -> None:
+    assert Settings.from_environment({ENV_PREFIX + name: "1"}) == Settings()
 
 
 @pytest.mark.parametrize(
@@ -93,6 +124,7 @@ def test_an_unknown_setting_like_no_other_is_refused_with_all_there_are() -> Non
         ("LOG_FORMAT", "xml", "text or json"),
         ("METRICS_PORT", "0", "a port from 1 to 65535, or an address and a port"),
         ("METRICS_PORT", "65536", "a port from 1 to 65535, or an address and a port"),
+        ("METRICS_PORT", "http://0.0.0.0:80", "a port from 1 to 65535, or an address and a port"),
         ("METRICS_PORT", "0.0.0.0:", "a port from 1 to 65535, or an address and a port"),
         ("MODEL", "", "a model's name or a checkpoint file"),
         ("PROCESSES", "two", "a whole number"),
