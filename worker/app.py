@@ -8,6 +8,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -126,6 +127,7 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
             digest=about.digest,
             version=VERSION,
             runtime=RUNTIME,
+            host=socket.gethostname(),
         )
         # No retries, and not long: this is the loop that takes messages, and the next turn comes by itself.
         client = connect(settings.broker_url, retries=0, timeout=_ANSWER)

@@ -1,6 +1,6 @@
 """`python -m worker.health`: does this machine's worker consume? For a container's health check.
 
-What that means says `pigeonhole.ledger.health`. Where several go by the machine's name, all of them must.
+What that means says `pigeonhole.ledger.health`. All workers of the machine must, whatever their names are.
 """
 
 import socket
@@ -14,11 +14,11 @@ from pigeonhole.settings import Settings
 
 
 def main() -> int:
-    """Print what is wrong and give the exit code."""
+    """Print what is wrong and return the exit code."""
     try:
         settings = Settings.from_environment()
-        workers, name = Workers(settings), f"celery@{socket.gethostname()}"
-        mine = [worker for worker in workers.alive() if worker.name == name]
+        workers = Workers(settings)
+        mine = [worker for worker in workers.alive() if worker.host == socket.gethostname()]
         queue, now = Queue(settings), workers.time()
         troubles = [trouble(worker, queue.depth(worker.model), now) for worker in mine] or [trouble(None, 0, now)]
         wrong = next(filter(None, troubles), None)

@@ -36,6 +36,7 @@ class Announcement:
         seen: when it last announced itself, and
         busy: when it last had something in hand, or started; seconds since the epoch on Redis' clock.
         instance: made at random when it starts: what tells it from others of its name.
+        host: the name of its machine, by which the machine's health check finds it, whatever its own name is.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Announcement:
     seen: float = 0.0
     busy: float = 0.0
     instance: str = ""
+    host: str = ""
 
     @property
     def id(self) -> str:
@@ -83,7 +85,7 @@ class Workers:
             worker: what it says of itself; the times are those of this call.
             busy: whether it has something in hand, or has only just started.
         """
-        about = {"model": worker.model, "digest": worker.digest, "version": worker.version, "runtime": worker.runtime}
+        about = {name: getattr(worker, name) for name in ("model", "digest", "version", "runtime", "host")}
         now = self.time()
         fields = [part for pair in about.items() for part in pair] + ["processes", worker.processes]
         fields += ["skew", time.time() - now]
@@ -122,7 +124,9 @@ class Workers:
 def _announcement(id: str, record: dict[bytes, bytes]) -> Announcement:
     # What another program left under our prefix shall not hide the workers beside it: it is shown as far as it goes.
     name, _, instance = id.rpartition("#") if "#" in id else (id, "", "")
-    texts = {field: text(record.get(field.encode(), b"")) for field in ("model", "digest", "version", "runtime")}
+    texts = {
+        field: text(record.get(field.encode(), b"")) for field in ("model", "digest", "version", "runtime", "host")
+    }
     return Announcement(
         name=name,
         instance=instance,

@@ -7,7 +7,7 @@ from pigeonhole.ledger.workers import GONE_AFTER, SWEEP_TURN, Announcement, Work
 from pigeonhole.settings import Settings
 from tests.ledger.conftest import Clock
 
-ONE = Announcement(name="celery@one", model="digits", digest="ab" * 32, version="0.1.0")
+ONE = Announcement(name="celery@one", model="digits", digest="ab" * 32, version="0.1.0", host="one")
 
 
 @pytest.fixture

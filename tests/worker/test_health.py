@@ -1,0 +1,47 @@
+"""`python -m worker.health`, which a container asks about its own worker."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from pigeonhole.ledger.workers import Announcement, Workers
+from pigeonhole.settings import Settings
+from tests.security.target import Target
+
+ANOTHER = Announcement(
+    name=f"celery@{socket.gethostname()}", model="digits", digest="d", version="1", processes=1, host="elsewhere"
+)
+
+
+def health(settings: Settings) -> tuple[int, str]:
+    """Run the health check as a container does; return its exit code and what it prints."""
+    run = subprocess.run(
+        [sys.executable, "-m", "worker.health"],
+        env=os.environ | settings.to_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return run.returncode, run.stdout
+
+
+def test_a_worker_is_healthy_while_it_serves_whatever_its_name_is(settings: Settings, tmp_path: Path) -> None:
+    worker = Target(settings, tmp_path, "--name", "old@%h")
+    try:
+        assert [one.name for one in Workers(settings).alive()] == [f"old@{socket.gethostname()}"]
+        assert health(settings) == (0, "healthy\n")
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.process.wait(timeout=30) == 0
+        code, said = health(settings)
+    finally:
+        worker.close()
+    assert (code, said.partition(":")[0]) == (1, "unhealthy")
+
+
+def test_a_worker_of_another_machine_is_not_this_ones(settings: Settings) -> None:
+    Workers(settings).announce(ANOTHER)
+    assert health(settings)[0] == 1
