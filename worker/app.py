@@ -134,6 +134,7 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
         self._workers = Workers(settings, client=client)
         self._ledger = Ledger(settings, client=client)
         self._queue = task_queue.Queue(settings, app)
+        self._logged_ready = False
 
     def start(self, parent: Any) -> None:  # noqa: ANN401
         """Announce the worker now and from time to time."""
@@ -142,9 +143,7 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
         self._timers = [
             parent.timer.call_repeatedly(ANNOUNCE_EVERY, self._announce),
             parent.timer.call_repeatedly(SWEEP_EVERY, self._sweep),
-            # A process's end is told by its pipe, which may close before it can be waited for; Celery then finds it
-            # only when it looks again, every 5 s.
-            parent.timer.call_repeatedly(_LOOK_EVERY, parent.pool._pool.maintain_pool),
+            parent.timer.call_repeatedly(_LOOK_EVERY, self._look),
         ]
 
     def stop(self, parent: Any) -> None:  # noqa: ANN401
@@ -159,6 +158,22 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
             self._workers.leave(self._announcement.id)
         except PigeonholeError as exc:
             logger.info("not signed off: %s", exc)  # it expires
+
+    def _look(self) -> None:
+        """Replace processes that have ended, and log once that all have loaded the model."""
+        # A process's end is told by its pipe, which may close before it can be waited for; Celery then finds it only
+        # when it looks again, every 5 s.
+        self._pool._pool.maintain_pool()
+        if not self._logged_ready and _ready_processes(self._pool) >= self._pool.num_processes:
+            from worker.tasks import device_in_use  # here, where Celery has imported it: it must not before
+
+            self._logged_ready = True
+            self._pool.apply_async(device_in_use, callback=self._log_ready)
+
+    def _log_ready(self, device: str) -> None:
+        about = self._announcement
+        what = "ready: model %s, digest %s, device %s (%s), %d processes"
+        logger.info(what, about.model, about.digest[:12], device, about.runtime, self._pool.num_processes)
 
     def _announce(self, busy: bool = False) -> None:
         with _reconnecting("not announced"):

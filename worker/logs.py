@@ -21,6 +21,11 @@ from pigeonhole.settings import Settings
 from pigeonhole.text import printable
 
 _STDERR = 2
+#: Loggers of Celery's whose lines below WARNING say what ours say: that a worker is ready, and what became of a batch.
+_REPEATING = (
+    *("celery.worker.worker", "celery.apps.worker", "celery.worker.consumer.connection"),
+    *("celery.worker.strategy", "celery.app.trace"),
+)
 #: What this process has in hand. Not a context variable: the threads that read ahead and renew leases log as well.
 _in_hand: dict[str, str] = {}
 
@@ -104,7 +109,9 @@ def _say(message: str, *_: object) -> None:
 
 @signals.after_setup_logger.connect
 def _format_lines(logger: logging.Logger, format: str, colorize: bool, **_: object) -> None:
-    """Give the root logger's handlers our format, and the one that billiard's own lines go to."""
+    """Set our format for the root logger's handlers and for billiard's, and silence what our own lines say."""
+    for name in _REPEATING:
+        logging.getLogger(name).setLevel(logging.WARNING)
     for handler in [*logger.handlers, *get_multiprocessing_logger().handlers]:
         handler.setFormatter(_formatter(format, colorize))
 

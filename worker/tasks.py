@@ -57,6 +57,7 @@ class Processor:
         self._counts = counts or Counts()
         self._pipeline = Pipeline(settings, classifier, self._counts)
         self._answers_as = answers_as(classifier.checkpoint)
+        self.device = classifier.device.type
         self._ledger = ledger
         self._dead_letters = DeadLetters(settings, client=ledger.client)
         self._trial = Trial(self._pipeline.reader, settings.batch_seconds / 3, settings.model, settings.device)
@@ -194,6 +195,11 @@ def classify(job: str, piece: str) -> None:
         return
     with logs.in_hand(job, parsed.key):
         _work(_processor, job, parsed)
+
+
+def device_in_use() -> str:
+    """Return where this process runs its network, `cpu` for instance; its parent asks, which has no torch."""
+    return _processor.device if _processor else "none"
 
 
 def _work(processor: Processor, job: str, piece: Piece) -> None:

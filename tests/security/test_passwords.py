@@ -63,7 +63,7 @@ def test_no_command_line_and_no_log_of_a_worker_shows_it_at_any_level(
         for line in lines.values():
             _assert_hidden(line, "a command line")
         server.kill()
-        wait_for(lambda: b"Cannot connect to" in target.log.read_bytes(), f"a lost connection: {target.log}")
+        wait_for(lambda: b"no answer from Redis at" in target.log.read_bytes(), f"a lost connection: {target.log}")
         target.process.terminate()
         _assert_hidden(target.log.read_text(errors="replace"), "the log")
     finally:

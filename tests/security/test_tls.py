@@ -107,7 +107,7 @@ def test_a_worker_is_not_brought_down_by_a_certificate_but_says_why_it_waits(
             [sys.executable, "-m", "pigeonhole", "worker"], cwd=ROOT, env=environment, stdout=file, stderr=file
         )
     try:
-        wait_for(lambda: b"Cannot connect to" in log.read_bytes(), "a line of the worker's")
+        wait_for(lambda: b"no answer from Redis at" in log.read_bytes(), "a line of the worker's")
         said = log.read_text()
         assert "certificate is not valid for '127.0.0.1'" in said
         assert "s3cret" not in said

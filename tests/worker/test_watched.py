@@ -109,7 +109,7 @@ def test_each_line_of_its_log_is_a_json_object_and_a_batchs_names_its_job(watche
     wait_for(lambda: done in watched.log.read_text(), "the batch's line")
     lines = [json.loads(line) for line in watched.log.read_text(encoding="ascii").splitlines()]
     assert {"time", "level", "logger", "message", "process", "pid"} <= set.intersection(*map(set, lines))
-    assert any(line["logger"].startswith("celery.") for line in lines)
+    assert any(line["message"].startswith("ready: model digits") for line in lines)
     assert any(line["message"].startswith("dropped") for line in lines)
     [told] = [line for line in lines if line["message"].startswith(done)]
     assert (told["job"], told["batch"], told["level"]) == (job, "0", "INFO")
