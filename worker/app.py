@@ -33,6 +33,7 @@ from pigeonhole.models.classifier import RUNTIME, answers_as
 from pigeonhole.settings import Settings
 from pigeonhole.version import VERSION
 from worker import losses, metrics
+from worker.parent import register
 from worker.refusal import refuse
 
 logger = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ def _consume_own_queue(instance: Any, conf: Any, **_: object) -> None:  # noqa: 
     """Read the checkpoint's header: its name is the queue's."""
     # For the processes that this one starts: they would import what lies in the working folder.
     os.environ["PYTHONSAFEPATH"] = "1"
+    register()
     try:
         instance.pigeonhole_checkpoint = about = checkpoints.describe(checkpoints.find(settings.model))
         losses.watch(settings, about.name, answers_as(about))

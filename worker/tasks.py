@@ -6,7 +6,6 @@ batch in hand meanwhile.
 
 import logging
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from pigeonhole.retry import outage, retry
 from pigeonhole.settings import Settings
 from worker import logs
 from worker.metrics import Counts, counts
+from worker.parent import end_parent
 from worker.pipeline import Pipeline
 from worker.refusal import refuse
 from worker.trial import NotHeld, Trial
@@ -154,8 +154,12 @@ class Processor:
                 continue
             try:
                 self._ledger.renew(held[0], [held[1]])
-            except PigeonholeError as exc:
-                logger.warning("job %s: the lease of batch %s is not renewed: %s", held[0], held[1].key, exc)
+            except (
+                Exception
+            ) as exc:  # whatever it is, this thread must try again: without it every batch counts as lost
+                foreseen = isinstance(exc, PigeonholeError)
+                what = "job %s: the lease of batch %s is not renewed: %s"
+                logger.warning(what, held[0], held[1].key, exc, exc_info=None if foreseen else exc)
 
 
 _processor: Processor | None = None
@@ -177,8 +181,7 @@ def _start_process(**_: object) -> None:
             logger.exception("a process could not start")
             model = settings.model if settings else "?"
             exc = PigeonholeError(f"the checkpoint {model!r} can't be made ready: {type(exc).__name__}: {exc}")
-        # Its parent would start it again and again; `worker.app` knows this signal.
-        os.kill(os.getppid(), signal.SIGUSR2)
+        end_parent()  # which would start this process again and again
         raise refuse(exc) from None
 
 

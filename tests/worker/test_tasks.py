@@ -2,6 +2,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pigeonhole.models.scores import Scores
 from pigeonhole.settings import Settings
 from pigeonhole.sources.archives import INSIDE, members
 from pigeonhole.sources.source import identity_of
+from tests.conftest import wait_for
 from tests.packing import KINDS, pack
 from worker.pipeline import Pipeline
 from worker.tasks import Processor
@@ -267,3 +269,26 @@ def test_a_suspect_that_can_not_be_tried_with_the_network_is_classified_untried(
     lose(ledger, job, piece, 2)
     assert Processor(at_root, classifier, ledger).work(job, piece), "there may never be memory for two"
     assert ledger.status(job).errors == 0
+
+
+class Forgets(Ledger):
+    """A ledger that fails, in a way nobody foresaw, when it first renews."""
+
+    renewed = 0
+
+    def renew(self, job: str, pieces: Iterable[Piece]) -> int:
+        self.renewed += 1
+        if self.renewed == 1:
+            raise RuntimeError("not foreseen")
+        return super().renew(job, pieces)
+
+
+def test_a_lease_is_renewed_again_after_an_error_that_nobody_foresaw(
+    at_root: Settings, classifier: Classifier, samples: Batch, caplog: pytest.LogCaptureFixture, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("worker.tasks.LEASE", 0.04)
+    ledger = Forgets(at_root)
+    job, piece = job_with(ledger, samples)
+    with caplog.at_level(logging.WARNING), Processor(at_root, classifier, ledger)._holding(job, piece):
+        wait_for(lambda: ledger.renewed > 1, "another renewal")
+    assert f"job {job}: the lease of batch 0 is not renewed: not foreseen" in caplog.text
