@@ -165,7 +165,7 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
         """Replace processes that have ended, and log once that all have loaded the model."""
         # A process's end is told by its pipe, which may close before it can be waited for; Celery then finds it only
         # when it looks again, every 5 s.
-        self._pool._pool.maintain_pool()
+        self._pool.maintain_pool()
         if not self._logged_ready and _ready_processes(self._pool) >= self._pool.num_processes:
             from worker.tasks import device_in_use  # here, where Celery has imported it: it must not before
 
@@ -203,6 +203,7 @@ def _reconnecting(failed: str) -> Iterator[None]:
 
 def _ready_processes(pool: Any) -> int:  # noqa: ANN401
     """Return how many processes of the pool have loaded the model: Celery lists one here when it says it is up."""
+    # Private: Celery's public lists count processes that it has started, not those that can work.
     return len(pool._pool._fileno_to_inq)
 
 

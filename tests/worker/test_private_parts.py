@@ -1,0 +1,78 @@
+"""Private parts of Celery, kombu and billiard that we use: each is as it was when our code was written.
+
+One line here for each use. A new minor release needs a look at all of them, hence the upper bounds in pyproject.toml.
+"""
+
+import inspect
+import re
+import tomllib
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+from billiard import pool, spawn
+from celery.apps import worker as celery_worker
+from celery.concurrency.asynpool import AsynPool
+from celery.concurrency.prefork import TaskPool, process_initializer
+from celery.worker import state
+from celery.worker.consumer import Consumer
+from celery.worker.request import Request
+from celery.worker.worker import WorkController
+from kombu.transport import redis, virtual
+
+from tests.conftest import ROOT
+
+#: What we override or call → its parameters.
+SIGNATURES: dict[tuple[Any, str], str] = {
+    # worker.transport reads each message before Celery does.
+    (redis.Channel, "_brpop_read"): "(self, **options)",
+    (redis.Channel, "_queue_bind"): "(self, exchange, routing_key, pattern, queue)",
+    (redis.Channel, "_size"): "(self, queue)",
+    (redis.Transport, "_deliver"): "(self, message, queue)",
+    # worker.consumer connects, and logs what goes wrong.
+    (Consumer, "ensure_connected"): "(self, conn)",
+    (Consumer, "on_connection_error_before_connected"): "(self, exc)",
+    (Consumer, "on_connection_error_after_connected"): "(self, exc)",
+    # worker.losses is told of a process that ended.
+    (Request, "on_failure"): "(self, exc_info, send_failed_event=True, return_ok=False)",
+    # worker.app looks after the pool, and asks a process for its device.
+    (TaskPool, "apply_async"): "(self, target, args=None, kwargs=None, **options)",
+    (pool.Pool, "maintain_pool"): "(self)",
+}
+#: What our classes and functions use by name → where Celery or billiard uses it.
+USED: dict[str, Any] = {
+    "restart_count": Consumer,
+    "first_connection_attempt": Consumer,
+    "connection_errors": Consumer,
+    "_fileno_to_inq": AsynPool,
+    "num_processes": TaskPool,
+    "maintain_pool": TaskPool,
+    "should_stop": state,
+    "w.index": pool.Pool,  # the place of a process in the pool, by which worker.metrics names its file
+    "do_restore": virtual.Channel,
+    "_MP_FORK_LOGLEVEL_": spawn,
+    "_args_from_interpreter_flags": spawn,  # the processes that PYTHONSAFEPATH keeps off the working folder
+    "safe_say": celery_worker,
+    "optimization": WorkController,
+    "worker_process_init": process_initializer,
+}
+
+
+@pytest.mark.parametrize(("owner", "name"), SIGNATURES, ids=lambda part: getattr(part, "__name__", part))
+def test_what_we_override_or_call_takes_what_it_took(owner: Any, name: str) -> None:
+    assert str(inspect.signature(getattr(owner, name))) == SIGNATURES[owner, name]
+
+
+@pytest.mark.parametrize("name", USED)
+def test_what_we_use_by_its_name_has_it_still(name: str) -> None:
+    assert re.search(rf"\b{name}\b", inspect.getsource(USED[name]))
+
+
+@pytest.mark.parametrize("name", ["celery", "kombu", "billiard"])
+def test_only_releases_of_the_minor_version_that_was_looked_at_are_installed(name: str) -> None:
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    [bounds] = [line for line in wanted if re.match(rf"{name}\b", line)]
+    lowest, highest = re.findall(r"\d+\.\d+", bounds)
+    major, minor = map(int, lowest.split("."))
+    assert highest == f"{major}.{minor + 1}"
+    assert version(name).startswith(f"{lowest}.")
