@@ -11,6 +11,8 @@ from urllib.parse import quote, urlsplit
 from pigeonhole.errors import SettingsError
 
 ENV_PREFIX = "PIGEONHOLE_"
+#: The argument of a broker's URL that names the file with its password.
+PASSWORD_FILE = "password_file"
 _SCHEMES = ("redis://", "rediss://", "unix://")
 #: What stands before the last @ and after the first colon but the scheme's; and two of redis-py's arguments.
 _PASSWORD = re.compile(r"^([^:/@]*://)?+([^/@:]*):.*@", re.DOTALL)
@@ -123,12 +125,17 @@ class Settings:
         # It ends up where it is used, and nowhere else: an embedded Redis must not be asked for this one's password.
         password_file = str(values.pop("broker_password_file", ""))
         if password_file and values.get("broker_url"):
-            values["broker_url"] = _with_password(str(values["broker_url"]), password_file)
+            values["broker_url"] = _with_password_file(str(values["broker_url"]), password_file)
         return cls(**values)  # type: ignore[arg-type]  # each value was parsed as its field's type says
 
     def to_environment(self) -> dict[str, str]:
         """Return the variables from which `from_environment` makes these settings again."""
         return {ENV_PREFIX + f.name.upper(): str(getattr(self, f.name)) for f in fields(self)}
+
+
+def read_password(file: str) -> str:
+    """Return the password that a file holds."""
+    return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
 
 
 def masked(url: str) -> str:
@@ -149,20 +156,20 @@ def _is_broker(url: str) -> bool:
         return False
 
 
-def _with_password(url: str, file: str) -> str:
-    """Put the password that a file holds into a URL that has none."""
+def _with_password_file(url: str, file: str) -> str:
+    """Put the name of a password's file into a URL, as an argument that `pigeonhole.ledger.redis_client` knows."""
     if not _is_broker(url):
         return url  # refused as it is
     try:
-        password = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+        read_password(file)
     except (OSError, UnicodeDecodeError) as exc:
         wanted = f"a file that can be read ({getattr(exc, 'strerror', None) or 'it is not UTF-8'})"
         raise _refused("broker_password_file", file, wanted) from exc
     parts = urlsplit(url)
     if parts.password is not None:
         raise _refused("broker_password_file", file, f"left out, since {masked(url)} has a password already")
-    user, at, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{user if at else ''}:{quote(password, safe='')}@{host}").geturl()
+    argument = f"{PASSWORD_FILE}={quote(os.path.abspath(file))}"
+    return f"{url}{'&' if parts.query else '?'}{argument}"
 
 
 def _parsed(setting: "Field[object]", text: str) -> str | int:

@@ -11,11 +11,13 @@ from celery import Celery
 from celery.loaders.app import AppLoader
 from kombu.connection import Connection
 
-from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.redis_client import PasswordFile, connect
 from pigeonhole.settings import Settings
 
 #: On Redis 0 is the highest priority.
 LOWEST_PRIORITY = 9
+#: The transport option in which an app carries its `PasswordFile`, also to the processes that a worker starts.
+_PROVIDER = "credential_provider"
 
 
 class Loader(AppLoader):  # type: ignore[misc]  # Celery has no types
@@ -38,26 +40,35 @@ class App(Celery):  # type: ignore[misc]  # Celery has no types
 
     def connection_for_read(self, url: str | None = None, **options: object) -> Connection:
         """Return a connection for consuming messages."""
-        connection: Connection = super().connection_for_read(url or self.conf["broker_url"], **options)
-        return connection
+        return _authenticating(super().connection_for_read(url or self.conf["broker_url"], **options))
 
     def connection_for_write(self, url: str | None = None, **options: object) -> Connection:
         """Return a connection for publishing messages."""
-        connection: Connection = super().connection_for_write(url or self.conf["broker_url"], **options)
-        return connection
+        return _authenticating(super().connection_for_write(url or self.conf["broker_url"], **options))
 
     def connection(self, hostname: str | None = None, **options: object) -> Connection:
         """Return a connection; Flower and Celery's banner ask for one like this."""
         return self.connection_for_write(hostname, **options)
 
 
+def _authenticating(connection: Connection) -> Connection:
+    """Make a connection read its password from the file of the settings, if they name one."""
+    provider = (connection.transport_options or {}).get(_PROVIDER)
+    if provider:
+        connection.credential_provider = provider
+        # For `as_uri`, by which Flower connects.
+        connection.userid, connection.password = provider.user or None, provider.password
+    return connection
+
+
 def configure(settings: Settings) -> App:
     """Return a Celery app with what producer and worker must agree on."""
+    broker, provider = _broker(settings.broker_url)
     # The loader and the fixups are named because Celery would look for others in CELERY_LOADER and
     # DJANGO_SETTINGS_MODULE. Its fixup for Django changes sys.path.
     app = App("pigeonhole", set_as_current=False, loader=Loader, fixups=())
     app.conf.update(
-        **_broker(settings.broker_url),
+        **broker,
         # JSON only: a pickle from the queue would run whatever its writer wants.
         task_serializer="json",
         accept_content=["json"],
@@ -80,6 +91,7 @@ def configure(settings: Settings) -> App:
             # commands that it has on the way when its connection stalls.
             "socket_timeout": 4,
             "health_check_interval": 10,
+            _PROVIDER: provider,
         },
         # What a remote-control client that vanished did not fetch would stay for ever (celery issue 6089).
         control_queue_expires=60.0,
@@ -87,20 +99,22 @@ def configure(settings: Settings) -> App:
     return app
 
 
-def _broker(url: str) -> dict[str, Any]:
-    """Return Celery's settings for a broker URL, read as redis-py reads it.
+def _broker(url: str) -> tuple[dict[str, Any], PasswordFile | None]:
+    """Return Celery's settings for a broker URL, read as redis-py reads it, and where its password is if in a file.
 
     kombu reads one differently: it trusts any certificate where the URL says nothing of them, takes no `?db=` and no
     `unix://` with a user, and a `;` in a password for the start of another URL.
     """
     read = connect(url).connection_pool.connection_kwargs
+    provider: PasswordFile | None = read.get("credential_provider")
     user, password = (quote(read.get(part) or "", safe="") for part in ("username", "password"))
     login = f"{user}:{password}@" if user or password else ""
     if "path" in read:
-        return {"broker_url": f"redis+socket://{login}{quote(read['path'])}?virtual_host={read.get('db', 0)}"}
+        place = f"{login}{quote(read['path'])}?virtual_host={read.get('db', 0)}"
+        return {"broker_url": f"redis+socket://{place}"}, provider
     host, port, database = read.get("host", "localhost"), read.get("port", 6379), read.get("db", 0)
     place = f"{login}{f'[{host}]' if ':' in host else host}:{port}/{database}"
     if not url.startswith("rediss://"):
-        return {"broker_url": f"redis://{place}"}
+        return {"broker_url": f"redis://{place}"}, provider
     tls = {name: value for name, value in read.items() if name.startswith("ssl_")}
-    return {"broker_url": f"rediss://{place}", "broker_use_ssl": {"ssl_cert_reqs": "required"} | tls}
+    return {"broker_url": f"rediss://{place}", "broker_use_ssl": {"ssl_cert_reqs": "required"} | tls}, provider

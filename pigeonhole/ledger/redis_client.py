@@ -4,6 +4,7 @@ import functools
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import redis
@@ -12,7 +13,7 @@ from redis.retry import Retry
 
 from pigeonhole.errors import BrokerRefuses, BrokerUnreachable, MessageInvalid, PigeonholeError, SettingsError
 from pigeonhole.retry import COMMAND
-from pigeonhole.settings import masked
+from pigeonhole.settings import PASSWORD_FILE, masked, read_password
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,6 +50,34 @@ COMMAND_TIMEOUT = 10.0
 CONNECT_TIMEOUT = 3.0
 
 
+@dataclass(frozen=True)
+class PasswordFile(redis.CredentialProvider):
+    """A password in a file that is read for each connection, so that a new one needs no restart.
+
+    Args:
+        user: Redis' user; empty: the default one.
+        file: holds the password.
+    """
+
+    user: str
+    file: str
+
+    def password(self) -> str:
+        """Return the password that the file holds now.
+
+        Raises:
+            AuthenticationError: the file can't be read.
+        """
+        try:
+            return read_password(self.file)
+        except (OSError, UnicodeDecodeError) as exc:
+            raise redis.AuthenticationError(f"the password's file {self.file!r} can't be read: {exc}") from exc
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """Return what redis-py sends when it connects."""
+        return (self.user, self.password()) if self.user else (self.password(),)
+
+
 def connect(url: str, retries: int = COMMAND.retries or 0, timeout: float = COMMAND_TIMEOUT) -> Client:
     """Return a client for a `redis://`, `rediss://` or `unix://` URL; nothing is sent yet.
 
@@ -71,6 +100,10 @@ def connect(url: str, retries: int = COMMAND.retries or 0, timeout: float = COMM
             encoding_errors="surrogateescape",
         )
         pool = client.connection_pool
+        file = pool.connection_kwargs.pop(PASSWORD_FILE, "")
+        if file:
+            user = pool.connection_kwargs.pop("username", None)
+            pool.connection_kwargs["credential_provider"] = PasswordFile(user or "", file)
         pool.connection_class(**pool.connection_kwargs)  # checks the URL's arguments; connects to nothing
     except (ValueError, TypeError, redis.RedisError) as exc:
         raise SettingsError(f"the broker's URL {masked(url)!r} can't be used: {exc}") from exc

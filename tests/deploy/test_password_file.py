@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pigeonhole.errors import SettingsError
+from pigeonhole.ledger.celery_app import configure
 from pigeonhole.ledger.redis_client import connect
 from pigeonhole.settings import Settings
 
@@ -15,19 +16,24 @@ def _from(url: str, file: Path) -> Settings:
     )
 
 
-def test_a_password_file_becomes_the_password_of_the_url(tmp_path: Path) -> None:
-    file = tmp_path / "password"
+def test_a_password_file_becomes_the_password_of_every_connection(tmp_path: Path) -> None:
+    file = tmp_path / "pass word?&"
     file.write_text("p@ss/w:rd %#\n", encoding="utf-8")
     settings = _from("redis://redis:6379/3", file)
     arguments = connect(settings.broker_url).connection_pool.connection_kwargs
-    assert arguments["password"] == "p@ss/w:rd %#"
+    assert arguments["credential_provider"].get_credentials() == ("p@ss/w:rd %#",)
     assert (arguments["host"], arguments["port"], arguments["db"]) == ("redis", 6379, 3)
+    shown = configure(settings).connection().as_uri(include_password=True)
+    assert shown == "redis://:p%40ss%2Fw%3Ard%20%25%23@redis:6379/3", "Flower connects by it"
 
 
 def test_the_user_in_the_url_stays(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("secret")
-    assert _from("rediss://producer@redis/0", file).broker_url == "rediss://producer:secret@redis/0"
+    for url in ("rediss://producer@redis/0", "unix://producer@/redis.sock?db=1", "redis://redis?username=producer"):
+        arguments = connect(_from(url, file).broker_url).connection_pool.connection_kwargs
+        assert arguments["credential_provider"].get_credentials() == ("producer", "secret")
+        assert not {"username", "password"} & arguments.keys()
 
 
 def test_neither_the_password_nor_its_file_is_shown_or_handed_on_twice(tmp_path: Path) -> None:
