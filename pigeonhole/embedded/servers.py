@@ -7,15 +7,17 @@ They are the same Redis and the same workers as anywhere else, started by a supe
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
+from pigeonhole.embedded.supervisor import started
 from pigeonhole.errors import BrokerUnreachable, EmbeddedFailed, ExitCode, UsageError
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.workers import Workers
@@ -116,9 +118,22 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
             private._await_redis()
             yield private
         finally:
-            keeper.communicate()  # closes its input, and waits until all is gone
+            _end(keeper, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # something is left where the keeper never started, or was killed
+
+
+def _end(supervisor: "subprocess.Popen[bytes]", folder: str) -> None:
+    """Wait until the supervisor has ended what it started; where that is interrupted, kill all of it."""
+    try:
+        supervisor.send_signal(signal.SIGCONT)  # somebody may have stopped it
+        supervisor.communicate()  # closes its input
+    except BaseException:
+        for group in started(folder):  # first: their ids are theirs for as long as the supervisor is there
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+        supervisor.kill()
+        raise
 
 
 def _start_keeper(own: Settings, folder: str, commands: list[str]) -> "subprocess.Popen[bytes]":

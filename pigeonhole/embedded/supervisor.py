@@ -20,18 +20,32 @@ from functools import partial
 
 from pigeonhole.processes import end_with
 
+#: The file that lists the process groups which were started.
+_GROUPS = "groups"
 
-def _start(command: Sequence[str], log: str) -> "subprocess.Popen[bytes]":
-    with open(log, "wb") as file:
-        return subprocess.Popen(
+
+def started(folder: str) -> list[int]:
+    """Return the process groups that were started, for a command whose supervisor does not end them."""
+    try:
+        with open(os.path.join(folder, _GROUPS)) as file:
+            return [int(line) for line in file]
+    except FileNotFoundError:
+        return []
+
+
+def _start(command: Sequence[str], folder: str, name: str) -> "subprocess.Popen[bytes]":
+    with open(os.path.join(folder, f"{name}.log"), "wb") as log, open(os.path.join(folder, _GROUPS), "a") as groups:
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=file,
+            stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a group of its own: killed with its children
             # Should the keeper itself be killed, nothing stays. It has no other threads, which would forbid this.
             preexec_fn=partial(end_with, os.getpid()),
         )
+        groups.write(f"{process.pid}\n")
+    return process
 
 
 def _kill(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
@@ -53,8 +67,8 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     processes = []
     try:
-        processes.append(_start(commands[:between], os.path.join(folder, "redis.log")))
-        processes.append(_start(commands[between + 1 :], os.path.join(folder, "worker.log")))
+        processes.append(_start(commands[:between], folder, "redis"))
+        processes.append(_start(commands[between + 1 :], folder, "worker"))
         told = False
         while not select.select([0], [], [], 0.1)[0] or os.read(0, 1):
             for name, process in zip(("redis", "worker"), processes, strict=True):
