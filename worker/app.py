@@ -33,7 +33,7 @@ from pigeonhole.models.classifier import RUNTIME, answers_as
 from pigeonhole.settings import Settings
 from pigeonhole.version import VERSION
 from worker import losses, metrics
-from worker.parent import register
+from worker.parent import device_in_use, register
 from worker.refusal import refuse
 
 logger = logging.getLogger(__name__)
@@ -167,8 +167,6 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
         # when it looks again, every 5 s.
         self._pool.maintain_pool()
         if not self._logged_ready and _ready_processes(self._pool) >= self._pool.num_processes:
-            from worker.tasks import device_in_use  # here, where Celery has imported it: it must not before
-
             self._logged_ready = True
             self._pool.apply_async(device_in_use, callback=self._log_ready)
 

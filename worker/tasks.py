@@ -26,9 +26,8 @@ from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.classifier import Classifier, answers_as
 from pigeonhole.retry import outage, retry
 from pigeonhole.settings import Settings
-from worker import logs
+from worker import logs, parent
 from worker.metrics import Counts, counts
-from worker.parent import end_parent
 from worker.pipeline import Pipeline
 from worker.refusal import refuse
 from worker.trial import NotHeld, Trial
@@ -57,7 +56,6 @@ class Processor:
         self._counts = counts or Counts()
         self._pipeline = Pipeline(settings, classifier, self._counts)
         self._answers_as = answers_as(classifier.checkpoint)
-        self.device = classifier.device.type
         self._ledger = ledger
         self._dead_letters = DeadLetters(settings, client=ledger.client)
         self._trial = Trial(self._pipeline.reader, settings.batch_seconds / 3, settings.model, settings.device)
@@ -72,6 +70,7 @@ class Processor:
             CheckpointError, SettingsError: it can't be used, or not on that device.
         """
         classifier = Classifier.load(checkpoints.find(settings.model), settings.device)
+        parent.device = classifier.device.type
         return cls(settings, classifier, Ledger(settings), counts(settings, classifier.checkpoint.name))
 
     def work(self, job: str, piece: Piece) -> bool:
@@ -181,7 +180,7 @@ def _start_process(**_: object) -> None:
             logger.exception("a process could not start")
             model = settings.model if settings else "?"
             exc = PigeonholeError(f"the checkpoint {model!r} can't be made ready: {type(exc).__name__}: {exc}")
-        end_parent()  # which would start this process again and again
+        parent.end_parent()  # which would start this process again and again
         raise refuse(exc) from None
 
 
@@ -198,11 +197,6 @@ def classify(job: str, piece: str) -> None:
         return
     with logs.in_hand(job, parsed.key):
         _work(_processor, job, parsed)
-
-
-def device_in_use() -> str:
-    """Return where this process runs its network, `cpu` for instance; its parent asks, which has no torch."""
-    return _processor.device if _processor else "none"
 
 
 def _work(processor: Processor, job: str, piece: Piece) -> None:

@@ -67,7 +67,8 @@ def test_a_worker_says_once_that_it_is_ready_and_once_what_became_of_a_batch(tmp
         assert [line.partition("] ")[2] for line in lines(log)] == [ready]
 
         jobs = [published(settings, batch("003b50.png", "empty.png")) for _ in range(3)]
-        wait_for(lambda: all(ledger.status(job).over for job in jobs), "the jobs")
+        wait_for(lambda: len(lines(log)) > len(jobs), f"a line for each batch: {log}")
+        assert all(ledger.status(job).over for job in jobs)
         done = [line.partition("] ")[2].partition(" in ")[0] for line in lines(log)[1:]]
         assert sorted(done) == sorted(f"job {job}: batch 0: 2 images (1 errors)" for job in jobs)
 
