@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from celery import Celery
 from celery.loaders.app import AppLoader
+from kombu import pools
 from kombu.connection import Connection
 
 from pigeonhole.ledger.redis_client import PasswordFile, connect
@@ -69,6 +70,8 @@ def configure(settings: Settings) -> App:
     app = App("pigeonhole", set_as_current=False, loader=Loader, fixups=())
     app.conf.update(
         **broker,
+        # The limit that there is: another one would resize the pools of its host's connections.
+        broker_pool_limit=pools.get_limit(),
         # JSON only: a pickle from the queue would run whatever its writer wants.
         task_serializer="json",
         accept_content=["json"],

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kombu import pools
 
 from pigeonhole import Client
 from pigeonhole.ledger.celery_app import App, configure
@@ -32,14 +33,18 @@ def theirs(start_redis: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) 
     return server
 
 
-def test_a_client_sends_to_its_own_redis_and_leaves_its_hosts_environment_as_it_is(
-    theirs: Server, settings: Settings, tmp_path: Path
+def test_a_client_sends_to_its_own_redis_and_leaves_its_host_as_it_is(
+    theirs: Server, settings: Settings, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    limit = pools.get_limit()
+    request.addfinalizer(lambda: pools.set_limit(limit))
+    pools.set_limit(37)
     before = dict(os.environ), list(sys.path)
     (tmp_path / "a.png").write_bytes(b"x")
     with Client(settings=replace(settings, image_root=str(tmp_path))) as client:
         client.submit([str(tmp_path)])
     assert (dict(os.environ), list(sys.path)) == before
+    assert pools.get_limit() == 37
     assert Queue(settings).depth("digits") == 1
     assert connect(theirs.url).dbsize() == 0
 
