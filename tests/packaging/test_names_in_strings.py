@@ -119,6 +119,16 @@ def test_files_that_documents_and_comments_name_exist() -> None:
     assert wrong == []
 
 
+def test_tests_that_documents_name_exist() -> None:
+    named = [
+        (path, file, name)
+        for path, text in DOCUMENTS.items()
+        for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    ]
+    assert named
+    assert [one for one in named if f"def {one[2]}(" not in (ROOT / one[1]).read_text()] == []
+
+
 def test_what_pyproject_names_exists() -> None:
     names = [entry.replace(":", ".") for entry in PYPROJECT["project"]["scripts"].values()]
     names += [
