@@ -144,9 +144,7 @@ class Ledger(Leases, Upkeep):
         # Looked for before, not counted after: a deletion that is sent again finds nothing any more.
         if not self.client.exists(*self._keys(job)) and self.client.zscore(self._key("jobs"), job) is None:
             raise UnknownJob(job)
-        # No MULTI, which a full Redis refuses: a job without keys is removed from the lists sooner or later.
-        self.client.delete(*self._keys(job))
-        self._unlist([job])
+        self._run("delete", job)
 
     @translates
     def pending(self, job: str) -> list[Piece]:

@@ -11,7 +11,13 @@ from tests.model.explore import Budget, Explorer
 from tests.model.world import World
 
 #: Images in each batch, and what may happen.
-SEARCHES = (((2,), Budget(faults=1)), ((2, 1), Budget(faults=1)), ((2,), Budget(faults=2)))
+SEARCHES = (
+    ((2,), Budget(faults=1)),
+    ((2, 1), Budget(faults=1)),
+    ((2,), Budget(faults=2)),
+    ((2,), Budget(faults=0, cancels=0, steps=1)),
+    ((2,), Budget(faults=0, cancels=0, forgets=1, submits=1)),
+)
 
 
 def search() -> None:

@@ -272,6 +272,7 @@ def check(world: World, held: Held) -> None:
     _want(digests == {number: batch.digest for number, batch in held.batches.items()}, "a digest is wrong")
     waiting, claimed = ({Piece.parse(name.decode()) for name, _ in names} for names in (held.waiting, held.claimed))
     _want(not waiting & claimed, "a piece waits and is claimed")
+    _want({_number(key) for key, _ in held.rows} <= {*digests}, "a row has no references")
     pieces = {Piece.parse_key(key.decode(), digests[_number(key)]): Answers.decode(data) for key, data in held.rows}
     done = [image for piece in pieces for image in _images(held, piece)]
     _want(len(done) == len(set(done)), "an image has two rows")
@@ -290,7 +291,8 @@ def check(world: World, held: Held) -> None:
     _want(
         held.counter(b"errors") == sum(len(each.errors) for each in pieces.values()), "the counter of errors is wrong"
     )
-    _want(held.state == "open" or len(everything) == sum(world.sizes) * bool(held.keys), "it was closed too soon")
+    complete = held.state in ("closed", "finished")
+    _want(not complete or len(everything) == sum(world.sizes), "it was closed too soon")
     _want(not (over and pending), f"it is {held.state} and has pending images")
     _want(held.state != "closed" or bool(pending), "it has no pending image and is not finished")
     _want(held.state == "deleted" or over != bool(held.active), "its being listed as active is wrong")

@@ -1,6 +1,7 @@
 """Claim, commit, loss, sweep, cancellation, lost and doubled messages, in every order: nothing lost, nothing twice."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -23,11 +24,66 @@ def world(settings: Settings) -> World:
     return World(settings, connect(settings.broker_url), (2,))
 
 
-def test_in_no_order_of_events_is_a_row_lost_or_stored_twice(world: World) -> None:
-    explorer = Explorer(world, Budget(faults=1, times=1, sweeps=1, cancels=1)).run()
+@pytest.mark.parametrize(("times", "workers"), [(0, 2), (1, 1)])
+def test_in_no_order_of_events_is_a_row_lost_or_stored_twice(world: World, times: int, workers: int) -> None:
+    """`make chaos` searches both at once: two workers, and leases that run out."""
+    explorer = Explorer(world, Budget(faults=1, times=times, sweeps=1, cancels=1), workers).run()
     # As many as there are at least: a search that ends too soon finds nothing either.
-    assert explorer.states > 10_000
-    assert explorer.interleavings() > 10_000_000
+    assert explorer.states > 2_000
+    assert explorer.interleavings() > 1_000_000
+
+
+CALM = Budget(faults=0, times=0, sweeps=0, cancels=0)
+
+
+@pytest.mark.parametrize(
+    ("budget", "states"),
+    [(replace(CALM, faults=1, sweeps=1, steps=1), 5_000), (replace(CALM, times=1, sweeps=1, steps=1), 5_000)],
+    ids=["and a fault", "and leases run out"],
+)
+def test_where_the_clock_steps_no_row_is_lost_and_every_job_ends(world: World, budget: Budget, states: int) -> None:
+    assert Explorer(world, budget, workers=1).run().states > states
+
+
+@pytest.mark.parametrize(
+    ("budget", "renamed", "states"),
+    [
+        (replace(CALM, sweeps=1), False, 1_000),
+        (replace(CALM, sweeps=1), True, 1_000),
+        (replace(CALM, saves=1, cancels=1, deletes=1), True, 200),
+        (replace(CALM, faults=1, saves=1), True, 500),
+    ],
+    ids=["and a sweep", "with other references", "cancellation and deletion", "and a fault"],
+)
+def test_whatever_redis_forgets_a_row_is_of_its_references_and_a_new_submission_completes_the_job(
+    settings: Settings, budget: Budget, renamed: bool, states: int
+) -> None:
+    world = World(settings, connect(settings.broker_url), (2,), renamed)
+    explorer = Explorer(world, replace(budget, forgets=1, submits=1), workers=1).run()
+    assert explorer.states > states
+
+
+@pytest.mark.parametrize(
+    ("script", "sound", "broken", "budget", "found"),
+    [
+        ("overdue", "clamp(claimed, now + lease)", "", replace(CALM, steps=1), "it would never finish"),
+        ("commit", "if not pending(ARGV[3]) then", "if false then", replace(CALM, forgets=1, submits=1), "a "),
+        ("add", "redis.call('HSET', digests, number, digest)", "", CALM, "a digest is wrong"),
+    ],
+)
+def test_a_script_that_bears_no_step_of_the_clock_or_no_forgetting_is_found_out(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
+    sound: str,
+    broken: str,
+    budget: Budget,
+    found: str,
+) -> None:
+    _break(monkeypatch, script, sound, broken)
+    world = World(settings, connect(settings.broker_url), (2,), renamed=True)
+    with pytest.raises(Violation, match=f"^({found})"):
+        Explorer(world, budget, workers=1).run()
 
 
 @pytest.mark.parametrize(
@@ -55,11 +111,16 @@ def test_in_no_order_of_events_is_a_row_lost_or_stored_twice(world: World) -> No
 def test_a_script_that_is_broken_is_found_out(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, script: str, sound: str, broken: str, found: str
 ) -> None:
+    _break(monkeypatch, script, sound, broken)
+    world = World(settings, connect(settings.broker_url), (2,))
+    with pytest.raises(Violation, match=f"^{found}"):
+        Explorer(world, Budget(cancels=int(script == "cancel"))).run()
+
+
+def _break(monkeypatch: pytest.MonkeyPatch, script: str, sound: str, broken: str) -> None:
+    """Replace a part of a script for the length of a test."""
     on_job = scripts.on_job
     assert sound in on_job(script)
     monkeypatch.setattr(
         scripts, "on_job", lambda name: on_job(name).replace(sound, broken) if name == script else on_job(name)
     )
-    world = World(settings, connect(settings.broker_url), (2,))
-    with pytest.raises(Violation, match=f"^{found}"):
-        Explorer(world, Budget(cancels=int(script == "cancel"))).run()

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from typing import Any
 
 from pigeonhole.errors import JobCancelled, UnknownJob, UsageError
@@ -154,8 +154,7 @@ class World:
             self._put_back(moment)
             steps = _Steps(running.answers, running.times)
             queue: Any = _Messages(self._messages, steps)
-            now = partial(steps.time, self._now)
-            ledger = Ledger(self._settings, now=now, client=_StepClient(self._client, steps))
+            ledger = _StepLedger(self._settings, lambda: self._now, _StepClient(self._client, steps))
             after: Running | None = None
             try:
                 getattr(self, f"_{running.program}")(ledger, queue, running.piece)
@@ -265,15 +264,13 @@ class _Request:
 class _Steps:
     """Answers round trips as they were answered before, lets one more happen, and stops at the next.
 
-    So are questions for the time: a program that is run again shall decide as it did. A time that was read after the
-    last trip is read again, since it may be sent with the next.
+    So are questions for the time: a program that is run again shall decide as it did.
     """
 
     def __init__(self, answers: tuple[Any, ...], times: tuple[float, ...]) -> None:
         self.answers, self.times = list(answers), list(times)
         self._known = len(answers)
         self._next = self._read = 0
-        self._kept = len(times)
 
     def time(self, now: float) -> float:
         if self._read == len(self.times):
@@ -281,33 +278,49 @@ class _Steps:
         self._read += 1
         return self.times[self._read - 1]
 
+    def at_once(self, trip: Callable[[], Any]) -> Any:
+        if self._next == len(self.answers):
+            self.answers.append(trip())
+            self._known += 1
+        self._next += 1
+        return self.answers[self._next - 1]
+
     def __call__(self, trip: Callable[[], Any]) -> Any:
         if self._next > self._known:
-            del self.times[self._kept :]
             raise Paused
         if self._next == self._known:
             self.answers.append(trip())
-            self._kept = len(self.times)
         self._next += 1
         return self.answers[self._next - 1]
+
+
+class _StepLedger(Ledger):
+    """A ledger that decides by the same time when it is run again; what it sends with a script is new each time."""
+
+    def _clock(self) -> float:
+        return self.client.steps.time(super()._clock())  # type: ignore[no-any-return]
 
 
 class _StepClient:
     """A Redis client each of whose round trips is a step."""
 
     def __init__(self, client: Client, steps: _Steps) -> None:
-        self._client, self._steps = client, steps
+        self._client, self.steps = client, steps
 
     def register_script(self, source: str) -> Callable[..., Any]:
         script = _registered(self._client, source)
-        return lambda keys, args: self._steps(lambda: script(keys, args))
+        return lambda keys, args: self.steps(lambda: script(keys, args))
 
     def pipeline(self, **options: object) -> "_StepPipeline":
-        return _StepPipeline(self._client.pipeline(**options), self._steps)
+        return _StepPipeline(self._client.pipeline(**options), self.steps)
+
+    def hget(self, key: str, field: str) -> Any:
+        """Read a batch's references together with the step before: they hardly ever change."""
+        return self.steps.at_once(lambda: self._client.hget(key, field))
 
     def __getattr__(self, command: str) -> Callable[..., Any]:
         send = getattr(self._client, command)
-        return lambda *args, **options: self._steps(lambda: send(*args, **options))
+        return lambda *args, **options: self.steps(lambda: send(*args, **options))
 
 
 @cache
