@@ -10,7 +10,7 @@ import tarfile
 import zipfile
 import zlib
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
 from typing import IO, NamedTuple
 
@@ -47,10 +47,6 @@ class Member(NamedTuple):
     place: Place
 
 
-#: A member, and what opens it.
-Content = tuple[Member, Callable[[], IO[bytes]]]
-
-
 class Archive(Source):
     """Archives of one format; see `Source`. A worker keeps the last archive open until `close`."""
 
@@ -61,7 +57,7 @@ class Archive(Source):
 
     @classmethod
     @abstractmethod
-    def contents(cls, file: IO[bytes]) -> Iterator[Content]:
+    def contents(cls, file: IO[bytes]) -> Iterator[Member]:
         """Stream the regular files in an archive, in its order, and its links, in which a worker finds no image.
 
         Raises:
@@ -146,12 +142,7 @@ def files_of(path: str) -> list[str]:
 
 
 def members(path: str) -> Iterator[Member]:
-    """Stream the members of an archive; see `contents`."""
-    return (member for member, _ in contents(path))
-
-
-def contents(path: str) -> Generator[Content, None, None]:
-    """Stream the members of an archive, each with what opens it until the next one is asked for.
+    """Stream the members of an archive.
 
     Raises:
         SourceError: it can't be read, is damaged, or holds something that can't be named or found again.
@@ -159,12 +150,12 @@ def contents(path: str) -> Generator[Content, None, None]:
     kind = archive_kind(path)
     try:
         with open(path, "rb") as file:
-            for member, opened in kind.contents(file) if kind else ():
+            for member in kind.contents(file) if kind else ():
                 if len(os.fsencode(member.name)) > LONGEST_NAME:
                     raise ValueError(f"a name in it has more than {LONGEST_NAME:,} bytes")
                 if not 0 <= min(member.place) <= max(member.place) < _END:
                     raise ValueError(f"{member.name!r} lies where no file has a place")
-                yield member, opened
+                yield member
     except BROKEN as exc:
         raise SourceError(f"the archive {path!r} is damaged, or none that can be read: {exc}; pack it anew") from exc
     except OSError as exc:

@@ -5,12 +5,11 @@ import os
 import tarfile
 import zlib
 from collections.abc import Iterator
-from functools import partial
 from typing import IO, NamedTuple, Self
 
 from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.settings import Settings
-from pigeonhole.sources.archives import Archive, Content, Member, Reads, changed, reads, whole
+from pigeonhole.sources.archives import Archive, Member, Reads, changed, reads, whole
 from pigeonhole.sources.inflated import Inflated, is_gzip
 from pigeonhole.sources.reference import Identity, Place, Root
 from pigeonhole.sources.source import check_size, identity_of
@@ -51,7 +50,7 @@ class TarArchives(Archive):
         self._inflated = Inflated()
 
     @classmethod
-    def contents(cls, file: IO[bytes]) -> Iterator[Content]:
+    def contents(cls, file: IO[bytes]) -> Iterator[Member]:
         """Stream the regular files and the links, in the archive's order; see `Archive.contents`."""
         inflated = gzip.GzipFile(fileobj=file) if is_gzip(file) else file
         with tarfile.open(
@@ -64,7 +63,7 @@ class TarArchives(Archive):
                     raise ValueError(f"{info.name!r} has {info.size:,} bytes")
                 if info.isreg() or info.islnk() or info.issym():
                     place = TarPlace(info.offset_data, info.size, info.check)
-                    yield Member(info.name, info.size, place), partial(tarfile.ExFileObject, archive, info)
+                    yield Member(info.name, info.size, place)
             while inflated.read(_STEP):  # what follows the archive's end, and then gzip's checksum of it all
                 pass
 

@@ -6,11 +6,10 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from functools import partial
 from typing import IO, NamedTuple
 
 from pigeonhole.errors import ErrorKind, ImageError
-from pigeonhole.sources.archives import Archive, Content, Member, changed, reads, whole
+from pigeonhole.sources.archives import Archive, Member, changed, reads, whole
 from pigeonhole.sources.reference import Place
 from pigeonhole.sources.source import check_size
 
@@ -46,7 +45,7 @@ class ZipArchives(Archive):
     endings = (".zip",)
 
     @classmethod
-    def contents(cls, file: IO[bytes]) -> Iterator[Content]:
+    def contents(cls, file: IO[bytes]) -> Iterator[Member]:
         """Stream the members; see `Archive.contents`."""
         with zipfile.ZipFile(file) as archive:
             for info in archive.infolist():
@@ -54,7 +53,7 @@ class ZipArchives(Archive):
                 if _kind(info) in (0, stat.S_IFREG, stat.S_IFLNK) and not info.is_dir():
                     stored, size = info.compress_size, info.file_size
                     place = ZipPlace(info.header_offset, stored, size, info.compress_type, info.CRC)
-                    yield Member(_name(info), stored, place), partial(archive.open, info)
+                    yield Member(_name(info), stored, place)
 
     def read(self, handle: int, place: Place) -> bytes:
         """Read one member; see `Archive.read`."""

@@ -3,8 +3,10 @@
 import errno
 import hashlib
 import os
+import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Literal
@@ -14,10 +16,13 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pigeonhole.errors import ExitCode, OutputFailed, UsageError
+from pigeonhole.errors import ExitCode, OutputFailed, SourceError, UsageError
+from pigeonhole.ledger.done import Origin
 from pigeonhole.ledger.messages import Row
 from pigeonhole.sinks.sorting import Sorter, folder_of
-from pigeonhole.sinks.unpacking import Unpacker
+from pigeonhole.sources.archives import INSIDE, archive_kind, members
+from pigeonhole.sources.reference import Identity, Location
+from pigeonhole.sources.source import identity_of
 from pigeonhole.text import counted
 from producer.options import Links
 from producer.outputs import sorting
@@ -39,9 +44,32 @@ def row(path: str, label: str = "7", review: bool = False, error: str = "") -> R
     return SEVEN._replace(path=path, label="" if error else label, review=review, error=error)
 
 
-def sort(*rows: Row, means: Means = "symbolic") -> str:
+def origins(rows: Iterable[Row]) -> list[Origin]:
+    """Return what rows were computed from if their images are read now; of members of one name, one after the other."""
+    seen = Counter[str]()
+    return [origin(path, (seen.update([path]), seen[path] - 1)[1]) for path in (row.path for row in rows)]
+
+
+def origin(path: str, which: int = 0) -> Origin:
+    file, inside, name = path.partition(INSIDE)
+    if not inside:
+        return Origin(Location("file", "", path), identity(path))
+    kind = archive_kind(file)
+    try:
+        places = [member.place for member in members(file) if member.name == name]
+    except SourceError:
+        places = []
+    place = places[which % len(places)] if places else (0, 1, 1, 0, 0)
+    return Origin(Location(kind.scheme if kind else "zip", file, inside + name, place), identity(file))
+
+
+def identity(file: str) -> Identity:
+    return identity_of(os.stat(file)) if os.path.exists(file) else 1
+
+
+def sort(*rows: Row, means: Means = "symbolic", read: Sequence[Origin] | None = None) -> str:
     with closing(Sorter("out", means)) as sorter:
-        sorter.write(rows)
+        sorter.write(rows, read or origins(rows))
         sorter.finish()
         return sorter.report()
 
@@ -138,7 +166,8 @@ def test_a_file_that_has_changed_is_never_under_its_old_label(means: Means) -> N
 def test_nothing_is_sorted_before_the_rows_are_complete() -> None:
     images("in/a.png", "in/b.png")
     with closing(Sorter("out")) as sorter:
-        sorter.write([row("in/a.png", "1"), row("in/b.png")])
+        rows = [row("in/a.png", "1"), row("in/b.png")]
+        sorter.write(rows, origins(rows))
     assert found() == {}
     sort(row("in/a.png", "3"))
     assert found() == {"3/a.png": "in/a.png"}, "only the rows of this run count"
@@ -165,45 +194,82 @@ def test_a_pass_that_was_killed_is_completed_by_the_next(
 ) -> None:
     images("a/x.png", "b/x.png", "c/x.png")
     rows = [row("a/x.png"), row("b/x.png"), row("c/x.png")]
+    read = origins(rows)
     with closing(Sorter("out", means)) as sorter:
-        link = sorter._link
 
-        def killed(origin: str, at: str) -> None:
-            if len(found()) < kept:
-                return link(origin, at)
-            if linked:
-                link(origin, at)
-                if len(found()) == kept:  # another image has this place
-                    return None
-            raise KeyboardInterrupt
+        def killing(system: Callable[..., None]) -> Callable[..., None]:
+            def call(*names: str) -> None:
+                if len(found()) < kept:
+                    return system(*names)
+                if linked:
+                    system(*names)
+                raise KeyboardInterrupt
 
-        monkeypatch.setattr(sorter, "_link", killed)
-        sorter.write(rows)
-        with pytest.raises(KeyboardInterrupt):
-            sorter.finish()
+            return call
+
+        sorter.write(rows, read)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "link", killing(os.link))
+            patched.setattr(os, "symlink", killing(os.symlink))
+            with pytest.raises(KeyboardInterrupt):
+                sorter.finish()
     assert len(found()) == kept + linked
     rows[kept] = rows[kept]._replace(label=label)
-    assert sort(*rows, means=means) == f"{counted(3 - kept, 'image')} sorted into 'out'" + (
+    assert sort(*rows, means=means, read=read) == f"{counted(3 - kept, 'image')} sorted into 'out'" + (
         f" ({kept} were there)" if kept else ""
     )
     assert sorted(found().values()) == ["a/x.png", "b/x.png", "c/x.png"]
     assert [path.partition("/")[0] for path, name in found().items() if name == rows[kept].path] == [label]
 
 
-def test_a_place_that_somebody_takes_in_between_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("means", "links"), [("symbolic", True), ("hard", True), ("copy", True), ("copy", False)])
+def test_a_place_that_somebody_takes_at_the_last_moment_is_never_overwritten(
+    means: Means, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images("in/a.png")
-    with closing(Sorter("out")) as sorter:
-        link = sorter._link
 
-        def late(origin: str, at: str) -> None:
+    def late(system: Callable[..., None]) -> Callable[..., None]:
+        def call(source: str, at: str) -> None:
             if not Path("out/7/a.png").exists():
                 images("out/7/a.png")
-            link(origin, at)
+            if not links and system is link:
+                raise PermissionError(errno.EPERM, "as FAT does")
+            system(source, at)
 
-        monkeypatch.setattr(sorter, "_link", late)
-        sorter.write([row("in/a.png")])
-        sorter.finish()
+        return call
+
+    link = os.link
+    monkeypatch.setattr(os, "link", late(os.link))
+    monkeypatch.setattr(os, "symlink", late(os.symlink))
+    sort(row("in/a.png"), means=means)
     assert found() == {"7/a.png": "out/7/a.png", f"7/a-{digest('in/a.png')}.png": "in/a.png"}
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_copy_that_was_killed_on_a_file_system_without_links_is_completed(
+    renamed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images("in/a.png")
+    rename = os.rename
+
+    def no_links(source: str, at: str) -> None:
+        raise PermissionError(errno.EPERM, "as FAT does")
+
+    def killed(source: str, at: str) -> None:
+        if renamed:
+            rename(source, at)
+        os._exit(9)
+
+    monkeypatch.setattr(os, "link", no_links)
+    child = os.fork()
+    if not child:
+        monkeypatch.setattr(os, "rename", killed)
+        sort(row("in/a.png"), means="copy")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert found() == {"7/a.png": "in/a.png" if renamed else ""}
+    sort(row("in/a.png"), means="copy")
+    assert found() == {"7/a.png": "in/a.png"}
 
 
 @pytest.mark.parametrize(
@@ -254,20 +320,22 @@ def test_what_can_not_be_put_there_is_listed_and_a_full_disk_ends_it(monkeypatch
     images("in/a.png", "in/b.png")
 
     def fails(number: int) -> object:
-        def link(origin: str, at: str) -> None:
+        def link(source: str, at: str) -> None:
             raise OSError(number, os.strerror(number))
 
         return link
 
-    with closing(Sorter("out", "hard")) as sorter:
-        monkeypatch.setattr(sorter, "_link", fails(errno.EXDEV))
-        sorter.write([row("in/a.png", review=True)])
+    with closing(Sorter("out", "hard")) as sorter, monkeypatch.context() as patched:
+        patched.setattr(os, "link", fails(errno.EXDEV))
+        rows = [row("in/a.png", review=True)]
+        sorter.write(rows, origins(rows))
         sorter.finish()
         assert sorter.failed == 1
     assert Path("out/_errors.csv").read_text().endswith("in/a.png,not-sorted: Invalid cross-device link: --copy can\n")
-    with closing(Sorter("out", "hard")) as sorter:
-        monkeypatch.setattr(sorter, "_link", fails(errno.ENOSPC))
-        sorter.write([row("in/b.png")])
+    with closing(Sorter("out", "hard")) as sorter, monkeypatch.context() as patched:
+        patched.setattr(os, "link", fails(errno.ENOSPC))
+        rows = [row("in/b.png")]
+        sorter.write(rows, origins(rows))
         with pytest.raises(
             OutputFailed, match=r"^'out' can't be sorted into: No space left on device; run the same command again"
         ):
@@ -304,20 +372,17 @@ def test_members_of_archives_are_copied_whatever_their_names(
 ) -> None:
     pack(Path(f"x.{kind}"), [(name, name.encode()) for name in HOSTILE])
     rows = [row(f"x.{kind}::{name}") for name in HOSTILE]
-    put, copied = Unpacker.unpack, 0
-
-    def killed(self: Unpacker, archive: str, name: str, to: str) -> None:
-        nonlocal copied
-        put(self, archive, name, to)
-        copied += 1
-        if copied == done:
-            monkeypatch.setattr(Unpacker, "unpack", put)
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Unpacker, "unpack", killed)
     if done:
-        with closing(Sorter("out", "hard")) as sorter:
-            sorter.write(rows)
+        link = os.link
+
+        def killed(source: str, at: str) -> None:
+            link(source, at)
+            if len(found()) == done:
+                raise KeyboardInterrupt
+
+        with closing(Sorter("out", "hard")) as sorter, monkeypatch.context() as patched:
+            patched.setattr(os, "link", killed)
+            sorter.write(rows, origins(rows))
             with pytest.raises(KeyboardInterrupt):
                 sorter.finish()
     told = sort(*reversed(rows), means="hard")
@@ -327,16 +392,133 @@ def test_members_of_archives_are_copied_whatever_their_names(
     assert sort(*rows) == f"0 images sorted into 'out' ({len(rows)} were there)"
 
 
-@pytest.mark.parametrize("labels", [("7", "3"), ("", "3"), ("7", "7")])
-def test_members_of_one_name_are_listed_since_nobody_knows_whose_label_it_is(labels: tuple[str, str]) -> None:
-    with pytest.warns(UserWarning, match="Duplicate name"):
-        pack(Path("x.zip"), [("a.png", b"first"), ("a.png", b"second"), ("b.png", b"b")])
-    rows = [row("x.zip::a.png", label, error="" if label else "truncated: x") for label in labels]
-    sort(*rows, row("x.zip::b.png"))
-    assert found() == {"7/b.png": "b"}
-    assert Path("out/_errors.csv").read_text().splitlines()[1:] == [
-        "x.zip::a.png,not-sorted: more than one image has this name"
-    ]
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_of_two_members_of_one_name_gets_under_its_own_label(kind: str) -> None:
+    content = [("a.png", b"first"), ("b.png", b"b"), ("a.png", b"second"), ("a.png", b"third")]
+    pack(Path(f"x.{kind}"), content)
+    path = f"x.{kind}::a.png"
+    rows = [row(path, "7"), row(f"x.{kind}::b.png"), row(path, "3"), row(path, "7")]
+    sort(*rows)
+    third = f"7/a-{digest(path + chr(0) + '2')}.png"
+    sorted_once = {"7/a.png": "first", "7/b.png": "b", "3/a.png": "second", third: "third"}
+    assert found() == sorted_once
+    pack(Path(f"x.{kind}"), [("new.txt", b"packed anew"), *content])
+    assert sort(*rows) == "0 images sorted into 'out' (4 were there)"
+    rows[0] = row(path, error="truncated: x")
+    sort(*rows)
+    assert found() == sorted_once, "a copy stays: it has the bytes that had the label"
+    assert Path("out/_errors.csv").read_text() == f"path,error\n{path},truncated: x\n"
+
+
+def test_a_member_that_a_list_names_twice_is_one_image() -> None:
+    pack(Path("x.tar"), [("a.png", b"a")])
+    assert sort(row("x.tar::a.png"), row("x.tar::a.png")) == "1 image sorted into 'out'"
+    assert found() == {"7/a.png": "a"}
+
+
+@MEANS
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("before", [False, True])
+def test_an_image_whose_file_changed_after_it_was_classified_is_listed_in_place_of_sorted(
+    means: Means, packed: bool, before: bool
+) -> None:
+    images("in/b.png")
+    file = Path("x.tar" if packed else "in/a.png")
+
+    def write(text: bytes) -> None:
+        pack(file, [("a.png", text)]) if packed else file.write_bytes(text)
+
+    write(b"a seven")
+    rows = [row("x.tar::a.png" if packed else "in/a.png"), row("in/b.png")]
+    read = origins(rows)
+    if before:
+        sort(*rows, means=means, read=read)
+    write(b"a three")
+    sort(*rows, means=means, read=read)
+    if before and (packed or means == "copy"):
+        assert found() == {"7/a.png": "a seven", "7/b.png": "in/b.png"}, "what was put there was classified"
+        return
+    assert found() == {"7/b.png": "in/b.png"}
+    assert Path("out/_errors.csv").read_text() == (
+        f"path,error\n{rows[0].path},not-sorted: it was changed since it was classified: run the same command again\n"
+    )
+    sort(*rows, means=means)
+    assert found() == {"7/a.png": "a three", "7/b.png": "in/b.png"}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_that_changes_while_it_is_copied_is_listed(packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    images("in/a.png")
+    pack(Path("x.tar"), [("a.png", b"a")])
+    file, path = ("x.tar", "x.tar::a.png") if packed else ("in/a.png", "in/a.png")
+    read = origins([row(path)])
+    fstat = os.fstat
+
+    def changing(handle: int) -> os.stat_result:
+        status = fstat(handle)
+        os.utime(file, (1, 1))
+        return status
+
+    monkeypatch.setattr(os, "fstat", changing)
+    sort(row(path), means="copy", read=read)
+    assert found() == {}
+    assert "not-sorted: it was changed since it was classified" in Path("out/_errors.csv").read_text()
+
+
+def test_another_file_in_the_place_of_one_while_that_is_copied_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    images("in/a.png", "other/a.png")
+    read = origins([row("in/a.png")])
+    opened = os.open
+
+    def exchanging(path: str, *options: int) -> int:
+        if not path.endswith("/in/a.png"):
+            return opened(path, *options)
+        os.rename("in", "away")
+        os.rename("other", "in")
+        try:
+            return opened(path, *options)
+        finally:
+            os.rename("in", "other")
+            os.rename("away", "in")
+
+    monkeypatch.setattr(os, "open", exchanging)
+    sort(row("in/a.png"), means="copy", read=read)
+    assert found() == {}
+    assert "not-sorted: it was changed while it was copied" in Path("out/_errors.csv").read_text()
+
+
+@MEANS
+def test_an_image_whose_identity_is_not_known_is_listed(means: Means) -> None:
+    images("in/a.png")
+    sort(row("in/a.png"), means=means, read=[Origin(Location("file", "", "in/a.png"), 0)])
+    assert found() == {}
+    assert Path("out/_errors.csv").read_text() == (
+        'path,error\nin/a.png,"not-sorted: its file was changed just before it was read, and perhaps just after: run '
+        'the same command again"\n'
+    )
+
+
+def test_hard_links_that_we_made_are_no_change_of_the_file() -> None:
+    images("in/a.png")
+    os.link("in/a.png", "in/b.png")
+    rows = [row("in/a.png"), row("in/b.png")]
+    read = origins(rows)
+    assert sort(*rows, means="hard", read=read) == "2 images sorted into 'out'"
+    assert sort(*rows, means="hard", read=read) == "0 images sorted into 'out' (2 were there)"
+    relabelled = [row("in/a.png", "3"), row("in/b.png")]
+    assert sort(*relabelled, means="hard", read=read) == "1 image sorted into 'out' (1 were there)"
+    assert found() == {"3/a.png": "in/a.png", "7/b.png": "in/a.png"}
+
+
+def test_a_record_of_another_version_is_refused() -> None:
+    sort()
+    with closing(sqlite3.connect("out/_sorted.db")) as record:
+        record.execute("PRAGMA user_version = 1")
+    with pytest.raises(
+        OutputFailed, match=r"_sorted.db' was made by another version of Pigeonhole: choose another DIR"
+    ):
+        Sorter("out")
 
 
 def test_a_member_that_can_not_be_had_is_listed() -> None:
@@ -347,16 +529,18 @@ def test_a_member_that_can_not_be_had_is_listed() -> None:
     for header, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):  # as if it were encrypted
         locked[locked.index(header) + flags] |= 1
     Path("locked.zip").write_bytes(locked)
-    sort(*(row(f"{name}.png") for name in ("x.tar::b", "x.tar::a", "broken.zip::a", "locked.zip::a", "gone.zip::a")))
+    sort(*(row(f"{name}.png") for name in ("x.tar::a", "broken.zip::a", "locked.zip::a", "gone.zip::a")))
     assert found() == {"7/a.png": "a"}
-    top = Path.cwd()
     assert Path("out/_errors.csv").read_text().splitlines()[1:] == [
-        f"x.tar::b.png,not-sorted: '{top}/x.tar' has no such member",
-        f"broken.zip::a.png,\"not-sorted: the archive '{top}/broken.zip' is damaged, or none that can be read: "
-        'File is not a zip file; pack it anew"',
-        f"locked.zip::a.png,not-sorted: it is encrypted in '{top}/locked.zip'",
+        'broken.zip::a.png,"not-sorted: the archive ends before it does: it is cut off, or was changed since"',
+        'locked.zip::a.png,"not-sorted: it is encrypted; unpack it, or pack it without a password"',
         "gone.zip::a.png,not-here: it can't be seen from here",
     ]
+
+
+def test_an_image_of_a_source_without_files_is_not_here() -> None:
+    sort(row("checker:5/0.png"), read=[Origin(Location("checker", "", "0.png", (1,)), 1)])
+    assert Path("out/_errors.csv").read_text() == "path,error\nchecker:5/0.png,not-here: it can't be seen from here\n"
 
 
 @pytest.mark.parametrize("name", ["_errors.csv", "_sorted.db"])
@@ -398,7 +582,7 @@ def test_a_command_that_could_not_sort_an_image_ends_as_with_error_rows() -> Non
     def command() -> None:
         with sorting("out", None, False, True, []) as sorter:
             assert sorter is not None
-            sorter.write([row("gone.png")])
+            sorter.write([row("gone.png")], origins([row("gone.png")]))
             sorter.finish()
 
     with pytest.raises(typer.Exit) as ended:
