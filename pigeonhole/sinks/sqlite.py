@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 #: `application_id` of our databases: "PGHL".
 APPLICATION = 0x5047484C
-VERSION = 1
+VERSION = 2
 #: Seconds to wait for another program's lock: at the end of a run, and before a run.
 LOCK_SECONDS, CHECK_SECONDS = 60.0, 1.0
 #: KiB of the page cache while a job is written.
@@ -59,13 +59,13 @@ CREATE TABLE rows (
     review INTEGER NOT NULL,
     error TEXT,
     model TEXT NOT NULL,
-    top TEXT NOT NULL,          -- the best classes: a JSON array of [label, probability]
-    UNIQUE (job, path, path_bytes)
+    top TEXT NOT NULL           -- the best classes: a JSON array of [label, probability]
 );
 PRAGMA application_id = {APPLICATION};
 """
 #: Created after the first job's rows: building an index once is faster than updating it with each row.
 INDEXES = """
+CREATE INDEX IF NOT EXISTS rows_by_job_and_path ON rows (job, path);
 CREATE INDEX IF NOT EXISTS rows_by_label ON rows (label, confidence);
 CREATE INDEX IF NOT EXISTS rows_by_job_and_label ON rows (job, label, confidence);
 CREATE INDEX IF NOT EXISTS rows_to_review ON rows (job, confidence) WHERE review;
@@ -81,8 +81,6 @@ ON CONFLICT (job) DO UPDATE SET state = excluded.state, started = excluded.start
 _WRITE_ROW = """
 INSERT INTO rows (job, path, path_bytes, label, confidence, review, error, model, top)
 VALUES (?, ?, ifnull(?, x''), ?, ?, ?, ?, ifnull(?, ''), ?)
-ON CONFLICT (job, path, path_bytes) DO UPDATE SET label = excluded.label, confidence = excluded.confidence,
-    review = excluded.review, error = excluded.error, model = excluded.model, top = excluded.top
 """
 _COUNT = """
 UPDATE jobs SET (images, labels, errors, reviews) =
@@ -109,17 +107,19 @@ class Sqlite(WholeFormat):
     many_jobs = True
 
     def check(self, path: str) -> None:
-        """Raise an error if there is a database that can't be written to, or that is not ours."""
+        """Raise an error if there is a database that can't be written to, or that is not of this version of ours."""
         if os.path.exists(path):
             with _writing(path, CHECK_SECONDS) as database:
                 database.execute("ROLLBACK")
 
     def write(self, path: str, chunks: Iterable[Sequence[Row]], job: JobStatus, written_ns: int) -> None:
-        """Write the rows of a job into a new or existing database; a row replaces the one of the same job and path."""
+        """Write the rows of a job into a new or existing database, in place of those that it has of the job."""
         with _writing(path, LOCK_SECONDS) as database:
             times = (job.created, job.started, job.finished, written_ns)
             model, _ = text_and_bytes(job.model)
             database.execute(_WRITE_JOB, (job.job, job.state, json.dumps(job.sources), model, *times))
+            # A path may have several rows, so nothing tells an earlier row of one from a further one.
+            database.execute("DELETE FROM rows WHERE job = ?", (job.job,))
             for chunk in chunks:
                 *others, tops = columns(chunk)
                 rows = zip(repeat(job.job, len(chunk)), *others, map(json.dumps, tops), strict=True)
@@ -161,8 +161,14 @@ def _writing(path: str, seconds: float) -> Iterator["sqlite3.Connection"]:
         with closing(_connect(path, "rwc", seconds)) as database:
             database.execute(f"PRAGMA cache_size = -{_CACHE}")
             database.execute("BEGIN IMMEDIATE")
-            if not _is_ours(database, path):
+            version = _version(database, path)
+            if version is None:
                 _execute(database, TABLES)
+            elif version < VERSION:
+                raise UsageError(
+                    f"{path!r} was made by an older version of Pigeonhole, whose tables hold one row for each path: "
+                    "it can be read, but to write rows choose another FILE"
+                )
             database.execute(f"PRAGMA user_version = {VERSION}")  # BEGIN alone succeeds where it is read-only
             yield database
     except sqlite3.Error as exc:
@@ -177,7 +183,7 @@ def _reading(path: str) -> Iterator["sqlite3.Connection"]:
 
     try:
         with closing(_connect(path, "ro", LOCK_SECONDS)) as database:
-            if not _is_ours(database, path):
+            if _version(database, path) is None:
                 raise UsageError(f"{path!r} is an empty database: it holds no results of ours")
             yield database
     except (sqlite3.Error, TypeError, ValueError) as exc:
@@ -198,10 +204,10 @@ def _execute(database: "sqlite3.Connection", statements: str) -> None:
         database.execute(statement)
 
 
-def _is_ours(database: "sqlite3.Connection", path: str) -> bool:
-    """Return whether our tables are there; raise UsageError if the database has other tables or a newer version."""
-    (application,), (version,) = (
-        database.execute(f"PRAGMA {name}").fetchone() for name in ("application_id", "user_version")
+def _version(database: "sqlite3.Connection", path: str) -> int | None:
+    """Return the version of our tables, None for an empty database; raise UsageError for others and newer ones."""
+    application, version = (
+        int(database.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("application_id", "user_version")
     )
     if application == APPLICATION and version > VERSION:
         raise UsageError(
@@ -209,7 +215,7 @@ def _is_ours(database: "sqlite3.Connection", path: str) -> bool:
             f"{VERSION}): use that version, or choose another FILE"
         )
     if application == APPLICATION:
-        return True
+        return version
     if application or version or database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
         raise UsageError(f"{path!r} is a database of something else: choose another FILE")
-    return False
+    return None
