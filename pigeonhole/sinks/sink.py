@@ -23,28 +23,6 @@ class Sink(Protocol):
         """
 
 
-class Tee:
-    """Passes rows to several sinks.
-
-    Args:
-        sinks: the sink that keeps the rows comes first. It gets them before the others and is finished last: a resumed
-            run can make up for what the others lack from its rows.
-    """
-
-    def __init__(self, *sinks: Sink) -> None:
-        self._sinks = sinks
-
-    def write(self, rows: Sequence[Row]) -> None:
-        """Pass the rows to each sink."""
-        for sink in self._sinks:
-            sink.write(rows)
-
-    def finish(self, job: JobStatus | None = None) -> None:
-        """Finish each sink, the first one last."""
-        for sink in reversed(self._sinks):
-            sink.finish(job)
-
-
 class Stream:
     """Writes rows to an open binary stream, such as standard output.
 

@@ -8,8 +8,6 @@ from pigeonhole.errors import SourceError
 
 #: Where an image lies in a larger file, in whole numbers from 0 to below 2**63 that its source defines.
 Place: TypeAlias = tuple[int, ...]
-#: 64 bits that differ where a file's size, one of its times, or its inode does: what a file was when it was read.
-Identity: TypeAlias = int
 
 #: 64 bits that differ where a file's size, one of its times, or its inode does: what a file was when it was read.
 Identity: TypeAlias = int
