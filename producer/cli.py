@@ -8,14 +8,14 @@ import json
 import os
 import sys
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
 import typer
 
-from pigeonhole.errors import UsageError
+from pigeonhole.errors import MessageInvalid, UsageError
 from pigeonhole.jobs.options import RowOptions
 from pigeonhole.output_files import is_special
 from pigeonhole.sources.reference import Root
@@ -188,8 +188,9 @@ def wait(
     from pigeonhole.jobs.summary import Summary
 
     format = row_format(output, format)
-    if delete and (format is None or (as_json and output is None)):
-        raise UsageError("--delete would lose the rows: name a file for them with -o FILE")
+    if delete and (output is None or is_special(output)):
+        # Whoever reads a pipe may close it before the last row, and a table or a summary is none.
+        raise UsageError("--delete would lose the rows: name a file for them with -o FILE, not a pipe or a device")
     client = client_for(broker_settings(), quiet)
     client.status(job)
     options = RowOptions(review_below)
@@ -300,9 +301,20 @@ def cancel(job: Job) -> None:
 
 @app.command(epilog="Example: pigeonhole delete $JOB")
 @guarded
-def delete(job: Job) -> None:
-    """Forget a job and its rows."""
-    client_for(broker_settings()).delete(job)
+def delete(
+    job: Job,
+    force: Annotated[bool, typer.Option("--force", help="Also a job that is not finished or cancelled.")] = False,
+) -> None:
+    """Forget a job and its rows; one that is not finished only with --force."""
+    client = client_for(broker_settings())
+    with suppress(MessageInvalid):  # nobody can follow a job whose record is damaged
+        now = client.status(job)
+        if not force and not now.over:
+            raise UsageError(
+                f"job {job} is {now.state}: {now.done:,} of {now.images:,} images are done. `pigeonhole wait {job}` "
+                f"follows it, `pigeonhole delete --force {job}` forgets it with its rows"
+            )
+    client.delete(job, missing_ok=True)
     say(f"job {job} is deleted")
 
 

@@ -311,7 +311,7 @@ def test_rows_that_are_safe_in_a_file_free_their_jobs_keys(
     assert refused.returncode == 2
     assert b"--delete would lose the rows: name a file for them with -o FILE" in refused.stderr
     (home / "folder.csv").mkdir()
-    assert brokered("wait", job, "--delete", "-o", "folder.csv").returncode == 1
+    assert brokered("wait", job, "--delete", "-o", "folder.csv").returncode == 2
     assert Ledger(settings).status(job).state in ("closed", "finished"), "what has no place to go stays"
     assert brokered("wait", job, "--delete", "-o", "rows.csv", "-q").returncode == 3
     assert len(paths(home / "rows.csv")) == 203
