@@ -119,7 +119,7 @@ def classify(
     if retry_errors and (overwrite or not is_file):
         raise UsageError("--retry-errors keeps the labels in a file: name that with -o FILE, and leave --overwrite out")
     root = Root(settings.image_root)
-    references = expand(sources, root, null)
+    references = expand(sources, root, null, sort_into, say)
     with ExitStack() as stack:
         command = Command("classify", tuple(sources), null, os.getcwd(), settings.image_root)
         state = stack.enter_context(closing(state_for(output, format, command, overwrite, retry_errors)))

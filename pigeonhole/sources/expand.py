@@ -12,7 +12,7 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain, takewhile
 from typing import NamedTuple
 
@@ -26,13 +26,21 @@ from pigeonhole.sources.local_files import LocalFiles
 from pigeonhole.sources.reference import Reference, Root, relative, with_slash
 
 
-def expand(sources: Sequence[str], root: Root, null_separated: bool = False) -> Iterator[Reference]:
+def expand(
+    sources: Sequence[str],
+    root: Root,
+    null_separated: bool = False,
+    sort_into: str | None = None,
+    warn: Callable[[str], None] = lambda message: None,
+) -> Iterator[Reference]:
     """Stream the references that the user's SOURCEs name, in their order.
 
     Args:
         sources: as on the command line.
         root: what references are relative to.
         null_separated: lists separate their entries with NUL bytes rather than newlines.
+        sort_into: a folder whose images are left out: it holds those that an earlier run has sorted.
+        warn: called with a message when the first one is left out.
 
     Raises:
         SourceError: a SOURCE does not exist, holds no image, or lies outside the root. The call itself raises it,
@@ -50,7 +58,26 @@ def expand(sources: Sequence[str], root: Root, null_separated: bool = False) -> 
             if local.kind == "glob" or not taken_before(local.rooted, local.kind == "folder"):
                 streams.append(_listed(local, root, taken_before))
             taken.add(local, rank)
-    return chain.from_iterable(streams)
+    references = chain.from_iterable(streams)
+    return references if sort_into is None else _outside(sort_into, references, warn)
+
+
+def _outside(folder: str, references: Iterator[Reference], warn: Callable[[str], None]) -> Iterator[Reference]:
+    """Leave out what lies in a folder; each folder on the way is resolved once, for links may lead there."""
+    top, warned = with_slash(os.path.realpath(folder)), False
+
+    @lru_cache(4096)
+    def is_inside(parent: str) -> bool:
+        return with_slash(os.path.realpath(parent)).startswith(top)
+
+    for reference in references:
+        if not is_inside(os.path.dirname(reference.file)):
+            yield reference
+        elif not warned:
+            warned = True
+            warn(
+                f"{reference.file!r} and whatever else lies in {folder!r} is left out, since images are sorted into it"
+            )
 
 
 class _Local(NamedTuple):

@@ -151,6 +151,15 @@ def test_every_source_is_sorted_into_folders(run: Classify, source: str) -> None
     assert f"{counted(len(labelled), 'image')} sorted into 'out'" in done.stderr
 
 
+def test_a_glob_that_matches_the_folder_that_is_sorted_into_classifies_each_image_once(run: Classify) -> None:
+    first = run("classify", "in/*", "--sort-into", "in/sorted", "-o", "rows.csv")
+    again = run("classify", "in/*", "--sort-into", "in/sorted", "-o", "rows.csv")
+    assert (first.exit_code, again.exit_code) == (3, 3), again.output
+    assert len(list(read_results("rows.csv"))) == len(IMAGES)
+    assert "lies in 'in/sorted' is left out, since images are sorted into it" in again.stderr
+    assert f"0 images sorted into 'in/sorted' ({len(IMAGES) - 1} were there)" in again.stderr
+
+
 def test_a_job_is_waited_for_into_a_database_and_sorted_once(run: Classify) -> None:
     job = run("submit", "in", "-q").stdout.strip()
     for _ in range(2):

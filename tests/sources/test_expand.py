@@ -455,3 +455,31 @@ def test_memory_does_not_grow_with_the_number_of_folders(folder: Path, monkeypat
     os.mkdir("in")
     # 2,700 folders would take 550,000 more; other threads of these tests may hold something too.
     assert peak(3_000) < peak(300) + 275_000
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["photos/*", "photos/**", "photos/**/*.png", "*", "phot*/*", "photos", "linked/*", "@list", "absolute/*"],
+)
+def test_what_lies_in_the_folder_that_is_sorted_into_is_left_out(folder: Path, source: str) -> None:
+    touch("photos/a.png", "photos/sorted/7/a.png", "photos/sorted/_review/3/b.png", "photos/sorted.png")
+    Path("linked").symlink_to("photos")
+    Path("photos/way").symlink_to("sorted")
+    Path("list").write_text("photos/sorted/7/a.png\nphotos/a.png\nphotos/way/7/a.png\nphotos/sorted.png\n")
+    said: list[str] = []
+    absolute = source.startswith("absolute")
+    named = source.replace("absolute", str(folder / "photos"))
+    sources = [named] if source != "*" else ["photos*"]
+    found = list(expand(sources, Root("/"), sort_into="photos/sorted", warn=said.append))
+    top = f"{folder}/photos/" if absolute else "linked/" if source == "linked/*" else "photos/"
+    assert sorted({reference.shown + reference.path for reference in found}) == [f"{top}a.png", f"{top}sorted.png"]
+    (message,) = said
+    assert message.endswith("lies in 'photos/sorted' is left out, since images are sorted into it")
+
+
+def test_a_folder_that_is_sorted_into_and_holds_nothing_leaves_nothing_out(folder: Path) -> None:
+    touch("photos/a.png")
+    said: list[str] = []
+    for where in ("photos/sorted", "elsewhere"):
+        assert len(list(expand(["photos/*"], Root("/"), sort_into=where, warn=said.append))) == 1
+    assert said == []
