@@ -189,7 +189,7 @@ def wait(
 
     format = row_format(output, format)
     if delete and (output is None or is_special(output)):
-        # Whoever reads a pipe may close it before the last row, and a table or a summary is none.
+        # The reader of a pipe may close it before the last row; a table and a summary hold no rows.
         raise UsageError("--delete would lose the rows: name a file for them with -o FILE, not a pipe or a device")
     client = client_for(broker_settings(), quiet)
     client.status(job)
@@ -283,8 +283,8 @@ def resume(job: Job) -> None:
     client = client_for(broker_settings())
     published = client.resume(job)
     now = client.status(job)
-    owed = "nothing is owed" if now.over else f"{now.images - now.done:,} images are owed"
-    say(f"job {job} is {now.state}: published {published} batches again, {owed}")
+    pending = "nothing is pending" if now.over else f"{now.images - now.done:,} images are pending"
+    say(f"job {job} is {now.state}: published {published} batches again, {pending}")
     if now.state == "open":
         say("it is open: not everything was submitted, or somebody submits to it now")
 
@@ -292,7 +292,7 @@ def resume(job: Job) -> None:
 @app.command(epilog="Example: pigeonhole cancel $JOB")
 @guarded
 def cancel(job: Job) -> None:
-    """Strike off what a job still owes; the rows it has stay."""
+    """Drop the pending images of a job; its rows stay."""
     client = client_for(broker_settings())
     client.cancel(job)
     now = client.status(job)

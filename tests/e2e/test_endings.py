@@ -138,7 +138,7 @@ def test_a_cancelled_job_ends_with_its_own_code_and_keeps_its_rows(brokered: Run
     assert brokered("wait", job).returncode == 6
     again = brokered("cancel", job)
     assert (again.returncode, b"is cancelled: 0 of 203 images were done" in again.stderr) == (0, True)
-    assert b"nothing is owed" in brokered("resume", job).stderr
+    assert b"nothing is pending" in brokered("resume", job).stderr
 
 
 def test_resume_publishes_what_was_lost_from_the_queue(
