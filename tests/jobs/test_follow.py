@@ -467,7 +467,7 @@ def test_a_sound_job_of_which_redis_forgets_the_last_commits_between_two_looks_i
     job = scene.job(2)
     scene.done(job, 0)
     before = {key: raw.dump(key) for key in raw.scan_iter(f"{scene.settings.prefix}:*")}
-    scene.done(job, 1)
+    scene.then(lambda: scene.done(job, 1))  # once the first batch is given
 
     def restore() -> None:
         for key in raw.scan_iter(f"{scene.settings.prefix}:*"):
