@@ -447,17 +447,31 @@ def test_a_finished_job_without_all_its_rows_is_told_of(scene: Scene, raw: Clien
 
 
 class ForgetsBetweenTwoLooks(Ledger):
-    """A ledger whose Redis forgets the last commits once, just when a status has shown that the job is finished."""
+    """A ledger whose Redis forgets the last commits once, just when a status has shown that the job is finished.
 
-    def __init__(self, settings: Settings, clock: Clock, restore: Callable[[], object]) -> None:
-        super().__init__(settings, now=clock)
-        self.restore = [restore]
+    Args:
+        raw: the Redis itself.
+        keys: what it holds then.
+        again: commits them again, just after the rows have been read.
+    """
+
+    def __init__(self, scene: Scene, raw: Client, keys: dict[bytes, bytes], again: Callable[[], object]) -> None:
+        super().__init__(scene.settings, now=scene.clock)
+        self.raw, self.keys, self.again = raw, keys, [again]
 
     def status(self, job: str) -> JobStatus:
         status = super().status(job)
-        if status.over and self.restore:
-            self.restore.pop()()
+        if status.over and self.keys:
+            self.raw.delete(*self.raw.scan_iter(f"{self.settings.prefix}:*"))
+            for key in list(self.keys):
+                self.raw.restore(key, 0, self.keys.pop(key))
         return status
+
+    def read(self, job: str, start: int, limit: int) -> list[DoneBatch]:
+        rows = super().read(job, start, limit)
+        if not self.keys and self.again:
+            self.again.pop()()
+        return rows
 
 
 @pytest.mark.parametrize("redone", [False, True], ids=["pending again", "finished again since"])
@@ -469,23 +483,14 @@ def test_a_sound_job_of_which_redis_forgets_the_last_commits_between_two_looks_i
     before = {key: raw.dump(key) for key in raw.scan_iter(f"{scene.settings.prefix}:*")}
     scene.then(lambda: scene.done(job, 1))  # once the first batch is given
 
-    def restore() -> None:
-        for key in raw.scan_iter(f"{scene.settings.prefix}:*"):
-            raw.delete(key)
-        for key, dump in before.items():
-            raw.restore(key, 0, dump)
-        scene.then(lambda: scene.done(job, 1))
+    def again() -> None:
+        scene.clock += 1
+        if redone:
+            scene.done(job, 1)
+        else:
+            scene.then(lambda: scene.done(job, 1))
 
-    class RedoneMeanwhile(ForgetsBetweenTwoLooks):
-        def read(self, job: str, start: int, limit: int) -> list[DoneBatch]:
-            rows = super().read(job, start, limit)
-            if not self.restore and scene.steps:
-                scene.clock += 1
-                scene.steps.pop()()
-            return rows
-
-    kind = RedoneMeanwhile if redone else ForgetsBetweenTwoLooks
-    scene.follower.ledger = kind(scene.settings, scene.clock, restore)
+    scene.follower.ledger = ForgetsBetweenTwoLooks(scene, raw, before, again)
     assert scene.rows(job) == ["0.png", "1.png"]
 
 
