@@ -1,7 +1,7 @@
 """Following a job on a real Redis; the sleep between two looks is where the tests do what others would."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -93,8 +93,11 @@ class Scene:
 
 
 @pytest.fixture
-def scene(settings: Settings, clock: Clock) -> Scene:
-    return Scene(settings, clock)
+def scene(settings: Settings, clock: Clock) -> Iterator[Scene]:
+    made = Scene(settings, clock)
+    yield made
+    for one in (made.ledger, made.follower.ledger, made.workers):  # parts of a scene refer to each other
+        one.client.close()
 
 
 def nothing() -> None:
