@@ -4,15 +4,16 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
-from pigeonhole.errors import BrokerRefuses, BrokerUnreachable, NoWorker, UsageError
+from pigeonhole.errors import BrokerRefuses, BrokerUnreachable, NoWorker, UnknownJob, UsageError
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.follow import NO_WORKER_SECONDS, Follower
 from pigeonhole.jobs.retrying import Retrying
+from pigeonhole.jobs.state import State
 from pigeonhole.jobs.submit import Submission, batches, submit
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Batch
@@ -412,3 +413,24 @@ def test_an_outage_that_two_threads_meet_is_told_once() -> None:
     for thread in threads:
         thread.join(60)
     assert shown.told == ["away", "back"]
+
+
+def test_a_job_whose_creation_redis_forgot_is_made_again_under_its_id_from_what_was_recorded(
+    settings: Settings,
+) -> None:
+    connection = Connection(settings, Retrying())
+    job = connection.new_job()
+    with closing(State.temporary()) as state:
+        run = state.begin_run(job)
+        assert connection.create(["in"], "digits", job) == job
+        submit(connection.ledger, connection.queue, job, references(100), Retrying(), run)
+        do_all(connection.ledger, job)
+        assert connection.create(["in"], "digits", job) == job, "one that is on record stays as it is"
+        assert connection.status(job).state == "finished"
+        connection.ledger.client.delete(*connection.ledger.client.keys(f"{settings.prefix}:*"))
+        with pytest.raises(UnknownJob):
+            connection.status(job)
+        connection.create(["in"], "digits", job)
+        submit(connection.ledger, connection.queue, job, (), Retrying(), run)
+        assert complete(settings, job, 100)
+        assert connection.ledger.digests(job, range(run.size)) == run.digests()
