@@ -28,8 +28,3 @@ def span(seconds: float) -> str:
 def timestamp(seconds: float) -> str:
     """Format a time since the epoch, in local time, to the second."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-
-
-def minute(seconds: float) -> str:
-    """Format a time since the epoch, in local time, to the minute."""
-    return timestamp(seconds)[: -len(":00")]

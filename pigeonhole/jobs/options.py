@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from pigeonhole.errors import UsageError
-from pigeonhole.ledger.messages import Row
 
 
 @dataclass(frozen=True)
@@ -22,12 +21,6 @@ class RowOptions:
     def __post_init__(self) -> None:
         if self.review_below is not None and not 0 <= self.review_below <= 1:
             raise UsageError(f"{self.review_below} is no confidence: rows are marked for review under one from 0 to 1")
-
-    def apply(self, row: Row) -> Row:
-        """Return a row that an earlier run made, as these options have it."""
-        if self.review_below is None or row.confidence is None:
-            return row
-        return row._replace(review=row.confidence < self.review_below)
 
     def words(self) -> list[str]:
         """Return the words that say the same on the command line."""

@@ -6,13 +6,12 @@ connection falls silent.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pigeonhole.ledger import scripts
 from pigeonhole.ledger.numbers import number_or, text
-from pigeonhole.ledger.redis_client import Client, connect, server_time, translates
-from pigeonhole.settings import Settings
+from pigeonhole.ledger.redis_client import translates
+from pigeonhole.ledger.store import Store
 
 #: Seconds between two announcements, and after which a silent worker counts as gone.
 ANNOUNCE_EVERY = 3.0
@@ -57,25 +56,8 @@ class Announcement:
         return f"{self.name}#{self.instance}" if self.instance else self.name
 
 
-class Workers:
-    """The workers that share one Redis.
-
-    Args:
-        settings: where Redis is, and the prefix of its keys.
-        now: a clock in place of the server's, for tests.
-        client: a client in place of a new one.
-    """
-
-    def __init__(
-        self, settings: Settings, now: Callable[[], float] | None = None, client: Client | None = None
-    ) -> None:
-        self.url = settings.broker_url
-        self.client = client or connect(settings.broker_url)
-        self._prefix = settings.prefix
-        self._now = now
-        self._announce = self.client.register_script(scripts.script("announce"))
-        self._alive = self.client.register_script(scripts.script("alive"))
-        self._turn = self.client.register_script(scripts.script("turn"))
+class Workers(Store):
+    """The workers that share one Redis; see `Store` for the arguments."""
 
     @translates
     def announce(self, worker: Announcement, busy: bool = True) -> None:
@@ -89,23 +71,23 @@ class Workers:
         now = self.time()
         fields = [part for pair in about.items() for part in pair] + ["processes", worker.processes]
         fields += ["skew", time.time() - now]
-        keys = (f"{self._prefix}:worker:{worker.id}", f"{self._prefix}:workers")
-        self._announce(keys, (now, worker.id, GONE_AFTER, int(busy), *fields))
+        keys = (self._key(f"worker:{worker.id}"), self._key("workers"))
+        self._script("announce", scripts.script)(keys, (now, worker.id, GONE_AFTER, int(busy), *fields))
 
     @translates
     def leave(self, id: str) -> None:
         """Take back a worker's announcement."""
-        self.client.delete(f"{self._prefix}:worker:{id}")
-        self.client.zrem(f"{self._prefix}:workers", id)
+        self.client.delete(self._key(f"worker:{id}"))
+        self.client.zrem(self._key("workers"), id)
 
     @translates
     def alive(self) -> list[Announcement]:
         """Return the workers that announced themselves lately, by name."""
-        known = f"{self._prefix}:workers"
-        ids = sorted(map(text, self._alive((known,), (self.time(), GONE_AFTER))))
+        known = self._script("alive", scripts.script)((self._key("workers"),), (self.time(), GONE_AFTER))
+        ids = sorted(map(text, known))
         with self.client.pipeline(transaction=False) as pipe:
             for id in ids:
-                pipe.hgetall(f"{self._prefix}:worker:{id}")
+                pipe.hgetall(self._key(f"worker:{id}"))
             records = pipe.execute(raise_on_error=False)
         found = zip(ids, records, strict=True)
         return [_announcement(id, record) for id, record in found if isinstance(record, dict) and b"seen" in record]
@@ -113,12 +95,12 @@ class Workers:
     @translates
     def may_sweep(self) -> bool:
         """Return whether it is this worker's turn to sweep: one at a time is enough."""
-        return bool(self._turn((f"{self._prefix}:sweeping",), (self._now() if self._now else "", SWEEP_TURN)))
+        return bool(self._script("turn", scripts.script)((self._key("sweeping"),), (self._time(), SWEEP_TURN)))
 
     @translates
     def time(self) -> float:
         """Return the time on Redis' clock, in seconds since the epoch."""
-        return self._now() if self._now else server_time(self.client)
+        return self._clock()
 
 
 def _announcement(id: str, record: dict[bytes, bytes]) -> Announcement:

@@ -48,6 +48,7 @@ LEDGER_CALLS: dict[str, tuple[object, ...]] = {
     "read": (NO_JOB, 0, 8),
 }
 WORKERS_CALLS: dict[str, tuple[object, ...]] = {
+    "ping": (),
     "announce": (Announcement(name="w", model="digits", digest="d", version="1"),),
     "leave": ("w",),
     "alive": (),
