@@ -52,7 +52,7 @@ samples: .venv/.dev ## make samples/ again from MNIST's test set in DATA
 	$(BIN)/python scripts/make_samples.py $(DATA)
 
 train-shipped: .venv/.dev ## make the shipped checkpoint again from the MNIST in DATA
-	$(BIN)/pigeonhole train --dataset mnist --data $(DATA) -o pigeonhole/models/shipped/digits.safetensors
+	$(BIN)/pigeonhole train --dataset mnist --data $(DATA) --overwrite -o pigeonhole/models/shipped/digits.safetensors
 
 evaluate: .venv/.dev ## CHECKPOINT's figures on the MNIST in DATA, or on DATA's folders, one for each class; EVALUATE adds options
 	$(BIN)/pigeonhole evaluate $(CHECKPOINT) --data $(DATA) $(EVALUATE)

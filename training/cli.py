@@ -44,7 +44,7 @@ def train(
         from training.loop import train as task
         from training.progress import TrainingProgress
 
-        _prepare_report(report)
+        _prepare_report(report, config.overwrite)
         if not quiet:
             start = config.start
             named = config.dataset or ("what it was trained on" if start else DEFAULT)
@@ -78,6 +78,9 @@ def evaluate(
     ] = None,
     device: DeviceOption = Device.AUTO,
     report: ReportOption = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="With --report: replace files in DIR even if they are of no report.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as one JSON object.")] = False,
 ) -> None:
     """Measure a checkpoint: accuracy, confusion matrix, calibration, reviews, the worst mistakes.
@@ -95,6 +98,10 @@ def evaluate(
         if other is not None:
             if outliers:
                 raise TrainingError("--dataset outliers looks at one checkpoint; leave the other out.")
+            if report:
+                from training.report import markup
+
+                markup.make_folder(report, overwrite)
             _compare((path, checkpoints.find(other)), data_set, device.value, report, as_json)
             return
         if outliers:
@@ -103,7 +110,7 @@ def evaluate(
             tried = task.try_outliers(path, data_set, device.value)
             failed, values, said = tried.failed, tried.to_json(), text.kinds(tried.kinds)
         else:
-            _prepare_report(report)
+            _prepare_report(report, overwrite)
             evaluated = task.evaluate(path, data_set, device.value)
             _write_report(report, evaluated)
             failed, values, said = evaluated.failed, evaluated.to_json(), text.text(evaluated)
@@ -113,10 +120,8 @@ def evaluate(
 
 def _compare(paths: tuple[Path, Path], data_set: "DataSet", device: str, report: Path | None, as_json: bool) -> None:
     from training.evaluation import evaluate as task
-    from training.report import comparison, markup, text
+    from training.report import comparison, text
 
-    if report:
-        markup.make_folder(report)
     compared = task.compare(paths, data_set, device)
     if report:
         _say(f"report: {comparison.write(report, compared)}")
@@ -129,12 +134,12 @@ def _say_left_out(failed: Iterable[tuple[str, str]]) -> None:
         _say(f"left out: {name}: {error}")
 
 
-def _prepare_report(folder: Path | None) -> None:
+def _prepare_report(folder: Path | None, overwrite: bool) -> None:
     """Say what is in the way of a report before the work begins: a library that is missing, a folder that can't be."""
     if folder:
         from training.report import markup, page  # noqa: F401 - said now if matplotlib is missing
 
-        markup.make_folder(folder)
+        markup.make_folder(folder, overwrite)
 
 
 def _write_report(folder: Path | None, evaluated: "Evaluated") -> None:

@@ -114,6 +114,9 @@ class Configuration:
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the same command was interrupted, with the same result.")
     ] = False
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace FILE and its .resume, whatever they are, and start over.")
+    ] = False
 
     @property
     def model_name(self) -> str:

@@ -15,6 +15,8 @@ from producer.options import AsJson
 
 app = typer.Typer()
 
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that is written, whatever it is.")]
+
 
 @app.command("import", epilog="Example: pigeonhole import mnist_cnn.pt -o classic.safetensors")
 @guarded
@@ -26,12 +28,13 @@ def import_(
     ] = "",
     mean: Annotated[float, typer.Option(help="Subtracted from pixels of 0 to 1 when it was trained.")] = 0.0,
     std: Annotated[float, typer.Option(help="What they were divided by then.")] = 1.0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make a checkpoint from a raw state_dict of the network classic; no code in the file is run."""
     with _needed():
         from producer.models.import_weights import import_weights
 
-        made = import_weights(file, output, name or output.stem, mean, std)
+        made = import_weights(file, output, name or output.stem, mean, std, overwrite)
     say(f"It is not calibrated: no image will be marked for review. Try it: pigeonhole evaluate {output} --data DIR")
     typer.echo(f"{output}: {made.name} {made.digest[:12]}, {made.network}, {len(made.classes)} classes")
 
@@ -49,6 +52,7 @@ def inspect(
         Path | None,
         typer.Option("-o", "--output", help="Where to write what the network saw.  \\[default: IMAGE's name-seen.png]"),
     ] = None,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a checkpoint is: network, classes, preprocessing, training, measured accuracy, digest.
@@ -60,7 +64,7 @@ def inspect(
 
     path = checkpoints.find(checkpoint)
     if image is not None:
-        _inspect_image(path, image, output, as_json)
+        _inspect_image(path, image, output, overwrite, as_json)
         return
     if output is not None:
         raise UsageError("-o is for the picture that --image writes; give --image FILE, or leave -o out.")
@@ -72,12 +76,12 @@ def inspect(
         typer.echo(description.text(described, path))
 
 
-def _inspect_image(path: Path, image: Path, output: Path | None, as_json: bool) -> None:
+def _inspect_image(path: Path, image: Path, output: Path | None, overwrite: bool, as_json: bool) -> None:
     with _needed():
         from producer.models import inspection
 
         inspected = inspection.inspect(path, image, settings_from().max_pixels)
-    written = inspection.save(inspected, output)
+    written = inspection.save(inspected, output, overwrite)
     if as_json:
         typer.echo(json.dumps({**inspected.to_json(), "seen": str(written)}, ensure_ascii=False, sort_keys=True))
     else:

@@ -12,6 +12,7 @@ from pigeonhole.errors import CheckpointError
 from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Calibration, Checkpoint
 from pigeonhole.models.networks import registry
+from pigeonhole.replacing import check_own
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +22,9 @@ _HEAD = "layers.7"  # its last layer, which has a row for each class
 _WRAPPERS = ("state_dict", "model_state_dict", "model")  # under which training scripts put the weights
 
 
-def import_weights(source: Path, output: Path, name: str, mean: float, std: float) -> Checkpoint:
+def import_weights(
+    source: Path, output: Path, name: str, mean: float, std: float, overwrite: bool = False
+) -> Checkpoint:
     """Write a model file with the weights of a raw state_dict.
 
     Args:
@@ -30,6 +33,7 @@ def import_weights(source: Path, output: Path, name: str, mean: float, std: floa
         name: The model's name.
         mean: Subtracted from the pixels when it was trained, in units of 255.
         std: Divided the pixels then, likewise.
+        overwrite: Replace the output even if it is not an earlier import of this file.
 
     Returns:
         The record as written. It is not calibrated: temperature 1, nothing marked for review.
@@ -37,8 +41,10 @@ def import_weights(source: Path, output: Path, name: str, mean: float, std: floa
     Raises:
         CheckpointError: The file holds something else.
         TrainingError: The output can't be written.
+        UsageError: The output is something else.
     """
     checkpoint.check_name(name)
+    check_own(output, lambda file: _is_import(file, source.name), overwrite)
     weights, made_for = read(source), registry.load(NETWORK).preprocessing
     assert made_for is not None
     arguments = registry.complete(NETWORK, {"mean": mean, "std": std}, made_for)
@@ -50,6 +56,14 @@ def import_weights(source: Path, output: Path, name: str, mean: float, std: floa
     origin = {"imported": source.name, "versions": provenance.versions(), "finished": provenance.now()}
     record = Checkpoint(name, NETWORK, arguments, classes, made_for, Calibration(), trained=origin)
     return checkpoint.save(output, network, record)
+
+
+def _is_import(file: Path, source: str) -> bool:
+    """Return whether a file is a model file that was imported from a file of that name."""
+    try:
+        return checkpoint.describe(file).trained.get("imported") == source
+    except CheckpointError:
+        return False
 
 
 def read(path: Path) -> dict[str, "Tensor"]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from pigeonhole import files
 from pigeonhole.errors import ImageError, TrainingError
@@ -17,6 +18,10 @@ from pigeonhole.imaging.digits.form import Box
 from pigeonhole.imaging.digits.normalise import Trace
 from pigeonhole.models import checkpoint, scores
 from pigeonhole.models.checkpoint import Checkpoint
+from pigeonhole.replacing import check_own
+
+#: By which a picture that `save` wrote is known, and the bytes that stand before the pixels at most.
+_SOFTWARE, _BEFORE_PIXELS = "pigeonhole inspect", 4096
 
 
 @dataclass(frozen=True)
@@ -114,27 +119,36 @@ def inspect(path: Path, image: Path, max_pixels: int) -> Inspection:
     )
 
 
-def save(inspected: Inspection, output: Path | None) -> Path:
+def save(inspected: Inspection, output: Path | None, overwrite: bool = False) -> Path:
     """Write the network's input as a PNG file.
 
     Args:
         inspected: The picture.
         output: The file; None: the picture's name with "-seen.png", in the working folder.
+        overwrite: Replace the file even if it is no such input.
 
     Returns:
         The file.
 
     Raises:
         TrainingError: It can't be written, or is the picture itself.
+        UsageError: The file is something else.
     """
     output = output or Path(f"{inspected.image.stem}-seen.png")
     if output.exists() and os.path.samefile(output, inspected.image):
         raise TrainingError(f"{output} is the picture itself, which is not overwritten; choose another -o.")
+    check_own(output, _is_ours, overwrite)
     pixels = inspected.pixels
-    buffer = io.BytesIO()
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
+    buffer, about = io.BytesIO(), PngInfo()
+    about.add_text("Software", _SOFTWARE)
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG", pnginfo=about)
     files.write(output, buffer.getvalue())
     return output
+
+
+def _is_ours(file: Path) -> bool:
+    with file.open("rb") as content:  # it has only pixels of a network's size
+        return b"Software\0" + _SOFTWARE.encode() in content.read(_BEFORE_PIXELS)
 
 
 def text(inspected: Inspection, output: Path) -> str:

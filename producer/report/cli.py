@@ -10,6 +10,8 @@ from producer.options import Quiet, RowFormat
 
 app = typer.Typer()
 
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace FILE even if it is no report.")]
+
 
 @app.command(epilog="Example: pigeonhole report results.csv -o report.html")
 @guarded
@@ -29,12 +31,13 @@ def report(
     ] = ".",
     format: RowFormat = None,
     job: Annotated[str | None, typer.Option("--job", metavar="JOB", help="Of a database's jobs this one.")] = None,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Make a page to look at rows and mend them: one HTML file that needs no network."""
     from producer.report import make
 
-    make.check(output, images)
+    make.check(output, images, overwrite)
     settings = settings_from()
     small = make.thumbnails_below(images, settings)
     if small is None:

@@ -10,6 +10,7 @@ from pigeonhole.errors import OutputFailed, UsageError
 from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.output_files import remove
+from pigeonhole.replacing import check_own, is_our_page
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.format import Format
 from pigeonhole.sinks.registry import format_of, read_results
@@ -55,12 +56,13 @@ def of_job(status: JobStatus, rows: Iterable[Row]) -> tuple[Facts, Iterable[Row]
     return Facts.of(f"job {status.job}", status), rows
 
 
-def check(output: str, images: str) -> None:
-    """Raise UsageError where a report can't be meant: above all one that would take the place of the rows."""
+def check(output: str, images: str, overwrite: bool = False) -> None:
+    """Raise UsageError where a report can't be meant: above all one that would replace something else."""
     if not output.endswith((".html", ".htm")):
         raise UsageError(f"{output!r} is no name for a report: end it with .html")
     if not os.path.isdir(images):
         raise UsageError(f"--images {images!r} is no folder: name the one where the relative paths of the rows begin")
+    check_own(output, is_our_page, overwrite)
 
 
 def thumbnails_below(images: str, settings: Settings) -> Thumbnails | None:

@@ -49,8 +49,24 @@ def test_other_numbering_wrapping_and_precision_are_understood(tmp_path: Path) -
         ("late.pt", {key.replace("model.", "1"): value for key, value in network.state_dict().items()}),
     ):
         torch.save(content, tmp_path / name)
-        result = run("import", tmp_path / name, "-o", tmp_path / "x.safetensors")
+        result = run("import", tmp_path / name, "-o", tmp_path / f"{name}.safetensors")
         assert result.exit_code == 0, (name, result.output)
+
+
+def test_an_import_replaces_an_import_of_the_same_file_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("one.pt", "other.pt"):
+        torch.save(published(softmax=True, inside=True).state_dict(), tmp_path / name)
+    path = tmp_path / "x.safetensors"
+    assert [run("import", tmp_path / "one.pt", "-o", path).exit_code for _ in range(2)] == [0, 0]
+    before = path.read_bytes()
+    refused = run("import", tmp_path / "other.pt", "-o", path)
+    assert refused.exit_code == 2
+    assert "exists, and it is not this command's: give --overwrite to replace it" in refused.stderr
+    assert path.read_bytes() == before
+    assert run("import", tmp_path / "other.pt", "-o", path, "--overwrite").exit_code == 0
+    path.write_bytes(b"my thesis")
+    assert run("import", tmp_path / "other.pt", "-o", path).exit_code == 2
+    assert path.read_bytes() == b"my thesis"
 
 
 def test_pixels_normalised_otherwise_are_told_by_option(tmp_path: Path) -> None:

@@ -86,6 +86,17 @@ def test_ink_of_the_papers_luminance_and_white_ink_on_nothing_are_seen() -> None
         assert np.corrcoef(pixels.ravel(), wanted.ravel())[0, 1] > 0.98
 
 
+def test_another_picture_is_overwritten_only_if_that_is_asked_for(here: Path) -> None:
+    (here / "page.png").write_bytes(png(Image.fromarray(SEVEN)))
+    (here / "page-seen.png").write_bytes(mine := png(Image.fromarray(SEVEN)))
+    line = ("inspect", "digits", "--image", "page.png")
+    refused = run(*line)
+    assert refused.exit_code == 2
+    assert "'page-seen.png' exists, and it is not this command's: give --overwrite to replace it" in refused.stderr
+    assert (here / "page-seen.png").read_bytes() == mine
+    assert [run(*line, "--overwrite").exit_code, run(*line).exit_code] == [0, 0]
+
+
 def test_the_picture_itself_is_never_overwritten(here: Path) -> None:
     content = png(Image.fromarray(SEVEN))
     (here / "page.png").write_bytes(content)

@@ -317,9 +317,26 @@ def test_a_report_that_fails_leaves_the_one_before_it(tmp_path: Path) -> None:
     source, output = tmp_path / "results.csv", tmp_path / "report.html"
     source.write_bytes(CSV.header + CSV.encode([labelled("a.png")]) + b"no row\n")
     output.write_text("before")
-    assert "no row of ours" in run(source, "-o", output).stderr
+    assert "no row of ours" in run(source, "-o", output, "--overwrite").stderr
     assert output.read_text() == "before"
     assert len(os.listdir(tmp_path)) == 2
+
+
+def test_a_report_replaces_a_report_or_an_empty_file_and_nothing_else(tmp_path: Path) -> None:
+    source, output = tmp_path / "results.csv", tmp_path / "report.html"
+    source.write_bytes(CSV.header + CSV.encode([labelled("a.png")]))
+    output.write_text("my home page")
+    refused = run(source, "-o", output)
+    assert refused.exit_code == ExitCode.USAGE
+    assert refused.stderr == (
+        f"pigeonhole: '{output}' exists, and it is not this command's: give --overwrite to replace it, or choose "
+        "another place with -o\n"
+    )
+    assert output.read_text() == "my home page"
+    assert run(source, "-o", output, "--overwrite").exit_code == ExitCode.OK
+    assert run(source, "-o", output).exit_code == ExitCode.OK, "it is a report now"
+    output.write_bytes(b"")
+    assert run(source, "-o", output).exit_code == ExitCode.OK
 
 
 def test_without_pillow_images_are_linked_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

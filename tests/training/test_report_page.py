@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import training.report
-from pigeonhole.errors import TrainingError
+from pigeonhole.errors import TrainingError, UsageError
 from pigeonhole.models import checkpoint
 from pigeonhole.models.record import Calibration
 from pigeonhole.version import install_hint
@@ -127,3 +127,13 @@ def test_colours_are_those_of_the_page() -> None:
     css = (Path(page.__file__).parent / "page.css").read_text(encoding="utf-8")
     for name in ("card", "ink", "muted", "line"):
         assert f"--{name}: light-dark({getattr(LIGHT, name)}, {getattr(DARK, name)})" in css
+
+
+@pytest.mark.parametrize("name", ["report.html", "confusion.png", "mistakes.png"])
+def test_a_folder_with_somebody_elses_file_of_our_names_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(UsageError, match=rf"{name}' exists, and it is not this command's: .* --report$"):
+        markup.make_folder(tmp_path)
+    markup.make_folder(tmp_path, overwrite=True)
+    page.write(tmp_path, evaluated(images=4))
+    markup.make_folder(tmp_path)

@@ -121,7 +121,7 @@ def test_the_state_of_another_training_is_refused_with_what_differs(tiny_mnist: 
         result = run(tiny_mnist, interrupted, "--resume", *more)
         assert result.exit_code == 2, result.output
         assert f"{interrupted}.resume: it is of another training: {message}" in result.stderr
-        assert "Give the command that it is of, or leave --resume out to start again." in result.stderr
+        assert "Give the command that it is of, or --overwrite in place of --resume to start again." in result.stderr
         assert Path(f"{interrupted}.resume").exists()
 
 
@@ -153,13 +153,54 @@ def test_another_pool_than_the_one_it_was_begun_with_is_refused(
     assert state.exists()
 
 
-def test_a_state_that_is_left_over_is_told_about_and_replaced(tiny_mnist: Path, whole: Path, interrupted: Path) -> None:
-    result = run(tiny_mnist, interrupted)
+def test_a_state_that_is_left_over_is_replaced_only_with_overwrite(
+    tiny_mnist: Path, whole: Path, interrupted: Path
+) -> None:
+    refused = run(tiny_mnist, interrupted)
+    assert refused.exit_code == 2, refused.output
+    assert (
+        f"{interrupted}.resume holds the state of an interrupted training. Give --resume to go on from it if it is of "
+        "this command, or --overwrite to start again." in refused.stderr
+    )
+    assert Path(f"{interrupted}.resume").exists()
+    result = run(tiny_mnist, interrupted, "--overwrite")
     assert result.exit_code == 0, result.output
-    assert "the state of an interrupted training, will be replaced; --resume would go on from it." in result.stderr
     assert describe(interrupted).digest == describe(whole).digest
     assert [line["event"] for line in log(interrupted)] == ["order", *["epoch"] * 4, "end"]
     assert not Path(f"{interrupted}.resume").exists()
+
+
+def test_a_checkpoint_is_replaced_only_by_the_command_that_made_it(
+    tiny_mnist: Path, whole: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "whole.safetensors"
+    path.write_bytes(whole.read_bytes())
+    digest = describe(path).digest
+    for other in (["--seed", "9"], ["--epochs", "1"], ["--batch-size", "32"], ["--name", "other"]):
+        refused = run(tiny_mnist, path, *other)
+        assert refused.exit_code == 2, refused.output
+        assert (
+            f"'{path}' exists, and it is not this command's: give --overwrite to replace it, or choose another place "
+            "with -o" in refused.stderr
+        )
+        assert describe(path).digest == digest
+    assert [file.name for file in tmp_path.iterdir()] == ["whole.safetensors"]
+    assert run(tiny_mnist, path).exit_code == 0, "its own command may run again"
+    assert run(tiny_mnist, path, "--epochs", "1", "--overwrite").exit_code == 0
+    assert describe(path).digest != digest
+
+
+@pytest.mark.parametrize("name", ["new.safetensors", "new.log.jsonl"])
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_file_that_is_none_of_ours_is_replaced_only_if_it_is_empty(
+    tiny_mnist: Path, tmp_path: Path, name: str, empty: bool
+) -> None:
+    (tmp_path / name).write_bytes(b"" if empty else b"my thesis")
+    done = run(tiny_mnist, tmp_path / "new.safetensors", "--epochs", "1")
+    assert done.exit_code == (0 if empty else 2), done.output
+    if not empty:
+        assert (tmp_path / name).read_bytes() == b"my thesis"
+        assert "exists, and it is not this command's" in done.stderr
 
 
 def test_resuming_where_nothing_was_begun_begins(tiny_mnist: Path, whole: Path, tmp_path: Path) -> None:
@@ -203,7 +244,7 @@ def test_a_state_that_is_damaged_or_holds_code_is_refused_and_not_run(
     torch.save([1], tmp_path / "list")
     for damaged in (b"", b"text", content[:-100], (tmp_path / "bomb").read_bytes(), (tmp_path / "list").read_bytes()):
         path.write_bytes(damaged)
-        with pytest.raises(TrainingError, match=r"x\.resume: it is not the state of a training .* without --resume"):
+        with pytest.raises(TrainingError, match=r"x\.resume: it is not the state of a training .* give --overwrite"):
             resume.read(path, {"seed": 1})
     assert not (tmp_path / "exploded").exists()
 

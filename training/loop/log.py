@@ -8,10 +8,19 @@ from typing import Any
 
 from pigeonhole import files, provenance
 
+#: What each line begins with.
+_START = b'{"event": '
+
 
 def file_of(output: Path) -> Path:
     """Where the log of a training lies that will write `output`."""
     return output.with_suffix(".log.jsonl")
+
+
+def is_log(path: Path) -> bool:
+    """Return whether a file is the log of a training."""
+    with path.open("rb") as file:
+        return file.read(len(_START)) == _START
 
 
 class Log:

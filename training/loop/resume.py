@@ -53,15 +53,15 @@ def read(path: Path, order: Mapping[str, Any]) -> Mapping[str, Any]:
     except Exception as exc:  # torch's readers raise just about anything on what is no file of theirs
         what = (str(exc) or type(exc).__name__).splitlines()[0]
         raise TrainingError(
-            f"{path}: it is not the state of a training ({what}); delete it and start again without --resume."
+            f"{path}: it is not the state of a training ({what}); give --overwrite in place of --resume to start again."
         ) from exc
     if version != VERSION:
-        raise TrainingError(f"{path}: another pigeonhole wrote it; start again without --resume.")
+        raise TrainingError(f"{path}: another version wrote it; give --overwrite in place of --resume to start again.")
     differences = list(_differences("", theirs, order))
     if differences:
         raise TrainingError(
-            f"{path}: it is of another training: {'; '.join(differences)}. Give the command that it is of, or leave "
-            "--resume out to start again."
+            f"{path}: it is of another training: {'; '.join(differences)}. Give the command that it is of, or "
+            "--overwrite in place of --resume to start again."
         )
     return dict(state)
 

@@ -1,19 +1,22 @@
 """Training, whole: data, network, epochs, calibration, checkpoint. What is said and drawn is the caller's business."""
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 
 from pigeonhole import provenance
-from pigeonhole.errors import TrainingError
+from pigeonhole.errors import CheckpointError, TrainingError
 from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Checkpoint
 from pigeonhole.models.networks import registry as networks
 from pigeonhole.models.networks.network import Network
+from pigeonhole.replacing import check_own
 from training import environment
 from training.configuration import Configuration
 from training.datasets.files.distinct import LeftOut
@@ -27,6 +30,8 @@ from training.loop.epochs import Epoch, Outcome
 from training.loop.prepare import Material
 
 _SHOWN = 5  # files that are left out
+#: What decides on a training and is measured in its data: it changes when images are added.
+_MEASURED = ("data_digest", "arguments", "preprocessing", "fonts_digest")
 
 
 class Watcher:
@@ -80,6 +85,7 @@ def train(config: Configuration, watcher: Watcher | None = None) -> Trained:
 
     Raises:
         TrainingError: The data, the device, the name, the output or the state won't do; said before training begins.
+        UsageError: The output is not this command's own.
         KeyboardInterrupt: Ctrl-C before the first epoch was finished.
     """
     watcher = watcher or Watcher()
@@ -96,7 +102,7 @@ def train(config: Configuration, watcher: Watcher | None = None) -> Trained:
     if state is not None and state["pool_digest"] != about["pool_digest"]:
         raise TrainingError(
             f"{resume.file_of(config.output)}: it was begun with another pool of pictures than this version makes; "
-            "go on with the version that began it, or leave --resume out to start again."
+            "go on with the version that began it, or give --overwrite in place of --resume."
         )
     log = logs.Log(logs.file_of(config.output), append=state is not None)
     log.write("order" if state is None else "resume", about)
@@ -130,16 +136,30 @@ def _left_out(files: Sequence[LeftOut]) -> Iterator[str]:
 def _state(config: Configuration, material: Material, watcher: Watcher) -> Mapping[str, Any] | None:
     """What to go on from; None to start from the beginning."""
     file = resume.file_of(config.output)
-    if not file.exists():
-        if config.resume:
-            watcher.note(f"There is no {file} to go on from; training starts from the beginning.")
-        return None
-    if not config.resume:
-        watcher.note(f"{file}, the state of an interrupted training, will be replaced; --resume would go on from it.")
-        return None
-    state = resume.read(file, material.deciding)
-    watcher.note(f"Going on after epoch {len(state['epochs'])}, from {file}.")
-    return state
+    if config.resume and file.exists():
+        state = resume.read(file, material.deciding)
+        watcher.note(f"Going on after epoch {len(state['epochs'])}, from {file}.")
+        return state  # what lies at the output was found to be this command's when it began
+    if config.resume:
+        watcher.note(f"There is no {file} to go on from; training starts from the beginning.")
+    check_own(config.output, lambda path: _is_own(path, config.model_name, material), config.overwrite)
+    check_own(logs.file_of(config.output), logs.is_log, config.overwrite)
+    if file.exists() and not config.overwrite:
+        raise TrainingError(
+            f"{file} holds the state of an interrupted training. Give --resume to go on from it if it is of this "
+            "command, or --overwrite to start again."
+        )
+    return None
+
+
+def _is_own(path: Path, name: str, material: Material) -> bool:
+    """Return whether a checkpoint came of this command, perhaps on fewer images."""
+    try:
+        there = checkpoint.describe(path)
+    except CheckpointError:
+        return False
+    ours = json.loads(json.dumps(material.deciding))  # lists for tuples, as in a checkpoint
+    return there.name == name and all(there.trained.get(key) == ours[key] for key in ours if key not in _MEASURED)
 
 
 def _fit(

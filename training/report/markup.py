@@ -14,16 +14,27 @@ from torch import Tensor
 from pigeonhole.errors import TrainingError
 from pigeonhole.models import description
 from pigeonhole.models.checkpoint import Checkpoint
+from pigeonhole.replacing import GENERATOR, check_own, is_our_page
 
 PAGE = "report.html"
+#: The names of the plots that may lie beside it.
+PLOTS = ("curves", "confusion", "reliability", "review", "mistakes")
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, overwrite: bool = False) -> None:
     """Make a report's folder, before the work that it is to show.
+
+    Args:
+        folder: The folder.
+        overwrite: Replace files of a report's names whatever they are.
 
     Raises:
         TrainingError: It can't be made.
+        UsageError: It has a file of a report's names that is of no report.
     """
+    page = folder / PAGE
+    for file in (page, *(folder / f"{name}.png" for name in PLOTS)):
+        check_own(file, lambda _: page.is_file() and is_our_page(page), overwrite, "--report")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
@@ -46,7 +57,7 @@ def document(title: str, about: str, content: str) -> bytes:
     style = files("training.report").joinpath("page.css").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     page = (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{GENERATOR}\n'
         '<meta http-equiv="Content-Security-Policy" '
         f"content=\"default-src 'none'; style-src 'sha256-{digest}'; img-src data:\">\n"
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
