@@ -1,4 +1,4 @@
-"""The numbers that models and messages agree on."""
+"""The numbers that sources, models and messages agree on."""
 
 #: Probabilities are whole millionths: shorter than floats, and the same on every machine.
 PPM = 1_000_000
@@ -6,3 +6,5 @@ PPM = 1_000_000
 TOP = 3
 #: Indices of classes are of 16 bits.
 MOST_CLASSES = 65_535
+#: Bytes of the longest path that is listed: Linux opens none that is longer, and a batch of 2,048 can be read back.
+LONGEST_PATH = 4096

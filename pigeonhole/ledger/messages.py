@@ -19,16 +19,19 @@ from functools import cached_property, partial
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
-from pigeonhole.errors import MessageInvalid
+from pigeonhole.errors import MessageInvalid, SourceError
 from pigeonhole.ledger.columns import packed, unpacked
 from pigeonhole.limits import MOST_CLASSES, PPM, TOP
 from pigeonhole.sources.reference import Location, Place
+from pigeonhole.text import printable
 
 VERSION = 4
-#: No batch that we write comes near this: 2,048 paths of 4,096 bytes are 8 MB.
+#: 2,048 paths of `LONGEST_PATH` bytes are 8 MB, or 50 MB where JSON escapes each of the bytes.
 MAX_DECODED_BYTES = 64_000_000
 #: Where a system's offsets in files end.
 _END_OF_PLACES = 1 << 63
+#: Characters that a message shows of a path.
+_SHOWN = 60
 #: Bytes of the digest of a batch's references.
 _DIGEST_BYTES = 16
 
@@ -92,8 +95,19 @@ class Batch:
         return Batch(tuple(groups), self.top)
 
     def encode(self) -> bytes:
-        """Return the batch as deflated JSON."""
-        return _deflate(self._text())
+        """Return the batch as deflated JSON.
+
+        Raises:
+            SourceError: its paths are so long that nobody could read it.
+        """
+        text = self._text()
+        if len(text) > MAX_DECODED_BYTES:
+            first = printable(next(self.shown())[:_SHOWN])
+            raise SourceError(
+                f"the paths of {len(self):,} images from {first}… on take {len(text):,} bytes, and a batch may take "
+                f"{MAX_DECODED_BYTES:,}: their paths are too long"
+            )
+        return _deflate(text)
 
     @classmethod
     def decode(cls, data: bytes) -> "Batch":

@@ -15,6 +15,7 @@ from itertools import product
 from typing import IO, NamedTuple
 
 from pigeonhole.errors import ErrorKind, ImageError, SourceError
+from pigeonhole.limits import LONGEST_PATH
 from pigeonhole.settings import Settings
 from pigeonhole.sources.beneath import open_beneath
 from pigeonhole.sources.folders import is_found
@@ -25,8 +26,6 @@ from pigeonhole.sources.source import Opened, Source, check_regular, identity_of
 INSIDE = "::"
 #: The endings of archives of kinds that are not read.
 _OTHERS = (".7z", ".rar", *(f".{tar}{end}" for tar, end in product(("tar.", "t"), ("bz2", "xz", "zst", "lzma", "lz4"))))
-#: As many bytes as a path may have: a batch of the longest can still be read back.
-LONGEST_NAME = 4096
 #: Where a system's offsets in files end.
 _END = 1 << 63
 #: What tarfile, zipfile and the modules that they are built on raise where bytes are not what they should be.
@@ -151,8 +150,8 @@ def members(path: str) -> Iterator[Member]:
     try:
         with open(path, "rb") as file:
             for member in kind.contents(file) if kind else ():
-                if len(os.fsencode(member.name)) > LONGEST_NAME:
-                    raise ValueError(f"a name in it has more than {LONGEST_NAME:,} bytes")
+                if len(os.fsencode(member.name)) > LONGEST_PATH:
+                    raise ValueError(f"a name in it has more than {LONGEST_PATH:,} bytes")
                 if not 0 <= min(member.place) <= max(member.place) < _END:
                     raise ValueError(f"{member.name!r} lies where no file has a place")
                 yield member

@@ -8,11 +8,13 @@ from io import RawIOBase
 from typing import cast
 
 from pigeonhole.errors import SourceError
+from pigeonhole.limits import LONGEST_PATH
+from pigeonhole.text import printable
 
 #: Bytes that are read at once.
 _BLOCK = 1 << 16
-#: No path is longer than 4,096 bytes; a longer entry is no path, or the separator is another.
-_LONGEST = 1 << 20
+#: Characters that a message shows of an entry which is too long.
+_SHOWN = 60
 #: Milliseconds until an interruption is noticed that came just before a wait: a signal ends only what it finds waiting.
 _LOOK = 1000
 _SEPARATORS = "its entries are separated by newlines, or with -0 by NUL bytes"
@@ -22,20 +24,30 @@ def entries(name: str, null_separated: bool) -> Iterator[str]:
     """Stream the paths in a list, empty ones left out; a name that is not UTF-8 is spelled as `os.fsdecode` does.
 
     Raises:
-        SourceError: it can't be read, or is not a list.
+        SourceError: it can't be read, or is not a list; or an entry is longer than any path.
     """
     try:
         with open(0 if name == "-" else name[1:], "rb", buffering=0, closefd=name != "-") as file:
-            for entry in _split(file, name, b"\0" if null_separated else b"\n"):
+            for number, entry in enumerate(_split(file, b"\0" if null_separated else b"\n"), 1):
                 if b"\0" in entry:
                     raise SourceError(f"the list {name!r} holds NUL bytes: {_SEPARATORS}")
-                yield os.fsdecode(entry)
+                if len(entry) > LONGEST_PATH:
+                    which = f"{'entry' if null_separated else 'line'} {number:,} of the list {name!r}"
+                    raise SourceError(
+                        f"{which} has more than {LONGEST_PATH:,} bytes, and no path is longer "
+                        f"({printable(os.fsdecode(entry[:_SHOWN]))}…): {_SEPARATORS}"
+                    )
+                if entry:
+                    yield os.fsdecode(entry)
     except OSError as exc:
         raise SourceError(f"the list {name!r} can't be read: {exc.strerror}") from exc
 
 
-def _split(file: RawIOBase, name: str, separator: bytes) -> Iterator[bytes]:
-    """Split a stream, which is read as it comes, so that a slow list is worked on before its end."""
+def _split(file: RawIOBase, separator: bytes) -> Iterator[bytes]:
+    """Split a stream, which is read as it comes, so that a slow list is worked on before its end.
+
+    An entry without an end is yielded once it is longer than a path may be.
+    """
     rest, ending, first = b"", b"", True
     while block := _next(file):
         *whole, rest = (rest + block).split(separator)
@@ -43,11 +55,10 @@ def _split(file: RawIOBase, name: str, separator: bytes) -> Iterator[bytes]:
             whole[0] = whole[0].removeprefix(codecs.BOM_UTF8)
             ending = b"\r" if whole[0].endswith(b"\r") else b""  # Windows', if the first line has it
             first = False
-        yield from filter(None, (entry.removesuffix(ending) for entry in whole))
-        if len(rest) > _LONGEST:
-            raise SourceError(f"the list {name!r} has an entry of more than {_LONGEST:,} bytes: {_SEPARATORS}")
-    if last := rest.removesuffix(ending):
-        yield last
+        yield from (entry.removesuffix(ending) for entry in whole)
+        if len(rest) > LONGEST_PATH + len(ending):
+            yield rest
+    yield rest.removesuffix(ending)
 
 
 def _next(file: RawIOBase) -> bytes:

@@ -168,6 +168,19 @@ def test_a_source_that_fails_midway_leaves_the_job_open_with_what_was_submitted(
     assert (status.state, status.images) == ("open", 64)
 
 
+def test_every_batch_of_a_list_that_is_submitted_can_be_claimed(folder: Path, ledger: Ledger, queue: Queue) -> None:
+    job = ledger.create("digits", ("@list",))
+    (folder / "list").write_bytes((b"\xff" * 4096 + b"\n") * 3000)  # six characters of JSON for each byte
+    submit(ledger, queue, job, expand(["@list"], Root("/")), AT_ONCE)
+    claimed = [ledger.claim(job, piece) for piece in ledger.pending(job)]
+    assert sum(len(batch) for batch in claimed if batch) == 3000
+    job = ledger.create("digits", ("@list",))
+    (folder / "list").write_bytes((b"x" * 1_000_000 + b"\n") * 64)  # more than a message may have
+    with pytest.raises(SourceError, match=r"^line 1 of the list '@list' has more than 4,096 bytes, and no path is lon"):
+        submit(ledger, queue, job, expand(["@list"], Root("/")), AT_ONCE)
+    assert ledger.pending(job) == []
+
+
 def test_a_job_that_is_cancelled_or_deleted_meanwhile_ends_its_submission(ledger: Ledger, queue: Queue) -> None:
     def interrupted(job: str, step: str) -> Iterator[Reference]:
         yield from references(65)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pigeonhole.errors import MessageInvalid
+from pigeonhole.errors import MessageInvalid, SourceError
 from pigeonhole.ledger import columns
 from pigeonhole.ledger.messages import MAX_DECODED_BYTES, VERSION, Answers, Batch, Group, Row
 from pigeonhole.limits import MOST_CLASSES, PPM
@@ -483,6 +483,12 @@ def test_the_largest_batch_that_we_write_can_be_read() -> None:
     longest = "\udcff" * 4096  # each byte is six characters of JSON
     batch = batch_of(*[longest] * 2048)
     assert len(Batch.decode(batch.encode())) == 2048
+
+
+def test_a_batch_that_nobody_could_read_is_not_written() -> None:
+    batch = batch_of(*["x" * 40_000] * 2048)
+    with pytest.raises(SourceError, match=r"^the paths of 2,048 images from x{60}… on take 81,926,\d+ bytes, and a "):
+        batch.encode()
 
 
 def test_a_reference_with_a_numbered_name_takes_few_bytes() -> None:

@@ -293,10 +293,24 @@ def test_a_list_comes_from_standard_input_too(folder: Path, monkeypatch: pytest.
             os.close(handle)
 
 
-def test_an_entry_may_be_longer_than_what_is_read_at_once(folder: Path) -> None:
-    long = "d/" * 40_000 + "a.png"
-    Path("list").write_text(f"{long}\nb.png\n")
-    assert shown("@list") == [long, "b.png"]
+def test_an_entry_may_lie_across_two_reads(folder: Path) -> None:
+    long = "d/" * 2045 + "a.png"
+    Path("list").write_text(f"{long}\n" * 50 + "b.png\n")
+    assert shown("@list") == [*[long] * 50, "b.png"]
+
+
+def test_an_entry_that_is_longer_than_any_path_is_refused_by_its_list_and_number(folder: Path) -> None:
+    longest = "d" * 4096
+    Path("list").write_text(f"a.png\r\n\r\n{longest}\r\n")
+    assert shown("@list") == ["a.png", longest]
+    for ending in ("\n", "", "x" * 100_000):
+        Path("list").write_text(f"a.png\n\n{longest}d{ending}")
+        with pytest.raises(SourceError) as error:
+            list(expand(["@list"], Root("/")))
+        assert str(error.value) == (
+            f"line 3 of the list '@list' has more than 4,096 bytes, and no path is longer ({'d' * 60}…): its entries "
+            "are separated by newlines, or with -0 by NUL bytes"
+        )
 
 
 def test_a_list_with_the_other_separator_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -307,9 +321,10 @@ def test_a_list_with_the_other_separator_is_told(folder: Path, monkeypatch: pyte
     Path("endless").write_bytes(b"a.png\n" * 400_000)
     with pytest.raises(SourceError) as error:
         expand(["@endless"], Root("/"), null_separated=True)
+    beginning = r"a.png\n" * 10
     assert str(error.value) == (
-        "the list '@endless' has an entry of more than 1,048,576 bytes: its entries are separated by newlines, "
-        "or with -0 by NUL bytes"
+        "entry 1 of the list '@endless' has more than 4,096 bytes, and no path is longer "
+        f"({beginning}…): its entries are separated by newlines, or with -0 by NUL bytes"
     )
 
 
