@@ -128,7 +128,7 @@ def _classified(batch: Batch, settings: Settings, classifier: Classifier, stopwa
             collected.identify({start + at: file.identity for at, file in enumerate(files)})
             collected.score(np.arange(start, start + len(pixels)), scores)
     with stopwatch("stack"):
-        return collected.answers()
+        return collected.answers(len(batch))
 
 
 @dataclass(frozen=True)

@@ -50,18 +50,17 @@ class Collected:
         """Add the (kind, message) of an image that has no scores."""
         self._errors[position] = error
 
-    def answers(self) -> Answers:
-        """Return the answers, once each image has scores or an error."""
-        images, top = self._best.shape
+    def answers(self, images: int) -> Answers:
+        """Return the answers to the first images, once each of these has scores or an error."""
         return Answers(
             model=answers_as(self._about),
             labels=self._about.classes,
             images=images,
-            top=top,
-            best=array("H", self._best.tobytes()),
-            ppm=array("I", self._ppm.tobytes()),
+            top=self._best.shape[1],
+            best=array("H", self._best[:images].tobytes()),
+            ppm=array("I", self._ppm[:images].tobytes()),
             review=frozenset(np.flatnonzero(self._review).tolist()),
             errors=self._errors,
             runtime=RUNTIME,
-            identities=self._identities,
+            identities=self._identities[:images],
         )

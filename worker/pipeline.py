@@ -1,22 +1,24 @@
 """References → answers: read, decode, bring into form, run the network. There is no queue and no ledger here.
 
-A batch goes through in chunks. Where reading waits for a disk, or the network runs on another device, the next chunk is
-read by a thread while the network has this one. Each image stands for itself: what goes wrong with one becomes its
-error row.
+A batch goes through in chunks, of a number of images and of bytes. Where reading waits for a disk, or the network runs
+on another device, the next chunk is read by a thread while the network has this one. Each image stands for itself:
+what goes wrong with one becomes its error row.
 """
 
 import logging
+import math
 import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pigeonhole.errors import ErrorKind, ImageError
+from pigeonhole.imaging.decode import memory_of
 from pigeonhole.imaging.preprocess import Decoded
 from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.ledger.messages import Answers, Batch
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 #: Reading that takes more than this many times its processor time waits for something else than a processor.
 _WAITING = 3.0
+#: A chunk ends once its decoded images take more bytes than this: 256 photos that JPEG shrank for 224 pixels do not.
+_CHUNK_BYTES = 200_000_000
 _OUT_OF_MEMORY = re.compile(r"out of memory|can(no|')t allocate|alloc_failed", re.I)
 
 
@@ -48,6 +52,9 @@ class _Chunk:
     pixels: NDArray[np.uint8]
     identities: dict[int, Identity]
     errors: dict[int, tuple[str, str]]
+
+    def __len__(self) -> int:
+        return len(self.at) + len(self.errors)
 
 
 class Pipeline:
@@ -70,45 +77,56 @@ class Pipeline:
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         self._waits = False  # whether reading the last chunk was waiting, for the most part
 
-    def classify(self, batch: Batch) -> Answers:
-        """Return one answer for each reference of a batch, in its order."""
-        collected = Collected(self._classifier.checkpoint, len(batch), batch.top)
-        for chunk in self._chunks(batch):
+    def classify(self, batch: Batch, seconds: float = math.inf) -> Answers:
+        """Return one answer for each reference of a batch, in its order.
+
+        Args:
+            batch: the references.
+            seconds: after which no chunk is begun any more: then the last references have no answers. They count from
+                the end of reading the first chunk, for which an archive may have to be inflated up to its images.
+        """
+        collected, images = Collected(self._classifier.checkpoint, len(batch), batch.top), 0
+        for chunk in self._chunks(batch, seconds):
+            images += len(chunk)
             collected.identify(chunk.identities)
             for position, error in chunk.errors.items():
                 collected.fail(position, error)
             self._predict(collected, chunk.at, chunk.pixels)
-        return collected.answers()
+        return collected.answers(images)
 
-    def _chunks(self, batch: Batch) -> Iterator[_Chunk]:
+    def _chunks(self, batch: Batch, seconds: float) -> Iterator[_Chunk]:
         references = enumerate(batch.located())
 
         def read() -> _Chunk | None:
-            return self._read(list(islice(references, self._chunk)))
+            return self._read(references)
 
         chunk = read()
+        end = time.monotonic() + seconds
         while chunk is not None:
             # Where a processor has all of the work, a second thread only gets in the way of the first: each waits for
             # the interpreter, and with a process for each processor that costs a tenth.
             idle = self._waits or self._classifier.device.type != "cpu"
-            pending = self._ahead.submit(read) if idle else None
+            pending = self._ahead.submit(read) if idle and time.monotonic() < end else None
             yield chunk
+            if pending is None and time.monotonic() >= end:
+                return
             chunk = pending.result() if pending else read()
 
-    def _read(self, references: list[tuple[int, Location]]) -> _Chunk | None:
-        """Read images, by their positions; None: there are no more."""
-        if not references:
+    def _read(self, references: Iterator[tuple[int, Location]]) -> _Chunk | None:
+        """Read the images of the next chunk, by their positions; None: there are no more."""
+        first = next(references, None)
+        if first is None:
             return None
         begun, worked = time.perf_counter(), time.thread_time()
         with self._counts.stage("read"):
-            chunk = self._read_chunk(references)
+            chunk = self._read_chunk(chain((first,), references))
         self._waits = time.perf_counter() - begun > _WAITING * (time.thread_time() - worked)
         return chunk
 
-    def _read_chunk(self, references: list[tuple[int, Location]]) -> _Chunk:
+    def _read_chunk(self, references: Iterator[tuple[int, Location]]) -> _Chunk:
         errors, identities = dict[int, tuple[str, str]](), dict[int, Identity]()
-        at, decoded = list[int](), list[Decoded]()
-        for position, location in references:
+        at, decoded, size = list[int](), list[Decoded](), 0
+        for position, location in islice(references, self._chunk):
             try:
                 data, identities[position] = self.reader.read(location)
                 decoded.append(self.reader.decode(data))
@@ -118,6 +136,10 @@ class Pipeline:
             except Exception as exc:  # whatever a decoder does with one image, the others keep their rows
                 logger.exception("%r: the decoder failed in a way that is not foreseen", location)
                 errors[position] = ErrorKind.INTERNAL, f"{type(exc).__name__}: {exc}"
+            else:
+                size += memory_of(decoded[-1])
+                if size > _CHUNK_BYTES:
+                    break
         self.reader.close()
         pixels, wrong = self._formed(decoded)
         errors.update((at[number], (error.kind, error.message)) for number, error in wrong.items())

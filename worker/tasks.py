@@ -21,7 +21,7 @@ from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Answers, Batch
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import may_pass
-from pigeonhole.ledger.task_queue import TASK
+from pigeonhole.ledger.task_queue import TASK, Queue
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.classifier import Classifier, answers_as
 from pigeonhole.retry import outage, retry
@@ -35,6 +35,9 @@ from worker.trial import NotHeld, Trial
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
+#: A batch that takes longer than this share of `PIGEONHOLE_BATCH_SECONDS` is divided after the chunk in hand. The rows
+#: so far are committed, and any worker may take the rest: large files are no hang, and a worker that shall stop does.
+_SHARE = 0.1
 #: A suspect that was lost so often is tried with the network too: reading it is not what ended its process.
 _LOST_ALONE = 2
 
@@ -53,6 +56,8 @@ class Processor:
         self, settings: Settings, classifier: Classifier, ledger: Ledger, counts: Counts | None = None
     ) -> None:
         self._settings = settings
+        self._model = classifier.checkpoint.name
+        self._queue = Queue(settings)
         self._counts = counts or Counts()
         self._pipeline = Pipeline(settings, classifier, self._counts)
         self._answers_as = answers_as(classifier.checkpoint)
@@ -90,19 +95,35 @@ class Processor:
         started = time.monotonic()
         with self._holding(job, piece):
             try:
-                answers = self._suspicious(job, piece, batch) if piece.quarantined else self._pipeline.classify(batch)
+                if piece.quarantined:
+                    answers = self._suspicious(job, piece, batch)
+                else:
+                    answers = self._pipeline.classify(batch, _SHARE * self._settings.batch_seconds)
             except NotHeld as exc:
                 # Nobody publishes it now, so the sweep will, after a while in which things may mend.
                 logger.warning("job %s: batch %s waits again, it can't be tried: %s", job, piece.key, exc)
                 self._retrying(lambda: self._ledger.release(job, piece, untried=True))
                 return False
             with self._counts.stage("commit"):
-                counted = self._retrying(lambda: self._ledger.commit(job, piece, answers))
+                counted = self._commit(job, piece, batch, answers)
         if counted:
             self._counts.batch(answers)
         # Celery's own lines name a task, not the job that a user knows.
         what = f"{len(answers)} images ({len(answers.errors)} errors) in {time.monotonic() - started:.2f} s"
         logger.info("job %s: batch %s: %s%s", job, piece.key, what, "" if counted else "; somebody else was first")
+        return counted
+
+    def _commit(self, job: str, piece: Piece, batch: Batch, answers: Answers) -> bool:
+        """Commit the rows of a piece, and publish the images that there was no time for; return whether they count."""
+        if len(answers) == len(batch):
+            return self._retrying(lambda: self._ledger.commit(job, piece, answers))
+        parts = self._retrying(lambda: self._ledger.divide(job, piece, len(answers), len(batch)))
+        if parts is None:
+            return False
+        done, rest = parts
+        logger.info("job %s: batch %s takes long; any worker may take its part %s", job, piece.key, rest.key)
+        counted = self._retrying(lambda: self._ledger.commit(job, done, answers))
+        self._retrying(lambda: self._queue.publish(self._model, job, rest))
         return counted
 
     def dead_letter(self, what: str, exc: PigeonholeError) -> None:

@@ -111,6 +111,13 @@ def decode(data: bytes, mode: str, least: tuple[int, int], max_pixels: int, grou
         raise _translate(exc, data, max_pixels) from exc
 
 
+def memory_of(image: Decoded) -> int:
+    """Return the bytes of memory that a decoded image takes."""
+    if isinstance(image, np.ndarray):
+        return image.nbytes
+    return image.width * image.height * (1 if image.mode == "L" else 4)  # Pillow's RGB has a spare byte for each pixel
+
+
 def upright_size(data: bytes, max_pixels: int) -> tuple[int, int]:
     """Return width and height in pixels of a file that `decode` decodes, upright and not shrunk."""
     with _open(data, max_pixels) as image:

@@ -94,6 +94,22 @@ class Leases(Store):
         return []
 
     @translates
+    def divide(self, job: str, piece: Piece, done: int, size: int) -> tuple[Piece, Piece] | None:
+        """Divide a piece that is in hand, so that other workers may take what is left of it.
+
+        Args:
+            job, piece: what is in hand.
+            done: how many of its images are classified: its first ones.
+            size: how many it has.
+
+        Returns:
+            What is done, to be committed, and the others, to be published; None where nobody has it in hand.
+        """
+        parts = piece.divided(done, size)
+        split = self._run("lose", job, str(piece), self.settings.publish_seconds, *map(str, parts))
+        return None if split is None else parts
+
+    @translates
     def losses(self, job: str, piece: Piece) -> int:
         """Return how often a quarantined image was lost with its process."""
         return int(number_or(self.client.hget(self._keys(job)[5], f"losses:{piece.key}"), 0))

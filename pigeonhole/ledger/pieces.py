@@ -82,6 +82,12 @@ class Piece:
         """True for one quarantined image: a process was lost with a piece in hand that held it."""
         return self.stop is not None and self.stop - self.start == 1
 
+    def divided(self, at: int, size: int) -> "tuple[Piece, Piece]":
+        """Return two parts: the first `at` images, and the others of the `size` that it has."""
+        middle = self.start + at
+        rest = Piece(self.number, self.digest, middle, self.start + size)
+        return Piece(self.number, self.digest, self.start, middle), rest
+
     def split(self, size: int) -> "list[Piece]":
         """Return up to `PARTS` parts of about the same size; none for a quarantined image, which can't be split.
 

@@ -34,6 +34,7 @@ LEDGER_CALLS: dict[str, tuple[object, ...]] = {
     "swept_lately": (),
     "lose": (NO_JOB, piece(batch_of("a.png")), "digits"),
     "losses": (NO_JOB, piece(batch_of("a.png"))),
+    "divide": (NO_JOB, piece(batch_of("a.png")), 0, 1),
     "overdue": (NO_JOB, 1),
     "last_sweep": (),
     "sweep_age": (),

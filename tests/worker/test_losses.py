@@ -92,6 +92,16 @@ def test_a_batch_whose_process_is_killed_is_taken_up_again_within_two_seconds(
     assert [(row.path, row.label) for row in rows(ledger, job)] == [(name, "8") for name in names]
 
 
+def test_a_batch_of_many_slow_images_is_no_hang(settings: Settings, tmp_path: Path, start_worker: StartWorker) -> None:
+    start_worker(PYTHONPATH=decoder_faults.install(tmp_path), PIGEONHOLE_BATCH_SECONDS="3", PIGEONHOLE_CHUNK="2")
+    names = ["slow.png"] * 15  # 4.5 s
+    ledger = Ledger(settings)
+    job = published(settings, batch(*names))
+    wait_for(lambda: ledger.status(job).over, "the job's end")
+    assert [(row.path, row.label) for row in rows(ledger, job)] == [(name, "8") for name in names]
+    assert deaths(tmp_path) == 0
+
+
 def test_a_batch_that_takes_too_long_ends_in_rows_and_only_the_image_to_blame_is_an_error(
     settings: Settings, tmp_path: Path, start_worker: StartWorker
 ) -> None:

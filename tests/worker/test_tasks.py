@@ -16,6 +16,7 @@ from pigeonhole.ledger.leases import UNTRIED
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Answers, Batch, Group
 from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.upkeep import Overdue
 from pigeonhole.limits import TOP
 from pigeonhole.models.classifier import RUNTIME, Classifier
@@ -66,6 +67,57 @@ def test_every_reference_has_its_row_in_order_whatever_the_chunk(
         for row, other in zip(whole, small.rows(samples), strict=True):
             assert (row.path, row.label, row.error) == (other.path, other.label, other.error)
             assert row.confidence == pytest.approx(other.confidence, abs=1e-5)
+
+
+def test_a_chunk_ends_where_its_decoded_images_take_too_much_memory(
+    at_root: Settings, classifier: Classifier, samples: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, sizes = Pipeline(at_root, classifier).classify(samples), list[int]()
+
+    class Notes(Classifier):
+        def predict(self, pixels: "np.ndarray", top: int = TOP) -> Scores:
+            sizes.append(len(pixels))
+            return super().predict(pixels, top)
+
+    monkeypatch.setattr("worker.pipeline._CHUNK_BYTES", 10 * 28 * 28 - 1)
+    noting = Notes(classifier.checkpoint, classifier.network, classifier.device)
+    answers = Pipeline(at_root, noting).classify(samples)
+    assert (answers.best, answers.errors) == (expected.best, expected.errors)
+    assert {*sizes[:-1]} == {10}
+    assert sum(sizes) == len(samples) - 3
+
+
+def test_a_batch_that_takes_long_is_committed_in_parts_that_any_worker_may_take(
+    at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = Pipeline(at_root, classifier).classify(samples)
+    monkeypatch.setattr("worker.tasks._SHARE", 0.0)
+    job, piece = job_with(ledger, samples)
+    processor = Processor(replace(at_root, chunk=100), classifier, ledger)
+    done = []
+    for queued in (1, 2, 2):  # nobody takes the messages from the queue here
+        [piece] = ledger.pending(job)
+        assert processor.work(job, piece)
+        done.append(ledger.status(job).done)
+        assert Queue(at_root).depth("digits") == queued
+    assert done == [100, 200, len(samples)]
+    assert ledger.status(job).state == "finished"
+    [batch] = ledger.read(job, 0, 1)
+    assert [row[:2] for row in batch.rows()] == [row[:2] for row in expected.rows(samples)]
+
+
+def test_a_batch_that_takes_long_and_was_lost_meanwhile_counts_once(
+    at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.tasks._SHARE", 0.0)
+    job, piece = job_with(ledger, samples)
+    processor = Processor(replace(at_root, chunk=100), classifier, ledger)
+    divide = ledger.divide
+    monkeypatch.setattr(ledger, "divide", lambda *args: (ledger.lose(job, piece, "digits"), divide(*args))[1])
+    assert not processor.work(job, piece)
+    while pieces := ledger.pending(job):
+        processor.work(job, pieces[0])
+    assert (ledger.status(job).state, ledger.status(job).done) == ("finished", len(samples))
 
 
 @pytest.mark.parametrize("waits", [False, True])
