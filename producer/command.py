@@ -265,7 +265,9 @@ def client_for(settings: Settings, quiet: bool = False) -> "Connection":
 
 
 class Notices:
-    """Prints when Redis goes away and when it is back; see `OutageView`."""
+    """Prints when Redis goes away and when it is back, and why batches are held back; see `OutageView`."""
+
+    _held = ""
 
     def away(self, exc: BrokerUnreachable) -> None:
         """Print that Redis is away or full."""
@@ -274,6 +276,12 @@ class Notices:
     def back(self) -> None:
         """Print that Redis is back."""
         say("Redis is back")
+
+    def held(self, why: str) -> None:
+        """Print why workers hold batches back, once."""
+        if why != self._held:
+            self._held = why
+            say(f"waiting: {printable(why)}")
 
 
 def say(message: str) -> None:

@@ -110,7 +110,7 @@ def jobs_table(statuses: Sequence[JobStatus]) -> Table:
 
 def dead_letters_text(letters: Sequence[DeadLetter]) -> str:
     """Return the latest dead letters and their reasons."""
-    lines = [f"{counted(len(letters), 'thing')} came over Redis that nobody understands; the last:"]
+    lines = [f"{counted(len(letters), 'dead letter')}, what no worker could do; the last:"]
     lines += [
         f"  {timestamp(letter.seen)}  {printable(letter.what)}: {printable(letter.why)}" for letter in letters[-5:]
     ]

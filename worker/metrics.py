@@ -229,7 +229,7 @@ class _Site:
                 gauge.add_metric([printable(model)], number)
         yield from gauges
         letters = len(self._letters.all())
-        yield Gauge("pigeonhole_dead_letters", "What came over Redis and nobody understands.", value=letters)
+        yield Gauge("pigeonhole_dead_letters", "Messages and batches that no worker could do.", value=letters)
 
     def _memory(self) -> "Iterator[Metric]":
         from prometheus_client.core import GaugeMetricFamily as Gauge

@@ -26,6 +26,7 @@ from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
 from pigeonhole.sources.reference import Identity, Location
 from worker.collected import Collected
+from worker.folders import ABSENT, Folders
 from worker.metrics import Counts
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class Pipeline:
         self.reader = ImageReader(
             settings.image_root, classifier.checkpoint.preprocessing, settings.max_bytes, settings.max_pixels
         )
+        self._folders = Folders(settings.image_root)
         # One thread: the chunk after the one that the network has is being read, no more.
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
         self._waits = False  # whether reading the last chunk was waiting, for the most part
@@ -84,6 +86,9 @@ class Pipeline:
             batch: the references.
             seconds: after which no chunk is begun any more: then the last references have no answers. They count from
                 the end of reading the first chunk, for which an archive may have to be inflated up to its images.
+
+        Raises:
+            FolderGone: images are absent, and so is the folder that they were in, or another is in its place.
         """
         collected, images = Collected(self._classifier.checkpoint, len(batch), batch.top), 0
         for chunk in self._chunks(batch, seconds):
@@ -125,14 +130,17 @@ class Pipeline:
 
     def _read_chunk(self, references: Iterator[tuple[int, Location]]) -> _Chunk:
         errors, identities = dict[int, tuple[str, str]](), dict[int, Identity]()
-        at, decoded, size = list[int](), list[Decoded](), 0
+        at, decoded, size, absent = list[int](), list[Decoded](), 0, list[str]()
         for position, location in islice(references, self._chunk):
             try:
                 data, identities[position] = self.reader.read(location)
+                self._folders.note(location.file)
                 decoded.append(self.reader.decode(data))
                 at.append(position)
             except ImageError as exc:
                 errors[position] = exc.kind, exc.message
+                if isinstance(exc.__cause__, OSError) and exc.__cause__.errno in ABSENT:
+                    absent.append(location.file)
             except Exception as exc:  # whatever a decoder does with one image, the others keep their rows
                 logger.exception("%r: the decoder failed in a way that is not foreseen", location)
                 errors[position] = ErrorKind.INTERNAL, f"{type(exc).__name__}: {exc}"
@@ -141,6 +149,7 @@ class Pipeline:
                 if size > _CHUNK_BYTES:
                     break
         self.reader.close()
+        self._folders.check(absent)
         pixels, wrong = self._formed(decoded)
         errors.update((at[number], (error.kind, error.message)) for number, error in wrong.items())
         return _Chunk(np.delete(np.array(at, np.intp), list(wrong)), pixels, identities, errors)

@@ -15,7 +15,7 @@ from typing import TypeVar
 from celery import shared_task, signals
 
 from pigeonhole.errors import MessageInvalid, PigeonholeError, UnknownJob
-from pigeonhole.ledger.dead_letters import DeadLetters, about
+from pigeonhole.ledger.dead_letters import DeadLetters, about, held_back
 from pigeonhole.ledger.leases import LEASE, UNTRIED
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Answers, Batch
@@ -27,6 +27,7 @@ from pigeonhole.models.classifier import Classifier, answers_as
 from pigeonhole.retry import outage, retry
 from pigeonhole.settings import Settings
 from worker import logs, parent
+from worker.folders import FolderGone
 from worker.metrics import Counts, counts
 from worker.pipeline import Pipeline
 from worker.refusal import refuse
@@ -38,6 +39,8 @@ T = TypeVar("T")
 #: A batch that takes longer than this share of `PIGEONHOLE_BATCH_SECONDS` is divided after the chunk in hand. The rows
 #: so far are committed, and any worker may take the rest: large files are no hang, and a worker that shall stop does.
 _SHARE = 0.1
+#: Seconds before a batch is returned whose volume is gone: workers that have it get the others of the queue meanwhile.
+_HELD = 5.0
 #: A suspect that was lost so often is tried with the network too: reading it is not what ended its process.
 _LOST_ALONE = 2
 
@@ -104,6 +107,9 @@ class Processor:
                 logger.warning("job %s: batch %s waits again, it can't be tried: %s", job, piece.key, exc)
                 self._retrying(lambda: self._ledger.release(job, piece, untried=True))
                 return False
+            except FolderGone as exc:
+                self._hold_back(job, piece, exc)
+                return False
             with self._counts.stage("commit"):
                 counted = self._commit(job, piece, batch, answers)
         if counted:
@@ -130,6 +136,13 @@ class Processor:
         """Keep what can't be understood where `status` shows it."""
         logger.error("%s can't be understood: %s", what, exc)
         self._retrying(lambda: self._dead_letters.add(what, str(exc)))
+
+    def _hold_back(self, job: str, piece: Piece, exc: FolderGone) -> None:
+        """Return a batch whose images can't be told from missing ones, for another try; `status` shows why."""
+        logger.error("job %s: batch %s waits: %s", job, piece.key, exc)
+        self._retrying(lambda: self._dead_letters.add(held_back(job, piece.key), str(exc)))
+        time.sleep(_HELD)
+        self._retrying(lambda: self._ledger.release(job, piece))
 
     def _suspicious(self, job: str, piece: Piece, batch: Batch) -> Answers:
         """Classify a quarantined image, once an isolation run has survived it."""

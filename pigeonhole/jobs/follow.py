@@ -13,7 +13,7 @@ from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.submitter import SubmitterWatch
 from pigeonhole.jobs.summary import Summary
-from pigeonhole.ledger.dead_letters import DeadLetters, about
+from pigeonhole.ledger.dead_letters import DeadLetters, about, held_back
 from pigeonhole.ledger.done import DoneBatch
 from pigeonhole.ledger.leases import LEASE
 from pigeonhole.ledger.ledger import Ledger
@@ -37,6 +37,8 @@ POLL_LAST = 0.005
 NO_WORKER_SECONDS = 10.0
 #: Seconds for which it counts that a worker could not understand a batch: it is tried again sooner than that.
 DEAD_LETTER_SECONDS = 2 * (LEASE + SWEEP_EVERY)
+#: Seconds without an image done after which following ends if workers hold a pending batch back.
+HELD_BACK_SECONDS = 60.0
 #: Seconds between two looks at who is at work, where somebody wants to know: workers announce themselves as often.
 COUNT_EVERY = 3.0
 #: Where Redis takes longer than this to answer, it was away, and the workers' announcements may have run out with it.
@@ -72,6 +74,7 @@ class Follower:
     _swept: float = field(default=0.0, init=False)
     _worker_seen: float = field(default=0.0, init=False)
     _counted: float = field(default=-math.inf, init=False)
+    _progress: tuple[int, float] = field(default=(-1, 0.0), init=False)  # images done, and since when
     _submitter: SubmitterWatch = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,7 +95,8 @@ class Follower:
         Raises:
             UnknownJob: no such job, or it was deleted meanwhile.
             JobCancelled: it was cancelled; the rows before the first that is missing have been given.
-            NoWorker: nobody has consumed the job's queue for a while; the job continues when somebody does.
+            NoWorker: nobody has consumed the job's queue for a while, or workers have waited in vain for the volume
+                of its images; the job continues when they can.
             NoSubmitter: it is open, and nobody has submitted to it for a while.
             JobDamaged: it is finished, and rows are missing.
             MessageInvalid: its record is damaged, or the workers understand none of its pending pieces.
@@ -200,14 +204,29 @@ class Follower:
             self._retry(lambda: sweep(self.ledger, self.queue))
 
     def _check_dead_letters(self, status: JobStatus) -> None:
-        """Raise MessageInvalid if there are workers, and lately they have understood none of the pending pieces."""
+        """Notify if workers hold pending pieces back; raise an error if nothing else is left to do.
+
+        Raises:
+            MessageInvalid: lately the workers have understood none of the pending pieces.
+            NoWorker: no image was done for a while, and pieces are held back.
+        """
+        if status.done != self._progress[0]:
+            self._progress = status.done, self.clock()
         since = self.workers.time() - DEAD_LETTER_SECONDS
         letters = DeadLetters(self.ledger.settings, self.ledger.client).of_job(status.job)
         dead = {letter.what: letter.why for letter in letters if since < letter.seen <= since + DEAD_LETTER_SECONDS}
+        if not dead:
+            return
+        pending = self.ledger.pending(status.job)
+        held = [dead[name] for piece in pending if (name := held_back(status.job, piece.key)) in dead]
+        if held:
+            self.retrying.shown.held(held[-1])
+            if self.clock() - self._progress[1] >= HELD_BACK_SECONDS:
+                raise NoWorker(f"no worker can read what is left of job {status.job}: {held[-1]}")
         # By name: a letter may be about a batch that another worker has done since, or about none at all.
         if status.batches_claimed or not len(dead) >= status.batches_waiting > 0:
             return
-        if all(about(status.job, piece.key) in dead for piece in self.ledger.pending(status.job)):
+        if all(about(status.job, piece.key) in dead for piece in pending):
             why = list(dead.values())[-1]
             raise MessageInvalid(f"the workers can't understand what is left of job {status.job}: {why}")
 

@@ -17,13 +17,16 @@ logger = logging.getLogger(__name__)
 
 
 class OutageView(Protocol):
-    """Shows that Redis is waited for; called from any thread."""
+    """Shows that Redis, or a volume, is waited for; called from any thread."""
 
     def away(self, exc: BrokerUnreachable) -> None:
         """Show that an outage has begun, and why."""
 
     def back(self) -> None:
         """Show that it is over."""
+
+    def held(self, why: str) -> None:
+        """Show why workers hold batches back; called every few seconds while they do."""
 
 
 class Silent:
@@ -33,6 +36,9 @@ class Silent:
         """Show nothing."""
 
     def back(self) -> None:
+        """Show nothing."""
+
+    def held(self, why: str) -> None:
         """Show nothing."""
 
 
@@ -46,6 +52,10 @@ class Logged:
     def back(self) -> None:
         """Log that it is over."""
         logger.warning("Redis is back")
+
+    def held(self, why: str) -> None:
+        """Log why."""
+        logger.warning("waiting: %s", printable(why))
 
 
 class Retrying:

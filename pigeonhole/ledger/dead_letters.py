@@ -1,7 +1,8 @@
-"""Dead letters: messages and records in Redis that could not be understood, kept for `status` with the reason.
+"""Dead letters: messages and batches that a worker could not do, kept for `status` with the reason.
 
-A message that is damaged, or of a version that nobody here knows, is never guessed at, and never tried again and again
-either. The key, behind the prefix: `dead` (hash: what it was → when and why).
+A batch whose images lay in a folder that is gone is tried again; see `worker.folders`. A message that is damaged, or of
+a version that nobody here knows, is never guessed at, and never tried again and again either. The key, behind the
+prefix: `dead` (hash: what it was → when and why).
 """
 
 import json
@@ -22,7 +23,7 @@ _LONGEST = 300
 
 @dataclass(frozen=True, order=True)
 class DeadLetter:
-    """One message or record that could not be understood.
+    """One message or batch that a worker could not do.
 
     Args:
         seen: when, last; seconds since the epoch on Redis' clock.
@@ -51,7 +52,7 @@ class DeadLetters:
 
     @translates
     def add(self, what: str, why: str) -> None:
-        """Keep a message or record that could not be understood; the same again only moves its time."""
+        """Keep a message or batch that can't be done; the same again only moves its time."""
         what, why = _printable(what), _printable(why)
         try:
             known = self.client.hlen(self._key)
@@ -85,6 +86,11 @@ class DeadLetters:
 def about(job: str, piece: object) -> str:
     """Name a batch of a job, as its dead letter does."""
     return f"job {job}, batch {piece}"
+
+
+def held_back(job: str, piece: object) -> str:
+    """Name a batch of a job that is tried again when its volume is back, as its dead letter does."""
+    return f"{about(job, piece)}, is held back"
 
 
 def _letter(what: bytes, body: bytes) -> DeadLetter:

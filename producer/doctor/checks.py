@@ -179,7 +179,7 @@ class Site:
             parts.append(f"written by another version: {some(job.job for job in unreadable)}")
             do.append("finish them with its workers, or `pigeonhole delete` them")
         if letters:
-            parts.append(f"{len(letters)} dead letters, which nobody understands")
+            parts.append(f"{len(letters)} dead letters, what no worker could do")
             do.append("`pigeonhole status` shows them, and why")
         if parts:
             return Finding("leftovers", False, "; ".join(parts), "; ".join(do))

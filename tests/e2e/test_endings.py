@@ -309,6 +309,6 @@ def test_a_batch_of_a_version_that_no_worker_knows_is_told_of_and_kept(
     assert f"pigeonhole: the workers can't understand what is left of job {job}: {said}" in ended.stderr.decode()
     for shown in (brokered("status", job), brokered("status")):
         assert shown.returncode == 0
-        assert "1 thing came over Redis that nobody understands; the last:" in shown.stderr.decode()
+        assert "1 dead letter, what no worker could do; the last:" in shown.stderr.decode()
         assert f"  job {job}, batch 0: {said}" in shown.stderr.decode()
     assert ledger.status(job).images - ledger.status(job).done == 1, "it is owed still"

@@ -19,6 +19,7 @@ from pigeonhole.errors import (
 from pigeonhole.jobs.follow import (
     BATCHES_AT_ONCE,
     COUNT_EVERY,
+    HELD_BACK_SECONDS,
     NO_WORKER_SECONDS,
     POLL_MOST,
     Follower,
@@ -26,8 +27,9 @@ from pigeonhole.jobs.follow import (
     results,
 )
 from pigeonhole.jobs.options import RowOptions
+from pigeonhole.jobs.retrying import Silent
 from pigeonhole.jobs.submitter import GIVE_UP_AFTER
-from pigeonhole.ledger.dead_letters import DeadLetters, about
+from pigeonhole.ledger.dead_letters import DeadLetters, about, held_back
 from pigeonhole.ledger.done import DoneBatch
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Batch, Row
@@ -327,6 +329,49 @@ def test_letters_about_what_is_done_since_or_about_nothing_do_not_end_following(
     scene.follower.workers = Workers(scene.settings)  # the letters' times are of Redis' own clock
     scene.then(*[later] * 500)
     assert len(scene.rows(job)) == 3
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_batches_that_are_held_back_for_a_minute_end_following_unless_others_are_done(scene: Scene, done: int) -> None:
+    job, why = scene.job(3), "the folder '/photos/' is gone"
+    letters, notices = DeadLetters(scene.settings), list[str]()
+
+    class Notes(Silent):
+        def held(self, why: str) -> None:
+            notices.append(why)
+
+    def later() -> None:
+        scene.workers.announce(DIGITS)
+        letters.add(held_back(job, 2), why)
+        if done and sum(scene.slept) > HELD_BACK_SECONDS and scene.ledger.status(job).done == 0:
+            scene.done(job, 1)
+
+    scene.follower.retrying.shown = Notes()
+    scene.follower.workers = Workers(scene.settings)  # the letters' times are of Redis' own clock
+    scene.then(*[later] * 1000)
+    with pytest.raises(
+        NoWorker, match=rf"^no worker can read what is left of job {job}: the folder '/photos/' is gone"
+    ):
+        scene.rows(job)
+    assert {*notices} == {why}
+    minutes = 1 + done
+    assert minutes * HELD_BACK_SECONDS <= sum(scene.slept) <= minutes * HELD_BACK_SECONDS + 3 * SWEEP_EVERY
+
+
+def test_a_batch_that_was_held_back_and_is_done_since_is_not_waited_for(scene: Scene) -> None:
+    job = scene.job(2)
+    DeadLetters(scene.settings).add(held_back(job, 0), "the folder '/photos/' is gone")
+
+    def later() -> None:
+        scene.workers.announce(DIGITS)
+        if scene.ledger.status(job).done == 0:
+            scene.done(job, 0)
+        elif sum(scene.slept) > 2 * HELD_BACK_SECONDS:
+            scene.done(job, 1)
+
+    scene.follower.workers = Workers(scene.settings)
+    scene.then(*[later] * 1000)
+    assert len(scene.rows(job)) == 2
 
 
 def test_an_unknown_job_is_told_at_once(scene: Scene) -> None:

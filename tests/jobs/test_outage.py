@@ -45,6 +45,9 @@ class Shown:
     def back(self) -> None:
         self.told.append("back")
 
+    def held(self, why: str) -> None:
+        self.told.append(why)
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:

@@ -1,0 +1,207 @@
+"""Volumes that are unmounted or exchanged while a worker reads: their images are not missing."""
+
+import errno
+import logging
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pigeonhole.ledger.dead_letters import DeadLetters
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.messages import Batch, Group
+from pigeonhole.models.classifier import Classifier
+from pigeonhole.settings import Settings
+from pigeonhole.sources.beneath import open_beneath
+from tests.worker.test_tasks import job_with
+from worker import folders, tasks
+from worker.folders import FolderGone, Folders
+from worker.tasks import Processor
+
+NAMES = tuple(f"{number}.png" for number in range(6))
+
+
+@pytest.fixture
+def card(root: Path) -> Path:
+    """A folder with some images, as on a memory card."""
+    made = root / "card"
+    for folder in ("a", "b"):
+        (made / folder).mkdir(parents=True)
+        for name in NAMES:
+            shutil.copy(root / "samples" / "003b50.png", made / folder / name)
+    return made
+
+
+@pytest.fixture
+def processor(
+    settings: Settings, root: Path, classifier: Classifier, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> Processor:
+    monkeypatch.setattr(tasks, "_HELD", 0.0)
+    return Processor(replace(settings, image_root=str(root), chunk=4), classifier, ledger)
+
+
+def batch(folder: str, names: tuple[str, ...] = NAMES) -> Batch:
+    return Batch((Group("file", folder, folder, names),))
+
+
+def unmount(card: Path) -> None:
+    """Leave what a mount point is without its volume: an empty folder, another one than before."""
+    card.rename(card.with_name("elsewhere"))
+    card.mkdir()
+
+
+def mount(card: Path) -> None:
+    card.rmdir()
+    card.with_name("elsewhere").rename(card)
+
+
+@pytest.mark.parametrize("folder", ["card/a/", "card/b/"])
+def test_a_batch_whose_volume_was_unmounted_waits_and_has_its_rows_once_it_is_back(
+    folder: str, processor: Processor, ledger: Ledger, settings: Settings, card: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, piece = job_with(ledger, batch("card/a/"))
+    assert processor.work(first, piece)
+    job, piece = job_with(ledger, batch(folder))
+    unmount(card)
+    with caplog.at_level(logging.ERROR):
+        assert not processor.work(job, piece)
+    why = f"the folder '{card}' is gone, or is another one than before: was its volume unmounted?"
+    assert f"job {job}: batch 0 waits: {why}" in caplog.text
+    assert (ledger.status(job).done, ledger.status(job).batches_waiting) == (0, 1)
+    (letter,) = DeadLetters(settings).of_job(job)
+    assert letter.what == f"job {job}, batch 0, is held back"
+    assert letter.why.startswith(why)
+    mount(card)
+    assert processor.work(job, piece)
+    assert (ledger.status(job).state, ledger.status(job).errors) == ("finished", 0)
+
+
+def test_a_volume_that_goes_in_the_middle_of_a_batch_leaves_no_row_missing(
+    processor: Processor, ledger: Ledger, card: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = processor._pipeline.reader
+    read, files = type(reader).read, list[str]()
+
+    def unmounting(*arguments: object) -> object:
+        files.append("")
+        if len(files) == 6:
+            unmount(card)
+        return read(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(reader), "read", unmounting)
+    job, piece = job_with(ledger, batch("card/a/"))
+    assert not processor.work(job, piece)
+    mount(card)
+    assert processor.work(job, piece)
+    assert (ledger.status(job).state, ledger.status(job).errors) == ("finished", 0)
+
+
+def test_a_volume_that_does_not_answer_is_waited_for(
+    processor: Processor, ledger: Ledger, card: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = os.stat
+
+    def unanswered(root: str, path: str) -> int:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    def unanswering(path: str) -> os.stat_result:
+        if path.startswith(str(card)):
+            unanswered("", path)
+        return stat(path)
+
+    monkeypatch.setattr("pigeonhole.sources.local_files.open_beneath", unanswered)
+    monkeypatch.setattr(processor._pipeline.reader.budget, "_left", 0.0)
+    job, piece = job_with(ledger, batch("card/a/"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", unanswering)
+        assert not processor.work(job, piece)
+    monkeypatch.setattr("pigeonhole.sources.local_files.open_beneath", open_beneath)
+    assert processor.work(job, piece)
+    assert ledger.status(job).errors == 0
+
+
+def test_images_that_are_gone_from_a_folder_that_is_there_are_missing(
+    processor: Processor, ledger: Ledger, card: Path
+) -> None:
+    first, piece = job_with(ledger, batch("card/a/"))
+    assert processor.work(first, piece)
+    for name in NAMES:
+        (card / "a" / name).unlink()
+    shutil.rmtree(card / "b")
+    for folder in ("card/a/", "card/b/", "never/there/"):
+        job, piece = job_with(ledger, batch(folder))
+        assert processor.work(job, piece)
+        assert (ledger.status(job).state, ledger.status(job).errors) == ("finished", len(NAMES))
+
+
+def test_a_folder_that_was_deleted_is_no_volume_that_is_gone(
+    processor: Processor, ledger: Ledger, card: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, piece = job_with(ledger, batch("card/a/"))
+    assert processor.work(first, piece)
+    shutil.rmtree(card)
+    job, piece = job_with(ledger, batch("card/a/"))
+    assert processor.work(job, piece)
+    assert ledger.status(job).errors == len(NAMES)
+
+
+def test_a_mount_point_that_vanishes_with_its_volume_is_told_from_a_folder_that_was_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "media" / "card" / "a").mkdir(parents=True)
+    stat, devices = os.stat, {"media": 1, "card": 2, "a": 2}
+
+    def of_two_devices(path: str) -> os.stat_result:
+        status = list(stat(path))
+        status[2] = devices.get(Path(path).name, 1)
+        return os.stat_result(status)
+
+    monkeypatch.setattr(os, "stat", of_two_devices)
+    known = Folders(str(tmp_path))
+    known.note("media/card/a/1.png")
+    shutil.rmtree(tmp_path / "media" / "card" / "a")
+    known.check(["media/card/a/2.png"])
+    shutil.rmtree(tmp_path / "media" / "card")
+    with pytest.raises(FolderGone, match=r"media/card/a' is gone, or is another one than before"):
+        known.check(["media/card/a/2.png"])
+    known.check(["media/other/2.png"])
+
+
+def test_a_root_that_is_another_than_when_the_process_began_holds_everything_back(root: Path) -> None:
+    known = Folders(str(root))
+    known.check(["never/there/1.png"])
+    root.rename(root.with_name("elsewhere"))
+    with pytest.raises(FolderGone):
+        known.check(["never/there/1.png"])
+    root.mkdir()
+    with pytest.raises(FolderGone):
+        known.check(["never/there/1.png"])
+
+
+def test_a_folder_in_another_ones_place_is_the_known_one_once_it_can_be_read(card: Path, root: Path) -> None:
+    known = Folders(str(root))
+    known.note("card/a/1.png")
+    unmount(card)
+    (card / "a").mkdir()
+    for _ in range(2):
+        with pytest.raises(FolderGone):
+            known.check(["card/a/2.png"])
+    known.note("samples/003b50.png")
+    with pytest.raises(FolderGone):
+        known.check(["card/a/2.png"])
+    known.note("card/a/1.png")
+    known.check(["card/a/2.png"])
+
+
+def test_memory_does_not_grow_with_the_number_of_folders(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "_MOST", 10)
+    known = Folders(str(root))
+    for number in range(100):
+        (root / str(number)).mkdir()
+        known.note(f"{number}/1.png")
+    assert len(known._known) <= 12
+    root.rename(root.with_name("elsewhere"))
+    with pytest.raises(FolderGone):
+        known.check(["1/1.png"])
