@@ -33,6 +33,7 @@ from pigeonhole.models.classifier import RUNTIME, answers_as
 from pigeonhole.settings import Settings
 from pigeonhole.version import VERSION
 from worker import losses, metrics
+from worker.folders import remember_mounts
 from worker.parent import device_in_use, register
 from worker.refusal import refuse
 
@@ -54,6 +55,7 @@ try:
 except SettingsError as error:
     raise refuse(error) from None
 
+remember_mounts()
 app: Celery = configure(settings)
 app.conf.update(
     include=("worker.tasks",),

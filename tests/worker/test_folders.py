@@ -169,6 +169,28 @@ def test_a_mount_point_that_vanishes_with_its_volume_is_told_from_a_folder_that_
     known.check(["media/other/2.png"])
 
 
+def test_what_was_mounted_when_the_worker_started_is_known_to_a_process_that_starts_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "mountinfo"
+    monkeypatch.setattr(folders, "_TABLE", table)
+    root, card = tmp_path / "root", tmp_path / "root" / "a card"
+    mounted = "27 1 8:17 / {} rw,relatime shared:1 - vfat /dev/sdb1 rw\n"
+    table.write_text(mounted.format("/") + mounted.format(str(card).replace(" ", "\\040")))
+    card.mkdir(parents=True)
+    (root / "link").symlink_to(card)
+    (root / "a cardboard").mkdir()
+    folders.remember_mounts()
+    monkeypatch.setenv("_PIGEONHOLE_MOUNTED", os.environ["_PIGEONHOLE_MOUNTED"])  # and it is gone after the test
+    Folders(str(root)).check(["a card/1.png", "link/1.png", "a cardboard/1.png", "1.png"])
+    table.write_text(mounted.format("/"))
+    later = Folders(str(root))
+    later.check(["a cardboard/1.png", "1.png"])
+    for file in ("a card/1.png", "a card/b/1.png", "link/1.png"):
+        with pytest.raises(FolderGone, match=r"root/a card' is gone, or is another one than before"):
+            later.check([file])
+
+
 def test_a_root_that_is_another_than_when_the_process_began_holds_everything_back(root: Path) -> None:
     known = Folders(str(root))
     known.check(["never/there/1.png"])
