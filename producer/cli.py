@@ -40,6 +40,7 @@ from producer.options import (
     Copy,
     Job,
     Link,
+    MaximalErrors,
     Model,
     NullSeparated,
     OutputFile,
@@ -92,6 +93,7 @@ def classify(
         typer.Option("--retry-errors", help="Keep the labels in FILE, and classify all other images of SOURCE again."),
     ] = False,
     review_below: ReviewBelow = None,
+    max_errors: MaximalErrors = None,
     sort_into: SortInto = None,
     link: Link = None,
     copy: Copy = False,
@@ -129,7 +131,7 @@ def classify(
         pending = [run for run in state.runs if shared and client.can_resume(run, name)]
         kept = stack.enter_context(closing(Kept(state, checkpoint, root, pending, retry_errors, options)))
         sink = stack.enter_context(sink_for(output, format, state, as_json))
-        rows = Output(sink, sorter, kept.summary, quiet, as_json, None if shared else started, options)
+        rows = Output(sink, sorter, kept.summary, quiet, as_json, None if shared else started, options, max_errors)
         code = Classification(client, state, pending, kept, rows, sources, null, is_file)(references, name)
     raise typer.Exit(code)
 
@@ -177,6 +179,7 @@ def wait(
     overwrite: Overwrite = False,
     delete: Annotated[bool, typer.Option("--delete", help="Forget the job once its rows are safe in FILE.")] = False,
     review_below: ReviewBelow = None,
+    max_errors: MaximalErrors = None,
     sort_into: SortInto = None,
     link: Link = None,
     copy: Copy = False,
@@ -200,7 +203,7 @@ def wait(
         told(partial(how_to_go_on, client, job, output, options=options)),
         sink_for(output, format, state, as_json) as sink,
     ):
-        rows = Output(sink, sorter, Summary(), quiet, as_json, options=options)
+        rows = Output(sink, sorter, Summary(), quiet, as_json, options=options, max_errors=max_errors)
         follow(client, job, rows)
         code = finish(client, job, rows)
         if delete:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pigeonhole.ledger.messages import Row
     from pigeonhole.ledger.status import JobStatus
     from pigeonhole.sinks.sorting import Sorter
+    from producer.max_errors import MaxErrors
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -85,6 +86,7 @@ class Output:
         quiet, as_json: the options.
         started: when the command that started its own workers began, in seconds since the epoch.
         options: what the user asks of rows.
+        max_errors: how many rows may be errors; None: all.
     """
 
     sink: Sink | None
@@ -94,6 +96,12 @@ class Output:
     as_json: bool
     started: float | None = None
     options: RowOptions = DEFAULT
+    max_errors: "MaxErrors | None" = None
+
+    def check(self, images: int | None) -> None:
+        """Raise PigeonholeError if too many rows are errors; `images`: how many rows there will be, None: not known."""
+        if self.max_errors:
+            self.max_errors.check(self.summary, images)
 
     def write(self, rows: "Sequence[Row]", origins: "Iterable[Origin]") -> None:
         """Pass rows, and what each was computed from, to the sink and the sorter."""
@@ -125,12 +133,18 @@ def follow(
         output: what becomes of the rows.
         begun: what was submitted and delivered, if this command has submitted it.
         take: records a batch of an earlier run, and returns the rows that are kept.
+
+    Raises:
+        PigeonholeError: more rows are errors than `--max-errors` allows, among others.
     """
     from producer.progress import JobProgress
 
-    before = output.summary.reviews
+    before, kept = output.summary.reviews, output.summary.images
+    images: int | None = None  # how many the command has in all, once that is known
 
     def look(status: "JobStatus") -> None:
+        nonlocal images
+        images = None if take or status.state == "open" else kept + status.images
         if begun:
             begun.submission.look(status)
         if output.options.review_below is not None:  # the job's own count is by the model's threshold
@@ -141,18 +155,20 @@ def follow(
         if begun:
             begun.submission.check()
 
+    def new(batch: "DoneBatch") -> "tuple[list[Row], Iterable[Origin]]":
+        if begun:
+            begun.run.deliver(batch)
+        rows = batch.rows(output.options.review_below)
+        output.summary.add(rows)
+        return rows, batch.origins()
+
     delivered = begun.run.digests()[: begun.run.delivered] if begun else ()
     with JobProgress(output.quiet) as progress:
         follower = client.follower(look, check, progress.show_workers)
         for batch in follower.batches(job, delivered):
-            if take:
-                output.write(*take(batch))
-                continue
-            if begun:
-                begun.run.deliver(batch)
-            rows = batch.rows(output.options.review_below)
-            output.summary.add(rows)
-            output.write(rows, batch.origins())
+            output.write(*(take or new)(batch))
+            output.check(images)
+    output.check(images)
     if begun:
         begun.run.finish()
 

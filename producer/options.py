@@ -9,6 +9,7 @@ from pigeonhole.errors import UsageError
 from pigeonhole.jobs.options import RowOptions
 from pigeonhole.sinks.format import Format
 from pigeonhole.sinks.registry import FORMATS
+from producer.max_errors import MaxErrors
 
 
 class Links(StrEnum):
@@ -24,6 +25,13 @@ def _confidence(value: float | None) -> float | None:
     except UsageError as exc:
         raise typer.BadParameter(str(exc)) from exc
     return value
+
+
+def _max_errors(text: str) -> MaxErrors:
+    try:
+        return MaxErrors.parse(text)
+    except UsageError as exc:
+        raise typer.BadParameter(str(exc)) from exc
 
 
 def _format(name: str) -> Format:
@@ -82,6 +90,15 @@ ReviewBelow = Annotated[
         metavar="P",
         callback=_confidence,
         help="Mark for review what has a confidence under P, from 0 to 1.  \\[default: what the checkpoint doubts]",
+    ),
+]
+MaximalErrors = Annotated[
+    MaxErrors | None,
+    typer.Option(
+        "--max-errors",
+        metavar="N|P%",
+        parser=_max_errors,
+        help="End with exit code 1 when more rows are errors than N, or than P percent of all images.",
     ),
 ]
 NullSeparated = Annotated[bool, typer.Option("-0", "--null", help="Lists are separated by NUL, not by newlines.")]

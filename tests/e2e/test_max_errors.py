@@ -1,0 +1,51 @@
+"""Runs that go wrong as a whole, and end early because of `--max-errors`."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.settings import Settings
+from tests.e2e.conftest import Run
+from tests.e2e.test_road import rows_of
+
+StartWorker = Callable[..., "subprocess.Popen[bytes]"]
+
+
+def list_of(home: Path, absent: int) -> None:
+    names = ["samples/003b50.png", *(f"gone-{number}.png" for number in range(absent))]
+    (home / "list").write_text("\n".join(names))
+
+
+def test_a_run_with_too_many_errors_ends_and_the_same_command_keeps_its_rows(home: Path, embedded: Run) -> None:
+    list_of(home, 3000)
+    ended = embedded("classify", "@list", "-o", "rows.csv", "--max-errors", "10%")
+    said = ended.stderr.decode()
+    assert ended.returncode == 1, said
+    assert " rows are errors, and --max-errors is 10%: " in said
+    assert "are 'missing', for instance 'gone-0.png'. Mend that; " in said
+    assert said.endswith("\nrun the same command again to resume\n")
+    assert not (home / "rows.csv").exists()
+    for number in range(3000):
+        shutil.copy(home / "samples" / "003b50.png", home / f"gone-{number}.png")
+    again = embedded("classify", "@list", "-o", "rows.csv", "--max-errors", "10%", "--retry-errors")
+    assert again.returncode == 0, again.stderr
+    assert b"resuming: 1 row kept; classified again: " in again.stderr
+    assert len(rows_of((home / "rows.csv").read_bytes())) == 3001
+
+
+def test_waiting_ends_too_and_the_job_goes_on(
+    home: Path, brokered: Run, settings: Settings, start_worker: StartWorker
+) -> None:
+    start_worker()
+    list_of(home, 100)
+    job = brokered("submit", "@list", "-q").stdout.decode().strip()
+    assert brokered("wait", job, "-o", "rows.csv", "--max-errors", "100").returncode == 3
+    ended = brokered("wait", job, "-o", "others.csv", "--max-errors", "99")
+    assert ended.returncode == 1
+    assert f"`pigeonhole wait {job} -o others.csv` follows it again" in ended.stderr.decode()
+    assert Ledger(settings).status(job).done == 101
+    refused = brokered("wait", job, "--max-errors", "many")
+    assert refused.returncode == 2
+    assert b"'many' is neither a number of rows" in refused.stderr

@@ -1,0 +1,45 @@
+import pytest
+
+from pigeonhole.errors import PigeonholeError, UsageError
+from pigeonhole.jobs.summary import Summary
+from producer.max_errors import MaxErrors
+from tests.jobs.test_summary import rows, summary
+
+
+def exceeds(text: str, counted: Summary, images: int | None) -> bool:
+    try:
+        MaxErrors.parse(text).check(counted, images)
+    except PigeonholeError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "ten", "101%", "5 %", "%", "1e3", "nan%", "100.5%"])
+def test_what_is_neither_a_number_nor_a_percentage_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"is neither a number of rows, such as 100, nor a percentage"):
+        MaxErrors.parse(text)
+
+
+def test_a_number_is_exceeded_by_one_row_more_whatever_is_still_to_come() -> None:
+    two = summary(rows(labels=5, errors=("missing", "empty")))
+    assert exceeds("1", two, None)
+    assert not exceeds("2", two, None)
+    assert exceeds("0", two, 1_000_000)
+    assert not exceeds("0", summary(rows(labels=5)), 5)
+
+
+def test_a_percentage_is_of_all_images_and_not_exceeded_before_their_number_is_known() -> None:
+    two = summary(rows(labels=5, errors=("missing", "empty")))
+    assert not exceeds("0%", two, None)
+    assert not exceeds("2%", two, 100)
+    assert exceeds("1.99%", two, 100)
+    assert not exceeds("100%", two, 2)
+
+
+def test_the_error_names_the_most_frequent_kind_an_example_and_what_to_do() -> None:
+    with pytest.raises(PigeonholeError) as error:
+        MaxErrors.parse("0.5%").check(summary(rows(labels=1, errors=("missing", "empty", "missing"))), 100)
+    assert str(error.value) == (
+        "3 of 4 rows are errors, and --max-errors is 0.5%: 2 are 'missing', for instance 'x.png'. Mend that; `classify "
+        "--retry-errors` tries them again"
+    )
