@@ -74,11 +74,11 @@ class Archive(Source):
 
     def list(self, argument: str) -> Iterator[Reference]:
         """Stream an archive's images; hidden members are left out, as in a folder."""
-        root, link = self.root.below_or_absolute(argument), os.path.islink(argument)
+        root = self.root.below_or_absolute(argument)
         for name, size, place in members(argument):
             # `tar c .` writes a dot before each name; what a path upward means does not matter here.
             if is_found("/".join([part for part in name.split("/") if part not in ("", ".", "..")])):
-                yield Reference(self.scheme, argument, root, f"{INSIDE}{name}", place, size, link)
+                yield Reference(self.scheme, argument, root, f"{INSIDE}{name}", place, size)
 
     def open(self, location: Location) -> Opened:
         """Read a member; see `Source.open`."""

@@ -235,8 +235,8 @@ def _glob(source: _Local, root: Root, taken: Callable[..., bool]) -> Iterator[Re
 def _file(path: str, root: Root) -> Iterator[Reference]:
     if kind := archive_kind(path):
         return kind(root).list(path)
-    size, link = size_or_zero(path), os.path.islink(path)
-    return (reference._replace(size=size, link=link) for reference in LocalFiles(root).list(path))
+    size = size_or_zero(path)
+    return (reference._replace(size=size) for reference in LocalFiles(root).list(path))
 
 
 def _list(name: str, root: Root, null_separated: bool) -> Iterator[Reference]:

@@ -39,7 +39,7 @@ def in_folder(shown: str, root: str) -> Iterator[Reference]:
         for below, images in flattened(_walk(shown, "", ())):
             for image in images:
                 path = below + image.name
-                yield Reference(scheme, shown, root, path, (), size_of(image), image.is_symlink())
+                yield Reference(scheme, shown, root, path, (), size_of(image))
     except OSError as exc:
         raise SourceError(unreadable(exc)) from exc
 

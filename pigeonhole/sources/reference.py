@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from pigeonhole.errors import SourceError
 
@@ -41,7 +41,6 @@ class Reference(NamedTuple):
         scheme, root, path, place: its `Location`.
         shown: the beginning of its path as the user named it.
         size: its file's size in bytes, or an estimate: batches are cut by it.
-        link: whether it is a symbolic link, as far as that costs nothing to know.
     """
 
     scheme: str
@@ -50,18 +49,11 @@ class Reference(NamedTuple):
     path: str
     place: Place = ()
     size: int = 0
-    link: bool = False
 
     @property
     def file(self) -> str:
         """The file that it lies in, as the user named it: itself, or its archive."""
         return self.shown if self.place else self.shown + self.path
-
-    @classmethod
-    def from_json(cls, fields: list[Any]) -> "Reference":
-        """Return the reference that `json.dumps` wrote."""
-        made = cls(*fields)
-        return made._replace(place=tuple(made.place))
 
 
 @dataclass(frozen=True)
