@@ -38,6 +38,7 @@ from producer.command import (
 from producer.options import (
     AsJson,
     Copy,
+    CsvSafe,
     Job,
     Link,
     MaximalErrors,
@@ -85,6 +86,7 @@ def classify(
     sources: Sources,
     output: OutputFile = None,
     format: RowFormat = None,
+    csv_safe: CsvSafe = False,
     model: Model = None,
     null: NullSeparated = False,
     overwrite: Overwrite = False,
@@ -116,7 +118,7 @@ def classify(
     if not shared:
         # The workers are this user's own processes: what the user can read, they may.
         settings = replace(settings, image_root="/")
-    format = row_format(output, format)
+    format = row_format(output, format, csv_safe, sort_into)
     is_file = output is not None and not is_special(output)
     if retry_errors and (overwrite or not is_file):
         raise UsageError("--retry-errors keeps the labels in a file: name that with -o FILE, and leave --overwrite out")
@@ -125,7 +127,7 @@ def classify(
     with ExitStack() as stack:
         command = Command("classify", tuple(sources), null, os.getcwd(), settings.image_root)
         state = stack.enter_context(closing(state_for(output, format, command, overwrite, retry_errors)))
-        sorter = stack.enter_context(sorting(sort_into, link, copy, quiet, sources))
+        sorter = stack.enter_context(sorting(sort_into, link, copy, quiet, sources, csv_safe))
         client = stack.enter_context(closing(client_for(settings, quiet)))
         name, checkpoint = client.serving()
         pending = [run for run in state.runs if shared and client.can_resume(run, name)]
@@ -176,6 +178,7 @@ def wait(
     job: Job,
     output: OutputFile = None,
     format: RowFormat = None,
+    csv_safe: CsvSafe = False,
     overwrite: Overwrite = False,
     delete: Annotated[bool, typer.Option("--delete", help="Forget the job once its rows are safe in FILE.")] = False,
     review_below: ReviewBelow = None,
@@ -190,7 +193,7 @@ def wait(
     from pigeonhole.jobs.state import Command
     from pigeonhole.jobs.summary import Summary
 
-    format = row_format(output, format)
+    format = row_format(output, format, csv_safe, sort_into)
     if delete and (output is None or is_special(output)):
         # The reader of a pipe may close it before the last row; a table and a summary hold no rows.
         raise UsageError("--delete would lose the rows: name a file for them with -o FILE, not a pipe or a device")
@@ -199,7 +202,7 @@ def wait(
     options = RowOptions(review_below)
     with (
         closing(state_for(output, format, Command("wait", (job,)), overwrite)) as state,
-        sorting(sort_into, link, copy, quiet) as sorter,
+        sorting(sort_into, link, copy, quiet, csv_safe=csv_safe) as sorter,
         told(partial(how_to_go_on, client, job, output, options=options)),
         sink_for(output, format, state, as_json) as sink,
     ):
@@ -260,13 +263,14 @@ def results(
     job: Job,
     output: OutputFile = None,
     format: RowFormat = None,
+    csv_safe: CsvSafe = False,
     overwrite: Overwrite = False,
     review_below: ReviewBelow = None,
 ) -> None:
     """Write the rows that a job has so far, in the order of submission."""
     from pigeonhole.jobs.state import Command
 
-    format = row_format(output, format)
+    format = row_format(output, format, csv_safe)
     client = client_for(broker_settings())
     status = client.status(job)
     with (

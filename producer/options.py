@@ -62,6 +62,12 @@ RowFormat = Annotated[
         help="How rows are written, whatever FILE ends with.",
     ),
 ]
+CsvSafe = Annotated[
+    bool,
+    typer.Option(
+        "--csv-safe", help="For spreadsheets: in CSV, put ' in front of a text that begins with = + - @ or a tab."
+    ),
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace FILE whatever it is, and start over if a run was interrupted.")
 ]

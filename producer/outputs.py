@@ -12,6 +12,7 @@ from pigeonhole.errors import ExitCode, UsageError
 from pigeonhole.jobs.ownership import OwnFile, open_state
 from pigeonhole.jobs.state import Command, State
 from pigeonhole.output_files import descriptor, is_special, target
+from pigeonhole.sinks.csv_rows import SafeCsv
 from pigeonhole.sinks.file import File
 from pigeonhole.sinks.format import Format, LineFormat
 from pigeonhole.sinks.registry import FORMATS, format_of
@@ -25,8 +26,25 @@ if TYPE_CHECKING:
     from pigeonhole.sinks.sorting import Sorter
 
 
-def row_format(output: str | None, format: Format | None) -> Format | None:
-    """Return the format of the rows, None for a table; raise an error, before anything starts, if it can't be used."""
+def row_format(
+    output: str | None, format: Format | None, csv_safe: bool = False, sort_into: str | None = None
+) -> Format | None:
+    """Return the format of the rows, None for a table; raise an error, before anything starts, if it can't be used.
+
+    Args:
+        output, format, csv_safe, sort_into: the options.
+    """
+    format = _row_format(output, format)
+    if not csv_safe:
+        return format
+    if format is FORMATS["csv"]:
+        return SafeCsv()
+    if sort_into is None:
+        raise UsageError("--csv-safe is about CSV: end FILE with .csv, or give --format csv")
+    return format
+
+
+def _row_format(output: str | None, format: Format | None) -> Format | None:
     if format is None and output is not None and (descriptor(output) is None or os.path.splitext(output)[1]):
         format = format_of(output)
     if format is None and (output is not None or not sys.stdout.isatty()):
@@ -84,7 +102,12 @@ def sink_for(output: str | None, format: Format | None, state: State, as_json: b
 
 @contextmanager
 def sorting(
-    folder: str | None, link: Links | None, copy: bool, quiet: bool, sources: Sequence[str] = ()
+    folder: str | None,
+    link: Links | None,
+    copy: bool,
+    quiet: bool,
+    sources: Sequence[str] = (),
+    csv_safe: bool = False,
 ) -> "Iterator[Sorter | None]":
     """Return the sorter of `--sort-into`, if that was given; report what it did if the command succeeds.
 
@@ -95,6 +118,7 @@ def sorting(
         link: the option `--link`.
         copy: the option `--copy`.
         sources: SOURCEs, which DIR may not lie in.
+        csv_safe: the option.
     """
     if folder is None:
         if link or copy:
@@ -108,7 +132,7 @@ def sorting(
             raise UsageError(f"{folder!r} lies in {source!r}, and would be classified too: choose another DIR")
     from pigeonhole.sinks.sorting import Sorter
 
-    with closing(Sorter(folder, "copy" if copy else (link or Links.symbolic).value)) as sorter:
+    with closing(Sorter(folder, "copy" if copy else (link or Links.symbolic).value, csv_safe)) as sorter:
         if link is Links.hard:
             _check_device(folder, sources)
         yield sorter

@@ -22,7 +22,7 @@ from pigeonhole.ledger.done import Origin
 from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.output_files import NEW, remove
-from pigeonhole.sinks.csv_rows import csv_field
+from pigeonhole.sinks.csv_rows import csv_field, safe_text
 from pigeonhole.sinks.placing import clear, place
 from pigeonhole.sinks.sorting_record import Image, Record
 from pigeonhole.sources.archives import INSIDE, Archive
@@ -48,6 +48,7 @@ class Sorter:
     Args:
         folder: DIR; it is created if it is missing.
         means: whether images are linked or copied.
+        csv_safe: write no text into `_errors.csv` that a spreadsheet takes for a formula.
 
     Attributes:
         failed: the number of images with a label that could not be sorted.
@@ -57,10 +58,13 @@ class Sorter:
         OutputFailed: DIR can't be written to, or another command sorts into it.
     """
 
-    def __init__(self, folder: str, means: Literal["symbolic", "hard", "copy"] = "symbolic") -> None:
+    def __init__(
+        self, folder: str, means: Literal["symbolic", "hard", "copy"] = "symbolic", csv_safe: bool = False
+    ) -> None:
         self.folder = folder
         self.failed = self._sorted = self._there = self._listed = 0
         self._means = means
+        self._csv_safe = csv_safe
         self._top = os.path.realpath(folder)
         self._errors, self._part, path = map(self._at, ("_errors.csv", "_sorted.copying", "_sorted.db"))
         self._sources = dict[str, Source]()
@@ -85,7 +89,8 @@ class Sorter:
             with open(self._errors + NEW, "wb") as file:
                 file.write(b"path,error\n")
                 for path, error in self._record.failed():
-                    file.write(os.fsencode(f"{csv_field(path)},{csv_field(error)}\n"))
+                    shown = safe_text(path) if self._csv_safe else path
+                    file.write(os.fsencode(f"{csv_field(shown)},{csv_field(error)}\n"))
                     self._listed += 1
             os.replace(self._errors + NEW, self._errors)
             if not self._listed:

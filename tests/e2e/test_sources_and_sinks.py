@@ -19,7 +19,7 @@ from pigeonhole.sinks.registry import FORMATS, read_results
 from pigeonhole.text import counted
 from producer.cli import app
 from tests.conftest import starting_workers
-from tests.e2e.conftest import SAMPLES
+from tests.e2e.conftest import SAMPLES, Run
 from tests.packing import KINDS, pack
 from tests.sinks.formats import CSV, DB, PARQUET
 
@@ -208,3 +208,21 @@ def test_errors_are_listed_as_the_rows_name_them(run: Classify) -> None:
         ((path, error),) = [(row["path"], row["error"]) for row in csv.DictReader(file)]
     assert path == "in/empty.png"
     assert error.startswith("empty: ")
+
+
+def test_rows_that_are_safe_for_spreadsheets_are_read_back_by_the_report(home: Path, embedded: Run) -> None:
+    formula = '=HYPERLINK("http:example.org").png'
+    (home / formula).write_bytes((home / "samples" / "003b50.png").read_bytes())
+    (home / "list").write_text(f"{formula}\n-gone.png\n")
+    classify = ("classify", "@list", "--csv-safe")
+    run = embedded(*classify, "-o", "rows.csv", "--sort-into", "sorted")
+    assert run.returncode == 3, run.stderr
+    [header, *lines] = csv.reader((home / "rows.csv").read_text().splitlines())
+    assert header[0] == "path"
+    assert [line[0] for line in lines] == [f"'{formula}", "'-gone.png"]
+    assert (home / "sorted" / "_errors.csv").read_text() == "path,error\n'-gone.png,missing: no such file\n"
+    assert [row.path for row in read_results(str(home / "rows.csv"))] == [formula, "-gone.png"]
+    assert embedded("report", "rows.csv", "-o", "report.html").returncode == 0
+    refused = embedded(*classify, "-o", "rows.jsonl")
+    assert refused.returncode == 2
+    assert b"--csv-safe is about CSV: end FILE with .csv, or give --format csv" in refused.stderr

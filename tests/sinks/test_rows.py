@@ -1,5 +1,6 @@
 """Rows that are read back: what a run goes on with is what an earlier one wrote."""
 
+import csv
 import io
 import os
 
@@ -11,16 +12,20 @@ from pigeonhole.errors import UsageError
 from pigeonhole.ledger.messages import Row
 from pigeonhole.sinks.format import LineFormat
 from pigeonhole.sinks.registry import FORMATS
-from tests.sinks.formats import CSV, JSONL
+from tests.sinks.formats import CSV, JSONL, SAFE
 from tests.sinks.test_sinks import MODEL, SEVEN
 
-NAMES = st.binary(min_size=1, max_size=20).map(lambda name: os.fsdecode(name.replace(b"\0", b"/")))
+NAMES = st.builds(
+    lambda first, name: first + os.fsdecode(name.replace(b"\0", b"/")),
+    st.sampled_from(["", *"=+-@\t\r'"]),
+    st.binary(min_size=1, max_size=20),
+)
 PREDICTIONS = st.builds(
     lambda path, label, p, review, error: Row(
         path, *(("", None, False, error, MODEL, ()) if error else (label, p, review, "", MODEL, ((label, p),)))
     ),
     NAMES,
-    st.sampled_from(["7", 'a "b", c', "two\nlines", "\r"]),
+    st.sampled_from(["7", 'a "b", c', "two\nlines", "\r", "-1", "'quoted'"]),
     st.integers(0, 10**6).map(lambda ppm: ppm / 10**6),
     st.booleans(),
     st.sampled_from(["", "", "broken: why, because\r\n"]),
@@ -34,14 +39,14 @@ def read_back(data: bytes, format: LineFormat) -> list[Row]:
     return [row for _, row in found]
 
 
-@pytest.mark.parametrize("format", [CSV, JSONL])
+@pytest.mark.parametrize("format", [CSV, JSONL, SAFE])
 @given(rows=MANY)
 def test_what_was_written_is_read_back(format: LineFormat, rows: list[Row]) -> None:
     expected = rows if format is JSONL else [row._replace(top=()) for row in rows]
     assert read_back(format.header + format.encode(rows), format) == expected
 
 
-@pytest.mark.parametrize("format", [CSV, JSONL])
+@pytest.mark.parametrize("format", [CSV, JSONL, SAFE])
 @given(rows=MANY, data=st.data())
 def test_of_what_was_cut_off_anywhere_the_whole_rows_are_read(
     format: LineFormat, rows: list[Row], data: st.DataObject
@@ -50,6 +55,24 @@ def test_of_what_was_cut_off_anywhere_the_whole_rows_are_read(
     cut = data.draw(st.integers(0, len(whole)))
     there = sum(len(format.header + format.encode(rows[:count])) <= cut for count in range(1, len(rows) + 1))
     assert [row.path for row in read_back(whole[:cut], format)] == [row.path for row in rows[:there]]
+
+
+@pytest.mark.parametrize("first", [*"=+-@\t\r'"])
+def test_no_text_that_a_spreadsheet_takes_for_a_formula_is_left_in_safe_csv(first: str) -> None:
+    text = f'{first}HYPERLINK("x",1)'
+    given = SEVEN._replace(path=text, label=text, error=text, model=text, top=())
+    [header, line] = csv.reader(io.StringIO((SAFE.header + SAFE.encode([given])).decode(), newline=""))
+    assert header == CSV.header.decode().strip().split(",")
+    assert [line[0], line[1], line[4], line[5]] == [f"'{text}"] * 4
+    read = CSV.scan(io.BytesIO(SAFE.header + SAFE.encode([given])))
+    assert [row for _, row in read] == [given], "our readers take the quotes away"
+    plain = SEVEN._replace(top=())
+    assert SAFE.encode([plain]) == CSV.encode([plain])
+
+
+def test_a_quote_in_plain_csv_is_part_of_the_name() -> None:
+    given = SEVEN._replace(path="'=a.png", top=())
+    assert read_back(CSV.header + CSV.encode([given]), CSV) == [given]
 
 
 @pytest.mark.parametrize(

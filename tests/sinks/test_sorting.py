@@ -80,6 +80,15 @@ def found() -> dict[str, str]:
     return {str(path.relative_to("out")): os.fsdecode(path.read_bytes()) for path in files}
 
 
+@pytest.mark.parametrize(("csv_safe", "shown"), [(False, "=1+1.png"), (True, "'=1+1.png")])
+def test_the_list_of_errors_can_be_safe_for_spreadsheets(csv_safe: bool, shown: str) -> None:
+    with closing(Sorter("out", csv_safe=csv_safe)) as sorter:
+        rows = [row("=1+1.png", error="missing: no such file")]
+        sorter.write(rows, origins(rows))
+        sorter.finish()
+    assert Path("out/_errors.csv").read_text() == f"path,error\n{shown},missing: no such file\n"
+
+
 @MEANS
 def test_images_get_into_the_folder_of_their_label_and_doubtful_ones_apart(means: Means) -> None:
     images("in/a.png", "in/b.png", "in/c.png")

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from pigeonhole.errors import DatasetError
+from pigeonhole.ledger.messages import Row
 from pigeonhole.models.checkpoint import describe
+from pigeonhole.sinks.csv_rows import Csv, SafeCsv
 from tests.training.test_folder import GREY, QUICK, folder, run
 from training.datasets import registry
-from training.datasets.csv_file import CsvFile
+from training.datasets.csv_file import CsvFile, rows
 from training.datasets.data_set import DataSet
 
 
@@ -41,6 +43,16 @@ def test_a_csv_file_is_trained_and_evaluated_on_and_a_missing_file_is_left_out(t
     assert evaluated[0]["source"] == f"the images in {file}"
     assert sum(map(sum, evaluated[0]["confusion"])) == 40
     assert [failed["path"] for failed in evaluated[0]["failed"]] == [f"{tmp_path}/data/gone.png"]
+
+
+@pytest.mark.parametrize("format", [Csv(), SafeCsv()])
+def test_results_are_read_with_the_paths_that_they_are_about_safe_for_spreadsheets_or_not(
+    format: Csv, tmp_path: Path
+) -> None:
+    given = [Row(path, label, 0.5, False, "", "m", ()) for path, label in (("=1+1.png", "-1"), ("'a'.png", "b"))]
+    file = tmp_path / "results.csv"
+    file.write_bytes(format.header + format.encode(given))
+    assert list(rows(file)) == [(2, "=1+1.png", "-1"), (3, "'a'.png", "b")]
 
 
 def test_a_checkpoint_of_a_csv_file_goes_on_with_it_and_takes_corrections_from_its_folder(tmp_path: Path) -> None:

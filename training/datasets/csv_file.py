@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pigeonhole.errors import DatasetError
+from pigeonhole.sinks.csv_rows import SafeCsv, original_text
 from training.datasets.files.distinct import TRAINING, Picture
 from training.datasets.picture_files import PictureFiles
+
+_SAFE = SafeCsv.header.decode()
 
 
 class CsvFile(PictureFiles):
@@ -39,7 +42,7 @@ class CsvFile(PictureFiles):
 
 
 def rows(file: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield number, path and label of each line that has a path.
+    """Yield number, path and label of each line that has a path; of `--csv-safe`, as they were.
 
     Args:
         file: CSV file with a header; columns other than `path` and `label` are ignored.
@@ -50,6 +53,8 @@ def rows(file: Path) -> Iterator[tuple[int, str, str]]:
     try:
         # Bytes that are not UTF-8 stay what they are in a path, and a byte order mark of a spreadsheet's is none.
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+            safe = text.readline(len(_SAFE)) == _SAFE
+            text.seek(0)
             lines = csv.DictReader(text, strict=True)
             missing = {"path", "label"} - set(lines.fieldnames or ())
             if missing:
@@ -58,8 +63,9 @@ def rows(file: Path) -> Iterator[tuple[int, str, str]]:
                     "of which one is path and one label."
                 )
             for row in lines:
-                if row["path"]:
-                    yield lines.line_num, row["path"], row["label"] or ""
+                path, label = row["path"], row["label"] or ""
+                if path:
+                    yield lines.line_num, *((original_text(path), original_text(label)) if safe else (path, label))
     except csv.Error as exc:
         raise DatasetError(f"{file} is no CSV file ({exc}); it needs the columns path and label.") from exc
     except OSError as exc:
