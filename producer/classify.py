@@ -47,7 +47,8 @@ class Classification:
         """
         with told(self._remedy, run_again(self.sources) if self.is_file else ""):
             self._keep()
-            begun = begin(self.client, self.state, self.kept.missing(references), self.sources, model)
+            missing = self.kept.missing(references)
+            begun = begin(self.client, self.state, missing, self.sources, model, needs_job=not self._job)
             if begun:
                 self._job = begun.job
                 try:

@@ -26,9 +26,14 @@ def take_up(client: Connection, run: Run) -> Begun:
 
 
 def begin(
-    client: Connection, state: State, references: Iterable[Reference], sources: list[str], model: str
+    client: Connection,
+    state: State,
+    references: Iterable[Reference],
+    sources: list[str],
+    model: str,
+    needs_job: bool = True,
 ) -> Begun | None:
-    """Submit images as a new job; None where there are none, and earlier runs had some.
+    """Submit images as a new job; None where there are none, and no job is needed.
 
     Args:
         client: where the job will be.
@@ -36,10 +41,11 @@ def begin(
         references: the images that no run has.
         sources: as the user named them.
         model: whose queue the job goes to.
+        needs_job: whether a job is needed without images too: FILE is about one.
     """
     following = iter(references)
-    first = list(islice(following, 1)) if state.runs else []
-    if state.runs and not first:
+    first = [] if needs_job else list(islice(following, 1))
+    if not needs_job and not first:
         return None
     job = client.new_job()
     run = state.begin_run(job if client.settings.broker_url else "")  # first: a kill leaves no job that nobody knows

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from pigeonhole.jobs.record_file import RecordFile
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.registry import read_results
@@ -86,6 +88,20 @@ def test_a_finished_run_is_done_again_and_its_file_replaced_unless_somebody_chan
     assert b"'rows.csv' exists, and it was changed since this command wrote it: give --overwrite " in refused.stderr
     assert embedded(*line, "--overwrite").returncode == 0
     assert paths(home / "rows.csv")
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.db"])
+def test_a_run_that_was_killed_after_its_last_row_is_finished(home: Path, embedded: Run, name: str) -> None:
+    line = ("classify", "samples/0*", "-o", name, "--json")
+    images = json.loads(embedded(*line).stdout)["images"]
+    (home / name).unlink()
+    with closing(RecordFile.locked(str(home / f".{name}.pigeonhole"), pytest.fail)) as records:
+        end = next(record.offset for record in records if record.kind == 7)  # FILE is about to be written
+    os.truncate(home / f".{name}.pigeonhole", end)
+    again = embedded(*line)
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["kept"] == images
+    assert len(list(read_results(str(home / name)))) == images
 
 
 def test_a_list_on_standard_input_is_gone_on_with_when_it_is_fed_again(
