@@ -162,7 +162,7 @@ def follow(
         output.summary.add(rows)
         return rows, batch.origins()
 
-    delivered = begun.run.digests()[: begun.run.delivered] if begun else ()
+    delivered = begun.run.digests(begun.run.delivered) if begun else ()
     with JobProgress(output.quiet) as progress:
         follower = client.follower(look, check, progress.show_workers)
         for batch in follower.batches(job, delivered):

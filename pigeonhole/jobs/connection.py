@@ -212,7 +212,7 @@ class Connection:
             return False
         try:
             status = self.status(run.job)
-            recorded = run.digests()
+            recorded = run.digests(run.size)
         except (UnknownJob, ValueError):
             return False
         there = self.retrying(lambda: self.ledger.digests(run.job, range(status.batches)))

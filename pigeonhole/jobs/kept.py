@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import TYPE_CHECKING, NamedTuple
 
+from pigeonhole.errors import MessageInvalid
 from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.jobs.state import Run, State
 from pigeonhole.jobs.summary import Summary
@@ -118,7 +119,12 @@ class Kept:
     def _kept(self, run: Run, done: DoneBatch, dropped: Set[int]) -> KeptRows:
         """Return the rows of a batch that are kept, and drop the others from the state."""
         kept, again = KeptRows([], []), list[int]()
-        for at, (row, origin) in enumerate(zip(done.rows(self._options.review_below), done.origins(), strict=True)):
+        try:
+            delivered = list(zip(done.rows(self._options.review_below), done.origins(), strict=True))
+        except MessageInvalid:  # of an earlier version, say
+            self.dropped["or more in a batch that can't be read"] += 1
+            return kept
+        for at, (row, origin) in enumerate(delivered):
             if at in dropped:
                 continue
             if why := self._why_not(row, origin):

@@ -4,6 +4,7 @@ import os
 import shutil
 import warnings
 import zipfile
+import zlib
 from array import array
 from collections.abc import Callable
 from contextlib import closing
@@ -213,6 +214,19 @@ def test_a_damaged_record_costs_its_batch_and_not_the_run(folder: Path, batch: s
     with resumed() as kept:
         assert len(paths_of(kept)) == 200 - sizes[1]
         assert len(missing(kept, "in")) == sizes[1]
+
+
+def test_answers_of_another_version_cost_their_batch_and_not_the_run(folder: Path) -> None:
+    touch(*(f"in/{number:03}.png" for number in range(100)))
+    with closing(open_state("x.csv", COMMAND, CSV)) as state:
+        run, (first, second) = submitted(state, references("in"))
+        deliver(run, 0, first, answers_to(first))
+        later = zlib.compress(zlib.decompress(answers_to(second).encode()).replace(b'"v":4', b'"v":5'))
+        run.deliver(DoneBatch(1, second.encode(), (("1", later),)))
+    with resumed() as kept:
+        assert len(paths_of(kept)) == len(first)
+        assert len(missing(kept, "in")) == len(second)
+        assert kept.message() == "resuming: 64 rows kept; classified again: 1 or more in a batch that can't be read"
 
 
 def test_rows_come_from_all_earlier_runs_in_their_order(folder: Path) -> None:

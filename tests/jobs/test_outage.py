@@ -436,4 +436,4 @@ def test_a_job_whose_creation_redis_forgot_is_made_again_under_its_id_from_what_
         connection.create(["in"], "digits", job)
         submit(connection.ledger, connection.queue, job, (), Retrying(), run)
         assert complete(settings, job, 100)
-        assert connection.ledger.digests(job, range(run.size)) == run.digests()
+        assert connection.ledger.digests(job, range(run.size)) == run.digests(run.size)
