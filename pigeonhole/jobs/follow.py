@@ -167,7 +167,7 @@ class Follower:
             pause = min(POLL_MOST, pause * 1.5)
 
     def _compare(self, job: str, delivered: list[str]) -> None:
-        """Raise MessageInvalid if the job has other batches than those that were delivered.
+        """Raise JobDamaged if the job has other batches than those that were delivered.
 
         That is so where Redis forgot a part of the job, and another process submitted it again from changed sources.
         """
@@ -175,9 +175,10 @@ class Follower:
         if recorded != delivered:
             self._retry(lambda: self.ledger.status(job))  # says so if it was deleted meanwhile
             number = next(at for at, (one, other) in enumerate(zip(recorded, delivered, strict=True)) if one != other)
-            raise MessageInvalid(
+            raise JobDamaged(
                 f"job {job} has other images in its batch {number} than when that was delivered: Redis has lost a part "
-                "of the job, and it was submitted again from sources that have changed; submit it again as a new job"
+                "of the job, and it was submitted again from changed sources; submit it as a new job, or run the same "
+                "`classify … -o FILE` again"
             )
 
     def _count(self, status: JobStatus) -> None:

@@ -476,7 +476,8 @@ def test_a_job_that_redis_forgot_and_that_was_cut_otherwise_since_is_not_mixed_w
         scene.rows(job)
     assert str(error.value) == (
         f"job {job} has other images in its batch 1 than when that was delivered: Redis has lost a part of the job, "
-        "and it was submitted again from sources that have changed; submit it again as a new job"
+        "and it was submitted again from changed sources; submit it as a new job, or run the same `classify … -o FILE` "
+        "again"
     )
     assert error.value.exit_code == 1
 
