@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 _WAITING = 3.0
 #: A chunk ends once its decoded images take more bytes than this: 256 photos that JPEG shrank for 224 pixels do not.
 _CHUNK_BYTES = 200_000_000
+#: And after this share of `PIGEONHOLE_BATCH_SECONDS`, or slow files would take the time of a batch in its first chunk.
+_CHUNK_SHARE = 0.1
 _OUT_OF_MEMORY = re.compile(r"out of memory|can(no|')t allocate|alloc_failed", re.I)
 
 
@@ -71,6 +73,7 @@ class Pipeline:
         self._counts = counts or Counts()
         self._classifier = classifier
         self._chunk = settings.chunk
+        self._chunk_seconds = _CHUNK_SHARE * settings.batch_seconds
         self.reader = ImageReader(
             settings.image_root, classifier.checkpoint.preprocessing, settings.max_bytes, settings.max_pixels
         )
@@ -105,7 +108,7 @@ class Pipeline:
         def read() -> _Chunk | None:
             return self._read(references)
 
-        chunk = read()
+        chunk, done = read(), 0
         end = time.monotonic() + seconds
         while chunk is not None:
             # Where a processor has all of the work, a second thread only gets in the way of the first: each waits for
@@ -113,7 +116,9 @@ class Pipeline:
             idle = self._waits or self._classifier.device.type != "cpu"
             pending = self._ahead.submit(read) if idle and time.monotonic() < end else None
             yield chunk
-            if pending is None and time.monotonic() >= end:
+            done += len(chunk)
+            # A part of a single image would be one that is quarantined.
+            if pending is None and time.monotonic() >= end and 2 <= done <= len(batch) - 2:
                 return
             chunk = pending.result() if pending else read()
 
@@ -131,6 +136,7 @@ class Pipeline:
     def _read_chunk(self, references: Iterator[tuple[int, Location]]) -> _Chunk:
         errors, identities = dict[int, tuple[str, str]](), dict[int, Identity]()
         at, decoded, size, absent = list[int](), list[Decoded](), 0, list[str]()
+        end = math.inf
         for position, location in islice(references, self._chunk):
             try:
                 data, identities[position] = self.reader.read(location)
@@ -146,8 +152,10 @@ class Pipeline:
                 errors[position] = ErrorKind.INTERNAL, f"{type(exc).__name__}: {exc}"
             else:
                 size += memory_of(decoded[-1])
-                if size > _CHUNK_BYTES:
-                    break
+            now = time.monotonic()
+            if size > _CHUNK_BYTES or now >= end:
+                break
+            end = min(end, now + self._chunk_seconds)  # from the first image on: an archive is inflated for that
         self.reader.close()
         self._folders.check(absent)
         pixels, wrong = self._formed(decoded)
