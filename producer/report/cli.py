@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from producer.command import broker_settings, client_for, guarded, say, settings_from, tell
-from producer.options import Quiet, RowFormat
+from producer.options import CsvSafe, Quiet, RowFormat
 
 app = typer.Typer()
 
@@ -31,6 +31,7 @@ def report(
     ] = ".",
     format: RowFormat = None,
     job: Annotated[str | None, typer.Option("--job", metavar="JOB", help="Of a database's jobs this one.")] = None,
+    csv_safe: CsvSafe = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -47,4 +48,4 @@ def report(
     else:
         client = client_for(broker_settings(), quiet)
         origin = make.of_job(client.status(what), chain.from_iterable(client.results(what)))
-    tell(make.said(output, make.make(output, origin, images, small, thumbnails)), quiet)
+    tell(make.said(output, make.make(output, origin, images, small, thumbnails, csv_safe)), quiet)

@@ -77,7 +77,12 @@ def thumbnails_below(images: str, settings: Settings) -> Thumbnails | None:
 
 
 def make(
-    output: str, origin: tuple[Facts, Iterable[Row]], images: str, thumbnails: Thumbnails | None, limit: int
+    output: str,
+    origin: tuple[Facts, Iterable[Row]],
+    images: str,
+    thumbnails: Thumbnails | None,
+    limit: int,
+    csv_safe: bool = False,
 ) -> Written:
     """Write a report; it takes its place when it is whole.
 
@@ -85,7 +90,7 @@ def make(
         output: its path.
         origin: what is known of the rows, and the rows.
         images: the folder where their relative paths begin.
-        thumbnails, limit: as `write` has them.
+        thumbnails, limit, csv_safe: as `write` has them.
 
     Raises:
         OutputFailed: it can't be written.
@@ -93,7 +98,7 @@ def make(
     """
     facts, rows = origin
     with _whole(output) as file:
-        return write(file, rows, facts, Links.between(output, images), time.time(), thumbnails, limit)
+        return write(file, rows, facts, Links.between(output, images), time.time(), thumbnails, limit, csv_safe)
 
 
 def said(output: str, written: Written) -> str:

@@ -115,6 +115,7 @@ def write(
     made: float,
     thumbnails: Thumbnails | None = None,
     limit: int = 0,
+    csv_safe: bool = False,
 ) -> Written:
     """Write a report.
 
@@ -125,6 +126,7 @@ def write(
         links: to the images whose pictures are not embedded.
         made: now, in seconds since the epoch.
         thumbnails, limit: who makes them, and of how many rows; the most doubtful have them.
+        csv_safe: whether what the page exports is for spreadsheets; see `SafeCsv`.
 
     Returns:
         What became of it.
@@ -141,6 +143,7 @@ def write(
         for pictures in _pictures(doubtful.rows(), thumbnails, written):
             file.write(_data("thumbnails", pictures))
     known = {"links": asdict(links), "made": made, "version": VERSION, "linked": thumbnails is None}
+    known["csv_safe"] = csv_safe
     file.write(_data("facts", asdict(facts) | columns.end() | known).removesuffix(b"\n"))
     file.write(after.encode())
     return written

@@ -122,7 +122,7 @@ ROWS = [
 ]
 
 
-def report_of(folder: Path, rows: Sequence[Row], thumbnails: int = 4) -> Path:
+def report_of(folder: Path, rows: Sequence[Row], thumbnails: int = 4, csv_safe: bool = False) -> Path:
     """Make a report beside its images."""
     for number, row in enumerate(rows):
         if not row.error:
@@ -131,7 +131,8 @@ def report_of(folder: Path, rows: Sequence[Row], thumbnails: int = 4) -> Path:
     report = folder / "report.html"
     with report.open("wb") as file:
         links = Links.between(str(report), str(folder))
-        write(file, rows, Facts(source="results.csv"), links, 1.8e9, Thumbnails(str(folder), Settings()), thumbnails)
+        pictures = Thumbnails(str(folder), Settings())
+        write(file, rows, Facts(source="results.csv"), links, 1.8e9, pictures, thumbnails, csv_safe)
     return report
 
 

@@ -148,6 +148,14 @@ def test_export_saves_exactly_what_was_reviewed(browser: Browser, report: Path) 
     assert (latin.label, quoted.label) == ("7", "7")
 
 
+def test_an_export_for_spreadsheets_has_no_formula(browser: Browser, tmp_path: Path) -> None:
+    browser.open(report_of(tmp_path, [ROWS[4]._replace(path="=1+1.png", label="-1", review=True)], csv_safe=True))
+    browser.find("#review").click()
+    browser.press("SPACE", "ESCAPE")
+    browser.find("#export").click()
+    assert browser.saved("corrections.csv") == b"\"path\",label,was,confidence\n'=1+1.png,'-1,'-1,0.71\n"
+
+
 def test_a_label_that_no_row_has_is_typed_and_gets_a_key(browser: Browser, report: Path) -> None:
     browser.open(report)
     browser.find("#review").click()

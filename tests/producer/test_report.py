@@ -313,6 +313,14 @@ def test_what_can_t_be_a_report_is_said_before_anything_is_written(tmp_path: Pat
     assert source.read_bytes() == CSV.header
 
 
+@pytest.mark.parametrize("csv_safe", [False, True])
+def test_a_report_says_whether_its_export_is_for_spreadsheets(tmp_path: Path, csv_safe: bool) -> None:
+    source, output = tmp_path / "results.csv", tmp_path / "report.html"
+    source.write_bytes(CSV.header + CSV.encode([labelled("a.png")]))
+    assert run(source, "-o", output, *(["--csv-safe"] if csv_safe else [])).exit_code == ExitCode.OK
+    assert f'"csv_safe":{json.dumps(csv_safe)}' in output.read_text()
+
+
 def test_a_report_that_fails_leaves_the_one_before_it(tmp_path: Path) -> None:
     source, output = tmp_path / "results.csv", tmp_path / "report.html"
     source.write_bytes(CSV.header + CSV.encode([labelled("a.png")]) + b"no row\n")

@@ -55,6 +55,13 @@ def test_results_are_read_with_the_paths_that_they_are_about_safe_for_spreadshee
     assert list(rows(file)) == [(2, "=1+1.png", "-1"), (3, "'a'.png", "b")]
 
 
+def test_what_a_report_exported_for_spreadsheets_is_read_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "corrections.csv"
+    for header, path in (('"path",label,was,confidence', "=1.png"), ('"path",label', "'=1.png")):
+        file.write_text(f"{header}\n'=1.png,7,'-1,0.5\n")
+        assert list(rows(file)) == [(2, path, "7")]
+
+
 def test_a_checkpoint_of_a_csv_file_goes_on_with_it_and_takes_corrections_from_its_folder(tmp_path: Path) -> None:
     file = listed(tmp_path / "data" / "pictures", {"a": 10, "b": 10})
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"

@@ -10,7 +10,8 @@ from pigeonhole.sinks.csv_rows import SafeCsv, original_text
 from training.datasets.files.distinct import TRAINING, Picture
 from training.datasets.picture_files import PictureFiles
 
-_SAFE = SafeCsv.header.decode()
+#: The headers of files that were written with `--csv-safe`: of rows, and of a report's corrections.
+_SAFE = (SafeCsv.header.decode(), '"path",label,was,confidence\n')
 
 
 class CsvFile(PictureFiles):
@@ -53,7 +54,7 @@ def rows(file: Path) -> Iterator[tuple[int, str, str]]:
     try:
         # Bytes that are not UTF-8 stay what they are in a path, and a byte order mark of a spreadsheet's is none.
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-            safe = text.readline(len(_SAFE)) == _SAFE
+            safe = text.readline(max(map(len, _SAFE))) in _SAFE
             text.seek(0)
             lines = csv.DictReader(text, strict=True)
             missing = {"path", "label"} - set(lines.fieldnames or ())

@@ -169,7 +169,7 @@ function main() {
   const pictures = new Pictures(rows, readThumbnails(), facts.links);
   const form = byId("filters");
   const sheet = new Sheet(byId("sheet"), rows, cellsOf(rows, decisions, pictures, () => sheet.shown), (row) => viewer.open(sheet.shown, row));
-  const exported = () => save(correctionsOf(rows, decisions), "corrections.csv");
+  const exported = () => save(correctionsOf(rows, decisions, facts.csv_safe), "corrections.csv");
   const viewer = new Viewer(rows, decisions, (row) => pictures.full(row), { decided: told, closed, exported });
 
   /** Show what there is to export, and whether it is kept. */

@@ -35,16 +35,23 @@ function csvField(text) {
   return /[,"\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
+/** Put a quote before what a spreadsheet would take for a formula, as `safe_text` in csv_rows.py does. */
+function guarded(text) {
+  return /^[=+\-@\t\r']/.test(text) ? `'${text}` : text;
+}
+
 /**
  * Give corrections.csv: a line for each row that was reviewed, in the order of the rows.
  * A label that was refused ("none of these") is empty.
  */
-function correctionsOf(rows, decisions) {
+function correctionsOf(rows, decisions, csvSafe) {
+  const field = (text) => csvField(csvSafe ? guarded(text) : text);
   const lines = decisions.rows().map((row) => {
     const fields = [decisions.of(row), rows.labels[rows.label[row]] ?? "", String(rows.confidence[row] ?? "")];
-    return [...bytesOf(csvField(rows.path[row])), `,${fields.map(csvField).join(",")}\n`];
+    return [...bytesOf(field(rows.path[row])), `,${fields.map(field).join(",")}\n`];
   });
-  return new Blob(["path,label,was,confidence\n", ...lines.flat()], { type: "text/csv" });
+  const path = csvSafe ? '"path"' : "path";
+  return new Blob([`${path},label,was,confidence\n`, ...lines.flat()], { type: "text/csv" });
 }
 
 /** Have the browser save a file. */
