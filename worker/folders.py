@@ -8,7 +8,7 @@ also knows what was mounted when its worker started: it may have been started it
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,8 +75,12 @@ class Folders:
                 self._known[path] = identity
                 self._noted.add(path)
 
-    def check(self, absent: Iterable[str]) -> None:
-        """Raise FolderGone if the folder of a file that is absent is not the one that this process knows."""
+    def check(self, absent: Mapping[str, int]) -> None:
+        """Raise FolderGone if the folder of an absent file is not the one that this process knows, or was not just now.
+
+        Args:
+            absent: path of a file below the root → what the system said when it was read, one of `ABSENT`.
+        """
         folders = {file.rpartition("/")[0] for file in absent}
         unmounted = self._mounted - _unescaped(_mount_points()) if folders else frozenset()
         for folder in folders:
@@ -88,6 +92,10 @@ class Folders:
                     f"the folder {path!r} is gone, or is another one than before: was its volume unmounted? Mount it "
                     "again; if this is as it should be, restart the worker"
                 )
+        # The volume may have come back since the images were read.
+        gone = (file for file, said in absent.items() if said not in _UNANSWERED)
+        if back := next((file for file in gone if os.path.exists(self._top + file)), None):
+            raise FolderGone(f"the file {self._top + back!r} was absent a moment ago, and is there now")
 
     def _changed(self, folder: str, unmounted: Set[str]) -> str | None:
         """Return the lowest folder, of one and those above it, that has changed; None where none has."""

@@ -135,7 +135,7 @@ class Pipeline:
 
     def _read_chunk(self, references: Iterator[tuple[int, Location]]) -> _Chunk:
         errors, identities = dict[int, tuple[str, str]](), dict[int, Identity]()
-        at, decoded, size, absent = list[int](), list[Decoded](), 0, list[str]()
+        at, decoded, size, absent = list[int](), list[Decoded](), 0, dict[str, int]()
         end = math.inf
         for position, location in islice(references, self._chunk):
             try:
@@ -145,8 +145,9 @@ class Pipeline:
                 at.append(position)
             except ImageError as exc:
                 errors[position] = exc.kind, exc.message
-                if isinstance(exc.__cause__, OSError) and exc.__cause__.errno in ABSENT:
-                    absent.append(location.file)
+                cause = exc.__cause__
+                if isinstance(cause, OSError) and cause.errno in ABSENT:
+                    absent[location.file] = cause.errno
             except Exception as exc:  # whatever a decoder does with one image, the others keep their rows
                 logger.exception("%r: the decoder failed in a way that is not foreseen", location)
                 errors[position] = ErrorKind.INTERNAL, f"{type(exc).__name__}: {exc}"

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +99,32 @@ def test_a_volume_that_goes_in_the_middle_of_a_batch_leaves_no_row_missing(
     assert (ledger.status(job).state, ledger.status(job).errors) == ("finished", 0)
 
 
+def test_a_volume_that_is_back_before_its_absence_is_noticed_leaves_no_row_missing(
+    card: Path, processor: Processor, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = Folders.check
+
+    def back(known: Folders, absent: Mapping[str, int]) -> None:
+        if absent:
+            monkeypatch.setattr(Folders, "check", check)
+            mount(card)
+        check(known, absent)
+
+    processor.work(*job_with(ledger, batch("card/a/", NAMES[:1])))  # it knows the folder
+    job, piece = job_with(ledger, batch("card/a/"))
+    unmount(card)
+    monkeypatch.setattr(Folders, "check", back)
+    assert not processor.work(job, piece)
+    assert processor.work(job, piece)
+    assert ledger.status(job).errors == 0
+
+
+def test_a_file_that_can_not_be_read_though_it_is_there_is_an_error(card: Path, root: Path) -> None:
+    known = Folders(str(root))
+    known.note("card/a/1.png")
+    known.check({"card/a/2.png": errno.EIO})
+
+
 def test_a_volume_that_does_not_answer_is_waited_for(
     processor: Processor, ledger: Ledger, card: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,11 +189,11 @@ def test_a_mount_point_that_vanishes_with_its_volume_is_told_from_a_folder_that_
     known = Folders(str(tmp_path))
     known.note("media/card/a/1.png")
     shutil.rmtree(tmp_path / "media" / "card" / "a")
-    known.check(["media/card/a/2.png"])
+    known.check(dict.fromkeys(["media/card/a/2.png"], errno.ENOENT))
     shutil.rmtree(tmp_path / "media" / "card")
     with pytest.raises(FolderGone, match=r"media/card/a' is gone, or is another one than before"):
-        known.check(["media/card/a/2.png"])
-    known.check(["media/other/2.png"])
+        known.check(dict.fromkeys(["media/card/a/2.png"], errno.ENOENT))
+    known.check(dict.fromkeys(["media/other/2.png"], errno.ENOENT))
 
 
 def test_what_was_mounted_when_the_worker_started_is_known_to_a_process_that_starts_later(
@@ -182,24 +209,24 @@ def test_what_was_mounted_when_the_worker_started_is_known_to_a_process_that_sta
     (root / "a cardboard").mkdir()
     folders.remember_mounts()
     monkeypatch.setenv("_PIGEONHOLE_MOUNTED", os.environ["_PIGEONHOLE_MOUNTED"])  # and it is gone after the test
-    Folders(str(root)).check(["a card/1.png", "link/1.png", "a cardboard/1.png", "1.png"])
+    Folders(str(root)).check(dict.fromkeys(["a card/1.png", "link/1.png", "a cardboard/1.png", "1.png"], errno.ENOENT))
     table.write_text(mounted.format("/"))
     later = Folders(str(root))
-    later.check(["a cardboard/1.png", "1.png"])
+    later.check(dict.fromkeys(["a cardboard/1.png", "1.png"], errno.ENOENT))
     for file in ("a card/1.png", "a card/b/1.png", "link/1.png"):
         with pytest.raises(FolderGone, match=r"root/a card' is gone, or is another one than before"):
-            later.check([file])
+            later.check(dict.fromkeys([file], errno.ENOENT))
 
 
 def test_a_root_that_is_another_than_when_the_process_began_holds_everything_back(root: Path) -> None:
     known = Folders(str(root))
-    known.check(["never/there/1.png"])
+    known.check(dict.fromkeys(["never/there/1.png"], errno.ENOENT))
     root.rename(root.with_name("elsewhere"))
     with pytest.raises(FolderGone):
-        known.check(["never/there/1.png"])
+        known.check(dict.fromkeys(["never/there/1.png"], errno.ENOENT))
     root.mkdir()
     with pytest.raises(FolderGone):
-        known.check(["never/there/1.png"])
+        known.check(dict.fromkeys(["never/there/1.png"], errno.ENOENT))
 
 
 def test_a_folder_in_another_ones_place_is_the_known_one_once_it_can_be_read(card: Path, root: Path) -> None:
@@ -209,12 +236,12 @@ def test_a_folder_in_another_ones_place_is_the_known_one_once_it_can_be_read(car
     (card / "a").mkdir()
     for _ in range(2):
         with pytest.raises(FolderGone):
-            known.check(["card/a/2.png"])
+            known.check(dict.fromkeys(["card/a/2.png"], errno.ENOENT))
     known.note("samples/003b50.png")
     with pytest.raises(FolderGone):
-        known.check(["card/a/2.png"])
+        known.check(dict.fromkeys(["card/a/2.png"], errno.ENOENT))
     known.note("card/a/1.png")
-    known.check(["card/a/2.png"])
+    known.check(dict.fromkeys(["card/a/2.png"], errno.ENOENT))
 
 
 def test_memory_does_not_grow_with_the_number_of_folders(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,4 +253,4 @@ def test_memory_does_not_grow_with_the_number_of_folders(root: Path, monkeypatch
     assert len(known._known) <= 12
     root.rename(root.with_name("elsewhere"))
     with pytest.raises(FolderGone):
-        known.check(["1/1.png"])
+        known.check(dict.fromkeys(["1/1.png"], errno.ENOENT))
