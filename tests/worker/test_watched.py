@@ -67,6 +67,7 @@ def test_its_processes_counts_are_added_up_and_outlive_them(watched: Target, por
     batch = Batch((Group("file", "", "", (SAMPLE, "samples/empty.png", "samples/gone.png", SAMPLE)),))
     job = published(watched.settings, batch)
     wait_for(lambda: watched.ledger.status(job).over, "the job")
+    wait_for(lambda: scraped(port)[(*images, "label")] >= 2 + before[(*images, "label")], "the job's count")
     [process] = watched.children
     os.kill(process, signal.SIGKILL)
     wait_for(lambda: children(watched.process.pid) not in ([], [process]), "another process")
