@@ -92,7 +92,8 @@ def test_an_interrupted_wait_says_how_to_go_on_and_can_be_run_again(
     wait_for((home / "x 1.csv.part").exists, "the output file")
     wait.send_signal(signal.SIGINT)
     _, said = wait.communicate(timeout=30)
-    assert wait.returncode == 130
+    # Python ends by the signal itself where that came while a dataclass was made; a shell says 130 in both cases.
+    assert wait.returncode in (130, -signal.SIGINT)
     assert said.decode().endswith(
         f"pigeonhole: interrupted; job {job}: it goes on; `pigeonhole wait {job} -o 'x 1.csv'` follows it again "
         "(-o may name another file)\n"
