@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +17,10 @@ from pigeonhole.ledger.messages import Row
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.format import Format, LineFormat
 from pigeonhole.sinks.registry import FORMATS, read_results
+from pigeonhole.sources.source import identity_of
 from pigeonhole.text import counted
 from producer.cli import app
-from tests.conftest import starting_workers
+from tests.conftest import starting_workers, wait_for
 from tests.e2e.conftest import SAMPLES, Run
 from tests.packing import KINDS, pack
 from tests.sinks.formats import CSV, DB, PARQUET
@@ -63,12 +65,18 @@ def run(broker: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cl
     for kind in KINDS:
         pack(Path(f"packed.{kind}"), [(name, Path("in", name).read_bytes()) for name in PACKED])
     Path("list").write_bytes(b"".join(os.fsencode(f"in/{name}\n") for name in SOURCES["@list"]))
+    until_trusted("list")
 
     def run(*arguments: str) -> Result:
         with standard_input("list"):
             return CliRunner().invoke(app, [*arguments], catch_exceptions=False)
 
     return run
+
+
+def until_trusted(path: str) -> None:
+    """Wait until a worker trusts the times of a file that was just written: only then it is sorted."""
+    wait_for(lambda: identity_of(os.stat(path), time.time_ns()) != 0, "a tick of the file system's clock")
 
 
 @contextmanager
@@ -176,6 +184,7 @@ def test_retry_errors_keeps_the_labels_in_what_was_made_in_the_end(run: Classify
     line = ("classify", "in", "-o", f"rows.{format.name}", "--json")
     assert run(*line, "-q").exit_code == 3
     shutil.copy(SAMPLES / "003b50.png", "in/empty.png")
+    until_trusted("in/empty.png")
     again = run(*line, "--retry-errors", "--sort-into", "out")
     assert again.exit_code == 0, again.output
     assert "resuming: 3 rows kept; classified again: 1 with an error" in again.stderr
