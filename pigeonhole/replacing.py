@@ -23,10 +23,17 @@ def check_own(path: str | Path, is_own: Callable[[Path], bool], overwrite: bool,
     file = Path(path)
     if overwrite or not file.is_file() or not file.stat().st_size or is_own(file):
         return
-    raise UsageError(
-        f"{str(path)!r} exists, and it is not this command's: give --overwrite to replace it, or choose another place "
-        f"with {option}"
-    )
+    raise not_own(str(path), option=option)
+
+
+def not_own(path: str, why: str = "it is not this command's", option: str = "-o") -> UsageError:
+    """Return the error for a file that exists and is not replaced."""
+    return UsageError(f"{path!r} exists, and {why}: {remedy(option)}")
+
+
+def remedy(option: str = "-o") -> str:
+    """Return what to do about a file that is not replaced."""
+    return f"give --overwrite to replace it, or choose another place with {option}"
 
 
 def is_our_page(path: Path) -> bool:

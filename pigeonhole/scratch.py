@@ -21,11 +21,11 @@ def scratch_database() -> "sqlite3.Connection":
 
 
 @contextmanager
-def explaining_no_room(what: str) -> Iterator[None]:
+def explaining_no_room() -> Iterator[None]:
     """Raise OutputFailed with a remedy where there is no room for a scratch database."""
     import sqlite3
 
     try:
         yield
     except sqlite3.Error as exc:
-        raise OutputFailed(f"the {what} don't fit on the disk: {exc}; set TMPDIR to where there is room") from exc
+        raise OutputFailed(f"the paths don't fit on the disk: {exc}; set TMPDIR to where there is room") from exc

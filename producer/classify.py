@@ -73,5 +73,5 @@ class Classification:
         """Return how to resume; empty where nothing can be resumed."""
         again = run_again(self.sources) if self.is_file else submit_again(self._job, self.sources, self.null)
         if self.client.settings.broker_url and self._job:
-            return how_to_go_on(self.client, self._job, None, again, self.output.options)
+            return how_to_go_on(self.client, self._job, None, again, self.output.options, resumes=self.is_file)
         return again if self.is_file else ""

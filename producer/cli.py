@@ -286,7 +286,7 @@ def results(
 @app.command(epilog="Example: pigeonhole resume $JOB")
 @guarded
 def resume(job: Job) -> None:
-    """Publish again what a job still owes; safe at any time."""
+    """Publish the pending batches of a job again; safe at any time."""
     client = client_for(broker_settings())
     published = client.resume(job)
     now = client.status(job)

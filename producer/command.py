@@ -214,7 +214,12 @@ def _fail_with(exc: PigeonholeError, remedy: str) -> NoReturn:
 
 
 def how_to_go_on(
-    client: "Connection", job: str, output: str | None, again: str | None = None, options: RowOptions = DEFAULT
+    client: "Connection",
+    job: str,
+    output: str | None,
+    again: str | None = None,
+    options: RowOptions = DEFAULT,
+    resumes: bool = False,
 ) -> str:
     """Say what becomes of a job whose command has ended before it.
 
@@ -223,6 +228,7 @@ def how_to_go_on(
         output: where its rows were to go.
         again: what finishes a submission that was cut off; None: it was another command's.
         options: as the command had them.
+        resumes: whether `again` also follows a job whose submission is complete.
     """
     try:
         now = client.ledger.status(job)
@@ -234,7 +240,7 @@ def how_to_go_on(
             f"job {job}: not everything was submitted ({now.images:,} images so far); {again}, or "
             f"`pigeonhole cancel {job}` ends it"
         )
-    if again and again.startswith("run "):
+    if resumes:
         return f"job {job}: it goes on; {again}"
     words = [*(["-o", output] if output else []), *options.words()]
     wait = shlex.join(["pigeonhole", "wait", job, *words])

@@ -1,6 +1,6 @@
 """References → answers: read, decode, bring into form, run the network. There is no queue and no ledger here.
 
-A batch goes through in chunks, of a number of images and of bytes. Where reading waits for a disk, or the network runs
+A batch goes through in chunks, bounded in images, bytes and time. Where reading waits for a disk, or the network runs
 on another device, the next chunk is read by a thread while the network has this one. Each image stands for itself:
 what goes wrong with one becomes its error row.
 """

@@ -187,9 +187,7 @@ class Processor:
                 continue
             try:
                 self._ledger.renew(held[0], [held[1]])
-            except (
-                Exception
-            ) as exc:  # whatever it is, this thread must try again: without it every batch counts as lost
+            except Exception as exc:  # without this thread, every batch would count as lost
                 foreseen = isinstance(exc, PigeonholeError)
                 what = "job %s: the lease of batch %s is not renewed: %s"
                 logger.warning(what, held[0], held[1].key, exc, exc_info=None if foreseen else exc)

@@ -97,7 +97,7 @@ class Kept:
             return
         for reference in references:
             key = _key(reference.shown + reference.path, reference.place)
-            with explaining_no_room("paths"):
+            with explaining_no_room():
                 found = self._index.execute("UPDATE kept SET rows = rows - 1 WHERE image = ? AND rows > 0", (key,))
             if not found.rowcount:
                 yield reference
@@ -159,7 +159,7 @@ class Kept:
 
     def _note(self, images: Iterable[tuple[str, Location]]) -> None:
         """Note that images have a row, or will get one."""
-        with explaining_no_room("paths"):
+        with explaining_no_room():
             if self._index is None:
                 self._index = scratch_database()
                 self._index.execute("CREATE TABLE kept (image BLOB PRIMARY KEY, rows INTEGER) WITHOUT ROWID")

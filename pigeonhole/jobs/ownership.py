@@ -13,11 +13,10 @@ from pigeonhole.jobs.state import Command, Mark, State
 from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.output_files import PART, remove, target
+from pigeonhole.replacing import not_own, remedy
 from pigeonhole.sinks.file import File, cannot_write
 from pigeonhole.sinks.format import Format
 from pigeonhole.text import counted, printable
-
-_REMEDY = "give --overwrite to replace it, or choose another place with -o"
 
 
 def state_path(file: str) -> str:
@@ -96,22 +95,22 @@ def _continues(state: State, command: Command, file: str, retry_errors: bool) ->
 def _check(state: State, command: Command, file: str, format: Format) -> None:
     """Raise UsageError if a command would lose rows, or a file, that are not its own."""
     if state.command is None and state.runs:
-        raise UsageError(f"the state of {file!r}, {state_path(file)!r}, is damaged: {_REMEDY}")
+        raise UsageError(f"the state of {file!r}, {state_path(file)!r}, is damaged: {remedy()}")
     same = state.command == command
     if not same and state.command is not None and not state.finished:
         kept = sum(len(done.batch) - len(dropped) for run in state.runs for done, dropped in run.done())
         if kept:
             raise UsageError(
                 f"{file!r} is being written by another command that was interrupted with {counted(kept, 'row')}, "
-                f"{_words(state.command)}: run that again to resume it, {_REMEDY}"
+                f"{_words(state.command)}: run that again to resume it, {remedy()}"
             )
     own = same and (state.replacing or mark_of(file) == state.output)
     if mark_of(file) is not None and not own and not format.many_jobs:
         changed = same and state.output is not None
         why = "it was changed since this command wrote it" if changed else "it is not this command's"
-        raise UsageError(f"{file!r} exists, and {why}: {_REMEDY}")
+        raise not_own(file, why)
     if state.command is None and mark_of(file + PART) is not None:
-        raise UsageError(f"{file + PART!r} exists, and it is not this command's: {_REMEDY}")
+        raise not_own(file + PART)
 
 
 def _words(command: Command) -> str:

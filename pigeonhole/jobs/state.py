@@ -99,9 +99,9 @@ class Run:
         self._batches[number] = self._records.append(_Kind.BATCH, head + batch.encode()), batch.digest
         return number
 
-    def batches(self, start: int = 0) -> Iterator[tuple[int, Batch]]:
-        """Yield the batches with their numbers, from a number on."""
-        for number in range(start, len(self._batches)):
+    def batches(self) -> Iterator[tuple[int, Batch]]:
+        """Yield the batches with their numbers."""
+        for number in range(len(self._batches)):
             yield number, Batch.decode(self._references(number))
 
     def digests(self, stop: int) -> list[str]:
@@ -115,7 +115,8 @@ class Run:
         """Record the answers to a batch; they are on the disk within a second or so."""
         pieces = json.dumps([[key, len(data)] for key, data in done.answers]).encode() + b"\n"
         head = _ANSWERS.pack(self.number, done.number) + pieces
-        self._take_answers(done.number, self._records.append(_Kind.ANSWERS, b"".join((head, *done.encoded()))))
+        body = b"".join((head, *(data for _, data in done.answers)))
+        self._take_answers(done.number, self._records.append(_Kind.ANSWERS, body))
         if time.monotonic() - self._synced > _SYNC_EVERY:
             self._records.sync()
             self._synced = time.monotonic()

@@ -8,11 +8,9 @@ prefix: `dead` (hash: what it was → when and why).
 import json
 from dataclasses import dataclass
 
-from redis import ResponseError
-
 from pigeonhole.errors import MessageInvalid
 from pigeonhole.ledger.numbers import moment
-from pigeonhole.ledger.redis_client import Client, connect, explained, server_time, translates
+from pigeonhole.ledger.redis_client import Client, connect, server_time, translated, translates
 from pigeonhole.settings import Settings
 
 #: How many are kept; with more, somebody writes garbage on purpose.
@@ -55,10 +53,9 @@ class DeadLetters:
         """Keep a message or batch that can't be done; the same again only moves its time."""
         what, why = _printable(what), _printable(why)
         try:
-            known = self.client.hlen(self._key)
-        except ResponseError as exc:
-            if not isinstance(explained(exc, self.url), MessageInvalid):
-                raise
+            with translated(self.url):
+                known = self.client.hlen(self._key)
+        except MessageInvalid:
             self.client.delete(self._key)  # not a hash: somebody else's, where we keep what nobody understands
             known = 0
         if known >= MOST and not self.client.hexists(self._key, what):
@@ -70,12 +67,10 @@ class DeadLetters:
     def all(self) -> list[DeadLetter]:
         """Return all dead letters, oldest first."""
         try:
-            letters = self.client.hgetall(self._key)
-        except ResponseError as exc:
-            error = explained(exc, self.url)
-            if not isinstance(error, MessageInvalid):
-                raise
-            return [DeadLetter(0.0, f"key {self._key}", str(error))]
+            with translated(self.url):
+                letters = self.client.hgetall(self._key)
+        except MessageInvalid as exc:
+            return [DeadLetter(0.0, f"key {self._key}", str(exc))]
         return sorted(_letter(what, body) for what, body in letters.items())
 
     def of_job(self, job: str) -> list[DeadLetter]:

@@ -61,10 +61,6 @@ class DoneBatch:
         for batch, answers in self.pieces:
             yield from map(Origin, batch.located(), answers.identities or repeat(0))
 
-    def encoded(self) -> Iterator[bytes]:
-        """Yield the answers to each piece, as they are stored."""
-        return (data for _, data in self.answers)
-
     def _piece(self, key: str, answers: Answers) -> tuple[Batch, Answers]:
         if answers.batch != self.batch.digest:
             raise JobDamaged(

@@ -72,7 +72,7 @@ class Batch:
     @cached_property
     def digest(self) -> str:
         """32 hexadecimal digits of the references as they are stored: work is done for these references alone."""
-        return _digest(self._text())
+        return _digest(self._text)
 
     def shown(self) -> Iterator[str]:
         """Yield each path as the user named it."""
@@ -95,12 +95,16 @@ class Batch:
         return Batch(tuple(groups), self.top)
 
     def encode(self) -> bytes:
-        """Return the batch as deflated JSON.
+        """Return the batch as deflated JSON, made once: it goes into the resume state and into the ledger.
 
         Raises:
             SourceError: its paths are so long that nobody could read it.
         """
-        text = self._text()
+        return self._encoded
+
+    @cached_property
+    def _encoded(self) -> bytes:
+        text = self._text
         if len(text) > MAX_DECODED_BYTES:
             first = printable(next(self.shown())[:_SHOWN])
             raise SourceError(
@@ -124,6 +128,7 @@ class Batch:
         batch.__dict__["digest"] = _digest(text)  # of the very text that is stored
         return batch
 
+    @cached_property
     def _text(self) -> bytes:
         return _json({"v": VERSION, "top": self.top, "groups": self.groups})
 

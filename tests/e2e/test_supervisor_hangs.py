@@ -10,7 +10,9 @@ import pytest
 
 from tests.conftest import children, wait_for
 from tests.e2e.conftest import command
-from tests.e2e.test_endings import leftovers
+from tests.e2e.test_endings import leftovers, temporary
+
+__all__ = ["temporary"]
 
 #: Has the supervisor, and no other process, make a file and hang where it should end what it started.
 _HANGS = """
@@ -23,15 +25,6 @@ def hang(*_):
 if "pigeonhole.embedded.supervisor" in sys.orig_argv:
     os.killpg = hang
 """
-
-
-@pytest.fixture
-def temporary(tmp_path: Path) -> Iterator[Path]:
-    """Return where the run puts its files; short enough for a socket's path."""
-    folder = Path("/tmp") / f"ph-{os.getpid()}-{abs(hash(tmp_path)) % 10**8}"
-    folder.mkdir()
-    yield folder
-    folder.rmdir()
 
 
 @pytest.fixture(params=["hanging"])

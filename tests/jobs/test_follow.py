@@ -81,6 +81,12 @@ class Scene:
         for number in numbers:
             assert self.ledger.commit(job, nth(number), answers_for(images(number)))
 
+    def done_once_published(self, job: str) -> None:
+        """Be a worker that does both batches of a job when their messages are there."""
+        self.workers.announce(DIGITS)
+        if self.queue.depth("digits") == 2:
+            self.done(job, 0, 1)
+
     def then(self, *steps: Callable[[], object]) -> None:
         self.steps.extend(steps)
 
@@ -267,12 +273,7 @@ def test_what_a_check_raises_ends_the_following(scene: Scene) -> None:
 def test_what_was_lost_is_published_again_while_somebody_waits(scene: Scene) -> None:
     job = scene.job(2)  # nobody published it
 
-    def later() -> None:
-        scene.workers.announce(DIGITS)
-        if scene.queue.depth("digits") == 2:
-            scene.done(job, 0, 1)
-
-    scene.then(*[later] * 500)
+    scene.then(*[lambda: scene.done_once_published(job)] * 500)
     assert scene.rows(job) == ["0.png", "1.png"]
     assert scene.settings.publish_seconds <= sum(scene.slept) <= scene.settings.publish_seconds + 2 * SWEEP_EVERY
 
@@ -285,12 +286,7 @@ def test_a_followed_job_that_redis_lost_from_its_lists_is_swept_again(scene: Sce
         if kind == "of another type":
             raw.set(f"{scene.settings.prefix}:{name}", "x")
 
-    def later() -> None:
-        scene.workers.announce(DIGITS)
-        if scene.queue.depth("digits") == 2:
-            scene.done(job, 0, 1)
-
-    scene.then(*[later] * 500)
+    scene.then(*[lambda: scene.done_once_published(job)] * 500)
     assert scene.rows(job) == ["0.png", "1.png"]
     assert sum(scene.slept) <= scene.settings.publish_seconds + 3 * SWEEP_EVERY
 

@@ -253,7 +253,7 @@ def test_what_a_pending_job_delivers_is_compared_as_well(folder: Path) -> None:
     with resumed(pending=True) as kept:
         assert len(paths_of(kept)) == 64
         (run,) = kept._pending
-        read = [(number, batch, answers_to(batch)) for number, batch in run.batches(1)]
+        read = [(number, batch, answers_to(batch)) for number, batch in run.batches() if number]
         rewrite("in/150.png")
         rows = []
         for number, batch, answers in read:
