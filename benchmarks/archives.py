@@ -35,7 +35,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5)
     given = options.parse_args()
     torch.set_num_threads(1)
-    pipeline = Pipeline(Settings(), Classifier.load(checkpoints.find("digits"), "cpu"))
+    pipeline = Pipeline(Settings(), Classifier.load(checkpoints.find("digits"), Settings()))
     costs: dict[str, list[tuple[float, float]]] = {kind: [] for kind in SOURCES}
     with tempfile.TemporaryDirectory(prefix="pigeonhole-archives-") as folder:
         make(Path(folder), given.images)

@@ -93,7 +93,7 @@ def measure(images: Images, socket: Path, rounds: int) -> list[Stage]:
         rounds: how many.
     """
     settings = replace(Settings(), broker_url=f"unix://{socket}", prefix="stages")
-    classifier = Classifier.load(checkpoint.find(settings.model), settings.device)
+    classifier = Classifier.load(checkpoint.find(settings.model), settings)
     taken = []
     # One more, the first, warms up whatever warms up.
     for _ in range(rounds + 1):
@@ -112,7 +112,7 @@ def _classified(batch: Batch, settings: Settings, classifier: Classifier, stopwa
     about = classifier.checkpoint
     wanted = about.preprocessing
     reader = ImageReader(settings.image_root, wanted, settings.max_bytes, settings.max_pixels)
-    collected = Collected(about, len(batch))
+    collected = Collected(classifier, len(batch))
     locations = list(batch.located())
     for start in range(0, len(locations), settings.chunk):
         chunk = locations[start : start + settings.chunk]

@@ -25,7 +25,9 @@ _PASSWORD_ARGUMENT = re.compile(
 )
 #: More than Redis takes for a time to live would be refused by it, in the middle of a commit.
 _MOST = 10**12
-_DEVICES = ("auto", "cpu", "cuda")
+_RUNTIMES = ("auto", "onnxruntime", "torch")
+_PRECISIONS = ("auto", "f32", "bf16", "f16", "int8")
+_DEVICES = re.compile(r"auto|cpu|cuda|cuda:\d+(,cuda:\d+)*")
 _LOG_FORMATS = ("text", "json")
 #: Kubernetes sets `PIGEONHOLE_X_PORT` to such a URL for a Service that is called `pigeonhole-x`.
 _SERVICE = re.compile(r"(tcp|udp|sctp)://")
@@ -52,7 +54,9 @@ class Settings:
     prefix: str = _setting("pigeonhole", "what every key in Redis begins with, so that a Redis can be shared")
     image_root: str = _setting("/", "folder that references are relative to; a worker reads nothing outside it")
     model: str = _setting("digits", "worker: a checkpoint file, or the shipped `digits`; producer: a model's name")
-    device: str = _setting("auto", "where workers run the network: `auto`, `cpu` or `cuda`")
+    runtime: str = _setting("auto", "what runs the network: `auto`, `onnxruntime` or `torch`")
+    precision: str = _setting("auto", "in which it is computed: `auto`, `f32`, `bf16`, `f16` or `int8`")
+    device: str = _setting("auto", "where workers run the network: `auto`, `cpu`, `cuda` (all) or `cuda:0,cuda:1`")
     processes: int = _setting(0, "worker processes; 0: one for each core this machine or container may use")
     chunk: int = _setting(256, "images that go through the network at once")
     max_pixels: int = _setting(80_000_000, "an image of more pixels is an error row, told from its header")
@@ -71,7 +75,10 @@ class Settings:
             raise _refused("prefix", self.prefix, "1 to 64 letters, digits or any of _ . : -")
         if not os.path.isabs(self.image_root):
             raise _refused("image_root", self.image_root, "an absolute path")
-        for name, fitting in (("device", _DEVICES), ("log_format", _LOG_FORMATS)):
+        if not _DEVICES.fullmatch(self.device):
+            raise _refused("device", self.device, "auto, cpu, cuda, or CUDA devices such as cuda:0,cuda:1")
+        choices = {"runtime": _RUNTIMES, "precision": _PRECISIONS, "log_format": _LOG_FORMATS}
+        for name, fitting in choices.items():
             if getattr(self, name) not in fitting:
                 raise _refused(name, getattr(self, name), " or ".join(fitting))
         if not self.model:

@@ -7,6 +7,7 @@ also where neither torch nor Pillow is installed.
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -14,10 +15,11 @@ import typer
 from rich.console import Console
 
 from pigeonhole.errors import ExitCode, PigeonholeError, TrainingError
+from pigeonhole.settings import Settings
 from pigeonhole.version import install_hint
 from training.configuration import Configuration
 from training.datasets.registry import DEFAULT, KINDS
-from training.options import CheckpointArgument, DataOption, Device, DeviceOption, ReportOption, takes
+from training.options import CheckpointArgument, DataOption, Device, DeviceOption, ReportOption, Runtime, takes
 
 if TYPE_CHECKING:
     from training.datasets.data_set import DataSet
@@ -77,6 +79,7 @@ def evaluate(
         ),
     ] = None,
     device: DeviceOption = Device.AUTO,
+    runtime: Annotated[Runtime, typer.Option(help="What runs the network; auto is as a worker does.")] = Runtime.AUTO,
     report: ReportOption = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="With --report: replace files in DIR even if they are of no report.")
@@ -93,6 +96,7 @@ def evaluate(
         from training.evaluation import evaluate as task
         from training.report import text
 
+        settings = replace(Settings.from_environment(), device=device.value, runtime=runtime.value)
         path = checkpoints.find(checkpoint)
         data_set, outliers = task.find(dataset, data)
         if other is not None:
@@ -102,27 +106,29 @@ def evaluate(
                 from training.report import markup
 
                 markup.make_folder(report, overwrite)
-            _compare((path, checkpoints.find(other)), data_set, device.value, report, as_json)
+            _compare((path, checkpoints.find(other)), data_set, settings, report, as_json)
             return
         if outliers:
             if report:
                 raise TrainingError("There is no --report of outliers: their table is all there is; leave it out.")
-            tried = task.try_outliers(path, data_set, device.value)
+            tried = task.try_outliers(path, data_set, settings)
             failed, values, said = tried.failed, tried.to_json(), text.kinds(tried.kinds)
         else:
             _prepare_report(report, overwrite)
-            evaluated = task.evaluate(path, data_set, device.value)
+            evaluated = task.evaluate(path, data_set, settings)
             _write_report(report, evaluated)
             failed, values, said = evaluated.failed, evaluated.to_json(), text.text(evaluated)
         _say_left_out(failed)
         print(json.dumps(values, ensure_ascii=False) if as_json else said)
 
 
-def _compare(paths: tuple[Path, Path], data_set: "DataSet", device: str, report: Path | None, as_json: bool) -> None:
+def _compare(
+    paths: tuple[Path, Path], data_set: "DataSet", settings: Settings, report: Path | None, as_json: bool
+) -> None:
     from training.evaluation import evaluate as task
     from training.report import comparison, text
 
-    compared = task.compare(paths, data_set, device)
+    compared = task.compare(paths, data_set, settings)
     if report:
         _say(f"report: {comparison.write(report, compared)}")
     _say_left_out((name, error if len(by) > 1 else f"{error} ({by})") for name, error, by in compared.failed)
@@ -159,6 +165,8 @@ def _say_trained(trained: "Trained", output: Path) -> None:
             f"Interrupted after {done}; the best so far, epoch {outcome.kept.number}, is kept. "
             "To go on, give the same command with --resume."
         )
+    if "onnx" in made.trained:
+        _say(f"This model runs in torch only, since there is no ONNX graph: {made.trained['onnx']}")
     print(
         f"{output}: {made.name} {made.digest[:12]}, trained in {trained.outcome.seconds:.0f} s\n"
         f"{'test' if 'test' in made.measured else 'validation'}: {text.summary(trained.evaluated.report)}"
@@ -183,7 +191,7 @@ def _mapped_errors() -> Iterator[None]:
 
 # What may be missing → the extra that brings it.
 _EXTRAS = {
-    **dict.fromkeys(("torch", "torchvision", "numpy", "PIL", "safetensors"), "training"),
+    **dict.fromkeys(("torch", "torchvision", "onnx", "onnxruntime", "numpy", "PIL", "safetensors"), "training"),
     "matplotlib": "training-report",
 }
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pigeonhole.models.record import ONNX_RUNTIME, TORCH
+
 
 class Device(StrEnum):
     """Where to compute."""
@@ -15,6 +17,14 @@ class Device(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+
+
+class Runtime(StrEnum):
+    """What runs a network (`pigeonhole.models.runtimes.registry`)."""
+
+    AUTO = "auto"
+    ONNX_RUNTIME = ONNX_RUNTIME
+    TORCH = TORCH
 
 
 DataOption = Annotated[

@@ -1,7 +1,7 @@
 """The Celery app: `celery -A worker.app worker` starts a worker with everything set that matters.
 
-Importing this loads neither torch nor a checkpoint: the parent process reads only the checkpoint's header, for its
-name, and each pool process loads it when it starts.
+Importing this loads no checkpoint, nor numpy, Pillow or a runtime: the parent process reads only the checkpoint's
+header, and each pool process loads it when it starts.
 """
 
 import logging
@@ -29,12 +29,12 @@ from pigeonhole.ledger.redis_client import connect
 from pigeonhole.ledger.sweep import SWEEP_EVERY, sweep
 from pigeonhole.ledger.workers import ANNOUNCE_EVERY, Announcement, Workers
 from pigeonhole.models import checkpoint as checkpoints
-from pigeonhole.models.classifier import RUNTIME, answers_as
+from pigeonhole.models.runtimes.choice import choose
 from pigeonhole.settings import Settings
 from pigeonhole.version import VERSION
 from worker import losses, metrics
 from worker.folders import remember_mounts
-from worker.parent import device_in_use, register
+from worker.parent import register
 from worker.refusal import refuse
 
 logger = logging.getLogger(__name__)
@@ -59,10 +59,10 @@ remember_mounts()
 app: Celery = configure(settings)
 app.conf.update(
     include=("worker.tasks",),
-    # Fork is unsafe once torch has run threads or touched CUDA; a spawned process starts clean.
+    # Fork is unsafe once a runtime has run threads or touched CUDA; a spawned process starts clean.
     worker_pool="prefork",
     worker_pool_start_method="spawn",
-    # A process imports torch and loads its checkpoint before it says that it is up; by default its parent would
+    # A process imports the runtime and loads its checkpoint before it says that it is up; by default its parent would
     # kill it after 4 s.
     worker_proc_alive_timeout=120.0,
     # A process that takes so long for a batch is ended, and the batch split: worker.losses.
@@ -89,13 +89,15 @@ app.conf.update(
 
 @signals.celeryd_init.connect
 def _consume_own_queue(instance: Any, conf: Any, **_: object) -> None:  # noqa: ANN401  # Celery has no types
-    """Read the checkpoint's header: its name is the queue's."""
+    """Read the checkpoint's header, whose name is the queue's, and decide how the model is run."""
     # For the processes that this one starts: they would import what lies in the working folder.
     os.environ["PYTHONSAFEPATH"] = "1"
     register()
     try:
         instance.pigeonhole_checkpoint = about = checkpoints.describe(checkpoints.find(settings.model))
-        losses.watch(settings, about.name, answers_as(about))
+        instance.pigeonhole_choice = choice = choose(about, settings)
+        os.environ.update(choice.environment)
+        losses.watch(settings, about.name, about.identity(choice.precision))
         metrics.serve(settings, about)
     except PigeonholeError as exc:
         raise refuse(exc) from None
@@ -123,14 +125,14 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
     def __init__(self, parent: Any, **kwargs: object) -> None:  # noqa: ANN401
         super().__init__(parent, **kwargs)
         self._timers: list[Any] = []
-        about = parent.controller.pigeonhole_checkpoint
+        about, self._choice = parent.controller.pigeonhole_checkpoint, parent.controller.pigeonhole_choice
         self._announcement = Announcement(
             name=parent.hostname,
             instance=secrets.token_hex(4),  # not its process id, which is 1 in every container
             model=about.name,
             digest=about.digest,
             version=VERSION,
-            runtime=RUNTIME,
+            runtime=self._choice.kind,
             host=socket.gethostname(),
         )
         # No retries, and not long: this is the loop that takes messages, and the next turn comes by itself.
@@ -170,12 +172,9 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
         self._pool.maintain_pool()
         if not self._logged_ready and _ready_processes(self._pool) >= self._pool.num_processes:
             self._logged_ready = True
-            self._pool.apply_async(device_in_use, callback=self._log_ready)
-
-    def _log_ready(self, device: str) -> None:
-        about = self._announcement
-        what = "ready: model %s, digest %s, device %s (%s), %d processes"
-        logger.info(what, about.model, about.digest[:12], device, about.runtime, self._pool.num_processes)
+            about, devices = self._announcement, ", ".join(self._choice.devices)
+            what = "ready: model %s, digest %s, device %s (%s), %d processes"
+            logger.info(what, about.model, about.digest[:12], devices, about.runtime, self._pool.num_processes)
 
     def _announce(self, busy: bool = False) -> None:
         with _reconnecting("not announced"):

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from pigeonhole.ledger.messages import Answers
 from pigeonhole.limits import TOP
-from pigeonhole.models.checkpoint import Checkpoint
-from pigeonhole.models.classifier import RUNTIME, answers_as
+from pigeonhole.models.classifier import Classifier
 from pigeonhole.models.scores import Scores
 from pigeonhole.sources.reference import Identity
 
@@ -18,14 +17,14 @@ class Collected:
     """The answers to one batch, in the making.
 
     Args:
-        about: the checkpoint that answers.
+        classifier: the model that answers.
         images: how many there are: N.
         top: how many of its most probable classes each row shall have.
     """
 
-    def __init__(self, about: Checkpoint, images: int, top: int = TOP) -> None:
-        shape = (images, min(top, len(about.classes)))
-        self._about, self.top = about, top
+    def __init__(self, classifier: Classifier, images: int, top: int = TOP) -> None:
+        shape = (images, min(top, len(classifier.checkpoint.classes)))
+        self._classifier, self.top = classifier, top
         self._best: NDArray[np.uint16] = np.zeros(shape, np.uint16)  # [N, K]
         self._ppm: NDArray[np.uint32] = np.zeros(shape, np.uint32)  # [N, K]
         self._review: NDArray[np.bool_] = np.zeros(images, np.bool_)  # [N]
@@ -53,14 +52,14 @@ class Collected:
     def answers(self, images: int) -> Answers:
         """Return the answers to the first images, once each of these has scores or an error."""
         return Answers(
-            model=answers_as(self._about),
-            labels=self._about.classes,
+            model=self._classifier.identity,
+            labels=self._classifier.checkpoint.classes,
             images=images,
             top=self._best.shape[1],
             best=array("H", self._best[:images].tobytes()),
             ppm=array("I", self._ppm[:images].tobytes()),
             review=frozenset(np.flatnonzero(self._review).tolist()),
             errors=self._errors,
-            runtime=RUNTIME,
+            runtime=self._classifier.runtime.kind,
             identities=self._identities[:images],
         )

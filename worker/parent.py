@@ -5,18 +5,11 @@ import signal
 
 #: The variable in which a worker's first process leaves its id to those that it starts.
 _PARENT = "WORKER_PARENT_PID"
-#: Where this process runs the network, `cpu` for instance; set in a pool process that has loaded it.
-device = ""
 
 
 def register() -> None:
     """Make this process the parent of the pool processes that it will start."""
     os.environ[_PARENT] = str(os.getpid())
-
-
-def device_in_use() -> str:
-    """Return where this process runs the network. The parent, which has no torch, has a pool process call it."""
-    return device
 
 
 def end_parent() -> None:

@@ -7,7 +7,6 @@ what goes wrong with one becomes its error row.
 
 import logging
 import math
-import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +36,6 @@ _WAITING = 3.0
 _CHUNK_BYTES = 200_000_000
 #: And after this share of `PIGEONHOLE_BATCH_SECONDS`, or slow files would take the time of a batch in its first chunk.
 _CHUNK_SHARE = 0.1
-_OUT_OF_MEMORY = re.compile(r"out of memory|can(no|')t allocate|alloc_failed", re.I)
 
 
 @dataclass
@@ -93,7 +91,7 @@ class Pipeline:
         Raises:
             FolderGone: images are absent, and so is the folder that they were in, or another is in its place.
         """
-        collected, images = Collected(self._classifier.checkpoint, len(batch), batch.top), 0
+        collected, images = Collected(self._classifier, len(batch), batch.top), 0
         for chunk in self._chunks(batch, seconds):
             images += len(chunk)
             collected.identify(chunk.identities)
@@ -113,7 +111,7 @@ class Pipeline:
         while chunk is not None:
             # Where a processor has all of the work, a second thread only gets in the way of the first: each waits for
             # the interpreter, and with a process for each processor that costs a tenth.
-            idle = self._waits or self._classifier.device.type != "cpu"
+            idle = self._waits or self._classifier.runtime.device != "cpu"
             pending = self._ahead.submit(read) if idle and time.monotonic() < end else None
             yield chunk
             done += len(chunk)
@@ -187,8 +185,8 @@ class Pipeline:
         try:
             with self._counts.stage("forward"):
                 scores = self._classifier.predict(pixels, collected.top)
-        except Exception as exc:  # torch raises RuntimeError for nearly everything
-            if len(pixels) == 1 or not _is_out_of_memory(exc):
+        except Exception as exc:  # each runtime has its own
+            if len(pixels) == 1 or not isinstance(exc, MemoryError):
                 logger.exception("the network failed on a chunk of %d images", len(pixels))
                 for position in at.tolist():
                     collected.fail(position, _failed(exc))
@@ -205,13 +203,8 @@ class Pipeline:
         self._predict(collected, at[half:], pixels[half:])
 
 
-def _is_out_of_memory(exc: Exception) -> bool:
-    # torch says so in a RuntimeError's words: its allocators', cuBLAS' and cuDNN's.
-    return isinstance(exc, MemoryError) or bool(_OUT_OF_MEMORY.search(str(exc)))
-
-
 def _failed(exc: Exception) -> tuple[str, str]:
-    if _is_out_of_memory(exc):
+    if isinstance(exc, MemoryError):
         return (
             ErrorKind.INTERNAL,
             "there is not enough memory to run the network on this image; fewer processes leave more",

@@ -24,6 +24,7 @@ from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.processes import end_with
+from pigeonhole.settings import Settings
 from pigeonhole.sources.reference import Location
 
 #: Seconds before each attempt. This many processes must die of an image until that is believed, since SIGKILL may come
@@ -37,6 +38,9 @@ _OWN = {
 }
 #: All attempts together may take this many times what one image may: less than the task's whole limit, thrice that.
 _IN_ALL = 2.4
+
+#: The settings by which a model is loaded.
+_NETWORK = ("model", "runtime", "precision", "device")
 
 #: What the process says: what it does next with the image, or that it has outlived it. Before, its end says nothing.
 _READS, _RUNS, _LIVES = "reads", "runs", "lives"
@@ -57,13 +61,12 @@ class Trial:
     Args:
         reader: as the worker has it.
         seconds: after which an image is given up.
-        model, device: as in the worker's settings; for trials with the network.
+        settings: the worker's; for trials with the network.
     """
 
     reader: ImageReader
     seconds: float
-    model: str
-    device: str
+    settings: Settings
 
     def verdict(self, location: Location, network: bool = False) -> tuple[str, str] | None:
         """Try an image, as often as it takes.
@@ -103,7 +106,7 @@ class Trial:
         request = {
             "parent": os.getpid(),
             "reader": [reader.root, reader.preprocessing.to_json(), reader.max_bytes, reader.max_pixels],
-            "network": [self.model, self.device] if network else None,
+            "network": {name: getattr(self.settings, name) for name in _NETWORK} if network else None,
             "seconds": self.seconds,
             "location": location,
         }
@@ -147,8 +150,8 @@ def main() -> None:
     reader = ImageReader(root, Preprocessing.from_json(preprocessing), max_bytes, max_pixels)
     classifier = None
     if request["network"]:
-        model, device = request["network"]
-        classifier = Classifier.load(checkpoints.find(model), device)
+        settings = Settings(**request["network"])
+        classifier = Classifier.load(checkpoints.find(settings.model), settings)
     # From here, whatever the loading took. Python can't act on a signal while a decoder runs; the kernel ends it.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, request["seconds"])

@@ -128,7 +128,7 @@ def load_rows(model: str) -> Callable[[tuple[str, list[Sequence[str]]]], None]:
 def classifying(model: str) -> Callable[[Sequence[str]], list[Row]]:
     """Load a checkpoint, and give what classifies a batch of paths."""
     settings = replace(Settings(), model=model)
-    pipeline = Pipeline(settings, Classifier.load(checkpoint.find(model), settings.device))
+    pipeline = Pipeline(settings, Classifier.load(checkpoint.find(model), settings))
 
     def classify(paths: Sequence[str]) -> list[Row]:
         batch = Batch((Group("file", "/", "", tuple(path[1:] for path in paths)),))

@@ -1,40 +1,79 @@
 """Checkpoints: the only module that saves or loads model files.
 
-A checkpoint is one safetensors file: the weights, and one metadata key, `pigeonhole`, whose JSON is the record
-(`pigeonhole.models.record`). It is one key because the library writes several in random order. Reading the record needs
-the standard library only; torch is imported where weights are read.
+A checkpoint is one safetensors file: the weights, the ONNX graph that computes with them as a tensor of bytes
+(`pigeonhole.models.graph`), and one metadata key, `pigeonhole`, whose JSON is the record (`pigeonhole.models.record`).
+It is one key because the library writes several in random order. Reading the record needs the standard library only,
+reading weights and graph numpy; torch is imported to build a network.
 """
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pigeonhole import files
 from pigeonhole.errors import CheckpointError, TrainingError
+from pigeonhole.models import graph as graphs
+from pigeonhole.models import tensor_file
 from pigeonhole.models.networks import registry as networks
-from pigeonhole.models.record import Calibration, Checkpoint, Cost, check_name
+from pigeonhole.models.record import (
+    GRAPH_ONLY,
+    ONNX_RUNTIME,
+    TORCH,
+    Calibration,
+    Checkpoint,
+    Cost,
+    check_name,
+)
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from pigeonhole.models.networks.network import Network
+    from pigeonhole.models.tensor_file import Tensors
 
-__all__ = ["Calibration", "Checkpoint", "Cost", "check_name", "describe", "find", "load", "save"]
+__all__ = [
+    "Calibration",
+    "Checkpoint",
+    "Content",
+    "Cost",
+    "check_name",
+    "describe",
+    "find",
+    "load",
+    "network_of",
+    "read",
+    "save",
+    "save_graph",
+]
 
 KEY = "pigeonhole"
 SUFFIX = ".safetensors"
 
 _SHIPPED = Path(__file__).resolve().parent / "shipped"
-_MAX_HEADER = 10_000_000  # bytes; ours have some thousands, and a tenth of the library's own limit is read in a second
-_MAX_TEXT = 200  # characters of a library's message, which may quote a damaged file at any length
 _MAX_ARGUMENT = 2048  # of a network: channels, layers; two layers of that many channels take 150 MB
-_MAX_DIMENSIONS = 16  # of a tensor; a convolution's weights have 4
-_DTYPES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2, "U8": 1, "I8": 1, "BOOL": 1}
+
+
+@dataclass(frozen=True)
+class Content:
+    """A model file that was read and verified.
+
+    Args:
+        path: The file.
+        checkpoint: Its record.
+        weights: Name → array, as `Network.state_dict` names them.
+        graph: The ONNX graph, which takes its weights from `weights`; empty if there is none.
+    """
+
+    path: Path
+    checkpoint: Checkpoint
+    weights: "Tensors"
+    graph: bytes
 
 
 def find(name_or_path: str | os.PathLike[str]) -> Path:
@@ -62,23 +101,41 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
 def describe(path: str | os.PathLike[str]) -> Checkpoint:
     """Read the record of a checkpoint, and check that the file is whole.
 
-    It reads the header only, however large the weights are. `load` verifies weights and digest.
+    It reads the header only, however large the weights are. `read` verifies weights, graph and digest.
 
     Raises:
         CheckpointError: It is missing, truncated, no checkpoint of ours, or of an unknown version or network.
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            return _checked(_header(file.read(8), file.read, os.fstat(file.fileno()).st_size))
+        return _checked(tensor_file.header(path))
     except CheckpointError as exc:
         raise CheckpointError(f"{path}: {exc}") from exc
     except OSError as exc:
         raise CheckpointError(f"{path}: can't be read ({exc.strerror or exc}); check the path.") from exc
 
 
+def read(path: str | os.PathLike[str]) -> Content:
+    """Read a checkpoint whole, and verify it.
+
+    Raises:
+        CheckpointError: As `describe`; or weights hold NaN or infinity, or don't match the digest.
+    """
+    path = Path(path)
+    checkpoint = describe(path)
+    found = tensor_file.tensors(path)
+    digest = _digest(checkpoint, found)
+    if digest != checkpoint.digest:
+        raise CheckpointError(
+            f"{path}: its content has the digest {digest[:12]}…, and it says {checkpoint.digest[:12]}…; "
+            "it was changed after it was written: copy or make it again."
+        )
+    graph = found.pop(graphs.TENSOR, None)
+    return Content(path, checkpoint, found, b"" if graph is None else graph.tobytes())
+
+
 def load(path: str | os.PathLike[str], device: str = "cpu") -> tuple[Checkpoint, "Network"]:
-    """Read a checkpoint and build its network.
+    """Read a checkpoint and build its network in torch.
 
     Args:
         path: The file.
@@ -88,47 +145,54 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> tuple[Checkpoint,
         The record, and the network in eval mode on that device.
 
     Raises:
-        CheckpointError: As `describe`; or the weights don't fit the network, hold NaN or infinity, or don't match
-            the digest.
+        CheckpointError: As `read`; or the weights don't fit the network, or there are none but in the graph.
     """
-    checkpoint = describe(path)
+    content = read(path)
+    return content.checkpoint, network_of(content, device)
+
+
+def network_of(content: Content, device: str = "cpu") -> "Network":
+    """Build the network of a model file; see `load`."""
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
-    try:
-        weights = load_file(path)
-    except (SafetensorError, OSError) as exc:
-        raise CheckpointError(f"{path}: its weights can't be read ({exc}); copy or make it again.") from exc
-
+    checkpoint, path = content.checkpoint, content.path
+    if TORCH not in checkpoint.runtimes:
+        raise CheckpointError(
+            f"{path}: it is a graph for ONNX Runtime, and torch can't run it; use the runtime {ONNX_RUNTIME}."
+        )
+    # Copied, since numpy's view of the file may be read-only.
+    weights = {key: torch.from_numpy(value.copy()) for key, value in content.weights.items()}
     try:
         _check_arguments(checkpoint.arguments)
         network = networks.build(checkpoint.network, checkpoint.arguments, checkpoint.logits).fold()
         _check_weights(weights, network.state_dict())
     except TrainingError as exc:
         raise CheckpointError(f"{path}: {exc}") from exc
-    found = _digest(checkpoint, weights)
-    if found != checkpoint.digest:
-        raise CheckpointError(
-            f"{path}: its content has the digest {found[:12]}…, and it says {checkpoint.digest[:12]}…; "
-            "it was changed after it was written: copy or make it again."
-        )
     network.load_state_dict(weights)
     try:
-        return checkpoint, network.to(device).eval()
+        return network.to(device).eval()
     except (RuntimeError, AssertionError, ValueError) as exc:
         # torch says "Torch not compiled with CUDA enabled" with an AssertionError.
         available = "cpu, cuda" if torch.cuda.is_available() else "cpu"
         raise CheckpointError(f"The device {device!r} can't be used ({exc}); this machine has: {available}.") from exc
 
 
-def save(path: str | os.PathLike[str], network: "Network", checkpoint: Checkpoint) -> Checkpoint:
+def save(
+    path: str | os.PathLike[str],
+    network: "Network",
+    checkpoint: Checkpoint,
+    images: "NDArray[np.uint8] | None" = None,
+) -> Checkpoint:
     """Write a checkpoint: whole or not at all, and the same bytes for the same content.
+
+    The network is exported to ONNX, and the graph is kept if both runtimes give the same results. If they do not, or
+    the export fails, the file is for torch alone, and `trained["onnx"]` says why.
 
     Args:
         path: The file; replaced if it exists.
         network: Trained, on any device; it is saved folded (`Network.fold`).
-        checkpoint: Its record; cost and digest are computed here.
+        checkpoint: Its record; cost, runtimes and digest are computed here.
+        images: uint8 [N, H, W, C], on which both runtimes are compared, at most 256 of them; None: random ones.
 
     Returns:
         The record, as `describe` reads it back.
@@ -137,53 +201,67 @@ def save(path: str | os.PathLike[str], network: "Network", checkpoint: Checkpoin
         CheckpointError: The content could not be loaded again.
         TrainingError: The file can't be written.
     """
-    from safetensors.torch import save as serialise
+    from pigeonhole.models import export
 
     served = network.folded()
     weights = {key: value.contiguous() for key, value in served.state_dict().items()}
     expected = networks.build(checkpoint.network, checkpoint.arguments, checkpoint.logits).fold()
     _check_weights(weights, expected.state_dict())
-    cost = Cost(*served.cost(checkpoint.preprocessing))
+    tensors: Tensors = {key: value.numpy() for key, value in weights.items()}
+    graph, reason = export.compared(served, tensors, checkpoint, images)
+    trained = {key: value for key, value in checkpoint.trained.items() if key != "onnx"}
+    return _write(
+        Path(path),
+        replace(
+            checkpoint,
+            cost=Cost(*served.cost(checkpoint.preprocessing)),
+            runtimes=(ONNX_RUNTIME, TORCH) if graph else (TORCH,),
+            trained=trained if graph else {**trained, "onnx": reason},
+        ),
+        tensors,
+        graph,
+    )
+
+
+def save_graph(
+    path: str | os.PathLike[str], graph: bytes, checkpoint: Checkpoint, images: "NDArray[np.uint8] | None" = None
+) -> Checkpoint:
+    """Write a checkpoint of a model that is known by its graph only.
+
+    Args:
+        path: The file; replaced if it exists.
+        graph: An ONNX model whose weights lie in it: `pigeonhole.models.graph.INPUT`, uint8
+            [N, height, width, channels] → `OUTPUT`, float32 [N, logits].
+        checkpoint: Its record, of the network `GRAPH_ONLY`; runtimes and digest are computed here.
+        images: uint8 [N, H, W, C] that the graph must compute, at most 256 of them; None: random ones.
+
+    Returns:
+        The record, as `describe` reads it back.
+
+    Raises:
+        CheckpointError: ONNX Runtime can't compute the graph, for some number of images at least.
+        TrainingError: The file can't be written.
+    """
+    from pigeonhole.models import export
+
+    if checkpoint.network != GRAPH_ONLY:
+        raise CheckpointError(f"A model that is a graph has the network {GRAPH_ONLY!r}, not {checkpoint.network!r}.")
+    record = replace(checkpoint, runtimes=(ONNX_RUNTIME,))
+    export.check(graph, record, images)
+    return _write(Path(path), record, {}, graph)
+
+
+def _write(path: Path, checkpoint: Checkpoint, weights: "Tensors", graph: bytes) -> Checkpoint:
+    import numpy as np
+    from safetensors.numpy import save as serialise
+
+    tensors = dict(weights)
+    if graph:
+        tensors[graphs.TENSOR] = np.frombuffer(graph, np.uint8)
     # Through JSON and back, so that what is returned is what will be read: lists for tuples, and so on.
-    text = replace(checkpoint, cost=cost, digest=_digest(checkpoint, weights)).to_json()
-    files.write(Path(path), serialise(weights, metadata={KEY: text}))
+    text = replace(checkpoint, digest=_digest(checkpoint, tensors)).to_json()
+    files.write(path, serialise(tensors, metadata={KEY: text}))
     return Checkpoint.from_json(text)
-
-
-def _header(length: bytes, read: Any, size: int) -> dict[str, Any]:  # noqa: ANN401 - a bound method
-    """Parse a safetensors header: 8 bytes of its length, little-endian; JSON; then the tensors, end to end."""
-    count = int.from_bytes(length, "little")
-    if len(length) < 8:
-        raise CheckpointError("It is not a safetensors file.")
-    if not 2 <= count <= _MAX_HEADER:
-        raise CheckpointError(f"It is not a safetensors file: its header would take {count:,} bytes.")
-    content = read(min(count, size))
-    if not content.startswith(b"{"):
-        raise CheckpointError("It is not a safetensors file.")
-    if len(content) < count:
-        raise CheckpointError(f"It is truncated: {size} bytes, and its header alone takes {8 + count}; copy it again.")
-    try:
-        header = json.loads(content)
-        ends = [_end(entry) for key, entry in header.items() if key != "__metadata__"]
-    except (ValueError, TypeError, KeyError, RecursionError) as exc:
-        text = str(exc)[:_MAX_TEXT]
-        raise CheckpointError(f"It is not a safetensors file: its header is damaged ({text}).") from exc
-    whole = 8 + count + max(ends, default=0)
-    if size != whole:
-        what = "truncated" if size < whole else "longer than its header says"
-        raise CheckpointError(f"It is {what}: {size} bytes instead of {whole}; copy it again.")
-    return dict(header)
-
-
-def _end(entry: Mapping[str, Any]) -> int:
-    begin, end = entry["data_offsets"]
-    shape = entry["shape"]
-    # Before they are multiplied: numbers of any length take hours, and a text times a number takes all memory.
-    if len(shape) > _MAX_DIMENSIONS or not all(type(x) is int and 0 <= x < 2**63 for x in (begin, end, *shape)):
-        raise ValueError(f"offsets {begin!r} to {end!r} for the shape {shape!r}")
-    if begin > end or end - begin != math.prod(shape) * _DTYPES[entry["dtype"]]:
-        raise ValueError(f"offsets {begin} to {end} for {entry['dtype']} {shape}")
-    return int(end)
 
 
 def _checked(header: Mapping[str, Any]) -> Checkpoint:
@@ -197,11 +275,14 @@ def _checked(header: Mapping[str, Any]) -> Checkpoint:
         checkpoint = Checkpoint.from_json(text)
     except RecursionError as exc:
         raise CheckpointError("Its metadata is nested too deeply for any that we write.") from exc
-    if checkpoint.network not in networks.NETWORKS and checkpoint.arguments.get("library") != "torchvision":
+    known = checkpoint.network in (GRAPH_ONLY, *networks.NETWORKS)
+    if not known and checkpoint.arguments.get("library") != "torchvision":
         raise CheckpointError(
             f"It needs the network {checkpoint.network!r}, and this version knows "
             f"{', '.join(networks.NETWORKS)}; use a newer pigeonhole."
         )
+    if (ONNX_RUNTIME in checkpoint.runtimes) != (graphs.TENSOR in header):
+        raise CheckpointError("Its record and its tensors differ in whether there is an ONNX graph; make it again.")
     return checkpoint
 
 
@@ -232,10 +313,12 @@ def _check_weights(weights: Mapping[str, "Tensor"], expected: Mapping[str, "Tens
             raise CheckpointError(f"The weights {key!r} hold NaN or infinity: training diverged; train again.")
 
 
-def _digest(checkpoint: Checkpoint, weights: Mapping[str, "Tensor"]) -> str:
+def _digest(checkpoint: Checkpoint, tensors: "Tensors") -> str:
+    """Return the digest of all that decides a result, the graph included; the same whatever reads the tensors."""
     digest = hashlib.sha256(json.dumps(checkpoint.deciding(), sort_keys=True).encode())
-    for key in sorted(weights):
-        value = weights[key].contiguous()
-        digest.update(f"\n{key} {value.dtype} {list(value.shape)}\n".encode())
-        digest.update(value.numpy().tobytes())
+    for key in sorted(tensors):
+        value = tensors[key]
+        # Spelled as torch spells a dtype, as version 0.2 did: its files keep their digests.
+        digest.update(f"\n{key} torch.{value.dtype} {list(value.shape)}\n".encode())
+        digest.update(value.tobytes())
     return digest.hexdigest()

@@ -4,76 +4,76 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pigeonhole.errors import CheckpointError, SettingsError
+from pigeonhole.errors import CheckpointError
 from pigeonhole.limits import MOST_CLASSES, TOP
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.allocator import keep_freed
 from pigeonhole.models.checkpoint import Checkpoint
+from pigeonhole.models.runtimes import registry as runtimes
+from pigeonhole.models.runtimes.choice import choose
 from pigeonhole.models.scores import Scores, score
+from pigeonhole.settings import Settings
 
 if TYPE_CHECKING:
-    import torch
+    import numpy as np
+    from numpy.typing import NDArray
 
-#: What runs the network, and in which precision.
-RUNTIME = "torch/f32"
+    from pigeonhole.models.runtimes.runtime import Runtime
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A network and its model file's record; `load` makes one."""
+    """A model in a runtime; `load` makes one.
+
+    Args:
+        checkpoint: The model file's record.
+        runtime: Runs its network.
+    """
 
     checkpoint: Checkpoint
-    network: "torch.nn.Module"
-    device: "torch.device"
+    runtime: "Runtime"
 
     @classmethod
-    def load(cls, path: Path, device: str) -> "Classifier":
+    def load(cls, path: Path, settings: Settings) -> "Classifier":
         """Load a checkpoint and warm it up.
 
         Args:
             path: The model file.
-            device: `auto` (CUDA where there is any), `cpu` or `cuda`.
+            settings: `runtime`, `precision` and `device` say how it is run.
 
         Raises:
             CheckpointError: It can't be used, or has more classes than a result can name.
-            SettingsError: CUDA is asked for and there is none.
+            SettingsError: It can't be used in that way.
         """
-        import torch
+        import numpy as np
 
-        if device == "cuda" and not torch.cuda.is_available():
-            raise SettingsError("PIGEONHOLE_DEVICE is 'cuda' and torch finds no CUDA device here: use 'auto' or 'cpu'")
-        where = "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
-        # One process per core, one thread per process: more threads compete for the cores.
-        torch.set_num_threads(1)
         keep_freed()
-        about, network = checkpoints.load(path, device=where)
+        content = checkpoints.read(path)
+        about = content.checkpoint
         if len(about.classes) > MOST_CLASSES:
             raise CheckpointError(
                 f"{path}: it has {len(about.classes):,} classes, and results can name {MOST_CLASSES:,} at most; "
                 "use a checkpoint with fewer."
             )
-        classifier = cls(about, network, torch.device(where))
-        classifier.predict(np.zeros((1, *about.preprocessing.shape), np.uint8))
+        classifier = cls(about, runtimes.load(content, choose(about, settings)))
+        logits = classifier.runtime.logits(np.zeros((1, *about.preprocessing.shape), np.uint8))
+        if logits.shape != (1, about.logits):
+            raise CheckpointError(
+                f"{path}: it has {len(about.classes)} classes, and its network {logits.shape[-1]} logits."
+            )
         return classifier
 
-    def predict(self, pixels: NDArray[np.uint8], top: int = TOP) -> Scores:
+    @property
+    def identity(self) -> str:
+        """The model as rows name it: `Checkpoint.identity` in the runtime's precision."""
+        return self.checkpoint.identity(self.runtime.precision)
+
+    def predict(self, pixels: "NDArray[np.uint8]", top: int = TOP) -> Scores:
         """Classify a chunk.
 
         Args:
             pixels: uint8 [N, height, width, channels], as the model's preprocessing returns them.
             top: how many of the most probable classes to return.
         """
-        import torch
-
-        with torch.inference_mode():
-            logits = self.network(torch.from_numpy(pixels).to(self.device))  # float32 [N, logits]
         about = self.checkpoint
-        return score(logits.cpu().numpy(), about.calibration, len(about.classes), top)
-
-
-def answers_as(checkpoint: Checkpoint) -> str:
-    """Return what rows carry of a model: its name and the first 12 digits of its digest."""
-    return f"{checkpoint.name}@{checkpoint.digest[:12]}"
+        return score(self.runtime.logits(pixels), about.calibration, len(about.classes), top)

@@ -23,6 +23,7 @@ def text(described: Checkpoint, path: Path) -> str:
             "preprocessing",
             f"{seen.kind}, {seen.width} x {seen.height} pixels, {'grey' if seen.channels == 1 else 'RGB'}",
         ),
+        ("runtimes", _runtimes_line(described)),
         ("temperature", f"{described.calibration.temperature:g}"),
         ("review below", review_line(described.calibration)),
         ("trained", _training_line(trained)),
@@ -40,6 +41,12 @@ def review_line(calibration: Calibration) -> str:
         return f"confidence {limit}"
     times = calibration.outlier_in_review / calibration.outlier_in_confidence
     return f"review score {limit}: the confidence if unknown pictures were {times:,.0f} times as common"
+
+
+def _runtimes_line(described: Checkpoint) -> str:
+    precision = "" if described.precision == "f32" else f", in {described.precision}"
+    why = described.trained.get("onnx")
+    return " or ".join(described.runtimes) + precision + (f"; no ONNX graph: {why}" if why else "")
 
 
 def _measured_line(figures: Any) -> str:  # noqa: ANN401 - free JSON, which others may have written

@@ -10,7 +10,11 @@ from typing import Any, TypeVar
 from pigeonhole.errors import CheckpointError, TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
 
-VERSION = 1
+VERSION = 2
+#: Runtimes that a model file may be made for (`pigeonhole.models.runtimes.registry`).
+ONNX_RUNTIME, TORCH = "onnxruntime", "torch"
+#: The network of a model that is known by its graph only.
+GRAPH_ONLY = "onnx"
 # A checkpoint's name is the name of its workers' queue.
 NAME = re.compile(r"[a-z0-9._-]{1,64}")
 
@@ -119,8 +123,9 @@ class Checkpoint:
         cost: Per image.
         trained: On what, how, when, with which versions; plain JSON values, for people.
         measured: Accuracy and the like; plain JSON values, for people.
-        digest: SHA-256, in hexadecimal, of what decides an answer: network, arguments, classes, preprocessing,
-            calibration and weights.
+        runtimes: What can run the model: "onnxruntime" where the file holds a graph, "torch" where it holds weights.
+        digest: SHA-256, in hexadecimal, of what decides a result: network, arguments, classes, preprocessing,
+            calibration, weights and graph.
 
     Raises:
         CheckpointError: A value that can't be right.
@@ -135,10 +140,16 @@ class Checkpoint:
     cost: Cost = Cost(0, 0)
     trained: Mapping[str, Any] = field(default_factory=dict)
     measured: Mapping[str, Any] = field(default_factory=dict)
+    runtimes: tuple[str, ...] = (TORCH,)
     digest: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.name)
+        if not self.runtimes or not set(self.runtimes) <= {ONNX_RUNTIME, TORCH}:
+            raise CheckpointError(
+                f"It needs the runtime {', '.join(map(str, self.runtimes)) or 'none'!r}, and this version knows "
+                f"{ONNX_RUNTIME} and {TORCH}; use a newer pigeonhole."
+            )
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise CheckpointError(f"A checkpoint needs at least 2 different classes, not {list(self.classes)!r}.")
         if not all(isinstance(label, str) and label for label in self.classes):
@@ -148,6 +159,20 @@ class Checkpoint:
     def logits(self) -> int:
         """The number of logits that the network returns."""
         return len(self.classes) + self.calibration.outlier
+
+    @property
+    def precision(self) -> str:
+        """The precision in which the weights are stored: "f32", or "int8" of a model that was quantised."""
+        return str(self.arguments.get("precision", "f32")) if self.network == GRAPH_ONLY else "f32"
+
+    def identity(self, precision: str = "f32") -> str:
+        """Return what rows carry of a model: its name, the first 12 digits of its digest, and its precision if not f32.
+
+        Args:
+            precision: In which the network is computed.
+        """
+        exact = f"{self.name}@{self.digest[:12]}"
+        return exact if precision == "f32" else f"{exact}+{precision}"
 
     def deciding(self) -> dict[str, Any]:
         """Return the part, as JSON values, that decides a result together with the weights; the digest covers it."""
@@ -168,6 +193,7 @@ class Checkpoint:
             "cost": self.cost.to_json(),
             "trained": dict(self.trained),
             "measured": dict(self.measured),
+            "runtimes": list(self.runtimes),
             "digest": self.digest,
         }
         return json.dumps(values, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -191,6 +217,7 @@ class Checkpoint:
                 cost=Cost(**_typed(values, "cost", dict)),
                 trained=_typed(values, "trained", dict),
                 measured=_typed(values, "measured", dict),
+                runtimes=tuple(_typed(values, "runtimes", list)),
                 digest=_digest(values["digest"]),
             )
         except TypeError as exc:
@@ -222,11 +249,13 @@ def _parse(text: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise CheckpointError("Its metadata is not a JSON object.")
     version = values.get("version")
-    if version != VERSION or type(version) is not int:
+    if type(version) is not int or not 1 <= version <= VERSION:
         raise CheckpointError(
-            f"It is of format version {version!r}, and this pigeonhole reads version {VERSION}; "
+            f"It is of format version {version!r}, and this pigeonhole reads versions 1 to {VERSION}; "
             "use a pigeonhole of the version that wrote it, or a newer one."
         )
+    if version == 1:  # of pigeonhole 0.2, which knew torch only
+        values.setdefault("runtimes", [TORCH])
     keys = {"version", *(field.name for field in fields(Checkpoint))}
     missing, unknown = sorted(keys - set(values)), sorted(set(values) - keys)
     if missing:

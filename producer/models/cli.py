@@ -80,7 +80,7 @@ def _inspect_image(path: Path, image: Path, output: Path | None, overwrite: bool
     with _needed():
         from producer.models import inspection
 
-        inspected = inspection.inspect(path, image, settings_from().max_pixels)
+        inspected = inspection.inspect(path, image, settings_from())
     written = inspection.save(inspected, output, overwrite)
     if as_json:
         typer.echo(json.dumps({**inspected.to_json(), "seen": str(written)}, ensure_ascii=False, sort_keys=True))
@@ -90,7 +90,7 @@ def _inspect_image(path: Path, image: Path, output: Path | None, overwrite: bool
 
 @contextmanager
 def _needed() -> Iterator[None]:
-    """Translate a missing package into words: torch, numpy and Pillow are a worker's."""
+    """Translate a missing package into words: a runtime, numpy and Pillow are a worker's."""
     try:
         yield
     except ModuleNotFoundError as exc:

@@ -16,9 +16,11 @@ from pigeonhole.errors import ImageError, TrainingError
 from pigeonhole.imaging import decode, preprocess
 from pigeonhole.imaging.digits.form import Box
 from pigeonhole.imaging.digits.normalise import Trace
-from pigeonhole.models import checkpoint, scores
+from pigeonhole.models import scores
 from pigeonhole.models.checkpoint import Checkpoint
+from pigeonhole.models.classifier import Classifier
 from pigeonhole.replacing import check_own
+from pigeonhole.settings import Settings
 
 #: By which a picture that `save` wrote is known, and the bytes that stand before the pixels at most.
 _SOFTWARE, _BEFORE_PIXELS = "pigeonhole inspect", 4096
@@ -81,20 +83,19 @@ class Inspection:
         }
 
 
-def inspect(path: Path, image: Path, max_pixels: int) -> Inspection:
+def inspect(path: Path, image: Path, settings: Settings) -> Inspection:
     """Classify one picture and record the way to its result.
 
     Args:
         path: The model file.
         image: The picture's file.
-        max_pixels: The most pixels that the picture may have.
+        settings: Limits of an image, and how the model is run.
 
     Raises:
         TrainingError: A file can't be read, or the picture can't be decoded or is blank.
     """
-    import torch
-
-    described, network = checkpoint.load(path)
+    classifier = Classifier.load(path, settings)
+    described, max_pixels = classifier.checkpoint, settings.max_pixels
     try:
         content = image.read_bytes()
         decoded = preprocess.decode(content, described.preprocessing, max_pixels)
@@ -104,8 +105,7 @@ def inspect(path: Path, image: Path, max_pixels: int) -> Inspection:
         raise TrainingError(f"{image}: can't be read ({exc.strerror or exc}); check the path.") from exc
     except ImageError as exc:
         raise TrainingError(f"{image}: {exc}") from exc
-    with torch.inference_mode():
-        logits = network(torch.from_numpy(pixels[None])).numpy()  # float32 [1, logits]
+    logits = classifier.runtime.logits(pixels[None])  # float32 [1, logits]
     calibration, classes = described.calibration, len(described.classes)
     return Inspection(
         described,

@@ -12,6 +12,7 @@ from pigeonhole.models import checkpoint
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.models.networks.network import Network
 from pigeonhole.models.networks.registry import DIGIT, NETWORKS, build
+from pigeonhole.settings import Settings
 from tests.training.test_cli import run
 from training.datasets import mnist
 from training.loop.initial_weights import Learned
@@ -57,7 +58,7 @@ def test_a_new_network_is_trained_saved_without_batch_norm_served_and_trained_on
     Learned(described, network).begin(fresh, described.classes, images)
     assert torch.allclose(fresh.eval()(images), network(images), atol=1e-3)
 
-    classifier = Classifier.load(path, "cpu")
+    classifier = Classifier.load(path, Settings())
     test = mnist.read(tiny_mnist, "test", described.preprocessing)
     best = torch.from_numpy(classifier.predict(test.images.numpy()).best[:, 0])
     accuracy = float((best == test.labels).double().mean())

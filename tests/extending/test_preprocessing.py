@@ -15,6 +15,7 @@ from pigeonhole.imaging.preprocessings.stretch import Stretch
 from pigeonhole.models import checkpoint
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.models.networks.classic import Classic
+from pigeonhole.settings import Settings
 from tests.training.conftest import png
 from tests.training.test_cli import run
 from training.datasets import mnist
@@ -40,7 +41,7 @@ def test_a_new_preprocessing_is_trained_with_recorded_and_served(
     trained = run("train", "--data", tiny_mnist, "--network", "classic", "-o", path, "--epochs", 1, "--device", "cpu")
     assert trained.exit_code == 0, trained.output
 
-    classifier = Classifier.load(path, "cpu")
+    classifier = Classifier.load(path, Settings())
     described = classifier.checkpoint
     assert described.preprocessing == checkpoint.describe(path).preprocessing == negative
     test = mnist.read(tiny_mnist, "test", as_they_are())

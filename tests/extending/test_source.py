@@ -23,7 +23,7 @@ from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Identity, Location, Reference, Root
 from pigeonhole.sources.source import Opened, Source
 from tests.worker.conftest import SAMPLES
-from worker.tasks import Processor
+from worker.processor import Processor
 
 
 class Checkerboards(Source):

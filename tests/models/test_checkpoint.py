@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +14,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pigeonhole.errors import CheckpointError, TrainingError
+from pigeonhole.errors import CheckpointError, SettingsError, TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Calibration, Checkpoint, describe, find, load
+from pigeonhole.models.classifier import Classifier
 from pigeonhole.models.networks import registry as networks
 from pigeonhole.models.networks.network import Network
+from pigeonhole.settings import Settings
 from tests.training.conftest import TOP, save_fresh
 
 Fresh = tuple[Path, Checkpoint, Network]
@@ -43,6 +46,22 @@ def rewrite(path: Path, **changes: object) -> Path:
     return path
 
 
+def digest(about: Checkpoint, tensors: Mapping[str, torch.Tensor]) -> str:
+    """The digest, by its definition."""
+    found = hashlib.sha256(json.dumps(about.deciding(), sort_keys=True).encode())
+    for key, value in sorted(tensors.items()):
+        found.update(f"\n{key} {value.dtype} {list(value.shape)}\n".encode() + value.numpy().tobytes())
+    return found.hexdigest()
+
+
+def signed(path: Path, tensors: Mapping[str, torch.Tensor] | None = None) -> Path:
+    """The same file with the digest of what is in it, or of other tensors that it gets."""
+    tensors = load_file(path) if tensors is None else dict(tensors)
+    values = metadata(path) | {"digest": digest(describe(path), tensors)}
+    save_file(tensors, path, metadata={"pigeonhole": json.dumps(values)})
+    return path
+
+
 def test_what_was_saved_is_what_is_described_and_loaded(fresh: Fresh) -> None:
     path, saved, network = fresh
     described = describe(path)
@@ -56,6 +75,24 @@ def test_what_was_saved_is_what_is_described_and_loaded(fresh: Fresh) -> None:
     assert not again.training
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), np.uint8))
     assert torch.equal(again(pixels), network(pixels))
+
+
+def test_a_file_of_version_0_2_is_read_with_its_digest_and_is_for_torch_alone(fresh: Fresh) -> None:
+    path, saved, _network = fresh
+    weights = {key: value for key, value in load_file(path).items() if key != "onnx"}
+    text = json.dumps(metadata(rewrite(path, version=1, runtimes=...)) | {"digest": digest(saved, weights)})
+    save_file(weights, path, metadata={"pigeonhole": text})
+    described, loaded = load(path)
+    assert described.runtimes == ("torch",)
+    assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in weights.items())
+    with pytest.raises(SettingsError, match="can be run by torch, not by onnxruntime: set PIGEONHOLE_RUNTIME=torch"):
+        Classifier.load(path, Settings(runtime="onnxruntime"))
+
+
+@pytest.mark.parametrize("runtimes", [["torch"], ["onnxruntime", "abacus"], []])
+def test_runtimes_that_the_file_is_not_for_are_refused(fresh: Fresh, runtimes: list[str]) -> None:
+    message = refused(rewrite(fresh[0], runtimes=runtimes))
+    assert "whether there is an ONNX graph" in message or "use a newer pigeonhole" in message
 
 
 def test_the_same_content_is_the_same_file_byte_for_byte(fresh: Fresh, tmp_path: Path) -> None:
@@ -151,7 +188,7 @@ def test_a_truncated_file_is_noticed_wherever_it_ends(fresh: Fresh) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 2}, "format version 2, and this pigeonhole reads version 1"),
+        ({"version": 3}, "format version 3, and this pigeonhole reads versions 1 to 2"),
         ({"version": True}, "format version True"),
         (
             {"network": "resnet18"},
@@ -203,17 +240,15 @@ def test_a_changed_weight_is_noticed(fresh: Fresh) -> None:
 
 def test_weights_that_do_not_fit_the_network_are_told(fresh: Fresh) -> None:
     path, _saved, _network = fresh
-    text = json.dumps(metadata(path))
     weights = load_file(path)
-    wrong = {**weights, "head.bias": torch.zeros(11)}
-    save_file(wrong, path, metadata={"pigeonhole": text})
-    assert "'head.bias' is torch.float32 [11], not torch.float32 [10]" in refused(path, load)
-    save_file({**weights, "head.bias": torch.zeros(10).half()}, path, metadata={"pigeonhole": text})
-    assert "'head.bias' is torch.float16 [10], not torch.float32 [10]" in refused(path, load)
-    save_file({key: value for key, value in weights.items() if key != "head.bias"}, path, metadata={"pigeonhole": text})
-    assert "it lacks 'head.bias'" in refused(path, load)
-    save_file({**weights, "tail": torch.zeros(1)}, path, metadata={"pigeonhole": text})
-    assert "it has 'tail' too many" in refused(path, load)
+    wrong = signed(path, {**weights, "head.bias": torch.zeros(11)})
+    assert "'head.bias' is torch.float32 [11], not torch.float32 [10]" in refused(wrong, load)
+    half = signed(path, {**weights, "head.bias": torch.zeros(10).half()})
+    assert "'head.bias' is torch.float16 [10], not torch.float32 [10]" in refused(half, load)
+    less = signed(path, {key: value for key, value in weights.items() if key != "head.bias"})
+    assert "it lacks 'head.bias'" in refused(less, load)
+    more = signed(path, {**weights, "tail": torch.zeros(1)})
+    assert "it has 'tail' too many" in refused(more, load)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -228,19 +263,21 @@ def test_weights_that_are_no_numbers_are_neither_saved_nor_loaded(fresh: Fresh, 
 
 
 def test_arguments_that_the_network_does_not_take_are_told(fresh: Fresh) -> None:
-    assert "'digits' can't be built with {'depth': 9}" in refused(rewrite(fresh[0], arguments={"depth": 9}), load)
+    assert "'digits' can't be built with {'depth': 9}" in refused(
+        signed(rewrite(fresh[0], arguments={"depth": 9})), load
+    )
 
 
 @pytest.mark.parametrize("width", [10**6, 10**300, 1e300, float("nan")])
 def test_a_network_larger_than_any_is_refused_before_it_takes_memory(fresh: Fresh, width: float) -> None:
-    path = rewrite(fresh[0], arguments={"widths": [24, width, 48, 64]})
+    path = signed(rewrite(fresh[0], arguments={"widths": [24, width, 48, 64]}))
     assert "A network's argument must be a number up to 2048, not" in refused(path, load)
 
 
 @pytest.mark.parametrize("width", [64, -1, "wide"])
 def test_a_network_of_another_size_than_the_weights_is_refused(fresh: Fresh, width: object) -> None:
     arguments = {**networks.complete("digits", {}), "widths": [16, width, 64, 96]}
-    message = refused(rewrite(fresh[0], arguments=arguments), load)
+    message = refused(signed(rewrite(fresh[0], arguments=arguments)), load)
     assert "'layers.1.0.bias' is torch.float32 [48], not torch.float32 [64]" in message or "can't be built" in message
 
 
@@ -370,8 +407,5 @@ def test_describing_needs_no_torch() -> None:
 
 def test_the_digest_is_what_its_definition_says(fresh: Fresh) -> None:
     path, saved, _network = fresh
-    digest = hashlib.sha256(json.dumps(saved.deciding(), sort_keys=True).encode())
-    for key, value in sorted(load_file(path).items()):
-        digest.update(f"\n{key} {value.dtype} {list(value.shape)}\n".encode() + value.numpy().tobytes())
-    assert saved.digest == digest.hexdigest()
+    assert saved.digest == digest(saved, load_file(path))
     assert replace(saved, name="other").digest == saved.digest

@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from pigeonhole.errors import CheckpointError, SettingsError
+from pigeonhole.errors import CheckpointError
 from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.limits import PPM, TOP
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.checkpoint import Calibration
-from pigeonhole.models.classifier import Classifier, answers_as
+from pigeonhole.models.classifier import Classifier
+from pigeonhole.models.runtimes.runtime import Runtime
 from pigeonhole.models.scores import confidences, review_scores
+from pigeonhole.settings import Settings
 from pigeonhole.sources.reference import Location
 
 
@@ -36,8 +38,7 @@ def test_the_best_classes_come_first_and_their_probabilities_are_calibrated(
 ) -> None:
     scores = classifier.predict(pixels)
     assert scores.best.shape == scores.ppm.shape == (len(pixels), TOP)
-    with torch.inference_mode():
-        logits = classifier.network(torch.from_numpy(pixels)) / classifier.checkpoint.calibration.temperature
+    logits = torch.from_numpy(classifier.runtime.logits(pixels)) / classifier.checkpoint.calibration.temperature
     expected, order = torch.softmax(logits, dim=1).sort(dim=1, descending=True)
     np.testing.assert_array_equal(scores.best, order[:, :TOP].numpy())
     np.testing.assert_allclose(scores.ppm / PPM, expected[:, :TOP].numpy(), atol=2 / PPM)
@@ -49,8 +50,7 @@ def test_review_marks_exactly_what_is_under_the_checkpoints_threshold(
     noise = np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1), dtype=np.uint8)
     images = np.concatenate([pixels, noise])
     scores, calibration = classifier.predict(images), classifier.checkpoint.calibration
-    with torch.inference_mode():
-        logits = classifier.network(torch.from_numpy(images)).numpy()
+    logits = classifier.runtime.logits(images)
     sure, confidence = ((one(logits, calibration, 10) * PPM).round() for one in (review_scores, confidences))
     np.testing.assert_array_equal(scores.review, sure < round(calibration.review_below * PPM))
     np.testing.assert_allclose(scores.ppm[:, 0], confidence, atol=2)
@@ -63,12 +63,14 @@ def test_none_of_these_takes_its_share_of_the_probability_and_is_never_an_answer
 ) -> None:
     about = replace(classifier.checkpoint, calibration=Calibration(1.0, 0.6, outlier=True))
 
-    class Doubting(torch.nn.Module):
-        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            logits = classifier.network(pixels)  # [N, 10]
-            return torch.cat([logits, logits.logsumexp(dim=1, keepdim=True)], dim=1)  # as likely as all digits
+    class Doubting(Runtime):
+        def logits(self, pixels: np.ndarray) -> np.ndarray:
+            logits = classifier.runtime.logits(pixels)  # [N, 11]
+            return np.concatenate(
+                [logits, np.logaddexp.reduce(logits, axis=1, keepdims=True)], axis=1
+            )  # as likely as all
 
-    doubting = Classifier(about, Doubting(), classifier.device).predict(pixels)
+    doubting = Classifier(about, Doubting("f32", "cpu")).predict(pixels)
     sure = replace(classifier, checkpoint=replace(about, calibration=Calibration(1.0, 0.6))).predict(pixels)
     np.testing.assert_array_equal(doubting.best, sure.best)
     np.testing.assert_allclose(doubting.ppm, sure.ppm / 2, atol=2)
@@ -81,13 +83,13 @@ def test_whether_to_look_is_decided_as_if_pictures_of_no_class_were_more_common(
     shares = torch.tensor([[0.97, 0.01, 0.02], [0.9, 0.1, 0.0]])
     heads = iter((shares, shares, shares))
 
-    class Saying(torch.nn.Module):
-        def forward(self, _pixels: torch.Tensor) -> torch.Tensor:
-            return next(heads).log()
+    class Saying(Runtime):
+        def logits(self, pixels: np.ndarray) -> np.ndarray:
+            return next(heads).log().numpy()
 
     def said(calibration: Calibration) -> tuple[list[int], list[bool]]:
         about = replace(classifier.checkpoint, classes=("0", "1"), calibration=calibration)
-        scores = Classifier(about, Saying(), classifier.device).predict(pixels[:2])
+        scores = Classifier(about, Saying("f32", "cpu")).predict(pixels[:2])
         return scores.ppm[:, 0].tolist(), list(map(bool, scores.review))
 
     # By confidence alone the second is the more doubtful; 0.97 / (1 + 99 * 0.02) is 0.33.
@@ -99,7 +101,7 @@ def test_whether_to_look_is_decided_as_if_pictures_of_no_class_were_more_common(
 
 
 def test_rows_name_the_checkpoint_and_the_first_digits_of_its_digest(classifier: Classifier) -> None:
-    assert answers_as(classifier.checkpoint) == f"digits@{checkpoints.describe(checkpoints.find('digits')).digest[:12]}"
+    assert classifier.identity == f"digits@{checkpoints.describe(checkpoints.find('digits')).digest[:12]}"
 
 
 def test_a_checkpoint_with_more_classes_than_answers_can_name_is_refused_in_words(
@@ -107,12 +109,4 @@ def test_a_checkpoint_with_more_classes_than_answers_can_name_is_refused_in_word
 ) -> None:
     monkeypatch.setattr("pigeonhole.models.classifier.MOST_CLASSES", 9)
     with pytest.raises(CheckpointError, match=r"it has 10 classes, and results can name 9 at most; use a checkpoint"):
-        Classifier.load(checkpoints.find("digits"), "cpu")
-
-
-def test_cuda_is_used_where_it_is_and_refused_in_words_where_it_is_not() -> None:
-    if torch.cuda.is_available():
-        assert Classifier.load(checkpoints.find("digits"), "cuda").device.type == "cuda"
-    else:
-        with pytest.raises(SettingsError, match="use 'auto' or 'cpu'"):
-            Classifier.load(checkpoints.find("digits"), "cuda")
+        Classifier.load(checkpoints.find("digits"), Settings())

@@ -402,7 +402,7 @@ def test_a_suspect_in_an_archive_is_tried_on_its_own(tmp_path: Path, monkeypatch
     good, bad = places_of(path)
     monkeypatch.setenv("PYTHONPATH", decoder_faults.install(tmp_path))
     reader = ImageReader(str(tmp_path), Preprocessing("digit", 28, 28, 1), 10**6, 10**6)
-    trial = Trial(reader, 30, "digits", "cpu")
+    trial = Trial(reader, 30, Settings())
     assert trial.verdict(member_at("x.tar.gz", good)) is None
     assert trial.verdict(member_at("x.tar.gz", bad)) == (
         "crashed",

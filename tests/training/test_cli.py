@@ -311,7 +311,7 @@ def test_a_machine_without_torch_is_told_what_to_install(tmp_path: Path) -> None
 def test_the_shipped_checkpoint_reads_real_handwriting(kind: str, wanted: float) -> None:
     from training.evaluation.evaluate import evaluate
 
-    evaluated = evaluate(checkpoint.find("digits"), registry.find(f"folder:{SHARED}/real-digits/{kind}"), "cpu")
+    evaluated = evaluate(checkpoint.find("digits"), registry.find(f"folder:{SHARED}/real-digits/{kind}"))
     assert evaluated.report.accuracy >= wanted
     assert evaluated.failed == ()
 

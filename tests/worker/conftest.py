@@ -19,7 +19,7 @@ SAMPLES = Path(__file__).resolve().parent.parent.parent / "samples"
 @pytest.fixture(scope="session")
 def classifier() -> Classifier:
     """The shipped checkpoint, loaded."""
-    return Classifier.load(checkpoints.find("digits"), "cpu")
+    return Classifier.load(checkpoints.find("digits"), Settings())
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from pigeonhole.sources.beneath import open_beneath
 from tests.worker.test_tasks import job_with
 from worker import folders, tasks
 from worker.folders import FolderGone, Folders
-from worker.tasks import Processor
+from worker.processor import Processor
 
 NAMES = tuple(f"{number}.png" for number in range(6))
 

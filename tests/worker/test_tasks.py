@@ -19,7 +19,7 @@ from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.upkeep import Overdue
 from pigeonhole.limits import TOP
-from pigeonhole.models.classifier import RUNTIME, Classifier
+from pigeonhole.models.classifier import Classifier
 from pigeonhole.models.scores import Scores
 from pigeonhole.settings import Settings
 from pigeonhole.sources.archives import INSIDE, members
@@ -27,7 +27,7 @@ from pigeonhole.sources.source import identity_of
 from tests.conftest import wait_for
 from tests.packing import KINDS, pack
 from worker.pipeline import Pipeline
-from worker.tasks import Processor
+from worker.processor import Processor
 from worker.trial import NotHeld, Trial
 
 
@@ -80,7 +80,7 @@ def test_a_chunk_ends_where_its_decoded_images_take_too_much_memory(
             return super().predict(pixels, top)
 
     monkeypatch.setattr("worker.pipeline._CHUNK_BYTES", 10 * 28 * 28 - 1)
-    noting = Notes(classifier.checkpoint, classifier.network, classifier.device)
+    noting = Notes(classifier.checkpoint, classifier.runtime)
     answers = Pipeline(at_root, noting).classify(samples)
     assert (answers.best, answers.errors) == (expected.best, expected.errors)
     assert {*sizes[:-1]} == {10}
@@ -91,7 +91,7 @@ def test_a_batch_that_takes_long_is_committed_in_parts_that_any_worker_may_take(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = Pipeline(at_root, classifier).classify(samples)
-    monkeypatch.setattr("worker.tasks._SHARE", 0.0)
+    monkeypatch.setattr("worker.processor._SHARE", 0.0)
     job, piece = job_with(ledger, samples)
     processor = Processor(replace(at_root, chunk=100), classifier, ledger)
     done = []
@@ -109,7 +109,7 @@ def test_a_batch_that_takes_long_is_committed_in_parts_that_any_worker_may_take(
 def test_a_batch_that_takes_long_and_was_lost_meanwhile_counts_once(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.tasks._SHARE", 0.0)
+    monkeypatch.setattr("worker.processor._SHARE", 0.0)
     job, piece = job_with(ledger, samples)
     processor = Processor(replace(at_root, chunk=100), classifier, ledger)
     divide = ledger.divide
@@ -168,7 +168,7 @@ def test_answers_carry_the_identity_of_each_file_that_was_read_of_a_member_that_
     of_members = [archive for archive in archives for _ in range(2)]
     assert list(answers.identities) == [number("samples/003b50.png"), 0, *of_members]
     assert len({*answers.identities}) == 2 + len(KINDS)
-    assert answers.runtime == RUNTIME
+    assert answers.runtime == "onnxruntime/f32"
 
 
 def test_work_commits_once_and_finds_nothing_to_do_a_second_time(
@@ -243,7 +243,7 @@ class Fails(Classifier):
 def test_a_network_that_fails_costs_its_chunk_and_no_other(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    failing = Fails(classifier.checkpoint, classifier.network, classifier.device)
+    failing = Fails(classifier.checkpoint, classifier.runtime)
     few = Batch((Group("file", "samples/", "samples/", samples.groups[0].paths[:5]),))
     with caplog.at_level(logging.ERROR):
         rows = list(Pipeline(replace(at_root, chunk=3), failing).classify(few).rows(few))
@@ -338,7 +338,7 @@ class Forgets(Ledger):
 def test_a_lease_is_renewed_again_after_an_error_that_nobody_foresaw(
     at_root: Settings, classifier: Classifier, samples: Batch, caplog: pytest.LogCaptureFixture, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("worker.tasks.LEASE", 0.04)
+    monkeypatch.setattr("worker.processor.LEASE", 0.04)
     ledger = Forgets(at_root)
     job, piece = job_with(ledger, samples)
     with caplog.at_level(logging.WARNING), Processor(at_root, classifier, ledger)._holding(job, piece):

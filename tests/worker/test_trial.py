@@ -8,6 +8,7 @@ import pytest
 
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.imaging.reader import ImageReader
+from pigeonhole.settings import Settings
 from tests import decoder_faults
 from tests.worker.conftest import file_at
 from worker.trial import PAUSES, NotHeld, Trial
@@ -28,11 +29,11 @@ def trial(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Trial:
         (images / f"{name}.png").write_bytes(decoder_faults.image(original, fault))
     monkeypatch.setenv("PYTHONPATH", decoder_faults.install(tmp_path))
     reader = ImageReader(str(images), Preprocessing("digit", 28, 28, 1), 10**6, 10**6)
-    return Trial(reader, 30, "digits", "cpu")
+    return Trial(reader, 30, Settings())
 
 
 def within(trial: Trial, seconds: float) -> Trial:
-    return Trial(trial.reader, seconds, trial.model, trial.device)
+    return Trial(trial.reader, seconds, trial.settings)
 
 
 @pytest.mark.parametrize("name", ["good.png", "caf\udce9\n.png", "missing.png", "../outside.png", "raises.png"])

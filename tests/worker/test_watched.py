@@ -20,7 +20,6 @@ from pigeonhole.errors import SettingsError
 from pigeonhole.ledger.messages import Batch, Group
 from pigeonhole.ledger.workers import Workers
 from pigeonhole.models import checkpoint as checkpoints
-from pigeonhole.models.classifier import answers_as
 from pigeonhole.settings import Settings
 from pigeonhole.version import install_hint
 from producer.doctor.examine import examine
@@ -93,7 +92,7 @@ def test_a_scrape_tells_what_is_owed_and_who_serves_what(watched: Target, port: 
     seen = scraped(port)
     watched.ledger.delete(job)
     about = checkpoints.describe(checkpoints.find("digits"))
-    name, _, digest = answers_as(about).partition("@")
+    name, _, digest = about.identity().partition("@")
     assert [labels[1:3] for labels in seen if labels[0] == "pigeonhole_worker_info"] == [(digest, name)]
     for gauge, digits, letters in (("workers", 1, 0), ("batches_owed", 0, 1), ("jobs_unfinished", 0, 1)):
         assert (seen[f"pigeonhole_{gauge}", "digits"], seen[f"pigeonhole_{gauge}", "letters"]) == (digits, letters)

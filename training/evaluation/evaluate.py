@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from pigeonhole.errors import CheckpointError, DatasetError, ErrorKind
-from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Checkpoint
-from training import environment
+from pigeonhole.models.classifier import Classifier
+from pigeonhole.settings import Settings
 from training.datasets import registry
 from training.datasets.data_set import DataSet, Failure, LabelledImages
 from training.datasets.splits import Split
@@ -19,8 +19,8 @@ from training.evaluation import measure, outliers
 from training.evaluation.compared import LETTERS, Compared, reorder
 from training.evaluation.measure import Evaluated
 from training.evaluation.outliers import Kind
-from training.loop import epochs
 
+_AT_ONCE = 256  # images, as a worker's default
 OUTLIERS = "outliers"  # a folder of kinds of pictures of none of the classes, in place of a data set's scheme
 
 
@@ -64,33 +64,32 @@ def find(dataset: str | None, data: Path | None) -> tuple[DataSet, bool]:
     return registry.find(f"folder{colon}{path}" if outliers else name, data), outliers
 
 
-def evaluate(path: Path, data_set: DataSet, device: str = "auto") -> Evaluated:
+def evaluate(path: Path, data_set: DataSet, settings: Settings | None = None) -> Evaluated:
     """Measure a checkpoint on a data set's labelled images.
 
     Args:
         path: Path of the checkpoint.
         data_set: Data set of some of the checkpoint's classes.
-        device: "auto", "cpu" or "cuda".
+        settings: `runtime`, `precision` and `device`, as a worker takes them; None for the defaults.
 
     Returns:
         The figures, with the images.
 
     Raises:
-        TrainingError: The checkpoint, the data or the device won't do.
+        UsageError: The checkpoint, the data, the runtime or the device won't do.
     """
-    chosen = environment.device(device)
-    described, network = checkpoint.load(path, chosen)
-    read = _read(data_set, described.classes, described)
-    return _measured(described, network, read, described.classes, chosen)
+    classifier = Classifier.load(path, settings or Settings())
+    classes = classifier.checkpoint.classes
+    return _measured(classifier, _read(data_set, classes, classifier.checkpoint), classes)
 
 
-def compare(paths: tuple[Path, Path], data_set: DataSet, device: str = "auto") -> Compared:
+def compare(paths: tuple[Path, Path], data_set: DataSet, settings: Settings | None = None) -> Compared:
     """Measure two checkpoints on the same images, each in its own preprocessing.
 
     Args:
         paths: Paths of the checkpoints, which have the same classes, in any order.
         data_set: Data set of some of these classes.
-        device: "auto", "cpu" or "cuda".
+        settings: `runtime`, `precision` and `device`, as a worker takes them; None for the defaults.
 
     Returns:
         Figures of each, on the images that both can read.
@@ -98,9 +97,8 @@ def compare(paths: tuple[Path, Path], data_set: DataSet, device: str = "auto") -
     Raises:
         TrainingError: A checkpoint, the data or the device won't do.
     """
-    chosen = environment.device(device)
-    pair = [checkpoint.load(path, chosen) for path in paths]
-    first, second = (described for described, _network in pair)
+    pair = [Classifier.load(path, settings or Settings()) for path in paths]
+    first, second = (classifier.checkpoint for classifier in pair)
     if sorted(first.classes) != sorted(second.classes):
         only = [sorted({*one.classes} - {*other.classes}) for one, other in ((first, second), (second, first))]
         which = "; ".join(
@@ -115,8 +113,7 @@ def compare(paths: tuple[Path, Path], data_set: DataSet, device: str = "auto") -
     if not common:
         raise DatasetError(f"{data_set.name} holds no image that both checkpoints can read.")
     a, b = (
-        _measured(described, network, _only(read, common), first.classes, chosen)
-        for (described, network), read in zip(pair, reads, strict=True)
+        _measured(classifier, _only(read, common), first.classes) for classifier, read in zip(pair, reads, strict=True)
     )
     unread_by: dict[tuple[str, str], str] = {}
     for letter, read in zip(LETTERS, reads, strict=True):
@@ -146,36 +143,41 @@ def _only(read: LabelledImages, names: Sequence[str]) -> LabelledImages:
     return replace(read, split=read.split.take(torch.tensor([places[name] for name in names])), names=tuple(names))
 
 
-def _measured(
-    described: Checkpoint, network: nn.Module, read: LabelledImages, classes: tuple[str, ...], device: str
-) -> Evaluated:
-    logits = reorder(epochs.predict(network, read.split.images.to(device)), described.classes, classes)
+def _measured(classifier: Classifier, read: LabelledImages, classes: tuple[str, ...]) -> Evaluated:
+    described = classifier.checkpoint
+    logits = reorder(_logits(classifier, read.split.images), described.classes, classes)
     report = measure.measure(logits, read.split.labels, classes, described.calibration)
     return Evaluated(described, read.source, report, read.split.images, read.names, _said(read.failed))
 
 
-def try_outliers(path: Path, data_set: DataSet, device: str = "auto") -> Tried:
+def try_outliers(path: Path, data_set: DataSet, settings: Settings | None = None) -> Tried:
     """Measure what a checkpoint makes of pictures of none of its classes.
 
     Args:
         path: Path of the checkpoint.
         data_set: Data set whose classes are the kinds of such pictures.
-        device: "auto", "cpu" or "cuda".
+        settings: `runtime`, `precision` and `device`, as a worker takes them; None for the defaults.
 
     Returns:
         How many of each kind are caught.
 
     Raises:
-        TrainingError: The checkpoint, the data or the device won't do.
+        UsageError: The checkpoint, the data, the runtime or the device won't do.
     """
-    chosen = environment.device(device)
-    described, network = checkpoint.load(path, chosen)
+    classifier = Classifier.load(path, settings or Settings())
+    described = classifier.checkpoint
     read = data_set.labelled(described.preprocessing)
-    logits = epochs.predict(network, read.split.images.to(chosen))
+    logits = _logits(classifier, read.split.images)
     # A blank picture is caught already: it becomes an error row. Other failures say nothing of the network.
     blank = [failure.label for failure in read.failed if failure.error.kind is ErrorKind.BLANK]
     kinds = outliers.measure(logits, read.split.labels, data_set.classes, blank, described)
     return Tried(described, kinds, _said(one for one in read.failed if one.error.kind is not ErrorKind.BLANK))
+
+
+def _logits(classifier: Classifier, images: Tensor) -> Tensor:
+    """Run a model over any number of images, as a worker does: uint8 [N, H, W, C] → float32 [N, L]."""
+    parts = (classifier.runtime.logits(part.numpy()) for part in torch.split(images, _AT_ONCE))
+    return torch.cat([torch.from_numpy(part) for part in parts])
 
 
 def _said(failed: Iterable[Failure]) -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,7 @@ import torch
 
 from pigeonhole import provenance
 from pigeonhole.errors import CheckpointError, TrainingError
-from pigeonhole.models import checkpoint
+from pigeonhole.models import checkpoint, export
 from pigeonhole.models.checkpoint import Checkpoint
 from pigeonhole.models.networks import registry as networks
 from pigeonhole.models.networks.network import Network
@@ -224,6 +224,7 @@ def _written(config: Configuration, material: Material, outcome: Outcome, about:
             },
             measured=measured,
         ),
+        read.validation.images[: export.COMPARED].numpy(),
     )
     return Trained(saved, Evaluated(saved, read.source, figures, images, read.names), outcome)
 

@@ -1,0 +1,188 @@
+"""A network in torch → an ONNX graph that takes its weights from the model file. It needs the package `onnx`."""
+
+import re
+import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pigeonhole.errors import CheckpointError, TrainingError
+from pigeonhole.models.checkpoint import Content
+from pigeonhole.models.graph import INPUT, LOCATION, OUTPUT
+from pigeonhole.models.record import ONNX_RUNTIME, Checkpoint
+from pigeonhole.models.scores import confidences, likeliest
+from pigeonhole.version import install_hint
+
+if TYPE_CHECKING:
+    import onnx
+    from torch import nn
+
+    from pigeonhole.models.tensor_file import Tensors
+
+#: Pinned, so that a graph does not depend on the releases that made it; any ONNX Runtime of 2022 and later reads both.
+OPSET, IR_VERSION = 17, 8
+#: Images that both runtimes are compared on.
+COMPARED = 256
+#: The most that a confidence may differ between the runtimes.
+TOLERANCE = 1e-4
+#: Numbers of images at once that an export is tried with: one that works for one of them may fail for another.
+_BATCHES = (1, 2, 7)
+_SEED = 20_260_101  # of the random images
+
+
+def compared(
+    network: "nn.Module", weights: "Tensors", about: Checkpoint, images: NDArray[np.uint8] | None
+) -> tuple[bytes, str]:
+    """Export a network, run it in both runtimes, and compare their results.
+
+    Args:
+        network: In eval mode on the CPU, as it is saved.
+        weights: Its state, which the graph takes its weights from where they are the same bytes.
+        about: Its record.
+        images: uint8 [N, H, W, C] to compare on; None: random ones.
+
+    Returns:
+        The graph, and nothing; or nothing, and the reason in words.
+    """
+    import torch
+
+    try:
+        graph = with_stored_weights(graph_of(network, about.preprocessing.shape), weights)
+        pixels = _sample(about, images)
+        # As it will be read from the file, whose record is of no matter for this.
+        theirs = _logits(Content(Path(about.name), about, weights, graph), pixels)
+    except TrainingError as exc:
+        return b"", str(exc)
+    with torch.inference_mode():
+        ours = network(torch.from_numpy(pixels)).numpy()
+    classes, calibration = len(about.classes), about.calibration
+    if (likeliest(ours, classes) != likeliest(theirs, classes)).any():
+        return b"", "torch and ONNX Runtime give different labels"
+    distance = np.abs(confidences(ours, calibration, classes) - confidences(theirs, calibration, classes)).max()
+    if not distance <= TOLERANCE:
+        return b"", f"torch's confidences and ONNX Runtime's differ by {distance:.2g}, more than {TOLERANCE:g}"
+    return graph, ""
+
+
+def check(graph: bytes, about: Checkpoint, images: NDArray[np.uint8] | None) -> None:
+    """Run a graph on images: one at a time, two, and more.
+
+    Raises:
+        CheckpointError: ONNX Runtime can't, or returns other numbers for an image beside others.
+    """
+    _logits(Content(Path(about.name), about, {}, graph), _sample(about, images))
+
+
+def graph_of(network: "nn.Module", shape: tuple[int, int, int]) -> bytes:
+    """Export a network.
+
+    Args:
+        network: In eval mode on the CPU: uint8 [N, H, W, C] → float32 [N, L].
+        shape: Height, width and channels of its images.
+
+    Returns:
+        An ONNX model with all weights in it and without what says where it was made.
+
+    Raises:
+        TrainingError: `onnx` is not installed, or the network can't be exported.
+    """
+    import torch
+
+    try:
+        import onnx
+    except ImportError as exc:
+        raise TrainingError(f"The package onnx is not installed: run {install_hint('onnx')}.") from exc
+    try:
+        with TemporaryDirectory(prefix="pigeonhole-") as folder, warnings.catch_warnings(), torch.inference_mode():
+            file = Path(folder) / "graph.onnx"
+            # It is deprecated in favour of one that takes 50 times as long and another package.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                network,
+                (torch.zeros((2, *shape), dtype=torch.uint8),),
+                file,
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_axes={INPUT: {0: "N"}, OUTPUT: {0: "N"}},
+            )
+            model = onnx.load(file)
+    except Exception as exc:  # what a network does while it is traced
+        reason = (str(exc) or type(exc).__name__).strip().splitlines()[0]
+        raise TrainingError(f"The network can't be exported to ONNX ({reason}).") from exc
+    model.ir_version = IR_VERSION
+    return bytes(stripped(model).SerializeToString(deterministic=True))
+
+
+def stripped(model: "onnx.ModelProto") -> "onnx.ModelProto":
+    """Remove, in place, what does not bear on results: texts, names of files, and who made it."""
+    for field in ("doc_string", "producer_name", "producer_version", "domain", "metadata_props"):
+        model.ClearField(field)
+    for part in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        for field in {"doc_string", "metadata_props"} & set(part.DESCRIPTOR.fields_by_name):
+            part.ClearField(field)
+    del model.graph.value_info[:]
+    return model
+
+
+def with_stored_weights(graph: bytes, weights: "Tensors") -> bytes:
+    """Take the weights that are stored in the model file out of a graph; others stay in it.
+
+    Args:
+        graph: An ONNX model.
+        weights: The stored ones, by name.
+
+    Returns:
+        The graph, whose initializers have the names of the weights they stand for.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load_from_string(graph)
+    stored = {(value.dtype.str, value.shape, value.tobytes()): name for name, value in sorted(weights.items())}
+    names = dict[str, str]()
+    for tensor in model.graph.initializer:
+        value = numpy_helper.to_array(tensor)
+        name = stored.get((value.dtype.str, value.shape, value.tobytes()))
+        if name is None or name in names.values():
+            continue  # computed from weights, a constant, or a copy
+        names[tensor.name] = name
+        tensor.ClearField("raw_data")
+        tensor.name, tensor.data_location = name, onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=LOCATION)
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _sample(about: Checkpoint, images: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+    if images is not None and len(images):
+        return np.array(images[:COMPARED])  # torch wants memory that may be written
+    return np.random.default_rng(_SEED).integers(0, 256, (COMPARED, *about.preprocessing.shape), np.uint8)
+
+
+def _logits(content: Content, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Run a graph on images, in parts of different sizes: float32 [N, L]."""
+    from pigeonhole.models.runtimes.onnx_runtime import OnnxRuntime
+
+    about = content.checkpoint
+    runtime = OnnxRuntime(content)
+    try:
+        whole = runtime.logits(pixels)
+        for size in _BATCHES:
+            part = runtime.logits(pixels[:size])
+            if part.shape != (min(size, len(pixels)), about.logits) or not np.isfinite(part).all():
+                raise CheckpointError(
+                    f"The ONNX graph returns {list(part.shape)} for {size} images, not finite numbers "
+                    f"{[min(size, len(pixels)), about.logits]}."
+                )
+    except CheckpointError:
+        raise
+    except Exception as exc:
+        reason = re.sub(r"\s+", " ", str(exc))[:200]
+        raise CheckpointError(f"{ONNX_RUNTIME} can't run the graph ({reason}).") from exc
+    return whole

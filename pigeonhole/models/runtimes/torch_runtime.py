@@ -1,0 +1,50 @@
+"""torch: runs the network whose weights a model file holds, on a CPU or a GPU."""
+
+import re
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pigeonhole.models import checkpoint as checkpoints
+from pigeonhole.models.checkpoint import Content
+from pigeonhole.models.record import TORCH
+from pigeonhole.models.runtimes.runtime import Runtime
+
+#: What torch calls a precision.
+_DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
+#: How torch's allocators, cuBLAS and cuDNN say that there is not enough memory, in a RuntimeError's words.
+_OUT_OF_MEMORY = re.compile(r"out of memory|can(no|')t allocate|alloc_failed", re.I)
+
+
+class TorchRuntime(Runtime):
+    """A network in torch with one thread: there is a worker process for each core.
+
+    Args:
+        content: The model file.
+        precision: As of `Runtime`.
+        device: torch's name of it.
+
+    Raises:
+        CheckpointError: The network can't be built, or not on that device.
+    """
+
+    name: ClassVar = TORCH
+
+    def __init__(self, content: Content, precision: str = "f32", device: str = "cpu") -> None:
+        super().__init__(precision, device)
+        torch.set_num_threads(1)
+        network = checkpoints.network_of(content, device)
+        self._network = network.to(_DTYPES[precision]).to(memory_format=torch.channels_last)
+
+    def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """See `Runtime.logits`."""
+        try:
+            with torch.inference_mode():
+                found = self._network(torch.from_numpy(pixels).to(self.device))  # [N, logits]
+            return found.float().cpu().numpy()  # type: ignore[no-any-return]
+        except RuntimeError as exc:  # for nearly everything
+            if _OUT_OF_MEMORY.search(str(exc)):
+                raise MemoryError(str(exc)) from exc
+            raise
