@@ -1,4 +1,5 @@
-# Targets: redis, producer (no torch), monitoring (Flower), prometheus, worker (torch), training (torch, torchvision and matplotlib).
+# Targets: redis, producer, monitoring (Flower), prometheus, worker (ONNX Runtime), worker-torch (torch too, for GPUs),
+# training (torch, torchvision and matplotlib).
 #
 #   docker build --target worker --tag pigeonhole-worker .
 #
@@ -118,7 +119,22 @@ ENTRYPOINT ["prometheus", "--config.file=/etc/pigeonhole/prometheus.yml", "--sto
 CMD ["--storage.tsdb.retention.time=15d", "--web.listen-address=0.0.0.0:9090"]
 
 # ---------------------------------------------------------------------------------------------------------------------
-FROM dependencies AS torch
+FROM dependencies AS runtime
+COPY --from=requirements /requirements/worker.txt /requirements/metrics.txt /requirements/
+RUN pip install --root-user-action=ignore --requirement /requirements/worker.txt --requirement /requirements/metrics.txt
+
+# ---------------------------------------------------------------------------------------------------------------------
+FROM runtime AS worker
+COPY --from=package /install /opt/pigeonhole
+USER 1000:1000
+WORKDIR /
+# Celery's warm shutdown: it takes nothing new and finishes what it has in hand. (SIGQUIT would drop that.)
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["pigeonhole"]
+CMD ["worker"]
+
+# ---------------------------------------------------------------------------------------------------------------------
+FROM runtime AS torch
 # TORCH can pin: torch==2.13.0, say. TORCH_INDEX: where its CPU builds are, a tenth of the size of those with CUDA;
 # empty for the default index (and CUDA). Where that index can't be reached, or lacks what was asked for, the
 # default one serves; that is no error, so none is shown.
@@ -130,15 +146,12 @@ RUN if [ -n "$TORCH_INDEX" ] \
     then echo "torch: from $TORCH_INDEX"; \
     else pip install --root-user-action=ignore "$TORCH" && echo "torch: from the default index"; \
     fi
-COPY --from=requirements /requirements/worker.txt /requirements/metrics.txt /requirements/
-RUN pip install --root-user-action=ignore --requirement /requirements/worker.txt --requirement /requirements/metrics.txt
 
 # ---------------------------------------------------------------------------------------------------------------------
-FROM torch AS worker
+FROM torch AS worker-torch
 COPY --from=package /install /opt/pigeonhole
 USER 1000:1000
 WORKDIR /
-# Celery's warm shutdown: it takes nothing new and finishes what it has in hand. (SIGQUIT would drop that.)
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["pigeonhole"]
 CMD ["worker"]

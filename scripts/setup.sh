@@ -1,8 +1,9 @@
 #!/bin/sh
 # Makes .venv and installs the package into it: scripts/setup.sh EXTRAS, for instance `local` or `dev`.
 #
-# torch and torchvision must come from the same place. Where there is no NVIDIA driver their CPU builds are wanted (a
-# tenth of the size); PyTorch keeps those in an index of its own. Where that can't be reached, the default one serves.
+# The extra `local` needs no torch. For the others, torch and torchvision must come from the same place. Without an
+# NVIDIA driver their CPU builds are wanted (a tenth of the size); PyTorch keeps those in an index of its own. If that
+# can't be reached, the default index serves.
 set -eu
 extras=$1
 python=${PYTHON:-python3}
@@ -35,14 +36,14 @@ fi
 
 # What the extras need of PyTorch, asked for together so that the two match.
 case $extras in
-local) packages=torch ;;
-*) packages="torch torchvision" ;;
+local) packages= size="some 100 MB" ;;
+*) packages="torch torchvision" size="torch is up to 3 GB" ;;
 esac
 # shellcheck disable=SC2086  # several packages
-if ! [ -e /proc/driver/nvidia/version ] && reachable "$cpu_index/torch/"; then
+if [ -n "$packages" ] && ! [ -e /proc/driver/nvidia/version ] && reachable "$cpu_index/torch/"; then
     echo "setup: CPU builds of $packages"
     .venv/bin/pip install -qq --index-url "$cpu_index" $packages 2>.venv/setup.log || true
 fi
-echo "setup: Pigeonhole with the extra $extras (the first time, torch is a large download)"
+echo "setup: Pigeonhole with the extra $extras (the first time, $size to download)"
 # shellcheck disable=SC2086
 .venv/bin/pip install -qq --disable-pip-version-check $packages --editable ".[$extras]"

@@ -95,7 +95,7 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
     Raises:
         EmbeddedFailed: something that they need is not installed, or they don't start.
     """
-    if importlib.util.find_spec("torch") is None or importlib.util.find_spec("PIL") is None:
+    if importlib.util.find_spec("numpy") is None or importlib.util.find_spec("PIL") is None:
         raise EmbeddedFailed(
             f"this installation can't classify by itself: {install_hint('local')}, or set PIGEONHOLE_BROKER_URL to the "
             "Redis of running workers"

@@ -29,7 +29,7 @@ PROBE_SECONDS = 20.0
 #: How many bytes should be free where files are written.
 LEAST_ROOM = 500_000_000
 #: What workers can't be without.
-PACKAGES = ("torch", "pillow", "numpy", "safetensors")
+PACKAGES = ("onnxruntime", "pillow", "numpy", "safetensors")
 
 
 def examine(settings: Settings, folder: str | None = None, seconds: float = PROBE_SECONDS) -> Iterator[Finding]:

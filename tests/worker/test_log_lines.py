@@ -63,7 +63,7 @@ def test_a_worker_says_once_that_it_is_ready_and_once_what_became_of_a_batch(tmp
         go.touch()
         wait_for(lambda: "ready" in log.read_text(), f"the line that it is ready: {log}")
         digest = checkpoints.describe(checkpoints.find("digits")).digest[:12]
-        ready = f"ready: model digits, digest {digest}, device cpu (torch/f32), 2 processes"
+        ready = f"ready: model digits, digest {digest}, device cpu (onnxruntime/f32), 2 processes"
         assert [line.partition("] ")[2] for line in lines(log)] == [ready]
 
         jobs = [published(settings, batch("003b50.png", "empty.png")) for _ in range(3)]
