@@ -28,3 +28,15 @@ def span(seconds: float) -> str:
 def timestamp(seconds: float) -> str:
     """Format a time since the epoch, in local time, to the second."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def model_identity(name: str, digest: str, precision: str) -> str:
+    """Return what rows carry of a model: its name, the first 12 digits of its digest, and its precision if not f32.
+
+    Args:
+        name: The model's.
+        digest: Of its file, in hexadecimal.
+        precision: In which the network is computed: "f32", "bf16".
+    """
+    exact = f"{name}@{digest[:12]}"
+    return exact if precision == "f32" else f"{exact}+{precision}"

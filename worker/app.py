@@ -33,6 +33,7 @@ from pigeonhole.models.runtimes.choice import choose
 from pigeonhole.settings import Settings
 from pigeonhole.version import VERSION
 from worker import losses, metrics
+from worker.devices.start import DeviceProcesses
 from worker.folders import remember_mounts
 from worker.parent import register
 from worker.refusal import refuse
@@ -97,8 +98,9 @@ def _consume_own_queue(instance: Any, conf: Any, **_: object) -> None:  # noqa: 
         instance.pigeonhole_checkpoint = about = checkpoints.describe(checkpoints.find(settings.model))
         instance.pigeonhole_choice = choice = choose(about, settings)
         os.environ.update(choice.environment)
+        instance.pigeonhole_devices = DeviceProcesses(choice, checkpoints.find(settings.model).resolve())
         losses.watch(settings, about.name, about.identity(choice.precision))
-        metrics.serve(settings, about)
+        metrics.serve(settings, about, choice)
     except PigeonholeError as exc:
         raise refuse(exc) from None
     conf.task_queues = [KombuQueue(task_queue.queue_name(about.name))]
@@ -126,6 +128,7 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
         super().__init__(parent, **kwargs)
         self._timers: list[Any] = []
         about, self._choice = parent.controller.pigeonhole_checkpoint, parent.controller.pigeonhole_choice
+        self._devices = parent.controller.pigeonhole_devices
         self._announcement = Announcement(
             name=parent.hostname,
             instance=secrets.token_hex(4),  # not its process id, which is 1 in every container
@@ -170,6 +173,9 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
         # A process's end is told by its pipe, which may close before it can be waited for; Celery then finds it only
         # when it looks again, every 5 s.
         self._pool.maintain_pool()
+        for ended in self._devices.ended:
+            logger.critical("%s: this worker ends, and what it has in hand waits for another", ended)
+            state.should_stop = int(ExitCode.FAILED)
         if not self._logged_ready and _ready_processes(self._pool) >= self._pool.num_processes:
             self._logged_ready = True
             about, devices = self._announcement, ", ".join(self._choice.devices)

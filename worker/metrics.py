@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from pigeonhole.models.checkpoint import Checkpoint
+    from pigeonhole.models.runtimes.choice import Choice
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ def counts(settings: Settings, model: str) -> Counts:
     return _Counted(model) if settings.metrics_port else Counts()
 
 
-def serve(settings: Settings, checkpoint: "Checkpoint") -> None:
+def serve(settings: Settings, checkpoint: "Checkpoint", choice: "Choice") -> None:
     """Answer Prometheus from now on, if the settings say where; called in the parent, before there is a pool.
 
     Raises:
@@ -139,7 +140,7 @@ def serve(settings: Settings, checkpoint: "Checkpoint") -> None:
     os.environ[_FOLDER] = folder  # pool processes inherit it
     registry = CollectorRegistry()
     MultiProcessCollector(registry, folder)
-    registry.register(_Site(settings, checkpoint))
+    registry.register(_Site(settings, checkpoint, choice))
     host, port = settings.metrics_address
     try:
         start_http_server(port, host, registry)
@@ -180,8 +181,8 @@ def _sweep(temporary: Path) -> None:
 class _Site:
     """What is the same for all processes of this worker, and what Redis knows of all workers; asked at each scrape."""
 
-    def __init__(self, settings: Settings, checkpoint: "Checkpoint") -> None:
-        self._settings, self._checkpoint = settings, checkpoint
+    def __init__(self, settings: Settings, checkpoint: "Checkpoint", choice: "Choice") -> None:
+        self._settings, self._checkpoint, self._choice = settings, checkpoint, choice
         # No retries: Prometheus comes again.
         client = connect(settings.broker_url, retries=0, timeout=_ANSWER)
         self._ledger, self._workers = Ledger(settings, client=client), Workers(settings, client=client)
@@ -193,6 +194,7 @@ class _Site:
         from prometheus_client.core import GaugeMetricFamily as Gauge
 
         about = {"model": self._checkpoint.name, "digest": self._checkpoint.digest[:12], "version": VERSION}
+        about |= {"runtime": self._choice.kind, "device": ",".join(self._choice.devices)}
         worker = Gauge("pigeonhole_worker_info", "What this worker serves.", labels=list(about))
         worker.add_metric(list(about.values()), 1)
         yield worker

@@ -16,7 +16,7 @@ from itertools import chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from pigeonhole.errors import ErrorKind, ImageError
+from pigeonhole.errors import DeviceLost, ErrorKind, ImageError
 from pigeonhole.imaging.decode import memory_of
 from pigeonhole.imaging.preprocess import Decoded
 from pigeonhole.imaging.reader import ImageReader
@@ -185,6 +185,8 @@ class Pipeline:
         try:
             with self._counts.stage("forward"):
                 scores = self._classifier.predict(pixels, collected.top)
+        except DeviceLost:
+            raise  # no image is to blame
         except Exception as exc:  # each runtime has its own
             if len(pixels) == 1 or not isinstance(exc, MemoryError):
                 logger.exception("the network failed on a chunk of %d images", len(pixels))

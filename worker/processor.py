@@ -18,10 +18,10 @@ from pigeonhole.ledger.messages import Answers, Batch
 from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import may_pass
 from pigeonhole.ledger.task_queue import Queue
-from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.retry import outage, retry
 from pigeonhole.settings import Settings
+from worker.devices.client import load
 from worker.folders import FolderGone
 from worker.metrics import Counts, counts
 from worker.pipeline import Pipeline
@@ -71,7 +71,7 @@ class Processor:
         Raises:
             CheckpointError, SettingsError: it can't be used, or not on that device.
         """
-        classifier = Classifier.load(checkpoints.find(settings.model), settings)
+        classifier = load(settings)
         return cls(settings, classifier, Ledger(settings), counts(settings, classifier.checkpoint.name))
 
     def work(self, job: str, piece: Piece) -> bool:

@@ -69,7 +69,7 @@ def _work(processor: "Processor", job: str, piece: Piece) -> None:
     except (MessageInvalid, UnknownJob) as exc:
         processor.dead_letter(about(job, piece.key), exc)
     except PigeonholeError:
-        raise  # Redis was away for too long: the lease expires, and the sweep finds the piece
+        raise  # Redis was away for too long, or a GPU is lost: the lease expires, and the sweep finds the piece
     except Exception:
         # Not foreseen, so nobody knows what else this process would fail. (And a MemoryError that leaves a task is
         # raised again in the parent and ends the whole worker.) The loss splits the piece and is counted.

@@ -12,6 +12,7 @@ from pigeonhole.ledger import scripts
 from pigeonhole.ledger.numbers import number_or, text
 from pigeonhole.ledger.redis_client import translates
 from pigeonhole.ledger.store import Store
+from pigeonhole.text import model_identity
 
 #: Seconds between two announcements, and after which a silent worker counts as gone.
 ANNOUNCE_EVERY = 3.0
@@ -54,6 +55,11 @@ class Announcement:
     def id(self) -> str:
         """The name of its announcement in Redis."""
         return f"{self.name}#{self.instance}" if self.instance else self.name
+
+    @property
+    def identity(self) -> str:
+        """The model as this worker's rows name it."""
+        return model_identity(self.model, self.digest, self.runtime.rpartition("/")[2] or "f32")
 
 
 class Workers(Store):

@@ -159,6 +159,18 @@ def with_stored_weights(graph: bytes, weights: "Tensors") -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
+def with_inline_weights(graph: bytes, weights: "Tensors") -> bytes:
+    """Undo `with_stored_weights`: return an ONNX model that is whole by itself."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load_from_string(graph)
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name], tensor.name))
+    return bytes(model.SerializeToString(deterministic=True))
+
+
 def _sample(about: Checkpoint, images: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
     if images is not None and len(images):
         return np.array(images[:COMPARED])  # torch wants memory that may be written

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pigeonhole.errors import CheckpointError, TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
+from pigeonhole.text import model_identity
 
 VERSION = 2
 #: Runtimes that a model file may be made for (`pigeonhole.models.runtimes.registry`).
@@ -171,8 +172,7 @@ class Checkpoint:
         Args:
             precision: In which the network is computed.
         """
-        exact = f"{self.name}@{self.digest[:12]}"
-        return exact if precision == "f32" else f"{exact}+{precision}"
+        return model_identity(self.name, self.digest, precision)
 
     def deciding(self) -> dict[str, Any]:
         """Return the part, as JSON values, that decides a result together with the weights; the digest covers it."""

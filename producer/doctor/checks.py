@@ -113,12 +113,16 @@ class Site:
         return Finding("versions", False, f"this is {VERSION}, and there are {some(versions)}", do)
 
     def checkpoints(self) -> Finding:
-        """Would every worker give the same answer?"""
-        found = sorted({f"{worker.model}@{worker.digest[:12]}" for worker in self._serving()})
+        """Would every worker give the same result: is it the same model, in the same precision?"""
+        serving = self._serving()
+        found = sorted({worker.identity for worker in serving})
         if len(found) > 1:
-            do = "restart the workers with the one that is meant; two that are meant need two names"
+            do = "restart the workers with one model and one PIGEONHOLE_PRECISION; two models need two names"
             return Finding("checkpoints", False, f"several are served under one name: {some(found)}", do)
-        return Finding("checkpoints", True if found else None, found[0] if found else "no worker tells of one")
+        if not found:
+            return Finding("checkpoints", None, "no worker tells of one")
+        runtimes = some(sorted({worker.runtime for worker in serving if worker.runtime}))
+        return Finding("checkpoints", True, f"{found[0]}, run by {runtimes}" if runtimes else found[0])
 
     def clocks(self) -> Finding:
         """Do clocks agree?"""

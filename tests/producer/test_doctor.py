@@ -77,6 +77,20 @@ def test_workers_that_differ_are_told(settings: Settings) -> None:
     assert not any(findings[name].ok for name in ("workers", "versions", "checkpoints"))
 
 
+def test_workers_of_different_precisions_are_told_and_those_of_different_runtimes_are_not(settings: Settings) -> None:
+    workers = Workers(settings)
+    workers.announce(replace(ONE, runtime="onnxruntime/f32"))
+    workers.announce(replace(ONE, name="celery@two", runtime="torch/f32"))
+    assert found(settings)["checkpoints"] == Finding(
+        "checkpoints", True, "digits@aaaaaaaaaaaa, run by onnxruntime/f32, torch/f32"
+    )
+    workers.announce(replace(ONE, name="celery@two", runtime="torch/bf16"))
+    finding = found(settings)["checkpoints"]
+    assert not finding.ok
+    assert finding.saw.endswith("digits@aaaaaaaaaaaa, digits@aaaaaaaaaaaa+bf16")
+    assert "PIGEONHOLE_PRECISION" in finding.do
+
+
 def test_a_workers_clock_that_is_wrong_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as there:
         now = time.time()

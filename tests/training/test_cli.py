@@ -178,7 +178,10 @@ def test_a_folder_of_class_folders_is_evaluated_and_what_fails_left_out(tmp_path
 def test_a_program_gets_the_figures_and_every_mistake(trained: tuple[Path, Result], tiny_mnist: Path) -> None:
     values = json.loads(run("evaluate", trained[0], "--data", tiny_mnist, "--json").stdout)
     measured = describe(trained[0]).measured["test"]
-    assert {key: values[key] for key in measured} == measured
+    # Measured in torch when it was trained, and now in ONNX Runtime.
+    for key in ("images", "errors", "accuracy", "interval", "reviews", "wrong_unmarked"):
+        assert values[key] == measured[key]
+    assert values["nll"] == pytest.approx(measured["nll"], abs=1e-4)
     assert values["source"] == "MNIST's test images"
     assert len(values["mistakes"]) == measured["errors"] == 100 - sum(values["confusion"][i][i] for i in range(10))
 

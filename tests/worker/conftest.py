@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch
+from pigeonhole.ledger.messages import Batch, Group
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.classifier import Classifier
@@ -27,6 +27,13 @@ def root(tmp_path: Path) -> Path:
     """An image root with the shipped samples in it."""
     shutil.copytree(SAMPLES, tmp_path / "root" / "samples")
     return tmp_path / "root"
+
+
+@pytest.fixture
+def samples(root: Path) -> Batch:
+    """A batch of all samples; three of them become error rows."""
+    names = tuple(sorted(file.name for file in (root / "samples").iterdir()))
+    return Batch((Group("file", "samples/", "samples/", names),))
 
 
 def png(size: tuple[int, int] = (28, 28)) -> bytes:

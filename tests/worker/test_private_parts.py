@@ -35,8 +35,7 @@ SIGNATURES: dict[tuple[Any, str], str] = {
     (Consumer, "on_connection_error_after_connected"): "(self, exc)",
     # worker.losses is told of a process that ended.
     (Request, "on_failure"): "(self, exc_info, send_failed_event=True, return_ok=False)",
-    # worker.app looks after the pool, and asks a process for its device.
-    (TaskPool, "apply_async"): "(self, target, args=None, kwargs=None, **options)",
+    # worker.app looks after the pool.
     (pool.Pool, "maintain_pool"): "(self)",
 }
 #: What our classes and functions use by name → where Celery or billiard uses it.

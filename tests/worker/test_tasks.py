@@ -32,13 +32,6 @@ from worker.trial import NotHeld, Trial
 
 
 @pytest.fixture
-def samples(root: Path) -> Batch:
-    return Batch(
-        (Group("file", "samples/", "samples/", tuple(sorted(file.name for file in (root / "samples").iterdir()))),)
-    )
-
-
-@pytest.fixture
 def at_root(settings: Settings, root: Path) -> Settings:
     return replace(settings, image_root=str(root))
 

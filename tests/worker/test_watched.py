@@ -20,6 +20,7 @@ from pigeonhole.errors import SettingsError
 from pigeonhole.ledger.messages import Batch, Group
 from pigeonhole.ledger.workers import Workers
 from pigeonhole.models import checkpoint as checkpoints
+from pigeonhole.models.runtimes.choice import Choice
 from pigeonhole.settings import Settings
 from pigeonhole.version import install_hint
 from producer.doctor.examine import examine
@@ -93,7 +94,8 @@ def test_a_scrape_tells_what_is_owed_and_who_serves_what(watched: Target, port: 
     watched.ledger.delete(job)
     about = checkpoints.describe(checkpoints.find("digits"))
     name, _, digest = about.identity().partition("@")
-    assert [labels[1:3] for labels in seen if labels[0] == "pigeonhole_worker_info"] == [(digest, name)]
+    expected = ("cpu", digest, name, "onnxruntime/f32")
+    assert [labels[1:5] for labels in seen if labels[0] == "pigeonhole_worker_info"] == [expected]
     for gauge, digits, letters in (("workers", 1, 0), ("batches_owed", 0, 1), ("jobs_unfinished", 0, 1)):
         assert (seen[f"pigeonhole_{gauge}", "digits"], seen[f"pigeonhole_{gauge}", "letters"]) == (digits, letters)
     assert seen["pigeonhole_oldest_job_seconds", "letters"] > 0
@@ -156,14 +158,14 @@ def test_doctor_sends_an_image_that_is_there_where_it_may_not_write(
 def test_without_redis_a_scrape_still_answers(tmp_path: Path) -> None:
     nobody = Settings(broker_url=f"unix://{tmp_path}/none.sock")
     about = checkpoints.describe(checkpoints.find("digits"))
-    seen = {metric.name: metric.samples[0].value for metric in _Site(nobody, about).collect()}
+    seen = {metric.name: metric.samples[0].value for metric in _Site(nobody, about, Choice("onnxruntime")).collect()}
     assert seen == {"pigeonhole_worker_info": 1, "pigeonhole_batches_in_flight": 0, "pigeonhole_redis_up": 0}
 
 
 def test_a_port_that_is_taken_is_told(port: int, watched: Target) -> None:
     about = checkpoints.describe(checkpoints.find("digits"))
     with pytest.raises(SettingsError, match=rf"PIGEONHOLE_METRICS_PORT is '{port}': Address already in use"):
-        serve(watched.settings, about)
+        serve(watched.settings, about, Choice("onnxruntime"))
 
 
 def test_so_is_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +173,7 @@ def test_so_is_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     about = checkpoints.describe(checkpoints.find("digits"))
     with pytest.raises(SettingsError, match=re.escape(install_hint("metrics"))):
-        serve(Settings(metrics_port="9100"), about)
+        serve(Settings(metrics_port="9100"), about, Choice("onnxruntime"))
 
 
 def test_and_that_there_is_no_room_for_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +183,7 @@ def test_and_that_there_is_no_room_for_counts(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("tempfile.mkdtemp", full)
     about = checkpoints.describe(checkpoints.find("digits"))
     with pytest.raises(SettingsError, match="No space left on device; set TMPDIR"):
-        serve(Settings(metrics_port="9100"), about)
+        serve(Settings(metrics_port="9100"), about, Choice("onnxruntime"))
 
 
 def test_counts_of_a_worker_that_was_killed_are_swept_and_those_of_one_that_lives_are_not(tmp_path: Path) -> None:
@@ -233,6 +235,6 @@ def test_another_of_its_name_is_counted_and_when_stopped_takes_only_its_own_anno
 def test_without_a_port_prometheus_client_is_not_imported() -> None:
     program = "import sys, worker.pipeline, worker.metrics as m\n"
     program += "counts = m.counts(m.Settings(), 'digits')\nwith counts.stage('read'):\n    pass\n"
-    program += "m.serve(m.Settings(), None)\nprint('prometheus_client' in sys.modules)"
+    program += "m.serve(m.Settings(), None, None)\nprint('prometheus_client' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout == "False\n"

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.checkpoint import Content
@@ -40,10 +41,18 @@ class TorchRuntime(Runtime):
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Runtime.logits`."""
+        found: NDArray[np.float32] = self.forward(torch.from_numpy(pixels).to(self.device)).cpu().numpy()
+        return found
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Run the network: uint8 [N, H, W, C] → float32 [N, logits], both on the device.
+
+        Raises:
+            MemoryError, Exception: As of `Runtime.logits`.
+        """
         try:
             with torch.inference_mode():
-                found = self._network(torch.from_numpy(pixels).to(self.device))  # [N, logits]
-            return found.float().cpu().numpy()  # type: ignore[no-any-return]
+                return self._network(pixels).float()  # type: ignore[no-any-return]
         except RuntimeError as exc:  # for nearly everything
             if _OUT_OF_MEMORY.search(str(exc)):
                 raise MemoryError(str(exc)) from exc
