@@ -20,7 +20,7 @@ class Status(IntEnum):
     """What became of a chunk."""
 
     DONE = 0  # logits follow, float32 [images, logits]
-    MEMORY = 1  # there is not enough memory for so many images; words follow
+    MEMORY = 1  # there is not enough memory for this number of images; words follow
     FAILED = 2  # the network failed; words follow
 
 
