@@ -4,6 +4,10 @@
 PPM = 1_000_000
 #: How many of the best classes a row carries, unless a job asks for another number.
 TOP = 3
+#: The most that a job may ask for.
+MOST_TOP = 1_000
+#: The most labels that a multi-label model gives an image; the most probable ones.
+MOST_LABELS = 1_000
 #: Indices of classes are of 16 bits.
 MOST_CLASSES = 65_535
 #: Bytes of the longest path that is listed: Linux opens none that is longer, and a batch of 2,048 can be read back.

@@ -25,6 +25,7 @@ def text(described: Checkpoint, path: Path) -> str:
         ),
         ("runtimes", _runtimes_line(described)),
         ("temperature", f"{described.calibration.temperature:g}"),
+        *_thresholds(described.calibration),
         ("review below", review_line(described.calibration)),
         ("trained", _training_line(trained)),
     ]
@@ -37,6 +38,10 @@ def text(described: Checkpoint, path: Path) -> str:
 def review_line(calibration: Calibration) -> str:
     """Return, in words, which images are marked for review."""
     limit = f"{calibration.review_below:.4f}"
+    if calibration.thresholds is not None:
+        if not calibration.review_below:
+            return "none"
+        return f"review score {limit}: the distance of the nearest probability from its threshold"
     if calibration.outlier_in_review == calibration.outlier_in_confidence:
         return f"confidence {limit}"
     times = calibration.outlier_in_review / calibration.outlier_in_confidence
@@ -47,6 +52,15 @@ def _runtimes_line(described: Checkpoint) -> str:
     precision = "" if described.precision == "f32" else f", in {described.precision}"
     why = described.trained.get("onnx")
     return " or ".join(described.runtimes) + precision + (f"; no ONNX graph: {why}" if why else "")
+
+
+def _thresholds(calibration: Calibration) -> list[tuple[str, str]]:
+    """Return the line about the thresholds of a multi-label model; none for others."""
+    if calibration.thresholds is None:
+        return []
+    least, most = min(calibration.thresholds), max(calibration.thresholds)
+    each = f"{least:g} for each class" if least == most else f"from {least:g} to {most:g}, one for each class"
+    return [("labels", f"every class that reaches its threshold: {each}")]
 
 
 def _measured_line(figures: Any) -> str:  # noqa: ANN401 - free JSON, which others may have written

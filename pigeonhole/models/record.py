@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
@@ -36,6 +36,9 @@ class Calibration:
         outlier_in_confidence: How common out-of-distribution images are assumed to be in the confidence, as a multiple
             of their share in training.
         outlier_in_review: Likewise, in the review score; the two scores differ in nothing else.
+        thresholds: Of a multi-label model, one probability for each class: every class that reaches its threshold is a
+            label. Each logit has a sigmoid of its own, and the review score is the distance of the nearest probability
+            from its threshold. None: a softmax, and one label.
     """
 
     temperature: float = 1.0
@@ -43,6 +46,7 @@ class Calibration:
     outlier: bool = False
     outlier_in_confidence: float = 1.0
     outlier_in_review: float = 1.0
+    thresholds: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if not _is_number(self.temperature) or self.temperature <= 0:
@@ -55,6 +59,18 @@ class Calibration:
             value = getattr(self, key)
             if not _is_number(value) or value <= 0:
                 raise CheckpointError(f"{key} must be a number above 0, not {value!r}.")
+        if self.thresholds is not None:
+            self._check_thresholds(self.thresholds)
+
+    def _check_thresholds(self, thresholds: Sequence[float]) -> None:
+        if not isinstance(thresholds, list | tuple):  # JSON has lists
+            raise CheckpointError(f"thresholds must be a list of numbers, not {thresholds!r}.")
+        object.__setattr__(self, "thresholds", tuple(thresholds))
+        for value in thresholds:
+            if not _is_number(value) or not 0 <= value <= 1:
+                raise CheckpointError(f"A threshold must be a number from 0 to 1, not {value!r}.")
+        if self.outlier or any(getattr(self, key) != 1 for key in _WEIGHTS):
+            raise CheckpointError('A multi-label model has no logit for "unknown": leave out thresholds or outlier.')
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""
@@ -62,6 +78,8 @@ class Calibration:
         # What came later is left out where it changes nothing, so that an older checkpoint keeps its digest.
         if self.outlier:
             values["outlier"] = True
+        if self.thresholds is not None:
+            values["thresholds"] = list(self.thresholds)
         return {**values, **{key: getattr(self, key) for key in _WEIGHTS if getattr(self, key) != 1}}
 
     def confidence(self, probability: Number, other: Number) -> Number:
@@ -155,6 +173,11 @@ class Checkpoint:
             raise CheckpointError(f"A checkpoint needs at least 2 different classes, not {list(self.classes)!r}.")
         if not all(isinstance(label, str) and label for label in self.classes):
             raise CheckpointError(f"Classes are named by text that isn't empty, not {list(self.classes)!r}.")
+        thresholds = self.calibration.thresholds
+        if thresholds is not None and len(thresholds) != len(self.classes):
+            raise CheckpointError(
+                f"A multi-label model of {len(self.classes)} classes has {len(thresholds)} thresholds."
+            )
 
     @property
     def logits(self) -> int:
