@@ -8,7 +8,7 @@ with Client() as client:
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import TypeAlias
@@ -16,16 +16,20 @@ from typing import TypeAlias
 from pigeonhole.errors import BrokerUnreachable, SourceError
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.follow import Rows
-from pigeonhole.jobs.options import RowOptions
 from pigeonhole.jobs.retrying import Logged, Retrying
 from pigeonhole.jobs.submit import Submission
+from pigeonhole.label_map import LabelMap
 from pigeonhole.ledger.status import JobStatus
+from pigeonhole.limits import TOP
+from pigeonhole.row_options import RowOptions
 from pigeonhole.settings import ENV_PREFIX, Settings
 from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Root
 
 #: One SOURCE or several, each as on the command line: an image, a folder, a glob, `@list.txt`.
 Sources: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+#: The texts to show in place of class names, or the file that they stand in.
+Texts: TypeAlias = str | os.PathLike[str] | Mapping[str, str]
 
 
 class Client:
@@ -87,78 +91,109 @@ class Client:
         finally:
             self._connection.close()
 
-    def classify(self, sources: Sources, *, review_below: float | None = None) -> Rows:
+    def classify(
+        self,
+        sources: Sources,
+        *,
+        top: int | None = None,
+        label_map: Texts | None = None,
+        review_below: float | None = None,
+    ) -> Rows:
         """Submit images, and follow them meanwhile.
 
         Leaving the iteration early, by an exception too, cancels nothing; `cancel` does.
 
         Args:
             sources: as on the command line; paths in rows are spelled as they are here.
+            top: how many of the most probable classes each row carries; None: 3.
+            label_map: texts to show in place of class names; its file, or the texts by name.
             review_below: the confidence, from 0 to 1, under which rows are marked for review; None: the model's.
 
         Raises:
             SourceError: one does not exist, or holds no image; when iterated, that one can't be read to its end.
-            UsageError: no model can have that name, or `review_below` is no confidence.
+            UsageError: no model can have that name, or an option can't be used; when iterated, the label map names a
+                class that the model does not have.
         """
-        options, names = RowOptions(review_below), _names(sources)
+        options, names = _options(review_below, top, label_map), _names(sources)
         walk = expand(names, Root(self._connection.settings.image_root))
         job = self._connection.create(names)
-        submission = self._connection.submission(job, walk)
+        submission = self._connection.submission(job, walk, top=options.top or TOP)
         self._submissions = [*(other for other in self._submissions if not other.settled), submission]
         return Rows(job, lambda: self._connection.follow(job, options, submission.look, submission.check))
 
-    def submit(self, sources: Sources, job: str | None = None) -> str:
+    def submit(self, sources: Sources, job: str | None = None, *, top: int | None = None) -> str:
         """Submit images, and return the job's id when all of them are on record.
 
         Args:
             sources: as on the command line.
-            job: a job whose submission was cut off; it is finished with the same sources.
+            job: a job whose submission was cut off; it is finished with the same sources, and the same `top`.
+            top: as in `classify`.
 
         Raises:
             SourceError: one does not exist, holds no image, or can't be read to its end.
             UsageError: no model can have that name, or the job was begun with other images.
             UnknownJob, JobCancelled: the job was deleted or cancelled meanwhile.
         """
-        names = _names(sources)
+        names, options = _names(sources), RowOptions(top=top)
         walk = expand(names, Root(self._connection.settings.image_root))
         if job is None:
             job = self._connection.create(names)
         try:
-            self._connection.submit(job, walk)
+            self._connection.submit(job, walk, options.top or TOP)
         except (SourceError, BrokerUnreachable, KeyboardInterrupt) as exc:
             exc.add_note(f"job {job} stays open, with what was submitted: submit(…, job={job!r}) adds the rest")
             raise
         return job
 
-    def rows(self, job: str, *, review_below: float | None = None) -> Rows:
+    def rows(
+        self,
+        job: str,
+        *,
+        top: int | None = None,
+        label_map: Texts | None = None,
+        review_below: float | None = None,
+    ) -> Rows:
         """Return a job's rows as they arrive; to iterate raises what `Follower.rows` does.
 
         Args:
             job: its id.
-            review_below: as in `classify`.
+            top: at most so many of the classes that the job's rows carry; None: all of them.
+            label_map, review_below: as in `classify`.
 
         Raises:
             UnknownJob: there is none.
-            UsageError: `review_below` is no confidence.
+            UsageError: an option can't be used.
         """
-        options = RowOptions(review_below)
-        self.status(job)
-        return Rows(job, lambda: self._connection.follow(job, options))
+        return self._rows(job, _options(review_below, top, label_map))
 
-    def wait(self, job: str, *, review_below: float | None = None) -> Rows:
+    def wait(
+        self,
+        job: str,
+        *,
+        top: int | None = None,
+        label_map: Texts | None = None,
+        review_below: float | None = None,
+    ) -> Rows:
         """Wait for a job's end, and return its rows.
 
         Raises:
             UsageError: as `rows`.
             UnknownJob, JobCancelled, NoWorker, MessageInvalid, BrokerUnreachable: as `Follower.rows`.
         """
-        RowOptions(review_below)
+        options = _options(review_below, top, label_map)
         self._connection.end(job)
-        return self.rows(job, review_below=review_below)
+        return self._rows(job, options)
 
-    def results(self, job: str, *, review_below: float | None = None) -> Rows:
+    def results(
+        self,
+        job: str,
+        *,
+        top: int | None = None,
+        label_map: Texts | None = None,
+        review_below: float | None = None,
+    ) -> Rows:
         """Return the rows that a job has by now. UnknownJob, UsageError: as `rows`."""
-        options = RowOptions(review_below)
+        options = _options(review_below, top, label_map)
         self.status(job)
         return Rows(job, lambda: self._connection.results(job, options))
 
@@ -189,6 +224,10 @@ class Client:
         """Delete a job and its rows. UnknownJob: there is none."""
         self._connection.delete(job)
 
+    def _rows(self, job: str, options: RowOptions) -> Rows:
+        self.status(job)
+        return Rows(job, lambda: self._connection.follow(job, options))
+
 
 def _from_environment(broker_url: str | None) -> Settings:
     given = dict(os.environ)
@@ -197,6 +236,10 @@ def _from_environment(broker_url: str | None) -> Settings:
     settings = Settings.from_environment(given)
     # Workers of the user's own: what the user can read, they may.
     return settings if settings.broker_url else replace(settings, image_root="/")
+
+
+def _options(review_below: float | None, top: int | None, label_map: Texts | None) -> RowOptions:
+    return RowOptions(review_below, top, None if label_map is None else LabelMap.of(label_map))
 
 
 def _names(sources: Sources) -> list[str]:

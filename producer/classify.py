@@ -9,6 +9,7 @@ from pigeonhole.jobs.begin import begin, take_up
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.kept import Kept
 from pigeonhole.jobs.state import Run, State
+from pigeonhole.limits import TOP
 from pigeonhole.sources.reference import Reference
 from producer.command import Output, finish, follow, how_to_go_on, run_again, submit_again, tell, told
 
@@ -48,7 +49,15 @@ class Classification:
         with told(self._remedy, run_again(self.sources) if self.is_file else ""):
             self._keep()
             missing = self.kept.missing(references)
-            begun = begin(self.client, self.state, missing, self.sources, model, needs_job=not self._job)
+            begun = begin(
+                self.client,
+                self.state,
+                missing,
+                self.sources,
+                model,
+                needs_job=not self._job,
+                top=self.output.options.top or TOP,
+            )
             if begun:
                 self._job = begun.job
                 try:

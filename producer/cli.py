@@ -16,14 +16,16 @@ from typing import Annotated
 import typer
 
 from pigeonhole.errors import MessageInvalid, UsageError
-from pigeonhole.jobs.options import RowOptions
+from pigeonhole.limits import TOP
 from pigeonhole.output_files import is_special
+from pigeonhole.row_options import RowOptions
 from pigeonhole.sources.reference import Root
 from pigeonhole.version import VERSION
 from producer.command import (
     Commands,
     Output,
     broker_settings,
+    check_label_map,
     client_for,
     finish,
     follow,
@@ -40,6 +42,7 @@ from producer.options import (
     Copy,
     CsvSafe,
     Job,
+    LabelMapFile,
     Link,
     MaximalErrors,
     Model,
@@ -51,6 +54,8 @@ from producer.options import (
     RowFormat,
     SortInto,
     Sources,
+    Top,
+    TopOfJob,
 )
 from producer.outputs import row_format, sink_for, sorting, state_for
 
@@ -94,6 +99,8 @@ def classify(
         bool,
         typer.Option("--retry-errors", help="Keep the labels in FILE, and classify all other images of SOURCE again."),
     ] = False,
+    top: Top = None,
+    label_map: LabelMapFile = None,
     review_below: ReviewBelow = None,
     max_errors: MaximalErrors = None,
     sort_into: SortInto = None,
@@ -112,27 +119,28 @@ def classify(
     from pigeonhole.sources.expand import expand
     from producer.classify import Classification
 
-    started, options = time.time(), RowOptions(review_below)
+    started, options = time.time(), RowOptions(review_below, top, label_map)
     settings = settings_from(model)
     shared = bool(settings.broker_url)
     if not shared:
+        check_label_map(label_map, settings)
         # The workers are this user's own processes: what the user can read, they may.
         settings = replace(settings, image_root="/")
-    format = row_format(output, format, csv_safe, sort_into)
+    format = row_format(output, format, csv_safe, sort_into, top)
     is_file = output is not None and not is_special(output)
     if retry_errors and (overwrite or not is_file):
         raise UsageError("--retry-errors keeps the labels in a file: name that with -o FILE, and leave --overwrite out")
     root = Root(settings.image_root)
     references = expand(sources, root, null, sort_into, say)
     with ExitStack() as stack:
-        command = Command("classify", tuple(sources), null, os.getcwd(), settings.image_root)
+        command = Command("classify", tuple(sources), null, os.getcwd(), settings.image_root, options.identity())
         state = stack.enter_context(closing(state_for(output, format, command, overwrite, retry_errors)))
         sorter = stack.enter_context(sorting(sort_into, link, copy, quiet, sources, csv_safe))
         client = stack.enter_context(closing(client_for(settings, quiet)))
         name, checkpoint = client.serving()
         pending = [run for run in state.runs if shared and client.can_resume(run, name)]
         kept = stack.enter_context(closing(Kept(state, checkpoint, root, pending, retry_errors, options)))
-        sink = stack.enter_context(sink_for(output, format, state, as_json))
+        sink = stack.enter_context(sink_for(output, format, state, as_json, top is not None))
         rows = Output(sink, sorter, kept.summary, quiet, as_json, None if shared else started, options, max_errors)
         code = Classification(client, state, pending, kept, rows, sources, null, is_file)(references, name)
     raise typer.Exit(code)
@@ -147,6 +155,7 @@ def submit(
     job: Annotated[
         str | None, typer.Option("--job", metavar="JOB", help="Finish this job's submission, which was cut off.")
     ] = None,
+    top: Top = None,
     quiet: Quiet = False,
 ) -> None:
     """Submit images to the workers at PIGEONHOLE_BROKER_URL and print the job's id.
@@ -161,7 +170,7 @@ def submit(
     before = client.status(job) if job else None
     job = job or client.create(sources)
     with told(partial(how_to_go_on, client, job, None, submit_again(job, sources, null))):
-        client.submit(job, references)
+        client.submit(job, references, top or TOP)
     typer.echo(job)
     images = client.status(job).images
     if before is None:
@@ -181,6 +190,8 @@ def wait(
     csv_safe: CsvSafe = False,
     overwrite: Overwrite = False,
     delete: Annotated[bool, typer.Option("--delete", help="Forget the job once its rows are safe in FILE.")] = False,
+    top: TopOfJob = None,
+    label_map: LabelMapFile = None,
     review_below: ReviewBelow = None,
     max_errors: MaximalErrors = None,
     sort_into: SortInto = None,
@@ -193,18 +204,18 @@ def wait(
     from pigeonhole.jobs.state import Command
     from pigeonhole.jobs.summary import Summary
 
-    format = row_format(output, format, csv_safe, sort_into)
+    format = row_format(output, format, csv_safe, sort_into, top)
     if delete and (output is None or is_special(output)):
         # The reader of a pipe may close it before the last row; a table and a summary hold no rows.
         raise UsageError("--delete would lose the rows: name a file for them with -o FILE, not a pipe or a device")
     client = client_for(broker_settings(), quiet)
     client.status(job)
-    options = RowOptions(review_below)
+    options = RowOptions(review_below, top, label_map)
     with (
         closing(state_for(output, format, Command("wait", (job,)), overwrite)) as state,
         sorting(sort_into, link, copy, quiet, csv_safe=csv_safe) as sorter,
         told(partial(how_to_go_on, client, job, output, options=options)),
-        sink_for(output, format, state, as_json) as sink,
+        sink_for(output, format, state, as_json, top is not None) as sink,
     ):
         rows = Output(sink, sorter, Summary(), quiet, as_json, options=options, max_errors=max_errors)
         follow(client, job, rows)
@@ -265,20 +276,22 @@ def results(
     format: RowFormat = None,
     csv_safe: CsvSafe = False,
     overwrite: Overwrite = False,
+    top: TopOfJob = None,
+    label_map: LabelMapFile = None,
     review_below: ReviewBelow = None,
 ) -> None:
     """Write the rows that a job has so far, in the order of submission."""
     from pigeonhole.jobs.state import Command
 
-    format = row_format(output, format, csv_safe)
+    format = row_format(output, format, csv_safe, top=top)
     client = client_for(broker_settings())
     status = client.status(job)
     with (
         closing(state_for(output, format, Command("results", (job,)), overwrite)) as state,
-        sink_for(output, format, state) as sink,
+        sink_for(output, format, state, top=top is not None) as sink,
     ):
         assert sink is not None  # without --json there is one; for the type checker
-        for rows in client.results(job, RowOptions(review_below)):
+        for rows in client.results(job, RowOptions(review_below, top, label_map)):
             sink.write(rows)
         sink.finish(status)
 

@@ -24,7 +24,7 @@ from pigeonhole.errors import (
     UnknownJob,
     UsageError,
 )
-from pigeonhole.jobs.options import DEFAULT, RowOptions
+from pigeonhole.row_options import DEFAULT, RowOptions
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.sink import Sink
 from pigeonhole.text import printable
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pigeonhole.jobs.connection import Connection
     from pigeonhole.jobs.kept import KeptRows
     from pigeonhole.jobs.summary import Summary
+    from pigeonhole.label_map import LabelMap
     from pigeonhole.ledger.done import DoneBatch, Origin
     from pigeonhole.ledger.messages import Row
     from pigeonhole.ledger.status import JobStatus
@@ -156,9 +157,9 @@ def follow(
             begun.submission.check()
 
     def new(batch: "DoneBatch") -> "tuple[list[Row], Iterable[Origin]]":
+        rows = batch.rows(output.options)  # first: what a label map does not fit is not kept
         if begun:
             begun.run.deliver(batch)
-        rows = batch.rows(output.options.review_below)
         output.summary.add(rows)
         return rows, batch.origins()
 
@@ -276,6 +277,17 @@ def broker_settings(model: str | None = None) -> Settings:
             "redis://localhost:6379/0 (only `classify` brings its own)"
         )
     return settings
+
+
+def check_label_map(label_map: "LabelMap | None", settings: Settings) -> None:
+    """Raise UsageError, before anything starts, if a label map names a class that the user's own model does not have.
+
+    The classes of other people's workers are known from their first answers only.
+    """
+    if label_map is not None:
+        from pigeonhole.models import checkpoint
+
+        label_map.names(checkpoint.describe(checkpoint.find(settings.model)).classes)
 
 
 def client_for(settings: Settings, quiet: bool = False) -> "Connection":

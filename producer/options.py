@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from pigeonhole.errors import UsageError
-from pigeonhole.jobs.options import RowOptions
+from pigeonhole.label_map import LabelMap
+from pigeonhole.row_options import RowOptions
 from pigeonhole.sinks.format import Format
 from pigeonhole.sinks.registry import FORMATS
 from producer.max_errors import MaxErrors
@@ -25,6 +26,21 @@ def _confidence(value: float | None) -> float | None:
     except UsageError as exc:
         raise typer.BadParameter(str(exc)) from exc
     return value
+
+
+def _top(value: int | None) -> int | None:
+    try:
+        RowOptions(top=value)
+    except UsageError as exc:
+        raise typer.BadParameter(str(exc)) from exc
+    return value
+
+
+def _label_map(path: str) -> LabelMap:
+    try:
+        return LabelMap.read(path)
+    except UsageError as exc:
+        raise typer.BadParameter(str(exc)) from exc
 
 
 def _max_errors(text: str) -> MaxErrors:
@@ -96,6 +112,23 @@ ReviewBelow = Annotated[
         metavar="P",
         callback=_confidence,
         help="Mark for review what has a confidence under P, from 0 to 1.  \\[default: what the checkpoint doubts]",
+    ),
+]
+_TOP_HELP = "How many of the most probable classes each row carries; with it, CSV has them too.  \\[default: 3]"
+Top = Annotated[int | None, typer.Option("--top", metavar="K", callback=_top, help=_TOP_HELP)]
+TopOfJob = Annotated[
+    int | None,
+    typer.Option(
+        "--top", metavar="K", callback=_top, help="Show K of the classes that the job's rows carry; CSV has them too."
+    ),
+]
+LabelMapFile = Annotated[
+    LabelMap | None,
+    typer.Option(
+        "--label-map",
+        metavar="FILE",
+        parser=_label_map,
+        help="Show other texts in place of class names: a JSON object, or CSV with the columns class and label.",
     ),
 ]
 MaximalErrors = Annotated[

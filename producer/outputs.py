@@ -12,7 +12,7 @@ from pigeonhole.errors import ExitCode, UsageError
 from pigeonhole.jobs.ownership import OwnFile, open_state
 from pigeonhole.jobs.state import Command, State
 from pigeonhole.output_files import descriptor, is_special, target
-from pigeonhole.sinks.csv_rows import SafeCsv
+from pigeonhole.sinks.csv_rows import Csv, SafeCsv
 from pigeonhole.sinks.file import File
 from pigeonhole.sinks.format import Format, LineFormat
 from pigeonhole.sinks.registry import FORMATS, format_of
@@ -27,19 +27,21 @@ if TYPE_CHECKING:
 
 
 def row_format(
-    output: str | None, format: Format | None, csv_safe: bool = False, sort_into: str | None = None
+    output: str | None,
+    format: Format | None,
+    csv_safe: bool = False,
+    sort_into: str | None = None,
+    top: int | None = None,
 ) -> Format | None:
     """Return the format of the rows, None for a table; raise an error, before anything starts, if it can't be used.
 
     Args:
-        output, format, csv_safe, sort_into: the options.
+        output, format, csv_safe, sort_into, top: the options.
     """
     format = _row_format(output, format)
-    if not csv_safe:
-        return format
     if format is FORMATS["csv"]:
-        return SafeCsv()
-    if sort_into is None:
+        return SafeCsv(top is not None) if csv_safe else Csv(True) if top is not None else format
+    if csv_safe and sort_into is None:
         raise UsageError("--csv-safe is about CSV: end FILE with .csv, or give --format csv")
     return format
 
@@ -80,7 +82,9 @@ def state_for(
 
 
 @contextmanager
-def sink_for(output: str | None, format: Format | None, state: State, as_json: bool = False) -> "Iterator[Sink | None]":
+def sink_for(
+    output: str | None, format: Format | None, state: State, as_json: bool = False, top: bool = False
+) -> "Iterator[Sink | None]":
     """Open the sink of a command's rows; None if the summary as JSON stands in their place.
 
     Args:
@@ -88,9 +92,10 @@ def sink_for(output: str | None, format: Format | None, state: State, as_json: b
         format: of the rows; None: a table.
         state: of the command, from `state_for`.
         as_json: the option.
+        top: whether a table shows the most probable classes.
     """
     if format is None:
-        yield Table()
+        yield Table(top)
     elif output is None:
         yield None if as_json else Stream(sys.stdout.buffer, format.lines)
     elif is_special(output):

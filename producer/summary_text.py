@@ -29,9 +29,10 @@ def summary_text(summary: Summary, status: JobStatus, startup_seconds: float) ->
     startup = f"; start-up took {startup_seconds:.1f} s" if startup_seconds else ""
     mean = "" if confidence is None else f"; mean confidence {confidence:.3f}"
     labels, errors = counted(summary.labelled, "label"), counted(summary.errors.total(), "error")
+    unlabelled = f", {summary.unlabelled:,} without a label" if summary.unlabelled else ""
     lines = [
         f"{counted(summary.images, 'image')}{kept} in {seconds:.1f} s ({speed}{startup})",
-        f"{labels}, {errors}, {summary.reviews:,} to review{mean}",
+        f"{labels}{unlabelled}, {errors}, {summary.reviews:,} to review{mean}",
     ]
     if summary.labels:
         first = [f"{printable(label)}: {count:,}" for label, count in summary.labels.most_common(TOP_LABELS)]

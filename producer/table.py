@@ -12,9 +12,14 @@ TABLE_ROWS = 20
 
 
 class Table:
-    """Shows the first rows as a table on standard output."""
+    """Shows the first rows as a table on standard output.
 
-    def __init__(self) -> None:
+    Args:
+        top: show the most probable classes of each row too.
+    """
+
+    def __init__(self, top: bool = False) -> None:
+        self._top = top
         self._rows: list[Row] = []
         self._more = 0
 
@@ -36,10 +41,13 @@ class Table:
         table.add_column("confidence", min_width=10, justify="right")
         table.add_column("review", min_width=6)
         table.add_column("error", overflow="fold")
+        if self._top:
+            table.add_column("top", overflow="fold")
         for row in self._rows:
             confidence = "" if row.confidence is None else f"{row.confidence:.4f}"
             cells = (printable(row.path), row.label, confidence, "yes" * row.review, row.error)
-            table.add_row(*(Text(printable(cell)) for cell in cells), style="red" if row.error else "")
+            top = [", ".join(f"{label} {p:.4f}" for label, p in row.top)] if self._top else []
+            table.add_row(*(Text(printable(cell)) for cell in (*cells, *top)), style="red" if row.error else "")
         console = Console(file=sys.stdout)
         console.print(table)
         if self._more:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from pigeonhole.ledger.messages import Answers
+from pigeonhole.ledger.messages import Answers, Chosen
 from pigeonhole.limits import TOP
 from pigeonhole.models.classifier import Classifier
-from pigeonhole.models.scores import Scores
+from pigeonhole.models.scores import Labels, Scores
 from pigeonhole.sources.reference import Identity
 
 
@@ -28,6 +28,8 @@ class Collected:
         self._best: NDArray[np.uint16] = np.zeros(shape, np.uint16)  # [N, K]
         self._ppm: NDArray[np.uint32] = np.zeros(shape, np.uint32)  # [N, K]
         self._review: NDArray[np.bool_] = np.zeros(images, np.bool_)  # [N]
+        self._counts: NDArray[np.uint16] = np.zeros(images, np.uint16)  # [N]: labels of a multi-label model
+        self._labels: list[Labels] = []
         self._identities = array("Q", bytes(8 * images))
         self._errors: dict[int, tuple[str, str]] = {}
 
@@ -35,10 +37,13 @@ class Collected:
         """Add the scores of some images.
 
         Args:
-            at: their positions in the batch, in the order of the scores.
+            at: their positions in the batch, in the order of the scores; they rise from call to call.
             scores: one for each.
         """
         self._best[at], self._ppm[at], self._review[at] = scores.best, scores.ppm, scores.review
+        if scores.labels is not None:
+            self._counts[at] = scores.labels.counts
+            self._labels.append(scores.labels)
 
     def identify(self, identities: Mapping[int, Identity]) -> None:
         """Add the identities of the files that were read, by position."""
@@ -62,4 +67,17 @@ class Collected:
             errors=self._errors,
             runtime=self._classifier.runtime.kind,
             identities=self._identities[:images],
+            chosen=self._chosen(images),
+        )
+
+    def _chosen(self, images: int) -> Chosen | None:
+        """Return the labels of the first images by a multi-label model; None for others."""
+        if self._classifier.checkpoint.calibration.thresholds is None:
+            return None
+        best = [np.zeros(0, np.uint16), *(labels.best.astype(np.uint16) for labels in self._labels)]
+        ppm = [np.zeros(0, np.uint32), *(labels.ppm.astype(np.uint32) for labels in self._labels)]
+        return Chosen(
+            array("H", self._counts[:images].tobytes()),
+            array("H", np.concatenate(best).tobytes()),
+            array("I", np.concatenate(ppm).tobytes()),
         )

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.state import Run, State
 from pigeonhole.jobs.submit import Submission
+from pigeonhole.limits import TOP
 from pigeonhole.sources.reference import Reference
 
 
@@ -32,6 +33,7 @@ def begin(
     sources: list[str],
     model: str,
     needs_job: bool = True,
+    top: int = TOP,
 ) -> Begun | None:
     """Submit images as a new job; None where there are none, and no job is needed.
 
@@ -42,6 +44,7 @@ def begin(
         sources: as the user named them.
         model: whose queue the job goes to.
         needs_job: whether a job is needed without images too: FILE is about one.
+        top: how many of its most probable classes each row shall have.
     """
     following = iter(references)
     first = [] if needs_job else list(islice(following, 1))
@@ -50,4 +53,4 @@ def begin(
     job = client.new_job()
     run = state.begin_run(job if client.settings.broker_url else "")  # first: a kill leaves no job that nobody knows
     client.create(sources, model, job)
-    return Begun(run, job, client.submission(job, chain(first, following), run))
+    return Begun(run, job, client.submission(job, chain(first, following), run, top=top))

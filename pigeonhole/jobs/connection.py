@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from pigeonhole.errors import UnknownJob, UsageError
 from pigeonhole.jobs.follow import Follower, results
-from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.state import Run, State
 from pigeonhole.jobs.submit import Submission
@@ -22,6 +21,8 @@ from pigeonhole.ledger.redis_client import CONNECT_TIMEOUT, connect
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
+from pigeonhole.limits import TOP
+from pigeonhole.row_options import DEFAULT, RowOptions
 from pigeonhole.settings import Settings
 from pigeonhole.sources.reference import Reference
 
@@ -125,18 +126,23 @@ class Connection:
         self.retrying(lambda: self.ledger.create(name, tuple(sources), id))
         return id
 
-    def submit(self, job: str, references: Iterable[Reference]) -> None:
+    def submit(self, job: str, references: Iterable[Reference], top: int = TOP) -> None:
         """Record and publish all references; see `pigeonhole.jobs.submit.submit`."""
-        submit_to(self.ledger, self.queue, job, references, self.retrying)
+        submit_to(self.ledger, self.queue, job, references, self.retrying, top=top)
 
     def submission(
-        self, job: str, references: Iterable[Reference], run: Run | None = None, at_once: bool = True
+        self,
+        job: str,
+        references: Iterable[Reference],
+        run: Run | None = None,
+        at_once: bool = True,
+        top: int = TOP,
     ) -> Submission:
         """Submit from a thread of its own, with connections of its own; see `pigeonhole.jobs.submit`."""
         settings = self.ledger.settings
         own = Ledger(settings), Queue(settings)
         recorded = run or State.temporary().begin_run(job)
-        return Submission(lambda: submit_to(*own, job, references, self.retrying, recorded), at_once)
+        return Submission(lambda: submit_to(*own, job, references, self.retrying, recorded, top), at_once)
 
     def follow(
         self,
@@ -148,7 +154,7 @@ class Connection:
     ) -> Iterator[list[Row]]:
         """Follow a job to its end, a batch at a time; see `Follower.rows`."""
         follower = self.follower(on_status, check, on_workers)
-        return (batch.rows(options.review_below) for batch in follower.batches(job))
+        return (batch.rows(options) for batch in follower.batches(job))
 
     def follower(
         self,

@@ -9,7 +9,6 @@ from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from pigeonhole.errors import JobCancelled, JobDamaged, MessageInvalid, NoWorker, UsageError
-from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.submitter import SubmitterWatch
 from pigeonhole.jobs.summary import Summary
@@ -22,6 +21,7 @@ from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.sweep import SWEEP_EVERY, sweep
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
+from pigeonhole.row_options import DEFAULT, RowOptions
 from pigeonhole.version import install_hint
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Follower:
     def rows(self, job: str) -> Iterator[list[Row]]:
         """Yield the rows until the job's end, a batch at a time; see `batches`."""
         for batch in self.batches(job):
-            yield batch.rows(self.options.review_below)
+            yield batch.rows(self.options)
 
     def batches(self, job: str, delivered: Sequence[str] = ()) -> Iterator[DoneBatch]:
         """Yield the batches until the job's end, in the order of submission, as they are done.
@@ -279,12 +279,14 @@ class Rows:
         except ImportError as exc:
             raise UsageError(f"to_pandas() needs pandas: {install_hint('pandas')}") from exc
         # Named one by one: pandas would guess the types, and fail at a path that is not UTF-8.
-        path, label, confidence, review, error, model, top = list(zip(*self, strict=True)) or [()] * len(Row._fields)
-        text = {"path": path, "label": [name or None for name in label], "error": error, "model": model, "top": top}
-        columns = {name: pandas.Series(values, dtype=object) for name, values in text.items()}
-        columns["confidence"] = pandas.Series(confidence, dtype="float64")
-        columns["review"] = pandas.Series(review, dtype=bool)
-        return pandas.DataFrame({name: columns[name] for name in Row._fields})
+        values = list(zip(*self, strict=True)) or [()] * len(Row._fields)
+        kinds = {"confidence": "float64", "review": bool}
+        columns = {
+            name: pandas.Series(column, dtype=kinds.get(name, object))
+            for name, column in zip(Row._fields, values, strict=True)
+        }
+        columns["label"] = columns["label"].replace("", None)
+        return pandas.DataFrame(columns)
 
 
 def results(ledger: Ledger, job: str, options: RowOptions = DEFAULT) -> Iterator[list[Row]]:
@@ -300,7 +302,7 @@ def results(ledger: Ledger, job: str, options: RowOptions = DEFAULT) -> Iterator
     status = ledger.status(job)
     for number in range(status.batches):
         for batch in ledger.read(job, number, 1):
-            yield batch.rows(options.review_below)
+            yield batch.rows(options)
     ledger.status(job)  # says so if it was deleted meanwhile, and rows are missing for that
 
 

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import TYPE_CHECKING, NamedTuple
 
 from pigeonhole.errors import MessageInvalid
-from pigeonhole.jobs.options import DEFAULT, RowOptions
 from pigeonhole.jobs.state import Run, State
 from pigeonhole.jobs.summary import Summary
 from pigeonhole.ledger.done import DoneBatch, Origin
 from pigeonhole.ledger.messages import Row
+from pigeonhole.row_options import DEFAULT, RowOptions
 from pigeonhole.scratch import explaining_no_room, scratch_database
 from pigeonhole.sources.reference import Identity, Location, Place, Reference, Root
 from pigeonhole.sources.registry import by_scheme
@@ -120,7 +120,7 @@ class Kept:
         """Return the rows of a batch that are kept, and drop the others from the state."""
         kept, again = KeptRows([], []), list[int]()
         try:
-            delivered = list(zip(done.rows(self._options.review_below), done.origins(), strict=True))
+            delivered = list(zip(done.rows(self._options), done.origins(), strict=True))
         except MessageInvalid:  # of an earlier version, say
             self.dropped["or more in a batch that can't be read"] += 1
             return kept

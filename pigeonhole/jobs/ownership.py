@@ -115,7 +115,8 @@ def _check(state: State, command: Command, file: str, format: Format) -> None:
 
 def _words(command: Command) -> str:
     where = f" in {printable(command.folder)!r}" if command.folder else ""
-    return f"`{command.name} {' '.join(map(printable, command.arguments))}`{where}"
+    words = (command.name, *command.arguments, *command.options)
+    return f"`{' '.join(map(printable, words))}`{where}"
 
 
 class OwnFile:

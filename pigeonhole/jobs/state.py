@@ -48,6 +48,7 @@ class Command:
         null_separated: whether lists are.
         folder: that it was started in, if the arguments depend on it.
         image_root: of the producer, likewise.
+        options: that decide what the rows say: `RowOptions.identity`.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Command:
     null_separated: bool = False
     folder: str = ""
     image_root: str = ""
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -273,7 +275,8 @@ class State:
                 f"{self._records.name!r} has version {version}, and this program reads {VERSION}: --overwrite discards "
                 "it, or choose another place with -o"
             )
-        return Command(**body | {"arguments": tuple(body["arguments"])})
+        lists: dict[str, Any] = {name: tuple(body[name]) for name in ("arguments", "options") if name in body}
+        return Command(**body | lists)
 
 
 def _done(number: int, references: bytes, body: bytes) -> DoneBatch:

@@ -14,6 +14,7 @@ from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Batch, Group
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.limits import TOP
 from pigeonhole.sources.reference import Reference
 
 #: The first batches are small, so that a small job spreads over all workers; they double up to the largest, so that
@@ -28,12 +29,20 @@ PER_SIZE = 2
 AHEAD = 8
 #: A batch holds no more bytes of files than this (but at least one file): about a second's work of photos.
 MOST_BYTES = 64_000_000
+#: A batch has no more classes in its rows than this: some 20 MB of memory where the rows are read.
+MOST_SCORES = 200_000
 #: What the references of a group share.
 _FROM = attrgetter("scheme", "shown", "root")
 
 
 def submit(
-    ledger: Ledger, queue: Queue, job: str, references: Iterable[Reference], retrying: Retrying, run: Run | None = None
+    ledger: Ledger,
+    queue: Queue,
+    job: str,
+    references: Iterable[Reference],
+    retrying: Retrying,
+    run: Run | None = None,
+    top: int = TOP,
 ) -> None:
     """Put all references on record and publish their batches, then close the job.
 
@@ -48,6 +57,7 @@ def submit(
         references: that follow those of the run.
         retrying: how a Redis that is away or full is waited for.
         run: of a command that may be resumed; None: the batches are kept in a temporary file.
+        top: how many of its most probable classes each row shall have.
 
     Raises:
         SourceError: a source can't be read to its end; the job stays open, with what was submitted.
@@ -58,10 +68,10 @@ def submit(
     """
     if run is None:
         with closing(State.temporary()) as state:
-            submit(ledger, queue, job, references, retrying, state.begin_run(job))
+            submit(ledger, queue, job, references, retrying, state.begin_run(job), top)
         return
     model = retrying(lambda: ledger.status(job)).model
-    following = batches(references)
+    following = batches(references, top)
     complete = False
     with heartbeat(ledger, job):
         while not complete:
@@ -126,12 +136,12 @@ class Submission:
             self._wrong = exc
 
 
-def batches(references: Iterable[Reference]) -> Iterator[Batch]:
-    """Cut a stream into batches: small ones first and last, and fewer images in each where files are large."""
+def batches(references: Iterable[Reference], top: int = TOP) -> Iterator[Batch]:
+    """Cut a stream into batches: small ones first and last, and fewer images in each where files or rows are large."""
     stream = iter(references)
     held = list[Reference]()
     for number in count():
-        most = batch_size(number)
+        most = min(batch_size(number), MOST_SCORES // top)
         # The first go out as they come: a list on standard input may come slowly.
         known = most if number < PER_SIZE else AHEAD * most
         held.extend(islice(stream, known - len(held)))
@@ -140,7 +150,7 @@ def batches(references: Iterable[Reference]) -> Iterator[Batch]:
         most = max(SMALLEST, most // AHEAD, -(-len(held) // AHEAD))
         size = accumulate(reference.size for reference in islice(held, most))
         images = max(1, sum(1 for _ in takewhile(lambda size: size <= MOST_BYTES, size)))
-        yield _batch(held[:images])
+        yield _batch(held[:images], top)
         del held[:images]
 
 
@@ -149,8 +159,8 @@ def batch_size(number: int) -> int:
     return min(LARGEST, SMALLEST << (number // PER_SIZE))
 
 
-def _batch(references: list[Reference]) -> Batch:
-    return Batch(tuple([_group(list(group)) for _, group in groupby(references, key=_FROM)]))
+def _batch(references: list[Reference], top: int) -> Batch:
+    return Batch(tuple([_group(list(group)) for _, group in groupby(references, key=_FROM)]), top)
 
 
 def _group(references: list[Reference]) -> Group:

@@ -8,7 +8,9 @@ from operator import attrgetter
 from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 
-_LABEL, _CONFIDENCE, _REVIEW, _ERROR, _MODEL = map(attrgetter, ("label", "confidence", "review", "error", "model"))
+_LABEL, _CONFIDENCE, _REVIEW, _ERROR, _MODEL, _LABELS = map(
+    attrgetter, ("label", "confidence", "review", "error", "model", "labels")
+)
 
 
 @dataclass
@@ -17,9 +19,10 @@ class Summary:
 
     Args:
         models: rows by the checkpoint that answered.
-        labels: images by label; those with an error have none.
+        labels: images by label; those with an error have none, and of a multi-label model an image may have several.
+        unlabelled: images that have neither a label nor an error.
         errors, examples: errors by kind, and the first path of each kind.
-        confidence: the sum of all labels'.
+        confidence: the sum of the images' that have a label.
         reviews: labels that are marked for review.
         images: all rows, and
         kept: those of them that an earlier run made.
@@ -27,6 +30,7 @@ class Summary:
 
     models: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
+    unlabelled: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     confidence: float = 0.0
@@ -42,7 +46,7 @@ class Summary:
         if row.error:
             self._fail(row)
         else:
-            self.labels[row.label] += 1
+            self._label(row)
             self.confidence += row.confidence or 0.0
             self.reviews += row.review
 
@@ -50,7 +54,12 @@ class Summary:
         """Count some rows; the loops are C's, since this is done for each of them."""
         self.images += len(rows)
         self.models.update(map(_MODEL, rows))
-        self.labels.update(filter(None, map(_LABEL, rows)))
+        if {*map(_LABELS, rows)} != {None}:  # a multi-label model's
+            for row in rows:
+                if not row.error:
+                    self._label(row)
+        else:
+            self.labels.update(filter(None, map(_LABEL, rows)))
         self.confidence += sum(filter(None, map(_CONFIDENCE, rows)))
         self.reviews += sum(map(_REVIEW, rows))
         for row in filter(_ERROR, rows):
@@ -59,7 +68,7 @@ class Summary:
     @property
     def labelled(self) -> int:
         """The number of images with a label."""
-        return self.images - self.errors.total()
+        return self.images - self.errors.total() - self.unlabelled
 
     @property
     def mean_confidence(self) -> float | None:
@@ -90,6 +99,7 @@ class Summary:
             "images": self.images,
             "kept": self.kept,
             "labels": self.labelled,
+            "unlabelled": self.unlabelled,
             "images_by_label": dict(self.labels.most_common()),
             "mean_confidence": None if confidence is None else round(confidence, 6),
             "reviews": self.reviews,
@@ -102,6 +112,11 @@ class Summary:
             "model": ", ".join(sorted(self.models)),
             "images_by_model": dict(sorted(self.models.items())),
         }
+
+    def _label(self, row: Row) -> None:
+        """Count the labels of a row without an error."""
+        self.labels.update((row.label,) if row.labels is None else row.labels)
+        self.unlabelled += not row.label
 
     def _fail(self, row: Row) -> None:
         kind = row.error.partition(":")[0]

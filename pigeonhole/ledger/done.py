@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pigeonhole.errors import JobDamaged
 from pigeonhole.ledger.messages import Answers, Batch, Row
 from pigeonhole.ledger.pieces import Piece
+from pigeonhole.row_options import DEFAULT, RowOptions
 from pigeonhole.sources.reference import Identity, Location
 
 
@@ -52,9 +53,9 @@ class DoneBatch:
         """The references and the answers of each piece."""
         return [self._piece(key, Answers.decode(data)) for key, data in self.answers]
 
-    def rows(self, review_below: float | None = None) -> list[Row]:
+    def rows(self, options: RowOptions = DEFAULT) -> list[Row]:
         """Return one row for each reference, in their order; see `Answers.rows`."""
-        return [row for batch, answers in self.pieces for row in answers.rows(batch, review_below)]
+        return [row for batch, answers in self.pieces for row in answers.rows(batch, options)]
 
     def origins(self) -> Iterator[Origin]:
         """Yield what each row was computed from, in the order of `rows`."""

@@ -21,7 +21,10 @@ from typing import Any, NamedTuple
 
 from pigeonhole.errors import MessageInvalid, SourceError
 from pigeonhole.ledger.columns import packed, unpacked
+from pigeonhole.ledger.rows import Row as Row  # where others look for it
+from pigeonhole.ledger.rows import rows_of
 from pigeonhole.limits import MOST_CLASSES, PPM, TOP
+from pigeonhole.row_options import DEFAULT, RowOptions
 from pigeonhole.sources.reference import Location, Place
 from pigeonhole.text import printable
 
@@ -133,20 +136,18 @@ class Batch:
         return _json({"v": VERSION, "top": self.top, "groups": self.groups})
 
 
-class Row(NamedTuple):
-    """One row: the result for one submitted image.
+class Chosen(NamedTuple):
+    """The labels of N images by a multi-label model: M in all.
 
-    `confidence` and the probabilities in `top` are from 0 to 1. A row with an `error` (`kind: message`) has no
-    label, and `confidence` is None. `model` is the model's name and the first 12 digits of its digest.
+    Args:
+        counts: `array("H")`, N: how many labels each image has. One with an error has none.
+        best: `array("H")`, M: indices into `Answers.labels`, image by image, each image's most probable first.
+        ppm: `array("I")`, M: the probabilities of those classes in millionths.
     """
 
-    path: str
-    label: str
-    confidence: float | None
-    review: bool
-    error: str
-    model: str
-    top: tuple[tuple[str, float], ...]
+    counts: "array[int]"
+    best: "array[int]"
+    ppm: "array[int]"
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,7 @@ class Answers:
         runtime: what ran the network, and in which precision: `torch/f32`.
         identities: `array("Q")`, N: the `Identity` of each image's file when it was read, 0 where it was not; or empty.
         batch: the digest of the references that these are the answers to; the ledger adds it.
+        chosen: the labels of each image by a multi-label model; None: an image's most probable class is its label.
     """
 
     model: str
@@ -179,6 +181,7 @@ class Answers:
     runtime: str = ""
     identities: "array[int]" = field(default_factory=partial(array, "Q"))
     batch: str = ""
+    chosen: Chosen | None = None
 
     @classmethod
     def failed(cls, model: str, errors: Sequence[tuple[str, str]]) -> "Answers":
@@ -190,7 +193,7 @@ class Answers:
 
     def encode(self) -> bytes:
         """Return the answers as deflated JSON."""
-        body = {
+        body: dict[str, Any] = {
             "v": VERSION,
             "batch": self.batch,
             "model": self.model,
@@ -204,6 +207,8 @@ class Answers:
             "errors": [[position, *error] for position, error in self.errors.items()],
             "identities": packed(self.identities) if self.identities else [],
         }
+        if self.chosen is not None:
+            body["chosen"] = [packed(column) for column in self.chosen]
         # Probabilities hardly deflate: it would take five times as long as all the rest, for a third of the bytes.
         # Messages do, by far, but few of them are not worth it.
         return _deflate(_json(body), level=1 if 8 * len(self.errors) > self.images else 0)
@@ -231,48 +236,28 @@ class Answers:
                 runtime=_text(body["runtime"]),
                 identities=unpacked("Q", identities, images) if identities else array("Q"),
                 batch=_text(body["batch"]),
+                chosen=_chosen(body["chosen"], images) if "chosen" in body else None,
             )
             answers._check()
         except (KeyError, TypeError, ValueError) as exc:
             raise MessageInvalid(f"the answers to a batch in the ledger are malformed: {exc}") from exc
         return answers
 
-    def rows(self, batch: Batch, review_below: float | None = None) -> list[Row]:
+    def rows(self, batch: Batch, options: RowOptions = DEFAULT) -> list[Row]:
         """Return one row for each reference of the batch that these are the answers to.
 
         Args:
             batch: the references.
-            review_below: the confidence, from 0 to 1, under which a label is marked for review; None: by the
-                model's own threshold.
+            options: what the user asks of rows.
 
         Raises:
             MessageInvalid: there are not as many answers as references.
+            UsageError: the label map names a class that the model does not have.
         """
         paths = [group.shown + path for group in batch.groups for path in group.paths]
         if len(paths) != len(self):
             raise MessageInvalid(f"{len(self)} answers for a batch of {len(paths)} images: the ledger is damaged")
-        labels, model = self.labels, self.model
-        if self.top:
-            # Whole columns at a time: this and the sink's work are what a row costs the producer.
-            names = [labels[index] for index in self.best]
-            shares = [parts / PPM for parts in self.ppm]
-            if review_below is None:
-                review = [False] * len(self)
-                for at in self.review:
-                    review[at] = True
-            else:
-                review = [share < review_below for share in shares[:: self.top]]
-            # One iterator of pairs, from which each row takes as many as it has.
-            tops = zip(*[zip(names, shares, strict=True)] * self.top, strict=True)
-            columns = zip(  # two have no end
-                paths, names[:: self.top], shares[:: self.top], review, repeat(""), repeat(model), tops
-            )
-            rows = list(map(partial(tuple.__new__, Row), columns))
-        else:
-            rows = [Row(path, "", None, False, "", model, ()) for path in paths]  # all of them errors
-        for at, (kind, message) in self.errors.items():
-            rows[at] = Row(paths[at], "", None, False, f"{kind}: {message}", model, ())
-        return rows
+        return rows_of(self, paths, options)
 
     def _check(self) -> None:
         """Raise ValueError unless every row can be made."""
@@ -283,10 +268,12 @@ class Answers:
                 raise ValueError(f"something is said of image {_shown(at)} of {_shown(self.images)}")
         if self.top == 0 and len(self.errors) != self.images:
             raise ValueError(f"{_shown(self.images)} images have no class, but {len(self.errors)} have an error")
-        if (index := max(self.best, default=-1)) >= len(self.labels):
-            raise ValueError(f"an image has class {index} of {len(self.labels)}")
-        if (parts := max(self.ppm, default=0)) > PPM:
-            raise ValueError(f"an image has a class with {parts} millionths")
+        columns = [(self.best, self.ppm), *([(self.chosen.best, self.chosen.ppm)] if self.chosen else [])]
+        for best, ppm in columns:
+            if (index := max(best, default=-1)) >= len(self.labels):
+                raise ValueError(f"an image has class {index} of {len(self.labels)}")
+            if (parts := max(ppm, default=0)) > PPM:
+                raise ValueError(f"an image has a class with {parts} millionths")
 
 
 def _json(body: dict[str, Any]) -> bytes:
@@ -346,6 +333,14 @@ def _places(value: object) -> tuple[Place, ...]:
     if not {*map(type, numbers)} <= {int} or (numbers and not 0 <= min(numbers) <= max(numbers) < _END_OF_PLACES):
         raise ValueError(f"the places in an archive are not whole numbers from 0 to below {_END_OF_PLACES}")
     return tuple(map(tuple, value))
+
+
+def _chosen(value: object, images: int) -> Chosen:
+    """Return the labels of images as `Answers.encode` wrote them."""
+    counted, best, ppm = map(_texts, _list(value))
+    counts = unpacked("H", counted, images)
+    labels = sum(counts)
+    return Chosen(counts, unpacked("H", best, labels), unpacked("I", ppm, labels))
 
 
 def _text(value: object) -> str:

@@ -64,7 +64,7 @@ class LineFormat(Format):
     """A format in which rows are appended line by line, so that an interrupted run can resume."""
 
     #: The bytes before the first row.
-    header: ClassVar[bytes] = b""
+    header: bytes = b""
 
     @property
     def lines(self) -> "LineFormat":

@@ -11,7 +11,10 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 class JsonLines(LineFormat):
-    """JSON lines; a name that is not UTF-8 is spelled as `os.fsdecode` spells it."""
+    """JSON lines; a name that is not UTF-8 is spelled as `os.fsdecode` spells it.
+
+    `labels` is there where a multi-label model answered.
+    """
 
     name = "jsonl"
     extensions = (".jsonl",)
@@ -26,13 +29,23 @@ class JsonLines(LineFormat):
         top = tuple((best["label"], best["p"]) for best in body["top"])
         path, error, model = (checked_text(body[name]) for name in ("path", "error", "model"))
         label, confidence = checked_text(body["label"] or ""), body["confidence"]
+        labels = body.get("labels")
         return Row(
-            path, label, None if confidence is None else float(confidence), body["review"] is True, error, model, top
+            path,
+            label,
+            None if confidence is None else float(confidence),
+            body["review"] is True,
+            error,
+            model,
+            top,
+            None if labels is None else tuple(map(checked_text, labels)),
         )
 
 
 def _line(row: Row) -> bytes:
     body = row._asdict() | {"label": row.label or None, "top": [{"label": label, "p": p} for label, p in row.top]}
+    if row.labels is None:
+        del body["labels"]
     try:
         return _ENCODER.encode(body).encode() + b"\n"
     except UnicodeEncodeError:  # the lone surrogates of a name that is not UTF-8 need their escapes

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 GROUP = 8
 #: The key of the file's metadata that holds the job, as JSON.
 _JOB = b"pigeonhole.job"
+#: The column that files of older versions lack.
+_LABELS = "labels"
 
 
 class Parquet(WholeFormat):
@@ -61,7 +63,7 @@ class Parquet(WholeFormat):
         from pyarrow import parquet
 
         with _readable(path), parquet.ParquetFile(path) as file:
-            if missing := set(_schema().names) - set(file.schema_arrow.names):
+            if missing := set(_schema().names) - {*file.schema_arrow.names, _LABELS}:
                 raise ValueError(f"it has no column {', '.join(sorted(missing))}")
             metadata = (file.metadata.metadata or {}).get(_JOB)
             if metadata is None:
@@ -77,9 +79,10 @@ class Parquet(WholeFormat):
             names = _schema().names
             for batch in file.iter_batches(self.chunk, columns=names):
                 values = batch.to_pydict()
-                *others, tops = (values[name] for name in names)
+                values.setdefault(_LABELS, [None] * len(batch))
+                *others, tops, labels = (values[name] for name in names)
                 pairs = ([best.values() for best in top or ()] for top in tops)
-                yield from map(row_of, zip(*others, pairs, strict=True))
+                yield from map(row_of, zip(*others, pairs, labels, strict=True))
 
 
 def _write(file: object, chunks: Iterable[Sequence[Row]], job: JobStatus) -> None:
@@ -116,6 +119,7 @@ def _schema() -> "pyarrow.Schema":
             ("error", pyarrow.string()),
             ("model", repeated),
             ("top", pyarrow.list_(best)),
+            (_LABELS, pyarrow.list_(pyarrow.string())),  # of a multi-label model
         ]
     )
 

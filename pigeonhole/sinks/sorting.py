@@ -38,6 +38,8 @@ _GENERAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE,
 _LONGEST_NAME, _LONGEST_LABEL = 255, 160
 #: Characters of the longest file name extension.
 _LONGEST_EXTENSION = 16
+#: The folder of images without a label that are no errors, which a multi-label model leaves; no label's begins so.
+_UNLABELLED = "_unlabelled"
 #: What to do about a file that may not be the one that was classified.
 _AGAIN = "run the same command again"
 
@@ -287,8 +289,14 @@ def folder_of(label: str) -> str:
 
 
 def _folder(row: Row) -> str:
-    """Return the folder below DIR that the image of a row belongs into; empty if it has no label."""
-    return "" if row.error else os.path.join("_review" if row.review else "", folder_of(row.label))
+    """Return the folder below DIR that the image of a row belongs into; empty if it is an error.
+
+    An image with several labels belongs into the folder of the most probable one.
+    """
+    if row.error:
+        return ""
+    label = row.labels[0] if row.labels else row.label
+    return os.path.join("_review" if row.review else "", folder_of(label) if label else _UNLABELLED)
 
 
 def _targets(image: Image) -> list[str]:

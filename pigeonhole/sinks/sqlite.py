@@ -59,7 +59,8 @@ CREATE TABLE rows (
     review INTEGER NOT NULL,
     error TEXT,
     model TEXT NOT NULL,
-    top TEXT NOT NULL           -- the best classes: a JSON array of [label, probability]
+    top TEXT NOT NULL,          -- the best classes: a JSON array of [label, probability]
+    labels TEXT                 -- all labels, a JSON array, where a multi-label model answered
 );
 PRAGMA application_id = {APPLICATION};
 """
@@ -79,8 +80,8 @@ ON CONFLICT (job) DO UPDATE SET state = excluded.state, started = excluded.start
 """
 # An error row has no model where nobody knows which worker made it.
 _WRITE_ROW = """
-INSERT INTO rows (job, path, path_bytes, label, confidence, review, error, model, top)
-VALUES (?, ?, ifnull(?, x''), ?, ?, ?, ?, ifnull(?, ''), ?)
+INSERT INTO rows (job, path, path_bytes, label, confidence, review, error, model, top, labels)
+VALUES (?, ?, ifnull(?, x''), ?, ?, ?, ?, ifnull(?, ''), ?, ?)
 """
 _COUNT = """
 UPDATE jobs SET (images, labels, errors, reviews) =
@@ -94,7 +95,7 @@ WHERE job = ifnull(?, job) AND sources = ifnull(?, sources) ORDER BY written_ns 
 """
 # An index would make SQLite sort the rows of the job.
 _READ_ROWS = """
-SELECT path, path_bytes, label, confidence, review, error, model, top FROM rows NOT INDEXED WHERE job = ?
+SELECT path, path_bytes, label, confidence, review, error, model, top, {labels} FROM rows NOT INDEXED WHERE job = ?
 ORDER BY number
 """
 
@@ -121,8 +122,9 @@ class Sqlite(WholeFormat):
             # A path may have several rows, so nothing tells an earlier row of one from a further one.
             database.execute("DELETE FROM rows WHERE job = ?", (job.job,))
             for chunk in chunks:
-                *others, tops = columns(chunk)
-                rows = zip(repeat(job.job, len(chunk)), *others, map(json.dumps, tops), strict=True)
+                *others, tops, labels = columns(chunk)
+                several = (None if names is None else json.dumps(names) for names in labels)
+                rows = zip(repeat(job.job, len(chunk)), *others, map(json.dumps, tops), several, strict=True)
                 database.executemany(_WRITE_ROW, rows)
             _execute(database, INDEXES)
             database.execute(_COUNT, (job.job,))
@@ -148,8 +150,10 @@ class Sqlite(WholeFormat):
         """Read the rows of a job."""
         assert job is not None  # `about` returned it; for the type checker
         with _reading(path) as database:
-            for *others, top in database.execute(_READ_ROWS, (job.job,)):
-                yield row_of((*others, json.loads(top)))
+            # Databases of older versions lack the column; the first job that is written adds it.
+            read = _READ_ROWS.format(labels="labels" if _has_labels(database) else "NULL")
+            for *others, top, labels in database.execute(read, (job.job,)):
+                yield row_of((*others, json.loads(top), None if labels is None else json.loads(labels)))
 
 
 @contextmanager
@@ -169,6 +173,8 @@ def _writing(path: str, seconds: float) -> Iterator["sqlite3.Connection"]:
                     f"{path!r} was made by an older version of Pigeonhole, whose tables hold one row for each path: "
                     "it can be read, but to write rows choose another FILE"
                 )
+            elif not _has_labels(database):
+                database.execute("ALTER TABLE rows ADD COLUMN labels TEXT")
             database.execute(f"PRAGMA user_version = {VERSION}")  # BEGIN alone succeeds where it is read-only
             yield database
     except sqlite3.Error as exc:
@@ -196,6 +202,11 @@ def _connect(path: str, mode: str, seconds: float) -> "sqlite3.Connection":
     # Absolute, after an empty authority: in //a/b.db, SQLite would take `a` for an authority.
     address = f"file://{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"
     return sqlite3.connect(address, timeout=seconds, isolation_level=None, uri=True)
+
+
+def _has_labels(database: "sqlite3.Connection") -> bool:
+    """Return whether the table of rows has a column for all labels of an image."""
+    return any(name == "labels" for _, name, *_ in database.execute("PRAGMA table_info(rows)"))
 
 
 def _execute(database: "sqlite3.Connection", statements: str) -> None:

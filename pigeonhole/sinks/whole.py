@@ -50,20 +50,21 @@ class WholeFormat(Format):
 
 
 def columns(rows: Sequence[Row]) -> tuple[Sequence[Any], ...]:
-    """Return the columns path, path_bytes, label, confidence, review, error, model and top of some rows.
+    """Return the columns path, path_bytes, label, confidence, review, error, model, top and labels of some rows.
 
     Empty texts are None. A text that is not UTF-8 has escapes, and then `path_bytes` has the path's bytes.
     """
-    paths, labels, confidences, reviews, errors, models, tops = zip(*rows, strict=True)
+    paths, labels, confidences, reviews, errors, models, tops, several = zip(*rows, strict=True)
     shown, spelled = zip(*map(text_and_bytes, paths), strict=True)
-    return shown, spelled, _texts(labels), confidences, reviews, _texts(errors), _texts(models), tops
+    return shown, spelled, _texts(labels), confidences, reviews, _texts(errors), _texts(models), tops, several
 
 
 def row_of(values: Iterable[Any]) -> Row:
     """Return the row with these values, one of each column; raise TypeError or ValueError if it is none."""
-    shown, spelled, label, confidence, review, error, model, top = values
+    shown, spelled, label, confidence, review, error, model, top, labels = values
     best = tuple((label, p) for label, p in top or ())
-    return Row(path_of(shown, spelled), label or "", confidence, review == 1, error or "", model or "", best)
+    several = None if labels is None else tuple(map(checked_text, labels))
+    return Row(path_of(shown, spelled), label or "", confidence, review == 1, error or "", model or "", best, several)
 
 
 def text_and_bytes(path: str) -> tuple[str, bytes | None]:

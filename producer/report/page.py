@@ -158,10 +158,10 @@ class Columns:
         self._digest = hashlib.sha256()
 
     def block(self, rows: Sequence[Row]) -> dict[str, object]:
-        """Give some rows as columns: labels and models as numbers, -1 for none."""
+        """Give some rows as columns: labels and models as numbers, -1 for an error; no label is an empty one."""
         columns: dict[str, object] = {
             "path": [row.path for row in rows],
-            "label": [self._label(row.label) if row.label else -1 for row in rows],
+            "label": [-1 if row.error else self._label(row.label) for row in rows],
             "confidence": [_finite(row.confidence) for row in rows],
             "review": [int(row.review) for row in rows],
             "error": [row.error for row in rows],

@@ -26,7 +26,6 @@ from pigeonhole.jobs.follow import (
     no_worker,
     results,
 )
-from pigeonhole.jobs.options import RowOptions
 from pigeonhole.jobs.retrying import Silent
 from pigeonhole.jobs.submitter import GIVE_UP_AFTER
 from pigeonhole.ledger.dead_letters import DeadLetters, about, held_back
@@ -39,6 +38,7 @@ from pigeonhole.ledger.status import SILENT_AFTER, JobStatus
 from pigeonhole.ledger.sweep import SWEEP_EVERY
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
+from pigeonhole.row_options import RowOptions
 from pigeonhole.settings import Settings
 from pigeonhole.text import timestamp
 from tests.ledger.conftest import Clock, answers_for, batch_of, piece

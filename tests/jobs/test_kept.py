@@ -15,9 +15,9 @@ import pytest
 
 from pigeonhole.errors import OutputFailed
 from pigeonhole.jobs.kept import Kept
-from pigeonhole.jobs.options import RowOptions
 from pigeonhole.jobs.ownership import open_state
 from pigeonhole.ledger.done import DoneBatch
+from pigeonhole.row_options import RowOptions
 from pigeonhole.sources.reference import Location
 from tests.jobs.runs import (
     COMMAND,

@@ -69,6 +69,7 @@ def test_a_summary_as_json_has_these_keys() -> None:
         "images": 8,
         "kept": 0,
         "labels": 5,
+        "unlabelled": 0,
         "images_by_label": {"7": 5},
         "mean_confidence": 0.9,
         "reviews": 1,

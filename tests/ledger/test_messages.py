@@ -16,6 +16,7 @@ from pigeonhole.errors import MessageInvalid, SourceError
 from pigeonhole.ledger import columns
 from pigeonhole.ledger.messages import MAX_DECODED_BYTES, VERSION, Answers, Batch, Group, Row
 from pigeonhole.limits import MOST_CLASSES, PPM
+from pigeonhole.row_options import RowOptions
 from pigeonhole.sources.reference import Location
 from pigeonhole.sources.tar_archives import TarPlace
 from pigeonhole.sources.zip_archives import ZipPlace
@@ -186,7 +187,7 @@ def test_each_row_stands_on_the_place_of_its_image() -> None:
 def test_a_threshold_of_the_users_marks_by_confidence_alone_and_never_an_error(below: float, marked: str) -> None:
     best, ppm = array("H", [0, 0, 1, 0]), array("I", [999_999, 0, 500_000, 0])
     answers = Answers("m@1", ("zero", "one"), 4, 1, best, ppm, frozenset({0}), {1: ("missing", "no such file")})
-    rows = answers.rows(batch_of("a", "b", "c", "d"), below)
+    rows = answers.rows(batch_of("a", "b", "c", "d"), RowOptions(below))
     assert [row.path for row in rows if row.review] == list(marked)
     assert [row._replace(review=False) for row in rows] == [
         row._replace(review=False) for row in answers.rows(batch_of("a", "b", "c", "d"))

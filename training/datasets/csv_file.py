@@ -11,7 +11,7 @@ from training.datasets.files.distinct import TRAINING, Picture
 from training.datasets.picture_files import PictureFiles
 
 #: The headers of files that were written with `--csv-safe`: of rows, and of a report's corrections.
-_SAFE = (SafeCsv.header.decode(), '"path",label,was,confidence\n')
+_SAFE = (SafeCsv.header.decode(), SafeCsv(top=True).header.decode(), '"path",label,was,confidence\n')
 
 
 class CsvFile(PictureFiles):

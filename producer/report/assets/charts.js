@@ -31,7 +31,7 @@ function text(kind, x, y, anchor, content) {
 
 /** Count each label's rows, and those in doubt; most first, and the rest of many as one. */
 function labelBars(rows) {
-  const bars = rows.labels.map((name) => ({ name, all: 0, doubtful: 0 }));
+  const bars = rows.labels.map((name) => ({ name: name || "no label", all: 0, doubtful: 0 }));
   rows.label.forEach((label, row) => {
     if (label < 0) return;
     bars[label].all += 1;

@@ -4,13 +4,13 @@
 /**
  * @typedef {Object} Rows  a row is its number; each column has one entry for it
  * @property {string[]} path  a byte that is no UTF-8 is a lone surrogate, U+DC80 to U+DCFF
- * @property {number[]} label  an index into `labels`, or -1
+ * @property {number[]} label  an index into `labels`, or -1 for an error
  * @property {(number|null)[]} confidence  0 to 1
  * @property {number[]} review  1 where the checkpoint was in doubt
  * @property {string[]} error  `kind: message`, or empty
  * @property {number[]} model  an index into `models`
  * @property {number[][]} top  the best classes: index, probability, index, probability, …
- * @property {string[]} labels
+ * @property {string[]} labels  several of one image are one, joined by |; none of one that is no error is ""
  * @property {string[]} models
  */
 
@@ -41,6 +41,9 @@ function readThumbnails() {
   }
   return found;
 }
+
+/** Give the label of a row in words. */
+const labelOf = (rows, row) => rows.labels[rows.label[row]] || "no label";
 
 /** Sort names as people do: 2 before 10. */
 const inOrder = new Intl.Collator("en", { numeric: true }).compare;

@@ -5,7 +5,7 @@ function describe(rows, row) {
   const path = shownPath(rows.path[row]);
   if (rows.error[row]) return `${path}: ${rows.error[row]}`;
   const doubt = rows.review[row] ? ", to review" : "";
-  return `${path}: ${rows.labels[rows.label[row]] ?? "no label"}, ${percent(rows.confidence[row])}${doubt}`;
+  return `${path}: ${labelOf(rows, row)}, ${percent(rows.confidence[row])}${doubt}`;
 }
 
 /** Make an image, or what stands in its place where there is none to see. */
@@ -57,7 +57,7 @@ function showTiles(rows) {
   const errors = rows.error.filter(Boolean).length;
   const doubtful = rows.review.reduce((sum, one) => sum + one, 0);
   const tiles = [
-    ["images", rows.path.length, ""], ["with a label", rows.label.filter((label) => label >= 0).length, ""],
+    ["images", rows.path.length, ""], ["with a label", rows.label.filter((label) => rows.labels[label]).length, ""],
     ["to review", doubtful, doubtful ? "doubt" : ""], [errors === 1 ? "error" : "errors", errors, errors ? "error" : ""],
   ];
   document.getElementById("tiles").append(...tiles.map(([name, count, kind]) =>
@@ -91,7 +91,7 @@ function offerChoices(form, rows) {
   const counts = countBy(rows.label);
   const labels = rows.labels.map((name, index) => ({ name, index })).filter(({ index }) => counts.has(index));
   form.elements.label.append(...labels.sort((one, other) => inOrder(one.name, other.name))
-    .map(({ name, index }) => element("option", { value: index }, `${name} (${inWords(counts.get(index))})`)));
+    .map(({ name, index }) => element("option", { value: index }, `${name || "no label"} (${inWords(counts.get(index))})`)));
   const kinds = countBy(rows.error.filter(Boolean).map(kindOf));
   form.elements.status.append(...[...kinds].sort(([one], [other]) => inOrder(one, other))
     .map(([kind, count]) => element("option", { value: `error:${kind}` }, `error: ${kind} (${inWords(count)})`)));
@@ -133,10 +133,11 @@ function startTheme(button) {
 function cellsOf(rows, decisions, pictures, shown) {
   const caption = (row) => {
     const decided = decisions.of(row);
-    const was = rows.labels[rows.label[row]] ?? "no label";
+    const was = labelOf(rows, row);
+    const same = decided === rows.labels[rows.label[row]];
     if (decided === undefined) return [element("b", {}, was), element("span", {}, percent(rows.confidence[row]))];
-    return [element("b", { class: "mine" }, decided === was ? `✓ ${was}` : `✓ ${decided || "none"}`),
-      element("span", {}, decided === was ? percent(rows.confidence[row]) : `was ${was}`)];
+    return [element("b", { class: "mine" }, same ? `✓ ${was}` : `✓ ${decided || "none"}`),
+      element("span", {}, same ? percent(rows.confidence[row]) : `was ${was}`)];
   };
   const failed = (row) => element("div", { class: "cell failed", "aria-label": describe(rows, row) },
     element("span", { class: "path" }, shownPath(rows.path[row])), element("span", { class: "why" }, rows.error[row]));
@@ -153,7 +154,7 @@ function cellsOf(rows, decisions, pictures, shown) {
     heading: (from, to) => {
       const group = shown().slice(from, to);
       const doubtful = group.filter((row) => rows.review[row]).length;
-      const name = rows.label[group[0]] < 0 ? "Errors" : rows.labels[rows.label[group[0]]];
+      const name = rows.label[group[0]] < 0 ? "Errors" : labelOf(rows, group[0]);
       const counts = counted(group.length) + (doubtful ? `, ${inWords(doubtful)} to review` : "");
       return element("div", { role: "rowheader" }, element("h2", {}, name, " ", element("span", {}, counts)));
     },

@@ -11,10 +11,11 @@ const isDigit = (text) => /^[0-9]$/.test(text);
  * @returns {Map<string, string>} key → label
  */
 function classKeys(rows, added) {
-  const digits = rows.labels.every(isDigit);
+  const named = rows.labels.filter((label) => label !== NONE);
+  const digits = named.every(isDigit);
   const counts = countBy(rows.label);
   const often = rows.labels.map((label, index) => ({ label, count: counts.get(index) ?? 0 }))
-    .sort((one, other) => other.count - one.count).slice(0, CLASS_KEYS.length).map((one) => one.label);
+    .filter((one) => one.label !== NONE).sort((one, other) => other.count - one.count).slice(0, CLASS_KEYS.length).map((one) => one.label);
   often.sort(inOrder);
   const keys = new Map(often.map((label, at) => [digits ? label : CLASS_KEYS[at], label]));
   for (const label of added) {
@@ -96,12 +97,13 @@ class Viewer {
     const sure = element("span", rows.review[row] ? { class: "doubt" } : {},
       percent(rows.confidence[row]) + (rows.review[row] ? ", to review" : ""));
     const others = [];
-    for (let at = 2; at < rows.top[row].length; at += 2) {
+    const first = rows.top[row][0] === rows.label[row] ? 2 : 0; // several labels, or none, are no class of it
+    for (let at = first; at < rows.top[row].length; at += 2) {
       others.push(element("span", {}, element("b", {}, rows.labels[rows.top[row][at]]), ` ${percent(rows.top[row][at + 1])}`));
     }
     return [
-      element("p", { class: "answer" }, element("b", {}, rows.labels[rows.label[row]] ?? "no label"), sure),
-      ...(others.length ? [element("p", { class: "others" }, "or", ...others)] : []),
+      element("p", { class: "answer" }, element("b", {}, labelOf(rows, row)), sure),
+      ...(others.length ? [element("p", { class: "others" }, first ? "or" : "of", ...others)] : []),
       ...(rows.models.length > 1 ? [element("p", { class: "muted" }, `by ${rows.models[rows.model[row]]}`)] : []),
     ];
   }
@@ -135,7 +137,7 @@ class Viewer {
     }));
     this.#part("classes").classList.toggle("short", shown.every(([key, label]) => key === label));
     this.#part("labels").replaceChildren(
-      ...[...this.rows.labels, ...added].map((label) => element("option", { value: label })));
+      ...[...this.rows.labels, ...added].filter((label) => label !== NONE).map((label) => element("option", { value: label })));
   }
 
   #decide(label) {

@@ -1,0 +1,145 @@
+"""`--label-map FILE`: the texts that rows show in place of a model's class names."""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from pigeonhole.errors import UsageError
+from pigeonhole.text import printable
+
+#: The first line of a CSV file that is no entry.
+_HEADER = ["class", "label"]
+#: Bytes of the largest file that is read: 65,535 classes with long names take a tenth of it.
+_MOST_BYTES = 64_000_000
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Class names → the texts to show. Several classes may share a text; a class that is not in it keeps its name.
+
+    Args:
+        texts: of the classes.
+        path: where they come from, for messages.
+    """
+
+    texts: Mapping[str, str]
+    path: str = "label map"
+    _names: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, given: "str | os.PathLike[str] | Mapping[str, str]") -> "LabelMap":
+        """Return a map from a file's path, or from what stands in such a file.
+
+        Raises:
+            UsageError: the file can't be read, or is no label map.
+        """
+        if not isinstance(given, Mapping):
+            return cls.read(given)
+        return cls(_checked(given.items(), "label map"))
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> "LabelMap":
+        """Read a JSON object, or CSV of two columns: the class, and its text. A first line `class,label` is skipped.
+
+        Raises:
+            UsageError: the file can't be read, or is no label map.
+        """
+        name = os.fspath(path)
+        try:
+            with open(name, "rb") as file:
+                data = file.read(_MOST_BYTES + 1)
+            text = data.decode("utf-8-sig")
+        except OSError as exc:
+            raise UsageError(f"the label map {name!r} can't be read: {exc.strerror or exc}") from exc
+        except UnicodeDecodeError as exc:
+            raise UsageError(f"the label map {name!r} is not UTF-8 text: save it as UTF-8") from exc
+        if len(data) > _MOST_BYTES:
+            raise UsageError(f"the label map {name!r} is larger than {_MOST_BYTES:,} bytes: name a JSON or CSV file")
+        pairs = _json_pairs(text, name) if text.lstrip().startswith("{") else _csv_pairs(text, name)
+        return cls(_checked(pairs, name), name)
+
+    @cached_property
+    def digest(self) -> str:
+        """32 hexadecimal digits of the content: two files with the same texts are the same map."""
+        text = json.dumps(sorted(self.texts.items()))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def check(self, classes: Sequence[str]) -> None:
+        """Raise UsageError if the map names a class that a model does not have."""
+        known = set(classes)
+        if unknown := [name for name in self.texts if name not in known]:
+            import difflib
+
+            near = difflib.get_close_matches(unknown[0], classes, 1)
+            meant = f"; did you mean {printable(near[0])!r}?" if near else f"; it has {_some(classes)}"
+            others = f", and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
+            raise UsageError(
+                f"the label map {self.path!r} names {printable(unknown[0])!r}{others}, and the model has no such "
+                f"class{meant}"
+            )
+
+    def names(self, classes: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the texts of a model's classes; of the first model that it is asked about, they are checked.
+
+        Raises:
+            UsageError: see `check`.
+        """
+        if classes not in self._names:
+            if classes and not self._names:
+                self.check(classes)
+            self._names[classes] = tuple(self.texts.get(name, name) for name in classes)
+        return self._names[classes]
+
+
+def _json_pairs(text: str, path: str) -> list[tuple[object, object]]:
+    try:
+        pairs = json.loads(text, object_pairs_hook=list)
+    except (ValueError, RecursionError) as exc:
+        raise UsageError(f"the label map {path!r} is not JSON: {exc}") from exc
+    return list(pairs)
+
+
+def _csv_pairs(text: str, path: str) -> list[tuple[object, object]]:
+    import csv
+
+    pairs = list[tuple[object, object]]()
+    try:
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        for fields in reader:
+            if len(fields) not in (0, 2):
+                raise UsageError(
+                    f"the label map {path!r} has {len(fields)} columns in line {reader.line_num:,}, and needs two: the "
+                    "class, and the text to show"
+                )
+            if fields and (pairs or fields != _HEADER):
+                pairs.append((fields[0], fields[1]))
+    except csv.Error as exc:
+        raise UsageError(f"the label map {path!r} is neither a JSON object nor CSV: {exc}") from exc
+    return pairs
+
+
+def _checked(pairs: Iterable[tuple[object, object]], path: str) -> dict[str, str]:
+    texts = dict[str, str]()
+    for name, text in pairs:
+        if not isinstance(name, str) or not isinstance(text, str) or not text:
+            raise UsageError(
+                f"the label map {path!r} has {text!r:.60} for {name!r:.60}: give each class one text that isn't empty"
+            )
+        if texts.setdefault(name, text) != text:
+            raise UsageError(f"the label map {path!r} has two texts for {name!r:.60}: give it one")
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            raise UsageError(f"the label map {path!r} has a text for {name!r:.60} that is no Unicode") from exc
+    if not texts:
+        raise UsageError(f"the label map {path!r} is empty: give it a class and its text, or leave it out")
+    return texts
+
+
+def _some(classes: Sequence[str]) -> str:
+    shown = ", ".join(printable(name) for name in classes[:5])
+    return shown + (f" and {len(classes) - 5:,} more" if len(classes) > 5 else "")

@@ -1,0 +1,111 @@
+"""Rows, and how they are made of the answers to a batch."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import accumulate, pairwise, repeat
+from typing import TYPE_CHECKING, NamedTuple
+
+from pigeonhole.limits import PPM
+from pigeonhole.row_options import RowOptions
+
+if TYPE_CHECKING:
+    from pigeonhole.ledger.messages import Answers, Chosen
+
+#: What stands between the labels of an image in `Row.label`.
+SEPARATOR = "|"
+
+
+class Row(NamedTuple):
+    """One row: the result for one submitted image.
+
+    `confidence` and the probabilities in `top` are from 0 to 1. A row with an `error` (`kind: message`) has no
+    label, and `confidence` is None. `model` is the model's name and the first 12 digits of its digest.
+
+    Of a multi-label model, `labels` are all labels of the image, the most probable first, and `label` is these joined
+    by `|`; `confidence` is that of the first. An image may have none without an error: `labels` and `label` are empty
+    then, and `confidence` is None. `top` has all labels. Of other models, `labels` is None.
+    """
+
+    path: str
+    label: str
+    confidence: float | None
+    review: bool
+    error: str
+    model: str
+    top: tuple[tuple[str, float], ...]
+    labels: tuple[str, ...] | None = None
+
+
+def rows_of(answers: "Answers", paths: Sequence[str], options: RowOptions) -> list[Row]:
+    """Return one row for each path.
+
+    Args:
+        answers: one for each path.
+        paths: as the user named them.
+        options: what the user asks of rows.
+
+    Raises:
+        UsageError: the label map names a class that the model does not have.
+    """
+    labels, model = answers.labels, answers.model
+    if options.label_map is not None:
+        labels = options.label_map.names(labels)
+    if not answers.top:
+        rows = [Row(path, "", None, False, "", model, ()) for path in paths]  # all of them errors
+    elif answers.chosen is not None:
+        rows = list(_labelled(answers, answers.chosen, labels, paths, options))
+    else:
+        # Whole columns at a time: this and the sink's work are what a row costs the producer.
+        names = [labels[index] for index in answers.best]
+        shares = [parts / PPM for parts in answers.ppm]
+        if options.review_below is None:
+            review = _marks(answers)
+        else:
+            below = options.review_below
+            review = [share < below for share in shares[:: answers.top]]
+        labelled, sure = names[:: answers.top], shares[:: answers.top]
+        tops = _tops(names, shares, answers.top, options.top)
+        columns = zip(  # three have no end
+            paths, labelled, sure, review, repeat(""), repeat(model), tops, repeat(None)
+        )
+        rows = list(map(partial(tuple.__new__, Row), columns))
+    for at, (kind, message) in answers.errors.items():
+        rows[at] = Row(paths[at], "", None, False, f"{kind}: {message}", model, ())
+    return rows
+
+
+def _marks(answers: "Answers") -> list[bool]:
+    """Return which images the model is in doubt about."""
+    review = [False] * len(answers)
+    for at in answers.review:
+        review[at] = True
+    return review
+
+
+def _tops(
+    names: list[str], shares: list[float], there: int, most: int | None
+) -> Iterator[tuple[tuple[str, float], ...]]:
+    """Return `Row.top` of each image, of which there are so many classes, and at most so many are wanted."""
+    # One iterator of pairs, from which each row takes as many as it has.
+    tops = zip(*[zip(names, shares, strict=True)] * there, strict=True)
+    return tops if most is None or most >= there else (top[:most] for top in tops)
+
+
+def _labelled(
+    answers: "Answers", chosen: "Chosen", names: tuple[str, ...], paths: Sequence[str], options: RowOptions
+) -> Iterator[Row]:
+    """Yield the rows of a multi-label model; those of errors have no label."""
+    marks, below, there = _marks(answers), options.review_below, answers.top
+    most = min(there, options.top or there)
+    spans = pairwise(accumulate(chosen.counts, initial=0))
+    for at, (path, (start, stop)) in enumerate(zip(paths, spans, strict=True)):
+        best = answers.best[at * there : at * there + most]
+        ppm = answers.ppm[at * there : at * there + most]
+        top = dict(zip(best, ppm, strict=True)) | dict(
+            zip(chosen.best[start:stop], chosen.ppm[start:stop], strict=True)
+        )
+        labels = tuple(dict.fromkeys(names[index] for index in chosen.best[start:stop]))  # a map may join some
+        confidence = chosen.ppm[start] / PPM if stop > start else None
+        review = marks[at] if below is None else confidence is not None and confidence < below
+        shown = tuple((names[index], parts / PPM) for index, parts in top.items())
+        yield Row(path, SEPARATOR.join(labels), confidence, review, "", answers.model, shown, labels)
