@@ -157,7 +157,7 @@ class Client:
 
         Args:
             job: its id.
-            top: at most so many of the classes that the job's rows carry; None: all of them.
+            top: the number of classes in a row, at most what the job's rows carry; None: all of these.
             label_map, review_below: as in `classify`.
 
         Raises:

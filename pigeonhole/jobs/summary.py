@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
+from operator import itemgetter
 
 from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 
-_LABEL, _CONFIDENCE, _REVIEW, _ERROR, _MODEL, _LABELS = map(
-    attrgetter, ("label", "confidence", "review", "error", "model", "labels")
+# By position, which takes half the time of a name.
+_LABEL, _CONFIDENCE, _REVIEW, _ERROR, _MODEL, _LABELS = (
+    itemgetter(Row._fields.index(name)) for name in ("label", "confidence", "review", "error", "model", "labels")
 )
 
 

@@ -85,7 +85,13 @@ def _marks(answers: "Answers") -> list[bool]:
 def _tops(
     names: list[str], shares: list[float], there: int, most: int | None
 ) -> Iterator[tuple[tuple[str, float], ...]]:
-    """Return `Row.top` of each image, of which there are so many classes, and at most so many are wanted."""
+    """Return `Row.top` of each image.
+
+    Args:
+        names, shares: the classes of all images, one image after the other.
+        there: the number of classes of each image.
+        most: the number that is wanted at most; None: all.
+    """
     # One iterator of pairs, from which each row takes as many as it has.
     tops = zip(*[zip(names, shares, strict=True)] * there, strict=True)
     return tops if most is None or most >= there else (top[:most] for top in tops)

@@ -176,7 +176,7 @@ class Checkpoint:
         thresholds = self.calibration.thresholds
         if thresholds is not None and len(thresholds) != len(self.classes):
             raise CheckpointError(
-                f"A multi-label model of {len(self.classes)} classes has {len(thresholds)} thresholds."
+                f"It has {len(thresholds)} thresholds for {len(self.classes)} classes; give one for each."
             )
 
     @property

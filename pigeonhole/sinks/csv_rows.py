@@ -5,7 +5,6 @@ import os
 import re
 import reprlib
 from collections.abc import Iterator, Sequence
-from itertools import repeat
 from typing import BinaryIO
 
 from pigeonhole.ledger.messages import Row
@@ -44,12 +43,13 @@ class Csv(LineFormat):
         if any(mark in names for mark in _MARKS):  # rare: one search in all paths is cheaper than one in each
             paths = [csv_field(path) for path in paths]
         fields = _Fields()
-        ends = [f",{csv_field(json.dumps(row.top))}" for row in rows] if self.top else repeat("")
         lines = [
             f"{path},{fields[label]},{'' if confidence is None else repr(confidence)},"
-            f"{'true' if review else 'false'},{error and csv_field(error)},{fields[model]}{end}\n"
-            for path, (_, label, confidence, review, error, model, _, _), end in zip(paths, rows, ends, strict=False)
+            f"{'true' if review else 'false'},{error and csv_field(error)},{fields[model]}\n"
+            for path, (_, label, confidence, review, error, model, _, _) in zip(paths, rows, strict=True)
         ]
+        if self.top:
+            lines = [f"{line[:-1]},{csv_field(json.dumps(row.top))}\n" for line, row in zip(lines, rows, strict=True)]
         return os.fsencode("".join(lines))
 
     def parse(self, line: bytes) -> Row:

@@ -181,6 +181,7 @@ def test_parquet_has_typed_columns(folder: Path) -> None:
         "error: string",
         "model: dictionary<values=string, indices=int32, ordered=0>",
         "top: list<element: struct<label: string, p: double>>",
+        "labels: list<element: string>",
     ]
     frame = pandas.read_parquet("rows.parquet")
     assert list(frame.path) == ["in/7.png", "in/4.png", "in/x.png", "caf\\xe9.png"]
@@ -297,7 +298,8 @@ def test_a_database_answers_by_its_indexes(folder: Path) -> None:
 
 def test_a_database_is_read_in_the_order_of_submission_without_sorting(folder: Path) -> None:
     write(ROWS, "rows.db")
-    assert [step[3] for step in ask(f"EXPLAIN QUERY PLAN {sqlite._READ_ROWS}", "one")] == ["SCAN rows"]
+    question = sqlite._READ_ROWS.format(labels="labels")
+    assert [step[3] for step in ask(f"EXPLAIN QUERY PLAN {question}", "one")] == ["SCAN rows"]
 
 
 def refused(path: str) -> str:

@@ -1,0 +1,134 @@
+"""Rows of several labels, of some of the classes, and with other texts than the classes' names."""
+
+import os
+from array import array
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pigeonhole.errors import MessageInvalid, UsageError
+from pigeonhole.label_map import LabelMap
+from pigeonhole.ledger.messages import VERSION, Answers, Chosen, Row
+from pigeonhole.limits import PPM
+from pigeonhole.row_options import RowOptions
+from tests.ledger.conftest import answers_for, batch_of
+from tests.ledger.test_messages import column, fair_answers, packed
+
+NAMES = ("dog", "cat", "a|b", "owl")
+BATCH = batch_of("x", "y", "z")
+#: x has a dog and a cat, y neither, z is an error; in millionths.
+SEVERAL = Answers(
+    model="m@1",
+    labels=NAMES,
+    images=3,
+    top=2,
+    best=array("H", [0, 3, 3, 0, 0, 0]),
+    ppm=array("I", [900_000, 600_000, 200_000, 100_000, 0, 0]),
+    review=frozenset([1]),
+    errors={2: ("missing", "no such file")},
+    chosen=Chosen(array("H", [2, 0, 0]), array("H", [0, 1]), array("I", [900_000, 400_000])),
+)
+ERROR = Row("z", "", None, False, "missing: no such file", "m@1", ())
+
+
+def test_an_image_has_all_its_labels_and_none_is_no_error() -> None:
+    assert SEVERAL.rows(BATCH) == [
+        Row(
+            *("x", "dog|cat", 0.9, False, "", "m@1"),
+            (("dog", 0.9), ("owl", 0.6), ("cat", 0.4)),  # all labels are in it, however few were asked for
+            ("dog", "cat"),
+        ),
+        Row("y", "", None, True, "", "m@1", (("owl", 0.2), ("dog", 0.1)), ()),
+        ERROR,
+    ]
+
+
+def test_fewer_classes_are_shown_where_fewer_are_asked_for() -> None:
+    one = RowOptions(top=1)
+    assert [row.top for row in SEVERAL.rows(BATCH, one)] == [(("dog", 0.9), ("cat", 0.4)), (("owl", 0.2),), ()]
+    single = answers_for(batch_of("a"))
+    assert single.rows(batch_of("a"), one)[0].top == (("1", 0.9),)
+    assert single.rows(batch_of("a"), RowOptions(top=9)) == single.rows(batch_of("a"))
+
+
+def test_a_confidence_of_ones_own_marks_labels_and_nothing_else() -> None:
+    assert [row.review for row in SEVERAL.rows(BATCH, RowOptions(review_below=0.95))] == [True, False, False]
+    assert [row.review for row in SEVERAL.rows(BATCH, RowOptions(review_below=0.9))] == [False, False, False]
+
+
+def test_a_label_map_changes_labels_and_classes_and_may_join_some() -> None:
+    pets = RowOptions(label_map=LabelMap({"dog": "pet", "cat": "pet"}))
+    first, second, error = SEVERAL.rows(BATCH, pets)
+    assert (first.label, first.labels, first.confidence) == ("pet", ("pet",), 0.9)
+    assert first.top == (("pet", 0.9), ("owl", 0.6), ("pet", 0.4))
+    assert (second.labels, second.top, error) == ((), (("owl", 0.2), ("pet", 0.1)), ERROR)
+    single = answers_for(batch_of("a"))
+    assert single.rows(batch_of("a"), RowOptions(label_map=LabelMap({"1": "one"}))) == [
+        Row("a", "one", 0.9, False, "", single.model, (("one", 0.9), ("0", 0.1)))
+    ]
+
+
+def test_a_label_map_of_another_model_is_refused_with_the_first_answers() -> None:
+    wrong = RowOptions(label_map=LabelMap({"dogs": "pet"}, "pets.json"))
+    with pytest.raises(UsageError, match=r"^the label map 'pets.json' names 'dogs', and .* did you mean 'dog'\?$"):
+        SEVERAL.rows(BATCH, wrong)
+    failed = Answers.failed("m@1", [("missing", "no such file")])
+    assert failed.rows(batch_of("z"), wrong) == [ERROR], "it says nothing of the classes"
+
+
+@given(st.data())
+def test_the_answers_of_a_multi_label_model_come_back_as_they_were(data: st.DataObject) -> None:
+    counts = data.draw(st.lists(st.integers(0, 4), min_size=3, max_size=3))
+    size = sum(counts)
+    best = data.draw(st.lists(st.integers(0, 3), min_size=size, max_size=size))
+    ppm = data.draw(st.lists(st.integers(0, PPM), min_size=size, max_size=size))
+    given_answers = replace(SEVERAL, chosen=Chosen(array("H", counts), array("H", best), array("I", ppm)))
+    assert Answers.decode(given_answers.encode()) == given_answers
+
+
+def test_the_answers_of_other_models_are_encoded_as_before() -> None:
+    single = answers_for(batch_of("a"))
+    assert Answers.decode(single.encode()).chosen is None
+    assert VERSION == 4, "a key more is no new version"
+
+
+FAIR = [[column(1, 0)], [column(1)], [column(9)]]
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        None,
+        [],
+        [*FAIR, FAIR[0]],
+        [[column(2, 0)], *FAIR[1:]],
+        [[column(1)], *FAIR[1:]],
+        [FAIR[0], [column(2)], FAIR[2]],
+        [*FAIR[:2], [column(0x41), column(0x42), column(0x0F)]],
+        [*FAIR[:2], [column(1, 1)]],
+        ["AQA=", *FAIR[1:]],
+        {"counts": 1},
+    ],
+)
+def test_labels_that_can_not_be_rows_are_refused(chosen: object) -> None:
+    fair = Answers.decode(packed(fair_answers(chosen=FAIR)))
+    assert [row.labels for row in fair.rows(batch_of("a", "b"))] == [("1",), None]
+    with pytest.raises(MessageInvalid, match=r"^the answers to a batch in the ledger are malformed: "):
+        Answers.decode(packed(fair_answers(chosen=chosen)))
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(max_size=4), lambda inner: st.lists(inner, max_size=4)))
+def test_labels_of_another_shape_are_refused_or_still_make_every_row(value: object) -> None:
+    try:
+        decoded = Answers.decode(packed(fair_answers(chosen=value)))
+    except MessageInvalid:
+        return
+    os.fsencode("".join(row.label for row in decoded.rows(batch_of("a", "b"))))
+
+
+@pytest.mark.parametrize("top", [0, -1, 1_001])
+def test_a_number_of_classes_that_no_row_carries_is_refused(top: int) -> None:
+    with pytest.raises(UsageError, match=f"a row can't carry {top} classes: choose a number from 1 to 1,000"):
+        RowOptions(top=top)

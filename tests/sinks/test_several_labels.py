@@ -1,0 +1,192 @@
+"""Rows with several labels, with none, and with more of the best classes, in every format."""
+
+import csv
+import io
+import json
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pigeonhole.errors import UsageError
+from pigeonhole.jobs.follow import Rows
+from pigeonhole.jobs.summary import Summary
+from pigeonhole.ledger.messages import Row
+from pigeonhole.sinks import sqlite
+from pigeonhole.sinks.csv_rows import Csv, SafeCsv
+from pigeonhole.sinks.format import Format
+from pigeonhole.sinks.registry import read_results
+from pigeonhole.sinks.sorting import Sorter
+from producer.outputs import row_format
+from producer.summary_text import summary_text
+from producer.table import Table
+from tests.sinks.formats import CSV, DB, JSONL, PARQUET
+from tests.sinks.test_results import JOB, write
+from tests.sinks.test_rows import MANY, read_back
+from tests.sinks.test_sinks import MODEL, ROWS, SEVEN
+from tests.sinks.test_sorting import images, origins
+
+BOTH = Row("in/both.png", "dog|cat", 0.9, False, "", MODEL, (("dog", 0.9), ("owl", 0.6), ("cat", 0.4)), ("dog", "cat"))
+NONE = Row("in/none.png", "", None, True, "", MODEL, (("owl", 0.2), ("dog", 0.1)), ())
+BROKEN = Row("in/gone.png", "", None, False, "missing: no such file", MODEL, ())
+SEVERAL = [BOTH, NONE, BROKEN, SEVEN]
+TOP_FORMATS = [Csv(top=True), SafeCsv(top=True)]
+
+
+@pytest.mark.parametrize("format", [JSONL, PARQUET, DB])
+def test_all_labels_come_back_from_every_format_but_csv(folder: Path, format: Format) -> None:
+    path = f"rows.{format.name}"
+    write(SEVERAL, path)
+    assert list(read_results(path)) == SEVERAL
+
+
+def test_csv_joins_the_labels_of_an_image(folder: Path) -> None:
+    write(SEVERAL, "rows.csv")
+    table = list(csv.reader(Path("rows.csv").read_text().splitlines()))
+    assert [line[1:3] for line in table] == [
+        ["label", "confidence"],
+        ["dog|cat", "0.9"],
+        ["", ""],
+        ["", ""],
+        ["7", "0.999999"],
+    ]
+    assert list(read_results("rows.csv")) == [row._replace(top=(), labels=None) for row in SEVERAL]
+
+
+def test_jsonl_has_a_list_of_labels_where_a_multi_label_model_answered() -> None:
+    both, none, broken, seven = map(json.loads, JSONL.encode(SEVERAL).splitlines())
+    assert (both["label"], both["labels"]) == ("dog|cat", ["dog", "cat"])
+    assert (none["label"], none["labels"], none["confidence"], none["error"]) == (None, [], None, "")
+    assert "labels" not in broken
+    assert "labels" not in seven
+
+
+def test_a_database_finds_an_image_by_each_of_its_labels(folder: Path) -> None:
+    write(SEVERAL, "rows.db")
+    question = "SELECT rows.path, top FROM rows, json_each(rows.labels) WHERE json_each.value = 'cat'"
+    with closing(sqlite3.connect("rows.db")) as database:
+        assert database.execute(question).fetchall() == [("in/both.png", json.dumps(BOTH.top))]
+        assert database.execute("SELECT labels, errors FROM jobs").fetchall() == [(2, 1)]
+
+
+def test_a_database_without_the_column_is_read_and_gets_it_with_the_next_job(folder: Path) -> None:
+    older, added = re.subn(r",( +-- the best classes.*\n).*labels TEXT.*\n", r"\1", sqlite.TABLES)
+    assert added == 1
+    with closing(sqlite3.connect("rows.db")) as database:
+        database.executescript(f"{older}PRAGMA user_version = 2;")
+        job, row = "'old', 'finished', '[]', '', 1, 1", "'old', 'a', '7', 0.5, 0, 'm', '[]'"
+        database.execute(f"INSERT INTO jobs (job, state, sources, model, created, written_ns) VALUES ({job})")
+        database.execute(f"INSERT INTO rows (job, path, label, confidence, review, model, top) VALUES ({row})")
+        database.commit()
+    old = Row("a", "7", 0.5, False, "", "m", ())
+    assert list(read_results("rows.db")) == [old]
+    write(SEVERAL, "rows.db")
+    assert list(read_results("rows.db")) == SEVERAL
+    assert list(read_results("rows.db", "old")) == [old]
+
+
+def test_a_parquet_file_without_the_column_is_read(folder: Path) -> None:
+    from pyarrow import parquet
+
+    write(ROWS, "rows.parquet")
+    parquet.write_table(parquet.read_table("rows.parquet").drop_columns(["labels"]), "old.parquet")
+    assert list(read_results("old.parquet")) == ROWS
+
+
+# --top
+
+
+@pytest.mark.parametrize("format", TOP_FORMATS)
+@given(rows=MANY, data=st.data())
+def test_csv_with_the_best_classes_is_read_back(format: Csv, rows: list[Row], data: st.DataObject) -> None:
+    whole = format.header + format.encode(rows)
+    assert read_back(whole, format) == rows
+    assert [row for _, row in CSV.scan(io.BytesIO(whole))] == rows, "the header tells what it has"
+    cut = data.draw(st.integers(0, len(whole)))
+    assert read_back(whole[:cut], format) == rows[: len(read_back(whole[:cut], format))]
+
+
+def test_the_best_classes_are_one_json_array_in_csv() -> None:
+    file = Csv(top=True)
+    (line,) = csv.DictReader(io.StringIO((file.header + file.encode([BOTH])).decode()))
+    assert json.loads(line["top"]) == [["dog", 0.9], ["owl", 0.6], ["cat", 0.4]]
+    assert list(line) == ["path", "label", "confidence", "review", "error", "model", "top"]
+    assert CSV.encode([BOTH]).count(b"owl") == 0, "without --top it has no such column"
+
+
+@pytest.mark.parametrize("top", ["owl", '{""a"": 1}', '[[""a""]]', "[[1, 0.5]]", '[[""a"", ""b""]]'])
+def test_what_is_no_list_of_classes_is_refused(top: str) -> None:
+    file = Csv(top=True)
+    with pytest.raises(UsageError, match="its row 1 is no row of ours"):
+        list(file.scan(io.BytesIO(file.header + f'a,7,0.5,false,,m,"{top}"\n'.encode())))
+
+
+def test_only_csv_needs_to_be_told_of_the_best_classes(folder: Path) -> None:
+    chosen = [row_format("rows.csv", None, safe, top=top) for safe in (False, True) for top in (None, 5)]
+    assert [(type(one), one.lines.header.endswith(b",top\n")) for one in chosen if one] == [
+        (Csv, False),
+        (Csv, True),
+        (SafeCsv, False),
+        (SafeCsv, True),
+    ]
+    assert row_format("rows.jsonl", None, top=5) is JSONL
+
+
+def test_a_table_shows_the_best_classes_where_they_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    for top, words in ((False, 0), (True, 1)):
+        table = Table(top)
+        table.write([BOTH])
+        table.finish()
+        assert capsys.readouterr().out.count("owl") == words
+
+
+# What is made of rows
+
+
+def counted_rows(rows: Sequence[Row], kept: bool) -> Summary:
+    summary = Summary()
+    for row in rows if kept else ():
+        summary.keep(row)
+    if not kept:
+        summary.add(rows)
+    return summary
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_an_image_counts_for_each_of_its_labels_and_one_without_is_no_error(kept: bool) -> None:
+    summary = counted_rows([*SEVERAL, BOTH], kept)
+    assert summary.labels == {"dog": 2, "cat": 2, "7": 1}
+    assert (summary.labelled, summary.unlabelled, summary.errors.total(), summary.reviews) == (3, 1, 1, 1)
+    assert summary.mean_confidence == pytest.approx((0.9 + 0.9 + 0.999999) / 3)
+    assert "3 labels, 1 without a label, 1 error, 1 to review" in summary_text(summary, JOB, 0.0)
+    assert summary.to_json(JOB, 0.0)["unlabelled"] == 1
+
+
+def test_an_image_is_sorted_by_its_most_probable_label_and_one_without_apart(folder: Path) -> None:
+    rows = [BOTH, NONE, NONE._replace(path="in/sure.png", review=False), SEVEN._replace(label="_unlabelled")]
+    images(*(row.path for row in rows))
+    with closing(Sorter("out")) as sorter:
+        sorter.write(rows, origins(rows))
+        sorter.finish()
+        assert sorter.failed == 0
+    assert sorted(str(file.relative_to("out")) for file in Path("out").rglob("*.png")) == [
+        "%5Funlabelled/7.png",
+        "_review/_unlabelled/none.png",
+        "_unlabelled/sure.png",
+        "dog/both.png",
+    ]
+
+
+def test_pandas_has_a_list_of_labels(folder: Path) -> None:
+    def batches() -> Iterator[list[Row]]:
+        yield SEVERAL
+
+    frame = Rows("job", batches).to_pandas()
+    assert list(frame.columns) == list(Row._fields)
+    assert frame.labels.tolist() == [("dog", "cat"), (), None, None]
+    assert frame.label.tolist() == ["dog|cat", None, None, "7"]
