@@ -16,6 +16,7 @@ from pigeonhole.errors import ImageError, TrainingError
 from pigeonhole.imaging import decode, preprocess
 from pigeonhole.imaging.digits.form import Box
 from pigeonhole.imaging.digits.normalise import Trace
+from pigeonhole.ledger.rows import SEPARATOR
 from pigeonhole.models import scores
 from pigeonhole.models.checkpoint import Checkpoint
 from pigeonhole.models.classifier import Classifier
@@ -36,8 +37,8 @@ class Inspection:
         size: Of the picture, upright: width and height in pixels.
         pixels: The network's input: uint8 [height, width, channels].
         trace: The steps of the normalisation, in a picture of `trace.size`; None where the preprocessing records none.
-        label: The most probable class.
-        confidence: Its calibrated probability, 0…1.
+        label: The most probable class; of a multi-label model all labels, joined by "|" as in rows, or empty.
+        confidence: The calibrated probability of the most probable class, 0…1.
         review_score: Decides whether a person should look, 0…1 (`Calibration.review_score`).
     """
 
@@ -113,10 +114,18 @@ def inspect(path: Path, image: Path, settings: Settings) -> Inspection:
         size,
         pixels,
         trace,
-        label=described.classes[int(scores.likeliest(logits, classes)[0])],
+        label=_label(logits, described),
         confidence=float(scores.confidences(logits, calibration, classes)[0]),
         review_score=float(scores.review_scores(logits, calibration, classes)[0]),
     )
+
+
+def _label(logits: NDArray[np.float32], described: Checkpoint) -> str:
+    names = described.classes
+    labels = scores.score(logits, described.calibration, len(names), 1).labels
+    if labels is None:
+        return names[int(scores.likeliest(logits, len(names))[0])]
+    return SEPARATOR.join(names[index] for index in labels.best.tolist())
 
 
 def save(inspected: Inspection, output: Path | None, overwrite: bool = False) -> Path:
@@ -159,7 +168,7 @@ def text(inspected: Inspection, output: Path) -> str:
     limit = inspected.checkpoint.calibration.review_below
     marked = f"marked for review: review score {inspected.review_score:.2%}, below {limit:.2%}"
     review = marked if inspected.review else "not marked for review"
-    rows.append(("answer", f"{inspected.label}, confidence {inspected.confidence:.2%}, {review}"))
+    rows.append(("answer", f"{inspected.label or 'no label'}, confidence {inspected.confidence:.2%}, {review}"))
     return "\n".join(f"{title:<14} {value}" for title, value in rows)
 
 

@@ -124,6 +124,7 @@ def compare(paths: tuple[Path, Path], data_set: DataSet, settings: Settings | No
 
 def _read(data_set: DataSet, classes: tuple[str, ...], about: Checkpoint) -> LabelledImages:
     """Read images as a checkpoint sees them, labelled by `classes`, which are the checkpoint's in any order."""
+    _check_single_label(about)
     foreign = [name for name in data_set.classes if name not in classes]
     if foreign:
         raise DatasetError(
@@ -133,6 +134,15 @@ def _read(data_set: DataSet, classes: tuple[str, ...], about: Checkpoint) -> Lab
     read = data_set.labelled(about.preprocessing)
     places = torch.tensor([classes.index(name) for name in data_set.classes])
     return replace(read, split=Split(read.split.images, places[read.split.labels]))
+
+
+def _check_single_label(about: Checkpoint) -> None:
+    """Raise CheckpointError for a multi-label model: a data set has one label for each image."""
+    if about.calibration.thresholds is not None:
+        raise CheckpointError(
+            f"{about.name} is a multi-label model, and a data set has one label for each image: it can't be evaluated; "
+            "compare its rows with your labels instead (`classify … -o FILE.jsonl`)."
+        )
 
 
 def _only(read: LabelledImages, names: Sequence[str]) -> LabelledImages:
@@ -166,6 +176,7 @@ def try_outliers(path: Path, data_set: DataSet, settings: Settings | None = None
     """
     classifier = Classifier.load(path, settings or Settings())
     described = classifier.checkpoint
+    _check_single_label(described)
     read = data_set.labelled(described.preprocessing)
     logits = _logits(classifier, read.split.images)
     # A blank picture is caught already: it becomes an error row. Other failures say nothing of the network.
