@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pigeonhole.ledger.messages import Row
 from producer.report.page import Facts, Links, write
 from scripts.chromium import prefer
-from tests.browser.conftest import HOSTILE, ROWS, Browser, digit, report_of
+from tests.browser.conftest import HOSTILE, MODEL, ROWS, Browser, digit, report_of
 
 pytestmark = pytest.mark.browser
 
@@ -312,3 +313,24 @@ class _Same:
 
     def make(self, paths: Sequence[str]) -> Iterator[tuple[int, bytes | str]]:
         return ((position, self._picture) for position in range(len(paths)))
+
+
+def test_the_labels_of_an_image_are_one_and_no_label_is_no_error(browser: Browser, tmp_path: Path) -> None:
+    top = (("sea", 0.9), ("sun", 0.6), ("sand", 0.4))
+    rows = [
+        Row("both.png", "sea|sand", 0.9, False, "", MODEL, top, ("sea", "sand")),
+        Row("none.png", "", None, True, "", MODEL, (("sea", 0.2), ("sun", 0.1)), ()),
+        Row("gone.png", "", None, False, "missing: no such file", MODEL, ()),
+    ]
+    browser.open(report_of(tmp_path, rows))
+    assert browser.texts("#sheet h2") == ["no label 1 image, 1 to review", "sea|sand 1 image", "Errors 1 image"]
+    assert browser.texts("#tiles b") == ["3", "1", "1", "1"]
+    assert browser.texts("[name=label] option") == ["all", "no label (1)", "sea|sand (1)"]
+    assert "no label: 1, 1 to review" in browser.js("return document.querySelector('#labels-chart').innerHTML")
+    browser.find("#review").click()
+    assert browser.text("#viewer-answer").split("\n") == ["no label", "to review", "of", "sea 20.0 %", "sun 10.0 %"]
+    assert browser.text("#viewer-now") == "none.png: no label, to review"
+    assert browser.texts("#viewer-classes button span") == ["sand", "sea", "sea|sand", "sun"]
+    browser.press("SPACE", "ESCAPE")
+    browser.find("#export").click()
+    assert browser.saved("corrections.csv") == b"path,label,was,confidence\nnone.png,,,\n"

@@ -4,8 +4,12 @@
 function describe(rows, row) {
   const path = shownPath(rows.path[row]);
   if (rows.error[row]) return `${path}: ${rows.error[row]}`;
-  const doubt = rows.review[row] ? ", to review" : "";
-  return `${path}: ${labelOf(rows, row)}, ${percent(rows.confidence[row])}${doubt}`;
+  return `${path}: ${[labelOf(rows, row), certainty(rows, row)].filter(Boolean).join(", ")}`;
+}
+
+/** Say how sure a row is: its confidence, if it has one, and whether it is to review. */
+function certainty(rows, row) {
+  return [percent(rows.confidence[row]), rows.review[row] ? "to review" : ""].filter(Boolean).join(", ");
 }
 
 /** Make an image, or what stands in its place where there is none to see. */

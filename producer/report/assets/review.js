@@ -94,8 +94,7 @@ class Viewer {
 
   #answer(row) {
     const { rows } = this;
-    const sure = element("span", rows.review[row] ? { class: "doubt" } : {},
-      percent(rows.confidence[row]) + (rows.review[row] ? ", to review" : ""));
+    const sure = element("span", rows.review[row] ? { class: "doubt" } : {}, certainty(rows, row));
     const others = [];
     const first = rows.top[row][0] === rows.label[row] ? 2 : 0; // several labels, or none, are no class of it
     for (let at = first; at < rows.top[row].length; at += 2) {
