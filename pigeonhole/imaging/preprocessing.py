@@ -5,7 +5,7 @@ import numpy and Pillow where they use them: model files are described without e
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pigeonhole.errors import ImageError, TrainingError
@@ -21,8 +21,15 @@ if TYPE_CHECKING:
 
 _HERE = "pigeonhole.imaging.preprocessings"
 KINDS: Registry["Preprocessing"] = Registry(
-    stretch=f"{_HERE}.stretch:Stretch", digit=f"{_HERE}.digit:Digit", crop=f"{_HERE}.crop:Crop"
+    {
+        "stretch": f"{_HERE}.stretch:Stretch",
+        "digit": f"{_HERE}.digit:Digit",
+        "crop": f"{_HERE}.crop:Crop",
+        "center-crop": f"{_HERE}.center_crop:CenterCrop",
+    }
 )
+#: How `resize` resamples; each averages over what a pixel of the result covers.
+INTERPOLATIONS = ("bilinear", "bicubic")
 _MAX_SIDE = 4096  # pixels; no network here takes more, and a damaged model file must not ask for gigabytes
 
 
@@ -35,6 +42,8 @@ class Preprocessing:
         height: Of the array, in pixels.
         width: Of the array, in pixels.
         channels: 1 for grey, 3 for red, green and blue.
+        resize: Of a kind that cuts a part out of the resized image: its shorter side, in pixels. 0 is the kind's own.
+        interpolation: Of the same kinds: "bilinear" or "bicubic".
 
     Raises:
         TrainingError: A value that this version doesn't know.
@@ -44,11 +53,15 @@ class Preprocessing:
     height: int
     width: int
     channels: int
+    resize: int = 0
+    interpolation: str = "bilinear"
 
     #: What it does with a picture, for `inspect`.
     summary: ClassVar[str] = ""
     #: Whether it reads one digit on plain paper: the network sees MNIST's form, and a blank picture is an error.
     reads_digits: ClassVar[bool] = False
+    #: The optional fields that the kind uses; the others must have their defaults.
+    options: ClassVar[tuple[str, ...]] = ()
 
     def __new__(cls, kind: str = "", *_values: object, **_named: object) -> "Preprocessing":
         """Create an instance of the kind's class; unpickling calls this on that class, without arguments."""
@@ -67,6 +80,17 @@ class Preprocessing:
                 )
         if type(self.channels) is not int or self.channels not in (1, 3):
             raise TrainingError(f"Preprocessing channels must be 1 or 3, not {self.channels!r}.")
+        for name in _DEFAULTS.keys() - set(self.options):
+            if getattr(self, name) != _DEFAULTS[name]:
+                raise TrainingError(f"The preprocessing {self.kind!r} takes no {name}; remove {getattr(self, name)!r}.")
+        if type(self.resize) is not int or not 0 <= self.resize <= _MAX_SIDE:
+            raise TrainingError(
+                f"Preprocessing resize must be a whole number from 0 to {_MAX_SIDE}, not {self.resize!r}."
+            )
+        if self.interpolation not in INTERPOLATIONS:
+            raise TrainingError(
+                f"Preprocessing interpolation must be {' or '.join(INTERPOLATIONS)}, not {self.interpolation!r}."
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -119,7 +143,8 @@ class Preprocessing:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""
-        return asdict(self)
+        # What came later is left out where it changes nothing, so that an older model file keeps its digest.
+        return {name: value for name, value in asdict(self).items() if _DEFAULTS.get(name) != value}
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "Preprocessing":
@@ -129,9 +154,12 @@ class Preprocessing:
             TrainingError: A key is missing or unknown, or a value is.
         """
         names = {field.name for field in fields(Preprocessing)}
-        unknown, missing = sorted(set(values) - names), sorted(names - set(values))
+        unknown, missing = sorted(set(values) - names), sorted(names - set(values) - set(_DEFAULTS))
         if unknown:
             raise TrainingError(f"Unknown preprocessing key {unknown[0]!r}; a newer version may know it.")
         if missing:
             raise TrainingError(f"The preprocessing lacks {missing[0]!r}.")
         return Preprocessing(**values)
+
+
+_DEFAULTS = {field.name: field.default for field in fields(Preprocessing) if field.default is not MISSING}

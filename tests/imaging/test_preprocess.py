@@ -53,7 +53,7 @@ def test_json_brings_the_same_back() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"kind": "zoom"}, "Unknown preprocessing 'zoom'; this version knows stretch, digit, crop."),
+        ({"kind": "zoom"}, "Unknown preprocessing 'zoom'; this version knows stretch, digit, crop, center-crop."),
         ({"height": 0}, "height must be a whole number from 1 to 4096, not 0."),
         ({"width": 28.0}, "width must be a whole number from 1 to 4096, not 28.0."),
         ({"channels": 4}, "channels must be 1 or 3, not 4."),

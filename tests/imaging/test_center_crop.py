@@ -1,0 +1,96 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
+
+from pigeonhole.errors import TrainingError
+from pigeonhole.imaging.preprocess import prepare
+from pigeonhole.imaging.preprocessing import Preprocessing
+from tests.training.conftest import png
+
+SIZES = ((500, 375), (375, 500), (1000, 750), (224, 224), (256, 256), (427, 640), (301, 257), (100, 333), (50, 60))
+
+
+def picture(width: int, height: int) -> Image.Image:
+    """Return shades without an edge, as sharp as a photo that fills its size."""
+    coarse = np.random.default_rng(width).integers(0, 256, (max(height // 12, 2), max(width // 12, 2), 3), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def torchvisions(preprocessing: Preprocessing, resize: int) -> Compose:
+    size = preprocessing.height, preprocessing.width
+    mode = InterpolationMode(preprocessing.interpolation)
+    return Compose([Resize(resize, mode, antialias=True), CenterCrop(size)])
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(
+    ("height", "width", "resize", "shorter"),
+    [(224, 224, 0, 256), (224, 224, 232, 232), (240, 240, 0, 274), (224, 224, 224, 224), (96, 64, 0, 109)],
+)
+def test_it_agrees_with_torchvision(height: int, width: int, resize: int, shorter: int, interpolation: str) -> None:
+    preprocessing = Preprocessing("center-crop", height, width, 3, resize, interpolation)
+    reference = torchvisions(preprocessing, shorter)
+    for size in SIZES:
+        image = picture(*size)
+        expected, pixels = np.asarray(reference(image)).astype(int), preprocessing.apply(image)
+        # Pillow holds the area to resize in single precision, and may round between its passes in another order.
+        differences = np.abs(expected - pixels)
+        assert differences.max() <= 2, size
+        assert differences.mean() < 0.15, size
+
+
+def test_an_image_whose_shorter_side_fits_is_cut_bit_by_bit() -> None:
+    preprocessing = Preprocessing("center-crop", 24, 24, 3, 30)
+    for size in ((30, 30), (30, 41), (45, 30)):
+        image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), np.uint8))
+        expected = np.asarray(torchvisions(preprocessing, 30)(image))
+        assert np.array_equal(preprocessing.apply(image), expected)
+        assert np.array_equal(prepare(png(image), preprocessing, 10_000), expected)
+
+
+def test_a_rotated_photo_is_cut_upright() -> None:
+    preprocessing = Preprocessing("center-crop", 64, 64, 3, 72)
+    image, exif = picture(120, 90), Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    image.save(file, "PNG", exif=exif)
+    expected = np.asarray(torchvisions(preprocessing, 72)(ImageOps.exif_transpose(Image.open(file))))
+    assert np.abs(expected.astype(int) - prepare(file.getvalue(), preprocessing, 100_000)).max() <= 2
+
+
+def test_a_strip_is_not_resized_in_full() -> None:
+    # In full it would be 224 x 14,679,840 pixels.
+    pixels = Preprocessing("center-crop", 224, 224, 1, 224).apply(Image.new("L", (65_535, 1), 9))
+    assert pixels.shape == (224, 224, 1)
+    assert (pixels == 9).all()
+
+
+def test_fields_with_their_defaults_are_not_written() -> None:
+    plain = {"kind": "center-crop", "height": 224, "width": 224, "channels": 3}
+    assert Preprocessing.from_json(plain).to_json() == plain
+    for optional in ({"resize": 232}, {"interpolation": "bicubic"}, {"resize": 232, "interpolation": "bicubic"}):
+        assert Preprocessing.from_json(plain | optional).to_json() == plain | optional
+    stretch = {"kind": "stretch", "height": 28, "width": 28, "channels": 1}
+    assert Preprocessing.from_json(stretch).to_json() == stretch
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"resize": 223}, "resize must be at least 224, the longer side of 224 x 224, not 223."),
+        ({"resize": 256.0}, "resize must be a whole number from 0 to 4096, not 256.0."),
+        ({"resize": -1}, "resize must be a whole number from 0 to 4096, not -1."),
+        ({"interpolation": "nearest"}, "interpolation must be bilinear or bicubic, not 'nearest'."),
+        ({"interpolation": ["bicubic"]}, "interpolation must be bilinear or bicubic, not ['bicubic']."),
+        ({"kind": "crop", "resize": 256}, "The preprocessing 'crop' takes no resize; remove 256."),
+        ({"kind": "stretch", "interpolation": "bicubic"}, "'stretch' takes no interpolation; remove 'bicubic'."),
+    ],
+)
+def test_a_field_that_cannot_be_is_an_error(changes: dict[str, object], message: str) -> None:
+    good = {"kind": "center-crop", "height": 224, "width": 224, "channels": 3}
+    with pytest.raises(TrainingError) as caught:
+        Preprocessing.from_json({**good, **changes})
+    assert message in str(caught.value)
