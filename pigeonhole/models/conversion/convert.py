@@ -1,0 +1,137 @@
+"""Turn an ONNX file of unknown origin into a graph of ours: bytes in, logits out, any number of images."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from pigeonhole.errors import CheckpointError
+from pigeonhole.models.conversion import foreign, trial, wrap
+from pigeonhole.models.conversion.layout import Placement, placements
+from pigeonhole.models.conversion.trial import Session
+from pigeonhole.models.conversion.wrap import Meaning, Normalisation
+
+_TRIED = 16  # images, on which probabilities are told from logits
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A graph of ours, and what was found out about the file that it comes from.
+
+    Args:
+        graph: The ONNX model: `pixels`, uint8 [N, H, W, C] → `logits`, float32 [N, L].
+        placement: How the file's own input is fed.
+        logits: L.
+        meaning: What the file itself returns.
+        batches: How the file's graph takes many images, in words.
+        producer: The program that wrote the file, by its own account.
+        parameters: The numbers that were trained.
+    """
+
+    graph: bytes
+    placement: Placement
+    logits: int
+    meaning: Meaning
+    batches: str
+    producer: str
+    parameters: int
+
+    def describe(self) -> str:
+        """Return the findings as one line."""
+        size = self.placement
+        return (
+            f"layout {size.layout}, {size.width} x {size.height} pixels, "
+            f"{'grey' if size.channels == 1 else 'RGB'}; {self.batches}; it returns {self.logits:,} {self.meaning}"
+        )
+
+
+def convert(
+    model: ModelProto,
+    normalisation: Normalisation,
+    size: tuple[int, int] | None = None,
+    classes: int | None = None,
+) -> Converted:
+    """Convert a model.
+
+    Args:
+        model: As `foreign.parse` returns it.
+        normalisation: Of the pixels.
+        size: Height and width for a graph that takes any; None: 224 x 224.
+        classes: How many there are, if that is known.
+
+    Raises:
+        CheckpointError: It takes no images, returns no classes, or can't be run.
+    """
+    placement, outputs = _first_that_runs(model, normalisation, size)
+    name = trial.output_of(outputs, classes)
+    shape = outputs[name].shape
+    pixels = trial.images(placement.shape, _TRIED)
+
+    def built(batch: int | None, meaning: Meaning) -> ModelProto:
+        whole = wrap.with_pixels(model, replace(placement, batch=batch), normalisation)
+        return wrap.with_logits(whole, name, meaning, shape, batch)
+
+    single = trial.session(built(1, Meaning.LOGITS))
+    meaning = trial.meaning_of(_one_by_one(single, pixels))
+    wanted = _one_by_one(trial.session(built(1, meaning)), pixels[: max(trial.BATCHES)])
+    graph, batches = _batched(lambda batch: built(batch, meaning), placement, wanted, pixels)
+    return Converted(
+        graph.SerializeToString(deterministic=True),
+        placement,
+        int(shape[1]),
+        meaning,
+        batches,
+        foreign.shown(f"{model.producer_name} {model.producer_version}".strip()) if model.producer_name else "",
+        sum(int(np.prod(each.dims)) for each in model.graph.initializer if len(each.dims)),
+    )
+
+
+def _first_that_runs(
+    model: ModelProto, normalisation: Normalisation, size: tuple[int, int] | None
+) -> tuple[Placement, dict[str, trial.Output]]:
+    """Return how the model is fed, and what it returns for one image."""
+    first: CheckpointError | None = None
+    for placement in placements(foreign.image_input(model), size):
+        try:
+            # A batch that is fixed at more than one image is tried as one that is not fixed.
+            session = trial.session(wrap.with_pixels(model, replace(placement, batch=1), normalisation))
+            return placement, session.run(trial.images(placement.shape, 1))
+        except CheckpointError as exc:
+            first = first or exc
+    assert first is not None  # `placements` returns one at least
+    raise first
+
+
+def _batched(
+    built: Callable[[int | None], ModelProto], placement: Placement, wanted: trial.Output, pixels: NDArray[np.uint8]
+) -> tuple[ModelProto, str]:
+    """Return a model for any number of images, and how it comes to that."""
+    reason = ""
+    was = "" if placement.batch is None else f" (the file says {placement.batch})"
+    for graph in (built(None), wrap.with_free_batch(built(None))):
+        try:
+            session = trial.session(graph)
+            if not any(_is_wrong(session, pixels[:count], wanted[:count]) for count in trial.BATCHES):
+                return graph, f"any number of images at a time{was}"
+            reason = reason or "it mixes the images of a batch"
+        except trial.Refused as exc:
+            reason = reason or str(exc)
+    graph = wrap.image_by_image(built(1), placement, wanted.shape[1])
+    session = trial.session(graph)
+    if any(_is_wrong(session, pixels[:count], wanted[:count]) for count in trial.BATCHES):
+        raise CheckpointError(f"Its graph can't take any number of images ({reason}).")
+    return graph, "one image at a time, run for each image of a batch"
+
+
+def _is_wrong(session: Session, pixels: NDArray[np.uint8], wanted: trial.Output) -> bool:
+    return trial.differs(session.run(pixels)[wrap.OUTPUT], wanted)
+
+
+def _one_by_one(session: Session, pixels: NDArray[np.uint8]) -> trial.Output:
+    rows = [session.run(pixels[at : at + 1])[wrap.OUTPUT] for at in range(len(pixels))]
+    if {row.shape for row in rows} != {rows[0].shape}:
+        raise CheckpointError("It returns a different number of values for each image.")
+    found: trial.Output = np.concatenate(rows)
+    return found

@@ -1,0 +1,207 @@
+"""ONNX files as other programs write them become graphs of ours, with the same results."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from pigeonhole.errors import CheckpointError
+from pigeonhole.models.conversion import foreign, trial
+from pigeonhole.models.conversion.convert import Converted, convert
+from pigeonhole.models.conversion.layout import Layout
+from pigeonhole.models.conversion.wrap import Meaning, Normalisation
+from tests.models.conversion.small import CLASSES, SIDE, classifier, expected
+
+PLAIN = Normalisation()
+
+
+def converted(model: ModelProto, normalisation: Normalisation = PLAIN, **options: Any) -> Converted:
+    return convert(foreign.parse(model.SerializeToString()), normalisation, **options)
+
+
+def logits(found: Converted, count: int = 7) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels and what the graph returns for them."""
+    pixels = trial.images(found.placement.shape, count)
+    return pixels, trial.Session(found.graph).run(pixels)["logits"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "dims"),
+    [
+        ("NCHW", ("N", 3, SIDE, SIDE)),
+        ("NHWC", ("N", SIDE, SIDE, 3)),
+        ("NCHW", (None, 3, None, None)),
+        ("NHWC", (None, None, None, 3)),
+        ("NCHW", ("N", "C", SIDE, SIDE)),
+        ("NHWC", (1, SIDE, SIDE, "C")),
+        ("NHWC", (None, None, None, None)),
+    ],
+)
+def test_layout_and_size_are_found_and_the_logits_are_those_of_the_network(layout: str, dims: tuple[Any, ...]) -> None:
+    found = converted(classifier(dims, layout), size=(SIDE, SIDE))
+    assert (found.placement.layout, found.placement.shape) == (Layout(layout), (SIDE, SIDE, 3))
+    assert (found.logits, found.meaning) == (CLASSES, Meaning.LOGITS)
+    pixels, values = logits(found)
+    assert values.dtype == np.float32
+    assert values == pytest.approx(expected(pixels), abs=1e-4)
+
+
+def test_a_graph_for_any_size_takes_that_of_imagenet_unless_told_otherwise() -> None:
+    assert converted(classifier((None, 3, None, None))).placement.shape == (224, 224, 3)
+
+
+def test_grey_images_and_normalisation_are_part_of_the_graph() -> None:
+    found = converted(classifier(("N", 1, SIDE, SIDE), channels=1), Normalisation((0.2,), (0.5,)))
+    pixels, values = logits(found)
+    assert values == pytest.approx(expected(pixels, 0.2, 0.5), abs=1e-4)
+    coloured = converted(classifier(), Normalisation((0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
+    pixels, values = logits(coloured)
+    wanted = expected(pixels, np.array([0.1, 0.2, 0.3]), np.array([0.5, 0.6, 0.7]))  # type: ignore[arg-type]
+    assert values == pytest.approx(wanted, abs=1e-4)
+
+
+def test_a_graph_that_takes_bytes_has_them_unchanged() -> None:
+    found = converted(classifier(("N", SIDE, SIDE, 3), "NHWC", kind=TensorProto.UINT8), Normalisation((0.5,), (0.5,)))
+    pixels, values = logits(found)
+    assert values == pytest.approx(expected(pixels, scale=1.0), rel=1e-4)
+
+
+def test_half_precision_is_fed_and_its_logits_are_floats() -> None:
+    found = converted(classifier(kind=TensorProto.FLOAT16))
+    pixels, values = logits(found)
+    assert values.dtype == np.float32
+    assert values == pytest.approx(expected(pixels), abs=0.05)
+
+
+@pytest.mark.parametrize("opset", [8, 11, 12, 13, 17, 21])
+def test_probabilities_become_logits_that_give_the_same_probabilities(opset: int) -> None:
+    found = converted(classifier(last="Softmax", opset=opset))
+    assert found.meaning is Meaning.PROBABILITIES
+    pixels, values = logits(found)
+    wanted = expected(pixels)
+    exponents = np.exp(wanted - wanted.max(axis=1, keepdims=True))
+    assert np.exp(values) == pytest.approx(exponents / exponents.sum(axis=1, keepdims=True), abs=1e-5)
+    assert np.isfinite(values).all()
+    model = ModelProto.FromString(found.graph)
+    assert foreign.opset(model) == opset
+
+
+def test_log_probabilities_are_logits() -> None:
+    assert converted(classifier(last="LogSoftmax")).meaning is Meaning.LOGITS
+
+
+def test_values_of_labels_that_exclude_no_other_are_refused() -> None:
+    with pytest.raises(CheckpointError, match=r"do not add up to 1: a probability for each label.*the sigmoid"):
+        converted(classifier(last="Sigmoid"))
+
+
+@pytest.mark.parametrize("dims", [(1, 3, SIDE, SIDE), (4, 3, SIDE, SIDE)])
+def test_a_fixed_batch_that_the_nodes_do_not_need_becomes_any_number(dims: tuple[int, ...]) -> None:
+    found = converted(classifier(dims))
+    assert found.batches == f"any number of images at a time (the file says {dims[0]})"
+    for count in (1, 2, 9):
+        pixels, values = logits(found, count)
+        assert values == pytest.approx(expected(pixels), abs=1e-4)
+
+
+def test_a_reshape_to_one_row_becomes_one_to_a_row_an_image() -> None:
+    for shape in ([1, 4], [1, -1]):
+        model = classifier((1, 3, SIDE, SIDE), flatten="Reshape")
+        constant = next(each for each in model.graph.initializer if each.name == "shape")
+        constant.CopyFrom(numpy_helper.from_array(np.array(shape, np.int64), "shape"))
+        found = converted(model)
+        assert found.batches == "any number of images at a time (the file says 1)"
+        pixels, values = logits(found, 9)
+        assert values == pytest.approx(expected(pixels), abs=1e-4)
+
+
+def test_a_graph_that_is_built_for_one_image_is_run_for_each_of_a_batch() -> None:
+    model = classifier((1, 3, SIDE, SIDE), flatten="Reshape", last="Softmax", names=("pixels", "logits"))
+    # A shape that is computed: a constant is changed instead.
+    model.graph.initializer.append(numpy_helper.from_array(np.array([0, 3], np.int64), "more"))
+    reshape = next(node for node in model.graph.node if node.op_type == "Reshape")
+    at = list(model.graph.node).index(reshape)
+    constant = next(each for each in model.graph.initializer if each.name == "shape")
+    constant.CopyFrom(numpy_helper.from_array(np.array([1, 1], np.int64), "shape"))
+    model.graph.node.insert(at, helper.make_node("Add", ["shape", "more"], ["sum"]))
+    model.graph.node[at + 1].input[1] = "sum"
+    found = converted(model)
+    assert found.batches == "one image at a time, run for each image of a batch"
+    pixels, values = logits(found, 9)
+    wanted = expected(pixels)
+    assert values - values.max(axis=1, keepdims=True) == pytest.approx(
+        wanted - wanted.max(axis=1, keepdims=True), abs=1e-3
+    )
+
+
+def test_an_output_of_four_dimensions_is_flattened() -> None:
+    pixels, values = logits(converted(classifier(flatten="")))
+    assert values == pytest.approx(expected(pixels), abs=1e-4)
+
+
+@pytest.mark.parametrize("names", [("pixels", "logits"), ("logits", "pixels"), ("pigeonhole/scale", "pixels-1")])
+def test_names_of_the_file_do_not_collide_with_ours(names: tuple[str, str]) -> None:
+    pixels, values = logits(converted(classifier(names=names)))
+    assert values == pytest.approx(expected(pixels), abs=1e-4)
+
+
+def test_a_graph_of_ours_is_imported_again_with_the_same_logits() -> None:
+    first = converted(classifier(last="Softmax"))
+    again = convert(foreign.parse(first.graph), Normalisation((0.5,), (0.5,)))
+    assert logits(again)[1] == pytest.approx(logits(first)[1], abs=1e-5)
+    third = convert(foreign.parse(again.graph), PLAIN)
+    assert logits(third)[1] == pytest.approx(logits(first)[1], abs=1e-5)
+
+
+def test_weights_that_old_files_list_as_inputs_are_no_inputs() -> None:
+    model = classifier(opset=9, ir=3)
+    for tensor in model.graph.initializer:
+        model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    pixels, values = logits(converted(model))
+    assert values == pytest.approx(expected(pixels), abs=1e-4)
+
+
+def test_of_several_outputs_the_one_with_a_value_for_each_class_is_taken() -> None:
+    model = classifier()
+    features = model.graph.node[-1].input[0]
+    model.graph.output.append(helper.make_tensor_value_info(features, TensorProto.FLOAT, ["N", 4]))
+    with pytest.raises(CheckpointError, match=r"outputs for one image are output \[1, 5\], flatten-3 \[1, 4\]"):
+        converted(model)
+    pixels, values = logits(converted(model, classes=CLASSES))
+    assert values == pytest.approx(expected(pixels), abs=1e-4)
+
+
+def test_the_same_file_gives_the_same_graph() -> None:
+    assert converted(classifier()).graph == converted(classifier()).graph
+
+
+@pytest.mark.parametrize(
+    ("dims", "message"),
+    [
+        (("N", 4, SIDE, SIDE), r"Its input is \? x 4 x 12 x 12; .* with 1 or 3 channels"),
+        ((1, 3, 5000, 5000), "Its input is of 5000 x 5000 pixels, and 4096 a side are the most"),
+        (("N", 3, SIDE), "has four dimensions"),
+    ],
+)
+def test_what_is_no_batch_of_images_is_refused(dims: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        converted(classifier(dims))
+
+
+def test_a_size_that_the_graph_does_not_take_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="is of 12 x 12 pixels, and --preprocess asks for 32 x 16"):
+        converted(classifier(), size=(16, 32))
+
+
+def test_a_network_that_returns_nan_or_the_same_for_all_is_refused() -> None:
+    model = classifier()
+    bias = next(each for each in model.graph.initializer if each.name == "fc.bias")
+    bias.CopyFrom(numpy_helper.from_array(np.full(CLASSES, np.nan, np.float32), "fc.bias"))
+    with pytest.raises(CheckpointError, match="no numbers"):
+        converted(model)
+    model = classifier()
+    weight = next(each for each in model.graph.initializer if each.name == "fc.weight")
+    weight.CopyFrom(numpy_helper.from_array(np.zeros((4, CLASSES), np.float32), "fc.weight"))
+    with pytest.raises(CheckpointError, match="the same values whatever the image"):
+        converted(model)
