@@ -1,4 +1,4 @@
-"""`pigeonhole import` and `pigeonhole inspect`: commands on checkpoints."""
+"""`pigeonhole import`, `export` and `inspect`: commands on model files."""
 
 import json
 from collections.abc import Iterator
@@ -18,25 +18,75 @@ app = typer.Typer()
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that is written, whatever it is.")]
 
 
-@app.command("import", epilog="Example: pigeonhole import mnist_cnn.pt -o classic.safetensors")
+@app.command("import", epilog="Example: pigeonhole import model.onnx --classes imagenet -o model.safetensors")
 @guarded
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What torch.save(model.state_dict(), FILE) wrote.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The checkpoint to write.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="An ONNX file; what torch.save(model.state_dict(), FILE) wrote; torchvision:NAME; timm:NAME or "
+            "timm:FOLDER; hf:ORG/NAME or hf:FOLDER, of Hugging Face.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The model file to write.")],
     name: Annotated[
-        str, typer.Option(help="The checkpoint's name: its workers' queue is named after it.  \\[default: FILE's]")
+        str, typer.Option(help="The model's name: its workers' queue is named after it.  \\[default: -o's]")
     ] = "",
-    mean: Annotated[float, typer.Option(help="Subtracted from pixels of 0 to 1 when it was trained.")] = 0.0,
-    std: Annotated[float, typer.Option(help="What they were divided by then.")] = 1.0,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|imagenet", help="The classes' names, in the order of the outputs: a name a line, or JSON."
+        ),
+    ] = None,
+    preprocess: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|imagenet", help="How images are prepared: JSON, see docs/models.md; imagenet."),
+    ] = None,
+    mean: Annotated[
+        float | None, typer.Option(help="Of a state_dict: subtracted from pixels of 0 to 1 when it was trained.")
+    ] = None,
+    std: Annotated[float | None, typer.Option(help="Of a state_dict: what they were divided by then.")] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help="Of a state_dict: its network, such as resnet18.  \\[default: recognised by its weights]"),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Of torchvision:NAME and timm:NAME: a file of weights, in place of a download.")
+    ] = None,
+    sample: Annotated[Path | None, typer.Option(help="A picture: print its five most probable classes.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make a checkpoint from a raw state_dict of the network classic; no code in the file is run."""
+    """Make a model file from a model that was trained elsewhere; no code in its files is run."""
     with _needed():
-        from producer.models.import_weights import import_weights
+        from producer.models.importing import run
+        from producer.models.importing import sample as samples
+        from producer.models.importing.kind import ImportOptions
 
-        made = import_weights(file, output, name or output.stem, mean, std, overwrite)
+        options = ImportOptions(classes, preprocess, mean, std, network, weights)
+        made = run.import_model(source, output, name or output.stem, options, overwrite)
+        line = samples.line(output, sample, settings_from())
+    for finding in filter(None, (*made.findings, line)):
+        say(finding)
     say(f"It is not calibrated: no image will be marked for review. Try it: pigeonhole evaluate {output} --data DIR")
-    typer.echo(f"{output}: {made.name} {made.digest[:12]}, {made.network}, {len(made.classes)} classes")
+    about = made.checkpoint
+    typer.echo(f"{output}: {about.name} {about.digest[:12]}, {about.network}, {len(about.classes)} classes")
+
+
+@app.command(epilog="Example: pigeonhole export digits -o digits.onnx")
+@guarded
+def export(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, or digits: the one that is shipped.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The ONNX file to write.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a model as an ONNX file, with classes, preprocessing and calibration in its metadata."""
+    with _needed():
+        from pigeonhole.models import checkpoint as checkpoints
+        from producer.models import exporting
+
+        about = exporting.export(checkpoints.find(model), output, overwrite)
+    typer.echo(f"{output}: {about.name} {about.digest[:12]}, {len(about.classes)} classes")
 
 
 @app.command(epilog="Example: pigeonhole inspect digits   or, what it makes of a picture: --image photo.jpg")
@@ -88,10 +138,15 @@ def _inspect_image(path: Path, image: Path, output: Path | None, overwrite: bool
         typer.echo(inspection.text(inspected, written))
 
 
+#: The extras that bring packages; all others come with a worker's.
+_EXTRAS = {"onnx": "onnx", "google": "onnx", "torch": "training", "torchvision": "training"}
+
+
 @contextmanager
 def _needed() -> Iterator[None]:
-    """Translate a missing package into words: a runtime, numpy and Pillow are a worker's."""
+    """Translate a missing package into words."""
     try:
         yield
     except ModuleNotFoundError as exc:
-        raise UsageError(f"{exc.name} is not installed; run: {install_hint('worker')}") from exc
+        extra = _EXTRAS.get((exc.name or "").partition(".")[0], "worker")
+        raise UsageError(f"{exc.name} is not installed; run: {install_hint(extra)}") from exc

@@ -9,7 +9,7 @@ from torch import nn
 
 from pigeonhole.errors import CheckpointError
 from pigeonhole.models.checkpoint import load
-from producer.models.import_weights import read
+from producer.models.importing.state_dict import read
 from tests.training.test_cli import run
 
 
@@ -103,7 +103,10 @@ def test_what_is_no_classic_state_dict_is_a_clear_error(tmp_path: Path) -> None:
         (b"", "x.pt: it is not a file that torch.save wrote"),
         ([1, 2], "it holds no state_dict"),
         ({"epoch": 3}, "it holds no state_dict"),
-        (small, "the weights of another network: 0.weight [8, 1, 3, 3], 0.bias [8]; expected layers.0.weight [32"),
+        (
+            small,
+            "another network than classic and torchvision's: 0.weight [8, 1, 3, 3], 0.bias [8] (2 tensors). Export",
+        ),
     ):
         if isinstance(content, bytes):
             path.write_bytes(content)

@@ -94,8 +94,12 @@ def normalisation(name: str) -> dict[str, Any]:
     return {"mean": list(seen.mean), "std": list(seen.std)}
 
 
-def pretrained(name: str) -> Mapping[str, Tensor]:
+def pretrained(name: str, remedy: str = "leave --pretrained out") -> Mapping[str, Tensor]:
     """Return torchvision's weights of a network.
+
+    Args:
+        name: The network's.
+        remedy: What to do if they can't be had, for the message.
 
     Raises:
         TrainingError: They are neither in torch's cache nor can they be downloaded, or are damaged.
@@ -110,7 +114,7 @@ def pretrained(name: str) -> Mapping[str, Tensor]:
         reason = (str(exc) or type(exc).__name__).splitlines()[0]
         raise TrainingError(
             f"torchvision's weights for {name!r} can't be had ({reason}). They are looked for at {file}, and then "
-            f"downloaded from {weights.url}: put that file there, or leave --pretrained out."
+            f"downloaded from {weights.url}: put that file there, or {remedy}."
         ) from exc
     return found
 

@@ -1,0 +1,90 @@
+"""`pigeonhole export`: write a model file's graph as an ONNX file, with all that is needed to use it elsewhere."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import ModelProto, TensorProto, numpy_helper
+
+from pigeonhole import files
+from pigeonhole.errors import CheckpointError
+from pigeonhole.models import checkpoint, graph
+from pigeonhole.models.checkpoint import Checkpoint, Content
+from pigeonhole.models.conversion import trial
+from pigeonhole.models.runtimes.onnx_runtime import OnnxRuntime
+from pigeonhole.replacing import check_own
+from pigeonhole.version import VERSION
+
+PRODUCER = "pigeonhole"
+_COMPARED = 4  # images, on which the file must return what the model file does
+
+
+def export(model: Path, output: Path, overwrite: bool = False) -> Checkpoint:
+    """Write a model as an ONNX file.
+
+    Its metadata has the name, the digest, the classes, the preprocessing and the calibration, the last three as JSON.
+
+    Args:
+        model: The model file.
+        output: The ONNX file.
+        overwrite: Replace the output even if it is not an earlier export of a model of this name.
+
+    Returns:
+        The model's record.
+
+    Raises:
+        CheckpointError: The model can't be read, or has no graph.
+        TrainingError: The output can't be written.
+        UsageError: The output is something else.
+    """
+    content = checkpoint.read(model)
+    about = content.checkpoint
+    check_own(output, lambda file: _is_export(file, about.name), overwrite)
+    if not content.graph:
+        reason = about.trained.get("onnx", "it was saved without one")
+        raise CheckpointError(f"{model}: it has no ONNX graph ({reason}); it runs in torch alone.")
+    whole = _whole(content)
+    whole.producer_name, whole.producer_version = PRODUCER, VERSION
+    values = {
+        "name": about.name,
+        "digest": about.digest,
+        "classes": json.dumps(about.classes, ensure_ascii=False),
+        "preprocessing": json.dumps(about.preprocessing.to_json()),
+        "calibration": json.dumps(about.calibration.to_json()),
+    }
+    for key, value in values.items():
+        whole.metadata_props.add(key=key, value=value)
+    serialised = whole.SerializeToString(deterministic=True)
+    _compare(content, serialised)
+    files.write(output, serialised)
+    return about
+
+
+def _whole(content: Content) -> ModelProto:
+    """Return the graph with the weights in it that are tensors of the model file."""
+    stored = set(graph.stored_weights(content.graph))
+    model = onnx.load_from_string(content.graph)
+    for tensor in model.graph.initializer:
+        if tensor.name in stored and tensor.data_location == TensorProto.EXTERNAL:
+            tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(content.weights[tensor.name]), tensor.name))
+    return model
+
+
+def _compare(content: Content, serialised: bytes) -> None:
+    pixels = trial.images(content.checkpoint.preprocessing.shape, _COMPARED)
+    found = trial.Session(serialised).run(pixels)[graph.OUTPUT]
+    if trial.differs(found, OnnxRuntime(content).logits(pixels)):
+        raise CheckpointError(f"{content.path}: the exported graph returns other values than the model file.")
+
+
+def _is_export(file: Path, name: str) -> bool:
+    """Return whether a file is an earlier export of a model of that name."""
+    try:
+        found = ModelProto.FromString(file.read_bytes())
+    except (OSError, DecodeError, UnicodeDecodeError):  # whatever the file is, it is not ours
+        return False
+    return found.producer_name == PRODUCER and any(
+        each.key == "name" and each.value == name for each in found.metadata_props
+    )

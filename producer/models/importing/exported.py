@@ -1,0 +1,69 @@
+"""Turn a torch model of another library into a graph of ours."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pigeonhole.errors import CheckpointError
+from pigeonhole.models.conversion import convert, foreign, trial
+from pigeonhole.models.conversion.wrap import OUTPUT, Normalisation
+from pigeonhole.models.record import Cost
+from producer.models.importing.kind import Imported
+from producer.models.importing.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_COMPARED = 4  # images, on which the graph must return what the model returns
+
+
+def exported(
+    model: "nn.Module", prepare: Recipe, channels: int, classes: tuple[str, ...], findings: tuple[str, ...]
+) -> Imported:
+    """Export a model, and compare the graph with it.
+
+    Args:
+        model: float32 [N, C, H, W] → float32 [N, classes], in eval mode.
+        prepare: The preprocessing, with its size.
+        channels: C.
+        classes: In the order of the logits.
+        findings: As of `Imported`.
+
+    Raises:
+        CheckpointError: It can't be exported, or the graph returns something else.
+    """
+    import torch
+
+    from pigeonhole.models.export import graph_of
+    from pigeonhole.models.networks.network import Network
+
+    class Fed(Network):
+        """The model behind the pixels' normalisation."""
+
+        folds: ClassVar = False
+
+        def __init__(self) -> None:
+            mean, std = ((each * channels)[:channels] for each in vars(prepare.normalisation).values())
+            super().__init__(mean, std)
+            self.model = model
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.model(self.pixels(pixels))
+            return logits
+
+    assert prepare.size is not None
+    seen, network = prepare.preprocessing(*prepare.size, channels), Fed().eval()
+    graph = graph_of(network, seen.shape)
+    found = convert.convert(foreign.parse(graph), Normalisation(), classes=len(classes))
+    pixels = trial.images(seen.shape, _COMPARED)
+    with torch.inference_mode():
+        wanted = network(torch.from_numpy(pixels)).numpy()
+    if trial.differs(trial.Session(found.graph).run(pixels)[OUTPUT], wanted):
+        raise CheckpointError("The model's graph returns other values than the model: it can't be exported to ONNX.")
+    return Imported(
+        network="onnx",
+        arguments={"precision": "f32"},
+        classes=classes,
+        preprocessing=seen,
+        content=found.graph,
+        findings=(*findings, f"exported to ONNX, which takes {found.batches}"),
+        cost=Cost(*network.cost(seen)),
+    )

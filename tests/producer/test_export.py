@@ -1,0 +1,90 @@
+"""`export`: a model as an ONNX file that plain ONNX Runtime runs, as the guide shows."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from pigeonhole.models import checkpoint
+from pigeonhole.models.runtimes.onnx_runtime import OnnxRuntime
+from tests.conftest import ROOT
+from tests.models.conversion.small import classifier
+from tests.training.test_cli import run
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_an_exported_model_returns_the_same_logits_and_says_what_they_mean() -> None:
+    result = run("export", "digits", "-o", "model.onnx")
+    assert result.exit_code == 0, result.output
+    content = checkpoint.read(checkpoint.find("digits"))
+    about = content.checkpoint
+    assert result.stdout == f"model.onnx: digits {about.digest[:12]}, 10 classes\n"
+    session = onnxruntime.InferenceSession("model.onnx")
+    told = session.get_modelmeta().custom_metadata_map
+    assert json.loads(told["classes"]) == list(about.classes)
+    assert json.loads(told["preprocessing"]) == about.preprocessing.to_json()
+    assert json.loads(told["calibration"]) == about.calibration.to_json()
+    assert (told["name"], told["digest"]) == (about.name, about.digest)
+    pixels = np.random.default_rng(1).integers(0, 256, (5, *about.preprocessing.shape), np.uint8)
+    assert np.array_equal(session.run(["logits"], {"pixels": pixels})[0], OnnxRuntime(content).logits(pixels))
+    onnx.checker.check_model("model.onnx", full_check=True)
+
+
+def test_the_example_in_the_guide_runs_as_it_stands(here: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "models.md").read_text(), re.DOTALL)
+    assert len(example.strip().splitlines()) <= 14
+    assert run("export", "digits", "-o", "model.onnx").exit_code == 0
+    labels = dict(line.split(",") for line in (ROOT / "samples-labels.csv").read_text().splitlines()[1:])
+    for path in ("samples/003b50.png", "samples/007313.png", "samples/00c5e3.png"):
+        shutil.copy(ROOT / path, here / "image.png")
+        done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=True, timeout=60)
+        label, confidence = done.stdout.split()
+        assert label == labels[path]
+        assert 0.5 < float(confidence) <= 1
+
+
+def test_an_imported_model_can_be_exported_and_imported_again(here: Path) -> None:
+    (here / "names.txt").write_text("a\nb\nc\nd\ne\n")
+    (here / "small.onnx").write_bytes(classifier().SerializeToString())
+    line = ("--classes", "names.txt", "-o")
+    assert run("import", "small.onnx", *line, "one.safetensors").exit_code == 0
+    assert run("export", "one.safetensors", "-o", "one.onnx").exit_code == 0
+    assert run("import", "one.onnx", *line, "two.safetensors").exit_code == 0
+    pixels = np.random.default_rng(1).integers(0, 256, (3, 12, 12, 3), np.uint8)
+    first, second = (
+        OnnxRuntime(checkpoint.read(name)).logits(pixels) for name in ("one.safetensors", "two.safetensors")
+    )
+    assert second == pytest.approx(first, abs=1e-5)
+
+
+def test_another_file_is_not_replaced_and_an_earlier_export_is(here: Path) -> None:
+    line = ("export", "digits", "-o", "model.onnx")
+    assert [run(*line).exit_code for _ in range(2)] == [0, 0]
+    for content in (b"my thesis", classifier().SerializeToString()):
+        (here / "model.onnx").write_bytes(content)
+        result = run(*line)
+        assert result.exit_code == 2
+        assert "'model.onnx' exists, and it is not this command's: give --overwrite" in result.stderr
+        assert (here / "model.onnx").read_bytes() == content
+    assert run(*line, "--overwrite").exit_code == 0
+
+
+def test_what_can_not_be_exported_is_one_sentence(here: Path) -> None:
+    assert "doesn't exist; give a .safetensors file" in run("export", "none", "-o", "x.onnx").stderr
+    (here / "x.safetensors").write_bytes(b"text")
+    result = run("export", "x.safetensors", "-o", "x.onnx")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
+    result = run("export", "digits", "-o", "none/x.onnx")
+    assert "none/x.onnx: can't be written (No such file or directory); choose another -o." in result.stderr
