@@ -46,7 +46,7 @@ def test_every_commands_help_has_an_example_of_it(command: str) -> None:
 
 def test_every_command_of_the_program_is_there() -> None:
     wanted = "classify submit wait status results report resume cancel delete doctor worker train evaluate import "
-    wanted += "inspect"
+    wanted += "export inspect"
     assert sorted(ALL_COMMANDS) == sorted(wanted.split())
 
 
