@@ -24,10 +24,20 @@ from typing import NamedTuple
 from tests.services.compose_stack import ANY_USER, ROOT, Failed, Stack, check, engine, is_lab, say
 
 WORKERS = 3
+#: Bytes of the image of a worker without torch, all layers.
+LARGEST_WORKER = 600_000_000
+#: Writes what people publish of the classic network: its weights, as torch saves them; here random ones.
+SAVE_CLASSIC = """
+import torch
+from pigeonhole.models.networks.registry import build
+
+torch.manual_seed(1)
+torch.save(build("classic", {}, 10).layers.state_dict(), "/models/mnist_cnn.pt")
+"""
 #: Times the samples for the larger job: seconds of work for all workers, so that one can be stopped in the middle.
 COPIES = 1_000
-#: Confidences of two builds of torch on two machines may differ by rounding.
-TOLERANCE = 1e-5
+#: Confidences of two runtimes, and of two builds of one, may differ by rounding.
+TOLERANCE = 1e-4
 #: `pigeonhole classify` ends so where some rows are errors, as three of the samples are meant to be.
 ERROR_ROWS = 3
 #: The share of the images that it was trained on which a network must have right, to have learned something.
@@ -107,8 +117,10 @@ class Trial:
             self._watch()
             self._stop_gently()
             self._restart_redis()
+            self._serve_with_torch()
             if training:
                 self._train_and_serve()
+                self._import_and_serve()
         except Failed:
             for worker in self._stack.containers("worker"):
                 say(f"the log of worker {worker[:12]} ends:\n" + "\n".join(self._stack.log(worker).splitlines()[-20:]))
@@ -126,6 +138,7 @@ class Trial:
         }
         sizes = ", ".join(f"{service} {bytes_ / 1e6:,.0f} MB" for service, bytes_ in size.items())
         say(f"build: {sizes}; {time.monotonic() - started:.0f} s")
+        check(size.get("worker", 0) < LARGEST_WORKER, f"the worker's image has more than {LARGEST_WORKER:,} bytes")
 
     def _embedded(self) -> None:
         """Classify the samples without any container: what compose must agree with."""
@@ -299,6 +312,34 @@ class Trial:
 
     def _consumes(self, worker: str) -> bool:
         return self._stack.docker("exec", worker, "python", "-m", "worker.health", check_it=False).returncode == 0
+
+    def _serve_with_torch(self) -> None:
+        """Classify the samples with the other runtime, and compare with the embedded run's ONNX Runtime."""
+        self._stack.environment["WORKER_TARGET"] = "worker-torch"
+        self._stack("build", "worker")
+        self._up(workers=2, PIGEONHOLE_RUNTIME="torch")
+        for worker in self._stack.containers("worker"):
+            check("(torch/f32)" in self._stack.log(worker), f"{worker} does not say that it runs torch")
+        self._stack.task("producer", "classify", "/images/samples", "-o", "/results/torch.csv", codes=(ERROR_ROWS,))
+        self._compare("torch.csv", 1)
+        self._stack.environment |= {"WORKER_TARGET": "worker", "PIGEONHOLE_RUNTIME": "auto"}
+        say("torch: the same rows as ONNX Runtime's")
+
+    def _import_and_serve(self) -> None:
+        """Import a raw state_dict of the classic network, and serve it with each runtime."""
+        self._stack("run", "--rm", "-T", "--entrypoint", "python", "training", "-c", SAVE_CLASSIC)
+        self._stack.task("training", "import", "/models/mnist_cnn.pt", "-o", "/models/classic.safetensors")
+        for runtime, target in (("onnxruntime", "worker"), ("torch", "worker-torch")):
+            self._stack.environment["WORKER_TARGET"] = target
+            self._up(workers=2, PIGEONHOLE_MODEL="/models/classic.safetensors", PIGEONHOLE_RUNTIME=runtime)
+            output = f"/results/{runtime}.csv"
+            self._stack.task("producer", "classify", "/images/samples", "-o", output, codes=(ERROR_ROWS,))
+        ours, theirs = (read(self._work / "results" / f"{runtime}.csv") for runtime in ("onnxruntime", "torch"))
+        for row, other in zip(ours, theirs, strict=True):
+            same = row[:-1] == other[:-1] and abs(row.confidence - other.confidence) <= TOLERANCE
+            check(same, f"{row} by ONNX Runtime, {other} by torch")
+        check(ours[0].model.startswith("classic@"), f"rows come from {ours[0].model}")
+        say(f"imported: {len(ours)} rows by each runtime, and they agree")
 
     def _train_and_serve(self) -> None:
         """Train on a stand-in for MNIST and on a folder of class folders, and serve the latter's checkpoint."""
