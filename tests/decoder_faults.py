@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 _SITECUSTOMIZE = """
 import os, signal, sys, time
-sys.modules["imagecodecs"] = None  # all goes through Pillow
+sys.modules["pyspng"] = None  # all goes through Pillow
 import PIL.Image
 
 really = PIL.Image.open

@@ -1,13 +1,14 @@
 """A quick decoder for plain PNG files, which are what most small images come as; Pillow takes all others.
 
 Plain is: 8 bits, grey or red, green and blue as is asked for, not interlaced, at most 512 x 512 pixels, and no chunk
-that bears on the pixels or on how they are shown. libspng then gives what Pillow gives in a quarter of the time.
+that bears on the pixels or on how they are shown. libspng then gives what Pillow gives in a sixth of the time.
 What it won't decode, Pillow decodes or refuses, so that what is said of a damaged file comes from one place.
 """
 
 import struct
 import zlib
 from functools import cache
+from importlib import import_module
 from types import ModuleType
 
 import numpy as np
@@ -24,8 +25,9 @@ _FORM = {"L": b"\x08\0\0\0\0", "RGB": b"\x08\x02\0\0\0"}
 _CHUNK, _CHECK = struct.Struct(">I4s"), struct.Struct(">I")
 #: Pixels; beyond this the time is zlib's, whoever calls it.
 _LONGEST_SIDE = 512
-#: Chunks that a plain file may have: those of the pixels, and when it was made, by what, and its pixels' size.
-_HARMLESS = frozenset({b"IDAT", b"tIME", b"tEXt", b"pHYs", b"gAMA", b"sRGB", b"cHRM"})
+#: Chunks that a plain file may have, and the bytes below which Pillow calls one truncated: those of the pixels, and
+#: when it was made, by what, and its pixels' size and colours.
+_HARMLESS = {b"IDAT": 0, b"tIME": 0, b"tEXt": 0, b"pHYs": 9, b"gAMA": 4, b"sRGB": 1, b"cHRM": 0}
 #: Of these there may be some; a file of nothing but chunks is for Pillow to refuse.
 _MOST_CHUNKS = 64
 
@@ -39,13 +41,13 @@ def decode(data: bytes, mode: str, max_pixels: int) -> NDArray[np.uint8] | None:
         max_pixels: The most pixels the header may announce; Pillow says so of a file that has more.
 
     Returns:
-        uint8 [height, width] or [height, width, 3]; None: it is not plain, is damaged, or imagecodecs is missing.
+        uint8 [height, width] or [height, width, 3]; None: it is not plain, is damaged, or pyspng-seunglab is missing.
     """
-    codecs = _codecs()
-    if codecs is None or not _is_plain(data, mode, max_pixels):
+    spng = _spng()
+    if spng is None or not _is_plain(data, mode, max_pixels):
         return None
     try:
-        pixels: NDArray[np.uint8] = codecs.spng_decode(data)
+        pixels: NDArray[np.uint8] = spng.load(data, mode)
     except Exception:  # noqa: BLE001 - whatever is wrong with it, Pillow says it in our words
         return None
     return pixels
@@ -69,7 +71,7 @@ def _is_plain(data: bytes, mode: str, max_pixels: int) -> bool:
         end = at + 12 + size
         if (
             end > last
-            or kind not in _HARMLESS
+            or size < _HARMLESS.get(kind, len(data))
             or zlib.crc32(data[at + 4 : end - 4]) != _CHECK.unpack_from(data, end - 4)[0]
         ):
             return False
@@ -78,9 +80,8 @@ def _is_plain(data: bytes, mode: str, max_pixels: int) -> bool:
 
 
 @cache
-def _codecs() -> ModuleType | None:
+def _spng() -> ModuleType | None:
     try:
-        import imagecodecs
+        return import_module("pyspng")
     except ImportError:  # not for this Python or machine: Pillow does
         return None
-    return imagecodecs

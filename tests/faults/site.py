@@ -24,7 +24,7 @@ SAMPLES = ROOT / "samples"
 # Python runs this when it starts.
 _SLOW = """\
 import os, sys, time
-sys.modules["imagecodecs"] = None  # all goes through Pillow
+sys.modules["pyspng"] = None  # all goes through Pillow
 import PIL.Image
 import pigeonhole.ledger.leases
 

@@ -2,6 +2,7 @@
 
 import io
 import random
+import struct
 import zlib
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pigeonhole.imaging import decode, plain_png
 from tests.conftest import ROOT
 from tests.fuzz import damaged_files, sound_files
 
-pytest.importorskip("imagecodecs", reason="it has no wheel for this machine; Pillow decodes everything there")
+pytest.importorskip("pyspng", reason="without it Pillow decodes everything")
 SOUND = sorted(file for file in (ROOT / "samples").glob("*.png") if b"IEND" in file.read_bytes())
 
 
@@ -78,6 +79,18 @@ def test_bits_that_flip_anywhere_in_a_file_are_noticed_or_do_not_matter() -> Non
             assert np.array_equal(pixels, by_pillow(bytes(data), "L"))
 
 
+ROWS = bytes(4) * 3  # of 3 x 3 grey pixels, each row behind its filter
+
+
+def with_chunks(kind: bytes, content: bytes) -> bytes:
+    """Return a PNG of 3 x 3 pixels with this chunk, whose own checksum is right."""
+    pixels = () if kind == b"IDAT" else ((b"IDAT", zlib.compress(ROWS)),)
+    header = struct.pack(">IIBBBBB", 3, 3, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (kind, content), *pixels, (b"IEND", b""))
+    packed = (len(of).to_bytes(4) + name + of + zlib.crc32(name + of).to_bytes(4) for name, of in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
 TEXT = PngImagePlugin.PngInfo()
 TEXT.add_text("Software", "a camera")
 
@@ -94,6 +107,9 @@ TEXT.add_text("Software", "a camera")
         pytest.param(png("L")[:-12], "L", id="no end"),
         pytest.param(png("L") + b"more", "L", id="more behind its end"),
         pytest.param(png("L")[:30], "L", id="half a header"),
+        pytest.param(with_chunks(b"gAMA", b"\0"), "L", id="a short gAMA, which Pillow calls truncated"),
+        pytest.param(with_chunks(b"IDAT", zlib.compress(ROWS)[:-1] + b"\xff"), "L", id="a wrong checksum of zlib's"),
+        pytest.param(with_chunks(b"IDAT", zlib.compress(ROWS[:-1])), "L", id="a pixel too few"),
         pytest.param(b"", "L", id="no bytes"),
     ],
 )
@@ -102,6 +118,8 @@ def test_what_is_not_plain_is_left_to_pillow(data: bytes, mode: str) -> None:
 
 
 def test_harmless_chunks_do_not_matter() -> None:
+    assert quickly(with_chunks(b"gAMA", bytes(4)), "L") is not None
+    assert quickly(with_chunks(b"IDAT", zlib.compress(ROWS)), "L") is not None
     assert quickly(png("L", pnginfo=TEXT, dpi=(72, 72)), "L") is not None
 
 
