@@ -80,6 +80,23 @@ def test_a_chunk_ends_where_its_decoded_images_take_too_much_memory(
     assert sum(sizes) == len(samples) - 3
 
 
+def test_a_network_on_a_cpu_takes_as_many_large_images_at_once_as_its_layers_have_room_for(
+    at_root: Settings, classifier: Classifier, samples: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, sizes = Pipeline(at_root, classifier).classify(samples), list[int]()
+
+    class Notes(Classifier):
+        def predict(self, pixels: "np.ndarray", top: int = TOP) -> Scores:
+            sizes.append(len(pixels))
+            return super().predict(pixels, top)
+
+    monkeypatch.setattr("worker.pipeline._INPUT_BYTES", 10 * 28 * 28)
+    answers = Pipeline(at_root, Notes(classifier.checkpoint, classifier.runtime)).classify(samples)
+    assert (answers.best, answers.errors) == (expected.best, expected.errors)
+    assert max(sizes) == 10
+    assert sum(sizes) == len(samples) - 3
+
+
 def test_a_batch_that_takes_long_is_committed_in_parts_that_any_worker_may_take(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
