@@ -12,7 +12,7 @@ from benchmarks import machine
 from benchmarks.machine import ROOT
 from benchmarks.systems import Scale
 
-SECTIONS = ("systems", "photos", "commands", "workers", "stages")
+SECTIONS = ("systems", "photos", "imagenet", "commands", "workers", "stages")
 
 
 def main() -> None:

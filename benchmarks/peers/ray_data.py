@@ -41,11 +41,16 @@ class RayData:
     Args:
         warm_up: the images that each run begins with.
         size: images in a batch.
+        predictor: the class of an actor.
+        arguments: of that class.
     """
 
-    def __init__(self, warm_up: Images, size: int = SIZE) -> None:
+    def __init__(
+        self, warm_up: Images, size: int = SIZE, predictor: type = Predictor, arguments: Sequence[object] = ()
+    ) -> None:
         self._warm_up = warm_up
         self._size = size
+        self._predictor, self._arguments = predictor, arguments
 
     def start(self) -> None:
         """Start Ray."""
@@ -58,7 +63,13 @@ class RayData:
         paths = (*self._warm_up.paths, *images.paths)
         rows = ray.data.from_items([{"number": number, "path": path} for number, path in enumerate(paths)])
         pool = ray.data.ActorPoolStrategy(size=PROCESSES)
-        answers = rows.map_batches(Predictor, batch_size=self._size, compute=pool, num_cpus=1)
+        answers = rows.map_batches(
+            self._predictor,
+            fn_constructor_args=self._arguments,
+            batch_size=self._size,
+            compute=pool,
+            num_cpus=1,
+        )
         labels, come = [""] * len(paths), 0
         for batch in answers.iter_batches(batch_size=None):
             for number, label in zip(batch["number"].tolist(), batch["label"].tolist(), strict=True):

@@ -1,0 +1,54 @@
+"""Daft with a class as user-defined function, after its guide to them, that holds our session."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import daft
+
+from benchmarks.machine import PROCESSES
+from benchmarks.measure import Clock, Images
+from benchmarks.peers.session import SIZE, Session
+
+SETTINGS = (
+    f"`daft.cls(max_concurrency=2, use_process=True)`, `method.batch(batch_size={SIZE})` on the paths; Pillow and the "
+    "same ONNX Runtime session inside; its processes start in each run, and are counted"
+)
+
+
+@daft.cls(max_concurrency=PROCESSES, use_process=True)
+class Predictor:
+    """What each of its processes holds."""
+
+    def __init__(self, model: str) -> None:
+        self.session = Session(model)
+
+    @daft.method.batch(return_dtype=daft.DataType.string(), batch_size=SIZE)
+    def label(self, paths: daft.Series) -> list[str]:
+        """Classify a batch."""
+        return self.session.classify(paths.to_pylist())
+
+
+class Daft:
+    """Its local runner.
+
+    Args:
+        model: The model file.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+
+    def start(self) -> None:
+        """Choose the local runner."""
+        daft.set_runner_native()
+
+    def run(self, images: Images, clock: Clock) -> Sequence[str]:
+        """Classify the list of files."""
+        frame = daft.from_pydict({"path": list(images.paths)})
+        predictor: Any = Predictor(self._model)  # of which Daft makes a function of columns
+        found = frame.select("path", predictor.label(daft.col("path")).alias("label")).to_pydict()
+        labels = dict(zip(found["path"], found["label"], strict=True))
+        return [labels[path] for path in images.paths]
+
+    def stop(self) -> None:
+        """Its processes end with each run."""
