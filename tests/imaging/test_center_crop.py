@@ -6,7 +6,7 @@ from PIL import Image, ImageOps
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from pigeonhole.errors import TrainingError
-from pigeonhole.imaging.preprocess import prepare
+from pigeonhole.imaging.preprocess import decode, prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
 from tests.training.conftest import png
 
@@ -66,6 +66,19 @@ def test_a_strip_is_not_resized_in_full() -> None:
     pixels = Preprocessing("center-crop", 224, 224, 1, 224).apply(Image.new("L", (65_535, 1), 9))
     assert pixels.shape == (224, 224, 1)
     assert (pixels == 9).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "decoded"), [((500, 375), (500, 375)), ((1600, 1023), (1600, 1023)), ((1600, 1200), (800, 600))]
+)
+def test_a_jpeg_is_not_shrunk_below_twice_what_it_is_resized_to(
+    size: tuple[int, int], decoded: tuple[int, int]
+) -> None:
+    file = io.BytesIO()
+    picture(*size).save(file, "JPEG")
+    image = decode(file.getvalue(), Preprocessing("center-crop", 224, 224, 3), 10_000_000)
+    assert isinstance(image, Image.Image)
+    assert image.size == decoded
 
 
 def test_fields_with_their_defaults_are_not_written() -> None:
