@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from benchmarks import measure, tables
+from benchmarks import images, measure, report, tables
 from benchmarks.measure import Clock, Entry, Images, Measured
 from benchmarks.peers.bare_loop import cut
+from benchmarks.systems import Scale
 from pigeonhole.version import install_hint
 
 THREE = Images("/images", ("/images/a", "/images/b", "/images/c"))
@@ -56,6 +59,22 @@ def test_a_system_whose_package_is_missing_is_left_out_and_that_is_said() -> Non
     there = measure.alternate([entry("A", "123", []), entry("B", "123", [], needs="no_such_package")], 1, said.append)
     assert [each.entry.name for each in there] == ["A"]
     assert said[0] == f"B: left out, since no_such_package is not installed: {install_hint('bench')}"
+
+
+def test_photos_for_imagenet_are_left_out_where_a_package_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("benchmarks.systems.IMAGENET_NEEDS", ("no_such_package",))
+    assert report.measure_all(tmp_path, tmp_path, Scale(), ["imagenet"]).sections == []
+    expected = f"imagenet: left out, since no_such_package is not installed: {install_hint('bench')}\n"
+    assert capsys.readouterr().out == expected
+
+
+def test_photos_are_drawn_in_the_size_asked_for_and_differ(tmp_path: Path) -> None:
+    files = images.photos(tmp_path / "photos", (50, 38), 3)
+    pixels = [Image.open(file) for file in files]
+    assert [image.size for image in pixels] == [(50, 38)] * 3
+    assert len({image.tobytes() for image in pixels}) == 3
 
 
 def test_a_system_that_loses_an_image_is_not_measured_but_stopped() -> None:
