@@ -39,8 +39,7 @@ class Daft:
         self._model = model
 
     def start(self) -> None:
-        """Choose the local runner."""
-        daft.set_runner_native()
+        """Its local runner is the default, and starts by itself."""
 
     def run(self, images: Images, clock: Clock) -> Sequence[str]:
         """Classify the list of files."""
