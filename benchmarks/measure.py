@@ -42,9 +42,13 @@ class Clock:
     def __init__(self) -> None:
         self._made = self._begun = time.perf_counter()
 
-    def restart(self) -> None:
-        """Begin anew: a system that can't get ready before it is given images calls this once it is."""
-        self._begun = time.perf_counter()
+    def restart(self, at: float | None = None) -> None:
+        """Begin anew: a system that can't get ready before it is given images calls this once it is.
+
+        Args:
+            at: when it was, by `time.perf_counter` of any process; None: now.
+        """
+        self._begun = time.perf_counter() if at is None else at
 
     def read(self) -> tuple[float, float]:
         """Give the seconds since the last restart, and since this was made."""
