@@ -70,8 +70,8 @@ projects do it.
 {ray}
 {settings}
 
-Where labels differ, two classes are nearly as probable: offsets of the crop and sums of the network are rounded in
-another way.
+Where labels differ, two classes are nearly as probable: Pigeonhole resizes only what the crop keeps, and so rounds a
+few pixels to the next level of 256.
 """
 
 _COMMANDS = """## What a person waits for
