@@ -30,6 +30,8 @@ COMPARED = 256
 TOLERANCE = 1e-4
 #: Numbers of images at once that an export is tried with: one that works for one of them may fail for another.
 _BATCHES = (1, 2, 7)
+#: Bytes of the images that are tried at once: 256 photos take gigabytes of activations.
+_AT_ONCE = 4_000_000
 _SEED = 20_260_101  # of the random images
 
 
@@ -184,7 +186,7 @@ def _logits(content: Content, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     about = content.checkpoint
     runtime = OnnxRuntime(content)
     try:
-        whole = runtime.logits(pixels)
+        whole = np.concatenate([runtime.logits(part) for part in np.array_split(pixels, -(-pixels.nbytes // _AT_ONCE))])
         for size in _BATCHES:
             part = runtime.logits(pixels[:size])
             if part.shape != (min(size, len(pixels)), about.logits) or not np.isfinite(part).all():
