@@ -57,6 +57,17 @@ def test_both_runtimes_give_the_same_rows_on_the_whole_road(home: Path, embedded
             assert float(ours["confidence"]) == pytest.approx(float(theirs["confidence"]), abs=TOLERANCE)
 
 
+def test_a_cpu_needs_no_torch(home: Path, embedded: Run, tmp_path: Path) -> None:
+    for name in ("torch", "torchvision", "onnx"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('it is not there')\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    run = embedded("classify", "samples", "-o", "rows.csv", env=environment)
+    assert run.returncode == 3, run.stderr
+    assert sum(bool(row["label"]) for row in rows_of(home / "rows.csv")) == 200
+    inspected = embedded("inspect", "digits", "--image", "samples/003b50.png", env=environment)
+    assert inspected.returncode == 0, inspected.stderr
+
+
 @pytest.mark.skipif(not THIS.has_bf16(), reason="this processor does not multiply bfloat16")
 def test_rows_in_another_precision_say_so(home: Path, embedded: Run) -> None:
     environment = os.environ | {"PIGEONHOLE_RUNTIME": TORCH, "PIGEONHOLE_PRECISION": "bf16"}

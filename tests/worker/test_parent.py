@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from pigeonhole.settings import Settings
 from worker.parent import register
 
 PROGRAM = "import worker.parent; worker.parent.end_parent()"
@@ -34,3 +36,22 @@ def test_a_process_that_has_got_another_parent_meanwhile_sends_nothing(received:
     variable = {"WORKER_PARENT_PID": str(os.getppid()) if registered == "another" else registered}
     subprocess.run([sys.executable, "-c", PROGRAM], env=os.environ | variable, check=True)
     assert received == []
+
+
+def test_a_workers_parent_imports_neither_numpy_nor_pillow_nor_a_runtime(
+    settings: Settings, tmp_path: Path, start_worker: Callable[..., object]
+) -> None:
+    imported = tmp_path / "imported"
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, os, sys\n"
+        "from pathlib import Path\n"
+        "heavy = 'numpy', 'PIL', 'torch', 'onnxruntime', 'safetensors'\n"
+        f"named = Path({str(imported)!r}) / str(os.getpid())\n"
+        "atexit.register(lambda: named.write_text(','.join(name for name in heavy if name in sys.modules)))\n"
+    )
+    imported.mkdir()
+    worker = start_worker(PYTHONPATH=str(tmp_path))
+    assert isinstance(worker, subprocess.Popen)
+    worker.terminate()
+    assert worker.wait(30) == 0
+    assert (imported / str(worker.pid)).read_text() == ""
