@@ -35,7 +35,15 @@ def worker(
     model: Annotated[
         str | None, typer.Option(help="A checkpoint file, or the name of the shipped one.  \\[default: digits]")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.  \\[default: auto]")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda (every GPU), or cuda:0,cuda:1.  \\[default: auto]")
+    ] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="auto, onnxruntime or torch: what runs the network.  \\[default: auto]")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="auto, f32, bf16 or f16: what it is computed in.  \\[default: auto]")
+    ] = None,
     name: Annotated[str, typer.Option(help="Celery's name of this worker; %h is the host's.")] = "celery@%h",
     log_format: Annotated[
         LogFormat | None, typer.Option(help="How it is written: json is one object a line.  \\[default: text]")
@@ -46,7 +54,8 @@ def worker(
 
     It is a Celery worker, and takes no option from Celery's environment variables.
     """
-    options = {"PROCESSES": processes, "MODEL": model, "DEVICE": device, "LOG_FORMAT": log_format}
+    options = {"PROCESSES": processes, "MODEL": model, "LOG_FORMAT": log_format}
+    options |= {"DEVICE": device, "RUNTIME": runtime, "PRECISION": precision}
     # Settings travel in the environment: the worker's processes are fresh interpreters and read it again.
     for variable, value in options.items():
         if value is not None:
