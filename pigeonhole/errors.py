@@ -14,7 +14,6 @@
     ├── NoWorker                  no worker consumes this model's queue
     ├── JobCancelled              the job was cancelled
     ├── EmbeddedFailed            the private Redis or its workers did not start, or stopped
-    ├── DeviceLost                the process that runs the network on a GPU has ended
     ├── OutputFailed              rows can't be written to the file or folder that the user named
     ├── MessageInvalid            a record in Redis is damaged, foreign or of another version
     │   └── JobDamaged            a job has lost rows or references that it had
@@ -111,10 +110,6 @@ class JobCancelled(PigeonholeError):
 
 class EmbeddedFailed(PigeonholeError):
     """Raised when the private Redis or its workers did not start, or stopped."""
-
-
-class DeviceLost(PigeonholeError):
-    """Raised when the process that runs the network on a GPU has ended: its images wait for another worker."""
 
 
 class OutputFailed(PigeonholeError):

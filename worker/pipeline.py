@@ -16,7 +16,7 @@ from itertools import chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from pigeonhole.errors import DeviceLost, ErrorKind, ImageError
+from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.imaging.decode import memory_of
 from pigeonhole.imaging.preprocess import Decoded
 from pigeonhole.imaging.reader import ImageReader
@@ -25,6 +25,7 @@ from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
 from pigeonhole.sources.reference import Identity, Location
 from worker.collected import Collected
+from worker.devices.protocol import DeviceLost
 from worker.folders import ABSENT, Folders
 from worker.metrics import Counts
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from benchmarks import colour  # noqa: F401  # makes its network known
+from benchmarks import colour
 from benchmarks.machine import PROCESSES
 from benchmarks.measure import Clock, Images
 from benchmarks.peers.eager import Eager
@@ -42,5 +42,6 @@ class PillowLoop:
 
 def load(model: str) -> Callable[[Sequence[str]], list[str]]:
     """Make what a process does: paths → labels."""
+    colour.register()
     eager = Eager(model)
     return lambda paths: [label for at in range(0, len(paths), SIZE) for label in eager.classify(paths[at : at + SIZE])]

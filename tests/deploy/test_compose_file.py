@@ -40,7 +40,7 @@ def test_redis_is_reached_from_its_own_network_only_which_leads_nowhere() -> Non
     assert redis["networks"] == ["broker"]
     assert COMPOSE["networks"]["broker"] == {"internal": True}
     on_it = {name for name, service in SERVICES.items() if "broker" in service["networks"]}
-    assert on_it == {"redis", "worker", "producer", "flower", "prometheus"}
+    assert on_it == {"redis", "worker", "worker-gpu", "producer", "flower", "prometheus"}
 
 
 def test_only_what_watches_publishes_a_port_and_on_this_machine_only() -> None:
@@ -59,7 +59,7 @@ def test_the_password_is_in_a_file_that_only_those_mount_who_need_it() -> None:
     mounting = {
         name for name, service in SERVICES.items() if any("broker-password" in str(v) for v in _mounts(service))
     }
-    assert mounting == {"redis", "worker", "producer", "flower"}
+    assert mounting == {"redis", "worker", "worker-gpu", "producer", "flower"}
     for name in mounting - {"redis"}:
         assert {"target": "/run/broker", "read_only": True}.items() <= _mount(SERVICES[name], "broker-password").items()
         url = SERVICES[name]["environment"]["PIGEONHOLE_BROKER_URL"]

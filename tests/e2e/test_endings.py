@@ -127,7 +127,7 @@ def test_a_submission_that_is_interrupted_says_that_not_everything_was_submitted
     assert run.returncode == 130
     assert status.state == "open"
     assert said.decode().endswith(
-        f"pigeonhole: interrupted; job {status.job}: not everything was submitted (64 images so far); run the "
+        f"pigeonhole: interrupted; job {status.job}: not everything was submitted ({status.images} images so far); run the "
         f"same command again, fed the same list, to resume, or "
         f"`pigeonhole cancel {status.job}` ends it\n"
     )

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from pigeonhole.errors import DeviceLost, ExitCode
+from pigeonhole.errors import ExitCode
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Batch
 from pigeonhole.models import checkpoint as checkpoints
@@ -26,7 +26,7 @@ from tests.worker.conftest import published
 from worker.devices import client
 from worker.devices.client import DeviceRuntime
 from worker.devices.lanes import Lanes, best_batch
-from worker.devices.protocol import SOCKETS
+from worker.devices.protocol import SOCKETS, DeviceLost
 from worker.devices.start import DeviceProcesses
 
 StartWorker = Callable[..., "subprocess.Popen[bytes]"]

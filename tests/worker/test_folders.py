@@ -17,7 +17,7 @@ from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
 from pigeonhole.sources.beneath import open_beneath
 from tests.worker.test_tasks import job_with
-from worker import folders, tasks
+from worker import folders
 from worker.folders import FolderGone, Folders
 from worker.processor import Processor
 
@@ -39,7 +39,7 @@ def card(root: Path) -> Path:
 def processor(
     settings: Settings, root: Path, classifier: Classifier, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> Processor:
-    monkeypatch.setattr(tasks, "_HELD", 0.0)
+    monkeypatch.setattr("worker.processor._HELD", 0.0)
     return Processor(replace(settings, image_root=str(root), chunk=4), classifier, ledger)
 
 

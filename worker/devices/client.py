@@ -9,13 +9,12 @@ import numpy as np
 from billiard import current_process
 from numpy.typing import NDArray
 
-from pigeonhole.errors import DeviceLost
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.models.record import TORCH
 from pigeonhole.models.runtimes.runtime import Runtime
 from pigeonhole.settings import Settings
-from worker.devices.protocol import COUNT, REPLY, SOCKETS, Status, receive
+from worker.devices.protocol import COUNT, REPLY, SOCKETS, DeviceLost, Status, receive
 
 
 def load(settings: Settings) -> Classifier:

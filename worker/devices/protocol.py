@@ -8,6 +8,8 @@ import socket
 import struct
 from enum import IntEnum
 
+from pigeonhole.errors import PigeonholeError
+
 #: In a chunk: how many images follow, as bytes.
 COUNT = struct.Struct("<I")
 #: In a reply: a `Status`, and how many bytes follow.
@@ -22,6 +24,10 @@ class Status(IntEnum):
     DONE = 0  # logits follow, float32 [images, logits]
     MEMORY = 1  # there is not enough memory for this number of images; words follow
     FAILED = 2  # the network failed; words follow
+
+
+class DeviceLost(PigeonholeError):
+    """Raised when the process of a GPU has ended: its images wait for another worker."""
 
 
 def receive(connection: socket.socket, into: memoryview) -> bool:

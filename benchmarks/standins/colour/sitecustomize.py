@@ -1,3 +1,5 @@
 """Makes the 64x64 colour network known in every process of a worker that has this folder on its PYTHONPATH."""
 
-import benchmarks.colour  # noqa: F401
+from benchmarks.colour import register
+
+register()
