@@ -127,9 +127,8 @@ def test_a_submission_that_is_interrupted_says_that_not_everything_was_submitted
     assert run.returncode == 130
     assert status.state == "open"
     assert said.decode().endswith(
-        f"pigeonhole: interrupted; job {status.job}: not everything was submitted ({status.images} images so far); run the "
-        f"same command again, fed the same list, to resume, or "
-        f"`pigeonhole cancel {status.job}` ends it\n"
+        f"pigeonhole: interrupted; job {status.job}: not everything was submitted ({status.images} images so far); "
+        f"run the same command again, fed the same list, to resume, or `pigeonhole cancel {status.job}` ends it\n"
     )
 
 
