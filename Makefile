@@ -17,7 +17,7 @@ TESTS ?=
 # Where our code meets its dependencies; the others would find the same.
 LOWEST := $(addprefix tests/,e2e imaging jobs ledger models packaging producer sinks sources training worker)
 
-.PHONY: help demo venv test test-lowest browser-test lint lint-style format samples train-shipped evaluate outliers pareto variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos starvation bench bench-quick clean
+.PHONY: help demo venv test test-lowest browser-test lint lint-style format samples train-shipped quantise-shipped evaluate outliers pareto variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos starvation bench bench-quick clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ samples: .venv/.dev ## make samples/ again from MNIST's test set in DATA
 
 train-shipped: .venv/.dev ## make the shipped checkpoint again from the MNIST in DATA
 	$(BIN)/pigeonhole train --dataset mnist --data $(DATA) --overwrite -o pigeonhole/models/shipped/digits.safetensors
+
+quantise-shipped: .venv/.dev ## make the shipped checkpoint in int8 again, with training images of the MNIST in DATA
+	$(BIN)/python -m scripts.calibration_images $(DATA) build/calibration
+	$(BIN)/pigeonhole export digits --int8 --images build/calibration --overwrite -o pigeonhole/models/shipped/digits-int8.safetensors
 
 evaluate: .venv/.dev ## CHECKPOINT's figures on the MNIST in DATA, or on DATA's folders, one for each class; EVALUATE adds options
 	$(BIN)/pigeonhole evaluate $(CHECKPOINT) --data $(DATA) $(EVALUATE)

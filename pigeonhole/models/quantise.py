@@ -2,12 +2,14 @@
 
 Static quantisation (B. Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", 2018): the ranges of the activations are measured on images beforehand. Weights have
-a scale for each output channel.
+a scale for each output channel. docs/models.md has the measurements that the choices here follow.
 """
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +20,38 @@ from pigeonhole.models.checkpoint import Checkpoint, Content
 from pigeonhole.models.export import stripped, with_inline_weights
 from pigeonhole.models.graph import INPUT
 from pigeonhole.models.record import GRAPH_ONLY
+from pigeonhole.models.scores import same_labels
 
-#: Images at once while the ranges are measured.
-_AT_ONCE = 64
-#: What takes the time of a network; the rest stays in float32.
-_OPERATORS = ["Conv", "Gemm", "MatMul"]
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+#: Images at once while the ranges are measured and the results compared.
+_AT_ONCE = 16
+#: What takes the time of a network, and the activations behind it, which become limits of the numbers; the rest stays
+#: in float32.
+_OPERATORS = ["Conv", "Gemm", "MatMul", "Relu", "Clip"]
+#: The last layer returns float32, or all logits of an image would be multiples of 1/255 of their range.
+_OPTIONS = {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]}
+#: The first version of ONNX's operators with a scale for each channel.
+_OPSET = 13
 
 
-def quantise(content: Content, images: NDArray[np.uint8], output: Path, name: str) -> Checkpoint:
+@dataclass(frozen=True)
+class Quantised:
+    """A model file that was quantised.
+
+    Args:
+        checkpoint: Its record.
+        images: How many the ranges were measured on.
+        same: Those of them whose label, or labels, are those of the original.
+    """
+
+    checkpoint: Checkpoint
+    images: int
+    same: int
+
+
+def quantise(content: Content, images: NDArray[np.uint8], output: Path, name: str) -> Quantised:
     """Write a quantised copy of a model, a file of its own.
 
     Args:
@@ -35,32 +61,44 @@ def quantise(content: Content, images: NDArray[np.uint8], output: Path, name: st
         name: The copy's name.
 
     Returns:
-        The copy's record. Calibration and threshold are those of the original.
+        The copy. Calibration and thresholds are those of the original.
 
     Raises:
-        CheckpointError: The model has no graph, is quantised already, or there are no images.
+        CheckpointError: The model has no graph, is quantised already, or can't be; or there are no images.
         TrainingError: The file can't be written.
     """
     about = content.checkpoint
-    if not content.graph or about.precision != "f32":
-        what = "is quantised already" if content.graph else "has no ONNX graph"
-        raise CheckpointError(f"{content.path}: it {what}, and only an ONNX graph in f32 can be quantised.")
+    check(content)
     if not len(images):
         raise CheckpointError("No image could be read to measure the ranges of activations on; give other images.")
-    graph = _quantised(with_inline_weights(content.graph, content.weights), images)
-    origin = {"quantised": about.identity(), "calibration_images": len(images)}
+    graph = _quantised(content, images)
     record = replace(
         about,
-        name=name,
+        name=checkpoints.check_name(name),
         network=GRAPH_ONLY,
         arguments={"precision": "int8"},
-        trained={**about.trained, **origin},
         measured={},
     )
-    return checkpoints.save_graph(output, graph, record, images)
+    quantised = replace(content, checkpoint=record, weights={}, graph=graph)
+    wanted, found = (_logits(each, images) for each in (content, quantised))
+    same = int(same_labels(wanted, found, about.calibration, len(about.classes)).sum())
+    origin = {"from": about.identity(), "images": len(images), "same_labels": same}
+    trained = {**about.trained, "quantised": origin}
+    return Quantised(checkpoints.save_graph(output, graph, replace(record, trained=trained), images), len(images), same)
 
 
-def _quantised(graph: bytes, images: NDArray[np.uint8]) -> bytes:
+def check(content: Content) -> None:
+    """Raise CheckpointError if a model can't be quantised."""
+    about = content.checkpoint
+    if about.precision != "f32":
+        raise CheckpointError(f"{content.path}: it is in {about.precision} already; give the model in f32.")
+    if not content.graph:
+        reason = about.trained.get("onnx", "it was saved without one")
+        raise CheckpointError(f"{content.path}: it has no ONNX graph ({reason}), and only a graph can be quantised.")
+
+
+def _quantised(content: Content, images: NDArray[np.uint8]) -> bytes:
+    """Return the graph in int8."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -69,7 +107,7 @@ def _quantised(graph: bytes, images: NDArray[np.uint8]) -> bytes:
         """Hands the images over in parts."""
 
         def __init__(self) -> None:
-            self._parts = (images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE))
+            self._parts = _parts(images)
 
         def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
             """Return the next input; None after the last."""
@@ -78,17 +116,86 @@ def _quantised(graph: bytes, images: NDArray[np.uint8]) -> bytes:
 
     with TemporaryDirectory(prefix="pigeonhole-") as folder:
         whole, prepared, quantised = (Path(folder) / f"{step}.onnx" for step in ("whole", "prepared", "quantised"))
-        whole.write_bytes(graph)
-        quant_pre_process(whole, prepared)
-        quantize_static(
-            prepared,
-            quantised,
-            Images(),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=_OPERATORS,
-            per_channel=True,
-            reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-        )
-        return bytes(stripped(onnx.load(quantised)).SerializeToString(deterministic=True))
+        try:
+            onnx.save(_recent(onnx.load_from_string(with_inline_weights(content.graph, content.weights))), whole)
+            # Inference of symbolic shapes would need another package.
+            quant_pre_process(whole, prepared, skip_symbolic_shape=True)
+            model = _named(onnx.load(prepared))
+            onnx.save(model, prepared)
+            quantize_static(
+                prepared,
+                quantised,
+                Images(),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=_OPERATORS,
+                nodes_to_exclude=_kept(model, content.checkpoint.preprocessing.channels),
+                per_channel=True,
+                # Weights of 7 bits. A processor without VNNI adds two products in 16 bits, which larger ones overflow.
+                reduce_range=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                extra_options=_OPTIONS,
+            )
+            result = _own_domains(stripped(onnx.load(quantised)))
+        except Exception as exc:  # whatever the quantiser meets in a graph that it does not know
+            reason = (str(exc) or type(exc).__name__).strip().splitlines()[0][:200]
+            raise CheckpointError(f"{content.path}: ONNX Runtime can't quantise its graph ({reason}).") from exc
+    if not any(node.op_type == "QuantizeLinear" for node in result.graph.node):
+        raise CheckpointError(f"{content.path}: its graph has no layer that can be quantised; it stays in f32.")
+    return bytes(result.SerializeToString(deterministic=True))
+
+
+def _recent(model: "ModelProto") -> "ModelProto":
+    """Return a model in a version of ONNX's operators that can be quantised."""
+    from onnx import version_converter
+
+    versions = [each.version for each in model.opset_import if each.domain in ("", "ai.onnx")]
+    if min(versions, default=_OPSET) >= _OPSET:
+        return model
+    converted: ModelProto = version_converter.convert_version(model, _OPSET)
+    return converted
+
+
+def _named(model: "ModelProto") -> "ModelProto":
+    """Give each node of a graph a name of its own, by which it can be excluded."""
+    for number, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}-{number}"
+    return model
+
+
+def _own_domains(model: "ModelProto") -> "ModelProto":
+    """Remove, in place, the sets of operators that no node is of; ONNX Runtime adds all that it knows."""
+    used = {node.domain for node in model.graph.node}
+    own = [each for each in model.opset_import if each.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(own)
+    return model
+
+
+def _kept(model: "ModelProto", channels: int) -> list[str]:
+    """Return the convolutions of the image itself: with so few inputs, int8 takes longer than float32.
+
+    Args:
+        model: The graph.
+        channels: Of the image.
+    """
+    shapes = {each.name: tuple(each.dims) for each in model.graph.initializer}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv"
+        and shapes.get(node.input[1], (0, channels + 1))[1]
+        * next((each.i for each in node.attribute if each.name == "group"), 1)
+        <= channels
+    ]
+
+
+def _parts(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    return (images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE))
+
+
+def _logits(content: Content, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    from pigeonhole.models.runtimes.onnx_runtime import OnnxRuntime
+
+    runtime = OnnxRuntime(content)
+    return np.concatenate([runtime.logits(part) for part in _parts(images)])

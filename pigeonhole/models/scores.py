@@ -81,6 +81,28 @@ def confidences(logits: NDArray[np.float32], calibration: Calibration, classes: 
     return found
 
 
+def probabilities(logits: NDArray[np.float32], calibration: Calibration, classes: int) -> NDArray[np.float64]:
+    """Return the calibrated probability of each class: float32 [N, L] → float64 [N, classes] in 0…1."""
+    known, unknown = _probabilities(logits, calibration, classes)
+    found: NDArray[np.float64] = calibration.confidence(known, unknown[:, None])
+    return found
+
+
+def same_labels(
+    one: NDArray[np.float32], other: NDArray[np.float32], calibration: Calibration, classes: int
+) -> NDArray[np.bool_]:
+    """Return for which images two runs have the same label, or all the same labels: float32 [N, L] twice → bool [N]."""
+    thresholds = calibration.thresholds
+    if thresholds is None:
+        same: NDArray[np.bool_] = likeliest(one, classes) == likeliest(other, classes)
+        return same
+    first, second = (
+        _above(_probabilities(logits, calibration, classes)[0], thresholds) >= 0 for logits in (one, other)
+    )
+    all_same: NDArray[np.bool_] = (first == second).all(axis=1)
+    return all_same
+
+
 def review_scores(logits: NDArray[np.float32], calibration: Calibration, classes: int) -> NDArray[np.float64]:
     """Return what is compared with `Calibration.review_below`: float32 [N, L] → float64 [N] in 0…1."""
     known, unknown = _probabilities(logits, calibration, classes)
@@ -114,7 +136,7 @@ def _by_thresholds(
         thresholds: of each class, 0…1.
         review_below: the distance of the nearest probability from its threshold, below which a person should look.
     """
-    above = _ppm(known) - _ppm(np.array(thresholds))  # [N, classes]
+    above = _above(known, thresholds)
     images, classes = np.nonzero(above >= 0)  # [M], image by image, and class by class
     order = np.lexsort((-known[images, classes], images))  # stable: of equals, the first class comes first
     images, classes = images[order], classes[order]
@@ -123,6 +145,11 @@ def _by_thresholds(
     images, classes = images[rank < MOST_LABELS], classes[rank < MOST_LABELS]
     labels = Labels(np.minimum(counts, MOST_LABELS), classes, _ppm(known[images, classes]))
     return np.abs(above).min(axis=1) < round(review_below * PPM), labels
+
+
+def _above(known: NDArray[np.float64], thresholds: Sequence[float]) -> NDArray[np.int64]:
+    """Return how far each probability is above its threshold, in millionths: [N, classes]."""
+    return _ppm(known) - _ppm(np.array(thresholds))
 
 
 def _largest(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:

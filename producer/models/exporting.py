@@ -3,16 +3,16 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import ModelProto, TensorProto, numpy_helper
+from onnx import ModelProto
 
 from pigeonhole import files
 from pigeonhole.errors import CheckpointError
 from pigeonhole.models import checkpoint, graph
 from pigeonhole.models.checkpoint import Checkpoint, Content
 from pigeonhole.models.conversion import trial
+from pigeonhole.models.export import with_inline_weights
 from pigeonhole.models.runtimes.onnx_runtime import OnnxRuntime
 from pigeonhole.replacing import check_own
 from pigeonhole.version import VERSION
@@ -41,11 +41,11 @@ def export(model: Path, output: Path, overwrite: bool = False) -> Checkpoint:
     """
     content = checkpoint.read(model)
     about = content.checkpoint
-    check_own(output, lambda file: _is_export(file, about.name), overwrite)
+    check_own(output, lambda file: is_export(file, about.name), overwrite)
     if not content.graph:
         reason = about.trained.get("onnx", "it was saved without one")
         raise CheckpointError(f"{model}: it has no ONNX graph ({reason}); it runs in torch alone.")
-    whole = _whole(content)
+    whole = onnx.load_from_string(with_inline_weights(content.graph, content.weights))
     whole.producer_name, whole.producer_version = PRODUCER, VERSION
     values = {
         "name": about.name,
@@ -62,16 +62,6 @@ def export(model: Path, output: Path, overwrite: bool = False) -> Checkpoint:
     return about
 
 
-def _whole(content: Content) -> ModelProto:
-    """Return the graph with the weights in it that are tensors of the model file."""
-    stored = set(graph.stored_weights(content.graph))
-    model = onnx.load_from_string(content.graph)
-    for tensor in model.graph.initializer:
-        if tensor.name in stored and tensor.data_location == TensorProto.EXTERNAL:
-            tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(content.weights[tensor.name]), tensor.name))
-    return model
-
-
 def _compare(content: Content, serialised: bytes) -> None:
     pixels = trial.images(content.checkpoint.preprocessing.shape, _COMPARED)
     found = trial.Session(serialised).run(pixels)[graph.OUTPUT]
@@ -79,7 +69,7 @@ def _compare(content: Content, serialised: bytes) -> None:
         raise CheckpointError(f"{content.path}: the exported graph returns other values than the model file.")
 
 
-def _is_export(file: Path, name: str) -> bool:
+def is_export(file: Path, name: str) -> bool:
     """Return whether a file is an earlier export of a model of that name."""
     try:
         found = ModelProto.FromString(file.read_bytes())
