@@ -157,7 +157,7 @@ def _recent(model: "ModelProto") -> "ModelProto":
 
 
 def _named(model: "ModelProto") -> "ModelProto":
-    """Give each node of a graph a name of its own, by which it can be excluded."""
+    """Name, in place, each node of a graph, so that it can be excluded."""
     for number, node in enumerate(model.graph.node):
         node.name = f"{node.op_type}-{number}"
     return model

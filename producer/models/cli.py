@@ -57,6 +57,18 @@ def import_(
     weights: Annotated[
         Path | None, typer.Option(help="Of torchvision:NAME and timm:NAME: a file of weights, in place of a download.")
     ] = None,
+    multi_label: Annotated[
+        bool,
+        typer.Option("--multi-label", help="An image may have several labels: a sigmoid for each class."),
+    ] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Of a multi-label model: the probability from which a class is a label.  \\[default: 0.5]"),
+    ] = None,
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of a multi-label model: JSON of one threshold for each class."),
+    ] = None,
     sample: Annotated[Path | None, typer.Option(help="A picture: print its five most probable classes.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -66,13 +78,16 @@ def import_(
         from producer.models.importing import sample as samples
         from producer.models.importing.kind import ImportOptions
 
-        options = ImportOptions(classes, preprocess, mean, std, network, weights)
+        several = (multi_label or None, threshold, thresholds)
+        options = ImportOptions(classes, preprocess, mean, std, network, weights, *several)
         made = run.import_model(source, output, name or output.stem, options, overwrite)
         line = samples.line(output, sample, settings_from())
     for finding in filter(None, (*made.findings, line)):
         say(finding)
-    say(f"It is not calibrated: no image will be marked for review. Try it: pigeonhole evaluate {output} --data DIR")
     about = made.checkpoint
+    several_labels = about.calibration.thresholds is not None  # no data set has several for an image
+    trial = f"classify DIR --model {output}" if several_labels else f"evaluate {output} --data DIR"
+    say(f"It is not calibrated: no image will be marked for review. Try it: pigeonhole {trial}")
     typer.echo(f"{output}: {about.name} {about.digest[:12]}, {about.network}, {len(about.classes)} classes")
 
 

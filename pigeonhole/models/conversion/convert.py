@@ -52,6 +52,7 @@ def convert(
     normalisation: Normalisation,
     size: tuple[int, int] | None = None,
     classes: int | None = None,
+    multi_label: bool = False,
 ) -> Converted:
     """Convert a model.
 
@@ -60,6 +61,7 @@ def convert(
         normalisation: Of the pixels.
         size: Height and width for a graph that takes any; None: 224 x 224.
         classes: How many there are, if that is known.
+        multi_label: Whether an image may have several of them.
 
     Raises:
         CheckpointError: It takes no images, returns no classes, or can't be run.
@@ -74,7 +76,7 @@ def convert(
         return wrap.with_logits(whole, name, meaning, shape, batch)
 
     single = trial.session(built(1, Meaning.LOGITS))
-    meaning = trial.meaning_of(_one_by_one(single, pixels))
+    meaning = trial.meaning_of(_one_by_one(single, pixels), multi_label)
     wanted = _one_by_one(trial.session(built(1, meaning)), pixels[: max(trial.BATCHES)])
     graph, batches = _batched(lambda batch: built(batch, meaning), placement, wanted, pixels)
     return Converted(

@@ -26,12 +26,14 @@ def convert_file(
     normalisation: Normalisation,
     size: tuple[int, int] | None = None,
     classes: int | None = None,
+    multi_label: bool = False,
     timeout: float = TIMEOUT,
 ) -> Converted:
     """Read and convert an ONNX file; the other arguments are as of `convert`.
 
     Args:
         path: The file.
+        multi_label: Whether an image may have several classes.
         timeout: Seconds that it may take.
 
     Raises:
@@ -40,6 +42,7 @@ def convert_file(
     with tempfile.TemporaryDirectory(prefix="pigeonhole-import-") as folder:
         graph, answers = Path(folder) / "graph.onnx", Path(folder) / "answer.json"
         request = {**asdict(normalisation), "path": str(path), "size": size, "classes": classes}
+        request |= {"multi_label": multi_label}
         request |= {"graph": str(graph), "answer": str(answers)}
         command = [sys.executable, "-P", "-m", __name__, json.dumps(request)]
         try:
@@ -63,7 +66,8 @@ def main() -> None:
     path, size = Path(request["path"]), request["size"]
     try:
         normalisation = Normalisation(tuple(request["mean"]), tuple(request["std"]))
-        found = convert(read(path), normalisation, size and (size[0], size[1]), request["classes"])
+        shape = size and (size[0], size[1])
+        found = convert(read(path), normalisation, shape, request["classes"], request["multi_label"])
         Path(request["graph"]).write_bytes(found.graph)
         answer = {key: value for key, value in asdict(found).items() if key != "graph"}
     except MemoryError:

@@ -100,14 +100,15 @@ def output_of(outputs: dict[str, Output], classes: int | None) -> str:
     )
 
 
-def meaning_of(values: Output) -> Meaning:
+def meaning_of(values: Output, multi_label: bool = False) -> Meaning:
     """Return what the values of many images are.
 
     Args:
         values: float [N, L].
+        multi_label: Whether the model is said to have labels that do not exclude each other.
 
     Raises:
-        CheckpointError: They are not finite, the same for all images, or probabilities of labels that exclude no other.
+        CheckpointError: They are not finite, the same for all images, or contradict `multi_label`.
     """
     rows = values.reshape(len(values), -1).astype(np.float64)
     if not np.isfinite(rows).all():
@@ -116,12 +117,17 @@ def meaning_of(values: Output) -> Meaning:
         raise CheckpointError("It returns the same values whatever the image: the file is damaged or not trained.")
     if rows.min() < 0 or rows.max() > 1 + _SUM:
         return Meaning.LOGITS
-    if np.abs(rows.sum(axis=1) - 1).max() < _SUM:
-        return Meaning.PROBABILITIES
-    raise CheckpointError(
-        "Its values lie between 0 and 1 and do not add up to 1: a probability for each label on its own. "
-        "Models of several labels an image can't be imported; export it without its last layer, the sigmoid."
-    )
+    exclusive = np.abs(rows.sum(axis=1) - 1).max() < _SUM
+    if exclusive and multi_label:
+        raise CheckpointError(
+            "Its values are probabilities that add up to 1, so an image has one label: leave out --multi-label."
+        )
+    if not exclusive and not multi_label:
+        raise CheckpointError(
+            "Its values lie between 0 and 1 and do not add up to 1: a probability for each label on its own. "
+            "Give --multi-label if an image may have several labels."
+        )
+    return Meaning.PROBABILITIES if exclusive else Meaning.SIGMOIDS
 
 
 def differs(found: Output, wanted: Output) -> bool:

@@ -17,6 +17,7 @@ INPUT, OUTPUT = "pixels", "logits"
 
 _OWN = "pigeonhole"  # begins the name of each value that is added here
 _LEAST = 1e-30  # probability: a smaller one counts as this, since the logarithm of 0 is infinite
+_MOST = 1 - 2**-23  # probability: of a sigmoid, a larger one counts as this, for the same reason
 #: The types that an input of images may have.
 _TYPES = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.UINT8}
 
@@ -26,6 +27,7 @@ class Meaning(StrEnum):
 
     LOGITS = "logits"
     PROBABILITIES = "probabilities"
+    SIGMOIDS = "probabilities of labels that do not exclude each other"
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def with_logits(
     Args:
         model: As `with_pixels` returns it.
         output: The one of its outputs to take.
-        meaning: Of that output; of probabilities the logarithm is taken.
+        meaning: Of that output; of probabilities the logarithm is taken, of sigmoids the inverse.
         shape: Of that output for one image: 1, L, and perhaps more dimensions of length 1, which are dropped.
         batch: The images that it takes at once; None: any number.
     """
@@ -109,6 +111,16 @@ def with_logits(
     steps.append(_Step("Cast", to=TensorProto.FLOAT))
     if meaning is Meaning.PROBABILITIES:
         steps += [_Step("Max", _weight(graph, "least", np.array([_LEAST], np.float32))), _Step("Log")]
+    elif meaning is Meaning.SIGMOIDS:
+        # The logit of p is −log(1 / p − 1).
+        steps += [
+            _Step("Max", _weight(graph, "least", np.array([_LEAST], np.float32))),
+            _Step("Min", _weight(graph, "most", np.array([_MOST], np.float32))),
+            _Step("Reciprocal"),
+            _Step("Sub", _weight(graph, "one", np.array([1], np.float32))),
+            _Step("Log"),
+            _Step("Neg"),
+        ]
     _set_nodes(graph, [*graph.node, *_chain(steps, output, OUTPUT)])
     del graph.output[:]
     graph.output.append(_value(OUTPUT, TensorProto.FLOAT, batch, shape[1]))

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
 #: Pillow's numbers of interpolations, as the preprocessor's configuration has them.
 _INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}
 _BYTE = 1 / 255
+_MULTI_LABEL = "multi_label_classification"
 _WHOLE = 384  # pixels: ConvNeXT's processor crops below this size, and stretches at it and above
 
 
@@ -53,7 +55,9 @@ class HuggingFace(ImportKind):
             raise CheckpointError(_explained(source, "model.safetensors", exc)) from exc
         classes = _classes(model.config.id2label, options)
         channels = getattr(model.config, "num_channels", 3)
-        return exported(_logits_alone(model), prepare, channels, classes, (f"preprocessing: {prepare.describe()}",))
+        findings = (f"preprocessing: {prepare.describe()}",)
+        found = exported(_logits_alone(model), prepare, channels, classes, findings)
+        return replace(found, multi_label=config.get("problem_type") == _MULTI_LABEL)
 
 
 def _json(source: str, name: str) -> dict[str, Any]:
@@ -81,15 +85,13 @@ def _json(source: str, name: str) -> dict[str, Any]:
 
 
 def _check(source: str, config: Mapping[str, Any]) -> None:
-    """Refuse what is no classifier of transformers with one label an image."""
+    """Refuse what is no classifier of transformers."""
     if "architecture" in config and "model_type" not in config:
         raise UsageError(
             f"hf:{source} is a model of timm; write timm:{'' if Path(source).is_dir() else 'hf-hub:'}{source}."
         )
     if "auto_map" in config and config.get("model_type") is None:
         raise CheckpointError(f"hf:{source}: it needs code of its own, which is not run; export it to ONNX.")
-    if config.get("problem_type") == "multi_label_classification":
-        raise CheckpointError(f"hf:{source}: it is a model of several labels an image, which can't be imported.")
 
 
 def _recipe(source: str, values: Mapping[str, Any]) -> Recipe:

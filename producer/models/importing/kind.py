@@ -25,6 +25,9 @@ class ImportOptions:
         std: Divides the pixels, in units of 255.
         network: The name of the network that weights are of.
         weights: A file of weights, in place of those that a registry names.
+        multi_label: True if an image may have several labels.
+        threshold: Of a multi-label model: the probability from which a class is a label.
+        thresholds: Of a multi-label model: a file of one threshold for each class.
     """
 
     classes: str | None = None
@@ -33,6 +36,13 @@ class ImportOptions:
     std: float | None = None
     network: str | None = None
     weights: Path | None = None
+    multi_label: bool | None = None
+    threshold: float | None = None
+    thresholds: Path | None = None
+
+
+#: The options that go with every kind.
+_COMMON = frozenset({"multi_label", "threshold", "thresholds"})
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,7 @@ class Imported:
         findings: What was found out and what was assumed, a line each, for the user.
         cost: Of a graph; that of a network is measured when it is saved.
         origin: For the record, beside the SOURCE.
+        multi_label: Whether the SOURCE says that an image may have several labels.
     """
 
     network: str
@@ -58,12 +69,13 @@ class Imported:
     findings: tuple[str, ...] = ()
     cost: Cost = field(default_factory=lambda: Cost(0, 0))
     origin: Mapping[str, Any] = field(default_factory=dict)
+    multi_label: bool = False
 
 
 class ImportKind(ABC):
     """A kind of SOURCE that models are imported from."""
 
-    #: The fields of `ImportOptions` that it uses; another one that is given is an error.
+    #: The fields of `ImportOptions` that it uses beside the common ones; another one that is given is an error.
     options: ClassVar[frozenset[str]]
     #: What it is called in messages.
     title: ClassVar[str]
@@ -84,5 +96,5 @@ class ImportKind(ABC):
     def check(self, options: ImportOptions) -> None:
         """Raise UsageError if an option is given that this kind has no use for."""
         for name, value in vars(options).items():
-            if value is not None and name not in self.options:
+            if value is not None and name not in self.options | _COMMON:
                 raise UsageError(f"--{name} does not go with {self.title}; leave it out.")

@@ -20,7 +20,8 @@ class OnnxFile(ImportKind):
         """See `ImportKind.read`."""
         names = class_names.read(Path(options.classes)) if options.classes not in (None, class_names.IMAGENET) else ()
         prepare, assumed = _recipe(options)
-        found = convert_file(Path(source), prepare.normalisation, prepare.size, len(names) or None)
+        count, multi_label = len(names) or None, bool(options.multi_label)
+        found = convert_file(Path(source), prepare.normalisation, prepare.size, count, multi_label)
         try:
             classes = class_names.named(options.classes, found.logits)
         except UsageError as exc:

@@ -10,7 +10,7 @@ from pigeonhole.models.checkpoint import Calibration, Checkpoint
 from pigeonhole.models.conversion import trial
 from pigeonhole.replacing import check_own
 from pigeonhole.version import VERSION
-from producer.models.importing import registry
+from producer.models.importing import registry, thresholds
 from producer.models.importing.kind import ImportOptions
 
 _TRIED = 16  # images, that a model must compute before it is written
@@ -51,22 +51,34 @@ def import_model(source: str, output: Path, name: str, options: ImportOptions, o
     check_own(output, lambda file: _is_import(file, label), overwrite)
     kind, rest = registry.find(source)
     kind.check(options)
+    thresholds.check(options)
     found = kind.read(rest, options)
+    multi_label = thresholds.chosen(options, found.classes, found.multi_label or bool(options.multi_label))
+    findings = (*found.findings, *_labels(multi_label))
     record = Checkpoint(
         name,
         found.network,
         found.arguments,
         found.classes,
         found.preprocessing,
-        Calibration(),
+        Calibration(thresholds=multi_label),
         found.cost,
         trained={"imported": label, "versions": {"pigeonhole": VERSION}, "finished": provenance.now(), **found.origin},
     )
     # Few, since it is said of no network how large it is.
     images = trial.images(found.preprocessing.shape, _TRIED)
     if isinstance(found.content, bytes):
-        return Written(checkpoint.save_graph(output, found.content, record, images), found.findings)
-    return Written(checkpoint.save(output, found.content, record, images), found.findings)
+        return Written(checkpoint.save_graph(output, found.content, record, images), findings)
+    return Written(checkpoint.save(output, found.content, record, images), findings)
+
+
+def _labels(multi_label: tuple[float, ...] | None) -> tuple[str, ...]:
+    """Return, as a finding, which labels an image of a multi-label model has."""
+    if multi_label is None:
+        return ()
+    least, most = min(multi_label), max(multi_label)
+    value = f"{least:g}" if least == most else f"from {least:g} to {most:g}"
+    return (f"multi-label: each class is a label whose probability reaches its threshold, {value}",)
 
 
 def _label(source: str) -> str:

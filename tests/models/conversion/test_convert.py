@@ -91,9 +91,34 @@ def test_log_probabilities_are_logits() -> None:
     assert converted(classifier(last="LogSoftmax")).meaning is Meaning.LOGITS
 
 
-def test_values_of_labels_that_exclude_no_other_are_refused() -> None:
-    with pytest.raises(CheckpointError, match=r"do not add up to 1: a probability for each label.*the sigmoid"):
+def test_values_of_labels_that_exclude_no_other_are_refused_unless_that_is_said() -> None:
+    with pytest.raises(CheckpointError, match=r"do not add up to 1: a probability for each label.*--multi-label"):
         converted(classifier(last="Sigmoid"))
+    with pytest.raises(CheckpointError, match="add up to 1, so an image has one label: leave out --multi-label"):
+        converted(classifier(last="Softmax"), multi_label=True)
+
+
+@pytest.mark.parametrize(("last", "meaning"), [("Sigmoid", Meaning.SIGMOIDS), ("", Meaning.LOGITS)])
+def test_the_sigmoid_of_a_multi_label_model_is_inverted(last: str, meaning: Meaning) -> None:
+    found = converted(classifier(last=last), multi_label=True)
+    assert found.meaning is meaning
+    pixels, values = logits(found)
+    wanted = expected(pixels)
+    assert values == pytest.approx(wanted, abs=1e-3)
+    assert 1 / (1 + np.exp(-values.astype(float))) == pytest.approx(1 / (1 + np.exp(-wanted)), abs=1e-6)
+
+
+def test_sigmoids_of_0_and_1_have_finite_logits() -> None:
+    model = classifier(last="Sigmoid")
+    for each in model.graph.initializer:
+        if each.name.startswith("fc."):
+            each.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(each) * 500, each.name))
+    pixels, values = logits(converted(model, multi_label=True))
+    assert np.isfinite(values).all()
+    assert ((values > 0) == (expected(pixels) * 500 > 0)).any(axis=0).all()
+    shares = 1 / (1 + np.exp(-values.astype(float)))
+    assert shares.min() < 1e-6
+    assert shares.max() > 1 - 1e-6
 
 
 @pytest.mark.parametrize("dims", [(1, 3, SIDE, SIDE), (4, 3, SIDE, SIDE)])

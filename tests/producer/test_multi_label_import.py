@@ -1,0 +1,140 @@
+"""`import --multi-label`: models whose images have several labels or none, with a threshold for each class."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.models import get_model
+
+from pigeonhole.models import checkpoint
+from pigeonhole.models.checkpoint import Calibration
+from pigeonhole.models.classifier import Classifier
+from pigeonhole.models.networks.network import Network
+from pigeonhole.models.runtimes.onnx_runtime import OnnxRuntime
+from pigeonhole.settings import Settings
+from tests.models.conversion.small import CLASSES, SIDE, classifier, expected
+from tests.producer.test_import_hubs import CROPPED, saved
+from tests.producer.test_import_kinds import NAMES, NETWORK, imported, refused
+
+LINE = ("model.onnx", "-o", "x.safetensors", "--classes", "names.txt")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "names.txt").write_text("\n".join(NAMES) + "\n")
+    (tmp_path / "model.onnx").write_bytes(classifier(last="Sigmoid").SerializeToString())
+    noise = np.random.default_rng(5).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "photo.png")
+    return tmp_path
+
+
+def test_an_onnx_file_of_sigmoids_gives_each_image_its_labels() -> None:
+    _stdout, stderr = imported(*LINE, "--multi-label")
+    assert f"it returns {CLASSES} probabilities of labels that do not exclude each other" in stderr
+    assert "multi-label: each class is a label whose probability reaches its threshold, 0.5\n" in stderr
+    assert stderr.endswith("Try it: pigeonhole classify DIR --model x.safetensors\n"), "it can't be evaluated"
+    assert checkpoint.describe("x.safetensors").calibration == Calibration(thresholds=(0.5,) * CLASSES)
+    pixels = np.random.default_rng(7).integers(0, 256, (20, SIDE, SIDE, 3), np.uint8)
+    labels = Classifier.load(Path("x.safetensors"), Settings()).predict(pixels).labels
+    assert labels is not None
+    wanted = expected(pixels) >= 0
+    assert 0 < wanted.mean() < 1, "some are labels and some are not"
+    ends = np.cumsum(labels.counts)
+    for row, (end, count) in zip(wanted, zip(ends, labels.counts, strict=True), strict=True):
+        assert set(labels.best[end - count : end].tolist()) == set(np.flatnonzero(row).tolist())
+
+
+def test_thresholds_are_one_for_all_classes_or_one_for_each_in_any_order() -> None:
+    imported(*LINE, "--multi-label", "--threshold", "0.25")
+    assert checkpoint.describe("x.safetensors").calibration.thresholds == (0.25,) * CLASSES
+    values = {name: (position + 1) / 10 for position, name in enumerate(NAMES)}
+    Path("t.json").write_text(json.dumps(dict(reversed(values.items()))))
+    _stdout, stderr = imported(*LINE, "--multi-label", "--thresholds", "t.json")
+    assert checkpoint.describe("x.safetensors").calibration.thresholds == tuple(values.values())
+    assert "reaches its threshold, from 0.1 to 0.5\n" in stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "t.json: it is not JSON ("),
+        ("[0.5]", "t.json: it is no JSON object of classes and thresholds"),
+        ('{"ant": 0.5, "ant": 0.6}', "t.json: the class 'ant' comes twice"),
+        ('{"cow": 0.5}', "t.json: the model has no class 'cow'; its classes are 'ant', 'bee', 'cat', 'dog', 'elk'."),
+        ('{"ant": 1.5}', "t.json: the threshold of 'ant' is a number from 0 to 1, not 1.5"),
+        ('{"ant": true}', "t.json: the threshold of 'ant' is a number from 0 to 1, not True"),
+        ('{"ant": NaN}', "t.json: the threshold of 'ant' is a number from 0 to 1, not nan"),
+        ('{"ant": 0.5, "cat": 0}', "t.json: there is no threshold for 'bee', 'dog', 'elk'; name each class once."),
+    ],
+)
+def test_a_file_of_thresholds_names_each_class_once(text: str, message: str) -> None:
+    Path("t.json").write_text(text)
+    assert message in refused(*LINE, "--multi-label", "--thresholds", "t.json")
+
+
+def test_options_that_do_not_go_together_are_refused() -> None:
+    Path("t.json").write_text("{}")
+    both = refused(*LINE, "--multi-label", "--threshold", "0.5", "--thresholds", "t.json")
+    assert "give one of the two" in both
+    assert "from 0 to 1, not 1.5" in refused(*LINE, "--multi-label", "--threshold", "1.5")
+    assert "none.json: can't be read (No such" in refused(*LINE, "--multi-label", "--thresholds", "none.json")
+    assert "Give --multi-label if an image may have several labels" in refused(*LINE)
+    Path("model.onnx").write_bytes(classifier(last="Softmax").SerializeToString())
+    assert "so an image has one label: leave out --multi-label" in refused(*LINE, "--multi-label")
+    for option in (("--threshold", "0.5"), ("--thresholds", "t.json")):
+        assert f"{option[0]} is for a model with several labels an image" in refused(*LINE, *option)
+
+
+def test_a_model_of_hugging_faces_that_says_so_is_multi_label() -> None:
+    saved("many", ["a", "b", "c"], CROPPED, problem_type="multi_label_classification")
+    imported("hf:many", "-o", "x.safetensors")
+    assert checkpoint.describe("x.safetensors").calibration.thresholds == (0.5, 0.5, 0.5)
+    saved("one", ["a", "b", "c"], CROPPED)
+    imported("hf:one", "-o", "y.safetensors")
+    assert checkpoint.describe("y.safetensors").calibration.thresholds is None
+
+
+def test_a_network_of_torchvisions_runs_in_both_runtimes_with_the_same_probabilities() -> None:
+    torch.save(get_model(NETWORK, num_classes=3).state_dict(), "w.pth")
+    Path("names.txt").write_text("a\nb\nc\n")
+    imported("w.pth", "-o", "x.safetensors", "--classes", "names.txt", "--multi-label")
+    about = checkpoint.describe("x.safetensors")
+    assert (about.runtimes, about.calibration.thresholds) == (("onnxruntime", "torch"), (0.5, 0.5, 0.5))
+
+
+def test_an_export_that_changes_any_probability_is_not_kept(
+    monkeypatch: pytest.MonkeyPatch, multi_label: tuple[checkpoint.Checkpoint, Network]
+) -> None:
+    about, network = multi_label
+    assert checkpoint.save("whole.safetensors", network, about).runtimes == ("onnxruntime", "torch")
+    logits = OnnxRuntime.logits
+
+    def shifted(self: OnnxRuntime, pixels: np.ndarray) -> np.ndarray:
+        found = logits(self, pixels)
+        rows = np.arange(len(found))
+        found[rows, found.argmin(axis=1)] += 0.05  # of the least probable class, which a softmax would not show
+        return found
+
+    monkeypatch.setattr(OnnxRuntime, "logits", shifted)
+    saved = checkpoint.save("torch.safetensors", network, about)
+    assert saved.runtimes == ("torch",)
+    assert "torch's confidences and ONNX Runtime's differ by" in saved.trained["onnx"]
+
+
+@pytest.fixture
+def multi_label() -> tuple[checkpoint.Checkpoint, Network]:
+    from pigeonhole.imaging.preprocessing import Preprocessing
+    from pigeonhole.models.networks import registry
+
+    torch.manual_seed(1)
+    seen = Preprocessing("stretch", 32, 32, 3)
+    arguments = registry.complete("residual-small", {}, seen)
+    network = registry.build("residual-small", arguments, 3).eval()
+    about = checkpoint.Checkpoint(
+        "many", "residual-small", arguments, ("a", "b", "c"), seen, Calibration(thresholds=(0.5, 0.5, 0.5))
+    )
+    return about, network
