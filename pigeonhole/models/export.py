@@ -4,7 +4,7 @@ import re
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,12 +147,16 @@ def with_stored_weights(graph: bytes, weights: "Tensors") -> bytes:
     from onnx import numpy_helper
 
     model = onnx.load_from_string(graph)
-    stored = {(value.dtype.str, value.shape, value.tobytes()): name for name, value in sorted(weights.items())}
+    stored = {_content(value): name for name, value in sorted(weights.items())}
+    # The exporter keeps one of equal weights, and names copies of it after the others.
+    taken = {tensor.name for tensor in model.graph.initializer} | {
+        output for node in model.graph.node for output in node.output
+    }
     names = dict[str, str]()
     for tensor in model.graph.initializer:
-        value = numpy_helper.to_array(tensor)
-        name = stored.get((value.dtype.str, value.shape, value.tobytes()))
-        if name is None or name in names.values():
+        content, own = _content(numpy_helper.to_array(tensor)), weights.get(tensor.name)
+        name = tensor.name if own is not None and _content(own) == content else stored.get(content)
+        if name is None or name in names.values() or name in taken - {tensor.name}:
             continue  # computed from weights, a constant, or a copy
         names[tensor.name] = name
         tensor.ClearField("raw_data")
@@ -161,6 +165,10 @@ def with_stored_weights(graph: bytes, weights: "Tensors") -> bytes:
     for node in model.graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def _content(value: NDArray[Any]) -> tuple[str, tuple[int, ...], bytes]:
+    return value.dtype.str, value.shape, value.tobytes()
 
 
 def with_inline_weights(graph: bytes, weights: "Tensors") -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 from safetensors.torch import load_file
 
@@ -19,8 +20,9 @@ from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.checkpoint import Content
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.models.graph import LOCATION, stored_weights
+from pigeonhole.models.networks import registry as networks
 from pigeonhole.models.networks.registry import DIGIT
-from pigeonhole.models.record import GRAPH_ONLY, Checkpoint
+from pigeonhole.models.record import GRAPH_ONLY, Calibration, Checkpoint
 from pigeonhole.models.runtimes.choice import Choice, Machine, choose
 from pigeonhole.models.runtimes.onnx_runtime import OnnxRuntime
 from pigeonhole.settings import Settings
@@ -223,3 +225,13 @@ def test_onnx_runtime_without_memory_raises_a_memory_error(tmp_path: Path) -> No
     assert runtime.logits(np.ones((1, 1, 2, 1), np.uint8)).tolist() == [[1, 1]]
     with pytest.raises(MemoryError):
         runtime.logits(np.ones((2, 1, 2, 1), np.uint8))
+
+
+def test_a_network_with_equal_weights_has_a_graph(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    seen = Preprocessing("stretch", 32, 32, 3)
+    arguments = networks.complete("residual-small", {}, seen)
+    network = networks.build("residual-small", arguments, 3).eval()  # whose biases are all 0
+    about = Checkpoint("fresh", "residual-small", arguments, ("a", "b", "c"), seen, Calibration())
+    saved = checkpoints.save(tmp_path / "fresh.safetensors", network, about)
+    assert saved.runtimes == ("onnxruntime", "torch"), saved.trained
