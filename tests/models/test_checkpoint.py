@@ -373,7 +373,8 @@ def test_a_checkpoint_is_found_by_path_or_by_the_name_of_a_shipped_one(fresh: Fr
     assert find("digits") == TOP / "pigeonhole" / "models" / "shipped" / "digits.safetensors"
     assert find(fresh[0]) == fresh[0]
     assert refused(Path("nine"), find) == (
-        "The checkpoint 'nine' doesn't exist; give a .safetensors file, or the name of a shipped one: digits."
+        "The checkpoint 'nine' doesn't exist; give a .safetensors file, or the name of a shipped one: digits, "
+        "digits-int8."
     )
     assert "is a folder" in refused(tmp_path, find)
 
