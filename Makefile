@@ -28,7 +28,7 @@ demo: .venv/.local ## set up and classify the shipped samples: the main job, on 
 venv: .venv/.dev ## set up everything, for work on Pigeonhole
 
 test: .venv/.dev ## set up and run the tests; TESTS picks some
-	$(BIN)/pytest -n auto --dist loadfile $(TESTS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --dist loadfile $(TESTS) # compiled once, not by each of some thousand processes
 
 test-lowest: .venv-lowest/.done ## tests with the oldest releases that pyproject.toml admits, on Python 3.11; 6 GB
 	.venv-lowest/bin/pytest -n auto --dist loadfile $(or $(TESTS),$(LOWEST))
