@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 BATCHES_AT_ONCE = 8
 #: Seconds between two looks: the shortest after something came, the longest where nothing comes.
 POLL_LEAST, POLL_MOST = 0.02, 0.25
+#: What each pause is to the one before.
+_POLL_GROWTH = 1.1
 #: And the shortest when workers have the last batches in hand: the end of a short job is not slept through.
 POLL_LAST = 0.005
 #: Seconds without any worker for the job's queue after which following ends.
@@ -131,7 +133,7 @@ class Follower:
             else:
                 self._tend(status)
                 self.sleep(pause)
-                pause = min(POLL_MOST, pause * 1.5)
+                pause = min(POLL_MOST, pause * _POLL_GROWTH)
 
     def _check_damage(self, status: JobStatus, done: int) -> None:
         """Raise JobDamaged if rows were missing while the job was over; UnknownJob if it was deleted meanwhile.
@@ -164,7 +166,7 @@ class Follower:
                 return status
             self._tend(status)
             self.sleep(pause)
-            pause = min(POLL_MOST, pause * 1.5)
+            pause = min(POLL_MOST, pause * _POLL_GROWTH)
 
     def _compare(self, job: str, delivered: list[str]) -> None:
         """Raise JobDamaged if the job has other batches than those that were delivered.

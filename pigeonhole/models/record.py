@@ -189,13 +189,13 @@ class Checkpoint:
         """The precision in which the weights are stored: "f32", or "int8" of a model that was quantised."""
         return str(self.arguments.get("precision", "f32")) if self.network == GRAPH_ONLY else "f32"
 
-    def identity(self, precision: str = "f32") -> str:
+    def identity(self, precision: str | None = None) -> str:
         """Return what rows carry of a model: its name, the first 12 digits of its digest, and its precision if not f32.
 
         Args:
-            precision: In which the network is computed.
+            precision: In which the network is computed; None: as it is stored.
         """
-        return model_identity(self.name, self.digest, precision)
+        return model_identity(self.name, self.digest, precision or self.precision)
 
     def deciding(self) -> dict[str, Any]:
         """Return the part, as JSON values, that decides a result together with the weights; the digest covers it."""

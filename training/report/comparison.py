@@ -31,7 +31,7 @@ def write(folder: Path, compared: Compared) -> Path:
 
 def _page(compared: Compared) -> bytes:
     first = compared.pair[0]
-    names = [f"{each.checkpoint.name}@{each.checkpoint.digest[:12]}" for each in compared.pair]
+    names = [each.checkpoint.identity() for each in compared.pair]
     tiles = []
     for letter, each in zip(LETTERS, compared.pair, strict=True):
         low, high = each.report.interval

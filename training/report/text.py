@@ -54,7 +54,7 @@ def kinds(measured: Sequence[Kind]) -> str:
 def comparison(compared: Compared) -> str:
     """Two checkpoints on the same images, several lines."""
     pair, found = compared.pair, compared.disagreements
-    names = [f"{each.checkpoint.name}@{each.checkpoint.digest[:12]}" for each in pair]
+    names = [each.checkpoint.identity() for each in pair]
     lines = [
         *_table([*zip(LETTERS, names, (summary(each.report) for each in pair), strict=True)], left=3),
         f"right: both {compared.both:,}, only A {compared.only[0]:,}, only B {compared.only[1]:,}, "
