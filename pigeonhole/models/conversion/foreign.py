@@ -74,11 +74,6 @@ def image_input(model: ModelProto) -> ValueInfoProto:
     return found
 
 
-def opset(model: ModelProto) -> int:
-    """Return the version of ONNX's own operators that a model uses."""
-    return int(next(each.version for each in model.opset_import if each.domain in ("", "ai.onnx")))
-
-
 def graphs(graph: GraphProto) -> Iterator[GraphProto]:
     """Yield a graph, and the graphs in its nodes: branches and loop bodies."""
     yield graph
