@@ -13,7 +13,7 @@ PACKAGES = ("pigeonhole", "producer", "worker", "training")
 #: The three exceptions to the rule: producer, worker and training import pigeonhole, and pigeonhole none of them. The
 #: third is no import: `pigeonhole.embedded` starts `pigeonhole worker` on a command line.
 EXCEPTIONS = {
-    "pigeonhole/__main__.py": ("producer.program",),
+    "pigeonhole/__main__.py": ("producer.program", "worker.start"),
     "producer/cli.py": ("worker.cli", "training.cli"),
 }
 #: Sub-package → the sub-packages of its own package that it may import, beside the modules of the package itself.

@@ -24,8 +24,8 @@ from pigeonhole.ledger.workers import Workers
 from pigeonhole.settings import Settings
 from pigeonhole.version import install_hint
 
-#: Starts a worker as `pigeonhole worker` does, without the command line, which takes a fifth of a second to import.
-_WORKER = "from worker.start import run; raise SystemExit(run('celery@%h', 'WARNING'))"
+#: The program of the worker. Given with -c, its own processes don't import it again.
+_WORKER = "from pigeonhole.__main__ import embedded_worker; embedded_worker()"
 #: Seconds that the private Redis, and then the worker's parent process, may take to answer.
 START_TIMEOUT = 60.0
 #: How a worker's line begins that says why it won't start.

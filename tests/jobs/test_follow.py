@@ -170,9 +170,9 @@ def test_a_job_without_images_ends_at_once(scene: Scene) -> None:
 
 def test_the_pauses_grow_and_are_short_again_after_something_came(scene: Scene) -> None:
     job = scene.job(2)
-    scene.then(*[nothing] * 20, lambda: scene.done(job, 0), lambda: scene.done(job, 1))
+    scene.then(*[nothing] * 40, lambda: scene.done(job, 0), lambda: scene.done(job, 1))
     scene.rows(job)
-    before, after = scene.slept[:21], scene.slept[21]
+    before, after = scene.slept[:41], scene.slept[41]
     assert before == sorted(before)
     assert before[-1] == POLL_MOST
     assert after == before[0]
@@ -641,7 +641,7 @@ def test_who_is_at_work_is_told_at_first_and_then_now_and_then(scene: Scene) -> 
     scene.workers.announce(DIGITS)
     scene.workers.announce(Announcement(name="celery@other", model="letters", digest="d", version="1"))
     job = scene.job(1)
-    scene.then(*[nothing] * 40, lambda: scene.done(job, 0))
+    scene.then(*[nothing] * 60, lambda: scene.done(job, 0))
     scene.rows(job)
     assert [names for _, names in told] == [["celery@one"]] * len(told)
     seconds = [second for second, _ in told]

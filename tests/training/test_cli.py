@@ -240,7 +240,7 @@ def test_a_checkpoint_that_is_not_there_is_a_line_and_exit_code_2(tmp_path: Path
         assert result.exit_code == 2
         assert result.stderr == (
             "pigeonhole: The checkpoint 'nine' doesn't exist; give a .safetensors file, or the name of a shipped one: "
-            "digits.\n"
+            "digits, digits-int8.\n"
         )
 
 
