@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("pigeonhole", "producer", "worker", "training")
-#: The three exceptions to the rule: producer, worker and training import pigeonhole, and pigeonhole none of them. The
-#: third is no import: `pigeonhole.embedded` starts `pigeonhole worker` on a command line.
+#: The exceptions to the rule: producer, worker and training import pigeonhole, and pigeonhole none of them. What
+#: `pigeonhole.embedded` starts on a command line is `embedded_worker` of pigeonhole/__main__.py.
 EXCEPTIONS = {
     "pigeonhole/__main__.py": ("producer.program", "worker.start"),
     "producer/cli.py": ("worker.cli", "training.cli"),

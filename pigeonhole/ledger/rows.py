@@ -19,8 +19,8 @@ class Row(NamedTuple):
     """One row: the result for one submitted image.
 
     `confidence` and the probabilities in `top` are from 0 to 1. A row with an `error` (`kind: message`) has no
-    label, and `confidence` is None. `model` is the model's name, the first 12 digits of its digest, and its precision if
-    that is not f32: `digits@abb3dab59bde+bf16`.
+    label, and `confidence` is None. `model` is the model's name, the first 12 digits of its digest, and its precision
+    if that is not f32: `digits@abb3dab59bde+bf16`.
 
     Of a multi-label model, `labels` are all labels of the image, the most probable first, and `label` is these joined
     by `|`; `confidence` is that of the first. An image may have none without an error: `labels` and `label` are empty
