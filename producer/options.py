@@ -1,5 +1,7 @@
 """The options and arguments that several commands share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated
 
@@ -20,34 +22,35 @@ class Links(StrEnum):
     hard = "hard"
 
 
-def _confidence(value: float | None) -> float | None:
+@contextmanager
+def _bad_parameter() -> Iterator[None]:
+    """Raise BadParameter, which names the option, in place of UsageError."""
     try:
-        RowOptions(review_below=value)
+        yield
     except UsageError as exc:
         raise typer.BadParameter(str(exc)) from exc
+
+
+def _confidence(value: float | None) -> float | None:
+    with _bad_parameter():
+        RowOptions(review_below=value)
     return value
 
 
 def _top(value: int | None) -> int | None:
-    try:
+    with _bad_parameter():
         RowOptions(top=value)
-    except UsageError as exc:
-        raise typer.BadParameter(str(exc)) from exc
     return value
 
 
 def _label_map(path: str) -> LabelMap:
-    try:
+    with _bad_parameter():
         return LabelMap.read(path)
-    except UsageError as exc:
-        raise typer.BadParameter(str(exc)) from exc
 
 
 def _max_errors(text: str) -> MaxErrors:
-    try:
+    with _bad_parameter():
         return MaxErrors.parse(text)
-    except UsageError as exc:
-        raise typer.BadParameter(str(exc)) from exc
 
 
 def _format(name: str) -> Format:

@@ -95,10 +95,11 @@ def _consume_own_queue(instance: Any, conf: Any, **_: object) -> None:  # noqa: 
     os.environ["PYTHONSAFEPATH"] = "1"
     register()
     try:
-        instance.pigeonhole_checkpoint = about = checkpoints.describe(checkpoints.find(settings.model))
+        model = checkpoints.find(settings.model)
+        instance.pigeonhole_checkpoint = about = checkpoints.describe(model)
         instance.pigeonhole_choice = choice = choose(about, settings)
         os.environ.update(choice.environment)
-        instance.pigeonhole_devices = DeviceProcesses(choice, checkpoints.find(settings.model).resolve())
+        instance.pigeonhole_devices = DeviceProcesses(choice, model.resolve())
         losses.watch(settings, about.name, about.identity(choice.precision))
         metrics.serve(settings, about, choice)
     except PigeonholeError as exc:

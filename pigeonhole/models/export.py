@@ -28,8 +28,8 @@ OPSET, IR_VERSION = 17, 8
 COMPARED = 256
 #: The most that a confidence may differ between the runtimes.
 TOLERANCE = 1e-4
-#: Numbers of images at once that an export is tried with: one that works for one of them may fail for another.
-_BATCHES = (1, 2, 7)
+#: Numbers of images at once that a graph is tried with: one that works for one of them may fail for another.
+BATCHES = (1, 2, 7)
 #: Bytes of the images that are tried at once: 256 photos take gigabytes of activations.
 _AT_ONCE = 4_000_000
 _SEED = 20_260_101  # of the random images
@@ -75,7 +75,7 @@ def check(graph: bytes, about: Checkpoint, images: NDArray[np.uint8] | None) -> 
     """Run a graph on images: one at a time, two, and more.
 
     Raises:
-        CheckpointError: ONNX Runtime can't, or returns other numbers for an image beside others.
+        CheckpointError: ONNX Runtime can't, or what it returns are not finite numbers, one for each logit.
     """
     _logits(Content(Path(about.name), about, {}, graph), _sample(about, images))
 
@@ -197,7 +197,7 @@ def _logits(content: Content, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     runtime = OnnxRuntime(content)
     try:
         whole = np.concatenate([runtime.logits(part) for part in np.array_split(pixels, -(-pixels.nbytes // _AT_ONCE))])
-        for size in _BATCHES:
+        for size in BATCHES:
             part = runtime.logits(pixels[:size])
             if part.shape != (min(size, len(pixels)), about.logits) or not np.isfinite(part).all():
                 raise CheckpointError(

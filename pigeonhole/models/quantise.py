@@ -93,8 +93,9 @@ def check(content: Content) -> None:
     if about.precision != "f32":
         raise CheckpointError(f"{content.path}: it is in {about.precision} already; give the model in f32.")
     if not content.graph:
-        reason = about.trained.get("onnx", "it was saved without one")
-        raise CheckpointError(f"{content.path}: it has no ONNX graph ({reason}), and only a graph can be quantised.")
+        raise CheckpointError(
+            f"{content.path}: it has no ONNX graph ({about.why_no_graph}), and only a graph can be quantised."
+        )
 
 
 def _quantised(content: Content, images: NDArray[np.uint8]) -> bytes:

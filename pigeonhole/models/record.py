@@ -189,6 +189,11 @@ class Checkpoint:
         """The precision in which the weights are stored: "f32", or "int8" of a model that was quantised."""
         return str(self.arguments.get("precision", "f32")) if self.network == GRAPH_ONLY else "f32"
 
+    @property
+    def why_no_graph(self) -> str:
+        """The reason, in words, why there is no ONNX graph, if there is none."""
+        return str(self.trained.get("onnx", "it was saved without one"))
+
     def identity(self, precision: str | None = None) -> str:
         """Return what rows carry of a model: its name, the first 12 digits of its digest, and its precision if not f32.
 

@@ -43,8 +43,7 @@ def export(model: Path, output: Path, overwrite: bool = False) -> Checkpoint:
     about = content.checkpoint
     check_own(output, lambda file: is_export(file, about.name), overwrite)
     if not content.graph:
-        reason = about.trained.get("onnx", "it was saved without one")
-        raise CheckpointError(f"{model}: it has no ONNX graph ({reason}); it runs in torch alone.")
+        raise CheckpointError(f"{model}: it has no ONNX graph ({about.why_no_graph}); it runs in torch alone.")
     whole = onnx.load_from_string(with_inline_weights(content.graph, content.weights))
     whole.producer_name, whole.producer_version = PRODUCER, VERSION
     values = {

@@ -158,7 +158,7 @@ class Columns:
         self._digest = hashlib.sha256()
 
     def block(self, rows: Sequence[Row]) -> dict[str, object]:
-        """Give some rows as columns: labels and models as numbers, -1 for an error; no label is an empty one."""
+        """Return rows as columns, labels and models as numbers; the label of an error is -1."""
         columns: dict[str, object] = {
             "path": [row.path for row in rows],
             "label": [-1 if row.error else self._label(row.label) for row in rows],

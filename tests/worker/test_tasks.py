@@ -3,7 +3,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,39 +62,37 @@ def test_every_reference_has_its_row_in_order_whatever_the_chunk(
             assert row.confidence == pytest.approx(other.confidence, abs=1e-5)
 
 
+@dataclass(frozen=True)
+class Notes(Classifier):
+    """A classifier that notes how many images it gets at once."""
+
+    sizes: list[int] = field(default_factory=list)
+
+    def predict(self, pixels: "np.ndarray", top: int = TOP) -> Scores:
+        self.sizes.append(len(pixels))
+        return super().predict(pixels, top)
+
+
 def test_a_chunk_ends_where_its_decoded_images_take_too_much_memory(
     at_root: Settings, classifier: Classifier, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected, sizes = Pipeline(at_root, classifier).classify(samples), list[int]()
-
-    class Notes(Classifier):
-        def predict(self, pixels: "np.ndarray", top: int = TOP) -> Scores:
-            sizes.append(len(pixels))
-            return super().predict(pixels, top)
-
+    expected, noting = Pipeline(at_root, classifier).classify(samples), Notes(classifier.checkpoint, classifier.runtime)
     monkeypatch.setattr("worker.pipeline._CHUNK_BYTES", 10 * 28 * 28 - 1)
-    noting = Notes(classifier.checkpoint, classifier.runtime)
     answers = Pipeline(at_root, noting).classify(samples)
     assert (answers.best, answers.errors) == (expected.best, expected.errors)
-    assert {*sizes[:-1]} == {10}
-    assert sum(sizes) == len(samples) - 3
+    assert {*noting.sizes[:-1]} == {10}
+    assert sum(noting.sizes) == len(samples) - 3
 
 
 def test_a_network_on_a_cpu_takes_as_many_large_images_at_once_as_its_layers_have_room_for(
     at_root: Settings, classifier: Classifier, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected, sizes = Pipeline(at_root, classifier).classify(samples), list[int]()
-
-    class Notes(Classifier):
-        def predict(self, pixels: "np.ndarray", top: int = TOP) -> Scores:
-            sizes.append(len(pixels))
-            return super().predict(pixels, top)
-
+    expected, noting = Pipeline(at_root, classifier).classify(samples), Notes(classifier.checkpoint, classifier.runtime)
     monkeypatch.setattr("worker.pipeline._INPUT_BYTES", 10 * 28 * 28)
-    answers = Pipeline(at_root, Notes(classifier.checkpoint, classifier.runtime)).classify(samples)
+    answers = Pipeline(at_root, noting).classify(samples)
     assert (answers.best, answers.errors) == (expected.best, expected.errors)
-    assert max(sizes) == 10
-    assert sum(sizes) == len(samples) - 3
+    assert max(noting.sizes) == 10
+    assert sum(noting.sizes) == len(samples) - 3
 
 
 def test_a_batch_that_takes_long_is_committed_in_parts_that_any_worker_may_take(

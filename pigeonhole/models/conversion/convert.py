@@ -12,6 +12,8 @@ from pigeonhole.models.conversion import foreign, trial, wrap
 from pigeonhole.models.conversion.layout import Placement, placements
 from pigeonhole.models.conversion.trial import Session
 from pigeonhole.models.conversion.wrap import Meaning, Normalisation
+from pigeonhole.models.export import BATCHES
+from pigeonhole.models.graph import OUTPUT
 
 _TRIED = 16  # images, on which probabilities are told from logits
 
@@ -77,7 +79,7 @@ def convert(
 
     single = trial.session(built(1, Meaning.LOGITS))
     meaning = trial.meaning_of(_one_by_one(single, pixels), multi_label)
-    wanted = _one_by_one(trial.session(built(1, meaning)), pixels[: max(trial.BATCHES)])
+    wanted = _one_by_one(trial.session(built(1, meaning)), pixels[: max(BATCHES)])
     graph, batches = _batched(lambda batch: built(batch, meaning), placement, wanted, pixels)
     return Converted(
         graph.SerializeToString(deterministic=True),
@@ -115,24 +117,24 @@ def _batched(
     for graph in (built(None), wrap.with_free_batch(built(None))):
         try:
             session = trial.session(graph)
-            if not any(_is_wrong(session, pixels[:count], wanted[:count]) for count in trial.BATCHES):
+            if not any(_is_wrong(session, pixels[:count], wanted[:count]) for count in BATCHES):
                 return graph, f"any number of images at a time{was}"
             reason = reason or "it mixes the images of a batch"
         except trial.Refused as exc:
             reason = reason or str(exc)
     graph = wrap.image_by_image(built(1), placement, wanted.shape[1])
     session = trial.session(graph)
-    if any(_is_wrong(session, pixels[:count], wanted[:count]) for count in trial.BATCHES):
+    if any(_is_wrong(session, pixels[:count], wanted[:count]) for count in BATCHES):
         raise CheckpointError(f"Its graph can't take any number of images ({reason}).")
     return graph, "one image at a time, run for each image of a batch"
 
 
 def _is_wrong(session: Session, pixels: NDArray[np.uint8], wanted: trial.Output) -> bool:
-    return trial.differs(session.run(pixels)[wrap.OUTPUT], wanted)
+    return trial.differs(session.run(pixels)[OUTPUT], wanted)
 
 
 def _one_by_one(session: Session, pixels: NDArray[np.uint8]) -> trial.Output:
-    rows = [session.run(pixels[at : at + 1])[wrap.OUTPUT] for at in range(len(pixels))]
+    rows = [session.run(pixels[at : at + 1])[OUTPUT] for at in range(len(pixels))]
     if {row.shape for row in rows} != {rows[0].shape}:
         raise CheckpointError("It returns a different number of values for each image.")
     found: trial.Output = np.concatenate(rows)

@@ -8,12 +8,9 @@ from onnx import ModelProto
 
 from pigeonhole.errors import CheckpointError
 from pigeonhole.models.conversion.foreign import shown
-from pigeonhole.models.conversion.wrap import INPUT, Meaning
+from pigeonhole.models.conversion.wrap import Meaning
+from pigeonhole.models.graph import INPUT
 
-#: The batches that a graph must compute as it computes one image after another.
-BATCHES = (1, 2, 7)
-
-_FATAL = 4  # the level of ONNX Runtime's log from which on it writes to standard error
 _CLOSE = 1e-3  # logits that differ by less, and by less than this share of the largest, are equal
 _SUM = 1e-3  # by which a sum of probabilities may miss 1, in half precision
 
@@ -53,13 +50,10 @@ class Session:
     """
 
     def __init__(self, graph: bytes) -> None:
-        import onnxruntime
+        from pigeonhole.models.runtimes.onnx_runtime import open_session
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _FATAL
-        options.intra_op_num_threads = options.inter_op_num_threads = 1  # as a worker runs it
         try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            self._session = open_session(graph, {})
         except Exception as exc:  # its exceptions have no common base but this
             raise Refused(f"ONNX Runtime can't load its graph: {shown(exc)}") from exc
         self.names = [each.name for each in self._session.get_outputs()]

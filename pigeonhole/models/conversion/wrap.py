@@ -12,8 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 from pigeonhole.errors import CheckpointError
 from pigeonhole.models.conversion.foreign import graphs, image_input, shown
 from pigeonhole.models.conversion.layout import Layout, Placement
-
-INPUT, OUTPUT = "pixels", "logits"
+from pigeonhole.models.graph import INPUT, OUTPUT
 
 _OWN = "pigeonhole"  # begins the name of each value that is added here
 _LEAST = 1e-30  # probability: a smaller one counts as this, since the logarithm of 0 is infinite

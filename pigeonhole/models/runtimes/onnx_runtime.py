@@ -1,7 +1,7 @@
 """ONNX Runtime: runs the graph in a model file, on a CPU."""
 
 import re
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import onnxruntime
@@ -12,6 +12,9 @@ from pigeonhole.models import graph as graphs
 from pigeonhole.models.checkpoint import Content
 from pigeonhole.models.record import ONNX_RUNTIME
 from pigeonhole.models.runtimes.runtime import Runtime
+
+if TYPE_CHECKING:
+    from pigeonhole.models.tensor_file import Tensors
 
 _FATAL = 4  # the level of its log from which on it writes to standard error: what it raises is enough
 #: How its allocators say that there is not enough memory.
@@ -38,13 +41,9 @@ class OnnxRuntime(Runtime):
         names = graphs.stored_weights(content.graph)
         if missing := sorted(set(names) - set(content.weights)):
             raise CheckpointError(f"{content.path}: its graph wants the weights {missing[0]!r}, which are not there.")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = _FATAL
-        values = [onnxruntime.OrtValue.ortvalue_from_numpy(content.weights[name]) for name in names]
-        options.add_external_initializers(names, values)
+        weights = {name: content.weights[name] for name in names}
         try:
-            self._session = onnxruntime.InferenceSession(content.graph, options, providers=["CPUExecutionProvider"])
+            self._session = open_session(content.graph, weights)
             self._check(content)
         except CheckpointError:
             raise
@@ -71,6 +70,24 @@ class OnnxRuntime(Runtime):
                 raise MemoryError(_text(exc)) from exc
             raise
         return found
+
+
+def open_session(graph: bytes, weights: "Tensors") -> onnxruntime.InferenceSession:
+    """Load a graph on the CPU, with one thread.
+
+    Args:
+        graph: The ONNX model.
+        weights: Its external initializers, by name.
+
+    Raises:
+        Exception: ONNX Runtime's own, which have no other base in common.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = _FATAL
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in weights.values()]
+    options.add_external_initializers(list(weights), values)
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def _text(exc: Exception) -> str:

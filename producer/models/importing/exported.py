@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pigeonhole.errors import CheckpointError
 from pigeonhole.models.conversion import convert, foreign, trial
-from pigeonhole.models.conversion.wrap import OUTPUT, Normalisation
+from pigeonhole.models.conversion.wrap import Normalisation
+from pigeonhole.models.graph import OUTPUT
 from pigeonhole.models.record import Cost
 from producer.models.importing.kind import Imported
 from producer.models.importing.recipe import Recipe

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar
 
-from pigeonhole.errors import CheckpointError, UsageError
+from pigeonhole.errors import UsageError
 from pigeonhole.models.conversion.isolated import convert_file
 from pigeonhole.models.record import Cost
 from producer.models.importing import class_names, recipe
@@ -26,8 +26,6 @@ class OnnxFile(ImportKind):
             classes = class_names.named(options.classes, found.logits)
         except UsageError as exc:
             raise UsageError(f"{source}: {exc}") from exc
-        except CheckpointError:
-            raise
         return Imported(
             network="onnx",
             arguments={"precision": "f32"},

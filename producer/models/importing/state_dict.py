@@ -4,6 +4,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -116,8 +117,6 @@ def _recognised(weights: Mapping[str, "Tensor"], asked: str | None) -> tuple[str
 
 
 def _noting(imported: Imported, found: str) -> Imported:
-    from dataclasses import replace
-
     return replace(imported, findings=(found, *imported.findings))
 
 
