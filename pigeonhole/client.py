@@ -97,6 +97,7 @@ class Client:
         *,
         top: int | None = None,
         label_map: Texts | None = None,
+        unknown_label: str | None = None,
         review_below: float | None = None,
     ) -> Rows:
         """Submit images, and follow them meanwhile.
@@ -107,6 +108,7 @@ class Client:
             sources: as on the command line; paths in rows are spelled as they are here.
             top: how many of the most probable classes each row carries; None: 3.
             label_map: texts to show in place of class names; its file, or the texts by name.
+            unknown_label: the label of images whose `unknown` is 0.5 or more; None: their most probable class.
             review_below: the confidence, from 0 to 1, under which rows are marked for review; None: the model's.
 
         Raises:
@@ -114,7 +116,7 @@ class Client:
             UsageError: no model can have that name, or an option can't be used; when iterated, the label map names a
                 class that the model does not have.
         """
-        options, names = _options(review_below, top, label_map), _names(sources)
+        options, names = _options(review_below, top, label_map, unknown_label), _names(sources)
         walk = expand(names, Root(self._connection.settings.image_root))
         job = self._connection.create(names)
         submission = self._connection.submission(job, walk, top=options.top or TOP)
@@ -151,6 +153,7 @@ class Client:
         *,
         top: int | None = None,
         label_map: Texts | None = None,
+        unknown_label: str | None = None,
         review_below: float | None = None,
     ) -> Rows:
         """Return a job's rows as they arrive; to iterate raises what `Follower.rows` does.
@@ -158,13 +161,13 @@ class Client:
         Args:
             job: its id.
             top: the number of classes in a row, at most what the job's rows carry; None: all of these.
-            label_map, review_below: as in `classify`.
+            label_map, unknown_label, review_below: as in `classify`.
 
         Raises:
             UnknownJob: there is none.
             UsageError: an option can't be used.
         """
-        return self._rows(job, _options(review_below, top, label_map))
+        return self._rows(job, _options(review_below, top, label_map, unknown_label))
 
     def wait(
         self,
@@ -172,6 +175,7 @@ class Client:
         *,
         top: int | None = None,
         label_map: Texts | None = None,
+        unknown_label: str | None = None,
         review_below: float | None = None,
     ) -> Rows:
         """Wait for a job's end, and return its rows.
@@ -180,7 +184,7 @@ class Client:
             UsageError: as `rows`.
             UnknownJob, JobCancelled, NoWorker, MessageInvalid, BrokerUnreachable: as `Follower.rows`.
         """
-        options = _options(review_below, top, label_map)
+        options = _options(review_below, top, label_map, unknown_label)
         self._connection.end(job)
         return self._rows(job, options)
 
@@ -190,10 +194,11 @@ class Client:
         *,
         top: int | None = None,
         label_map: Texts | None = None,
+        unknown_label: str | None = None,
         review_below: float | None = None,
     ) -> Rows:
         """Return the rows that a job has by now. UnknownJob, UsageError: as `rows`."""
-        options = _options(review_below, top, label_map)
+        options = _options(review_below, top, label_map, unknown_label)
         self.status(job)
         return Rows(job, lambda: self._connection.results(job, options))
 
@@ -238,8 +243,10 @@ def _from_environment(broker_url: str | None) -> Settings:
     return settings if settings.broker_url else replace(settings, image_root="/")
 
 
-def _options(review_below: float | None, top: int | None, label_map: Texts | None) -> RowOptions:
-    return RowOptions(review_below, top, None if label_map is None else LabelMap.of(label_map))
+def _options(
+    review_below: float | None, top: int | None, label_map: Texts | None, unknown_label: str | None
+) -> RowOptions:
+    return RowOptions(review_below, top, None if label_map is None else LabelMap.of(label_map), unknown_label)
 
 
 def _names(sources: Sources) -> list[str]:

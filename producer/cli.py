@@ -25,7 +25,7 @@ from producer.command import (
     Commands,
     Output,
     broker_settings,
-    check_label_map,
+    check_options,
     client_for,
     finish,
     follow,
@@ -56,6 +56,7 @@ from producer.options import (
     Sources,
     Top,
     TopOfJob,
+    UnknownLabel,
 )
 from producer.outputs import row_format, sink_for, sorting, state_for
 
@@ -101,6 +102,7 @@ def classify(
     ] = False,
     top: Top = None,
     label_map: LabelMapFile = None,
+    unknown_label: UnknownLabel = None,
     review_below: ReviewBelow = None,
     max_errors: MaximalErrors = None,
     sort_into: SortInto = None,
@@ -119,11 +121,11 @@ def classify(
     from pigeonhole.sources.expand import expand
     from producer.classify import Classification
 
-    started, options = time.time(), RowOptions(review_below, top, label_map)
+    started, options = time.time(), RowOptions(review_below, top, label_map, unknown_label)
     settings = settings_from(model)
     shared = bool(settings.broker_url)
     if not shared:
-        check_label_map(label_map, settings)
+        check_options(options, settings)
         # The workers are this user's own processes: what the user can read, they may.
         settings = replace(settings, image_root="/")
     format = row_format(output, format, csv_safe, sort_into, top)
@@ -192,6 +194,7 @@ def wait(
     delete: Annotated[bool, typer.Option("--delete", help="Forget the job once its rows are safe in FILE.")] = False,
     top: TopOfJob = None,
     label_map: LabelMapFile = None,
+    unknown_label: UnknownLabel = None,
     review_below: ReviewBelow = None,
     max_errors: MaximalErrors = None,
     sort_into: SortInto = None,
@@ -210,7 +213,7 @@ def wait(
         raise UsageError("--delete would lose the rows: name a file for them with -o FILE, not a pipe or a device")
     client = client_for(broker_settings(), quiet)
     client.status(job)
-    options = RowOptions(review_below, top, label_map)
+    options = RowOptions(review_below, top, label_map, unknown_label)
     with (
         closing(state_for(output, format, Command("wait", (job,)), overwrite)) as state,
         sorting(sort_into, link, copy, quiet, csv_safe=csv_safe) as sorter,
@@ -278,6 +281,7 @@ def results(
     overwrite: Overwrite = False,
     top: TopOfJob = None,
     label_map: LabelMapFile = None,
+    unknown_label: UnknownLabel = None,
     review_below: ReviewBelow = None,
 ) -> None:
     """Write the rows that a job has so far, in the order of submission."""
@@ -291,7 +295,7 @@ def results(
         sink_for(output, format, state, top=top is not None) as sink,
     ):
         assert sink is not None  # without --json there is one; for the type checker
-        for rows in client.results(job, RowOptions(review_below, top, label_map)):
+        for rows in client.results(job, RowOptions(review_below, top, label_map, unknown_label)):
             sink.write(rows)
         sink.finish(status)
 

@@ -24,7 +24,7 @@ from pigeonhole.errors import (
     UnknownJob,
     UsageError,
 )
-from pigeonhole.row_options import DEFAULT, RowOptions
+from pigeonhole.row_options import DEFAULT, RowOptions, check_unknown_label
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.sink import Sink
 from pigeonhole.text import printable
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from pigeonhole.jobs.connection import Connection
     from pigeonhole.jobs.kept import KeptRows
     from pigeonhole.jobs.summary import Summary
-    from pigeonhole.label_map import LabelMap
     from pigeonhole.ledger.done import DoneBatch, Origin
     from pigeonhole.ledger.messages import Row
     from pigeonhole.ledger.status import JobStatus
@@ -279,15 +278,20 @@ def broker_settings(model: str | None = None) -> Settings:
     return settings
 
 
-def check_label_map(label_map: "LabelMap | None", settings: Settings) -> None:
-    """Raise UsageError, before anything starts, if a label map names a class that the user's own model does not have.
+def check_options(options: RowOptions, settings: Settings) -> None:
+    """Raise UsageError, before anything starts, if the user's own model can't give what is asked of rows.
 
-    The classes of other people's workers are known from their first answers only.
+    What other people's workers can give is known from their first answers only.
     """
-    if label_map is not None:
-        from pigeonhole.models import checkpoint
+    if options.label_map is None and options.unknown_label is None:
+        return
+    from pigeonhole.models import checkpoint
 
-        label_map.names(checkpoint.describe(checkpoint.find(settings.model)).classes)
+    model = checkpoint.describe(checkpoint.find(settings.model))
+    if options.label_map is not None:
+        options.label_map.names(model.classes)
+    if options.unknown_label is not None:
+        check_unknown_label(options.unknown_label, model.name, model.calibration.outlier)
 
 
 def client_for(settings: Settings, quiet: bool = False) -> "Connection":

@@ -37,6 +37,12 @@ def _confidence(value: float | None) -> float | None:
     return value
 
 
+def _unknown_label(value: str | None) -> str | None:
+    with _bad_parameter():
+        RowOptions(unknown_label=value)
+    return value
+
+
 def _top(value: int | None) -> int | None:
     with _bad_parameter():
         RowOptions(top=value)
@@ -117,13 +123,11 @@ ReviewBelow = Annotated[
         help="Mark for review what has a confidence under P, from 0 to 1.  \\[default: what the checkpoint doubts]",
     ),
 ]
-_TOP_HELP = "How many of the most probable classes each row carries; with it, CSV has them too.  \\[default: 3]"
+_TOP_HELP = "How many of the most probable classes each row carries; CSV has columns for them then.  \\[default: 3]"
 Top = Annotated[int | None, typer.Option("--top", metavar="K", callback=_top, help=_TOP_HELP)]
 TopOfJob = Annotated[
     int | None,
-    typer.Option(
-        "--top", metavar="K", callback=_top, help="Show K of the classes that the job's rows carry; CSV has them too."
-    ),
+    typer.Option("--top", metavar="K", callback=_top, help="Show K of the classes that the job's rows carry."),
 ]
 LabelMapFile = Annotated[
     LabelMap | None,
@@ -132,6 +136,15 @@ LabelMapFile = Annotated[
         metavar="FILE",
         parser=_label_map,
         help="Show other texts in place of class names: a JSON object, or CSV with the columns class and label.",
+    ),
+]
+UnknownLabel = Annotated[
+    str | None,
+    typer.Option(
+        "--unknown-label",
+        metavar="TEXT",
+        callback=_unknown_label,
+        help="Label images that belong to none of the classes TEXT: those with `unknown` of 0.5 or more.",
     ),
 ]
 MaximalErrors = Annotated[

@@ -40,7 +40,7 @@ def row_format(
     """
     format = _row_format(output, format)
     if format is FORMATS["csv"]:
-        return SafeCsv(top is not None) if csv_safe else Csv(True) if top is not None else format
+        return (SafeCsv if csv_safe else Csv)(top or 0) if csv_safe or top else format
     if csv_safe and sort_into is None:
         raise UsageError("--csv-safe is about CSV: end FILE with .csv, or give --format csv")
     return format

@@ -30,6 +30,7 @@ class Collected:
         self._review: NDArray[np.bool_] = np.zeros(images, np.bool_)  # [N]
         self._counts: NDArray[np.uint16] = np.zeros(images, np.uint16)  # [N]: labels of a multi-label model
         self._labels: list[Labels] = []
+        self._unknown: NDArray[np.uint32] = np.zeros(images, np.uint32)  # [N]
         self._identities = array("Q", bytes(8 * images))
         self._errors: dict[int, tuple[str, str]] = {}
 
@@ -41,6 +42,8 @@ class Collected:
             scores: one for each.
         """
         self._best[at], self._ppm[at], self._review[at] = scores.best, scores.ppm, scores.review
+        if scores.unknown is not None:
+            self._unknown[at] = scores.unknown
         if scores.labels is not None:
             self._counts[at] = scores.labels.counts
             self._labels.append(scores.labels)
@@ -56,6 +59,7 @@ class Collected:
 
     def answers(self, images: int) -> Answers:
         """Return the answers to the first images, once each of these has scores or an error."""
+        calibration = self._classifier.checkpoint.calibration
         return Answers(
             model=self._classifier.identity,
             labels=self._classifier.checkpoint.classes,
@@ -68,6 +72,7 @@ class Collected:
             runtime=self._classifier.runtime.kind,
             identities=self._identities[:images],
             chosen=self._chosen(images),
+            unknown=array("I", self._unknown[:images].tobytes() if calibration.outlier else b""),
         )
 
     def _chosen(self, images: int) -> Chosen | None:

@@ -168,6 +168,8 @@ class Answers:
         identities: `array("Q")`, N: the `Identity` of each image's file when it was read, 0 where it was not; or empty.
         batch: the digest of the references that these are the answers to; the ledger adds it.
         chosen: the labels of each image by a multi-label model; None: an image's most probable class is its label.
+        unknown: `array("I")`, N: the probability that an image belongs to no class, in millionths; empty: the model has
+            no output for it. Means nothing for an image with an error.
     """
 
     model: str
@@ -182,6 +184,7 @@ class Answers:
     identities: "array[int]" = field(default_factory=partial(array, "Q"))
     batch: str = ""
     chosen: Chosen | None = None
+    unknown: "array[int]" = field(default_factory=partial(array, "I"))
 
     @classmethod
     def failed(cls, model: str, errors: Sequence[tuple[str, str]]) -> "Answers":
@@ -209,6 +212,8 @@ class Answers:
         }
         if self.chosen is not None:
             body["chosen"] = [packed(column) for column in self.chosen]
+        if self.unknown:
+            body["unknown"] = packed(self.unknown)
         # Probabilities hardly deflate: it would take five times as long as all the rest, for a third of the bytes.
         # Messages do, by far, but few of them are not worth it.
         return _deflate(_json(body), level=1 if 8 * len(self.errors) > self.images else 0)
@@ -237,6 +242,7 @@ class Answers:
                 identities=unpacked("Q", identities, images) if identities else array("Q"),
                 batch=_text(body["batch"]),
                 chosen=_chosen(body["chosen"], images) if "chosen" in body else None,
+                unknown=unpacked("I", _texts(body["unknown"]), images) if "unknown" in body else array("I"),
             )
             answers._check()
         except (KeyError, TypeError, ValueError) as exc:
@@ -274,6 +280,8 @@ class Answers:
                 raise ValueError(f"an image has class {index} of {len(self.labels)}")
             if (parts := max(ppm, default=0)) > PPM:
                 raise ValueError(f"an image has a class with {parts} millionths")
+        if (parts := max(self.unknown, default=0)) > PPM:
+            raise ValueError(f"an image is unknown with {parts} millionths")
 
 
 def _json(body: dict[str, Any]) -> bytes:

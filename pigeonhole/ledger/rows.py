@@ -6,7 +6,7 @@ from itertools import accumulate, pairwise, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from pigeonhole.limits import PPM
-from pigeonhole.row_options import RowOptions
+from pigeonhole.row_options import RowOptions, check_unknown_label
 
 if TYPE_CHECKING:
     from pigeonhole.ledger.messages import Answers, Chosen
@@ -25,6 +25,9 @@ class Row(NamedTuple):
     Of a multi-label model, `labels` are all labels of the image, the most probable first, and `label` is these joined
     by `|`; `confidence` is that of the first. An image may have none without an error: `labels` and `label` are empty
     then, and `confidence` is None. `top` has all labels. Of other models, `labels` is None.
+
+    `unknown` is the probability, from 0 to 1, that the image belongs to none of the model's classes. It assumes such
+    images to be as common as the model's review score does. None: the model has no output for it, or an error.
     """
 
     path: str
@@ -35,6 +38,7 @@ class Row(NamedTuple):
     model: str
     top: tuple[tuple[str, float], ...]
     labels: tuple[str, ...] | None = None
+    unknown: float | None = None
 
 
 def rows_of(answers: "Answers", paths: Sequence[str], options: RowOptions) -> list[Row]:
@@ -46,7 +50,8 @@ def rows_of(answers: "Answers", paths: Sequence[str], options: RowOptions) -> li
         options: what the user asks of rows.
 
     Raises:
-        UsageError: the label map names a class that the model does not have.
+        UsageError: the label map names a class that the model does not have, or it has no output for "unknown" and
+            `unknown_label` is given.
     """
     labels, model = answers.labels, answers.model
     if options.label_map is not None:
@@ -65,14 +70,25 @@ def rows_of(answers: "Answers", paths: Sequence[str], options: RowOptions) -> li
             below = options.review_below
             review = [share < below for share in shares[:: answers.top]]
         labelled, sure = names[:: answers.top], shares[:: answers.top]
+        unknown = [parts / PPM for parts in answers.unknown] if answers.unknown else repeat(None, len(answers))
+        if options.unknown_label is not None:
+            _name_unknown(options.unknown_label, answers, labelled, sure)
         tops = _tops(names, shares, answers.top, options.top)
         columns = zip(  # three have no end
-            paths, labelled, sure, review, repeat(""), repeat(model), tops, repeat(None)
+            paths, labelled, sure, review, repeat(""), repeat(model), tops, repeat(None), unknown
         )
         rows = list(map(partial(tuple.__new__, Row), columns))
     for at, (kind, message) in answers.errors.items():
         rows[at] = Row(paths[at], "", None, False, f"{kind}: {message}", model, ())
     return rows
+
+
+def _name_unknown(text: str, answers: "Answers", labels: list[str], confidences: list[float]) -> None:
+    """Replace the label and confidence of each image that is rather unknown than not."""
+    check_unknown_label(text, answers.model, bool(answers.unknown))
+    for at, parts in enumerate(answers.unknown):
+        if 2 * parts >= PPM:
+            labels[at], confidences[at] = text, parts / PPM
 
 
 def _marks(answers: "Answers") -> list[bool]:
@@ -102,6 +118,8 @@ def _labelled(
     answers: "Answers", chosen: "Chosen", names: tuple[str, ...], paths: Sequence[str], options: RowOptions
 ) -> Iterator[Row]:
     """Yield the rows of a multi-label model; those of errors have no label."""
+    if options.unknown_label is not None:
+        check_unknown_label(options.unknown_label, answers.model, False)
     marks, below, there = _marks(answers), options.review_below, answers.top
     most = min(there, options.top or there)
     spans = pairwise(accumulate(chosen.counts, initial=0))

@@ -102,6 +102,11 @@ class Calibration:
         """Return what is compared with `review_below`; arguments as of `confidence`, of the most probable class."""
         return _weighed(probability, other, self.outlier_in_review)
 
+    def unknown(self, probability: Number) -> Number:
+        """Return how likely "unknown" is, weighted as in the review score; `probability` as `other` of `confidence`."""
+        weighted: Number = _weighed(probability * self.outlier_in_review, probability, self.outlier_in_review)
+        return weighted
+
 
 _WEIGHTS = ("outlier_in_confidence", "outlier_in_review")
 

@@ -40,12 +40,15 @@ class Scores(NamedTuple):
         ppm: int64 [N, K], their calibrated probabilities in millionths.
         review: bool [N], whether a person should look, by the calibration's threshold.
         labels: of a multi-label model; None: the best class is the label.
+        unknown: int64 [N], the probability of "unknown" in millionths, weighted as in the review score; None without a
+            logit for it.
     """
 
     best: NDArray[np.int64]
     ppm: NDArray[np.int64]
     review: NDArray[np.bool_]
     labels: Labels | None = None
+    unknown: NDArray[np.int64] | None = None
 
 
 def score(logits: NDArray[np.float32], calibration: Calibration, classes: int, top: int) -> Scores:
@@ -64,8 +67,8 @@ def score(logits: NDArray[np.float32], calibration: Calibration, classes: int, t
     ppm = _ppm(calibration.confidence(probabilities, unknown[:, None]))
     if calibration.thresholds is not None:
         return Scores(best, ppm, *_by_thresholds(known, calibration.thresholds, calibration.review_below))
-    review_score = _ppm(calibration.review_score(probabilities[:, 0], unknown))
-    return Scores(best, ppm, review_score < round(calibration.review_below * PPM))
+    review = _ppm(calibration.review_score(probabilities[:, 0], unknown)) < round(calibration.review_below * PPM)
+    return Scores(best, ppm, review, unknown=_ppm(calibration.unknown(unknown)) if calibration.outlier else None)
 
 
 def likeliest(logits: NDArray[np.float32], classes: int) -> NDArray[np.int64]:

@@ -122,6 +122,11 @@ def unreadable(path: str, exc: OSError) -> UsageError:
     return UsageError(f"{path!r} can't be read: {exc.strerror or exc}")
 
 
+def as_dicts(top: Sequence[tuple[str, float]]) -> list[dict[str, object]]:
+    """Return `Row.top` as every file spells it: the most probable classes as `{"label": …, "p": …}`."""
+    return [{"label": label, "p": p} for label, p in top]
+
+
 def checked_text(value: object) -> str:
     """Return a text that was read from a file; raise TypeError or ValueError if no row can hold it."""
     if not isinstance(value, str):

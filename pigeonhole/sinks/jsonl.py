@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 from pigeonhole.ledger.messages import Row
-from pigeonhole.sinks.format import LineFormat, checked_text
+from pigeonhole.sinks.format import LineFormat, as_dicts, checked_text
 
 #: One encoder for all rows: `json.dumps` with options makes one for each, which doubles the time.
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
@@ -13,7 +13,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False)
 class JsonLines(LineFormat):
     """JSON lines; a name that is not UTF-8 is spelled as `os.fsdecode` spells it.
 
-    `labels` is there where a multi-label model answered.
+    `labels` is there where a multi-label model answered, and `unknown` where the model has an output for it.
     """
 
     name = "jsonl"
@@ -29,7 +29,7 @@ class JsonLines(LineFormat):
         top = tuple((best["label"], best["p"]) for best in body["top"])
         path, error, model = (checked_text(body[name]) for name in ("path", "error", "model"))
         label, confidence = checked_text(body["label"] or ""), body["confidence"]
-        labels = body.get("labels")
+        labels, unknown = body.get("labels"), body.get("unknown")
         return Row(
             path,
             label,
@@ -39,13 +39,15 @@ class JsonLines(LineFormat):
             model,
             top,
             None if labels is None else tuple(map(checked_text, labels)),
+            None if unknown is None else float(unknown),
         )
 
 
 def _line(row: Row) -> bytes:
-    body = row._asdict() | {"label": row.label or None, "top": [{"label": label, "p": p} for label, p in row.top]}
-    if row.labels is None:
-        del body["labels"]
+    body = row._asdict() | {"label": row.label or None, "top": as_dicts(row.top)}
+    for name in ("labels", "unknown"):
+        if body[name] is None:
+            del body[name]
     try:
         return _ENCODER.encode(body).encode() + b"\n"
     except UnicodeEncodeError:  # the lone surrogates of a name that is not UTF-8 need their escapes

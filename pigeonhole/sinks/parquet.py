@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 GROUP = 8
 #: The key of the file's metadata that holds the job, as JSON.
 _JOB = b"pigeonhole.job"
-#: The column that files of older versions lack.
-_LABELS = "labels"
+#: The columns that files of older versions lack.
+_NEWER = ("labels", "unknown")
 
 
 class Parquet(WholeFormat):
@@ -63,7 +63,7 @@ class Parquet(WholeFormat):
         from pyarrow import parquet
 
         with _readable(path), parquet.ParquetFile(path) as file:
-            if missing := set(_schema().names) - {*file.schema_arrow.names, _LABELS}:
+            if missing := set(_schema().names) - {*file.schema_arrow.names, *_NEWER}:
                 raise ValueError(f"it has no column {', '.join(sorted(missing))}")
             metadata = (file.metadata.metadata or {}).get(_JOB)
             if metadata is None:
@@ -79,10 +79,8 @@ class Parquet(WholeFormat):
             names = _schema().names
             for batch in file.iter_batches(self.chunk, columns=names):
                 values = batch.to_pydict()
-                values.setdefault(_LABELS, [None] * len(batch))
-                *others, tops, labels = (values[name] for name in names)
-                pairs = ([best.values() for best in top or ()] for top in tops)
-                yield from map(row_of, zip(*others, pairs, labels, strict=True))
+                empty = [None] * len(batch)
+                yield from map(row_of, zip(*(values.get(name, empty) for name in names), strict=True))
 
 
 def _write(file: object, chunks: Iterable[Sequence[Row]], job: JobStatus) -> None:
@@ -119,7 +117,8 @@ def _schema() -> "pyarrow.Schema":
             ("error", pyarrow.string()),
             ("model", repeated),
             ("top", pyarrow.list_(best)),
-            (_LABELS, pyarrow.list_(pyarrow.string())),  # of a multi-label model
+            ("labels", pyarrow.list_(pyarrow.string())),  # of a multi-label model
+            ("unknown", pyarrow.float64()),
         ]
     )
 

@@ -59,8 +59,9 @@ CREATE TABLE rows (
     review INTEGER NOT NULL,
     error TEXT,
     model TEXT NOT NULL,
-    top TEXT NOT NULL,          -- the best classes: a JSON array of [label, probability]
-    labels TEXT                 -- all labels, a JSON array, where a multi-label model answered
+    top TEXT NOT NULL,          -- the most probable classes: a JSON array of {{"label", "p"}}
+    labels TEXT,                -- all labels, a JSON array, where a multi-label model answered
+    unknown REAL                -- the probability that it belongs to no class, where the model has an output for it
 );
 PRAGMA application_id = {APPLICATION};
 """
@@ -73,6 +74,9 @@ CREATE INDEX IF NOT EXISTS rows_to_review ON rows (job, confidence) WHERE review
 CREATE INDEX IF NOT EXISTS rows_with_errors ON rows (job, error) WHERE error IS NOT NULL;
 """
 
+#: Columns that databases of older versions lack, and their types.
+_NEWER = {"labels": "TEXT", "unknown": "REAL"}
+
 _WRITE_JOB = """
 INSERT INTO jobs (job, state, sources, model, created, started, finished, written_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (job) DO UPDATE SET state = excluded.state, started = excluded.started, finished = excluded.finished,
@@ -80,8 +84,8 @@ ON CONFLICT (job) DO UPDATE SET state = excluded.state, started = excluded.start
 """
 # An error row has no model where nobody knows which worker made it.
 _WRITE_ROW = """
-INSERT INTO rows (job, path, path_bytes, label, confidence, review, error, model, top, labels)
-VALUES (?, ?, ifnull(?, x''), ?, ?, ?, ?, ifnull(?, ''), ?, ?)
+INSERT INTO rows (job, path, path_bytes, label, confidence, review, error, model, top, labels, unknown)
+VALUES (?, ?, ifnull(?, x''), ?, ?, ?, ?, ifnull(?, ''), ?, ?, ?)
 """
 _COUNT = """
 UPDATE jobs SET (images, labels, errors, reviews) =
@@ -95,7 +99,7 @@ WHERE job = ifnull(?, job) AND sources = ifnull(?, sources) ORDER BY written_ns 
 """
 # An index would make SQLite sort the rows of the job.
 _READ_ROWS = """
-SELECT path, path_bytes, label, confidence, review, error, model, top, {labels} FROM rows NOT INDEXED WHERE job = ?
+SELECT path, path_bytes, label, confidence, review, error, model, top, {newer} FROM rows NOT INDEXED WHERE job = ?
 ORDER BY number
 """
 
@@ -122,9 +126,10 @@ class Sqlite(WholeFormat):
             # A path may have several rows, so nothing tells an earlier row of one from a further one.
             database.execute("DELETE FROM rows WHERE job = ?", (job.job,))
             for chunk in chunks:
-                *others, tops, labels = columns(chunk)
+                *others, tops, labels, unknown = columns(chunk)
                 several = (None if names is None else json.dumps(names) for names in labels)
-                rows = zip(repeat(job.job, len(chunk)), *others, map(json.dumps, tops), several, strict=True)
+                shown = map(json.dumps, tops)
+                rows = zip(repeat(job.job, len(chunk)), *others, shown, several, unknown, strict=True)
                 database.executemany(_WRITE_ROW, rows)
             _execute(database, INDEXES)
             database.execute(_COUNT, (job.job,))
@@ -150,10 +155,12 @@ class Sqlite(WholeFormat):
         """Read the rows of a job."""
         assert job is not None  # `about` returned it; for the type checker
         with _reading(path) as database:
-            # Databases of older versions lack the column; the first job that is written adds it.
-            read = _READ_ROWS.format(labels="labels" if _has_labels(database) else "NULL")
-            for *others, top, labels in database.execute(read, (job.job,)):
-                yield row_of((*others, json.loads(top), None if labels is None else json.loads(labels)))
+            # Databases of older versions lack columns; the first job that is written adds them.
+            missing = _missing(database)
+            read = _READ_ROWS.format(newer=", ".join("NULL" if name in missing else name for name in _NEWER))
+            for *others, top, labels, unknown in database.execute(read, (job.job,)):
+                best = [one if isinstance(one, dict) else _of_version_0_2(one) for one in json.loads(top)]
+                yield row_of((*others, best, None if labels is None else json.loads(labels), unknown))
 
 
 @contextmanager
@@ -173,8 +180,9 @@ def _writing(path: str, seconds: float) -> Iterator["sqlite3.Connection"]:
                     f"{path!r} was made by an older version of Pigeonhole, whose tables hold one row for each path: "
                     "it can be read, but to write rows choose another FILE"
                 )
-            elif not _has_labels(database):
-                database.execute("ALTER TABLE rows ADD COLUMN labels TEXT")
+            else:
+                for name in _missing(database):
+                    database.execute(f"ALTER TABLE rows ADD COLUMN {name} {_NEWER[name]}")
             database.execute(f"PRAGMA user_version = {VERSION}")  # BEGIN alone succeeds where it is read-only
             yield database
     except sqlite3.Error as exc:
@@ -192,7 +200,7 @@ def _reading(path: str) -> Iterator["sqlite3.Connection"]:
             if _version(database, path) is None:
                 raise UsageError(f"{path!r} is an empty database: it holds no results of ours")
             yield database
-    except (sqlite3.Error, TypeError, ValueError) as exc:
+    except (sqlite3.Error, KeyError, TypeError, ValueError) as exc:
         raise UsageError(f"{path!r} holds no results of ours, or can't be read: {exc}") from exc
 
 
@@ -204,9 +212,15 @@ def _connect(path: str, mode: str, seconds: float) -> "sqlite3.Connection":
     return sqlite3.connect(address, timeout=seconds, isolation_level=None, uri=True)
 
 
-def _has_labels(database: "sqlite3.Connection") -> bool:
-    """Return whether the table of rows has a column for all labels of an image."""
-    return any(name == "labels" for _, name, *_ in database.execute("PRAGMA table_info(rows)"))
+def _of_version_0_2(best: tuple[str, float]) -> dict[str, object]:
+    label, p = best
+    return {"label": label, "p": p}
+
+
+def _missing(database: "sqlite3.Connection") -> list[str]:
+    """Return the newer columns that the table of rows lacks."""
+    there = {name for _, name, *_ in database.execute("PRAGMA table_info(rows)")}
+    return [name for name in _NEWER if name not in there]
 
 
 def _execute(database: "sqlite3.Connection", statements: str) -> None:

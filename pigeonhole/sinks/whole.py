@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
-from pigeonhole.sinks.format import Format, LineFormat, checked_text
+from pigeonhole.sinks.format import Format, LineFormat, as_dicts, checked_text
 from pigeonhole.sinks.jsonl import JsonLines
 
 _LINES = JsonLines()
@@ -50,21 +50,24 @@ class WholeFormat(Format):
 
 
 def columns(rows: Sequence[Row]) -> tuple[Sequence[Any], ...]:
-    """Return the columns path, path_bytes, label, confidence, review, error, model, top and labels of some rows.
+    """Return columns: path, path_bytes, label, confidence, review, error, model, top, labels and unknown.
 
     Empty texts are None. A text that is not UTF-8 has escapes, and then `path_bytes` has the path's bytes.
     """
-    paths, labels, confidences, reviews, errors, models, tops, several = zip(*rows, strict=True)
+    paths, labels, confidences, reviews, errors, models, tops, several, unknown = zip(*rows, strict=True)
     shown, spelled = zip(*map(text_and_bytes, paths), strict=True)
-    return shown, spelled, _texts(labels), confidences, reviews, _texts(errors), _texts(models), tops, several
+    texts = _texts(labels), _texts(errors), _texts(models)
+    best = list(map(as_dicts, tops))
+    return shown, spelled, texts[0], confidences, reviews, texts[1], texts[2], best, several, unknown
 
 
 def row_of(values: Iterable[Any]) -> Row:
-    """Return the row with these values, one of each column; raise TypeError or ValueError if it is none."""
-    shown, spelled, label, confidence, review, error, model, top, labels = values
-    best = tuple((label, p) for label, p in top or ())
+    """Return the row with these values, one of each column; raise KeyError, TypeError or ValueError if it is none."""
+    shown, spelled, label, confidence, review, error, model, top, labels, unknown = values
+    best = tuple((one["label"], one["p"]) for one in top or ())
     several = None if labels is None else tuple(map(checked_text, labels))
-    return Row(path_of(shown, spelled), label or "", confidence, review == 1, error or "", model or "", best, several)
+    path = path_of(shown, spelled)
+    return Row(path, label or "", confidence, review == 1, error or "", model or "", best, several, unknown)
 
 
 def text_and_bytes(path: str) -> tuple[str, bytes | None]:

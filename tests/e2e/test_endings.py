@@ -250,7 +250,7 @@ def test_rows_for_standard_output_come_after_what_its_file_has(home: Path, embed
         )
     assert run.returncode == 0, run.stderr
     lines = (home / "all.csv").read_bytes().splitlines()
-    assert lines[:2] == [b"what was there", b"path,label,confidence,review,error,model"]
+    assert lines[:2] == [b"what was there", b"path,label,confidence,unknown,review,error,model"]
     assert [line.split(b",")[0] for line in lines[2:]] == [b"samples/003b50.png"]
     assert sorted(path.name for path in home.iterdir()) == ["all.csv", "samples"]
 

@@ -46,7 +46,7 @@ def test_a_folder_is_classified_alike_embedded_and_over_a_broker(
     rows = rows_of((home / "alone.csv").read_bytes())
     names = sorted(file.name for file in (home / "samples").iterdir())
     assert [row["path"] for row in rows] == [f"samples/{name}" for name in names] + odd
-    assert list(rows[0]) == ["path", "label", "confidence", "review", "error", "model"]
+    assert list(rows[0]) == ["path", "label", "confidence", "unknown", "review", "error", "model"]
 
     truth = {row["path"]: row["label"] for row in rows_of((ROOT / "samples-labels.csv").read_bytes())}
     assert sum(truth.get(row["path"]) == row["label"] for row in rows) >= 196, "of 200 labelled samples"
@@ -74,7 +74,7 @@ def test_a_job_is_submitted_waited_for_looked_at_and_deleted(
     assert submitted.stdout.count(b"\n") == 1
     waiting = json.loads(brokered("status", job, "--json").stdout)
     assert (waiting["state"], waiting["images"], waiting["done"]) == ("closed", 203, 0)
-    assert brokered("results", job).stdout == b"path,label,confidence,review,error,model\n"
+    assert brokered("results", job).stdout == b"path,label,confidence,unknown,review,error,model\n"
 
     start_worker()
     first = brokered("wait", job, "-o", "rows.jsonl", "--json")
@@ -91,7 +91,7 @@ def test_a_job_is_submitted_waited_for_looked_at_and_deleted(
     assert summary["startup_seconds"] == 0
     assert summary["model"].startswith("digits@")
     rows = [json.loads(line) for line in (home / "rows.jsonl").read_bytes().splitlines()]
-    assert list(rows[0]) == ["path", "label", "confidence", "review", "error", "model", "top"]
+    assert list(rows[0]) == ["path", "label", "confidence", "review", "error", "model", "top", "unknown"]
     assert rows[0]["top"][0] == {"label": rows[0]["label"], "p": rows[0]["confidence"]}
 
     again = brokered("wait", job, "--quiet")

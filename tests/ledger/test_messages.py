@@ -59,7 +59,10 @@ def answers(draw: st.DrawFn) -> Answers:
     identities = array("Q", draw(st.lists(st.integers(0, 2**64 - 1), min_size=images, max_size=images)))
     if draw(st.booleans()):
         identities = array("Q")
-    return Answers(draw(texts), labels, images, top, best, ppm, review, errors, draw(texts), identities, draw(texts))
+    shares = draw(st.lists(st.integers(0, PPM), min_size=images, max_size=images))
+    unknown = array("I", shares if draw(st.booleans()) else [])
+    answered = Answers(draw(texts), labels, images, top, best, ppm, review, errors, draw(texts), identities)
+    return replace(answered, batch=draw(texts), unknown=unknown)
 
 
 def packed(body: object, separators: tuple[str, str] | None = None) -> bytes:

@@ -78,6 +78,46 @@ def test_a_label_map_of_another_model_is_refused_with_the_first_answers() -> Non
     assert failed.rows(batch_of("z"), wrong) == [ERROR], "it says nothing of the classes"
 
 
+#: Of y, "unknown" is more probable than not; z is an error.
+UNKNOWN = Answers(
+    model="m@1",
+    labels=NAMES,
+    images=3,
+    top=1,
+    best=array("H", [0, 1, 0]),
+    ppm=array("I", [900_000, 2, 0]),
+    errors={2: ("missing", "no such file")},
+    unknown=array("I", [499_999, 500_000, 0]),
+)
+
+
+def test_rows_have_the_probability_that_an_image_is_unknown() -> None:
+    rows = UNKNOWN.rows(BATCH)
+    assert [(row.label, row.unknown) for row in rows] == [("dog", 0.499999), ("cat", 0.5), ("", None)]
+    assert [row.unknown for row in replace(UNKNOWN, unknown=array("I")).rows(BATCH)] == [None] * 3
+
+
+def test_an_unknown_image_gets_the_label_that_the_user_has_for_such() -> None:
+    first, second, error = UNKNOWN.rows(BATCH, RowOptions(unknown_label="other", label_map=LabelMap({"dog": "pet"})))
+    assert (first.label, first.confidence) == ("pet", 0.9)
+    assert (second.label, second.confidence, second.top) == ("other", 0.5, (("cat", 0.000002),))
+    assert error == ERROR
+
+
+@pytest.mark.parametrize("answers", [replace(UNKNOWN, unknown=array("I")), SEVERAL])
+def test_a_label_for_unknown_images_is_refused_where_the_model_can_not_tell_them(answers: Answers) -> None:
+    with pytest.raises(UsageError, match=r"^m@1 has no output for unknown images, .* leave out --unknown-label$"):
+        answers.rows(BATCH, RowOptions(unknown_label="other"))
+    failed = Answers.failed("m@1", [("missing", "no such file")])
+    assert failed.rows(batch_of("z"), RowOptions(unknown_label="other")) == [ERROR]
+
+
+@pytest.mark.parametrize("unknown", [[column(1)], [column(0x41, 0x41), column(0x42, 0x42), column(0x0F, 0x0F)], 7, [7]])
+def test_probabilities_of_unknown_that_can_not_be_rows_are_refused(unknown: object) -> None:
+    with pytest.raises(MessageInvalid, match=r"^the answers to a batch in the ledger are malformed: "):
+        Answers.decode(packed(fair_answers(unknown=unknown)))
+
+
 @given(st.data())
 def test_the_answers_of_a_multi_label_model_come_back_as_they_were(data: st.DataObject) -> None:
     counts = data.draw(st.lists(st.integers(0, 4), min_size=3, max_size=3))
@@ -91,6 +131,7 @@ def test_the_answers_of_a_multi_label_model_come_back_as_they_were(data: st.Data
 def test_the_answers_of_other_models_are_encoded_as_before() -> None:
     single = answers_for(batch_of("a"))
     assert Answers.decode(single.encode()).chosen is None
+    assert not Answers.decode(single.encode()).unknown
     assert VERSION == 4, "a key more is no new version"
 
 
@@ -126,6 +167,12 @@ def test_labels_of_another_shape_are_refused_or_still_make_every_row(value: obje
     except MessageInvalid:
         return
     os.fsencode("".join(row.label for row in decoded.rows(batch_of("a", "b"))))
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_label_for_unknown_images_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="the label of unknown images is empty"):
+        RowOptions(unknown_label=text)
 
 
 @pytest.mark.parametrize("top", [0, -1, 1_001])

@@ -21,14 +21,17 @@ NAMES = st.builds(
     st.binary(min_size=1, max_size=20),
 )
 PREDICTIONS = st.builds(
-    lambda path, label, p, review, error: Row(
-        path, *(("", None, False, error, MODEL, ()) if error else (label, p, review, "", MODEL, ((label, p),)))
+    lambda path, label, p, review, error, unknown: (
+        Row(path, "", None, False, error, MODEL, ())
+        if error
+        else Row(path, label, p, review, "", MODEL, ((label, p),), unknown=unknown)
     ),
     NAMES,
     st.sampled_from(["7", 'a "b", c', "two\nlines", "\r", "-1", "'quoted'"]),
     st.integers(0, 10**6).map(lambda ppm: ppm / 10**6),
     st.booleans(),
     st.sampled_from(["", "", "broken: why, because\r\n"]),
+    st.none() | st.floats(0, 1),
 )
 MANY = st.lists(PREDICTIONS, max_size=5)
 
@@ -63,7 +66,7 @@ def test_no_text_that_a_spreadsheet_takes_for_a_formula_is_left_in_safe_csv(firs
     given = SEVEN._replace(path=text, label=text, error=text, model=text, top=())
     [header, line] = csv.reader(io.StringIO((SAFE.header + SAFE.encode([given])).decode(), newline=""))
     assert header == CSV.header.decode().strip().split(",")
-    assert [line[0], line[1], line[4], line[5]] == [f"'{text}"] * 4
+    assert [line[0], line[1], line[5], line[6]] == [f"'{text}"] * 4
     read = CSV.scan(io.BytesIO(SAFE.header + SAFE.encode([given])))
     assert [row for _, row in read] == [given], "our readers take the quotes away"
     plain = SEVEN._replace(top=())
@@ -78,10 +81,10 @@ def test_a_quote_in_plain_csv_is_part_of_the_name() -> None:
 @pytest.mark.parametrize(
     ("format", "data", "message"),
     [
-        ("csv", b"path,label\n", "it does not begin with path,label,confidence,review,error,model"),
-        ("csv", CSV.header + CSV.encode([SEVEN]) + b"a,b\n", "its row 2 is no row of ours: b'a,b\\n' has not 6 fields"),
-        ("csv", CSV.header + b"a,7,high,false,,m\n", "its row 1 is no row of ours: could not convert string"),
-        ("csv", CSV.header + b'a"b",7,0.5,false,,m\n', "its row 1 is no row of ours"),
+        ("csv", b"path,label\n", "it does not begin with path,label,confidence,unknown,review,error,model"),
+        ("csv", CSV.header + CSV.encode([SEVEN]) + b"a,b\n", "its row 2 is no row of ours: b'a,b\\n' has not 7 fields"),
+        ("csv", CSV.header + b"a,7,high,,false,,m\n", "its row 1 is no row of ours: could not convert string"),
+        ("csv", CSV.header + b'a"b",7,0.5,,false,,m\n', "its row 1 is no row of ours"),
         ("jsonl", b"\0\0\n", "its row 1 is no row of ours"),
         ("jsonl", b"[]\n", "its row 1 is no row of ours"),
         ("jsonl", JSONL.encode([SEVEN]).replace(b'"in/7.png"', b"7"), "its row 1 is no row of ours: 7 is not a text"),

@@ -19,7 +19,7 @@ from pigeonhole.jobs.summary import Summary
 from pigeonhole.ledger.messages import Row
 from pigeonhole.sinks import sqlite
 from pigeonhole.sinks.csv_rows import Csv, SafeCsv
-from pigeonhole.sinks.format import Format
+from pigeonhole.sinks.format import Format, as_dicts
 from pigeonhole.sinks.registry import read_results
 from pigeonhole.sinks.sorting import Sorter
 from producer.outputs import row_format
@@ -35,7 +35,7 @@ BOTH = Row("in/both.png", "dog|cat", 0.9, False, "", MODEL, (("dog", 0.9), ("owl
 NONE = Row("in/none.png", "", None, True, "", MODEL, (("owl", 0.2), ("dog", 0.1)), ())
 BROKEN = Row("in/gone.png", "", None, False, "missing: no such file", MODEL, ())
 SEVERAL = [BOTH, NONE, BROKEN, SEVEN]
-TOP_FORMATS = [Csv(top=True), SafeCsv(top=True)]
+TOP_FORMATS = [Csv(top=1), SafeCsv(top=1)]
 
 
 @pytest.mark.parametrize("format", [JSONL, PARQUET, DB])
@@ -70,32 +70,33 @@ def test_a_database_finds_an_image_by_each_of_its_labels(folder: Path) -> None:
     write(SEVERAL, "rows.db")
     question = "SELECT rows.path, top FROM rows, json_each(rows.labels) WHERE json_each.value = 'cat'"
     with closing(sqlite3.connect("rows.db")) as database:
-        assert database.execute(question).fetchall() == [("in/both.png", json.dumps(BOTH.top))]
+        assert database.execute(question).fetchall() == [("in/both.png", json.dumps(as_dicts(BOTH.top)))]
         assert database.execute("SELECT labels, errors FROM jobs").fetchall() == [(2, 1)]
 
 
-def test_a_database_without_the_column_is_read_and_gets_it_with_the_next_job(folder: Path) -> None:
-    older, added = re.subn(r",( +-- the best classes.*\n).*labels TEXT.*\n", r"\1", sqlite.TABLES)
-    assert added == 1
+def test_a_database_of_version_0_2_is_read_and_gets_the_newer_columns_with_the_next_job(folder: Path) -> None:
+    newer = r",( +-- the most probable classes.*\n).*labels TEXT.*\n.*unknown REAL.*\n"
+    older, removed = re.subn(newer, r"\1", sqlite.TABLES)
+    assert removed == 1
     with closing(sqlite3.connect("rows.db")) as database:
         database.executescript(f"{older}PRAGMA user_version = 2;")
-        job, row = "'old', 'finished', '[]', '', 1, 1", "'old', 'a', '7', 0.5, 0, 'm', '[]'"
+        job, row = "'old', 'finished', '[]', '', 1, 1", "'old', 'a', '7', 0.5, 0, 'm', '[[\"7\", 0.5]]'"
         database.execute(f"INSERT INTO jobs (job, state, sources, model, created, written_ns) VALUES ({job})")
         database.execute(f"INSERT INTO rows (job, path, label, confidence, review, model, top) VALUES ({row})")
         database.commit()
-    old = Row("a", "7", 0.5, False, "", "m", ())
+    old = Row("a", "7", 0.5, False, "", "m", (("7", 0.5),))
     assert list(read_results("rows.db")) == [old]
     write(SEVERAL, "rows.db")
     assert list(read_results("rows.db")) == SEVERAL
     assert list(read_results("rows.db", "old")) == [old]
 
 
-def test_a_parquet_file_without_the_column_is_read(folder: Path) -> None:
+def test_a_parquet_file_of_version_0_2_is_read(folder: Path) -> None:
     from pyarrow import parquet
 
     write(ROWS, "rows.parquet")
-    parquet.write_table(parquet.read_table("rows.parquet").drop_columns(["labels"]), "old.parquet")
-    assert list(read_results("old.parquet")) == ROWS
+    parquet.write_table(parquet.read_table("rows.parquet").drop_columns(["labels", "unknown"]), "old.parquet")
+    assert list(read_results("old.parquet")) == [row._replace(unknown=None) for row in ROWS]
 
 
 # --top
@@ -111,24 +112,47 @@ def test_csv_with_the_best_classes_is_read_back(format: Csv, rows: list[Row], da
     assert read_back(whole[:cut], format) == rows[: len(read_back(whole[:cut], format))]
 
 
-def test_the_best_classes_are_one_json_array_in_csv() -> None:
-    file = Csv(top=True)
-    (line,) = csv.DictReader(io.StringIO((file.header + file.encode([BOTH])).decode()))
-    assert json.loads(line["top"]) == [["dog", 0.9], ["owl", 0.6], ["cat", 0.4]]
-    assert list(line) == ["path", "label", "confidence", "review", "error", "model", "top"]
-    assert CSV.encode([BOTH]).count(b"owl") == 0, "without --top it has no such column"
+def test_the_most_probable_classes_have_columns_of_their_own_in_csv() -> None:
+    file = Csv(top=2)
+    both, broken = csv.DictReader(io.StringIO((file.header + file.encode([BOTH, BROKEN])).decode()))
+    assert list(both)[-4:] == ["top_1", "p_1", "top_2", "p_2"]
+    assert list(both.values())[-4:] == ["dog", "0.9", "owl", "0.6"], "no more than asked for"
+    assert list(broken.values())[-4:] == ["", "", "", ""]
+    assert CSV.encode([BOTH]).count(b"owl") == 0, "without --top it has no such columns"
+
+
+def test_csv_of_version_0_2_is_read() -> None:
+    old = b'path,label,confidence,review,error,model,top\na,7,0.5,true,,m,"[[""7"", 0.5], [""1"", 0.25]]"\n'
+    expected = [Row("a", "7", 0.5, True, "", "m", (("7", 0.5), ("1", 0.25)))]
+    assert [row for _, row in CSV.scan(io.BytesIO(old))] == expected
+    plain = old.replace(b",top", b"").replace(old[old.index(b',"[') : -1], b"")
+    assert [row for _, row in CSV.scan(io.BytesIO(plain))] == [expected[0]._replace(top=())]
 
 
 @pytest.mark.parametrize("top", ["owl", '{""a"": 1}', '[[""a""]]', "[[1, 0.5]]", '[[""a"", ""b""]]'])
 def test_what_is_no_list_of_classes_is_refused(top: str) -> None:
-    file = Csv(top=True)
     with pytest.raises(UsageError, match="its row 1 is no row of ours"):
-        list(file.scan(io.BytesIO(file.header + f'a,7,0.5,false,,m,"{top}"\n'.encode())))
+        list(CSV.scan(io.BytesIO(f'path,label,confidence,review,error,model,top\na,7,0.5,false,,m,"{top}"\n'.encode())))
 
 
-def test_only_csv_needs_to_be_told_of_the_best_classes(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "header",
+    [
+        "path,label",
+        "path,label,confidence,review,error,model,model",
+        "path,label,confidence,review,error,model,p_0",
+        "label,path,confidence,review,error,model",
+        "path,label,confidence,review,error,model,size",
+    ],
+)
+def test_a_csv_file_with_other_columns_is_refused(header: str) -> None:
+    with pytest.raises(UsageError, match="it does not begin with path,label,confidence,unknown"):
+        list(CSV.scan(io.BytesIO(f"{header}\n".encode())))
+
+
+def test_only_csv_needs_to_know_how_many_classes_are_shown(folder: Path) -> None:
     chosen = [row_format("rows.csv", None, safe, top=top) for safe in (False, True) for top in (None, 5)]
-    assert [(type(one), one.lines.header.endswith(b",top\n")) for one in chosen if one] == [
+    assert [(type(one), one.lines.header.endswith(b",top_5,p_5\n")) for one in chosen if one] == [
         (Csv, False),
         (Csv, True),
         (SafeCsv, False),

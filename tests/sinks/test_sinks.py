@@ -28,8 +28,8 @@ from tests.conftest import ROOT
 from tests.sinks.formats import CSV, JSONL
 
 MODEL = "digits@0123456789ab"
-HEADER = b"path,label,confidence,review,error,model\n"
-SEVEN = Row("in/7.png", "7", 0.999999, False, "", MODEL, (("7", 0.999999), ("1", 0.000001)))
+HEADER = b"path,label,confidence,unknown,review,error,model\n"
+SEVEN = Row("in/7.png", "7", 0.999999, False, "", MODEL, (("7", 0.999999), ("1", 0.000001)), unknown=0.000002)
 DOUBTFUL = Row("in/4.png", "4", 0.5, True, "", MODEL, (("4", 0.5),))
 MISSING = Row("in/x.png", "", None, False, "missing: no such file", MODEL, ())
 ROWS = [SEVEN, DOUBTFUL, MISSING]
@@ -56,10 +56,10 @@ def test_csv_has_these_bytes() -> None:
     stream = io.BytesIO()
     written(Stream(stream, CSV), ROWS[:1], ROWS[1:])
     assert stream.getvalue() == (
-        b"path,label,confidence,review,error,model\n"
-        b"in/7.png,7,0.999999,false,,digits@0123456789ab\n"
-        b"in/4.png,4,0.5,true,,digits@0123456789ab\n"
-        b"in/x.png,,,false,missing: no such file,digits@0123456789ab\n"
+        b"path,label,confidence,unknown,review,error,model\n"
+        b"in/7.png,7,0.999999,2e-06,false,,digits@0123456789ab\n"
+        b"in/4.png,4,0.5,,true,,digits@0123456789ab\n"
+        b"in/x.png,,,,false,missing: no such file,digits@0123456789ab\n"
     )
 
 
@@ -77,7 +77,7 @@ def test_csv_has_these_bytes() -> None:
     ],
 )
 def test_csv_quotes_what_would_be_taken_for_something_else(name: bytes, spelled: bytes) -> None:
-    assert CSV.encode([named(name)]) == spelled + b",7,0.999999,false,,digits@0123456789ab\n"
+    assert CSV.encode([named(name)]) == spelled + b",7,0.999999,2e-06,false,,digits@0123456789ab\n"
 
 
 @given(st.lists(st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name), min_size=1, max_size=5))
@@ -107,7 +107,8 @@ def test_csv_without_rows_is_its_header() -> None:
 
 def test_jsonl_has_the_same_keys_and_the_best_classes() -> None:
     seven, doubtful, missing = (json.loads(line) for line in JSONL.encode(ROWS).splitlines())
-    assert list(seven) == ["path", "label", "confidence", "review", "error", "model", "top"]
+    assert list(seven) == ["path", "label", "confidence", "review", "error", "model", "top", "unknown"]
+    assert "unknown" not in doubtful, "the model that answered has no output for it"
     assert seven == {
         "path": "in/7.png",
         "label": "7",
@@ -116,6 +117,7 @@ def test_jsonl_has_the_same_keys_and_the_best_classes() -> None:
         "error": "",
         "model": MODEL,
         "top": [{"label": "7", "p": 0.999999}, {"label": "1", "p": 0.000001}],
+        "unknown": 0.000002,
     }
     assert doubtful["review"] is True
     assert (missing["label"], missing["confidence"], missing["top"]) == (None, None, [])

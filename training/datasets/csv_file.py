@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pigeonhole.errors import DatasetError
-from pigeonhole.sinks.csv_rows import SafeCsv, original_text
+from pigeonhole.sinks.csv_rows import LONGEST_HEADER, SafeCsv, original_text, written_with
 from training.datasets.files.distinct import TRAINING, Picture
 from training.datasets.picture_files import PictureFiles
 
-#: The headers of files that were written with `--csv-safe`: of rows, and of a report's corrections.
-_SAFE = (SafeCsv.header.decode(), SafeCsv(top=True).header.decode(), '"path",label,was,confidence\n')
+#: The header of a report's corrections that were written with `--csv-safe`.
+_SAFE_CORRECTIONS = '"path",label,was,confidence\n'
 
 
 class CsvFile(PictureFiles):
@@ -54,7 +54,8 @@ def rows(file: Path) -> Iterator[tuple[int, str, str]]:
     try:
         # Bytes that are not UTF-8 stay what they are in a path, and a byte order mark of a spreadsheet's is none.
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-            safe = text.readline(max(map(len, _SAFE))) in _SAFE
+            header = text.readline(LONGEST_HEADER)
+            safe = header == _SAFE_CORRECTIONS or isinstance(written_with(header.encode("utf-8", "replace")), SafeCsv)
             text.seek(0)
             lines = csv.DictReader(text, strict=True)
             missing = {"path", "label"} - set(lines.fieldnames or ())
