@@ -20,6 +20,7 @@ from pigeonhole.limits import TOP
 from pigeonhole.output_files import is_special
 from pigeonhole.row_options import RowOptions
 from pigeonhole.sources.reference import Root
+from pigeonhole.sources.skipped import Skipped
 from pigeonhole.version import VERSION
 from producer.command import (
     Commands,
@@ -58,7 +59,7 @@ from producer.options import (
     TopOfJob,
     UnknownLabel,
 )
-from producer.outputs import row_format, sink_for, sorting, state_for
+from producer.outputs import check_place_of_rows, row_format, sink_for, sorting, state_for
 
 
 def _show_version(wanted: bool) -> None:
@@ -129,11 +130,13 @@ def classify(
         # The workers are this user's own processes: what the user can read, they may.
         settings = replace(settings, image_root="/")
     format = row_format(output, format, csv_safe, sort_into, top)
+    check_place_of_rows(output, sort_into, as_json)
     is_file = output is not None and not is_special(output)
     if retry_errors and (overwrite or not is_file):
         raise UsageError("--retry-errors keeps the labels in a file: name that with -o FILE, and leave --overwrite out")
     root = Root(settings.image_root)
-    references = expand(sources, root, null, sort_into, say)
+    skipped = Skipped()
+    references = expand(sources, root, null, sort_into, say, skipped)
     with ExitStack() as stack:
         command = Command("classify", tuple(sources), null, os.getcwd(), settings.image_root, options.identity())
         state = stack.enter_context(closing(state_for(output, format, command, overwrite, retry_errors)))
@@ -142,8 +145,10 @@ def classify(
         name, checkpoint = client.serving()
         pending = [run for run in state.runs if shared and client.can_resume(run, name)]
         kept = stack.enter_context(closing(Kept(state, checkpoint, root, pending, retry_errors, options)))
+        kept.summary.skipped = skipped
         sink = stack.enter_context(sink_for(output, format, state, as_json, top is not None))
-        rows = Output(sink, sorter, kept.summary, quiet, as_json, None if shared else started, options, max_errors)
+        begun, file = None if shared else started, output if is_file else None
+        rows = Output(sink, sorter, kept.summary, quiet, as_json, begun, options, max_errors, file)
         code = Classification(client, state, pending, kept, rows, sources, null, is_file)(references, name)
     raise typer.Exit(code)
 
@@ -167,7 +172,8 @@ def submit(
     from pigeonhole.sources.expand import expand
 
     settings = broker_settings(model)
-    references = expand(sources, Root(settings.image_root), null)
+    skipped = Skipped()
+    references = expand(sources, Root(settings.image_root), null, skipped=skipped)
     client = client_for(settings, quiet)
     before = client.status(job) if job else None
     job = job or client.create(sources)
@@ -181,6 +187,7 @@ def submit(
         tell(f"submitted {images:,} images, {before.images:,} of them before", quiet)
     else:
         tell(f"job {job} had all of its {images:,} images already", quiet)
+    tell(skipped.text(), quiet)
 
 
 @app.command(epilog="Example: pigeonhole wait $JOB -o results.csv")
@@ -211,6 +218,7 @@ def wait(
     if delete and (output is None or is_special(output)):
         # The reader of a pipe may close it before the last row; a table and a summary hold no rows.
         raise UsageError("--delete would lose the rows: name a file for them with -o FILE, not a pipe or a device")
+    check_place_of_rows(output, sort_into, as_json)
     client = client_for(broker_settings(), quiet)
     client.status(job)
     options = RowOptions(review_below, top, label_map, unknown_label)
@@ -220,7 +228,8 @@ def wait(
         told(partial(how_to_go_on, client, job, output, options=options)),
         sink_for(output, format, state, as_json, top is not None) as sink,
     ):
-        rows = Output(sink, sorter, Summary(), quiet, as_json, options=options, max_errors=max_errors)
+        file = None if output is None or is_special(output) else output
+        rows = Output(sink, sorter, Summary(), quiet, as_json, options=options, max_errors=max_errors, file=file)
         follow(client, job, rows)
         code = finish(client, job, rows)
         if delete:

@@ -87,6 +87,7 @@ class Output:
         started: when the command that started its own workers began, in seconds since the epoch.
         options: what the user asks of rows.
         max_errors: how many rows may be errors; None: all.
+        file: where the rows are in the end; None: they are not in a file.
     """
 
     sink: Sink | None
@@ -97,6 +98,7 @@ class Output:
     started: float | None = None
     options: RowOptions = DEFAULT
     max_errors: "MaxErrors | None" = None
+    file: str | None = None
 
     def check(self, images: int | None) -> None:
         """Raise PigeonholeError if too many rows are errors; `images`: how many rows there will be, None: not known."""
@@ -175,7 +177,7 @@ def follow(
 
 def finish(client: "Connection", job: str, output: Output) -> ExitCode:
     """Finish the output, and print a summary with the times of a job."""
-    from producer.summary_text import summary_text
+    from producer.summary_text import next_text, summary_text
 
     end = client.status(job)
     output.finish(end)
@@ -183,6 +185,7 @@ def finish(client: "Connection", job: str, output: Output) -> ExitCode:
     if output.as_json:
         typer.echo(json.dumps(output.summary.to_json(end, startup)))
     tell(summary_text(output.summary, end, startup), output.quiet)
+    tell(next_text(output.summary, output.file), output.quiet)
     return ExitCode.ERROR_ROWS if output.summary.errors else ExitCode.OK
 
 

@@ -46,6 +46,15 @@ def row_format(
     return format
 
 
+def check_place_of_rows(output: str | None, sort_into: str | None, as_json: bool) -> None:
+    """Raise UsageError if the summary as JSON would stand in the place of all rows."""
+    if as_json and output is None and sort_into is None:
+        raise UsageError(
+            "--json prints a summary, and the rows need a place: add -o results.csv. For the rows as JSON lines, give "
+            "--format jsonl in place of --json"
+        )
+
+
 def _row_format(output: str | None, format: Format | None) -> Format | None:
     if format is None and output is not None and (descriptor(output) is None or os.path.splitext(output)[1]):
         format = format_of(output)

@@ -1,10 +1,12 @@
 """Text for a terminal: the summary of a run, one job, all jobs, dead letters."""
 
+import shlex
 from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
 
+from pigeonhole.errors import ErrorKind
 from pigeonhole.jobs.submitter import no_submitter
 from pigeonhole.jobs.summary import Summary, duration
 from pigeonhole.ledger.dead_letters import DeadLetter
@@ -44,7 +46,28 @@ def summary_text(summary: Summary, status: JobStatus, startup_seconds: float) ->
             for kind, count in summary.errors.most_common()
         ]
         lines.append("errors: " + ", ".join(kinds))
-    return "\n".join([*lines, _models_text(summary)])
+    lines.append(summary.skipped.text())
+    return "\n".join([*filter(None, lines), _models_text(summary)])
+
+
+def next_text(summary: Summary, file: str | None) -> str:
+    """Return where the rows are and what to do next, or what to do if no image was found.
+
+    Args:
+        summary: the counters of a run.
+        file: that holds the rows; None: none does.
+    """
+    lines = []
+    if summary.errors[ErrorKind.MISSING] == summary.images > 0:
+        example = shlex.quote(summary.examples[ErrorKind.MISSING])
+        lines.append(
+            "No image is where the workers look for it. If they see your images under another path, set "
+            f"PIGEONHOLE_IMAGE_ROOT on each side; `pigeonhole doctor {example}` finds out."
+        )
+    if file is not None:
+        report = "" if lines else f" Next: pigeonhole report {shlex.quote(file)}"
+        lines.append(f"Wrote {file} ({counted(summary.images, 'row')}).{report}")
+    return "\n".join(lines)
 
 
 def _models_text(summary: Summary) -> str:

@@ -21,6 +21,7 @@ from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.imaging import flatten
+from pigeonhole.version import install_hint
 
 #: An image between the file and the network's form: Pillow's, or uint8 [height, width] or [height, width, 3].
 Decoded = Image.Image | NDArray[np.uint8]
@@ -63,9 +64,9 @@ _ICON_SIZE = re.compile(re.escape(_PNG) + rb"....IHDR(.{8})|\xff\x4f\xff\x51....
 _JPEG_REPEATS = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)|\xff\xe1..Exif\0\0", re.S)
 _DAMAGED = ((_PNG, "PNG"), (_JPEG, "JPEG"), (b"GIF8", "GIF"), (b"BM", "BMP"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"))
 _SHORTEST = 64  # bytes; no such file that holds a picture is shorter, so what is was cut in its header
+_HEIF = re.compile(rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", re.S)
 _UNSUPPORTED = (
     (re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg\b", re.S), "SVG"),
-    (re.compile(rb"....ftyp(heic|heix|hevc|mif1|msf1)", re.S), "HEIF"),
     (re.compile(rb"%PDF-"), "PDF"),
     (re.compile(rb"%!PS-Adobe|\xc5\xd0\xd3\xc6"), "EPS"),
 )
@@ -147,7 +148,8 @@ class _File(io.BytesIO):
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
-    image = Image.open(_File(data), formats=_formats())
+    formats = (*_formats(), "HEIF") if _HEIF.match(data) and _reads_heif() else _formats()
+    image = Image.open(_File(data), formats=formats)
     _check_size(image.size, max_pixels)
     if any(tile[0] in Image.DECODERS for tile in image.tile):  # those that are written in Python
         _check_size(image.size, min(max_pixels, _SLOW_PIXELS))
@@ -216,7 +218,18 @@ def _check_png(data: bytes) -> None:
 @cache
 def _formats() -> tuple[str, ...]:
     Image.init()
-    return tuple(name for name in Image.ID if name not in _REFUSED_FORMATS)
+    return tuple(name for name in Image.ID if name not in {*_REFUSED_FORMATS, "HEIF"})
+
+
+@cache
+def _reads_heif() -> bool:
+    """Register the reader of HEIF files with Pillow, at the first such file; return whether it is installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
 
 
 def _silence_pillow() -> None:
@@ -254,7 +267,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _translate(exc: Exception, data: bytes, max_pixels: int) -> ImageError:
-    text = (str(exc) or type(exc).__name__)[:_LONGEST_TEXT]
+    text = " ".join((str(exc) or type(exc).__name__).split())[:_LONGEST_TEXT]
     if isinstance(exc, UnidentifiedImageError):
         return _unidentified(data)
     if isinstance(exc, Image.DecompressionBombError):
@@ -275,7 +288,12 @@ def _unidentified(data: bytes) -> ImageError:
         if data.startswith(start):
             if len(data) < _SHORTEST:
                 return ImageError(ErrorKind.TRUNCATED, f"the {name} file ends after {len(data)} bytes")
-            return ImageError(ErrorKind.CORRUPT, f"it begins as a {name} file and goes on as none")
+            return ImageError(ErrorKind.CORRUPT, f"it begins as a {name} file, and the rest is damaged")
+    if _HEIF.match(data):
+        if _reads_heif():
+            return ImageError(ErrorKind.CORRUPT, "it begins as a HEIF file, and the rest is damaged")
+        hint = install_hint("heif")
+        return ImageError(ErrorKind.UNSUPPORTED, f"HEIF (HEIC) needs pillow-heif where the workers run: `{hint}`")
     for pattern, name in _UNSUPPORTED:
         if pattern.match(data[:4096]):
             return ImageError(ErrorKind.UNSUPPORTED, f"{name} files are not decoded; convert it to PNG or JPEG")

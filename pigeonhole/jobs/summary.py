@@ -7,6 +7,7 @@ from operator import itemgetter
 
 from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
+from pigeonhole.sources.skipped import Skipped
 
 # By position, which takes half the time of a name.
 _LABEL, _CONFIDENCE, _REVIEW, _ERROR, _MODEL, _LABELS = (
@@ -27,6 +28,7 @@ class Summary:
         reviews: labels that are marked for review.
         images: all rows, and
         kept: those of them that an earlier run made.
+        skipped: files beside the images, by extension.
     """
 
     models: Counter[str] = field(default_factory=Counter)
@@ -38,6 +40,7 @@ class Summary:
     reviews: int = 0
     images: int = 0
     kept: int = 0
+    skipped: Skipped = field(default_factory=Skipped)
 
     def keep(self, row: Row) -> None:
         """Count a row that an earlier run made."""
@@ -107,6 +110,7 @@ class Summary:
             "errors": self.errors.total(),
             "errors_by_kind": dict(sorted(self.errors.items())),
             "error_examples": dict(sorted(self.examples.items())),
+            "skipped": dict(self.skipped.most_common()),
             "seconds": round(seconds, 3),
             "images_per_second": round((self.images - self.kept) / seconds, 1) if seconds else None,
             "startup_seconds": round(startup_seconds, 3),

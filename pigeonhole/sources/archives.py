@@ -77,8 +77,11 @@ class Archive(Source):
         root = self.root.below_or_absolute(argument)
         for name, size, place in members(argument):
             # `tar c .` writes a dot before each name; what a path upward means does not matter here.
-            if is_found("/".join([part for part in name.split("/") if part not in ("", ".", "..")])):
+            plain = "/".join([part for part in name.split("/") if part not in ("", ".", "..")])
+            if is_found(plain):
                 yield Reference(self.scheme, argument, root, f"{INSIDE}{name}", place, size)
+            elif is_found(plain, is_folder=True):  # not hidden
+                self.skipped.add(name)
 
     def open(self, location: Location) -> Opened:
         """Read a member; see `Source.open`."""

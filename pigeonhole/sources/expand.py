@@ -24,6 +24,10 @@ from pigeonhole.sources.globs import has_magic, matching, prefixes, split
 from pigeonhole.sources.lists import entries
 from pigeonhole.sources.local_files import LocalFiles
 from pigeonhole.sources.reference import Reference, Root, relative, with_slash
+from pigeonhole.sources.skipped import Skipped
+from pigeonhole.sources.source import Source
+
+_EMPTY = f"holds no image; known by their extension are {' '.join(sorted(EXTENSIONS))}"
 
 
 def expand(
@@ -32,6 +36,7 @@ def expand(
     null_separated: bool = False,
     sort_into: str | None = None,
     warn: Callable[[str], None] = lambda message: None,
+    skipped: Skipped | None = None,
 ) -> Iterator[Reference]:
     """Stream the references that the user's SOURCEs name, in their order.
 
@@ -41,22 +46,26 @@ def expand(
         null_separated: lists separate their entries with NUL bytes rather than newlines.
         sort_into: a folder whose images are left out: it holds those that an earlier run has sorted.
         warn: called with a message when the first one is left out.
+        skipped: counts the files in folders and archives that are not named as images are.
 
     Raises:
         SourceError: a SOURCE does not exist, holds no image, or lies outside the root. The call itself raises it,
             before the first reference is yielded.
     """
     taken, streams = _Taken(root), []
+    skipped = Skipped() if skipped is None else skipped
     for rank, source in enumerate(dict.fromkeys(sources)):
         if _is_list(source):
-            streams.append(_begun(_list(source, root, null_separated), f"{source!r} is a list without entries"))
+            streams.append(
+                _begun(_list(source, root, null_separated, skipped), f"{source!r} is a list without entries")
+            )
         elif kind := registry.named(source):
-            streams.append(_begun(kind(root).list(source), f"{source!r} holds no image"))
+            streams.append(_begun(_listing(kind, root, source, skipped), f"{source!r} holds no image"))
         else:
             local = _local(source, root)
             taken_before = partial(taken.before, rank) if rank else _nothing
             if local.kind == "glob" or not taken_before(local.rooted, local.kind == "folder"):
-                streams.append(_listed(local, root, taken_before))
+                streams.append(_listed(local, root, taken_before, skipped))
             taken.add(local, rank)
     references = chain.from_iterable(streams)
     return references if sort_into is None else _outside(sort_into, references, warn)
@@ -199,22 +208,21 @@ def _begun(references: Iterator[Reference], empty: str) -> Iterator[Reference]:
     return chain((first,), references)
 
 
-def _listed(source: _Local, root: Root, taken: Callable[..., bool]) -> Iterator[Reference]:
+def _listed(source: _Local, root: Root, taken: Callable[..., bool], skipped: Skipped) -> Iterator[Reference]:
     """Stream what a local SOURCE names and no earlier one takes."""
     if source.kind == "glob":
-        found = _glob(source, root, taken)
+        found = _glob(source, root, taken, skipped)
         first = next(found, None)
         return found if first is None else chain((first,), found)
-    empty = f"{source.name!r} holds no image; known by their extension are {' '.join(sorted(EXTENSIONS))}"
     if source.kind == "file":
-        return _begun(_file(source.name, root), empty)
-    found = _begun(in_folder(source.name, source.rooted), empty)
+        return _begun(_file(source.name, root, skipped), f"{source.name!r} {_EMPTY}")
+    found = _begun(in_folder(source.name, source.rooted, skipped), f"{source.name!r} {_EMPTY}")
     if taken is _nothing:  # the common case: no question for each image
         return found
     return (reference for reference in found if not taken(reference.root + reference.path))
 
 
-def _glob(source: _Local, root: Root, taken: Callable[..., bool]) -> Iterator[Reference]:
+def _glob(source: _Local, root: Root, taken: Callable[..., bool], skipped: Skipped) -> Iterator[Reference]:
     """Stream what a glob matches and no earlier SOURCE takes; SourceError where it matches no image at all."""
     found = False
     for path in matching(source.folder, source.pattern):
@@ -224,7 +232,7 @@ def _glob(source: _Local, root: Root, taken: Callable[..., bool]) -> Iterator[Re
         if taken(rooted, is_folder):
             found = True
             continue
-        for reference in in_folder(path, rooted) if is_folder else _file(path, root):
+        for reference in in_folder(path, rooted, skipped) if is_folder else _file(path, root, skipped):
             found = True
             if not is_folder or not taken(reference.root + reference.path):
                 yield reference
@@ -232,18 +240,24 @@ def _glob(source: _Local, root: Root, taken: Callable[..., bool]) -> Iterator[Re
         raise SourceError(f"{source.name!r} matches no image")
 
 
-def _file(path: str, root: Root) -> Iterator[Reference]:
+def _listing(kind: type[Source], root: Root, argument: str, skipped: Skipped) -> Iterator[Reference]:
+    source = kind(root)
+    source.skipped = skipped
+    return source.list(argument)
+
+
+def _file(path: str, root: Root, skipped: Skipped) -> Iterator[Reference]:
     if kind := archive_kind(path):
-        return kind(root).list(path)
+        return _listing(kind, root, path, skipped)
     size = size_or_zero(path)
     return (reference._replace(size=size) for reference in LocalFiles(root).list(path))
 
 
-def _list(name: str, root: Root, null_separated: bool) -> Iterator[Reference]:
+def _list(name: str, root: Root, null_separated: bool, skipped: Skipped) -> Iterator[Reference]:
     size_of, files = sampled_sizes(), LocalFiles(root)
     for entry in entries(name, null_separated):
         if kind := registry.named(entry) or archive_kind(entry):
-            yield from kind(root).list(entry)
+            yield from _listing(kind, root, entry, skipped)
         else:
             size = size_of(entry)
             yield from (reference._replace(size=size) for reference in files.list(entry))

@@ -10,11 +10,14 @@ from typing import Any
 from pigeonhole.errors import SourceError
 from pigeonhole.sources.local_files import LocalFiles
 from pigeonhole.sources.reference import Reference, with_slash
+from pigeonhole.sources.skipped import Skipped
 
-#: By these, in any case, a file in a folder is known as an image. Pillow reads more; name or list such files.
-EXTENSIONS = frozenset(
-    "png jpg jpeg jpe jfif gif bmp dib tif tiff webp avif jp2 j2k jpx ico icns tga pbm pgm ppm pnm pcx dds qoi".split()  # noqa: SIM905  # a list of 25 quoted words is harder to read
+_EXTENSIONS = (
+    "png jpg jpeg jpe jfif gif bmp dib tif tiff webp avif heic heif hif jp2 j2k jpx ico icns tga pbm pgm ppm pnm pcx "
+    "dds qoi"
 )
+#: By these, in any case, a file in a folder is known as an image. Pillow reads more; name or list such files.
+EXTENSIONS = frozenset(_EXTENSIONS.split())
 #: A folder's names are sorted within windows of this many: in order for nearly everyone, in bounded memory for all.
 WINDOW = 65_536
 #: To ask for a file's size costs more than all else that is done for it here: one file in this many is asked.
@@ -23,12 +26,13 @@ _SAMPLED = 16
 _NOWHERE = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
-def in_folder(shown: str, root: str) -> Iterator[Reference]:
+def in_folder(shown: str, root: str, skipped: Skipped) -> Iterator[Reference]:
     """Stream a folder's images, files first, then the folders below; hidden ones are left out, links are followed.
 
     Args:
         shown: the folder as the user named it.
         root: the folder below the image root.
+        skipped: counts the files that are not known as images.
 
     Raises:
         SourceError: a folder can't be read.
@@ -36,7 +40,7 @@ def in_folder(shown: str, root: str) -> Iterator[Reference]:
     shown, root, scheme = with_slash(shown), with_slash(root), LocalFiles.scheme
     size_of = sampled_sizes()
     try:
-        for below, images in flattened(_walk(shown, "", ())):
+        for below, images in flattened(_walk(shown, "", (), skipped)):
             for image in images:
                 path = below + image.name
                 yield Reference(scheme, shown, root, path, (), size_of(image))
@@ -113,13 +117,14 @@ def unreadable(exc: OSError) -> str:
     return f"the folder {exc.filename!r} can't be read: {exc.strerror}"
 
 
-def _walk(top: str, below: str, above: tuple[tuple[int, int], ...]) -> Iterator[Any]:
+def _walk(top: str, below: str, above: tuple[tuple[int, int], ...], skipped: Skipped) -> Iterator[Any]:
     """Yield (folder below top, images in it), a window at a time, and such generators for the folders in it.
 
     Args:
         top: where the walk began, with a slash at its end.
         below: the folder below it: empty, or with a slash at its end.
         above: device and inode of the folders on the way here; one of them again is a circle of links.
+        skipped: counts the files that are not known as images.
 
     Raises:
         OSError: a folder can't be read.
@@ -137,9 +142,11 @@ def _walk(top: str, below: str, above: tuple[tuple[int, int], ...]) -> Iterator[
                 folders.append(entry.name)
             elif _is_image(entry.name):
                 images.append(entry)
+            else:
+                skipped.add(entry.name)
         yield below, images
         for name in folders:
-            yield _walk(top, f"{below}{name}/", (*above, identity))
+            yield _walk(top, f"{below}{name}/", (*above, identity), skipped)
 
 
 def _is_image(name: str) -> bool:

@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.settings import Settings
 from pigeonhole.sources.reference import Identity, Location, Reference, Root, with_slash
+from pigeonhole.sources.skipped import Skipped
 
 #: Odd factors of a multilinear hash (D. Lemire, O. Kaser, "Strongly universal string hashing is fast", 2014).
 _FACTORS = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93)
@@ -43,6 +44,7 @@ class Source(ABC):
         scheme: its name, which references carry.
         endings: of local files that it lists, in lower case.
         clock: the time, in nanoseconds since the epoch.
+        skipped: counts the files that `list` leaves out, since they are not named as images are.
     """
 
     scheme: ClassVar[str]
@@ -52,6 +54,7 @@ class Source(ABC):
         self.root = root
         self.max_bytes = max_bytes
         self.clock: Callable[[], int] = time.time_ns
+        self.skipped = Skipped()
         self._top = with_slash(root.path)
 
     @abstractmethod

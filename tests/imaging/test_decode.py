@@ -233,7 +233,7 @@ def test_each_kind_of_failure_has_its_name() -> None:
         bytes(corrupt): "corrupt",
         b"\x89PNG\r\n\x1a\n" + bytes(200): "corrupt",
         b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>': "unsupported",
-        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100): "unsupported",
+        b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100): "corrupt",
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n": "unsupported",
     }
     assert {data: failure(data).kind for data in kinds} == kinds

@@ -7,7 +7,7 @@ from pigeonhole.jobs.summary import Summary, duration
 from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.text import timestamp
-from producer.summary_text import TOP_LABELS, job_text, jobs_table, problems_of, summary_text, sweep_text
+from producer.summary_text import TOP_LABELS, job_text, jobs_table, next_text, problems_of, summary_text, sweep_text
 
 MODEL = "digits@0123456789ab"
 
@@ -63,6 +63,7 @@ def test_a_summary_of_no_time_has_no_rate() -> None:
 
 def test_a_summary_as_json_has_these_keys() -> None:
     made = summary(rows(labels=4, reviews=1, errors=("missing", "broken", "missing")))
+    made.skipped.add("notes.txt")
     said = made.to_json(status(), 1.23456)
     assert json.loads(json.dumps(said)) == {
         "job": "20270115-080000-abc123",
@@ -76,12 +77,27 @@ def test_a_summary_as_json_has_these_keys() -> None:
         "errors": 3,
         "errors_by_kind": {"broken": 1, "missing": 2},
         "error_examples": {"broken": "x.png", "missing": "x.png"},
+        "skipped": {".txt": 1},
         "seconds": 2.5,
         "images_per_second": 3.2,
         "startup_seconds": 1.235,
         "model": MODEL,
         "images_by_model": {MODEL: 8},
     }
+
+
+def test_a_run_ends_with_where_the_rows_are_and_what_to_do_next() -> None:
+    made = summary(rows(labels=2, errors=("missing",)))
+    assert next_text(made, "my rows.csv") == "Wrote my rows.csv (3 rows). Next: pigeonhole report 'my rows.csv'"
+    assert next_text(made, None) == ""
+
+
+def test_where_no_image_was_found_the_image_root_is_named() -> None:
+    text = next_text(summary(rows(errors=("missing", "missing"))), "x.csv")
+    assert "PIGEONHOLE_IMAGE_ROOT" in text
+    assert "`pigeonhole doctor x.png`" in text
+    assert text.endswith("Wrote x.csv (2 rows).")
+    assert "PIGEONHOLE_IMAGE_ROOT" not in next_text(summary(rows(labels=1, errors=("missing",))), "x.csv")
 
 
 def test_a_job_that_two_checkpoints_answered_says_so_and_which_share_each_has() -> None:

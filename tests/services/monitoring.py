@@ -152,7 +152,7 @@ def site() -> Iterator[Site]:
 def try_it(running: Site) -> None:
     """Try what is counted, and each alert that can be brought about with one worker."""
     running.wait(lambda: running.ask('up{job="pigeonhole"} == 1'), "a first scrape")
-    summary = json.loads(running.program("classify", "samples", "-q", "--json"))
+    summary = json.loads(running.program("classify", "samples", "-q", "--json", "-o", "/dev/null"))
     expected = {"error": summary["errors"], "review": summary["reviews"]}
     expected["label"] = summary["images"] - expected["error"] - expected["review"]
     _counted(running, expected, summary["errors_by_kind"], 1)
@@ -160,7 +160,7 @@ def try_it(running: Site) -> None:
     [victim, *_] = running.processes()
     os.kill(victim, signal.SIGKILL)
     running.wait(lambda: victim not in running.processes() and len(running.processes()) == 2, "another process")
-    running.program("classify", "samples", "-q", "--json")
+    running.program("classify", "samples", "-q", "--json", "-o", "/dev/null")
     _counted(running, expected, summary["errors_by_kind"], 2)
     say("scraped: nothing that a process counted is lost with it, nor counted twice")
     stages = running.ask("sum by (stage) (pigeonhole_stage_seconds_total)")
@@ -195,7 +195,7 @@ def _alerts(running: Site) -> None:
     with tempfile.TemporaryDirectory() as broken:
         for number in range(200):
             (Path(broken) / f"{number}.png").write_bytes(b"no image")
-        running.program("classify", broken, "-q", "--json")
+        running.program("classify", broken, "-q", "--json", "-o", "/dev/null")
         fires("PigeonholeManyErrors")
     for process in running.processes():
         os.kill(process, signal.SIGSTOP)
