@@ -94,7 +94,7 @@ class BrokerRefuses(BrokerUnreachable):
 
 
 class NoWorker(PigeonholeError):
-    """Raised when nobody consumes the queue of the model that a job asks for."""
+    """Raised when no worker serves the model that a job asks for."""
 
     exit_code = ExitCode.NO_WORKER
 

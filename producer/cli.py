@@ -25,6 +25,7 @@ from pigeonhole.version import VERSION
 from producer.command import (
     Commands,
     Output,
+    await_worker,
     broker_settings,
     check_options,
     client_for,
@@ -142,6 +143,8 @@ def classify(
         state = stack.enter_context(closing(state_for(output, format, command, overwrite, retry_errors)))
         sorter = stack.enter_context(sorting(sort_into, link, copy, quiet, sources, csv_safe))
         client = stack.enter_context(closing(client_for(settings, quiet)))
+        if shared:
+            await_worker(client, settings)
         name, checkpoint = client.serving()
         pending = [run for run in state.runs if shared and client.can_resume(run, name)]
         kept = stack.enter_context(closing(Kept(state, checkpoint, root, pending, retry_errors, options)))
@@ -176,6 +179,8 @@ def submit(
     references = expand(sources, Root(settings.image_root), null, skipped=skipped)
     client = client_for(settings, quiet)
     before = client.status(job) if job else None
+    if job is None:
+        await_worker(client, settings)
     job = job or client.create(sources)
     with told(partial(how_to_go_on, client, job, None, submit_again(job, sources, null))):
         client.submit(job, references, top or TOP)

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from pigeonhole.errors import (
     BrokerUnreachable,
+    CheckpointError,
     ExitCode,
     JobCancelled,
     JobDamaged,
@@ -295,6 +296,20 @@ def check_options(options: RowOptions, settings: Settings) -> None:
         options.label_map.names(model.classes)
     if options.unknown_label is not None:
         check_unknown_label(options.unknown_label, model.name, model.calibration.outlier)
+
+
+def await_worker(client: "Connection", settings: Settings) -> None:
+    """Wait until a worker serves the model, unless it is known here; so a misspelt name leaves no job behind.
+
+    Raises:
+        NoWorker: none does after a while.
+    """
+    from pigeonhole.models import checkpoint
+
+    try:
+        checkpoint.find(settings.model)
+    except CheckpointError:
+        client.follower().await_worker(client.model_name(settings.model))
 
 
 def client_for(settings: Settings, quiet: bool = False) -> "Connection":

@@ -29,7 +29,10 @@ LAYERS = {
     "pigeonhole/models/networks": ("pigeonhole.imaging.preprocessing",),
     "pigeonhole/ledger": ("pigeonhole.sources.reference",),
     "pigeonhole/sinks": ("pigeonhole.sources", "pigeonhole.ledger", "pigeonhole.jobs.summary"),
-    "pigeonhole/jobs": ("pigeonhole.sources", "pigeonhole.sinks", "pigeonhole.ledger", "pigeonhole.embedded"),
+    "pigeonhole/jobs": (
+        *("pigeonhole.sources", "pigeonhole.sinks", "pigeonhole.ledger", "pigeonhole.embedded"),
+        *("pigeonhole.models.checkpoint", "pigeonhole.models.record"),  # how models are named, and which are shipped
+    ),
     "pigeonhole/embedded": ("pigeonhole.ledger",),
     # The pictures beside the data know nothing of networks.
     "training/synthetic": ("training.datasets.splits", "training.processes"),

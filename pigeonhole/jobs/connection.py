@@ -1,7 +1,6 @@
 """A Redis with its workers, as a job needs it: a shared one, or one of our own for the length of a command."""
 
 import os
-import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
@@ -22,16 +21,14 @@ from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.limits import TOP
+from pigeonhole.models.checkpoint import SUFFIX
+from pigeonhole.models.record import NAME
 from pigeonhole.row_options import DEFAULT, RowOptions
 from pigeonhole.settings import Settings
 from pigeonhole.sources.reference import Reference
 
 if TYPE_CHECKING:
     from pigeonhole.embedded.servers import Embedded
-
-SUFFIX = ".safetensors"
-#: What a checkpoint may be called, as `pigeonhole.models.record` has it.
-NAME = re.compile(r"[a-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A job's progress and its rows, as they arrive."""
 
+import difflib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +22,9 @@ from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.sweep import SWEEP_EVERY, sweep
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
+from pigeonhole.models.checkpoint import SUFFIX, shipped
 from pigeonhole.row_options import DEFAULT, RowOptions
+from pigeonhole.settings import Settings
 from pigeonhole.version import install_hint
 
 if TYPE_CHECKING:
@@ -168,6 +171,15 @@ class Follower:
             self.sleep(pause)
             pause = min(POLL_MOST, pause * _POLL_GROWTH)
 
+    def await_worker(self, model: str) -> None:
+        """Wait until a worker serves a model. NoWorker: none does after `NO_WORKER_SECONDS`."""
+        end = self.clock() + NO_WORKER_SECONDS
+        while not any(worker.model == model for worker in self._retry(self.workers.alive)):
+            self.check()
+            if self.clock() >= end:
+                raise NoWorker(no_worker(model, self.workers))
+            self.sleep(POLL_MOST)
+
     def _compare(self, job: str, delivered: list[str]) -> None:
         """Raise JobDamaged if the job has other batches than those that were delivered.
 
@@ -309,10 +321,14 @@ def results(ledger: Ledger, job: str, options: RowOptions = DEFAULT) -> Iterator
 
 
 def no_worker(model: str, workers: Workers) -> str:
-    """Return in words that nobody answers for a model, and what to do."""
+    """Return that no worker serves a model, and what to do, after a semicolon."""
+    name = model if model in shipped() else f"{model}{SUFFIX}"
+    worker, compose = "pigeonhole worker", "docker compose up -d --scale worker=2"
+    if model != Settings.model:
+        mounted = name if model in shipped() else f"/models/{name}"
+        worker, compose = f"{worker} --model {name}", f"PIGEONHOLE_MODEL={mounted} {compose}"
     others = sorted({worker.model for worker in workers.alive()})
-    serve = f"workers are there for {', '.join(others)}: choose with --model. Or start" if others else "start"
-    return (
-        f"no worker consumes the queue of the model {model!r}; {serve} one: `pigeonhole worker`, or "
-        "`docker compose up --scale worker=2`"
-    )
+    near = difflib.get_close_matches(model, others, 1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    there = f". Workers are there for {', '.join(others)}{meant}" if others else ""
+    return f"no worker serves the model {model!r}; start one: `{worker}`, or `{compose}`{there}"

@@ -85,17 +85,22 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
         CheckpointError: It is neither.
     """
     text = os.fspath(name_or_path)
-    shipped = _SHIPPED / f"{text}{SUFFIX}"
-    if os.sep not in text and shipped.is_file():
-        return shipped
+    file = _SHIPPED / f"{text}{SUFFIX}"
+    if os.sep not in text and file.is_file():
+        return file
     path = Path(text)
     if path.is_file():
         return path
-    names = ", ".join(sorted(file.stem for file in _SHIPPED.glob(f"*{SUFFIX}"))) or "none"
+    names = ", ".join(shipped()) or "none"
     what = "is a folder" if path.is_dir() else "doesn't exist"
     raise CheckpointError(
         f"The checkpoint {text!r} {what}; give a {SUFFIX} file, or the name of a shipped one: {names}."
     )
+
+
+def shipped() -> list[str]:
+    """Return the names of the shipped checkpoints."""
+    return sorted(file.stem for file in _SHIPPED.glob(f"*{SUFFIX}"))
 
 
 def describe(path: str | os.PathLike[str]) -> Checkpoint:

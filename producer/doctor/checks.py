@@ -157,10 +157,16 @@ class Site:
     def jobs(self) -> Finding:
         """Do all unfinished jobs get on?"""
         jobs = [job for job in self.client.ledger.statuses() if not job.over]
+        served = {worker.model for worker in self._workers.alive()}
         submit = "`pigeonhole submit --job` adds the rest to an open one, `pigeonhole cancel` ends it"
         checks = (
             ("no batch done for a minute", "see the workers' logs", [job for job in jobs if job.stalled is not None]),
             ("open, and nobody submits to it", submit, [job for job in jobs if job.silent is not None]),
+            (
+                "no worker serves their model",
+                "start one with `pigeonhole worker --model`, or `pigeonhole cancel` them",
+                [job for job in jobs if served and job.model not in served],
+            ),
             ("isolation runs can't start", "give the workers more memory", [job for job in jobs if job.untried]),
         )
         wrong = [(f"{what}: {some(job.job for job in its)}", do) for what, do, its in checks if its]

@@ -86,7 +86,7 @@ def test_an_interrupted_wait_says_how_to_go_on_and_can_be_run_again(
     home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
     start_worker(PYTHONPATH=slow(home.parent / "slow"))
-    job = brokered("submit", "samples", "--model", "nobody", "-q").stdout.decode().strip()
+    job = brokered("submit", "samples", "--model", "digits-int8", "-q").stdout.decode().strip()
     environment = os.environ | settings.to_environment()
     wait = subprocess.Popen(command("wait", job, "-o", "x 1.csv"), cwd=home, env=environment, stderr=subprocess.PIPE)
     wait_for((home / "x 1.csv.part").exists, "the output file")
@@ -102,10 +102,18 @@ def test_an_interrupted_wait_says_how_to_go_on_and_can_be_run_again(
     assert brokered("wait", job, "-o", "x.csv").returncode == 6
 
 
+@pytest.mark.parametrize("command", ["classify", "submit"])
+def test_a_misspelt_model_leaves_no_job_behind(settings: Settings, brokered: Run, command: str) -> None:
+    run = brokered(command, "samples", "--model", "digts")
+    assert run.returncode == 5
+    assert b"no worker serves the model 'digts'" in run.stderr
+    assert Ledger(settings).statuses() == []
+
+
 def test_without_a_worker_the_command_says_so_and_the_job_stays(settings: Settings, brokered: Run) -> None:
     run = brokered("classify", "samples")
     assert run.returncode == 5
-    assert b"no worker consumes the queue of the model 'digits'; start one: `pigeonhole worker`" in run.stderr
+    assert b"no worker serves the model 'digits'; start one: `pigeonhole worker`" in run.stderr
     (status,) = Ledger(settings).statuses()
     assert (status.state, status.images, status.done) == ("closed", 203, 0)
     assert f"job {status.job}: it goes on; `pigeonhole wait {status.job}`" in run.stderr.decode()
@@ -281,7 +289,7 @@ def test_an_image_that_kills_whoever_reads_it_is_blamed_and_no_other(
     rows = [line.split(",") for line in run.stdout.decode().splitlines()[1:]]
     assert [row[0] for row in rows] == listed
     assert [row[0] for row in rows if row[1] == ""] == ["killer.png"]
-    assert "killer.png,,,false,crashed: reading it ends the process that does (SIGKILL),digits@" in run.stdout.decode()
+    assert "killer.png,,,,false,crashed: reading it ends the process that does (SIGKILL),digits@" in run.stdout.decode()
 
 
 def test_a_folder_that_is_gone_from_under_the_user_is_told(tmp_path: Path) -> None:

@@ -22,11 +22,9 @@ from pigeonhole.errors import (
     UnknownJob,
     UsageError,
 )
-from pigeonhole.jobs.connection import NAME as QUEUE_NAME
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.workers import Announcement, Workers
-from pigeonhole.models.record import NAME
 from pigeonhole.settings import Settings
 from pigeonhole.version import install_hint
 from tests.conftest import children, wait_for
@@ -277,10 +275,6 @@ def test_a_name_that_no_model_can_have_is_refused(settings: Settings, photos: Pa
 def test_a_model_that_nobody_serves_yet_is_waited_for_by_its_job(settings: Settings, photos: Path) -> None:
     with Client(settings=settings, model="later.v2") as client:
         assert client.status(client.submit("photos")).model == "later.v2"
-
-
-def test_what_a_model_may_be_called_is_what_a_checkpoint_may() -> None:
-    assert QUEUE_NAME.pattern == NAME.pattern
 
 
 # A Redis of its own, without its workers

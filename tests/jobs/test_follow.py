@@ -200,8 +200,8 @@ def test_without_a_worker_following_ends_after_a_while_with_what_to_do(scene: Sc
         scene.rows(job)
     assert NO_WORKER_SECONDS <= scene.clock.now - start <= 15
     assert str(nobody.value) == (
-        "no worker consumes the queue of the model 'digits'; start one: `pigeonhole worker`, or "
-        "`docker compose up --scale worker=2`"
+        "no worker serves the model 'digits'; start one: `pigeonhole worker`, or `docker compose up -d --scale "
+        "worker=2`"
     )
 
 
@@ -212,8 +212,8 @@ def test_a_worker_of_another_model_is_no_help_but_a_hint(scene: Scene) -> None:
     with pytest.raises(NoWorker) as nobody:
         scene.rows(job)
     assert str(nobody.value) == (
-        "no worker consumes the queue of the model 'digits'; workers are there for a, b: choose with --model. Or start "
-        "one: `pigeonhole worker`, or `docker compose up --scale worker=2`"
+        "no worker serves the model 'digits'; start one: `pigeonhole worker`, or `docker compose up -d --scale "
+        "worker=2`. Workers are there for a, b"
     )
 
 
@@ -610,7 +610,26 @@ def test_results_are_what_is_there_whatever_is_missing_between(scene: Scene) -> 
 
 
 def test_without_any_worker_what_to_do_is_said(scene: Scene) -> None:
-    assert no_worker("letters", scene.workers).startswith("no worker consumes the queue of the model 'letters'; start")
+    assert no_worker("letters", scene.workers) == (
+        "no worker serves the model 'letters'; start one: `pigeonhole worker --model letters.safetensors`, or "
+        "`PIGEONHOLE_MODEL=/models/letters.safetensors docker compose up -d --scale worker=2`"
+    )
+    assert "`pigeonhole worker --model digits-int8`" in no_worker("digits-int8", scene.workers)
+
+
+def test_a_misspelt_model_is_told_from_those_that_workers_serve(scene: Scene) -> None:
+    scene.workers.announce(replace(DIGITS, model="letters"))
+    assert no_worker("leters", scene.workers).endswith("Workers are there for letters (did you mean letters?)")
+
+
+def test_a_model_is_waited_for_until_a_worker_serves_it(scene: Scene) -> None:
+    scene.then(nothing, lambda: scene.workers.announce(replace(DIGITS, model="letters")))
+    scene.follower.await_worker("letters")
+    scene.then(*[nothing] * 100)
+    start = scene.clock.now
+    with pytest.raises(NoWorker, match="no worker serves the model 'leters'"):
+        scene.follower.await_worker("leters")
+    assert scene.clock.now - start >= NO_WORKER_SECONDS
 
 
 def test_a_jobs_end_is_waited_for_without_its_rows(scene: Scene) -> None:

@@ -48,7 +48,7 @@ def test_a_broker_that_is_not_there_is_all_that_can_be_told_of_it(tmp_path: Path
 
 def test_without_a_worker_that_is_told_and_no_probe_is_sent(settings: Settings) -> None:
     findings = found(settings)
-    assert findings["workers"].saw == "no worker consumes the queue of the model 'digits'"
+    assert findings["workers"].saw == "no worker serves the model 'digits'"
     assert findings["workers"].do.startswith("start one: `pigeonhole worker`")
     assert findings["versions"] == Finding("versions", None, f"this is {VERSION}, and no worker tells of its own")
     assert findings["checkpoints"].ok is None
@@ -150,6 +150,17 @@ def test_jobs_that_do_not_get_on_are_told_of_and_why(settings: Settings) -> None
         f"runs can't start: {untried}; others go first, and each sweep gives it one batch: {starving}"
     )
     assert "`pigeonhole submit --job`" in finding.do
+
+
+def test_a_job_for_a_model_that_no_worker_serves_is_reported(settings: Settings) -> None:
+    ledger = Ledger(settings)
+    ledger.create("digits", ("photos",))
+    job = ledger.create("digts", ("photos",))
+    Workers(settings).announce(Announcement(name="one", model="digits", digest="0" * 64, version=VERSION))
+    finding = found(settings)["jobs"]
+    assert finding.ok is False
+    assert finding.saw == f"2 unfinished; no worker serves their model: {job}"
+    assert "`pigeonhole cancel`" in finding.do
 
 
 def test_a_redis_that_is_set_up_well_is_found_so(start_redis: Callable[..., Server], settings: Settings) -> None:
