@@ -59,7 +59,7 @@ def _max_errors(text: str) -> MaxErrors:
         return MaxErrors.parse(text)
 
 
-def _format(name: str) -> Format:
+def parse_format(name: str) -> Format:
     """Return the format with a name; it is looked up for each command, so that a registered one is found."""
     if name not in FORMATS:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(map(repr, FORMATS))}.")
@@ -81,7 +81,7 @@ RowFormat = Annotated[
     Format | None,
     typer.Option(
         "--format",
-        parser=_format,
+        parser=parse_format,
         metavar="|".join(FORMATS),
         autocompletion=lambda: list(FORMATS),
         help="How rows are written, whatever FILE ends with.",

@@ -5,11 +5,31 @@ from typing import Annotated
 
 import typer
 
+from pigeonhole.sinks.format import Format
+from pigeonhole.sinks.registry import FORMATS
 from producer.command import broker_settings, client_for, guarded, say, settings_from, tell
-from producer.options import CsvSafe, Quiet, RowFormat
+from producer.options import CsvSafe, Quiet, parse_format
 
 app = typer.Typer()
 
+RowsFormat = Annotated[
+    Format | None,
+    typer.Option(
+        "--format",
+        parser=parse_format,
+        metavar="|".join(FORMATS),
+        autocompletion=lambda: list(FORMATS),
+        help="The format of the rows in FILE, whatever its name ends with.",
+    ),
+]
+Truth = Annotated[
+    str | None,
+    typer.Option(
+        "--truth",
+        metavar="FILE|folders",
+        help="True labels: a CSV file with the columns path and label, or each image's folder.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace FILE even if it is no report.")]
 
 
@@ -29,7 +49,8 @@ def report(
     images: Annotated[
         str, typer.Option("--images", metavar="FOLDER", help="Where the rows' relative paths begin.")
     ] = ".",
-    format: RowFormat = None,
+    format: RowsFormat = None,
+    truth: Truth = None,
     job: Annotated[str | None, typer.Option("--job", metavar="JOB", help="Of a database's jobs this one.")] = None,
     csv_safe: CsvSafe = False,
     overwrite: Overwrite = False,
@@ -48,4 +69,7 @@ def report(
     else:
         client = client_for(broker_settings(), quiet)
         origin = make.of_job(client.status(what), chain.from_iterable(client.results(what)))
-    tell(make.said(output, make.make(output, origin, images, small, thumbnails, csv_safe)), quiet)
+    written = make.make(output, origin, images, make.options_of(images, small, thumbnails, csv_safe, truth))
+    tell(make.said(output, written), quiet)
+    if advice := make.hint(images, written):
+        say(advice)

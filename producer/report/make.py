@@ -16,7 +16,10 @@ from pigeonhole.sinks.format import Format
 from pigeonhole.sinks.registry import format_of, read_results
 from pigeonhole.text import counted
 from pigeonhole.version import install_hint
-from producer.report.page import Facts, Links, Thumbnails, Written, write
+from producer.report.facts import Facts
+from producer.report.file_facts import FileFacts
+from producer.report.page import Links, Options, Thumbnails, Written, write
+from producer.report.truth import truth_of
 
 #: Said where the reader of images is not installed.
 NO_PILLOW = (
@@ -76,35 +79,58 @@ def thumbnails_below(images: str, settings: Settings) -> Thumbnails | None:
     return thumbnails.Thumbnails(images, settings)
 
 
-def make(
-    output: str,
-    origin: tuple[Facts, Iterable[Row]],
-    images: str,
-    thumbnails: Thumbnails | None,
-    limit: int,
-    csv_safe: bool = False,
-) -> Written:
+def options_of(images: str, small: Thumbnails | None, limit: int, csv_safe: bool, truth: str | None) -> Options:
+    """Return what a report holds beside the rows.
+
+    Args:
+        images: the folder where their relative paths begin.
+        small: makes thumbnails; None where Pillow or numpy is not installed.
+        limit: how many thumbnails; with 0, no image file is touched.
+        csv_safe: whether exports are for spreadsheets.
+        truth: the value of `--truth`; None: no true labels are known.
+
+    Raises:
+        UsageError: the true labels can't be read.
+    """
+    return Options(
+        thumbnails=small,
+        limit=limit,
+        csv_safe=csv_safe,
+        truth=None if truth is None else truth_of(truth, images),
+        files=FileFacts(images) if limit else None,
+    )
+
+
+def make(output: str, origin: tuple[Facts, Iterable[Row]], images: str, options: Options) -> Written:
     """Write a report; it takes its place when it is whole.
 
     Args:
         output: its path.
-        origin: what is known of the rows, and the rows.
+        origin: the facts about the rows, and the rows.
         images: the folder where their relative paths begin.
-        thumbnails, limit, csv_safe: as `write` has them.
+        options: what else it holds.
 
     Raises:
         OutputFailed: it can't be written.
-        UsageError: the rows can't be read.
+        UsageError: the rows can't be read, or have no true label.
     """
     facts, rows = origin
     with _whole(output) as file:
-        return write(file, rows, facts, Links.between(output, images), time.time(), thumbnails, limit, csv_safe)
+        return write(file, rows, facts, Links.between(output, images), time.time(), options)
 
 
 def said(output: str, written: Written) -> str:
     """Return in words what a report holds."""
     unreadable = f", {written.unreadable:,} can't be read" if written.unreadable else ""
     return f"{output}: {counted(written.rows, 'image')}, {counted(written.embedded, 'thumbnail')} embedded{unreadable}"
+
+
+def hint(images: str, written: Written) -> str:
+    """Return the advice to name another image folder; empty where at least half of the images were found."""
+    if 2 * written.missing <= written.looked_up:
+        return ""
+    which = f"{written.missing:,} of {counted(written.looked_up, 'image')}"
+    return f"{which} not found below {images!r}: give --images FOLDER, the folder in which they were classified"
 
 
 @contextmanager

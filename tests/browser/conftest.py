@@ -13,8 +13,11 @@ from selenium.webdriver.common.keys import Keys
 
 from pigeonhole.ledger.messages import Row
 from pigeonhole.settings import Settings
-from producer.report.page import Facts, Links, write
+from producer.report.facts import Facts
+from producer.report.file_facts import FileFacts
+from producer.report.page import Links, Options, write
 from producer.report.thumbnails import Thumbnails
+from producer.report.truth import Truth
 from scripts.chromium import resize, start_chromium
 
 #: Seconds that a browser may take for what it was asked to do.
@@ -122,17 +125,21 @@ ROWS = [
 ]
 
 
-def report_of(folder: Path, rows: Sequence[Row], thumbnails: int = 4, csv_safe: bool = False) -> Path:
-    """Make a report beside its images."""
+def report_of(
+    folder: Path, rows: Sequence[Row], thumbnails: int = 4, csv_safe: bool = False, truth: Truth | None = None
+) -> Path:
+    """Make a report beside its images; those that are not there yet are 28 pixels wide and high."""
     for number, row in enumerate(rows):
-        if not row.error:
-            (folder / row.path).parent.mkdir(exist_ok=True)
-            Image.new("RGB", (28, 28), (number * 30 % 256, 90, 160)).save(folder / row.path)
+        file = folder / row.path
+        if not row.error and not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (28, 28), (number * 30 % 256, 90, 160)).save(file)
     report = folder / "report.html"
-    with report.open("wb") as file:
+    with report.open("wb") as page:
         links = Links.between(str(report), str(folder))
         pictures = Thumbnails(str(folder), Settings())
-        write(file, rows, Facts(source="results.csv"), links, 1.8e9, pictures, thumbnails, csv_safe)
+        options = Options(pictures, thumbnails, csv_safe, truth, FileFacts(str(folder)))
+        write(page, rows, Facts(source="results.csv"), links, 1.8e9, options)
     return report
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pigeonhole.ledger.messages import Row
-from producer.report.page import Facts, Links, write
+from producer.report.facts import Facts
+from producer.report.page import Links, Options, write
 from scripts.chromium import prefer
 from tests.browser.conftest import HOSTILE, MODEL, ROWS, Browser, digit, report_of
 
@@ -23,15 +24,37 @@ def shown(browser: Browser) -> list[str]:
     return [label.split(":")[0].rpartition("/")[2] for label in browser.js(SHOWN)]
 
 
-EVERYTHING = [HOSTILE, "one.png", "caf\\xe9.png", 'a "b", c.png', "Seven.png", "sure.png", "gone.png", "cut.png"]
+#: In the order of the default: the doubtful across labels, the least confident first, and errors last.
+EVERYTHING = [HOSTILE, "caf\\xe9.png", 'a "b", c.png', "Seven.png", "one.png", "sure.png", "gone.png", "cut.png"]
 
 
-def test_the_sheet_is_by_label_and_doubtful_ones_come_first(browser: Browser, report: Path) -> None:
+def test_doubtful_images_of_all_labels_come_first_and_errors_last(browser: Browser, report: Path) -> None:
     browser.open(report)
     assert shown(browser) == EVERYTHING
-    assert browser.texts("#sheet h2") == ["1 2 images, 1 to review", "7 4 images, 2 to review", "Errors 2 images"]
+    assert browser.texts("#sheet h2") == ["Errors 2 images"]
     assert browser.texts(".failed .why") == ["missing: no such file", "truncated: the file ends early"]
     assert browser.texts("#tiles b") == ["8", "6", "3", "2"]
+
+
+@pytest.mark.parametrize(
+    ("sort", "names"),
+    [
+        ("label", [HOSTILE, "one.png", "caf\\xe9.png", 'a "b", c.png', "Seven.png", "sure.png", "gone.png", "cut.png"]),
+        ("confidence", EVERYTHING),
+        (
+            "submitted",
+            ["one.png", HOSTILE, "Seven.png", "caf\\xe9.png", 'a "b", c.png', "sure.png", "gone.png", "cut.png"],
+        ),
+        ("path", [HOSTILE, 'a "b", c.png', "caf\\xe9.png", "cut.png", "gone.png", "one.png", "Seven.png", "sure.png"]),
+    ],
+)
+def test_the_order_is_a_choice(browser: Browser, report: Path, sort: str, names: list[str]) -> None:
+    browser.open(report)
+    browser.choose("sort", sort)
+    assert shown(browser) == names
+    headings = ["1 2 images, 1 to review", "7 4 images, 2 to review", "Errors 2 images"]
+    expected = {"label": headings, "confidence": headings[2:]}
+    assert browser.texts("#sheet h2") == expected.get(sort, []), "in these orders an error has its place as any row"
 
 
 def test_every_image_is_seen_whether_it_is_embedded_or_linked(browser: Browser, report: Path) -> None:
@@ -48,21 +71,21 @@ def test_every_image_is_seen_whether_it_is_embedded_or_linked(browser: Browser, 
 @pytest.mark.parametrize(
     ("filters", "names"),
     [
-        ({"text": "PHOTOS/s"}, ["Seven.png", "sure.png"]),
-        ({"text": "\\xe9"}, ["caf\\xe9.png"]),
+        ({"path": "PHOTOS/s"}, ["Seven.png", "sure.png"]),
+        ({"path": "\\xe9"}, ["caf\\xe9.png"]),
         ({"label": "0"}, [HOSTILE, "one.png"]),
-        ({"status": "doubtful"}, [HOSTILE, "caf\\xe9.png", 'a "b", c.png']),
-        ({"status": "error"}, ["gone.png", "cut.png"]),
-        ({"status": "error:truncated"}, ["cut.png"]),
+        ({"show": "review"}, [HOSTILE, "caf\\xe9.png", 'a "b", c.png']),
+        ({"show": "error"}, ["gone.png", "cut.png"]),
+        ({"show": "error:truncated"}, ["cut.png"]),
         ({"low": "60", "high": "97"}, ["caf\\xe9.png", 'a "b", c.png', "Seven.png"]),
-        ({"status": "doubtful", "label": "0", "high": "50"}, []),
+        ({"show": "review", "label": "0", "high": "50"}, []),
     ],
     ids=str,
 )
 def test_filters_leave_what_they_say(browser: Browser, report: Path, filters: dict[str, str], names: list[str]) -> None:
     browser.open(report)
     for name, value in filters.items():
-        (browser.choose if name in ("label", "status") else browser.fill)(name, value)
+        (browser.choose if name in ("label", "show") else browser.fill)(name, value)
     assert shown(browser) == names
     assert browser.text("#count") == f"{len(names)} of 8 images"
     assert browser.find("#none").is_displayed() == (not names)
@@ -72,7 +95,7 @@ def test_filters_leave_what_they_say(browser: Browser, report: Path, filters: di
 
 def test_a_hostile_name_stays_text(browser: Browser, report: Path) -> None:
     browser.open(report)
-    assert browser.find("#sheet .cell").get_attribute("title") == HOSTILE
+    assert browser.find("#sheet .cell").get_attribute("title") == f"{HOSTILE}: 1, 55.0 %, to review"
     browser.find("#sheet .cell").click()
     assert browser.text("#viewer-path") == HOSTILE
     assert browser.js("return document.querySelectorAll('img[onerror], img[src=x]').length") == 0
@@ -103,11 +126,11 @@ def test_the_keyboard_goes_through_the_sheet_and_back(browser: Browser, report: 
     for key in ("ARROW_RIGHT", "ARROW_DOWN", "END", "ARROW_DOWN", "ARROW_DOWN", "HOME", "PAGE_UP"):
         browser.press(key)
         seen.append(browser.js(focused))
-    assert seen == ["one.png", 'a "b", c.png', "sure.png", "gone.png", "cut.png", "cut.png", HOSTILE]
+    assert seen == ["caf\\xe9.png", "gone.png", "gone.png", "cut.png", "cut.png", "cut.png", HOSTILE]
     browser.press("ARROW_RIGHT", "ENTER")
-    assert browser.text("#viewer-path") == "photos/one.png"
+    assert browser.text("#viewer-path") == "photos/caf\\xe9.png"
     browser.press("ARROW_RIGHT", "ESCAPE")
-    browser.until(lambda: browser.js(focused) == "caf\\xe9.png")  # where the person was last
+    browser.until(lambda: browser.js(focused) == 'a "b", c.png')  # where the person was last
 
 
 def test_review_goes_through_the_doubtful_by_keys_and_survives_a_reload(browser: Browser, report: Path) -> None:
@@ -116,11 +139,11 @@ def test_review_goes_through_the_doubtful_by_keys_and_survives_a_reload(browser:
     assert browser.text("#viewer-title") == "1 of 3"
     assert browser.texts("#viewer-classes button") == ["1", "2", "7", "8"]
     browser.press("7")
-    assert browser.text("#viewer-title") == "2 of 3, 1 reviewed"
+    assert (browser.text("#viewer-title"), browser.text("#viewer-reviewed")) == ("2 of 3", "1 reviewed")
     assert browser.text("#viewer-path") == "photos/caf\\xe9.png"
     browser.press("SPACE", "x")
     assert "last image" in browser.text("#viewer-said")
-    assert browser.text("#viewer-decision") == "✓ none of these"
+    assert browser.text("#viewer-decision") == "✓ unknown"
     browser.press("u")
     assert browser.text("#viewer-decision") == ""
     browser.press("u", "1", "ESCAPE")
@@ -128,7 +151,7 @@ def test_review_goes_through_the_doubtful_by_keys_and_survives_a_reload(browser:
     browser.driver.refresh()
     assert browser.text("#export") == "Export 2 reviewed"
     browser.find("#review").click()
-    assert browser.text("#viewer-title") == "3 of 3, 2 reviewed"
+    assert (browser.text("#viewer-title"), browser.text("#viewer-reviewed")) == ("3 of 3", "2 reviewed")
     browser.press("u")  # what was decided before the reload
     assert browser.text("#viewer-path") == "photos/caf\\xe9.png"
 
@@ -137,7 +160,7 @@ def test_export_saves_exactly_what_was_reviewed(browser: Browser, report: Path) 
     browser.open(report)
     browser.find("#review").click()
     browser.press("x", "1", "SPACE", "ESCAPE")
-    browser.choose("status", "")
+    browser.choose("show", "")
     browser.find("#export").click()
     hostile, latin, quoted = ROWS[1], ROWS[3], ROWS[4]
     assert browser.saved("corrections.csv") == b"".join([
@@ -168,16 +191,15 @@ def test_a_label_that_no_row_has_is_typed_and_gets_a_key(browser: Browser, repor
     assert browser.saved("corrections.csv").count(b",a cat,") == 2
 
 
-def test_names_that_are_no_digits_have_keys_from_1_on(browser: Browser, tmp_path: Path) -> None:
-    names = [f"class {number}" for number in range(12)]
+def test_up_to_nine_classes_have_keys_from_1_on_in_their_order(browser: Browser, tmp_path: Path) -> None:
+    names = [f"class {number}" for number in range(9)]
     rows = [digit(f"{at}.png", "1", 0.5)._replace(label=name, top=()) for at, name in enumerate(names)]
     browser.open(report_of(tmp_path, rows))
     browser.find("#review").click()
-    keys = "return [...document.querySelectorAll('#viewer-classes kbd')].map((one) => one.textContent).join('')"
-    assert browser.js(keys) == "123456789abc"
-    browser.press("c", "ESCAPE")
+    assert browser.texts("#viewer-classes button") == [f"{at + 1}\n{name}" for at, name in enumerate(names)]
+    browser.press("9", "ESCAPE")
     browser.find("#export").click()
-    assert browser.saved("corrections.csv").splitlines()[1] == b"0.png,class 11,class 0,0.5"
+    assert browser.saved("corrections.csv").splitlines()[1] == b"0.png,class 8,class 0,0.5"
 
 
 def test_a_browser_that_keeps_nothing_is_said(chromium: Browser, report: Path) -> None:
@@ -218,7 +240,7 @@ def test_nothing_is_wider_than_the_window(browser: Browser, report: Path, width:
     assert browser.js("const d = document.getElementById('viewer'); return d.scrollWidth <= d.clientWidth")
 
 
-def test_a_page_says_which_checkpoints_answered_when_and_that_there_is_more(browser: Browser, tmp_path: Path) -> None:
+def test_a_page_says_which_models_answered_when_and_that_there_is_more(browser: Browser, tmp_path: Path) -> None:
     facts = Facts(
         source="job 1",
         job="1",
@@ -234,11 +256,12 @@ def test_a_page_says_which_checkpoints_answered_when_and_that_there_is_more(brow
     with report.open("wb") as file:
         write(file, rows, facts, Links("./", ""), 1.8e9)
     browser.open(report)
+    browser.find("#facts").find_element("xpath", "..").find_element("css selector", "summary").click()
     told = dict(zip(browser.texts("#facts dt"), browser.texts("#facts dd"), strict=True))
-    assert told["Answered by 2 checkpoints"] == "digits@0123456789ab (1 image), digits@ba9876543210 (1 image)"
+    assert told["Answered by 2 models"] == "digits@0123456789ab (1 image), digits@ba9876543210 (1 image)"
     assert told["Speed"] == "5 images/s, 2 s in all"
     assert "2001" in told["Started"]
-    assert browser.text("#note") == "2 of the job's 9 images have a row here."
+    assert browser.text("#note p") == "2 of the job's 9 images have a row here."
 
 
 def test_two_tabs_of_a_report_share_what_was_decided(browser: Browser, report: Path) -> None:
@@ -292,7 +315,7 @@ def test_50_000_images_are_there_at_once_and_scroll_without_a_stop(
     report = tmp_path / "large.html"
     pictures = _Same(sample.read_bytes())
     with report.open("wb") as file:
-        write(file, rows, Facts(source="results.csv"), Links("./", ""), 1.8e9, pictures, embedded)
+        write(file, rows, Facts(source="results.csv"), Links("./", ""), 1.8e9, Options(pictures, embedded))
     browser.open(report)
     first = browser.js("return performance.now()")
     assert browser.js("return document.querySelectorAll('#sheet .cell').length") > 20
@@ -301,7 +324,7 @@ def test_50_000_images_are_there_at_once_and_scroll_without_a_stop(
     assert first < 2000
     assert scrolled.longest < 200
     assert scrolled.cells < 400
-    browser.fill("text", "image-499")
+    browser.fill("path", "image-499")
     assert browser.text("#count") == "100 of 50,000 images"
 
 
@@ -323,12 +346,14 @@ def test_the_labels_of_an_image_are_one_and_no_label_is_no_error(browser: Browse
         Row("gone.png", "", None, False, "missing: no such file", MODEL, ()),
     ]
     browser.open(report_of(tmp_path, rows))
+    browser.choose("sort", "label")
     assert browser.texts("#sheet h2") == ["no label 1 image, 1 to review", "sea|sand 1 image", "Errors 1 image"]
     assert browser.texts("#tiles b") == ["3", "1", "1", "1"]
     assert browser.texts("[name=label] option") == ["all", "no label (1)", "sea|sand (1)"]
-    assert "no label: 1, 1 to review" in browser.js("return document.querySelector('#labels-chart').innerHTML")
+    assert browser.find("#labels-chart button").get_attribute("title") == "no label: 1, 1 to review"
     browser.find("#review").click()
-    assert browser.text("#viewer-answer").split("\n") == ["no label", "to review", "of", "sea 20.0 %", "sun 10.0 %"]
+    assert browser.text("#viewer-answer").split("\n") == ["no label", "to review"]
+    assert browser.texts("#viewer-alternatives li") == ["sea\n20.0 %", "sun\n10.0 %"]
     assert browser.text("#viewer-now") == "none.png: no label, to review"
     assert browser.texts("#viewer-classes button span") == ["sand", "sea", "sea|sand", "sun"]
     browser.press("SPACE", "ESCAPE")

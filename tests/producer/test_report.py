@@ -27,7 +27,8 @@ from pigeonhole.settings import Settings
 from pigeonhole.sources.reference import Location
 from producer import report
 from producer.cli import app
-from producer.report.page import Facts, Links, write
+from producer.report.facts import Facts
+from producer.report.page import Links, Options, write
 from producer.report.thumbnails import SIDE, Thumbnails
 from tests.conftest import ROOT
 from tests.ledger.conftest import answers_for, batch_of
@@ -95,7 +96,7 @@ def failed(path: str, error: str = "missing: no such file") -> Row:
 
 def page_of(rows: Sequence[Row], facts: Facts | None = None, **options: Any) -> Page:
     file = io.BytesIO()
-    write(file, rows, facts or Facts(source="results.csv"), Links("./", ".."), 0.0, **options)
+    write(file, rows, facts or Facts(source="results.csv"), Links("./", ".."), 0.0, Options(**options))
     return Page(file.getvalue().decode())
 
 
@@ -234,7 +235,7 @@ def test_memory_does_not_grow_with_the_rows() -> None:
         tracemalloc.start()
         try:
             with open(os.devnull, "wb") as file:
-                write(file, rows(count), Facts(source="rows"), Links("./", "/"), 0.0, Pictures(), 10)
+                write(file, rows(count), Facts(source="rows"), Links("./", "/"), 0.0, Options(Pictures(), 10))
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

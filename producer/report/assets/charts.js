@@ -1,24 +1,39 @@
-// Two charts as SVG, drawn for the width there is.
+// The labels as bars, and the confidence as an SVG drawn for the width there is.
 
-const SVG = "http://www.w3.org/2000/svg";
-/** Labels with a bar of their own; the others are counted together. */
-const MOST_BARS = 14;
 const BINS = 20;
+/** Labels that stand in their order; of more, the most frequent come first. */
+const IN_ORDER = 20;
 
-/** Make an element with attributes, and texts or elements inside. */
-function element(name, attributes = {}, ...inside) {
-  const made = name === "svg" || name.startsWith("svg:")
-    ? document.createElementNS(SVG, name.replace("svg:", ""))
-    : document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
-  made.append(...inside);
-  return made;
+/** Count each label's rows, and those in doubt. */
+function labelBars(rows) {
+  const bars = rows.labels.map((name, index) => ({ index, name: name || "no label", all: 0, doubtful: 0 }));
+  rows.label.forEach((label, row) => {
+    if (label < 0) return;
+    bars[label].all += 1;
+    bars[label].doubtful += rows.review[row];
+  });
+  const seen = bars.filter((one) => one.all > 0).sort((one, other) => inOrder(one.name, other.name));
+  return seen.length <= IN_ORDER ? seen : seen.sort((one, other) => other.all - one.all);
 }
 
-const inWords = new Intl.NumberFormat("en").format;
-const counted = (count, noun = "image") => `${inWords(count)} ${noun}${count === 1 ? "" : "s"}`;
-/** Spell a confidence; 1 only where it is. */
-const percent = (share) => (share === null ? "" : `${(Math.floor(share * 1000) / 10).toFixed(1)} %`);
+/** Make a bar for each label, in full; `choose` is called with the label that a person picks. */
+function labelsChart(rows, choose) {
+  const bars = labelBars(rows);
+  const longest = Math.max(1, ...bars.map((one) => one.all));
+  const list = element("ul", { class: "bars", "aria-label": "Images by label" });
+  for (const { index, name, all, doubtful } of bars) {
+    const said = `${inWords(all)}${doubtful ? `, ${inWords(doubtful)} to review` : ""}`;
+    const [sure, doubt] = ["sure", "doubt"].map((kind) => element("span", { class: kind }));
+    sure.style.width = `${((all - doubtful) / longest) * 100}%`;
+    doubt.style.width = `${(doubtful / longest) * 100}%`;
+    // The choice of labels is there for the keyboard: 1,000 bars are no stops of Tab.
+    const button = element("button", { type: "button", tabindex: -1, title: `${name}: ${said}`, "aria-label": `${name}: ${said}` },
+      element("span", { class: "name" }, name), element("span", { class: "track" }, sure, doubt), element("span", { class: "count" }, inWords(all)));
+    button.addEventListener("click", () => choose(index));
+    list.append(element("li", {}, button));
+  }
+  return list;
+}
 
 /** Draw a rectangle, if it has a size. */
 function bar(kind, x, y, width, height) {
@@ -27,45 +42,6 @@ function bar(kind, x, y, width, height) {
 
 function text(kind, x, y, anchor, content) {
   return element("svg:text", { class: kind, x, y, "text-anchor": anchor }, content);
-}
-
-/** Count each label's rows, and those in doubt; most first, and the rest of many as one. */
-function labelBars(rows) {
-  const bars = rows.labels.map((name) => ({ name: name || "no label", all: 0, doubtful: 0 }));
-  rows.label.forEach((label, row) => {
-    if (label < 0) return;
-    bars[label].all += 1;
-    bars[label].doubtful += rows.review[row];
-  });
-  const seen = bars.filter((one) => one.all > 0);
-  if (seen.length <= MOST_BARS) return seen.sort((one, other) => inOrder(one.name, other.name));
-  seen.sort((one, other) => other.all - one.all);
-  const rest = seen.splice(MOST_BARS - 1);
-  const sum = (field) => rest.reduce((total, one) => total + one[field], 0);
-  return [...seen, { name: `${rest.length} others`, all: sum("all"), doubtful: sum("doubtful") }];
-}
-
-/** Draw how many images have each label, those in doubt apart. */
-function labelsChart(rows, width) {
-  const bars = labelBars(rows);
-  const letters = Math.min(Math.max(...bars.map((one) => one.name.length)), Math.floor((width * 0.3) / 7.5));
-  const [line, left, right] = [22, letters * 7.5 + 12, 56];
-  const longest = Math.max(1, ...bars.map((one) => one.all));
-  const scale = (width - left - right) / longest;
-  const told = bars.map((one) => `${one.name}: ${inWords(one.all)}, ${inWords(one.doubtful)} to review`).join("; ");
-  const chart = drawing(width, bars.length * line, `Images by label. ${told}`);
-  bars.forEach((one, at) => {
-    const sure = (one.all - one.doubtful) * scale;
-    const y = at * line;
-    const name = one.name.length > letters ? `${one.name.slice(0, letters - 1)}…` : one.name;
-    chart.append(element("svg:g", {},
-      element("svg:title", {}, `${one.name}: ${counted(one.all)}, ${inWords(one.doubtful)} to review`),
-      text("name", left - 8, y + 15, "end", name),
-      ...bar("sure", left, y + 4, sure, line - 8),
-      ...bar("doubt", left + sure, y + 4, one.doubtful * scale, line - 8),
-      text("count", left + one.all * scale + 8, y + 15, "start", inWords(one.all))));
-  });
-  return chart;
 }
 
 /** Count the confidences in bins of equal width. */

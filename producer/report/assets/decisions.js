@@ -1,6 +1,6 @@
 // What a person has decided: a log, of which everything else is told, and which survives a reload.
 
-/** The label of a decision that none fits. */
+/** The label of a decision that the image belongs to no class: it is unknown. */
 const NONE = "";
 
 class Decisions {
@@ -11,7 +11,7 @@ class Decisions {
   constructor(rows, digest) {
     this.rowsOfPage = rows;
     this.key = `pigeonhole:decisions:${digest}`;
-    /** @type {[number, string][]} row and label, in the order they were decided */
+    /** @type {[number, string, number?][]} row, label, and for several at once their number; in the order they were decided */
     this.log = [];
     /** @type {Map<number, string>} */
     this.latest = new Map();
@@ -27,15 +27,16 @@ class Decisions {
       const log = JSON.parse(kept ?? "[]");
       if (!Array.isArray(log) || !log.every((one) => this.#isDecision(one))) throw new SyntaxError("it is no log");
       this.log = log;
+      this.trouble = "";
     } catch (error) {
       this.trouble = error instanceof SyntaxError
         ? "What was kept of an earlier review can't be read, and is left out."
         : `This browser keeps nothing for this page (${error.name}).`;
     }
-    this.latest = new Map(this.log);
+    this.latest = new Map(this.log.map(([row, label]) => [row, label]));
   }
 
-  /** Give what was decided of a row: a label, NONE, or undefined. */
+  /** Return what was decided of a row: a label, NONE, or undefined. */
   of(row) {
     return this.latest.get(row);
   }
@@ -46,36 +47,55 @@ class Decisions {
     return label !== undefined && label !== this.rowsOfPage.labels[this.rowsOfPage.label[row]];
   }
 
-  /** Give the rows that were decided, in their order. */
+  /** Return the rows that were decided, in their order. */
   rows() {
     return [...this.latest.keys()].sort((one, other) => one - other);
   }
 
-  /** Give the labels that a person typed, which the rows don't have. */
+  /** Return the labels that a person typed, which the rows don't have. */
   added() {
     const known = new Set(this.rowsOfPage.labels);
     return [...new Set(this.log.map(([, label]) => label))].filter((label) => label !== NONE && !known.has(label));
   }
 
+  /** Return all labels that an image can be given, in order. */
+  classes() {
+    return [...this.rowsOfPage.labels, ...this.added()].filter((label) => label !== NONE).sort(inOrder);
+  }
+
+  /** Return the labels that were decided, the last first, each once. */
+  recent() {
+    return [...new Set(this.log.slice(-200).reverse().map(([, label]) => label))].filter((label) => label !== NONE);
+  }
+
   decide(row, label) {
-    this.log.push([row, label]);
-    this.latest.set(row, label);
+    this.decideAll([[row, label]]);
+  }
+
+  /** Decide several rows at once, which one undo takes back. */
+  decideAll(pairs) {
+    const several = pairs.length > 1 ? [(this.log.findLast((one) => one.length === 3)?.[2] ?? 0) + 1] : [];
+    for (const [row, label] of pairs) {
+      this.log.push([row, label, ...several]);
+      this.latest.set(row, label);
+    }
     this.#keep();
   }
 
-  /** Take back the last decision; gives its row, or undefined where there is none. */
+  /** Take back the last decision, of one row or of several; return its rows, none where there is no decision. */
   undo() {
-    const last = this.log.pop();
-    if (!last) return undefined;
-    const before = this.log.findLast(([row]) => row === last[0]);
-    if (before) this.latest.set(...before);
-    else this.latest.delete(last[0]);
+    const group = this.log.at(-1)?.[2];
+    const undone = [];
+    do undone.push(...this.log.splice(-1)); while (group !== undefined && this.log.at(-1)?.[2] === group);
+    for (const [row] of undone) this.latest.delete(row);
+    const rows = new Set(undone.map(([row]) => row));
+    for (const [row, label] of this.log) if (rows.has(row)) this.latest.set(row, label);
     this.#keep();
-    return last[0];
+    return [...rows].reverse();
   }
 
   #isDecision(value) {
-    return Array.isArray(value) && value.length === 2 && typeof value[1] === "string"
+    return Array.isArray(value) && (value.length === 2 || Number.isInteger(value[2])) && typeof value[1] === "string"
       && Number.isInteger(value[0]) && value[0] >= 0 && value[0] < this.rowsOfPage.path.length;
   }
 
@@ -87,4 +107,10 @@ class Decisions {
       this.trouble = `This browser keeps nothing for this page (${error.name}).`;
     }
   }
+}
+
+/** Say what was decided of a row. */
+function wordsFor(decided, was) {
+  if (decided === NONE) return "✓ unknown";
+  return decided === was ? `✓ ${decided}, confirmed` : `✓ ${decided}, was ${was || "no label"}`;
 }

@@ -1,240 +1,140 @@
 // Puts the page together.
 
-/** Say in words what a row is: for who does not see the picture. */
-function describe(rows, row) {
-  const path = shownPath(rows.path[row]);
-  if (rows.error[row]) return `${path}: ${rows.error[row]}`;
-  return `${path}: ${[labelOf(rows, row), certainty(rows, row)].filter(Boolean).join(", ")}`;
-}
-
-/** Say how sure a row is: its confidence, if it has one, and whether it is to review. */
-function certainty(rows, row) {
-  return [percent(rows.confidence[row]), rows.review[row] ? "to review" : ""].filter(Boolean).join(", ");
-}
-
-/** Make an image, or what stands in its place where there is none to see. */
-function imageOf(source, alt, fallback) {
-  const image = element("img", { alt, decoding: "async" });
-  image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth <= 64), { once: true });
-  image.addEventListener("error", () => image.replaceWith(fallback()), { once: true });
-  image.src = source;
-  return image;
-}
-
-const embedded = (picture) => `data:image/webp;base64,${picture}`;
-const placeholder = (why) => element("div", { class: "empty" }, why);
-
-/** Gives the pictures of rows: embedded ones, and otherwise the files themselves. */
-class Pictures {
-  constructor(rows, thumbnails, links) {
-    Object.assign(this, { rows, thumbnails, links });
+class Page {
+  constructor() {
+    const [facts] = takeBlocks("facts");
+    const rows = readRows(facts);
+    const decisions = new Decisions(rows, facts.digest);
+    const pictures = new Pictures(rows, readThumbnails(), facts.links);
+    Object.assign(this, { facts, rows, decisions, form: byId("filters"), hero: new Hero(rows, decisions) });
+    offerChoices(this.form, rows);
+    this.address = new Address(this.form, rows, () => this.#arrived());
+    this.selection = new Selection(byId("selection"), rows, decisions, {
+      changed: () => this.sheet.mark(), decided: () => this.#decided(),
+    });
+    this.sheet = new Sheet(byId("sheet"), new Cells(rows, decisions, pictures), this.selection, (row) => this.viewer.open(this.sheet.shown, row));
+    this.viewer = new Viewer(rows, decisions, pictures, {
+      decided: () => this.#told(),
+      shown: (row, opened) => this.address.write(row, opened && !this.arriving),
+      closed: (row) => this.#closed(row),
+      exported: () => this.#export(),
+    });
+    this.arriving = false;
+    this.#listen();
   }
 
-  small(row) {
-    const { picture, why } = this.thumbnails.get(row) ?? {};
-    if (picture) return imageOf(embedded(picture), this.#alt(row), () => placeholder("no picture"));
-    return why ? placeholder(`no picture: ${why}`) : this.#linked(row, () => placeholder("no picture from here"));
+  start() {
+    const { facts, rows } = this;
+    startTheme(byId("theme"));
+    showTiles(rows);
+    showFacts(facts, rows);
+    byId("labels-chart").append(labelsChart(rows, (label) => this.#set({ label: String(label) })));
+    if (rows.truth) {
+      showTruth(byId("truth"), rows, (truth, label) => this.#set(truth === null ? { show: "wrong" }
+        : { truth: String(truth), label: label === truth ? "" : String(label), show: label === truth ? "" : "wrong" }));
+    }
+    keepDrawn(byId("confidence-chart"), (width) => confidenceChart(rows, width));
+    this.#told();
+    this.#arrived();
   }
 
-  /** The file itself, behind its thumbnail until it is there. */
-  full(row) {
-    const { picture, why } = this.thumbnails.get(row) ?? {};
-    if (this.rows.error[row]) return placeholder("no picture");
-    if (!picture || why) return this.small(row);
-    const shown = this.small(row);
-    const file = this.#linked(row, () => shown);
-    file.addEventListener("load", () => shown.replaceWith(file), { once: true });
-    return shown;
+  #listen() {
+    const { form } = this;
+    for (const field of form.elements) {
+      if (!field.name) continue; // the fieldset
+      const select = field.tagName === "SELECT";
+      field.addEventListener(select ? "change" : "input", () => this.#changed(select));
+    }
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("reset", () => setTimeout(() => this.#changed(true))); // the fields are empty only after it
+    byId("export").addEventListener("click", () => this.#export());
+    byId("review").addEventListener("click", () => this.#review());
+    byId("all").addEventListener("click", () => this.selection.set(this.sheet.shown));
+    document.querySelector(".skip").addEventListener("click", (event) => {
+      event.preventDefault(); // the address has the filters
+      byId("sheet").focus();
+    });
+    addEventListener("storage", (event) => { // another tab has the same report
+      if (event.key !== this.decisions.key) return;
+      this.decisions.load();
+      this.#decided();
+    });
   }
 
-  #linked(row, fallback) {
-    return imageOf(linkOf(this.rows.path[row], this.links), this.#alt(row), fallback);
+  /** Show what the filters let through. */
+  #apply() {
+    const { form, rows, sheet } = this;
+    const sort = form.elements.sort.value;
+    const shown = filtered(orderOf(rows, sort), rows, filterOf(form), this.decisions);
+    sheet.show(shown, sectionsOf(rows, sort));
+    byId("count").textContent = shown.length === rows.path.length
+      ? counted(shown.length) : `${inWords(shown.length)} of ${counted(rows.path.length)}`;
+    byId("none").hidden = shown.length > 0;
+    byId("all").disabled = shown.length === 0;
+    this.selection.keep(shown);
   }
 
-  #alt(row) {
-    return `Image ${shownPath(this.rows.path[row])}`;
+  #changed(step) {
+    this.address.write(null, step);
+    this.#apply();
   }
-}
 
-/** Show the counts. */
-function showTiles(rows) {
-  const errors = rows.error.filter(Boolean).length;
-  const doubtful = rows.review.reduce((sum, one) => sum + one, 0);
-  const tiles = [
-    ["images", rows.path.length, ""], ["with a label", rows.label.filter((label) => rows.labels[label]).length, ""],
-    ["to review", doubtful, doubtful ? "doubt" : ""], [errors === 1 ? "error" : "errors", errors, errors ? "error" : ""],
-  ];
-  document.getElementById("tiles").append(...tiles.map(([name, count, kind]) =>
-    element("li", { class: kind }, element("b", {}, inWords(count)), name)));
-}
+  /** Set filters, as if a person had; the others are cleared, and the sheet is seen. */
+  #set(values) {
+    const sort = this.form.elements.sort.value;
+    for (const name of FIELDS) this.form.elements[name].value = values[name] ?? "";
+    this.form.elements.sort.value = sort;
+    this.#changed(true);
+    this.form.scrollIntoView();
+  }
 
-/** Show what is known of all rows, and nothing of what is not. */
-function showFacts(facts, rows) {
-  const date = (seconds) => new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" }).format(seconds * 1000);
-  const counts = countBy(rows.model);
-  const checkpoints = rows.models.map((model, index) => (rows.models.length > 1
-    ? `${model || "unknown"} (${counted(counts.get(index))})` : model)).filter(Boolean);
-  const known = {
-    [checkpoints.length > 1 ? `Answered by ${checkpoints.length} checkpoints` : "Checkpoint"]: checkpoints.join(", "),
-    Started: facts.started && date(facts.started),
-    Finished: facts.finished && date(facts.finished),
-    Speed: facts.images_per_second
-      && `${inWords(Math.round(facts.images_per_second))} images/s, ${inWords(Number(facts.seconds.toFixed(1)))} s in all`,
-    Job: facts.job && `${facts.job}, ${facts.state}`,
-    Sources: facts.sources.map(shownPath).join(" "),
-    "This report": `${date(facts.made)}, Pigeonhole ${facts.version}`,
-  };
-  document.getElementById("facts").append(...Object.entries(known).filter(([, value]) => value).map(([name, value]) =>
-    element("div", {}, element("dt", {}, name), element("dd", {}, value))));
-  document.getElementById("source").textContent = shownPath(facts.source);
-  document.title = `Pigeonhole report: ${shownPath(facts.source)}`;
-}
+  /** Show what the address says. */
+  #arrived() {
+    this.arriving = true;
+    const row = this.address.read();
+    this.#apply();
+    const { viewer, sheet } = this;
+    if (row === null) viewer.dialog.close();
+    else viewer.open(sheet.positionOf(row) < 0 ? [row] : sheet.shown, row);
+    this.arriving = false;
+  }
 
-/** Offer the labels and the kinds of errors that there are. */
-function offerChoices(form, rows) {
-  const counts = countBy(rows.label);
-  const labels = rows.labels.map((name, index) => ({ name, index })).filter(({ index }) => counts.has(index));
-  form.elements.label.append(...labels.sort((one, other) => inOrder(one.name, other.name))
-    .map(({ name, index }) => element("option", { value: index }, `${name || "no label"} (${inWords(counts.get(index))})`)));
-  const kinds = countBy(rows.error.filter(Boolean).map(kindOf));
-  form.elements.status.append(...[...kinds].sort(([one], [other]) => inOrder(one, other))
-    .map(([kind, count]) => element("option", { value: `error:${kind}` }, `error: ${kind} (${inWords(count)})`)));
-}
-
-/** Read the form. */
-function filterOf(form) {
-  const { text, label, status, low, high } = form.elements;
-  const share = (input) => (Number.isNaN(input.valueAsNumber) ? null : input.valueAsNumber / 100);
-  return {
-    text: text.value,
-    label: label.value === "" ? null : Number(label.value),
-    status: status.value,
-    low: share(low),
-    high: share(high),
-  };
-}
-
-/** Light or dark: as the system has it, until a person says otherwise. */
-function startTheme(button) {
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  const root = document.documentElement;
-  const isDark = () => (root.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
-  const show = () => button.setAttribute("aria-pressed", String(isDark()));
-  try {
-    const kept = localStorage.getItem("pigeonhole:theme");
-    if (kept) root.dataset.theme = kept;
-  } catch { /* nothing is kept here; the review says so, where it matters */ }
-  button.addEventListener("click", () => {
-    root.dataset.theme = isDark() ? "light" : "dark";
-    try { localStorage.setItem("pigeonhole:theme", root.dataset.theme); } catch { /* for this visit, then */ }
-    show();
-  });
-  system.addEventListener("change", show);
-  show();
-}
-
-/** Make what the contact sheet shows. */
-function cellsOf(rows, decisions, pictures, shown) {
-  const caption = (row) => {
-    const decided = decisions.of(row);
-    const was = labelOf(rows, row);
-    const same = decided === rows.labels[rows.label[row]];
-    if (decided === undefined) return [element("b", {}, was), element("span", {}, percent(rows.confidence[row]))];
-    return [element("b", { class: "mine" }, same ? `✓ ${was}` : `✓ ${decided || "none"}`),
-      element("span", {}, same ? percent(rows.confidence[row]) : `was ${was}`)];
-  };
-  const failed = (row) => element("div", { class: "cell failed", "aria-label": describe(rows, row) },
-    element("span", { class: "path" }, shownPath(rows.path[row])), element("span", { class: "why" }, rows.error[row]));
-  const labelled = (row) => {
-    const decided = decisions.of(row);
-    const mine = decided === undefined ? "" : `; ${wordsFor(decided, rows.labels[rows.label[row]])}`;
-    return element("div", {
-      class: rows.review[row] && decided === undefined ? "cell doubt" : "cell",
-      "aria-label": describe(rows, row) + mine, title: shownPath(rows.path[row]),
-    }, element("div", { class: "thumb" }, pictures.small(row)), element("div", { class: "caption" }, ...caption(row)));
-  };
-  return {
-    cell: (row) => (rows.label[row] < 0 ? failed(row) : labelled(row)),
-    heading: (from, to) => {
-      const group = shown().slice(from, to);
-      const doubtful = group.filter((row) => rows.review[row]).length;
-      const name = rows.label[group[0]] < 0 ? "Errors" : labelOf(rows, group[0]);
-      const counts = counted(group.length) + (doubtful ? `, ${inWords(doubtful)} to review` : "");
-      return element("div", { role: "rowheader" }, element("h2", {}, name, " ", element("span", {}, counts)));
-    },
-  };
-}
-
-function main() {
-  const byId = (id) => document.getElementById(id);
-  const [facts] = takeBlocks("facts");
-  const rows = readRows(facts);
-  const order = orderOf(rows);
-  const decisions = new Decisions(rows, facts.digest);
-  const pictures = new Pictures(rows, readThumbnails(), facts.links);
-  const form = byId("filters");
-  const sheet = new Sheet(byId("sheet"), rows, cellsOf(rows, decisions, pictures, () => sheet.shown), (row) => viewer.open(sheet.shown, row));
-  const exported = () => save(correctionsOf(rows, decisions, facts.csv_safe), "corrections.csv");
-  const viewer = new Viewer(rows, decisions, (row) => pictures.full(row), { decided: told, closed, exported });
-
-  /** Show what there is to export, and whether it is kept. */
-  function told() {
-    const count = decisions.latest.size;
+  /** Show how much is decided, and what a person should know. */
+  #told() {
+    const count = this.decisions.latest.size;
     byId("export").disabled = count === 0;
     byId("export").textContent = count ? `Export ${inWords(count)} reviewed` : "Export";
-    const unfinished = facts.images !== null && facts.images > rows.path.length
-      ? `${inWords(rows.path.length)} of the job's ${inWords(facts.images)} images have a row here.` : "";
-    const trouble = decisions.trouble && `${decisions.trouble} Export before you close it.`;
-    byId("note").textContent = [unfinished, trouble].filter(Boolean).join(" ");
-    byId("note").hidden = !unfinished && !trouble;
+    const notes = notesOf(this.facts, this.rows, this.decisions);
+    byId("note").replaceChildren(...notes.map((note) => element("p", {}, note)));
+    byId("note").hidden = notes.length === 0;
+    this.hero.show();
   }
 
-  function apply() {
-    const shown = filtered(order, rows, filterOf(form), decisions);
-    sheet.show(shown);
-    byId("count").textContent = shown.length === order.length
-      ? counted(shown.length) : `${inWords(shown.length)} of ${inWords(order.length)} images`;
-    byId("none").hidden = shown.length > 0;
+  #decided() {
+    this.#told();
+    this.sheet.refresh();
   }
 
-  function closed(row) {
-    if (["reviewed", "changed"].includes(form.elements.status.value)) apply();
-    else sheet.refresh();
-    const position = sheet.positionOf(row);
-    if (position >= 0) sheet.focus(position);
+  #closed(row) {
+    if (["open", "reviewed", "changed"].includes(this.form.elements.show.value)) this.#apply();
+    else this.sheet.refresh();
+    const position = this.sheet.positionOf(row);
+    if (position >= 0) this.sheet.focus(position);
+    this.address.close();
   }
 
-  /** Go through the doubtful that the other filters let through, the least sure first. */
-  function review() {
-    form.elements.status.value = "doubtful";
-    apply();
-    if (!sheet.shown.length) return;
-    const queue = [...sheet.shown].sort((one, other) => rows.confidence[one] - rows.confidence[other]);
-    viewer.open(queue, queue.find((row) => decisions.of(row) === undefined));
+  /** Go through the doubtful that the other filters let through, from the first that is not reviewed. */
+  #review() {
+    this.form.elements.show.value = "review";
+    this.form.elements.sort.value = "doubt";
+    this.#changed(true);
+    if (!this.sheet.shown.length) return;
+    this.viewer.open(this.sheet.shown, this.sheet.shown.find((row) => this.decisions.of(row) === undefined));
   }
 
-  byId("review").disabled = !rows.review.includes(1);
-  startTheme(byId("theme"));
-  showTiles(rows);
-  showFacts(facts, rows);
-  offerChoices(form, rows);
-  keepDrawn(byId("labels-chart"), (width) => labelsChart(rows, width));
-  keepDrawn(byId("confidence-chart"), (width) => confidenceChart(rows, width));
-  for (const field of form.elements) {
-    if (field.name) field.addEventListener(field.tagName === "SELECT" ? "change" : "input", apply); // not the fieldset too
+  #export() {
+    save(correctionsOf(this.rows, this.decisions, this.facts.csv_safe), "corrections.csv");
   }
-  form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(apply)); // the fields are empty only after it
-  byId("export").addEventListener("click", exported);
-  byId("review").addEventListener("click", review);
-  addEventListener("storage", (event) => { // another tab has the same report
-    if (event.key !== decisions.key) return;
-    decisions.load();
-    told();
-    sheet.refresh();
-  });
-  told();
-  apply();
 }
 
-main();
+new Page().start();

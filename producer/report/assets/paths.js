@@ -14,7 +14,7 @@ function shownPath(path) {
 }
 
 /**
- * Give a text as what a Blob is made of: texts, and single bytes where it has some that are no UTF-8.
+ * Return a text as what a Blob is made of: texts, and single bytes where it has some that are no UTF-8.
  * @returns {(string|Uint8Array)[]}
  */
 function bytesOf(text) {
@@ -22,7 +22,7 @@ function bytesOf(text) {
   return text.split(LONE).map((part) => (LONE.test(part) ? Uint8Array.of(part.charCodeAt(0) - 0xdc00) : part));
 }
 
-/** Give the URL of the image of a row, relative to this page. */
+/** Return the URL of the image of a row, relative to this page. */
 function linkOf(path, links) {
   const encoded = bytesOf(path).map((part) => (typeof part === "string"
     ? encodeURIComponent(part).replaceAll("%2F", "/")
@@ -41,8 +41,8 @@ function guarded(text) {
 }
 
 /**
- * Give corrections.csv: a line for each row that was reviewed, in the order of the rows.
- * A label that was refused ("none of these") is empty.
+ * Return corrections.csv: a line for each row that was reviewed, in the order of the rows.
+ * The label of an unknown image is empty.
  */
 function correctionsOf(rows, decisions, csvSafe) {
   const field = (text) => csvField(csvSafe ? guarded(text) : text);
