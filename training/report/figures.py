@@ -240,7 +240,7 @@ def review(report: Report, theme: Theme) -> Figure:
     seen = accuracy[marked <= most]
     margin = 0.05 * float(np.ptp(seen)) or 0.005
     axes.set_xlim(0, most)
-    axes.set_ylim(seen.min() - margin, seen.max() + margin)
+    axes.set_ylim(seen.min() - margin, min(1.0, seen.max() + margin))  # no share is above 100 %
     axes.step(marked, accuracy, where="post", color=theme.good)
     if report.reviews < report.images:
         rest = 1 - report.wrong_unmarked / (report.images - report.reviews)
