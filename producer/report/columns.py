@@ -31,7 +31,7 @@ class Columns:
             "path": [row.path for row in rows],
             "label": [-1 if row.error else self._label(row.label) for row in rows],
             "confidence": [_finite(row.confidence) for row in rows],
-            "unknown": [_finite(getattr(row, "unknown", None)) for row in rows],
+            "unknown": [_finite(row.unknown) for row in rows],
             "review": [int(row.review) for row in rows],
             "error": [row.error for row in rows],
             "model": [self._models.setdefault(row.model, len(self._models)) for row in rows],

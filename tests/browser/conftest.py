@@ -55,6 +55,11 @@ class Browser:
         for key in keys:
             self.driver.switch_to.active_element.send_keys(getattr(Keys, key, key))
 
+    def leave(self) -> None:
+        """Close the large view, and wait until the sheet is drawn again and the address has no image."""
+        self.press("ESCAPE")
+        self.until(lambda: "image=" not in self.js("return location.hash"))
+
     def choose(self, name: str, value: str) -> None:
         self.find(f"#filters [name={name}] option[value='{value}']").click()
 
@@ -73,8 +78,7 @@ class Browser:
     def saved(self, name: str) -> bytes:
         """The bytes of the file that the page has had saved."""
         file = self.downloads / name
-        self.until(file.exists)
-        data = file.read_bytes()
+        data: bytes = self.until(lambda: file.exists() and file.read_bytes())
         file.unlink()
         return data
 
@@ -126,12 +130,17 @@ ROWS = [
 
 
 def report_of(
-    folder: Path, rows: Sequence[Row], thumbnails: int = 4, csv_safe: bool = False, truth: Truth | None = None
+    folder: Path,
+    rows: Sequence[Row],
+    thumbnails: int = 4,
+    csv_safe: bool = False,
+    truth: Truth | None = None,
+    images: bool = True,
 ) -> Path:
-    """Make a report beside its images; those that are not there yet are 28 pixels wide and high."""
+    """Make a report beside its images; those that are not there yet are made, 28 pixels wide and high."""
     for number, row in enumerate(rows):
         file = folder / row.path
-        if not row.error and not file.exists():
+        if images and not row.error and not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (28, 28), (number * 30 % 256, 90, 160)).save(file)
     report = folder / "report.html"

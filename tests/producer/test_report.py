@@ -386,9 +386,28 @@ CONTRASTS = [
 ]
 
 
+def _mixed(colour: str, other: str, share: float) -> str:
+    """Return `share` of one colour mixed with another, as `color-mix(in srgb, …)` does."""
+    pairs = ((int(colour[at:end], 16), int(other[at:end], 16)) for at, end in pairwise((1, 3, 5, 7)))
+    return "#" + "".join(f"{round(share * one + (1 - share) * two):02x}" for one, two in pairs)
+
+
+def _contrast(one: str, other: str) -> float:
+    low, high = sorted(map(_luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_counts_in_the_confusion_matrix_are_readable_on_the_darkest_shade(theme: int) -> None:
+    script = (ROOT / "producer" / "report" / "assets" / "truth.js").read_text()
+    (shades,) = re.findall(r"const SHADES = (\[.*\]);", script)
+    colours = {name: pair[theme] for name, pair in _colours().items()}
+    shade = _mixed(colours["doubt-fill"], colours["card"], max(json.loads(shades)) / 100)
+    assert _contrast(colours["ink"], shade) >= 4.5
+
+
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 @pytest.mark.parametrize(("text", "back", "least"), CONTRASTS)
 def test_contrast_is_that_of_wcag_aa(text: str, back: str, least: float, theme: int) -> None:
     colours = _colours()
-    low, high = sorted(_luminance(colours[name][theme]) for name in (text, back))
-    assert (high + 0.05) / (low + 0.05) >= least
+    assert _contrast(colours[text][theme], colours[back][theme]) >= least

@@ -96,7 +96,7 @@ class Cells {
 
   #badge(row) {
     const share = this.rows.unknown[row];
-    return share >= UNKNOWN ? [element("span", { class: "badge" }, `unknown ${percent(share)}`)] : [];
+    return share >= UNKNOWN ? [element("span", { class: "badge" }, `unknown ${percent(share, 0)}`)] : [];
   }
 
   #caption(row) {
@@ -105,7 +105,7 @@ class Cells {
     const decided = this.decisions.of(row);
     const was = labelOf(rows, row);
     const same = decided === rows.labels[rows.label[row]];
-    const note = isRight(rows, row) === false ? `truly ${truthOf(rows, row)}` : percent(rows.confidence[row]);
+    const note = isRight(rows, row) === false ? `true: ${truthOf(rows, row)}` : percent(rows.confidence[row]);
     if (decided === undefined) return [element("b", {}, was), element("span", {}, note)];
     return [element("b", { class: "mine" }, same ? `✓ ${was}` : `✓ ${decided || "unknown"}`),
       element("span", {}, same ? note : `was ${was}`)];

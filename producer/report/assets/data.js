@@ -72,7 +72,7 @@ function certainty(rows, row) {
 function describe(rows, row) {
   const path = shownPath(rows.path[row]);
   if (rows.error[row]) return `${path}: ${rows.error[row]}`;
-  const wrong = isRight(rows, row) === false ? `wrong, truly ${truthOf(rows, row)}` : "";
+  const wrong = isRight(rows, row) === false ? `wrong, true label ${truthOf(rows, row)}` : "";
   return `${path}: ${[labelOf(rows, row), certainty(rows, row), wrong].filter(Boolean).join(", ")}`;
 }
 

@@ -5,7 +5,7 @@ function answerOf(rows, row) {
   if (rows.error[row]) return [element("p", { class: "why" }, rows.error[row])];
   const sure = element("span", rows.review[row] ? { class: "doubt" } : {}, certainty(rows, row));
   const right = isRight(rows, row);
-  const truth = right === null ? [] : [element("p", { class: right ? "mine" : "why" }, right ? "✓ right" : `✗ truly ${truthOf(rows, row)}`)];
+  const truth = right === null ? [] : [element("p", { class: right ? "mine" : "why" }, right ? "✓ right" : `✗ wrong, the true label is ${truthOf(rows, row)}`)];
   return [element("p", { class: "answer" }, element("b", {}, labelOf(rows, row)), sure), ...truth];
 }
 

@@ -3,6 +3,8 @@
 /** Classes that a matrix has room for; of more, only what was confused is listed. */
 const MATRIX = 20;
 const CONFUSIONS = 40;
+/** Percent of colour behind a count, from the fewest to the most: text stays readable on it in both themes. */
+const SHADES = [12, 40];
 
 /** Compare the answers with the true labels. */
 function compared(rows) {
@@ -54,7 +56,7 @@ function matrix(found, labels, names, choose) {
     const said = `${names(truth)} read as ${names(label)}: ${counted(count)}`;
     const button = element("button", { type: "button", tabindex: -1, title: said, "aria-label": said }, inWords(count));
     button.addEventListener("click", () => choose(truth, label));
-    if (truth !== label) cell.style.setProperty("--share", `${20 + (60 * count) / most}%`);
+    if (truth !== label) cell.style.setProperty("--share", `${SHADES[0] + ((SHADES[1] - SHADES[0]) * count) / most}%`);
     cell.append(button);
     return cell;
   })));

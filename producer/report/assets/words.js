@@ -18,13 +18,15 @@ const inWords = new Intl.NumberFormat("en").format;
 const counted = (count, noun = "image") => `${inWords(count)} ${noun}${count === 1 ? "" : "s"}`;
 const dateInWords = (seconds) => new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" }).format(seconds * 1000);
 
-/** Format a share, rounded to a tenth of a percent. Only 1 itself is 100 %, and only 0 itself is 0 %. */
-function percent(share) {
+/** Format a share, rounded to a place of its percentage. Only 1 itself is 100 %, and only 0 itself is 0 %. */
+function percent(share, places = 1) {
   if (share === null) return "";
-  const tenths = Math.round(Math.round(share * 1e6) / 1000); // rows have millionths: no error of a float is rounded up
-  if (tenths === 1000 && share < 1) return ">99.9 %";
-  if (tenths === 0 && share > 0) return "<0.1 %";
-  return `${(tenths / 10).toFixed(1)} %`;
+  const unit = 10 ** places;
+  // Rows have millionths: from them, no error of a float decides what is rounded up.
+  const rounded = Math.round(Math.round(share * 1e6) / (1e4 / unit));
+  if (rounded === 100 * unit && share < 1) return `>${((rounded - 1) / unit).toFixed(places)} %`;
+  if (rounded === 0 && share > 0) return `<${(1 / unit).toFixed(places)} %`;
+  return `${(rounded / unit).toFixed(places)} %`;
 }
 
 /** Format a number of bytes. */

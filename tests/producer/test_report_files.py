@@ -1,0 +1,47 @@
+"""`pigeonhole report`: what it learns of the image files, and the advice where they are not found."""
+
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from producer.report.file_facts import FileFacts
+from tests.packing import pack
+from tests.producer.test_report import Page, failed, labelled, run
+from tests.sinks.test_results import write as save
+
+
+def test_the_size_and_the_date_of_a_file_are_known_and_of_no_other(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"12345")
+    os.utime(tmp_path / "a.png", (1_600_000_000.7, 1_600_000_000.7))
+    pack(tmp_path / "b.zip", [("c.png", b"data")])
+    rows = [labelled(path) for path in ("a.png", "gone.png", "b.zip::c.png", "gone.zip::c.png", "nul\0.png")]
+    facts = FileFacts(str(tmp_path))
+    sizes, dates = facts.columns([*rows, failed("a.png")])
+    assert sizes == [5, None, None, None, None, None]
+    assert dates == [1_600_000_000, None, None, None, None, None]
+    assert (facts.looked_up, facts.missing) == (5, 3), "a member is there where its archive is"
+
+
+@pytest.mark.parametrize("thumbnails", [0, 1000])
+def test_images_in_another_folder_are_found_with_the_advice(tmp_path: Path, thumbnails: int) -> None:
+    (tmp_path / "images").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.new("L", (28, 28)).save(tmp_path / "images" / name)
+    source, output = tmp_path / "results.csv", tmp_path / "report.html"
+    save([labelled("a.png"), labelled("b.png"), failed("c.png")], str(source))
+    advice = f"2 of 2 images not found below '{tmp_path}': give --images FOLDER"
+    said = run(source, "-o", output, "--images", tmp_path, "--thumbnails", thumbnails).stderr
+    assert (advice in said) == (thumbnails > 0), "without thumbnails, no file that the rows name is touched"
+    assert (Page(output.read_text()).data["facts"][0]["missing"] == 2) == (thumbnails > 0)
+    assert "--images" not in run(source, "-o", output, "--images", tmp_path / "images").stderr
+
+
+def test_a_few_images_that_are_gone_give_no_advice(tmp_path: Path) -> None:
+    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    source = tmp_path / "results.csv"
+    save([labelled("a.png"), labelled("gone.png")], str(source))
+    said = run(source, "-o", tmp_path / "report.html", "--images", tmp_path).stderr
+    assert "1 can't be read" in said
+    assert "--images" not in said

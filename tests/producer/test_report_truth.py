@@ -1,0 +1,94 @@
+"""`pigeonhole report --truth`: where true labels come from."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pigeonhole.errors import ExitCode, UsageError
+from pigeonhole.sinks.csv_rows import Csv
+from pigeonhole.sinks.file import File
+from pigeonhole.sinks.registry import FORMATS
+from producer.report.truth import FileTruth, FolderTruth
+from tests.producer.test_report import Page, failed, labelled, run
+from tests.sinks.test_results import JOB
+from tests.sinks.test_results import write as save
+
+
+@pytest.mark.parametrize(
+    ("path", "label"),
+    [
+        ("photos/cat/1.png", "cat"),
+        ("/abs/dog/2.png", "dog"),
+        ("a.zip::cat/1.png", "cat"),
+        ("./cat/1.png", "cat"),
+        ("1.png", None),
+        ("./1.png", None),
+    ],
+)
+def test_the_folder_of_an_image_is_its_true_label(path: str, label: str | None) -> None:
+    assert FolderTruth().of(path) == label
+
+
+def test_a_csv_file_names_paths_as_the_rows_do_or_from_its_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "labels").mkdir()
+    file = tmp_path / "labels" / "truth.csv"
+    file.write_bytes(
+        b"\xef\xbb\xbflabel,path,note\ncat,photos/1.png,x\ndog,../photos/2.png,\n,../photos/caf\xe9.png,\n"
+    )
+    truth = FileTruth(str(file), str(tmp_path))
+    paths = ["photos/1.png", "photos/2.png", os.fsdecode(b"photos/caf\xe9.png"), "photos/4.png"]
+    assert [truth.of(path) for path in paths] == ["cat", "dog", "", None], "an empty label: the image has no class"
+
+
+def test_the_corrections_of_a_report_are_true_labels_also_those_for_spreadsheets(tmp_path: Path) -> None:
+    file = tmp_path / "corrections.csv"
+    file.write_text("\"path\",label,was,confidence\n'=1.png,'-1,'-2,0.7\nb.png,'@,1,0.7\n")
+    truth = FileTruth(str(file), str(tmp_path))
+    assert [truth.of(path) for path in ("=1.png", "b.png")] == ["-1", "@"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "can't be read: No such file or directory; name a CSV file, or 'folders'"),
+        ("path,class\na.png,1\n", "has no column 'label': its first line needs the columns path and label"),
+        ('path,label\n"a.png,1\n', "is no CSV file"),
+    ],
+)
+def test_a_file_without_true_labels_is_refused_by_its_name(tmp_path: Path, text: str | None, words: str) -> None:
+    file = tmp_path / "truth.csv"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(UsageError) as refused:
+        FileTruth(str(file), ".")
+    assert words in str(refused.value)
+    assert repr(str(file)) in str(refused.value)
+
+
+def test_a_file_about_other_images_is_refused_and_no_report_is_left(tmp_path: Path) -> None:
+    source, truth, output = tmp_path / "results.csv", tmp_path / "truth.csv", tmp_path / "report.html"
+    save([labelled("photos/a.png")], str(source))
+    truth.write_text("path,label\na.jpg,7\n")
+    result = run(source, "-o", output, "--truth", truth)
+    assert result.exit_code == ExitCode.USAGE
+    assert "has no path of the rows: it has 'a.jpg', the rows have 'photos/a.png'" in result.stderr
+    assert not output.exists()
+    source.unlink()
+    save([labelled("a.png")], str(source))
+    assert "no path has a folder" in run(source, "-o", output, "--truth", "folders").stderr
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "db"])
+def test_rows_of_every_format_carry_what_a_review_needs(ending: str, tmp_path: Path) -> None:
+    source, output = str(tmp_path / f"results.{ending}"), tmp_path / "report.html"
+    top = (("7", 0.9), ("1", 0.05))
+    sink = File(source, Csv(top=2) if ending == "csv" else FORMATS[ending])
+    sink.write([labelled("7/a.png")._replace(top=top, unknown=0.25), failed("1/b.png")])
+    sink.finish(JOB)
+    assert run(source, "-o", output, "--truth", "folders").exit_code == ExitCode.OK
+    page = Page(output.read_text())
+    labels = page.data["facts"][0]["labels"]
+    assert page.column("unknown") == [0.25, None]
+    assert page.column("top") == [[labels.index("7"), 0.9, labels.index("1"), 0.05], []]
+    assert [labels[index] for index in page.column("truth")] == ["7", "1"]
