@@ -19,7 +19,9 @@ DOCS = ROOT / "docs"
 def make_report(folder: Path) -> Path:
     """Classify the samples as a user would, with the shipped checkpoint, and make a report of the rows."""
     shutil.copytree(ROOT / "samples", folder / "samples")
-    for arguments in (["classify", "samples", "-o", "results.db"], ["report", "results.db", "-o", "report.html"]):
+    shutil.copy(ROOT / "samples-labels.csv", folder)
+    report = ["report", "results.db", "-o", "report.html", "--truth", "samples-labels.csv"]
+    for arguments in (["classify", "samples", "-o", "results.db"], report):
         run = subprocess.run([sys.executable, "-m", "pigeonhole", *arguments], cwd=folder, check=False)
         if run.returncode not in (0, 3):  # 3: three samples are no images, as they should be
             sys.exit(f"`pigeonhole {' '.join(arguments)}` ended with {run.returncode}")
@@ -39,7 +41,7 @@ def take(driver: Chrome, name: str) -> None:
 
 
 def main() -> None:
-    """Take them all."""
+    """Take all pictures."""
     try:
         driver = start_chromium()
     except FileNotFoundError as exc:
@@ -52,8 +54,12 @@ def main() -> None:
                 resize(driver, *size)
                 driver.get(report)
                 take(driver, name)
-            prefer(driver, "dark")
             resize(driver, 1280, 900)
+            driver.get(f"{report}#label=6")
+            driver.find_element("id", "all").click()
+            driver.execute_script("document.getElementById('filters').scrollIntoView()")
+            take(driver, "several")
+            prefer(driver, "dark")
             driver.get(report)
             driver.find_element("id", "review").click()
             take(driver, "review")
