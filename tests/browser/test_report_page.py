@@ -1,15 +1,13 @@
 """The report in a real Chromium, opened from disk: `make browser-test`."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from pigeonhole.ledger.messages import Row
 from producer.report.facts import Facts
-from producer.report.page import Links, Options, write
+from producer.report.page import Links, write
 from scripts.chromium import prefer
 from tests.browser.conftest import HOSTILE, MODEL, ROWS, Browser, digit, report_of
 
@@ -274,68 +272,6 @@ def test_two_tabs_of_a_report_share_what_was_decided(browser: Browser, report: P
     browser.driver.close()
     browser.driver.switch_to.window(first)
     browser.until(lambda: browser.text("#export") == "Export 1 reviewed")
-
-
-@dataclass
-class Scrolled:
-    """What scrolling took: the longest task in milliseconds, and how many cells were in the page at most."""
-
-    longest: float
-    cells: int
-
-
-SCROLL = """
-const done = arguments[0];
-const tasks = [];
-new PerformanceObserver((list) => tasks.push(...list.getEntries())).observe({ type: "longtask" });
-let [frames, cells] = [0, 0];
-const step = () => {
-  frames += 1;
-  cells = Math.max(cells, document.querySelectorAll("#sheet .cell").length);
-  if (frames % 30 === 0) scrollTo(0, (document.body.scrollHeight * ((frames * 37) % 100)) / 100);
-  else scrollBy(0, 450);
-  if (frames < 240) requestAnimationFrame(step);
-  else setTimeout(() => done({ longest: Math.max(0, ...tasks.map((task) => task.duration)), cells }), 300);
-};
-requestAnimationFrame(step);
-"""
-
-
-@pytest.mark.parametrize("embedded", [50_000, 1_000], ids="{} embedded".format)
-def test_50_000_images_are_there_at_once_and_scroll_without_a_stop(
-    browser: Browser, tmp_path: Path, embedded: int
-) -> None:
-    sample = report_of(tmp_path, ROWS[:1]).with_name("photos") / "one.png"
-    rows = [
-        digit(f"photos/image-{number % 500:03}.png", str(number % 10), 0.4 + number % 601 / 1000)
-        for number in range(50_000)
-    ]
-    for number in range(500):
-        os.link(sample, sample.with_name(f"image-{number:03}.png"))
-    report = tmp_path / "large.html"
-    pictures = _Same(sample.read_bytes())
-    with report.open("wb") as file:
-        write(file, rows, Facts(source="results.csv"), Links("./", ""), 1.8e9, Options(pictures, embedded))
-    browser.open(report)
-    first = browser.js("return performance.now()")
-    assert browser.js("return document.querySelectorAll('#sheet .cell').length") > 20
-    scrolled = Scrolled(**browser.driver.execute_async_script(SCROLL))
-    print(f"first view {first:.0f} ms, longest task while scrolling {scrolled.longest:.0f} ms, {scrolled.cells} cells")
-    assert first < 2000
-    assert scrolled.longest < 200
-    assert scrolled.cells < 400
-    browser.fill("path", "image-499")
-    assert browser.text("#count") == "100 of 50,000 images"
-
-
-class _Same:
-    """The same picture for every image: 50,000 files would take longer to make than the page to show."""
-
-    def __init__(self, picture: bytes) -> None:
-        self._picture = picture
-
-    def make(self, paths: Sequence[str]) -> Iterator[tuple[int, bytes | str]]:
-        return ((position, self._picture) for position in range(len(paths)))
 
 
 def test_the_labels_of_an_image_are_one_and_no_label_is_no_error(browser: Browser, tmp_path: Path) -> None:

@@ -165,7 +165,8 @@ class Viewer {
       return;
     }
     this.on.decided(rows);
-    this.queue = [...rows.filter((row) => !this.queue.includes(row)), ...this.queue];
+    const there = new Set(this.queue);
+    this.queue = [...rows.filter((row) => !there.has(row)), ...this.queue];
     this.#show(this.queue.indexOf(rows.at(-1)), "Undone.");
   }
 
