@@ -18,19 +18,14 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from pigeonhole.errors import ExitCode
-from pigeonhole.imaging.preprocess import Decoded
-from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Row
 from pigeonhole.settings import Settings
-from pigeonhole.sources.reference import Location
 from producer import report
 from producer.cli import app
 from producer.report.facts import Facts
 from producer.report.page import Links, Options, write
-from producer.report.thumbnails import SIDE, Thumbnails
 from tests.ledger.conftest import answers_for, batch_of
-from tests.packing import KINDS, pack
 from tests.sinks.formats import CSV
 from tests.sinks.test_results import write as save
 
@@ -161,68 +156,6 @@ def test_the_most_doubtful_have_thumbnails_and_errors_have_none() -> None:
     assert page.data["thumbnails"][0]["row"] == [3, 4, 2]
     assert page.column("confidence")[4] is None
     assert page_of(rows, thumbnails=pictures, limit=0).data["thumbnails"] == []
-
-
-def test_thumbnails_are_small_and_what_can_t_be_read_says_why(tmp_path: Path) -> None:
-    Image.new("RGB", (900, 300), "teal").save(tmp_path / "wide.jpg")
-    Image.new("L", (28, 28), 255).save(tmp_path / "digit.png")
-    Image.new("1", (3000, 3000)).save(tmp_path / "bomb.png")
-    os.mkfifo(tmp_path / "pipe.png")
-    paths = ["wide.jpg", str(tmp_path / "digit.png"), "bomb.png", "pipe.png", "gone.png"]
-    found = dict(Thumbnails(str(tmp_path), Settings(max_pixels=1_000_000)).make(paths))
-    made = [found[position] for position in range(len(paths))]
-    sizes = [Image.open(io.BytesIO(one)).size for one in made if isinstance(one, bytes)]
-    assert sizes == [(SIDE, 53), (28, 28)]
-    assert [one.partition(":")[0] for one in made if isinstance(one, str)] == ["too-large", "not-a-file", "missing"]
-
-
-def test_an_image_that_breaks_the_decoder_costs_its_own_thumbnail_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("breaks.png", "holds.png"):
-        Image.new("L", (28, 28)).save(tmp_path / name)
-    decoded = ImageReader.decoded
-
-    def breaking(self: ImageReader, location: Location) -> Decoded:
-        if (location.root + location.path).endswith("breaks.png"):
-            raise ValueError("not foreseen")
-        return decoded(self, location)
-
-    monkeypatch.setattr(ImageReader, "decoded", breaking)
-    found = dict(Thumbnails(str(tmp_path), Settings()).make(["breaks.png", "holds.png"]))
-    assert found[0] == "internal: ValueError: not foreseen"
-    assert isinstance(found[1], bytes)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_members_of_archives_have_thumbnails_too(kind: str, tmp_path: Path) -> None:
-    Image.new("L", (28, 28)).save(tmp_path / "digit.png")
-    data = (tmp_path / "digit.png").read_bytes()
-    pack(tmp_path / f"a.{kind}", [("b/1.png", data), ("2.png", b"no image"), ("caf\u00e9.png", data)])
-    (tmp_path / f"broken.{kind}").write_bytes(b"PK no archive")
-    names = ["b/1.png", "2.png", "caf\u00e9.png", "gone.png"]
-    paths = ["digit.png", *(f"a.{kind}::{name}" for name in names), f"broken.{kind}::x.png"]
-    found = dict(Thumbnails(str(tmp_path), Settings()).make(paths))
-    made = [found[position] for position in range(len(paths))]
-    assert [one.partition(":")[0] if isinstance(one, str) else "" for one in made] == [
-        *("", "", "not-an-image", "", "missing", "unreadable")
-    ]
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name")  # of Python's, which writes it all the same
-@pytest.mark.parametrize("kind", KINDS)
-def test_no_row_has_the_thumbnail_of_another_member_of_its_name(kind: str, tmp_path: Path) -> None:
-    Image.new("L", (28, 28)).save(tmp_path / "digit.png")
-    data = (tmp_path / "digit.png").read_bytes()
-    pack(tmp_path / f"a.{kind}", [("two.png", data), ("one.png", data), ("two.png", data)])
-    paths = [f"a.{kind}::{name}" for name in ("two.png", "one.png", "two.png", "one.png")]
-    for some in (paths, paths[2:]):  # the other row of that name may be none of the most doubtful
-        found = dict(Thumbnails(str(tmp_path), Settings()).make(some))
-        for position, path in enumerate(some):
-            if path.endswith("two.png"):
-                assert found[position] == "ambiguous: 2 members of the archive have this name"
-            else:
-                assert isinstance(found[position], bytes)
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:
