@@ -156,7 +156,7 @@ class Pipeline:
                 if isinstance(cause, OSError) and cause.errno in ABSENT:
                     absent[location.file] = cause.errno
             except Exception as exc:  # whatever a decoder does with one image, the others keep their rows
-                logger.exception("%r: the decoder failed in a way that is not foreseen", location)
+                logger.exception("%.300r: the decoder failed in a way that is not foreseen", location)
                 errors[position] = ErrorKind.INTERNAL, f"{type(exc).__name__}: {exc}"
             else:
                 size += memory_of(decoded[-1])

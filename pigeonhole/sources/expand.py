@@ -31,7 +31,7 @@ _EMPTY = f"holds no image; known by their extension are {' '.join(sorted(EXTENSI
 
 
 def expand(
-    sources: Sequence[str],
+    sources: Sequence[str | Reference],
     root: Root,
     null_separated: bool = False,
     sort_into: str | None = None,
@@ -41,7 +41,7 @@ def expand(
     """Stream the references that the user's SOURCEs name, in their order.
 
     Args:
-        sources: as on the command line.
+        sources: as on the command line; a reference stands for itself.
         root: what references are relative to.
         null_separated: lists separate their entries with NUL bytes rather than newlines.
         sort_into: a folder whose images are left out: it holds those that an earlier run has sorted.
@@ -52,10 +52,12 @@ def expand(
         SourceError: a SOURCE does not exist, holds no image, or lies outside the root. The call itself raises it,
             before the first reference is yielded.
     """
-    taken, streams = _Taken(root), []
+    taken, streams = _Taken(root), list[Iterator[Reference]]()
     skipped = Skipped() if skipped is None else skipped
     for rank, source in enumerate(dict.fromkeys(sources)):
-        if _is_list(source):
+        if isinstance(source, Reference):
+            streams.append(iter((source,)))
+        elif _is_list(source):
             streams.append(
                 _begun(_list(source, root, null_separated, skipped), f"{source!r} is a list without entries")
             )

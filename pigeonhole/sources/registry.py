@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from pigeonhole.sources.local_files import LocalFiles
+from pigeonhole.sources.memory import ImagesInMemory
 from pigeonhole.sources.source import Source
 from pigeonhole.sources.tar_archives import TarArchives
 from pigeonhole.sources.zip_archives import ZipArchives
 
-SOURCES: list[type[Source]] = [ZipArchives, TarArchives, LocalFiles]
+SOURCES: list[type[Source]] = [ZipArchives, TarArchives, LocalFiles, ImagesInMemory]
 
 
 def by_scheme(scheme: str) -> type[Source] | None:
