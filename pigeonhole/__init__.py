@@ -38,7 +38,7 @@ from pigeonhole.errors import (
 
 if TYPE_CHECKING:
     from pigeonhole.client import Client
-    from pigeonhole.jobs.follow import Rows
+    from pigeonhole.jobs.rows import Rows
     from pigeonhole.jobs.summary import Summary
     from pigeonhole.ledger.messages import Row
     from pigeonhole.ledger.status import JobStatus
@@ -49,7 +49,7 @@ _LAZY = {
     "Client": ("pigeonhole.client", "Client"),
     "JobStatus": ("pigeonhole.ledger.status", "JobStatus"),
     "Row": ("pigeonhole.ledger.messages", "Row"),
-    "Rows": ("pigeonhole.jobs.follow", "Rows"),
+    "Rows": ("pigeonhole.jobs.rows", "Rows"),
     "Summary": ("pigeonhole.jobs.summary", "Summary"),
     "__version__": ("pigeonhole.version", "VERSION"),
 }

@@ -8,26 +8,27 @@ with Client() as client:
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import TypeAlias
 
 from pigeonhole.errors import BrokerUnreachable, SourceError
+from pigeonhole.given import Sources, listed, names
 from pigeonhole.jobs.connection import Connection
-from pigeonhole.jobs.follow import Rows
+from pigeonhole.jobs.progress import ProgressLine
 from pigeonhole.jobs.retrying import Logged, Retrying
+from pigeonhole.jobs.rows import Rows
 from pigeonhole.jobs.submit import Submission
 from pigeonhole.label_map import LabelMap
+from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.limits import TOP
 from pigeonhole.row_options import RowOptions
-from pigeonhole.settings import ENV_PREFIX, Settings
+from pigeonhole.settings import ENV_PREFIX, Settings, masked
 from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Root
 
-#: One SOURCE or several, each as on the command line: an image, a folder, a glob, `@list.txt`.
-Sources: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 #: The texts to show in place of class names, or the file that they stand in.
 Texts: TypeAlias = str | os.PathLike[str] | Mapping[str, str]
 
@@ -66,6 +67,11 @@ class Client:
         self._connection = Connection(settings, Retrying(settings.patience, Logged()))
         self._submissions: list[Submission] = []
 
+    def __repr__(self) -> str:
+        settings = self._connection.settings
+        where = masked(settings.broker_url) if settings.broker_url else "a Redis and workers of its own"
+        return f"<Client of {where}, for the model {settings.model!r}>"
+
     def __enter__(self) -> "Client":
         return self
 
@@ -99,35 +105,39 @@ class Client:
         label_map: Texts | None = None,
         unknown_label: str | None = None,
         review_below: float | None = None,
+        progress: bool = False,
     ) -> Rows:
         """Submit images, and follow them meanwhile.
 
         Leaving the iteration early, by an exception too, cancels nothing; `cancel` does.
 
         Args:
-            sources: as on the command line; paths in rows are spelled as they are here.
+            sources: as on the command line, where paths in rows are spelled as they are here; and images in memory, as
+                bytes of a file, uint8 arrays or Pillow's images. Their rows have the path `image 0`, by their place
+                among the sources, or their key in a mapping.
             top: how many of the most probable classes each row carries; None: 3.
             label_map: texts to show in place of class names; its file, or the texts by name.
             unknown_label: the label of images whose `unknown` is 0.5 or more; None: their most probable class.
             review_below: the confidence, from 0 to 1, under which rows are marked for review; None: the model's.
+            progress: show on standard error, while the rows are read, how far the job is.
 
         Raises:
             SourceError: one does not exist, or holds no image; when iterated, that one can't be read to its end.
-            UsageError: no model can have that name, or an option can't be used; when iterated, the label map names a
-                class that the model does not have.
+            UsageError: no model can have that name, or an option or an image can't be used; when iterated, the label
+                map names a class that the model does not have.
         """
-        options, names = _options(review_below, top, label_map, unknown_label), _names(sources)
-        walk = expand(names, Root(self._connection.settings.image_root))
-        job = self._connection.create(names)
+        options, given = _options(review_below, top, label_map, unknown_label), listed(sources)
+        walk = expand(given, Root(self._connection.settings.image_root))
+        job = self._connection.create(names(given))
         submission = self._connection.submission(job, walk, top=options.top or TOP)
         self._submissions = [*(other for other in self._submissions if not other.settled), submission]
-        return Rows(job, lambda: self._connection.follow(job, options, submission.look, submission.check))
+        return self._rows(job, options, progress, submission)
 
     def submit(self, sources: Sources, job: str | None = None, *, top: int | None = None) -> str:
         """Submit images, and return the job's id when all of them are on record.
 
         Args:
-            sources: as on the command line.
+            sources: as in `classify`.
             job: a job whose submission was cut off; it is finished with the same sources, and the same `top`.
             top: as in `classify`.
 
@@ -136,10 +146,10 @@ class Client:
             UsageError: no model can have that name, or the job was begun with other images.
             UnknownJob, JobCancelled: the job was deleted or cancelled meanwhile.
         """
-        names, options = _names(sources), RowOptions(top=top)
-        walk = expand(names, Root(self._connection.settings.image_root))
+        given, options = listed(sources), RowOptions(top=top)
+        walk = expand(given, Root(self._connection.settings.image_root))
         if job is None:
-            job = self._connection.create(names)
+            job = self._connection.create(names(given))
         try:
             self._connection.submit(job, walk, options.top or TOP)
         except (SourceError, BrokerUnreachable, KeyboardInterrupt) as exc:
@@ -155,19 +165,22 @@ class Client:
         label_map: Texts | None = None,
         unknown_label: str | None = None,
         review_below: float | None = None,
+        progress: bool = False,
     ) -> Rows:
         """Return a job's rows as they arrive; to iterate raises what `Follower.rows` does.
 
         Args:
             job: its id.
             top: the number of classes in a row, at most what the job's rows carry; None: all of these.
-            label_map, unknown_label, review_below: as in `classify`.
+            label_map, unknown_label, review_below, progress: as in `classify`.
 
         Raises:
             UnknownJob: there is none.
             UsageError: an option can't be used.
         """
-        return self._rows(job, _options(review_below, top, label_map, unknown_label))
+        options = _options(review_below, top, label_map, unknown_label)
+        self.status(job)
+        return self._rows(job, options, progress)
 
     def wait(
         self,
@@ -177,16 +190,21 @@ class Client:
         label_map: Texts | None = None,
         unknown_label: str | None = None,
         review_below: float | None = None,
+        progress: bool = False,
     ) -> Rows:
-        """Wait for a job's end, and return its rows.
+        """Wait for a job's end, and return its rows; `progress` shows how far the job is meanwhile.
 
         Raises:
             UsageError: as `rows`.
             UnknownJob, JobCancelled, NoWorker, MessageInvalid, BrokerUnreachable: as `Follower.rows`.
         """
         options = _options(review_below, top, label_map, unknown_label)
-        self._connection.end(job)
-        return self._rows(job, options)
+        if progress:
+            with ProgressLine() as line:
+                self._connection.end(job, line.show)
+        else:
+            self._connection.end(job)
+        return self._rows(job, options, progress=False)
 
     def results(
         self,
@@ -229,9 +247,21 @@ class Client:
         """Delete a job and its rows. UnknownJob: there is none."""
         self._connection.delete(job)
 
-    def _rows(self, job: str, options: RowOptions) -> Rows:
-        self.status(job)
-        return Rows(job, lambda: self._connection.follow(job, options))
+    def _rows(self, job: str, options: RowOptions, progress: bool, submission: Submission | None = None) -> Rows:
+        look, check = (submission.look, submission.check) if submission else (_nothing, _nothing)
+
+        def batches() -> Iterator[list[Row]]:
+            if not progress:
+                return self._connection.follow(job, options, look, check)
+            line = ProgressLine()
+
+            def show(status: JobStatus) -> None:
+                look(status)
+                line.show(status)
+
+            return line.around(self._connection.follow(job, options, show, check))
+
+        return Rows(job, batches, lambda: self._connection.submitted(job, look, check).images)
 
 
 def _from_environment(broker_url: str | None) -> Settings:
@@ -249,7 +279,5 @@ def _options(
     return RowOptions(review_below, top, None if label_map is None else LabelMap.of(label_map), unknown_label)
 
 
-def _names(sources: Sources) -> list[str]:
-    """Return SOURCEs as a list of names."""
-    several = [sources] if isinstance(sources, str | os.PathLike) else sources
-    return [os.fspath(source) for source in several]
+def _nothing(*status: JobStatus) -> None:
+    """Do nothing."""

@@ -167,9 +167,13 @@ class Connection:
 
         return Follower(self.ledger, self.queue, self.workers, on_status, both, self.retrying, on_workers)
 
-    def end(self, job: str) -> JobStatus:
+    def end(self, job: str, on_status: Callable[[JobStatus], None] = lambda status: None) -> JobStatus:
         """Wait for a job's end; see `Follower.end`."""
-        return self.follower().end(job)
+        return self.follower(on_status).end(job)
+
+    def submitted(self, job: str, on_status: Callable[[JobStatus], None], check: Callable[[], None]) -> JobStatus:
+        """Wait until all images of a job are submitted; see `Follower.submitted`."""
+        return self.follower(on_status, check).submitted(job)
 
     def results(self, job: str, options: RowOptions = DEFAULT) -> Iterator[list[Row]]:
         """Return the rows that a job has by now; see `pigeonhole.jobs.follow.results`."""

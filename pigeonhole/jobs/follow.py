@@ -6,13 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from pigeonhole.errors import JobCancelled, JobDamaged, MessageInvalid, NoWorker, UsageError
+from pigeonhole.errors import JobCancelled, JobDamaged, MessageInvalid, NoWorker
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.submitter import SubmitterWatch
-from pigeonhole.jobs.summary import Summary
 from pigeonhole.ledger.dead_letters import DeadLetters, about, held_back
 from pigeonhole.ledger.done import DoneBatch
 from pigeonhole.ledger.leases import LEASE
@@ -25,10 +23,6 @@ from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.models.checkpoint import SUFFIX, shipped
 from pigeonhole.row_options import DEFAULT, RowOptions
 from pigeonhole.settings import Settings
-from pigeonhole.version import install_hint
-
-if TYPE_CHECKING:
-    import pandas
 
 #: Batches that are fetched at once: some 16,000 rows in memory at the most.
 BATCHES_AT_ONCE = 8
@@ -156,6 +150,14 @@ class Follower:
         Raises:
             UnknownJob, JobCancelled, NoWorker, NoSubmitter, MessageInvalid, BrokerUnreachable: as `batches`.
         """
+        return self._until(job, lambda status: status.over)
+
+    def submitted(self, job: str) -> JobStatus:
+        """Follow a job until all of its images are submitted, and return its counters then; raises what `end` does."""
+        return self._until(job, lambda status: status.state != "open")
+
+    def _until(self, job: str, reached: Callable[[JobStatus], bool]) -> JobStatus:
+        """Follow a job without reading its rows; see `end`."""
         pause = POLL_LEAST
         self._swept = self._worker_seen = self.clock()
         while True:
@@ -165,7 +167,7 @@ class Follower:
             self._count(status)
             if status.state == "cancelled":
                 raise JobCancelled(job)
-            if status.over:
+            if reached(status):
                 return status
             self._tend(status)
             self.sleep(pause)
@@ -252,55 +254,6 @@ class Follower:
         if self.clock() - before >= OUTAGE:
             self._worker_seen = self.clock()
         return done
-
-
-class Rows:
-    """A job's rows, in the order of submission, as they arrive.
-
-    It may be iterated as often as one likes: the rows stay with the job, and come from its first one again.
-
-    Attributes:
-        job: its id.
-        summary: counts the rows that the latest iteration has given so far.
-    """
-
-    def __init__(self, job: str, batches: Callable[[], Iterator[list[Row]]]) -> None:
-        self.job = job
-        self.summary = Summary()
-        self._batches = batches
-
-    def __iter__(self) -> Iterator[Row]:
-        return chain.from_iterable(self.batches())
-
-    def __repr__(self) -> str:
-        return f"<Rows of job {self.job}>"
-
-    def batches(self) -> Iterator[list[Row]]:
-        """Yield the rows a batch at a time, which costs less where there are many."""
-        summary = self.summary = Summary()
-        for rows in self._batches():
-            summary.add(rows)
-            yield rows
-
-    def to_pandas(self) -> "pandas.DataFrame":
-        """Return all rows as a table with the columns of `Row`; an image with an error has no label.
-
-        Raises:
-            UsageError: pandas is not installed.
-        """
-        try:
-            import pandas
-        except ImportError as exc:
-            raise UsageError(f"to_pandas() needs pandas: {install_hint('pandas')}") from exc
-        # Named one by one: pandas would guess the types, and fail at a path that is not UTF-8.
-        values = list(zip(*self, strict=True)) or [()] * len(Row._fields)
-        kinds = {"confidence": "float64", "review": bool}
-        columns = {
-            name: pandas.Series(column, dtype=kinds.get(name, object))
-            for name, column in zip(Row._fields, values, strict=True)
-        }
-        columns["label"] = columns["label"].replace("", None)
-        return pandas.DataFrame(columns)
 
 
 def results(ledger: Ledger, job: str, options: RowOptions = DEFAULT) -> Iterator[list[Row]]:

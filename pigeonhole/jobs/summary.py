@@ -24,7 +24,6 @@ class Summary:
         labels: images by label; those with an error have none, and of a multi-label model an image may have several.
         unlabelled: images that have neither a label nor an error.
         errors, examples: errors by kind, and the first path of each kind.
-        confidence: the sum of the images' that have a label.
         reviews: labels that are marked for review.
         images: all rows, and
         kept: those of them that an earlier run made.
@@ -36,11 +35,11 @@ class Summary:
     unlabelled: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
-    confidence: float = 0.0
     reviews: int = 0
     images: int = 0
     kept: int = 0
     skipped: Skipped = field(default_factory=Skipped)
+    _confidence: float = field(default=0.0, init=False, repr=False)  # the sum over all images with a label
 
     def keep(self, row: Row) -> None:
         """Count a row that an earlier run made."""
@@ -51,7 +50,7 @@ class Summary:
             self._fail(row)
         else:
             self._label(row)
-            self.confidence += row.confidence or 0.0
+            self._confidence += row.confidence or 0.0
             self.reviews += row.review
 
     def add(self, rows: Sequence[Row]) -> None:
@@ -64,7 +63,7 @@ class Summary:
                     self._label(row)
         else:
             self.labels.update(filter(None, map(_LABEL, rows)))
-        self.confidence += sum(filter(None, map(_CONFIDENCE, rows)))
+        self._confidence += sum(filter(None, map(_CONFIDENCE, rows)))
         self.reviews += sum(map(_REVIEW, rows))
         for row in filter(_ERROR, rows):
             self._fail(row)
@@ -77,7 +76,7 @@ class Summary:
     @property
     def mean_confidence(self) -> float | None:
         """The mean of all labels' confidences; None where there is no label."""
-        return self.confidence / self.labelled if self.labelled else None
+        return self._confidence / self.labelled if self.labelled else None
 
     def of_rows(self, status: JobStatus) -> JobStatus:
         """Return a job's status with the counts of these rows, and the models that made them."""

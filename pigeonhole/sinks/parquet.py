@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from pigeonhole.errors import UsageError
 from pigeonhole.jobs.summary import Summary
@@ -15,18 +14,13 @@ from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.output_files import NEW
 from pigeonhole.sinks.format import unreadable
-from pigeonhole.sinks.whole import WholeFormat, columns, row_of
+from pigeonhole.sinks.whole import WholeFormat, row_of
 from pigeonhole.version import install_hint
-
-if TYPE_CHECKING:
-    import pyarrow
 
 #: Chunks of a row group, the unit that a reader loads: 65,536 rows, about 2 MB.
 GROUP = 8
 #: The key of the file's metadata that holds the job, as JSON.
 _JOB = b"pigeonhole.job"
-#: The columns that files of older versions lack.
-_NEWER = ("labels", "unknown")
 
 
 class Parquet(WholeFormat):
@@ -62,8 +56,10 @@ class Parquet(WholeFormat):
         self.check(path)
         from pyarrow import parquet
 
+        from pigeonhole.sinks.arrow import NEWER, SCHEMA
+
         with _readable(path), parquet.ParquetFile(path) as file:
-            if missing := set(_schema().names) - {*file.schema_arrow.names, *_NEWER}:
+            if missing := set(SCHEMA.names) - {*file.schema_arrow.names, *NEWER}:
                 raise ValueError(f"it has no column {', '.join(sorted(missing))}")
             metadata = (file.metadata.metadata or {}).get(_JOB)
             if metadata is None:
@@ -75,8 +71,10 @@ class Parquet(WholeFormat):
         """Read all rows."""
         from pyarrow import parquet
 
+        from pigeonhole.sinks.arrow import SCHEMA
+
         with _readable(path), parquet.ParquetFile(path) as file:
-            names = _schema().names
+            names = SCHEMA.names
             for batch in file.iter_batches(self.chunk, columns=names):
                 values = batch.to_pydict()
                 empty = [None] * len(batch)
@@ -87,40 +85,19 @@ def _write(file: object, chunks: Iterable[Sequence[Row]], job: JobStatus) -> Non
     import pyarrow
     from pyarrow import parquet
 
-    schema, summary = _schema(), Summary()
-    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+    from pigeonhole.sinks.arrow import SCHEMA, record_batch
+
+    summary = Summary()
+    with parquet.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
 
         def batch(chunk: Sequence[Row]) -> pyarrow.RecordBatch:
             summary.add(chunk)
-            arrays = [pyarrow.array(column, field.type) for column, field in zip(columns(chunk), schema, strict=True)]
-            return pyarrow.record_batch(arrays, schema=schema)
+            return record_batch(chunk)
 
         pending = iter(chunks)
         while batches := [batch(chunk) for chunk in islice(pending, GROUP)]:
             writer.write_table(pyarrow.Table.from_batches(batches))
         writer.add_key_value_metadata({_JOB: json.dumps(asdict(summary.of_rows(job)))})
-
-
-def _schema() -> "pyarrow.Schema":
-    """Return the columns; repeated texts are dictionaries, stored once for each row group."""
-    import pyarrow
-
-    repeated = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-    best = pyarrow.struct([("label", pyarrow.string()), ("p", pyarrow.float64())])
-    return pyarrow.schema(
-        [
-            pyarrow.field("path", pyarrow.string(), nullable=False),
-            ("path_bytes", pyarrow.binary()),  # of a name that is not UTF-8
-            ("label", repeated),
-            ("confidence", pyarrow.float64()),
-            pyarrow.field("review", pyarrow.bool_(), nullable=False),
-            ("error", pyarrow.string()),
-            ("model", repeated),
-            ("top", pyarrow.list_(best)),
-            ("labels", pyarrow.list_(pyarrow.string())),  # of a multi-label model
-            ("unknown", pyarrow.float64()),
-        ]
-    )
 
 
 @contextmanager

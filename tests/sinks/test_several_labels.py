@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pigeonhole.errors import UsageError
-from pigeonhole.jobs.follow import Rows
+from pigeonhole.jobs.rows import Rows
 from pigeonhole.jobs.summary import Summary
 from pigeonhole.ledger.messages import Row
 from pigeonhole.sinks import sqlite

@@ -1,0 +1,70 @@
+"""The progress of a job as one line on standard error, for Python programs and notebooks that ask for it."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TextIO, TypeVar
+
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.text import counted
+
+#: Seconds between two writes of the line.
+_EVERY = 0.1
+
+T = TypeVar("T")
+
+
+class ProgressLine:
+    """One line that is redrawn on a terminal or in a notebook, and stays at the end; elsewhere only its end is written.
+
+    Args:
+        stream: a text stream; None: standard error as it is now, since notebooks replace it.
+        clock: returns seconds that only rise.
+    """
+
+    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = sys.stderr if stream is None else stream
+        self._clock = clock
+        self._redraws = self._stream.isatty() or type(self._stream).__module__.startswith("ipykernel")
+        self._text = ""
+        self._shown = ""
+        self._next = clock()
+
+    def __enter__(self) -> "ProgressLine":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.clear()
+        if self._text:
+            self._write(f"{self._text}\n")
+
+    def show(self, status: JobStatus) -> None:
+        """Show a job's counters."""
+        more = "…" if status.state == "open" else ""
+        share = f" ({status.done / status.images:.0%})" if status.images and not more else ""
+        found = f"{counted(status.errors, 'error')}, {status.reviews:,} to review"
+        self._text = f"{status.done:,} of {status.images:,}{more} images{share}, {found}"
+        if self._redraws and self._text != self._shown and self._clock() >= self._next:
+            self._next = self._clock() + _EVERY
+            self._write(f"\r{self._text.ljust(len(self._shown))}")
+            self._shown = self._text
+
+    def clear(self) -> None:
+        """Remove the line, so that the program can write there."""
+        if self._shown:
+            self._write(f"\r{' ' * len(self._shown)}\r")
+            self._shown = ""
+
+    def around(self, batches: Iterator[T]) -> Iterator[T]:
+        """Yield what an iterator yields, with the line removed meanwhile."""
+        with self:
+            for batch in batches:
+                self.clear()
+                yield batch
+
+    def _write(self, text: str) -> None:
+        self._stream.write(text)
+        self._stream.flush()

@@ -1,0 +1,187 @@
+"""`Rows` as a sequence, as tables, and with progress."""
+
+import io
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pyarrow import parquet
+
+from pigeonhole import Client, Row, Rows
+from pigeonhole.errors import BrokerUnreachable, JobCancelled, UsageError
+from pigeonhole.jobs.progress import ProgressLine
+from pigeonhole.ledger.status import JobStatus
+from pigeonhole.sinks.parquet import Parquet
+from pigeonhole.version import install_hint
+from tests.jobs.test_client import PATHS, answering, client, photos, settings
+
+__all__ = ["answering", "client", "photos", "settings"]
+
+ROWS = [Row(f"{number}.png", "1", 0.5, False, "", "digits", ()) for number in range(150)]
+
+
+def of(*batches: list[Row], read: list[int] | None = None) -> Rows:
+    """Rows of a job whose batches are these; `read` gets the size of each batch that is read."""
+
+    def batch() -> Iterator[list[Row]]:
+        for rows in batches:
+            if read is not None:
+                read.append(len(rows))
+            yield rows
+
+    return Rows("job", batch)
+
+
+# Length, indices and slices
+
+
+def test_rows_have_a_length_indices_and_slices(client: Client, photos: Path, answering: None) -> None:
+    rows = client.classify("photos")
+    assert len(rows) == len(PATHS)
+    assert (rows[0].path, rows[149].path, rows[-1].path) == (PATHS[0], PATHS[149], PATHS[149])
+    for part in (slice(3), slice(-3, None), slice(10, 40, 7), slice(None, None, -1), slice(140, 1000)):
+        assert [row.path for row in rows[part]] == PATHS[part]
+    assert [row.path for row in rows] == [row.path for row in rows] == PATHS
+    for wrong in (150, -151):
+        with pytest.raises(IndexError, match=rf"^there is no row {wrong}: the job has 150 rows$"):
+            rows[wrong]
+    for done in (client.wait(rows.job), client.results(rows.job)):
+        assert (len(done), done[-1].path) == (len(PATHS), PATHS[-1])
+
+
+def test_the_length_is_known_before_any_row_is(client: Client, photos: Path) -> None:
+    assert len(client.classify("photos")) == len(PATHS)
+
+
+def test_an_index_reads_no_more_batches_than_it_needs() -> None:
+    read = list[int]()
+    rows = of(ROWS[:64], ROWS[64:128], ROWS[128:], read=read)
+    assert [rows[0], rows[63], *rows[:1]] == [ROWS[0], ROWS[63], ROWS[0]]
+    assert read == [64]
+    assert rows[64:65] == [ROWS[64]]
+    assert read == [64, 64]
+    assert rows[-1] == ROWS[-1]
+    assert read == [64, 64, 22]
+
+
+def test_rows_are_true_where_there_is_one() -> None:
+    read = list[int]()
+    assert of(ROWS[:64], ROWS[64:], read=read)
+    assert read == [64]
+    assert not of()
+
+
+def test_to_iterate_keeps_no_row() -> None:
+    rows = of(ROWS)
+    assert list(rows) == list(rows) == ROWS
+    assert rows._kept == []
+
+
+def test_what_fails_while_rows_are_kept_is_read_again_from_the_first() -> None:
+    attempts = list[int]()
+
+    def batches() -> Iterator[list[Row]]:
+        attempts.append(1)
+        yield ROWS[:64]
+        if len(attempts) == 1:
+            raise BrokerUnreachable("away")
+        yield ROWS[64:]
+
+    rows = Rows("job", batches)
+    with pytest.raises(BrokerUnreachable):
+        rows[-1]
+    assert rows[:] == ROWS
+
+
+def test_a_job_that_is_cancelled_has_no_length(client: Client, photos: Path) -> None:
+    job = client.submit("photos")
+    client.cancel(job)
+    with pytest.raises(JobCancelled):
+        len(client.rows(job))
+
+
+def test_rows_and_a_client_show_what_they_are(client: Client, photos: Path, answering: None) -> None:
+    assert repr(client) == f"<Client of {client._connection.settings.broker_url}, for the model 'digits'>"
+    assert repr(Client("")) == "<Client of a Redis and workers of its own, for the model 'digits'>"
+    rows = client.classify("photos", review_below=0.95)
+    assert repr(rows) == f"<Rows of job {rows.job}>"
+    list(rows)
+    assert repr(rows) == f"<Rows of job {rows.job}: 150 read, 0 errors, 150 to review>"
+    assert rows.summary.mean_confidence == pytest.approx(0.9)
+
+
+# Tables
+
+
+def test_rows_are_the_table_that_a_parquet_file_holds(tmp_path: Path) -> None:
+    rows = [*ROWS, Row("x.png", "", None, False, "broken: why", "digits", (), ("a", "b"))]
+    table = of(rows[:100], [], rows[100:]).to_arrow()
+    status = JobStatus(job="job", state="finished", model="digits", created=0.0)
+    Parquet().write(str(tmp_path / "rows.parquet"), [rows], status, 0)
+    written = parquet.read_table(tmp_path / "rows.parquet")
+    assert table.schema == written.schema.remove_metadata()
+    assert table.to_pylist() == written.to_pylist()
+    assert table.column("label").null_count == 1
+    assert of().to_arrow().schema == table.schema
+
+
+def test_without_pyarrow_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "pigeonhole.sinks.arrow", raising=False)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UsageError, match=rf"^to_arrow\(\) needs pyarrow: {re.escape(install_hint('parquet'))}$"):
+        of(ROWS).to_arrow()
+
+
+# Progress
+
+
+class _Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def _seconds() -> Callable[[], float]:
+    """A clock that gains a second at each look."""
+    ticks = iter(range(10_000))
+    return lambda: float(next(ticks))
+
+
+def _status(done: int, state: str = "closed") -> JobStatus:
+    return JobStatus(job="job", state=state, model="digits", created=0.0, images=200, done=done, errors=1, reviews=2)
+
+
+def test_a_library_prints_nothing_unless_it_is_asked_to(
+    client: Client, photos: Path, answering: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    job = client.classify("photos").job
+    list(client.wait(job))
+    assert capfd.readouterr() == ("", "")
+    list(client.classify("photos", progress=True))
+    list(client.rows(job, progress=True))
+    client.wait(job, progress=True)
+    assert capfd.readouterr() == ("", 3 * "150 of 150 images (100%), 0 errors, 0 to review\n")
+
+
+def test_progress_is_one_line_that_makes_room_for_what_the_program_prints() -> None:
+    screen = _Screen()
+    line = ProgressLine(screen, _seconds())
+    line.show(_status(50, "open"))
+    line.show(_status(100))
+    first = "50 of 200… images, 1 error, 2 to review"
+    second = "100 of 200 images (50%), 1 error, 2 to review"
+    assert screen.getvalue() == f"\r{first}\r{second}"
+    for _ in line.around(iter([1])):
+        assert screen.getvalue().endswith(f"\r{' ' * len(second)}\r")
+    assert screen.getvalue().endswith(f"\r{second}\n")
+
+
+def test_progress_that_is_left_early_stays_as_it_was() -> None:
+    elsewhere = io.StringIO()
+    line = ProgressLine(elsewhere, _seconds())
+    batches = line.around(iter([1, 2]))
+    next(batches)
+    line.show(_status(100))
+    batches.close()  # type: ignore[attr-defined]
+    assert elsewhere.getvalue() == "100 of 200 images (50%), 1 error, 2 to review\n"
