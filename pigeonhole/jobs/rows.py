@@ -115,7 +115,7 @@ class Rows:
     def _keep(self, number: int | None) -> bool:
         """Keep the first rows, and return whether the job has that number of them; None: keep all, and return False."""
         if self._more is None:
-            self._more = self.batches()
+            self._more = self._batches()  # not counted: the summary is of whole iterations
         try:
             while number is None or len(self._kept) < number:
                 rows = next(self._more, None)

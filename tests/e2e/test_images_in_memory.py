@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from pigeonhole import Client
-from pigeonhole.errors import UsageError
+from pigeonhole.errors import ExitCode, UsageError
 from pigeonhole.settings import Settings
+from tests.e2e.conftest import Run
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -103,3 +104,17 @@ def test_what_is_no_image_leaves_no_job(settings: Settings) -> None:
                 client.classify(sources)  # type: ignore[arg-type]
             assert str(refused.value).startswith(said)
         assert client.jobs() == []
+
+
+def test_the_commands_take_a_job_of_images_in_memory(elsewhere: Settings, brokered: Run, home: Path) -> None:
+    with Client(settings=elsewhere) as client:
+        job = client.submit({"a digit": (home / "samples" / "003b50.png").read_bytes(), "=nothing": b"no image"})
+    for _ in range(2):  # the second time from the rows that are there
+        run = brokered("wait", job, "-o", "rows.csv", "--sort-into", "sorted")
+        assert run.returncode == ExitCode.ERROR_ROWS, run.stderr
+        path, label, *_ = (home / "rows.csv").read_text().splitlines()[1].split(",")
+        assert (path, label) == ("a digit", "8")
+    assert "not-here" in (home / "sorted" / "_errors.csv").read_text()
+    again = brokered("submit", "--job", job, "memory:2")
+    assert again.returncode == ExitCode.USAGE
+    assert b"Client.submit(images, job=" in again.stderr

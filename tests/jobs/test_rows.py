@@ -108,7 +108,10 @@ def test_rows_and_a_client_show_what_they_are(client: Client, photos: Path, answ
     rows = client.classify("photos", review_below=0.95)
     assert repr(rows) == f"<Rows of job {rows.job}>"
     list(rows)
-    assert repr(rows) == f"<Rows of job {rows.job}: 150 read, 0 errors, 150 to review>"
+    shown = f"<Rows of job {rows.job}: 150 read, 0 errors, 150 to review>"
+    assert repr(rows) == shown
+    assert rows[0] == next(iter(client.results(rows.job, review_below=0.95)))
+    assert repr(rows) == shown, "an index is no iteration"
     assert rows.summary.mean_confidence == pytest.approx(0.9)
 
 
