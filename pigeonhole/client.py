@@ -250,10 +250,11 @@ class Client:
     def _rows(self, job: str, options: RowOptions, progress: bool, submission: Submission | None = None) -> Rows:
         look, check = (submission.look, submission.check) if submission else (_nothing, _nothing)
 
+        line = ProgressLine() if progress else None
+
         def batches() -> Iterator[list[Row]]:
-            if not progress:
+            if line is None:
                 return self._connection.follow(job, options, look, check)
-            line = ProgressLine()
 
             def show(status: JobStatus) -> None:
                 look(status)

@@ -18,6 +18,8 @@ T = TypeVar("T")
 class ProgressLine:
     """One line that is redrawn on a terminal or in a notebook, and stays at the end; elsewhere only its end is written.
 
+    It may be entered again after it was left early; after its end it shows nothing more.
+
     Args:
         stream: a text stream; None: standard error as it is now, since notebooks replace it.
         clock: returns seconds that only rise.
@@ -29,6 +31,7 @@ class ProgressLine:
         self._redraws = self._stream.isatty() or type(self._stream).__module__.startswith("ipykernel")
         self._text = ""
         self._shown = ""
+        self._over = False
         self._next = clock()
 
     def __enter__(self) -> "ProgressLine":
@@ -38,7 +41,8 @@ class ProgressLine:
         self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.clear()
-        if self._text:
+        if kind is None and not self._over:
+            self._over = True
             self._write(f"{self._text}\n")
 
     def show(self, status: JobStatus) -> None:
@@ -47,7 +51,7 @@ class ProgressLine:
         share = f" ({status.done / status.images:.0%})" if status.images and not more else ""
         found = f"{counted(status.errors, 'error')}, {status.reviews:,} to review"
         self._text = f"{status.done:,} of {status.images:,}{more} images{share}, {found}"
-        if self._redraws and self._text != self._shown and self._clock() >= self._next:
+        if self._redraws and not self._over and self._text != self._shown and self._clock() >= self._next:
             self._next = self._clock() + _EVERY
             self._write(f"\r{self._text.ljust(len(self._shown))}")
             self._shown = self._text

@@ -161,7 +161,8 @@ def test_a_library_prints_nothing_unless_it_is_asked_to(
     job = client.classify("photos").job
     list(client.wait(job))
     assert capfd.readouterr() == ("", "")
-    list(client.classify("photos", progress=True))
+    rows = client.classify("photos", progress=True)
+    assert [rows[:], list(rows)] == 2 * [list(rows)]  # the end is shown once
     list(client.rows(job, progress=True))
     client.wait(job, progress=True)
     assert capfd.readouterr() == ("", 3 * "150 of 150 images (100%), 0 errors, 0 to review\n")
@@ -180,11 +181,16 @@ def test_progress_is_one_line_that_makes_room_for_what_the_program_prints() -> N
     assert screen.getvalue().endswith(f"\r{second}\n")
 
 
-def test_progress_that_is_left_early_stays_as_it_was() -> None:
-    elsewhere = io.StringIO()
-    line = ProgressLine(elsewhere, _seconds())
-    batches = line.around(iter([1, 2]))
-    next(batches)
+@pytest.mark.parametrize("stream", [_Screen(), io.StringIO()])
+def test_progress_that_is_left_early_disappears_and_comes_again_until_its_end(stream: io.StringIO) -> None:
+    line = ProgressLine(stream, _seconds())
+    early = line.around(iter([1, 2]))
+    next(early)
     line.show(_status(100))
-    batches.close()  # type: ignore[attr-defined]
-    assert elsewhere.getvalue() == "100 of 200 images (50%), 1 error, 2 to review\n"
+    early.close()  # type: ignore[attr-defined]
+    assert not stream.getvalue().rstrip("\r").strip(" ").endswith("review")
+    for _ in range(2):
+        for _ in line.around(iter([1, 2])):
+            line.show(_status(200))
+    assert stream.getvalue().endswith("200 of 200 images (100%), 1 error, 2 to review\n")
+    assert stream.getvalue().count("\n") == 1
