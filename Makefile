@@ -107,7 +107,7 @@ bench-quick: .venv/.dev ## under a minute: images/s beside the bare loop, on the
 	$(BIN)/python -m benchmarks --quick
 
 clean: ## remove what the targets made
-	rm -rf .venv .venv-lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis results.csv
+	rm -rf .venv .venv-lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis results.csv .results.csv.pigeonhole report.html
 
 # One stamp for each kind of set-up; the larger one serves for both.
 .venv/.local: pyproject.toml scripts/setup.sh
@@ -120,7 +120,7 @@ clean: ## remove what the targets made
 
 # The peers' packages come on top, and only for `make bench`.
 .venv/.bench: .venv/.dev
-	$(BIN)/pip install -qq --disable-pip-version-check --editable '.[bench]'
+	$(BIN)/python scripts/install.py --editable '.[bench]'
 	@touch $@
 
 .venv-lowest/.done: pyproject.toml

