@@ -26,6 +26,7 @@ demo: .venv/.local ## set up and classify the shipped samples: the main job, on 
 	@$(BIN)/python scripts/demo.py
 
 venv: .venv/.dev ## set up everything, for work on Pigeonhole
+	@echo "Next: . .venv/bin/activate, then pigeonhole --help, or make test"
 
 test: .venv/.dev ## set up and run the tests; TESTS picks some
 	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --dist loadfile $(TESTS) # compiled once, not by each of some thousand processes

@@ -34,16 +34,22 @@ Texts: TypeAlias = str | os.PathLike[str] | Mapping[str, str]
 
 
 class Client:
-    """Submits images to workers by way of their Redis, and returns the rows.
+    """Classifies images with the workers of a Redis, and returns typed rows as they arrive.
 
-    With a broker's URL, the workers at that Redis answer. Without one, the first call starts a Redis and workers of the
-    client's own, which takes seconds, and `close` ends them: use the client as a context manager. It is for one thread.
+    with Client() as client:
+        for row in client.classify("photos/"):
+            print(row.path, row.label, row.confidence)
+
+    With a broker's URL, the client uses the workers at that Redis. Without one, the first call starts a Redis and
+    workers of the client's own, which takes seconds, and `close` ends them: use the client as a context manager. It is
+    for one thread.
 
     Args:
-        broker_url: None: the value of PIGEONHOLE_BROKER_URL; empty: a Redis of its own, whatever that says.
-        model: the name of the model that answers; for workers of its own also a model file.
-        image_root: the folder that both sides see the images in; workers of its own see what the user does.
-        settings: in place of the environment's and `broker_url`.
+        broker_url: the URL of a Redis; None: the value of PIGEONHOLE_BROKER_URL; empty: a Redis of the client's own.
+        model: the name of the model that classifies; for workers of the client's own also a model file.
+        image_root: the folder that program and workers both see the images in; the client's own workers see all files
+            of the user.
+        settings: all settings, in place of the environment's and `broker_url`.
 
     Raises:
         BrokerUnreachable: Redis does not answer.
@@ -107,7 +113,9 @@ class Client:
         review_below: float | None = None,
         progress: bool = False,
     ) -> Rows:
-        """Submit images, and follow them meanwhile.
+        """Submit images, and return their rows, which arrive while the workers are busy.
+
+        rows = client.classify(["photos/", Image.open("one.png")], progress=True)
 
         Leaving the iteration early, by an exception too, cancels nothing; `cancel` does.
 

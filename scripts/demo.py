@@ -55,7 +55,7 @@ def main() -> int:
     console = Console(highlight=False)
     console.print()
     console.print(table)
-    print(f"\nThese are {table.row_count} of the {len(rows)} rows in results.csv.", end=" ")
+    print(f"\nThese are {table.row_count} of the {len(rows)} rows in results.csv.")
     print(f"Of the {len(truth)} labelled digits {len(right)} are right.\n\n{NEXT}")
     return 0
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "demo.svg"
-COLUMNS, LINES = 100, 30
+COLUMNS, LINES = 100, 44
 #: What pyte calls some of the eight colours → what rich does.
 _COLORS = {"default": None, "brown": "yellow", "brightblack": "bright_black"}
 

