@@ -32,9 +32,10 @@ def summary_text(summary: Summary, status: JobStatus, startup_seconds: float) ->
     mean = "" if confidence is None else f"; mean confidence {confidence:.3f}"
     labels, errors = counted(summary.labelled, "label"), counted(summary.errors.total(), "error")
     unlabelled = f", {summary.unlabelled:,} without a label" if summary.unlabelled else ""
+    unknown = f", {summary.unknown:,} unknown" if summary.unknown else ""
     lines = [
         f"{counted(summary.images, 'image')}{kept} in {seconds:.1f} s ({speed}{startup})",
-        f"{labels}{unlabelled}, {errors}, {summary.reviews:,} to review{mean}",
+        f"{labels}{unlabelled}, {errors}, {summary.reviews:,} to review{unknown}{mean}",
     ]
     if summary.labels:
         first = [f"{printable(label)}: {count:,}" for label, count in summary.labels.most_common(TOP_LABELS)]
@@ -64,8 +65,13 @@ def next_text(summary: Summary, file: str | None) -> str:
             "No image is where the workers look for it. If they see your images under another path, set "
             f"PIGEONHOLE_IMAGE_ROOT on each side; `pigeonhole doctor {example}` finds out."
         )
+    if summary.unknown > summary.labelled / 2:
+        lines.append(
+            "Most images look like none of the model's classes. `--model` chooses another model; `pigeonhole train` or "
+            "`pigeonhole import` makes one."
+        )
     if file is not None:
-        report = "" if lines else f" Next: pigeonhole report {shlex.quote(file)}"
+        report = "" if summary.errors.total() == summary.images else f" Next: pigeonhole report {shlex.quote(file)}"
         lines.append(f"Wrote {file} ({counted(summary.images, 'row')}).{report}")
     return "\n".join(lines)
 

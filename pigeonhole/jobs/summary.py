@@ -7,11 +7,13 @@ from operator import itemgetter
 
 from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
+from pigeonhole.limits import UNKNOWN_FROM
 from pigeonhole.sources.skipped import Skipped
 
 # By position, which takes half the time of a name.
-_LABEL, _CONFIDENCE, _REVIEW, _ERROR, _MODEL, _LABELS = (
-    itemgetter(Row._fields.index(name)) for name in ("label", "confidence", "review", "error", "model", "labels")
+_LABEL, _CONFIDENCE, _REVIEW, _ERROR, _MODEL, _LABELS, _UNKNOWN = (
+    itemgetter(Row._fields.index(name))
+    for name in ("label", "confidence", "review", "error", "model", "labels", "unknown")
 )
 
 
@@ -25,6 +27,7 @@ class Summary:
         unlabelled: images that have neither a label nor an error.
         errors, examples: errors by kind, and the first path of each kind.
         reviews: labels that are marked for review.
+        unknown: images that belong to none of the classes with a probability of `UNKNOWN_FROM` or more.
         images: all rows, and
         kept: those of them that an earlier run made.
         skipped: files beside the images, by extension.
@@ -36,6 +39,7 @@ class Summary:
     errors: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     reviews: int = 0
+    unknown: int = 0
     images: int = 0
     kept: int = 0
     skipped: Skipped = field(default_factory=Skipped)
@@ -52,6 +56,7 @@ class Summary:
             self._label(row)
             self._confidence += row.confidence or 0.0
             self.reviews += row.review
+            self.unknown += (row.unknown or 0.0) >= UNKNOWN_FROM
 
     def add(self, rows: Sequence[Row]) -> None:
         """Count some rows; the loops are C's, since this is done for each of them."""
@@ -65,6 +70,7 @@ class Summary:
             self.labels.update(filter(None, map(_LABEL, rows)))
         self._confidence += sum(filter(None, map(_CONFIDENCE, rows)))
         self.reviews += sum(map(_REVIEW, rows))
+        self.unknown += sum(map(UNKNOWN_FROM.__le__, filter(None, map(_UNKNOWN, rows))))
         for row in filter(_ERROR, rows):
             self._fail(row)
 
@@ -106,6 +112,7 @@ class Summary:
             "images_by_label": dict(self.labels.most_common()),
             "mean_confidence": None if confidence is None else round(confidence, 6),
             "reviews": self.reviews,
+            "unknown": self.unknown,
             "errors": self.errors.total(),
             "errors_by_kind": dict(sorted(self.errors.items())),
             "error_examples": dict(sorted(self.examples.items())),

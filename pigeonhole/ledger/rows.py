@@ -5,7 +5,7 @@ from functools import partial
 from itertools import accumulate, pairwise, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
-from pigeonhole.limits import PPM
+from pigeonhole.limits import PPM, UNKNOWN_FROM
 from pigeonhole.row_options import RowOptions, check_unknown_label
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _name_unknown(text: str, answers: "Answers", labels: list[str], confidences:
     """Replace the label and confidence of each image that is rather unknown than not."""
     check_unknown_label(text, answers.model, bool(answers.unknown))
     for at, parts in enumerate(answers.unknown):
-        if 2 * parts >= PPM:
+        if parts >= UNKNOWN_FROM * PPM:
             labels[at], confidences[at] = text, parts / PPM
 
 

@@ -74,6 +74,7 @@ def test_a_summary_as_json_has_these_keys() -> None:
         "images_by_label": {"7": 5},
         "mean_confidence": 0.9,
         "reviews": 1,
+        "unknown": 0,
         "errors": 3,
         "errors_by_kind": {"broken": 1, "missing": 2},
         "error_examples": {"broken": "x.png", "missing": "x.png"},
@@ -90,6 +91,14 @@ def test_a_run_ends_with_where_the_rows_are_and_what_to_do_next() -> None:
     made = summary(rows(labels=2, errors=("missing",)))
     assert next_text(made, "my rows.csv") == "Wrote my rows.csv (3 rows). Next: pigeonhole report 'my rows.csv'"
     assert next_text(made, None) == ""
+
+
+def test_unknown_images_are_counted_and_most_of_them_call_for_another_model() -> None:
+    known, unknown = rows(labels=2), [row._replace(unknown=0.5) for row in rows(labels=3)]
+    assert ", 0 to review, 3 unknown; " in summary_text(summary(known, unknown), status(), 0.0)
+    assert "`--model` chooses another" in next_text(summary(known, unknown), None)
+    assert next_text(summary(known, known, unknown), None) == ""
+    assert summary([unknown[0]._replace(unknown=0.499999)]).unknown == 0
 
 
 def test_where_no_image_was_found_the_image_root_is_named() -> None:
