@@ -2,9 +2,11 @@
 
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
+from pigeonhole import version
 from pigeonhole.version import DISTRIBUTION, VERSION, install_hint
 from tests.conftest import ROOT
 from tests.packaging.tree import texts
@@ -16,9 +18,16 @@ def test_the_installed_name_and_version_are_those_of_pyproject() -> None:
     assert (PROJECT["name"], PROJECT["version"]) == (DISTRIBUTION, VERSION)
 
 
-@pytest.mark.parametrize("extra", PROJECT["optional-dependencies"])
-def test_an_install_hint_names_the_distribution(extra: str) -> None:
-    assert install_hint(extra) == f"pip install '{PROJECT['name']}[{extra}]'"
+def test_an_install_hint_names_the_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(version, "__file__", "/usr/lib/python3/site-packages/pigeonhole/version.py")
+    assert install_hint("worker") == f"pip install '{PROJECT['name']}[worker]'"
+
+
+def test_in_a_checkout_an_install_hint_names_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert install_hint("worker") == "pip install -e '.[worker]'"
+    monkeypatch.chdir(tmp_path)
+    assert install_hint("worker") == f"pip install -e '{ROOT}[worker]'"
 
 
 def test_every_install_hint_names_an_extra_that_exists() -> None:

@@ -15,7 +15,7 @@ def test_the_line_tells_megabytes_seconds_and_what_is_done() -> None:
     seconds = iter(range(100))
     installation = Installation(lambda: float(next(seconds)))
     assert installation.line() == "setup: 0 MB, 1 s: looking for packages"
-    assert installation.read("Collecting numpy>=2 (from pigeonhole-images==0.2.0)") == ""
+    assert installation.read("Collecting numpy>=2 (from example==0.2.0)") == ""
     assert installation.read("  Downloading click-8.5.1-py3-none-any.whl (126 kB)") == ""
     large = "  Downloading https://index.example/w/numpy-2.4.6-cp311-cp311-manylinux_2_28_x86_64.whl (16.6 MB)"
     assert installation.read(large) == "setup: downloading numpy (16.6 MB)"
