@@ -18,7 +18,7 @@ from pigeonhole.errors import ExitCode, PigeonholeError, TrainingError
 from pigeonhole.settings import Settings
 from pigeonhole.version import install_hint
 from training.configuration import Configuration
-from training.datasets.registry import DEFAULT, KINDS
+from training.datasets import registry
 from training.options import CheckpointArgument, DataOption, Device, DeviceOption, ReportOption, Runtime, takes
 
 if TYPE_CHECKING:
@@ -48,10 +48,7 @@ def train(
 
         _prepare_report(report, config.overwrite)
         if not quiet:
-            start = config.start
-            named = config.dataset or ("what it was trained on" if start else DEFAULT)
-            where = f" from {config.data or 'data'}" if named in KINDS else ""
-            _say(f"Training {start or config.architecture} on {named}{where}, seed {config.seed}.")
+            _say(f"Training {config.start or config.architecture} on {_source(config)}, seed {config.seed}.")
         with TrainingProgress(_stderr(), quiet) as progress:
             trained = task.train(config, progress)
         _say_trained(trained, config.output)
@@ -73,9 +70,9 @@ def evaluate(
     dataset: Annotated[
         str | None,
         typer.Option(
-            metavar=f"{'|'.join(KINDS)}|outliers[:PATH]",
+            metavar=f"{'|'.join(registry.KINDS)}|outliers[:PATH]",
             help="What to evaluate on; outliers is a folder with a folder for each kind of pictures of none of the "
-            "classes.  \\[default: what --data holds]",
+            "classes.  \\[default: what --data holds, or what the checkpoint was trained on]",
         ),
     ] = None,
     device: DeviceOption = Device.AUTO,
@@ -98,7 +95,7 @@ def evaluate(
 
         settings = replace(Settings.from_environment(), device=device.value, runtime=runtime.value)
         path = checkpoints.find(checkpoint)
-        data_set, outliers = task.find(dataset, data)
+        data_set, outliers = task.find(dataset, data, checkpoints.describe(path))
         if other is not None:
             if outliers:
                 raise TrainingError("--dataset outliers looks at one checkpoint; leave the other out.")
@@ -120,6 +117,19 @@ def evaluate(
             failed, values, said = evaluated.failed, evaluated.to_json(), text.text(evaluated)
         _say_left_out(failed)
         print(json.dumps(values, ensure_ascii=False) if as_json else said)
+
+
+def _source(config: Configuration) -> str:
+    """Return what is trained on, in words: "mnist from data", "folder:photos"."""
+    name = registry.name_of(config.dataset, config.data)
+    if config.start and not config.dataset and not config.data:
+        return "what it was trained on"
+    name = name or registry.DEFAULT
+    registry.find(name, config.data)  # a path that does not exist is reported before anything else
+    if name not in registry.KINDS:
+        return name
+    path = config.data or registry.FOLDER
+    return f"{name} from {path}" if name == registry.DEFAULT else f"{name}:{path}"
 
 
 def _compare(

@@ -29,7 +29,7 @@ class Configuration:
         typer.Option(
             metavar=f"{'|'.join(registry.KINDS)}[:PATH]",
             help="What to train on: mnist, folder:DIR with one folder of pictures for each class, or csv:FILE with the "
-            "columns path and label.  \\[default: what --from was trained on, or mnist]",
+            "columns path and label.  \\[default: what --data holds, what --from was trained on, or mnist]",
         ),
     ] = None
     network: Annotated[
@@ -126,7 +126,7 @@ class Configuration:
     @property
     def architecture(self) -> str:
         """Name of the network that is trained."""
-        return self.network or registry.kind(self.dataset or registry.DEFAULT).network
+        return self.network or registry.kind(registry.name_of(self.dataset, self.data) or registry.DEFAULT).network
 
     def amended(self, recipe: "Recipe") -> "Recipe":
         """Return a recipe with the options that the user gave.

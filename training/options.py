@@ -28,7 +28,12 @@ class Runtime(StrEnum):
 
 
 DataOption = Annotated[
-    Path | None, typer.Option(metavar="PATH", help="Path of the data set, if --dataset names none.  \\[default: data]")
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="Path of the data set, if --dataset names none: a folder with one folder of pictures for each class, a "
+        "CSV file, or the folder of MNIST.  \\[default: data]",
+    ),
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU that torch can use.")]
 ReportOption = Annotated[

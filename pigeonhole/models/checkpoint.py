@@ -6,6 +6,7 @@ It is one key because the library writes several in random order. Reading the re
 reading weights and graph numpy; torch is imported to build a network.
 """
 
+import difflib
 import hashlib
 import json
 import os
@@ -28,6 +29,7 @@ from pigeonhole.models.record import (
     Cost,
     check_name,
 )
+from pigeonhole.nearby import nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,16 +93,27 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
     path = Path(text)
     if path.is_file():
         return path
-    names = ", ".join(shipped()) or "none"
     what = "is a folder" if path.is_dir() else "doesn't exist"
+    near = _near(text)
     raise CheckpointError(
-        f"The checkpoint {text!r} {what}; give a {SUFFIX} file, or the name of a shipped one: {names}."
+        f"The checkpoint {text!r} {what}; give a {SUFFIX} file, or the name of a shipped one: "
+        f"{', '.join(shipped()) or 'none'}.{f' Did you mean {near}?' if near else ''}"
     )
 
 
 def shipped() -> list[str]:
     """Return the names of the shipped checkpoints."""
     return sorted(file.stem for file in _SHIPPED.glob(f"*{SUFFIX}"))
+
+
+def _near(text: str) -> str | None:
+    """Return what may be meant: the file with its ending, a similar shipped name, a similar file."""
+    if (file := Path(f"{text}{SUFFIX}")).is_file():
+        return files.shown(file)
+    if names := difflib.get_close_matches(text, shipped(), n=1):
+        return names[0]
+    near = nearest(Path(text))
+    return files.shown(near) if near and near.suffix == SUFFIX else None
 
 
 def describe(path: str | os.PathLike[str]) -> Checkpoint:

@@ -40,8 +40,9 @@ def test_a_csv_file_is_trained_and_evaluated_on_and_a_missing_file_is_left_out(t
         for options in (("--dataset", f"csv:{file}"), ("--dataset", "csv", "--data", file), ("--data", file))
     ]
     assert evaluated[0] == evaluated[1] == evaluated[2]
-    assert evaluated[0]["source"] == f"the images in {file}"
-    assert sum(map(sum, evaluated[0]["confusion"])) == 40
+    assert evaluated[0]["source"] == f"the validation part of {file}"
+    assert evaluated[0]["note"] == "validation part: 8 of 40 images; the rest was trained on"
+    assert sum(map(sum, evaluated[0]["confusion"])) == 8
     assert [failed["path"] for failed in evaluated[0]["failed"]] == [f"{tmp_path}/data/gone.png"]
 
 

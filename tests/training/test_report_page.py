@@ -117,7 +117,7 @@ def test_without_matplotlib_it_is_said_what_to_install_and_nothing_is_done(
         monkeypatch.delattr(training.report, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for command in (["train", "-o", tmp_path / "x.safetensors"], ["evaluate", "digits"]):
-        result = run(*command, "--data", tmp_path / "none", "--report", tmp_path / "report")
+        result = run(*command, "--dataset", "mnist", "--data", tmp_path / "none", "--report", tmp_path / "report")
         assert (result.exit_code, result.stdout) == (2, "")
         assert result.stderr == f"pigeonhole: matplotlib is not installed; run: {install_hint('training-report')}\n"
     assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pigeonhole.errors import DatasetError
+from pigeonhole.files import shown
 from training.datasets.files.distinct import TEST, TRAINING, VALIDATION, Picture
 from training.datasets.picture_files import PictureFiles
 
@@ -26,6 +27,13 @@ class ClassFolders(PictureFiles):
     def recognises(cls, path: Path) -> bool:
         """Return whether a folder holds folders."""
         return path.is_dir() and bool(_folders(path))
+
+    def check_path(self) -> None:
+        """Raise DatasetError if there is no folder at the path."""
+        super().check_path()
+        if not self.path.is_dir():
+            meant = f"; did you mean csv:{self.path}?" if self.path.suffix.lower() == ".csv" else "."
+            raise DatasetError(f"{shown(self.path)} is a file, and folder:DIR takes a folder{meant}")
 
     def list_files(self) -> tuple[tuple[str, ...], tuple[Picture, ...]]:
         """List the files of all parts."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pigeonhole.errors import DatasetError
+from pigeonhole.files import shown
 from pigeonhole.sinks.csv_rows import LONGEST_HEADER, SafeCsv, original_text, written_with
 from training.datasets.files.distinct import TRAINING, Picture
 from training.datasets.picture_files import PictureFiles
@@ -24,6 +25,13 @@ class CsvFile(PictureFiles):
     def recognises(cls, path: Path) -> bool:
         """Return whether a path is that of a CSV file."""
         return path.suffix.lower() == ".csv" and path.is_file()
+
+    def check_path(self) -> None:
+        """Raise DatasetError if there is no file at the path."""
+        super().check_path()
+        if self.path.is_dir():
+            name = shown(self.path)
+            raise DatasetError(f"{name} is a folder, and csv:FILE takes a file; did you mean folder:{name}?")
 
     @property
     def folder(self) -> Path:

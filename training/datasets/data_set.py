@@ -88,12 +88,14 @@ class LabelledImages:
         split: The images that could be read, with indices of the data set's classes.
         names: Name of each image; no two are the same.
         failed: Files that can't be read.
+        note: Notice or warning that belongs in the first line of a result; empty for none.
     """
 
     source: str
     split: Split
     names: tuple[str, ...]
     failed: tuple[Failure, ...] = ()
+    note: str = ""
 
 
 class DataSet(ABC):
@@ -118,8 +120,12 @@ class DataSet(ABC):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Return whether data of this kind lie at a path: `evaluate --data PATH` asks each kind in turn."""
+        """Return whether data of this kind lie at a path: `--data PATH` asks each kind in turn."""
         return False
+
+    def check_path(self) -> None:
+        """Raise DatasetError if data of this kind can't be at the path; by default they always can."""
+        return
 
     @property
     def name(self) -> str:

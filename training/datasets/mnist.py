@@ -1,5 +1,6 @@
 """MNIST, read through torchvision."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,9 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pigeonhole.errors import DatasetError
+from pigeonhole.files import shown
 from pigeonhole.imaging import preprocess
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.version import install_hint
+from training.datasets import registry
 from training.datasets.data_set import DataSet, LabelledImages, ReadOptions, TrainingData
 from training.datasets.splits import MNIST_CLASSES, Split, digest
 
@@ -40,6 +43,21 @@ class Mnist(DataSet):
         """Return whether torchvision has put MNIST into a folder."""
         return (path / "MNIST" / "raw").is_dir()
 
+    def check_path(self) -> None:
+        """Raise DatasetError if the folder holds other files, since MNIST is downloaded to it."""
+        if self.recognises(self.path):
+            return
+        if self.path.exists() and not self.path.is_dir():
+            raise DatasetError(f"{shown(self.path)} is a file, and MNIST needs a folder; name another with --data.")
+        others = sorted(name for name in _names_in(self.path) if name != "MNIST" and not name.startswith("."))
+        if others:
+            kind = registry.at(self.path)
+            meant = f" Did you mean --dataset {kind}:{shown(self.path)}?" if kind else ""
+            raise DatasetError(
+                f"{shown(self.path)} holds other files, such as {shown(others[0])!r}, so MNIST is not downloaded there."
+                f"{meant} For MNIST, name a new folder: --dataset mnist --data DIR."
+            )
+
     def read(self, options: ReadOptions) -> TrainingData:
         """Read both parts, and divide the training images."""
         assert options.preprocessing is not None, "a tuned data set comes with one"
@@ -60,6 +78,13 @@ class Mnist(DataSet):
         """Read the test images."""
         split = read(self.path, "test", preprocessing)
         return LabelledImages(_TEST, split, _names(split))
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:  # there is none, or it can't be read: the download says so
+        return []
 
 
 def _names(test: Split) -> tuple[str, ...]:
@@ -136,6 +161,7 @@ def _torchvision_mnist(folder: Path, train: bool) -> "MNIST":
         ) from exc
     raw = folder / "MNIST" / "raw"
     absent = [path for path in (raw, raw.parent, folder) if not path.exists()]
+    Mnist(str(folder)).check_path()
     try:
         # An existing file is only read, never written, so the folder may be read-only.
         return MNIST(folder, train=train, download=not _is_there(raw, train))

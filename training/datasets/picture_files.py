@@ -19,6 +19,7 @@ from pigeonhole.errors import DatasetError, ErrorKind
 from pigeonhole.files import shown
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.limits import MOST_CLASSES
+from pigeonhole.nearby import missing
 from training.datasets.data_set import DataSet, Failure, LabelledImages, ReadOptions, TrainingData
 from training.datasets.files import cache, counts, looks
 from training.datasets.files.cache import Cache
@@ -50,6 +51,11 @@ class PictureFiles(DataSet):
     def _listed(self) -> tuple[tuple[str, ...], tuple[Picture, ...]]:
         return self.list_files()
 
+    def check_path(self) -> None:
+        """Raise DatasetError if there is nothing at the path."""
+        if not self.path.exists():
+            raise DatasetError(f"{missing(self.path)} Check the path of --dataset or --data.")
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, sorted."""
@@ -59,6 +65,11 @@ class PictureFiles(DataSet):
     def pictures(self) -> tuple[Picture, ...]:
         """The files, by part, class and path."""
         return self._listed[1]
+
+    @property
+    def has_held_out_part(self) -> bool:
+        """Return whether `labelled` reads images of a part that is not trained on."""
+        return any(picture.part in (TEST, VALIDATION) for picture in self.pictures)
 
     def read(self, options: ReadOptions) -> TrainingData:
         """Read the files, without duplicates; keep a share of the training images where there are none to validate on.

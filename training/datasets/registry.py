@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pigeonhole.errors import DatasetError
+from pigeonhole.files import shown
+from pigeonhole.nearby import missing
 from pigeonhole.registry import Registry
 
 if TYPE_CHECKING:
@@ -16,6 +18,11 @@ KINDS: Registry["DataSet"] = Registry(
     csv="training.datasets.csv_file:CsvFile",
 )
 DEFAULT = "mnist"
+FOLDER = Path("data")  # where a data set is looked for if no option names a path
+NEEDED = (
+    "a folder with one folder of pictures for each class, a CSV file (.csv) with the columns path and label, or a "
+    "folder that holds MNIST/raw"
+)
 
 
 def kind(name: str) -> "type[DataSet]":
@@ -26,9 +33,9 @@ def kind(name: str) -> "type[DataSet]":
     """
     scheme = name.partition(":")[0]
     if scheme not in KINDS:
-        near = difflib.get_close_matches(scheme, KINDS, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise DatasetError(f"There is no data set {name!r}: {hint}--dataset takes {', '.join(KINDS)}, as SCHEME:PATH.")
+        raise DatasetError(
+            f"There is no data set {name!r}: {_hint(name)}--dataset takes {', '.join(KINDS)}, as SCHEME:PATH."
+        )
     return KINDS.load(scheme)
 
 
@@ -40,9 +47,49 @@ def find(name: str, data: Path | None = None) -> "DataSet":
         data: Path of the data set if the name has none; None for `data` in the working folder.
 
     Raises:
-        DatasetError: The scheme is not registered, or both `name` and `data` give a path.
+        DatasetError: The scheme is not registered, both `name` and `data` give a path, or no such data are there.
     """
     found, path = kind(name), name.partition(":")[2]
     if path and data is not None:
         raise DatasetError(f"{name} and --data {data} both name a path; leave --data out.")
-    return found(path or str(data or "data"))
+    data_set = found(path or str(data or FOLDER))
+    data_set.check_path()
+    return data_set
+
+
+def at(path: Path) -> str | None:
+    """Return the scheme of the data set at a path; None if no kind recognises it."""
+    return next((scheme for scheme in KINDS if kind(scheme).recognises(path)), None)
+
+
+def name_of(dataset: str | None, data: Path | None, recorded: str | None = None) -> str | None:
+    """Return the name of the data set that a command is about.
+
+    It is what `--dataset` names, else what `--data` holds, else what a checkpoint records, else what `data` holds.
+
+    Args:
+        dataset: The option `--dataset`.
+        data: The option `--data`.
+        recorded: Name of the data set that a checkpoint was trained on.
+
+    Raises:
+        DatasetError: `data` does not exist, or holds no data set.
+    """
+    if dataset is not None:
+        return dataset
+    if data is None and recorded and ":" in recorded:
+        return recorded
+    found = at(data or FOLDER)
+    if found is None and data is not None:
+        what = f"{shown(data)} holds no data set." if data.exists() else missing(data)
+        raise DatasetError(f"{what} --data takes {NEEDED}.")
+    return found or recorded
+
+
+def _hint(name: str) -> str:
+    """Return a text such as `did you mean folder:photos? `; empty if nothing is near."""
+    path = Path(name)
+    if path.exists() and (scheme := at(path)):
+        return f"did you mean {scheme}:{name}? "
+    near = difflib.get_close_matches(name.partition(":")[0], KINDS, n=1)
+    return f"did you mean {near[0]}? " if near else ""

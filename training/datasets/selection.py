@@ -1,7 +1,7 @@
 """The choice of what a training is on: its data set, the division of it, and a person's corrections."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,40 +66,57 @@ def select(config: Configuration, parent: Checkpoint | None) -> Selection:
     """
     if config.corrections and parent is None:
         raise DatasetError("--corrections mend what a checkpoint has learned; name it with --from CHECKPOINT.")
-    recorded = _recorded(parent) if parent else None
-    data_set = registry.find(config.dataset or recorded or _default(parent), config.data)
-    learned = parent if parent and data_set.name == recorded else None
-    share, seed = _division(config, learned)
-    earlier = learned.trained.get("corrections", ()) if learned else ()
-    files = [*map(Path, earlier), *([Path(os.path.abspath(config.corrections))] if config.corrections else [])]
-    last_of_each = tuple(reversed(dict.fromkeys(reversed(files))))
-    return Selection(data_set, share, seed, last_of_each)
-
-
-def _division(config: Configuration, learned: Checkpoint | None) -> tuple[float, int]:
-    """Return share and seed of the validation split: those of the checkpoint that has learned the data set."""
-    if learned:
-        share = learned.trained.get("validation", SHARE)
-        seed = learned.trained.get("division_seed", learned.trained.get("seed", 0))
-        if config.validation not in (None, share):
+    recorded = recorded_name(parent) if parent else None
+    name = registry.name_of(config.dataset, config.data, recorded) or _default(parent)
+    data_set = _found(name, config, parent)
+    if parent and data_set.name == recorded:
+        before = of_checkpoint(data_set, parent)
+        if config.validation not in (None, before.share):
             raise DatasetError(
-                f"{learned.name} was trained on this data set with {share} of it kept to validate on, and stays so: "
-                "leave --validation out."
+                f"{parent.name} was trained on this data set with {before.share} of it kept to validate on, and stays "
+                "so: leave --validation out."
             )
-        return share, seed
-    share = SHARE if config.validation is None else config.validation
-    if not 0 < share < 1:
-        raise DatasetError(f"The share for validation must be above 0 and below 1, not {share}.")
-    return share, config.seed
+    else:
+        before = Selection(data_set, SHARE if config.validation is None else config.validation, config.seed, ())
+        if not 0 < before.share < 1:
+            raise DatasetError(f"The share for validation must be above 0 and below 1, not {before.share}.")
+    added = [Path(os.path.abspath(config.corrections))] if config.corrections else []
+    last_of_each = tuple(reversed(dict.fromkeys(reversed([*before.corrections, *added]))))
+    return replace(before, corrections=last_of_each)
 
 
-def _recorded(checkpoint: Checkpoint) -> str | None:
+def of_checkpoint(data_set: DataSet, learned: Checkpoint) -> Selection:
+    """Return the division and the corrections that a checkpoint was trained with.
+
+    Args:
+        data_set: Data set that the checkpoint was trained on.
+        learned: Record of the checkpoint.
+    """
+    values = learned.trained
+    seed = values.get("division_seed", values.get("seed", 0))
+    return Selection(data_set, values.get("validation", SHARE), seed, tuple(map(Path, values.get("corrections", ()))))
+
+
+def _found(name: str, config: Configuration, parent: Checkpoint | None) -> DataSet:
+    """Return the data set of a name; say where the name comes from if it is a checkpoint's and leads nowhere."""
+    try:
+        return registry.find(name, config.data)
+    except DatasetError as exc:
+        if parent is None or config.dataset or config.data:
+            raise
+        raise DatasetError(
+            f"{parent.name} was trained on {name}, which can't be used: {exc} If it was moved, name its place with "
+            "--dataset."
+        ) from exc
+
+
+def recorded_name(checkpoint: Checkpoint) -> str | None:
     """Return the data set that a checkpoint records; None if its kind is unknown."""
     name = checkpoint.trained.get("dataset")
     return name if isinstance(name, str) and name.partition(":")[0] in registry.KINDS else None
 
 
 def _default(parent: Checkpoint | None) -> str:
-    if parent is None or parent.classes == registry.find(registry.DEFAULT).classes:
+    if parent is None or parent.classes == registry.kind(registry.DEFAULT)(str(registry.FOLDER)).classes:
         return registry.DEFAULT
     raise DatasetError(f"{parent.name} does not say what it was trained on; name that with --dataset folder:DIR.")

@@ -27,6 +27,14 @@ class Compared:
     failed: tuple[tuple[str, str, str], ...] = ()
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """The notices and warnings about the images, each with the letter of the checkpoint that it is about."""
+        first, second = (each.note for each in self.pair)
+        if first == second:
+            return (first,) if first else ()
+        return tuple(f"{letter}: {note}" for letter, note in zip(LETTERS, (first, second), strict=True) if note)
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The labels of both, in the order of the first."""
         return self.pair[0].report.classes
@@ -80,6 +88,7 @@ class Compared:
         """All figures, and all disagreements, the surest mistake first, as plain JSON values."""
         return {
             "source": self.pair[0].source,
+            "notes": list(self.notes),
             "classes": list(self.classes),
             **{letter: _figures(each) for letter, each in zip(LETTERS, self.pair, strict=True)},
             "right": {"both": self.both, "only_A": self.only[0], "only_B": self.only[1], "neither": self.neither},

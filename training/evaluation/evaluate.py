@@ -1,5 +1,6 @@
 """Evaluation of one checkpoint, or of two, on labelled images, and of one on pictures of none of its classes."""
 
+import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +13,10 @@ from pigeonhole.errors import CheckpointError, DatasetError, ErrorKind
 from pigeonhole.models.checkpoint import Checkpoint
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
-from training.datasets import registry
+from training.datasets import registry, selection
 from training.datasets.data_set import DataSet, Failure, LabelledImages
 from training.datasets.splits import Split
-from training.evaluation import measure, outliers
+from training.evaluation import held_out, measure, outliers
 from training.evaluation.compared import LETTERS, Compared, reorder
 from training.evaluation.measure import Evaluated
 from training.evaluation.outliers import Kind
@@ -47,19 +48,24 @@ class Tried:
         }
 
 
-def find(dataset: str | None, data: Path | None) -> tuple[DataSet, bool]:
+def find(dataset: str | None, data: Path | None, about: Checkpoint) -> tuple[DataSet, bool]:
     """Return the data set to evaluate on, and whether its classes are kinds of outliers.
 
     Args:
         dataset: Name of the data set, or "outliers" and perhaps a colon and a folder; None to look at `data`.
-        data: Path of the data set if the name has none; None for `data` in the working folder.
+        data: Path of the data set if the name has none; None for what the checkpoint was trained on, or `data` in the
+            working folder.
+        about: Record of the checkpoint.
 
     Raises:
         DatasetError: There is no such data set, or both arguments give a path.
     """
-    recognised = (scheme for scheme in registry.KINDS if registry.kind(scheme).recognises(data or Path("data")))
-    name = dataset or next(recognised, registry.DEFAULT)
+    name = registry.name_of(dataset, data, selection.recorded_name(about))
+    if name is None:
+        raise DatasetError(f"Name the images to evaluate {about.name} on with --data PATH: {registry.NEEDED}.")
     scheme, colon, path = name.partition(":")
+    if scheme not in registry.KINDS and difflib.get_close_matches(scheme, [OUTLIERS]) == [OUTLIERS] != [scheme]:
+        raise DatasetError(f"There is no data set {name!r}: did you mean {OUTLIERS}?")
     outliers = scheme == OUTLIERS
     return registry.find(f"folder{colon}{path}" if outliers else name, data), outliers
 
@@ -106,12 +112,12 @@ def compare(paths: tuple[Path, Path], data_set: DataSet, settings: Settings | No
         )
         raise CheckpointError(f"The checkpoints tell apart different classes, and can't be compared: {which}.")
     reads = [_read(data_set, first.classes, first)]
-    same = first.preprocessing == second.preprocessing
+    same = first.preprocessing == second.preprocessing and held_out.same_training_images(first, second)
     reads.append(reads[0] if same else _read(data_set, first.classes, second))
     there = {*reads[1].names}
     common = [name for name in reads[0].names if name in there]
     if not common:
-        raise DatasetError(f"{data_set.name} holds no image that both checkpoints can read.")
+        raise DatasetError(f"{data_set.name} holds no image that both checkpoints can read and neither was trained on.")
     a, b = (
         _measured(classifier, _only(read, common), first.classes) for classifier, read in zip(pair, reads, strict=True)
     )
@@ -131,7 +137,7 @@ def _read(data_set: DataSet, classes: tuple[str, ...], about: Checkpoint) -> Lab
             f"{data_set.name} has a class {foreign[0]!r}, which {about.name} does not know; its classes are: "
             f"{', '.join(classes)}."
         )
-    read = data_set.labelled(about.preprocessing)
+    read = held_out.read(data_set, about)
     places = torch.tensor([classes.index(name) for name in data_set.classes])
     return replace(read, split=Split(read.split.images, places[read.split.labels]))
 
@@ -157,7 +163,7 @@ def _measured(classifier: Classifier, read: LabelledImages, classes: tuple[str, 
     described = classifier.checkpoint
     logits = reorder(_logits(classifier, read.split.images), described.classes, classes)
     report = measure.measure(logits, read.split.labels, classes, described.calibration)
-    return Evaluated(described, read.source, report, read.split.images, read.names, _said(read.failed))
+    return Evaluated(described, read.source, report, read.split.images, read.names, _said(read.failed), read.note)
 
 
 def try_outliers(path: Path, data_set: DataSet, settings: Settings | None = None) -> Tried:

@@ -159,6 +159,7 @@ class Evaluated:
         images: uint8 [N, H, W, C], as the network saw them.
         names: Of each image: its path, or its number.
         failed: Path and error of each file that could not be read.
+        note: Notice or warning that belongs in the first line; empty for none.
     """
 
     checkpoint: Checkpoint
@@ -167,6 +168,7 @@ class Evaluated:
     images: Tensor
     names: tuple[str, ...]
     failed: tuple[tuple[str, str], ...] = ()
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """All figures, the matrix, the bins and all mistakes, the surest first, as plain JSON values."""
@@ -184,6 +186,7 @@ class Evaluated:
         return {
             "checkpoint": {"name": self.checkpoint.name, "digest": self.checkpoint.digest},
             "source": self.source,
+            "note": self.note,
             **report.to_json(),
             "classes": list(report.classes),
             "confusion": [list(row) for row in report.confusion],

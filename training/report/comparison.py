@@ -49,7 +49,7 @@ def _page(compared: Compared) -> bytes:
         cards.append(markup.card("Where they disagree", _disagreements(compared), whole=True))
     title = f"A, {names[0]}, against B, {names[1]}: {text.verdict(compared)}"
     failed = f"; {len(compared.failed):,} files could not be read" if compared.failed else ""
-    about = f"{first.report.images:,} images: {first.source}{failed}"
+    about = "; ".join([f"{first.report.images:,} images: {first.source}{failed}", *compared.notes])
     facts = "".join(markup.facts(each.checkpoint, letter) for letter, each in zip(LETTERS, compared.pair, strict=True))
     return markup.document(title, about, f'{markup.tiles(tiles)}{facts}<main class="cards">\n{"".join(cards)}</main>\n')
 

@@ -98,9 +98,10 @@ def _page(evaluated: Evaluated, plots: Mapping[str, tuple[bytes, bytes]]) -> byt
         markup.card("The worst mistakes", _mistakes(evaluated), whole=True) if report.right < report.images else "",
     ]
     title = f"{about.name}: {report.accuracy:.2%} right of {report.images:,} images"
+    note = f"; {evaluated.note}" if evaluated.note else ""
     failed = f"; {len(evaluated.failed):,} files could not be read" if evaluated.failed else ""
     content = f'{_tiles(report)}{markup.facts(about)}<main class="cards">\n{"".join(cards)}</main>\n'
-    return markup.document(title, evaluated.source + failed, content)
+    return markup.document(title, evaluated.source + note + failed, content)
 
 
 def _tiles(report: Report) -> str:

@@ -29,6 +29,7 @@ def text(evaluated: Evaluated) -> str:
     kept = report.images - report.reviews
     before, after = report.before, report.after
     lines = [
+        *filter(None, [evaluated.note]),
         summary(report),
         f"wrong: {wrong:,}; marked for review: {report.reviews:,} ({report.reviews / report.images:.2%}), "
         f"wrong among the {kept:,} others: {report.wrong_unmarked:,}",
@@ -56,6 +57,7 @@ def comparison(compared: Compared) -> str:
     pair, found = compared.pair, compared.disagreements
     names = [each.checkpoint.identity() for each in pair]
     lines = [
+        *compared.notes,
         *_table([*zip(LETTERS, names, (summary(each.report) for each in pair), strict=True)], left=3),
         f"right: both {compared.both:,}, only A {compared.only[0]:,}, only B {compared.only[1]:,}, "
         f"neither {compared.neither:,}",
