@@ -26,8 +26,9 @@ def text(described: Checkpoint, path: Path) -> str:
         ("runtimes", _runtimes_line(described)),
         ("temperature", f"{described.calibration.temperature:g}"),
         *_thresholds(described.calibration),
-        ("review below", review_line(described.calibration)),
+        ("review", review_line(described)),
         ("trained", _training_line(trained)),
+        *_recipe(trained),
     ]
     rows += [(where, _measured_line(figures)) for where, figures in described.measured.items()]
     if "validation" in described.measured and "test" not in described.measured:
@@ -35,17 +36,42 @@ def text(described: Checkpoint, path: Path) -> str:
     return "\n".join(f"{title:<14} {value}" for title, value in rows)
 
 
-def review_line(calibration: Calibration) -> str:
-    """Return, in words, which images are marked for review."""
+def review_line(described: Checkpoint) -> str:
+    """Return, in words, which images are marked for review, and how many."""
+    calibration = described.calibration
+    if not calibration.review_below:
+        return "no image is marked, since the model is not calibrated"
     limit = f"{calibration.review_below:.4f}"
     if calibration.thresholds is not None:
-        if not calibration.review_below:
-            return "none"
-        return f"review score {limit}: the distance of the nearest probability from its threshold"
-    if calibration.outlier_in_review == calibration.outlier_in_confidence:
-        return f"confidence {limit}"
-    times = calibration.outlier_in_review / calibration.outlier_in_confidence
-    return f"review score {limit}: the confidence if unknown pictures were {times:,.0f} times as common"
+        return f"images of which a probability is within {limit} of its threshold are marked"
+    score = "confidence" if calibration.outlier_in_review == calibration.outlier_in_confidence else "review score"
+    return f"{_share(described)} ({score} below {limit})"
+
+
+def _share(described: Checkpoint) -> str:
+    """Return the share of images that are marked: as measured on the validation images, or as it was asked for."""
+    figures: Any = described.measured.get("validation")
+    budget = described.trained.get("review_budget")
+    try:
+        marked, images = int(figures["reviews"]), int(figures["images"])
+        # If none is marked, the threshold is the lowest of n scores; a new one is lower with probability 1 / (n + 1).
+        share = marked / images if marked else 1 / (images + 1)
+        of_these = f"{marked:,} of {images:,}" if marked else f"though none of those {images:,}"
+        return f"about {share:.1%} of images like the validation ones are marked, {of_these}"
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):  # others may have written the record
+        if isinstance(budget, int | float):
+            return f"at most {budget:.0%} of images like those of the training are marked"
+        return "images that it doubts are marked"
+
+
+def _recipe(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the line about the values of the recipe that were not the default; none if all were."""
+    overrides = values.get("overrides")
+    if not isinstance(overrides, Mapping) or not overrides:
+        return []
+    return [
+        ("recipe", ", ".join(f"{name} {json.dumps(value)}" for name, value in overrides.items()) + "; else the default")
+    ]
 
 
 def _runtimes_line(described: Checkpoint) -> str:

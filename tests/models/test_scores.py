@@ -14,7 +14,6 @@ from pigeonhole.errors import CheckpointError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.limits import PPM
 from pigeonhole.models import scores
-from pigeonhole.models.description import review_line
 from pigeonhole.models.record import Calibration, Checkpoint
 from pigeonhole.models.scores import Labels, Scores, confidences, review_scores, score
 
@@ -75,8 +74,6 @@ def test_a_probability_near_its_threshold_is_marked_for_review() -> None:
     assert score(THREE, near, CLASSES, 1).review.tolist() == [True, False, False]
     assert (review_scores(THREE, near, CLASSES) < 0.2).tolist() == [True, False, False]
     np.testing.assert_allclose(confidences(THREE, near, CLASSES), [sigmoid(3), sigmoid(-5), sigmoid(9)])
-    assert review_line(near) == "review score 0.2000: the distance of the nearest probability from its threshold"
-    assert review_line(HALF) == "none"
 
 
 def test_no_image_has_more_labels_than_results_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:

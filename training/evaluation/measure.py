@@ -47,8 +47,8 @@ class Report:
         answers: int64 [N], likewise.
         before: Its reliability as it comes.
         after: The same after calibration, which decides.
-        sureness: Of each image, float64 [N] in 0…1.
-        review_below: The sureness under which an image is marked.
+        review_scores: Of each image, float64 [N] in 0…1.
+        review_below: The review score below which an image is marked.
     """
 
     classes: tuple[str, ...]
@@ -56,7 +56,7 @@ class Report:
     answers: Tensor
     before: Reliability
     after: Reliability
-    sureness: Tensor
+    review_scores: Tensor
     review_below: float
 
     @cached_property
@@ -74,7 +74,7 @@ class Report:
     @cached_property
     def marked(self) -> Tensor:
         """Which images are marked for review, bool [N]."""
-        return self.sureness < self.review_below
+        return self.review_scores < self.review_below
 
     @property
     def images(self) -> int:

@@ -226,7 +226,7 @@ def review(report: Report, theme: Theme) -> Figure:
     """How much of the rest is right, by the share of images that is marked for review."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    order = report.sureness.argsort(stable=True)
+    order = report.review_scores.argsort(stable=True)
     wrong: NDArray[np.int64] = report.wrong[order].long().numpy()
     left = (
         wrong.sum() - np.concatenate([[0], wrong.cumsum()])[:-1]

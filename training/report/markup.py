@@ -83,7 +83,7 @@ def facts(about: Checkpoint, letter: str = "") -> str:
         "network": f"{about.network}: {about.cost.multiply_adds:,} multiply-adds, {about.cost.parameters:,} parameters",
         "input": f"{seen.kind}, {seen.width} x {seen.height} pixels, {'grey' if seen.channels == 1 else 'colour'}",
         "temperature": f"{about.calibration.temperature:g}",
-        "review below": description.review_line(about.calibration),
+        "review": description.review_line(about),
         **{key.replace("_", " "): str(trained[key]) for key in ("dataset", "seed", "finished") if key in trained},
     }
     shown = "".join(f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>" for key, value in values.items())
