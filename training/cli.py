@@ -5,6 +5,7 @@ also where neither torch nor Pillow is installed.
 """
 
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from pigeonhole.errors import ExitCode, PigeonholeError, TrainingError
 from pigeonhole.settings import Settings
+from pigeonhole.text import counted
 from pigeonhole.version import install_hint
 from training.configuration import Configuration
 from training.datasets import registry
@@ -34,24 +36,32 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 def train(
     config: Configuration,
     report: ReportOption = None,
+    show_recipe: Annotated[
+        bool,
+        typer.Option("--show-recipe", help="Print the recipe as JSON, for --recipe and --set, and do not train."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only the result, and errors.")] = False,
 ) -> None:
-    """Train a network and write one checkpoint with everything in it.
+    """Train a network and write one model file with everything in it.
 
-    After each epoch it is evaluated on the validation split. The last epoch is kept; where --patience or Ctrl-C may
-    end it early, the best. What it did is in FILE's .log.jsonl; until it is done, FILE.resume holds what --resume goes
-    on from.
+    Each epoch is measured on the validation split. The last one is kept; if --patience or Ctrl-C ends early, the best.
+
+    FILE.log.jsonl records the training. Until it is finished, FILE.resume holds the state for --resume.
     """
     with _mapped_errors():
         from training.loop import train as task
         from training.progress import TrainingProgress
 
+        if show_recipe:
+            print(json.dumps(task.recipe(config), indent=2))
+            return
         _prepare_report(report, config.overwrite)
+        task.check(config)
         if not quiet:
             _say(f"Training {config.start or config.architecture} on {_source(config)}, seed {config.seed}.")
         with TrainingProgress(_stderr(), quiet) as progress:
             trained = task.train(config, progress)
-        _say_trained(trained, config.output)
+        _say_trained(trained, config.output, quiet)
         _write_report(report, trained.evaluated)
     if trained.outcome.interrupted:
         raise typer.Exit(ExitCode.INTERRUPTED)
@@ -85,8 +95,9 @@ def evaluate(
 ) -> None:
     """Measure a checkpoint: accuracy, confusion matrix, calibration, reviews, the worst mistakes.
 
-    With OTHER it says which of the two is better, if that shows (McNemar's exact test), and where they disagree.
-    With --dataset outliers it tells how many pictures of each kind are caught: marked for review, or blank.
+    With OTHER it shows which of the two is better, if that can be told (McNemar's exact test), and where they disagree.
+
+    With --dataset outliers it counts the pictures of each kind that are caught: marked for review, or blank.
     """
     with _mapped_errors():
         from pigeonhole.models import checkpoint as checkpoints
@@ -165,22 +176,30 @@ def _write_report(folder: Path | None, evaluated: "Evaluated") -> None:
         _say(f"report: {page.write(folder, evaluated)}")
 
 
-def _say_trained(trained: "Trained", output: Path) -> None:
+def _say_trained(trained: "Trained", output: Path, quiet: bool) -> None:
+    from training.progress import duration
     from training.report import text
 
     made, outcome = trained.checkpoint, trained.outcome
+    epochs = counted(len(outcome.epochs), "epoch")
     if outcome.interrupted:
-        done = "1 epoch" if len(outcome.epochs) == 1 else f"{len(outcome.epochs)} epochs"
         _say(
-            f"Interrupted after {done}; the best so far, epoch {outcome.kept.number}, is kept. "
+            f"Interrupted after {epochs}; the best so far, epoch {outcome.kept.number}, is kept. "
             "To go on, give the same command with --resume."
         )
     if "onnx" in made.trained:
         _say(f"This model runs in torch only, since there is no ONNX graph: {made.trained['onnx']}")
+    took, kept = duration(outcome.seconds), outcome.kept.number
     print(
-        f"{output}: {made.name} {made.digest[:12]}, trained in {trained.outcome.seconds:.0f} s\n"
-        f"{'test' if 'test' in made.measured else 'validation'}: {text.summary(trained.evaluated.report)}"
+        f"Wrote {output}: {made.identity()}, {epochs} in {took}, epoch {kept} kept.\n"
+        f"{text.quality('Test' if 'test' in made.measured else 'Validation', trained.evaluated.report)}"
     )
+    if not quiet:
+        file = shlex.quote(str(output))
+        _say(
+            f"Next: pigeonhole classify photos/ --model {file} -o results.csv\n"
+            f"      pigeonhole evaluate {file} --data DIR   (with labelled images that it was not trained on)"
+        )
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """The training configuration: the options of `pigeonhole train`. No torch here: the help of the command shows them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -79,6 +80,20 @@ class Configuration:
         Path | None,
         typer.Option(help="A folder of fonts, for printed digits among them.  \\[default: /usr/share/fonts]"),
     ] = None
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json", help="A JSON object of recipe values in place of the default ones; see --show-recipe."
+        ),
+    ] = None
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A recipe value, such as learning_rate=0.001 or augmentation.degrees=5; may be repeated.",
+        ),
+    ] = None
     review_budget: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="The share of images that may be marked for review.")
     ] = REVIEW_BUDGET
@@ -128,16 +143,23 @@ class Configuration:
         """Name of the network that is trained."""
         return self.network or registry.kind(registry.name_of(self.dataset, self.data) or registry.DEFAULT).network
 
-    def amended(self, recipe: "Recipe") -> "Recipe":
-        """Return a recipe with the options that the user gave.
+    def amended(self, recipe: "Recipe", values: Mapping[str, Any] | None = None) -> "Recipe":
+        """Return a recipe with the values and the options that the user gave; options such as --epochs win.
+
+        Args:
+            recipe: The default one.
+            values: As `training.recipes.overrides.read` returns them.
 
         Raises:
             TrainingError: The options ask for variety, or fonts for it, which the recipe does not have.
         """
-        if self.variety and not recipe.variety:
-            raise TrainingError(f"There is no variety for the network {self.architecture!r}; leave --variety out.")
+        from training.recipes import overrides
+
+        if (self.variety or (values or {}).get("variety")) and not recipe.variety:
+            raise TrainingError(f"There is no variety for the network {self.architecture!r}; leave variety out.")
         if self.fonts and (self.variety is False or not recipe.variety):
             raise TrainingError("--fonts is for variety, which this training has none of; leave it out.")
+        recipe = overrides.apply(recipe, values or {})
         moved = recipe.augmentation
         if moved and self.flip is not None:
             moved = replace(moved, flip=self.flip)

@@ -1,17 +1,19 @@
-"""Progress of a training: one bar on a terminal, and a line for each epoch."""
+"""Progress of a training: two live lines on a terminal, elsewhere a line for each epoch."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
 
+from pigeonhole.text import counted
 from training.loop.epochs import Epoch
 from training.loop.train import Watcher
 
 
-class TrainingProgress(Watcher):
-    """A bar on a terminal; lines for notes and epochs everywhere; a context manager that removes the bar.
+class TrainingProgress(Progress, Watcher):
+    """A bar with the measures below it on a terminal, elsewhere lines; a context manager that removes the bar.
 
     Args:
         console: Print there.
@@ -20,67 +22,88 @@ class TrainingProgress(Watcher):
     """
 
     def __init__(self, console: Console, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        self._quiet, self._epochs, self._clock = quiet, 0, clock
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=quiet or not console.is_interactive,
-        )
-        self._bar = self._progress.add_task("reading the data", total=None)
+        self._quiet, self._clock = quiet, clock
+        self._number_of_epochs = 0
         self._begun: tuple[float, int] | None = None  # time of the first step, and number of epochs before it
-
-    def __enter__(self) -> "TrainingProgress":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self._progress.stop()
+        self._done: list[Epoch] = []
+        # Rich takes any file for a terminal if FORCE_COLOR is set.
+        terminal = console.is_interactive and console.file.isatty()
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.fields[left]}"),
+            console=console,
+            refresh_per_second=8,
+            transient=True,
+            redirect_stdout=False,
+            disable=quiet or not terminal,
+            expand=True,
+        )
+        self._bar = self.add_task("reading the images", total=None, left="")
 
     def note(self, text: str) -> None:
         """Print a line."""
         if not self._quiet:
-            self._progress.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def reading(self, done: int, total: int) -> None:
         """Show the number of files read."""
-        self._progress.update(self._bar, total=total, completed=done)
+        self.update(self._bar, total=total, completed=done, left=f"{done:,} of {total:,}")
 
     def ready(self, epochs: int) -> None:
-        """Store the number of epochs."""
-        self._epochs = epochs
+        """Store the number of epochs, and print it."""
+        self._number_of_epochs = epochs
+        self.note(f"Up to {counted(epochs, 'epoch')}; Ctrl-C keeps the best so far.")
 
     def variety(self, done: int, total: int) -> None:
         """Show the number of synthetic images made."""
-        self._progress.update(self._bar, total=total, completed=done, description="making variety")
+        self.update(
+            self._bar, total=total, completed=done, description="making synthetic images", left=f"{done:,} of {total:,}"
+        )
 
     def step(self, epoch: int, step: int, steps: int) -> None:
         """Show the number of steps done, of those of all epochs."""
         if self._begun is None:
             self._begun = self._clock(), epoch - 1
-            before = (epoch - 1) * steps
-            self._progress.reset(self._bar, total=self._epochs * steps, completed=before)
-        self._progress.update(
-            self._bar, completed=(epoch - 1) * steps + step, description=f"epoch {epoch}/{self._epochs}"
-        )
+            self.reset(self._bar, total=self._number_of_epochs * steps, completed=(epoch - 1) * steps, left="")
+        done = (epoch - 1) * steps + step
+        self.update(self._bar, completed=done, description=f"epoch {epoch} of {self._number_of_epochs}")
 
     def epoch(self, done: Epoch) -> None:
-        """Print a line with the measures of an epoch, and the time left for the others."""
-        left = ""
-        if self._begun is not None and done.number < self._epochs:
-            began, before = self._begun
-            each = (self._clock() - began) / (done.number - before)
-            left = f", {_duration(each * (self._epochs - done.number))} left"
-        self.note(
-            f"epoch {done.number}/{self._epochs}  loss {done.loss:.4f}  validation {done.accuracy:.2%}, "
-            f"nll {done.validation_loss:.4f}  {done.seconds:.1f} s{left}"
-        )
+        """Show the measures of an epoch, and the time left for the others."""
+        self._done.append(done)
+        left = self._left()
+        self.update(self._bar, left=left)
+        if self.disable:
+            times = ", ".join(filter(None, (f"{done.seconds:.1f} s", left)))
+            self.note(f"epoch {done.number}/{self._number_of_epochs}  {_measures(done)}  {times}")
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return the bar, and below it the measures of the last epoch and the best one."""
+        yield from super().get_renderables()
+        if self._done:
+            text = _measures(self._done[-1])
+            if self._begun and not self._begun[1]:  # a resumed training does not know the epochs before it
+                best = min(self._done, key=lambda epoch: epoch.validation_loss)
+                text += f"; best so far: {best.accuracy:.2%} in epoch {best.number}"
+            yield Text(text, style="dim", no_wrap=True, overflow="ellipsis")
+
+    def _left(self) -> str:
+        """Return the time that the epochs to come will take, in words; empty if there are none."""
+        last = self._done[-1].number
+        if self._begun is None or last >= self._number_of_epochs:
+            return ""
+        began, before = self._begun
+        each = (self._clock() - began) / (last - before)
+        return f"{duration(each * (self._number_of_epochs - last))} left"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a length of time in words: `1 h 5 min`, `2 min 10 s`, `9 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _measures(done: Epoch) -> str:
+    return f"loss {done.loss:.4f}, validation loss {done.validation_loss:.4f}, validation accuracy {done.accuracy:.2%}"

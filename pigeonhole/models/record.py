@@ -17,7 +17,8 @@ ONNX_RUNTIME, TORCH = "onnxruntime", "torch"
 #: The network of a model that is known by its graph only.
 GRAPH_ONLY = "onnx"
 # A checkpoint's name is the name of its workers' queue.
-NAME = re.compile(r"[a-z0-9._-]{1,64}")
+LONGEST_NAME = 64
+NAME = re.compile(rf"[a-z0-9._-]{{1,{LONGEST_NAME}}}")
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -269,7 +270,7 @@ def check_name(name: str) -> str:
     """
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise CheckpointError(
-            f"{name!r} can't name a model; use at most 64 lower-case letters, digits, '-', '_' and '.'."
+            f"{name!r} can't name a model; use at most {LONGEST_NAME} lower-case letters, digits, '-', '_' and '.'."
         )
     return name
 

@@ -74,13 +74,15 @@ def import_(
 ) -> None:
     """Make a model file from a model that was trained elsewhere; no code in its files is run."""
     with _needed():
+        from pigeonhole.models.output_names import check_output, model_name
         from producer.models.importing import run
         from producer.models.importing import sample as samples
         from producer.models.importing.kind import ImportOptions
 
         several = (multi_label or None, threshold, thresholds)
         options = ImportOptions(classes, preprocess, mean, std, network, weights, *several)
-        made = run.import_model(source, output, name or output.stem, options, overwrite)
+        check_output(output)
+        made = run.import_model(source, output, model_name(name, output), options, overwrite)
         line = samples.line(output, sample, settings_from())
     for finding in filter(None, (*made.findings, line)):
         say(finding)
@@ -134,8 +136,10 @@ def export(
                 f"--{'name' if images is None else 'images'} is for --int8; give --int8 too, or leave it out."
             )
         else:
+            from pigeonhole.models.output_names import check_output
             from producer.models import exporting
 
+            check_output(output, ".onnx")
             about = exporting.export(path, output, overwrite)
     typer.echo(f"{output}: {about.name} {about.digest[:12]}, {len(about.classes)} classes")
 

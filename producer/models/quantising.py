@@ -14,6 +14,7 @@ from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.models import checkpoint, quantise
 from pigeonhole.models.checkpoint import Checkpoint
+from pigeonhole.models.output_names import check_output
 from pigeonhole.replacing import check_own
 from pigeonhole.settings import Settings
 from pigeonhole.sources.expand import expand
@@ -90,6 +91,8 @@ def export(
     about = content.checkpoint
     name = checkpoint.check_name(about.name + SUFFIX if name is None else name)
     as_onnx = output.suffix.lower() == ".onnx"
+    if not as_onnx:
+        check_output(output)
     check_own(output, lambda file: (exporting.is_export if as_onnx else _is_quantised)(file, name), overwrite)
     images = _read(source, about.preprocessing, settings)
     if not as_onnx:

@@ -91,17 +91,17 @@ def test_a_rare_class_counts_for_more_and_all_images_for_one_in_the_mean() -> No
 
 def test_a_record_says_of_what_came_later_only_what_is_done() -> None:
     assert set(Recipe().to_json()["augmentation"]) == {"degrees", "scale", "shear", "shift"}
-    assert not {"calming", "mixing", "balance"} & set(Recipe().to_json())
+    assert not {"augmentation_decay", "mixing", "balance"} & set(Recipe().to_json())
     assert Recipe(mixing=0.5, augmentation=Augmentation(flip=True)).to_json()["augmentation"]["flip"] is True
     assert Recipe(mixing=0.5).to_json() == json.loads(json.dumps(Recipe(mixing=0.5).to_json()))
 
 
-def test_lessened_it_moves_less_and_by_nothing_not_at_all() -> None:
+def test_scaled_down_it_moves_less_and_by_nothing_not_at_all() -> None:
     how = Augmentation(degrees=20.0, flip=True, warp=1.0, outside="border", colour=0.4, erasing=0.5)
-    half = how.lessened(0.5)
+    half = how.scaled(0.5)
     assert (half.degrees, half.shift, half.warp, half.colour, half.erasing) == (10.0, 1.0, 0.5, 0.2, 0.25)
     assert (half.flip, half.outside) == (True, "border")
-    still = replace(how, flip=False).lessened(0.0)
+    still = replace(how, flip=False).scaled(0.0)
     assert torch.equal(augment(images(8, 28, 28, 3), still, drawn()), images(8, 28, 28, 3))
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -38,11 +39,17 @@ def test_training_writes_a_checkpoint_and_says_its_accuracy(trained: tuple[Path,
     assert result.exit_code == 0, result.output
     described, _network = load(path)
     measured = described.measured["test"]
-    assert f"{path}: tiny {described.digest[:12]}, trained in " in result.stdout
-    assert f"test: {measured['accuracy']:.2%} right of 100 images" in result.stdout
+    wrote, quality = result.stdout.splitlines()
+    assert wrote.startswith(f"Wrote {path}: tiny@{described.digest[:12]}, 2 epochs in ")
+    assert quality.startswith(f"Test accuracy {measured['accuracy']:.2%} (100 images, 95% interval ")
+    assert quality.endswith("marked for review.")
     assert measured["accuracy"] > 0.5
-    assert result.stderr.splitlines()[0].startswith("Training digits on mnist from ")
-    assert [line.split()[:2] for line in result.stderr.splitlines()[1:]] == [["epoch", "1/2"], ["epoch", "2/2"]]
+    first, second, *epochs, classify, evaluate = result.stderr.splitlines()
+    assert first.startswith("Training digits on mnist from ")
+    assert second == "Up to 2 epochs; Ctrl-C keeps the best so far."
+    assert [line.split()[:2] for line in epochs] == [["epoch", "1/2"], ["epoch", "2/2"]]
+    assert classify == f"Next: pigeonhole classify photos/ --model {path} -o results.csv"
+    assert evaluate.lstrip().startswith(f"pigeonhole evaluate {path} --data DIR ")
 
 
 def test_the_checkpoint_says_how_it_was_trained(trained: tuple[Path, Result]) -> None:
@@ -104,6 +111,12 @@ def test_what_cannot_work_is_said_before_training(tiny_mnist: Path, tmp_path: Pa
     for arguments, message in (
         (["-o", tmp_path / "no" / "x.safetensors"], "no is not a folder; make it, or choose another -o."),
         (["-o", tmp_path / "x.safetensors", "--name", "My Model"], "'My Model' can't name a model"),
+        (["-o", tmp_path / "My Model.safetensors"], "and '.'. Give another -o, or --name my-model."),
+        (
+            ["-o", tmp_path / "n.pt"],
+            f"n.pt' does not end in .safetensors, the format that is written; give -o {tmp_path}",
+        ),
+        (["-o", tmp_path / "v2.1"], f"the format that is written; give -o {tmp_path}/v2.1.safetensors."),
         (["-o", tmp_path / "x.safetensors", "--validation", "1.5"], "above 0 and below 1, not 1.5"),
         (["-o", tmp_path / "x.safetensors", "--fonts", tmp_path], "holds no font with ten digits; --fonts names"),
         (["-o", tmp_path, "--name", "x"], f"{tmp_path} is a folder, and a checkpoint is a file; choose another -o."),
@@ -117,13 +130,13 @@ def test_what_cannot_work_is_said_before_training(tiny_mnist: Path, tmp_path: Pa
         ),
         (
             ["-o", tmp_path / "x.safetensors", "--network", "classic", "--variety"],
-            "There is no variety for the network 'classic'; leave --variety out.",
+            "There is no variety for the network 'classic'; leave variety out.",
         ),
     ):
         result = run("train", "--data", tiny_mnist, *arguments)
         assert result.exit_code == 2
         assert message in result.stderr
-        assert "epoch" not in result.stderr
+        assert "epoch 1/" not in result.stderr
         assert result.stdout == ""
 
 
@@ -149,7 +162,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_says_so(tiny_mnist: Path, tmp_path: Pa
     assert "the best so far, epoch " in stderr
     assert "is kept. To go on, give the same command with --resume." in stderr
     assert path.with_name(f"{path.name}.resume").exists()
-    assert "right of 100 images" in stdout
+    assert "Test accuracy " in stdout
     described, _network = load(path)
     assert described.trained["interrupted"] is True
     assert len(described.trained["epochs"]) >= 2
@@ -158,7 +171,8 @@ def test_ctrl_c_keeps_the_best_so_far_and_says_so(tiny_mnist: Path, tmp_path: Pa
 def test_evaluating_measures_what_training_measured(trained: tuple[Path, Result], tiny_mnist: Path) -> None:
     result = run("evaluate", trained[0], "--data", tiny_mnist)
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[0] == trained[1].stdout.splitlines()[1].removeprefix("test: ")
+    accuracy, images = re.findall(r"^(.*%) right of (\d+) images ", result.stdout)[0]
+    assert trained[1].stdout.splitlines()[1].startswith(f"Test accuracy {accuracy} ({images} images")
     assert "true  read as" in result.stdout
 
 

@@ -4,6 +4,7 @@ from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models import checkpoint
 from pigeonhole.models.networks import registry as networks
 from tests.training.conftest import TOP
+from training.recipes import overrides
 from training.recipes.defaults import RECIPES, plan
 
 TEXT = (TOP / "docs" / "training.md").read_text(encoding="utf-8")
@@ -31,8 +32,19 @@ def test_the_figures_are_those_of_the_shipped_checkpoint() -> None:
 
 def test_the_shipped_checkpoint_was_trained_with_the_recipe_that_is_the_default() -> None:
     recorded = checkpoint.describe(checkpoint.find("digits")).trained["recipe"]
-    # It had a weight for teachers, of which it had none.
-    assert recorded == RECIPES["digits"].to_json() | {"distillation": recorded["distillation"]}
+    # It had a weight for teachers, of which it had none, and another name for the decay.
+    renamed = {"augmentation_decay" if key == "calming" else key: value for key, value in recorded.items()}
+    assert renamed == RECIPES["digits"].to_json() | {"distillation": recorded["distillation"]}
+
+
+def test_each_value_of_a_recipe_is_explained_with_its_range() -> None:
+    rows = dict(re.findall(r"^\| `([a-z_.]+)` \| ([^|]+) \|", TEXT, re.MULTILINE))
+    for name, kind in overrides.VALUES.items():
+        if isinstance(kind, overrides.Number):
+            least, most = (f"{end:,.6f}".rstrip("0").rstrip(".") for end in (kind.least, kind.most))
+            assert rows[name.removeprefix("variety_")] == f"{least}, {most}", name
+        else:
+            assert name in rows or name.startswith("variety_") or name == "augmentation", name
 
 
 def test_each_networks_cost_is_the_measured_one() -> None:

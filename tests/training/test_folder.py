@@ -67,8 +67,8 @@ def test_a_folder_is_trained_on_and_its_checkpoint_says_what_its_figures_are_of(
     assert network(torch.zeros(1, 28, 28, 1, dtype=torch.uint8)).shape == (1, 3), "two classes, and none of them"
     assert described.arguments["mean"] == [pytest.approx(0.45, abs=0.05)]
     assert set(described.measured) == {"validation"}
-    assert "validation: " in result.stdout
-    assert "of 8 images" in result.stdout
+    assert "Validation accuracy " in result.stdout
+    assert " (8 images, " in result.stdout
     for line in (
         f"Training residual-small on folder:{root}, seed 0.",
         "class  training  validation",

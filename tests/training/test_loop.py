@@ -19,7 +19,7 @@ from training.recipes.defaults import plan
 from training.recipes.recipe import Recipe
 
 RECIPE = Recipe(epochs=4, batch_size=32)
-VARIED = replace(RECIPE, variety=0.5, outliers=0.5, calming=0.5)
+VARIED = replace(RECIPE, variety=0.5, outliers=0.5, augmentation_decay=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +150,7 @@ def test_the_pools_images_all_come_before_any_comes_again() -> None:
 
 
 def test_augmentation_calms_down_over_the_last_steps() -> None:
-    recipe = Recipe(epochs=5, batch_size=8, calming=0.4)
+    recipe = Recipe(epochs=5, batch_size=8, augmentation_decay=0.4)
     run = steps.Run(networks.build("classic", {}, 10), recipe, 10, 0)
     degrees = []
     for run.taken in range(50):

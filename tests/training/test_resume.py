@@ -82,7 +82,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_weights_and_tells_all_of
     assert sorted(file.name for file in interrupted.parent.iterdir()) == ["mine.log.jsonl", state.name]
     result = run(tiny_mnist, interrupted, "--resume")
     assert result.exit_code == 0, result.output
-    assert f"Going on after epoch 2, from {state}." in result.stderr
+    assert f"Resuming after epoch 2, from {state}." in result.stderr
     assert [line.split()[1] for line in result.stderr.splitlines() if line.startswith("epoch ")] == ["3/4", "4/4"]
     assert describe(interrupted).digest == describe(whole).digest
     assert not state.exists()
@@ -207,7 +207,7 @@ def test_resuming_where_nothing_was_begun_begins(tiny_mnist: Path, whole: Path, 
     path = tmp_path / "new.safetensors"
     result = run(tiny_mnist, path, "--resume")
     assert result.exit_code == 0, result.output
-    assert f"There is no {path}.resume to go on from; training starts from the beginning." in result.stderr
+    assert f"There is no {path}.resume to resume from; training starts from the beginning." in result.stderr
     assert describe(path).digest == describe(whole).digest
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from pigeonhole.errors import CheckpointError, DatasetError, TrainingError
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.models import checkpoint
 from pigeonhole.models.networks import registry as networks
 from pigeonhole.models.networks import vision
+from pigeonhole.models.output_names import check_output, model_name
 from training import environment
 from training.configuration import Configuration
 from training.datasets import mirror, selection, splits
@@ -21,6 +21,7 @@ from training.datasets.selection import Selection
 from training.datasets.splits import Split
 from training.loop import initial_weights
 from training.loop.initial_weights import Learned, Pretrained
+from training.recipes import overrides
 from training.recipes.defaults import RECIPES, fine_tuning, for_folder, plan
 from training.recipes.recipe import Recipe
 from training.synthetic import pool, printed, strangers
@@ -41,6 +42,7 @@ class Material:
         start: What it begins with; None for fresh weights.
         device: What torch calls it.
         deciding: JSON values that decide, with machine and versions, which weights come of it.
+        overrides: Values of the recipe that are not the default, by name.
         notes: What a user should be told.
         seconds: That it took to read.
     """
@@ -53,6 +55,7 @@ class Material:
     start: Learned | Pretrained | None
     device: str
     deciding: dict[str, Any]
+    overrides: dict[str, Any]
     notes: tuple[str, ...]
     seconds: float
 
@@ -75,8 +78,7 @@ def gather(config: Configuration, on_progress: Progress | None = None) -> Materi
     Raises:
         TrainingError: The data, the device, the name or the output won't do.
     """
-    checkpoint.check_name(config.model_name)
-    _check_output(config.output)
+    values = check(config)
     started = time.perf_counter()
     device, begun = environment.device(config.device), _start(config)
     parent = begun.described if isinstance(begun, Learned) else None
@@ -84,8 +86,9 @@ def gather(config: Configuration, on_progress: Progress | None = None) -> Materi
     network = config.architecture
     chosen = selection.select(config, parent)
     read = _read(config, chosen, parent.preprocessing if parent else None, on_progress)
-    recipe = _recipe(network, read)
-    recipe = config.amended(fine_tuning(recipe) if begun else recipe)
+    default = _recipe(network, read)
+    default = fine_tuning(default) if begun else default
+    recipe = config.amended(default, values)
     fonts = _fonts(config.fonts) if recipe.variety and read.preprocessing.reads_digits else ()
     measured = {} if parent else _normalisation(network, read, begun)
     arguments = parent.arguments if parent else networks.complete(network, measured, read.preprocessing)
@@ -110,9 +113,21 @@ def gather(config: Configuration, on_progress: Progress | None = None) -> Materi
         start=begun,
         device=device,
         deciding=deciding,
+        overrides=overrides.differences(recipe, default),
         notes=tuple(_notes(config, recipe, read, fonts)),
         seconds=time.perf_counter() - started,
     )
+
+
+def check(config: Configuration) -> dict[str, Any]:
+    """Check what needs no data, and return the recipe's values that the user gave.
+
+    Raises:
+        TrainingError: The output, the name or a value of the recipe can't be used.
+    """
+    _check_output(config.output)
+    model_name(config.name, config.output)
+    return overrides.read(config.recipe, config.settings or ())
 
 
 def _start(config: Configuration) -> Learned | Pretrained | None:
@@ -205,6 +220,8 @@ def variety(material: Material, seed: int, on_progress: Callable[[int, int], Non
 
 
 def _check_output(output: Path) -> None:
+    if not output.is_dir():
+        check_output(output)
     if not output.parent.is_dir():
         raise CheckpointError(f"{output.parent} is not a folder; make it, or choose another -o.")
     if output.is_dir():

@@ -121,9 +121,9 @@ class Run:
 
     def _augmentation(self) -> Augmentation | None:
         """As far as images are moved now."""
-        how, calming = self.recipe.augmentation, self.recipe.calming * self.recipe.epochs * self.steps
-        left = self.recipe.epochs * self.steps - self.taken
-        return how.lessened(left / calming) if how and left < calming else how
+        how, total = self.recipe.augmentation, self.recipe.epochs * self.steps
+        decay, left = self.recipe.augmentation_decay * total, total - self.taken
+        return how.scaled(left / decay) if how and left < decay else how
 
     def _moved(self, batch: Split, how: Augmentation | None) -> Split:
         return batch if how is None else Split(augment(batch.images, how, self.generator), batch.labels)

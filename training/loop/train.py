@@ -125,6 +125,20 @@ def train(config: Configuration, watcher: Watcher | None = None) -> Trained:
     return trained
 
 
+def check(config: Configuration) -> None:
+    """Raise TrainingError if the output, the name or the recipe can't be used."""
+    prepare.check(config)
+
+
+def recipe(config: Configuration) -> dict[str, Any]:
+    """Return the recipe that a configuration would train with, as JSON values; the data are read for it.
+
+    Raises:
+        TrainingError: As `train`.
+    """
+    return asdict(prepare.gather(config).recipe)
+
+
 def _left_out(files: Sequence[LeftOut]) -> Iterator[str]:
     if files:
         kinds = Counter(file.reason for file in files).items()
@@ -138,10 +152,10 @@ def _state(config: Configuration, material: Material, watcher: Watcher) -> Mappi
     file = resume.file_of(config.output)
     if config.resume and file.exists():
         state = resume.read(file, material.deciding)
-        watcher.note(f"Going on after epoch {len(state['epochs'])}, from {file}.")
+        watcher.note(f"Resuming after epoch {len(state['epochs'])}, from {file}.")
         return state  # what lies at the output was found to be this command's when it began
     if config.resume:
-        watcher.note(f"There is no {file} to go on from; training starts from the beginning.")
+        watcher.note(f"There is no {file} to resume from; training starts from the beginning.")
     check_own(config.output, lambda path: _is_own(path, config.model_name, material), config.overwrite)
     check_own(logs.file_of(config.output), logs.is_log, config.overwrite)
     if file.exists() and not config.overwrite:
@@ -249,6 +263,7 @@ def _about(config: Configuration, material: Material, pool: Split | None) -> dic
         "pool_images": len(pool) if pool else 0,
         "pool_digest": digest(pool) if pool else None,
         "review_budget": config.review_budget,
+        **({"overrides": material.overrides} if material.overrides else {}),
         "device": material.device,
         "threads": torch.get_num_threads(),
         "versions": provenance.versions(),

@@ -42,7 +42,7 @@ class Augmentation:
         values = asdict(self)
         return {key: value for key, value in values.items() if key in _ALWAYS or value != getattr(_NOTHING, key)}
 
-    def lessened(self, share: float) -> "Augmentation":
+    def scaled(self, share: float) -> "Augmentation":
         """The same with every limit at `share` of it, 0…1."""
         values: dict[str, Any] = {key: value * share for key, value in asdict(self).items() if type(value) is float}
         return replace(self, **values)

@@ -19,7 +19,7 @@ class Plan(NamedTuple):
 _DIGITS = Recipe(
     epochs=30,
     augmentation=Augmentation(degrees=15.0, warp=1.2),
-    calming=0.35,
+    augmentation_decay=0.35,
     variety=0.5,
     pool=60_000,
     outliers=0.4,

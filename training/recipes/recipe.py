@@ -21,8 +21,8 @@ class Recipe:
             is what is evaluated and kept.
         patience: Epochs without a better validation loss that end training; 0 trains them all.
         augmentation: None trains on the images as they are.
-        calming: The share of all steps, the last ones, over which `augmentation` falls in a line to nothing, so that
-            the network ends on images as it will meet them (Z. He et al., "Data Augmentation Revisited", 2019).
+        augmentation_decay: The share of all steps, the last ones, over which `augmentation` falls linearly to nothing,
+            so that the network ends on images as it will meet them (Z. He et al., "Data Augmentation Revisited", 2019).
         variety: Images from a pool of other ones (`training.synthetic`) in a step for each of the data's; 0 for none.
         pool: Images in that pool; 0 for as many as there are to train on.
         outliers: The share of them that are of no class. Above 0, the network has one more logit, for these.
@@ -41,7 +41,7 @@ class Recipe:
     averaging: float = 0.5
     patience: int = 0
     augmentation: Augmentation | None = field(default_factory=Augmentation)
-    calming: float = 0.0
+    augmentation_decay: float = 0.0
     variety: float = 0.0
     pool: int = 0
     outliers: float = 0.2
@@ -63,4 +63,4 @@ class Recipe:
         return {**values, **{key: how.to_json() if how else None for key, how in moved.items()}}
 
 
-_LATER = ("calming", "mixing", "balance")
+_LATER = ("augmentation_decay", "mixing", "balance")

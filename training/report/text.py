@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
+from pigeonhole.text import counted
 from training.evaluation.compared import LETTERS, Compared
 from training.evaluation.measure import Evaluated, Report
 from training.evaluation.outliers import Kind
@@ -19,6 +20,16 @@ def summary(report: Report) -> str:
     low, high = report.interval
     return (
         f"{report.accuracy:.2%} right of {report.images:,} images (95% interval {100 * low:.2f} to {100 * high:.2f}%)"
+    )
+
+
+def quality(part: str, report: Report) -> str:
+    """Return one line: "Validation accuracy 95.00% (20 images, 95% interval …); 1 image is marked for review."."""
+    low, high = report.interval
+    marked = "no image is" if not report.reviews else f"{report.reviews:,} ({report.reviews / report.images:.2%}) are"
+    return (
+        f"{part} accuracy {report.accuracy:.2%} ({counted(report.images, 'image')}, 95% interval {100 * low:.2f} to "
+        f"{100 * high:.2f}%); {marked} marked for review."
     )
 
 

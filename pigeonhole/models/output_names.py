@@ -1,0 +1,41 @@
+"""Names of the model files that commands write, and of the models in them."""
+
+import re
+from pathlib import Path
+
+from pigeonhole.errors import CheckpointError
+from pigeonhole.files import shown
+from pigeonhole.models.checkpoint import SUFFIX
+from pigeonhole.models.record import LONGEST_NAME, check_name
+
+#: Endings of other programs' model files; they are replaced in advice, not appended to.
+_OTHERS = {SUFFIX, ".bin", ".ckpt", ".h5", ".onnx", ".pb", ".pkl", ".pt", ".pth", ".tflite"}
+
+
+def check_output(output: Path, suffix: str = SUFFIX) -> None:
+    """Raise CheckpointError if the name of an output would hide its format.
+
+    Args:
+        output: Path that a model is written to.
+        suffix: Ending of such files.
+    """
+    if output.suffix.lower() == suffix:
+        return
+    stem = output.stem if output.suffix.lower() in _OTHERS else output.name
+    wanted = shown(output.with_name(f"{stem}{suffix}"))
+    raise CheckpointError(f"{shown(output)!r} does not end in {suffix}, the format that is written; give -o {wanted}.")
+
+
+def model_name(name: str, output: Path) -> str:
+    """Return the name of a model that is written: `name`, or if that is empty the output's.
+
+    Raises:
+        CheckpointError: A model can't have that name.
+    """
+    if name:
+        return check_name(name)
+    try:
+        return check_name(output.stem)
+    except CheckpointError as exc:
+        near = re.sub(r"[^a-z0-9._-]+", "-", output.stem.lower()).strip("-")[:LONGEST_NAME] or "mine"
+        raise CheckpointError(f"{exc} Give another -o, or --name {near}.") from exc
