@@ -67,8 +67,14 @@ def score(logits: NDArray[np.float32], calibration: Calibration, classes: int, t
     ppm = _ppm(calibration.confidence(probabilities, unknown[:, None]))
     if calibration.thresholds is not None:
         return Scores(best, ppm, *_by_thresholds(known, calibration.thresholds, calibration.review_below))
-    review = _ppm(calibration.review_score(probabilities[:, 0], unknown)) < round(calibration.review_below * PPM)
+    review = marked(calibration.review_score(probabilities[:, 0], unknown), calibration.review_below)
     return Scores(best, ppm, review, unknown=_ppm(calibration.unknown(unknown)) if calibration.outlier else None)
+
+
+def marked(found: NDArray[np.float64], review_below: float) -> NDArray[np.bool_]:
+    """Return which images are marked for review by their review scores: float64 [N] in 0…1 → bool [N]."""
+    below: NDArray[np.bool_] = _ppm(found) < round(review_below * PPM)
+    return below
 
 
 def likeliest(logits: NDArray[np.float32], classes: int) -> NDArray[np.int64]:

@@ -54,7 +54,8 @@ class Inspection:
     @property
     def review(self) -> bool:
         """True if the picture is marked for review."""
-        return self.review_score < self.checkpoint.calibration.review_below
+        below = self.checkpoint.calibration.review_below
+        return bool(scores.marked(np.array([self.review_score]), below)[0])
 
     @property
     def box(self) -> Box | None:

@@ -15,7 +15,7 @@ from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.limits import PPM
 from pigeonhole.models import scores
 from pigeonhole.models.record import Calibration, Checkpoint
-from pigeonhole.models.scores import Labels, Scores, confidences, review_scores, score
+from pigeonhole.models.scores import Labels, Scores, confidences, marked, review_scores, score
 
 CLASSES = 4
 LOGITS = arrays.arrays(
@@ -74,6 +74,11 @@ def test_a_probability_near_its_threshold_is_marked_for_review() -> None:
     assert score(THREE, near, CLASSES, 1).review.tolist() == [True, False, False]
     assert (review_scores(THREE, near, CLASSES) < 0.2).tolist() == [True, False, False]
     np.testing.assert_allclose(confidences(THREE, near, CLASSES), [sigmoid(3), sigmoid(-5), sigmoid(9)])
+
+
+def test_review_is_decided_on_rounded_scores_wherever_it_is_decided() -> None:
+    found = np.array([0.9442999, 0.9443001, 0.944301, 0.9442989])
+    assert marked(found, 0.9443002).tolist() == [False, False, False, True]
 
 
 def test_no_image_has_more_labels_than_results_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pigeonhole.models.checkpoint import Checkpoint
 from pigeonhole.models.record import Calibration
-from pigeonhole.models.scores import confidences, likeliest, review_scores
+from pigeonhole.models.scores import confidences, likeliest, marked, review_scores
 from training.evaluation.calibrate import Bin, expected_calibration_error, negative_log_likelihood, reliability
 
 _Z = 1.959964  # of the normal distribution: 95% lie within
@@ -74,7 +74,7 @@ class Report:
     @cached_property
     def marked(self) -> Tensor:
         """Which images are marked for review, bool [N]."""
-        return self.review_scores < self.review_below
+        return torch.from_numpy(marked(self.review_scores.numpy(), self.review_below))
 
     @property
     def images(self) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pigeonhole.models.record import Checkpoint
-from pigeonhole.models.scores import review_scores
+from pigeonhole.models.scores import marked, review_scores
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def measure(
     """
     calibration = checkpoint.calibration
     found = review_scores(logits.numpy(), calibration, len(checkpoint.classes))
-    marked = torch.from_numpy(found < calibration.review_below)
-    counts = torch.bincount(2 * kinds + marked, minlength=2 * len(names)).reshape(-1, 2).tolist()
+    doubtful = torch.from_numpy(marked(found, calibration.review_below))
+    counts = torch.bincount(2 * kinds + doubtful, minlength=2 * len(names)).reshape(-1, 2).tolist()
     measured = (
         Kind(name, sure_and_marked[1], sure_and_marked[0], blank.count(name))
         for name, sure_and_marked in zip(names, counts, strict=True)
