@@ -61,8 +61,10 @@ def train(
             _say(f"Training {config.start or config.architecture} on {_source(config)}, seed {config.seed}.")
         with TrainingProgress(_stderr(), quiet) as progress:
             trained = task.train(config, progress)
-        _say_trained(trained, config.output, quiet)
+        _say_trained(trained, config.output)
         _write_report(report, trained.evaluated)
+        if not quiet:
+            _say_next(config.output)
     if trained.outcome.interrupted:
         raise typer.Exit(ExitCode.INTERRUPTED)
 
@@ -176,7 +178,7 @@ def _write_report(folder: Path | None, evaluated: "Evaluated") -> None:
         _say(f"report: {page.write(folder, evaluated)}")
 
 
-def _say_trained(trained: "Trained", output: Path, quiet: bool) -> None:
+def _say_trained(trained: "Trained", output: Path) -> None:
     from training.progress import duration
     from training.report import text
 
@@ -194,12 +196,14 @@ def _say_trained(trained: "Trained", output: Path, quiet: bool) -> None:
         f"Wrote {output}: {made.identity()}, {epochs} in {took}, epoch {kept} kept.\n"
         f"{text.quality('Test' if 'test' in made.measured else 'Validation', trained.evaluated.report)}"
     )
-    if not quiet:
-        file = shlex.quote(str(output))
-        _say(
-            f"Next: pigeonhole classify photos/ --model {file} -o results.csv\n"
-            f"      pigeonhole evaluate {file} --data DIR   (with labelled images that it was not trained on)"
-        )
+
+
+def _say_next(output: Path) -> None:
+    file = shlex.quote(str(output))
+    _say(
+        f"Next: pigeonhole classify photos/ --model {file} -o results.csv\n"
+        f"      pigeonhole evaluate {file} --data DIR   (with labelled images that it was not trained on)"
+    )
 
 
 @contextmanager

@@ -107,7 +107,7 @@ def test_a_file_that_will_not_do_is_a_clear_error(tmp_path: Path, content: str, 
     file.write_text(content)
     with pytest.raises(DatasetError, match=message):
         corrections.read(file, ("a", "b"), tmp_path)
-    with pytest.raises(DatasetError, match=r"none\.csv: can't be read \(No such file or directory\); check the path"):
+    with pytest.raises(DatasetError, match=r"none\.csv does not exist; did you mean .*c\.csv\? Check the path\."):
         corrections.read(tmp_path / "none.csv", ("a", "b"), tmp_path)
 
 

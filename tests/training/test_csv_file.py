@@ -93,7 +93,7 @@ def test_a_csv_file_that_will_not_do_is_a_clear_error(tmp_path: Path, content: s
     assert result.exit_code == 2, result.output
     with pytest.raises(DatasetError, match=message):
         raise DatasetError(result.stderr)
-    with pytest.raises(DatasetError, match=r"none\.csv: can't be read \(No such file or directory\); check the path"):
+    with pytest.raises(DatasetError, match=r"none\.csv does not exist\. Check the path\."):
         CsvFile(str(tmp_path / "none.csv")).labelled(GREY)
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pigeonhole import nearby
 from pigeonhole.errors import DatasetError
 from pigeonhole.files import shown
 from pigeonhole.sinks.csv_rows import LONGEST_HEADER, SafeCsv, original_text, written_with
@@ -78,5 +79,7 @@ def rows(file: Path) -> Iterator[tuple[int, str, str]]:
                     yield lines.line_num, *((original_text(path), original_text(label)) if safe else (path, label))
     except csv.Error as exc:
         raise DatasetError(f"{file} is no CSV file ({exc}); it needs the columns path and label.") from exc
+    except FileNotFoundError as exc:
+        raise DatasetError(f"{nearby.missing(file)} Check the path.") from exc
     except OSError as exc:
         raise DatasetError(f"{file}: can't be read ({exc.strerror or exc}); check the path.") from exc

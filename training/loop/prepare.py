@@ -13,6 +13,7 @@ from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models.networks import registry as networks
 from pigeonhole.models.networks import vision
 from pigeonhole.models.output_names import check_output, model_name
+from pigeonhole.nearby import missing
 from training import environment
 from training.configuration import Configuration
 from training.datasets import mirror, selection, splits
@@ -235,6 +236,8 @@ def _check_output(output: Path) -> None:
 
 
 def _fonts(folder: Path | None) -> tuple[Path, ...]:
+    if folder is not None and not folder.exists():
+        raise DatasetError(f"{missing(folder)} --fonts names a folder of .ttf or .otf files.")
     found = printed.find_fonts(folder or printed.FOLDER)
     if folder is not None and not found:
         raise DatasetError(f"{folder} holds no font with ten digits; --fonts names a folder of .ttf or .otf files.")
