@@ -125,6 +125,24 @@ def test_a_recipe_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     assert result.stderr == "pigeonhole: --set: a recipe has no 'epoch'; did you mean epochs?\n"
 
 
+@pytest.mark.parametrize(
+    "setting", ["variety=0.001", "pool=1", "averaging=0", "warmup=1", "augmentation=null", "mixing=1"]
+)
+def test_values_at_the_ends_of_their_ranges_can_be_trained_with(setting: str, tmp_path: Path) -> None:
+    photos = folder(tmp_path / "photos", {"a": 10, "b": 10})
+    line = ("train", "--data", photos, "-o", tmp_path / "x.safetensors", "--network", "residual-small", "--epochs", 1)
+    assert run(*line, "--device", "cpu", "--set", setting).exit_code == 0
+
+
+def test_synthetic_images_of_no_class_need_a_share_of_outliers(tmp_path: Path) -> None:
+    photos = folder(tmp_path / "photos", {"a": 10, "b": 10})
+    line = ("train", "--data", photos, "-o", tmp_path / "x.safetensors", "--epochs", 1, "--device", "cpu")
+    refused = run(*line, "--set", "outliers=0")
+    assert refused.exit_code == 2
+    assert "pigeonhole: outliers is 0, and the synthetic images for these pictures belong to none of" in refused.stderr
+    assert run(*line, "--set", "outliers=0", "--no-variety").exit_code == 0
+
+
 def test_variety_for_a_network_that_has_none_is_refused(tiny_mnist: Path, tmp_path: Path) -> None:
     line = ("train", "--data", tiny_mnist, "-o", tmp_path / "x.safetensors", "--network", "classic")
     result = run(*line, "--set", "variety=0.5")

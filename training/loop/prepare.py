@@ -90,6 +90,11 @@ def gather(config: Configuration, on_progress: Progress | None = None) -> Materi
     default = _recipe(network, read)
     default = fine_tuning(default) if begun else default
     recipe = config.amended(default, values)
+    if recipe.variety and not recipe.outliers and not read.preprocessing.reads_digits:
+        raise TrainingError(
+            "outliers is 0, and the synthetic images for these pictures belong to none of the classes; give "
+            "--no-variety, or a value above 0."
+        )
     fonts = _fonts(config.fonts) if recipe.variety and read.preprocessing.reads_digits else ()
     measured = {} if parent else _normalisation(network, read, begun)
     arguments = parent.arguments if parent else networks.complete(network, measured, read.preprocessing)

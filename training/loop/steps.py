@@ -114,7 +114,7 @@ class Run:
         moved = mix(self._moved(batch, self._augmentation()), self.recipe.mixing, self.generator)
         if self.pool is None:
             return moved
-        dealt = self._deal(len(self.pool), round(self.recipe.variety * self.recipe.batch_size))
+        dealt = self._deal(len(self.pool), max(1, round(self.recipe.variety * self.recipe.batch_size)))
         return moved.beside(
             self._moved(self.pool.take(dealt.to(batch.labels.device)), self.recipe.variety_augmentation)
         )
