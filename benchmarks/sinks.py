@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from pigeonhole.ledger.messages import Row
-from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.status import JobState, JobStatus
 from pigeonhole.sinks.file import File
 from pigeonhole.sinks.registry import FORMATS, read_results
 
-JOB = JobStatus(job="20261123-163637-517a47", state="finished", model="digits", created=1.0, sources=("photos",))
+JOB = JobStatus(job="20261123-163637-517a47", state=JobState.FINISHED, model="digits", created=1.0, sources=("photos",))
 QUESTIONS = {
     "label 7, the 100 least confident": "WHERE label = '7' ORDER BY confidence LIMIT 100",
     "the same of one job": f"WHERE job = '{JOB.job}' AND label = '7' ORDER BY confidence LIMIT 100",

@@ -41,12 +41,13 @@ if TYPE_CHECKING:
     from pigeonhole.jobs.rows import Rows
     from pigeonhole.jobs.summary import Summary
     from pigeonhole.ledger.messages import Row
-    from pigeonhole.ledger.status import JobStatus
+    from pigeonhole.ledger.status import JobState, JobStatus
     from pigeonhole.version import VERSION as __version__  # noqa: N811  # the name that Python uses
 
 #: Name → the module that it is loaded from, and its name there.
 _LAZY = {
     "Client": ("pigeonhole.client", "Client"),
+    "JobState": ("pigeonhole.ledger.status", "JobState"),
     "JobStatus": ("pigeonhole.ledger.status", "JobStatus"),
     "Row": ("pigeonhole.ledger.messages", "Row"),
     "Rows": ("pigeonhole.jobs.rows", "Rows"),
@@ -64,6 +65,7 @@ __all__ = [
     "ImageError",
     "JobCancelled",
     "JobDamaged",
+    "JobState",
     "JobStatus",
     "MessageInvalid",
     "NoSubmitter",

@@ -23,6 +23,7 @@ Errors of redis, kombu, Pillow and the operating system become one of these wher
 Each message says what failed, the value, and what to do.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum, StrEnum
 from typing import ClassVar, Self
 
@@ -63,8 +64,13 @@ class SourceError(UsageError):
 class UnknownJob(UsageError):
     """Raised when the ledger has no job of that name."""
 
-    def __init__(self, job: str) -> None:
-        super().__init__(f"no job {job!r}: it was deleted, has expired, or never was; `pigeonhole status` lists them")
+    def __init__(self, job: str, meant: Sequence[str] = ()) -> None:
+        """Make the error for a name; `meant`: ids of jobs that it may stand for."""
+        guess = f" Did you mean {' or '.join(meant)}?" if meant else ""
+        super().__init__(
+            f"no job {job!r}: it was deleted, has expired, or never was; `pigeonhole status` lists them{guess and '.'}"
+            f"{guess}"
+        )
 
 
 class NoSubmitter(UsageError):

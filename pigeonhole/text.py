@@ -11,9 +11,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number of things in words: `1 row`, `2,048 rows`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number of things in words: `1 row`, `2,048 rows`, `2 batches` where that is the plural."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def span(seconds: float) -> str:

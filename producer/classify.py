@@ -11,7 +11,8 @@ from pigeonhole.jobs.kept import Kept
 from pigeonhole.jobs.state import Run, State
 from pigeonhole.limits import TOP
 from pigeonhole.sources.reference import Reference
-from producer.command import Output, finish, follow, how_to_go_on, run_again, submit_again, tell, told
+from producer.command import Output, finish, follow, tell
+from producer.resuming import hinting, resume_hint, run_again, submit_again
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Classification:
             references: of the sources.
             model: whose queue a new job goes to.
         """
-        with told(self._remedy, run_again(self.sources) if self.is_file else ""):
+        with hinting(self._hint, run_again(self.sources) if self.is_file else ""):
             self._keep()
             missing = self.kept.missing(references)
             begun = begin(
@@ -75,12 +76,15 @@ class Classification:
         for run in self.pending:
             self._job = run.job
             tell(f"resuming job {run.job}", self.output.quiet)
-            follow(self.client, run.job, self.output, take_up(self.client, run), partial(self.kept.take, run))
+            elsewhere = self.kept.summary.images - self.kept.of_run[run.number]
+            take = partial(self.kept.take, run)
+            follow(self.client, run.job, self.output, take_up(self.client, run), take, elsewhere)
         tell(self.kept.message(), self.output.quiet)
 
-    def _remedy(self) -> str:
+    def _hint(self) -> str:
         """Return how to resume; empty where nothing can be resumed."""
-        again = run_again(self.sources) if self.is_file else submit_again(self._job, self.sources, self.null)
-        if self.client.settings.broker_url and self._job:
-            return how_to_go_on(self.client, self._job, None, again, self.output.options, resumes=self.is_file)
+        settings = self.client.settings
+        again = run_again(self.sources) if self.is_file else submit_again(settings, self._job, self.sources, self.null)
+        if settings.broker_url and self._job:
+            return resume_hint(self.client, self._job, None, again, self.output.options, resumes=self.is_file)
         return again if self.is_file else ""

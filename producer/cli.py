@@ -4,26 +4,24 @@ Rows and results go to standard output, everything else to standard error. What 
 it is used, so that `--help` and a submission start at once.
 """
 
-import json
 import os
-import sys
 import time
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
 import typer
 
-from pigeonhole.errors import MessageInvalid, UsageError
+from pigeonhole.errors import ExitCode, UsageError
 from pigeonhole.limits import TOP
 from pigeonhole.output_files import is_special
 from pigeonhole.row_options import RowOptions
 from pigeonhole.sources.reference import Root
 from pigeonhole.sources.skipped import Skipped
+from pigeonhole.text import counted
 from pigeonhole.version import VERSION
 from producer.command import (
-    Commands,
     Output,
     await_worker,
     broker_settings,
@@ -32,17 +30,17 @@ from producer.command import (
     finish,
     follow,
     guarded,
-    how_to_go_on,
     say,
     settings_from,
-    submit_again,
     tell,
-    told,
 )
+from producer.completion import complete_job
 from producer.options import (
     AsJson,
+    Broker,
     Copy,
     CsvSafe,
+    DeviceOption,
     Job,
     LabelMapFile,
     Link,
@@ -51,6 +49,7 @@ from producer.options import (
     NullSeparated,
     OutputFile,
     Overwrite,
+    Processes,
     Quiet,
     ReviewBelow,
     RowFormat,
@@ -61,6 +60,8 @@ from producer.options import (
     UnknownLabel,
 )
 from producer.outputs import check_place_of_rows, row_format, sink_for, sorting, state_for
+from producer.parser import Command, Program
+from producer.resuming import broker_words, hinting, resume_hint, submit_again
 
 
 def _show_version(wanted: bool) -> None:
@@ -70,22 +71,32 @@ def _show_version(wanted: bool) -> None:
 
 
 app = typer.Typer(
-    cls=Commands,
+    cls=Program,
     help="A label for every image: soon, on every core and machine you have, none lost and none twice.",
-    epilog="Exit codes: 0 every image has a label, 2 usage, 3 some rows are errors, 4 broker unreachable, "
-    "5 no worker, 6 cancelled, 130 interrupted.",
-    no_args_is_help=True,
+    epilog="""Exit codes:
+    0  every image has a label
+    1  another failure; the message says which
+    2  the command can't be run as given
+    3  some rows are errors
+    4  Redis can't be reached
+    5  no worker for the model
+    6  the job was cancelled
+  130  interrupted""",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
-) -> None: ...
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(ExitCode.USAGE)
 
 
 @app.command(epilog="Example: pigeonhole classify photos/ more/*.jpg -o results.csv")
@@ -110,13 +121,17 @@ def classify(
     sort_into: SortInto = None,
     link: Link = None,
     copy: Copy = False,
+    processes: Processes = None,
+    device: DeviceOption = None,
+    broker: Broker = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Classify images: submit them, follow the job, write a row for each.
 
-    With PIGEONHOLE_BROKER_URL set, the workers at that Redis do it; without, a Redis and workers of its own. If it is
-    interrupted, run the same command again: it keeps the rows whose images have not changed, and classifies the rest.
+    With --broker or PIGEONHOLE_BROKER_URL, the workers at that Redis do it; without, the command starts a Redis and
+    workers itself. If it is interrupted, run the same command again: it keeps the rows whose images have not changed,
+    and classifies the rest.
     """
     from pigeonhole.jobs.kept import Kept
     from pigeonhole.jobs.state import Command
@@ -124,7 +139,7 @@ def classify(
     from producer.classify import Classification
 
     started, options = time.time(), RowOptions(review_below, top, label_map, unknown_label)
-    settings = settings_from(model)
+    settings = settings_from(model, broker, processes, device)
     shared = bool(settings.broker_url)
     if not shared:
         check_options(options, settings)
@@ -163,39 +178,45 @@ def submit(
     model: Model = None,
     null: NullSeparated = False,
     job: Annotated[
-        str | None, typer.Option("--job", metavar="JOB", help="Finish this job's submission, which was cut off.")
+        str | None,
+        typer.Option(
+            "--job", metavar="JOB", autocompletion=complete_job, help="Finish this job's submission, which was cut off."
+        ),
     ] = None,
     top: Top = None,
+    broker: Broker = None,
     quiet: Quiet = False,
 ) -> None:
-    """Submit images to the workers at PIGEONHOLE_BROKER_URL and print the job's id.
+    """Submit images to the workers at a broker and print the job's id.
 
     With --job and the same sources, a submission that was cut off is finished, and nothing is submitted twice.
     """
     from pigeonhole.sources.expand import expand
 
-    settings = broker_settings(model)
+    settings = broker_settings(model, broker)
     skipped = Skipped()
     references = expand(sources, Root(settings.image_root), null, skipped=skipped)
     client = client_for(settings, quiet)
+    job = job and client.job_id(job)
     before = client.status(job) if job else None
     if job is None:
         await_worker(client, settings)
     job = job or client.create(sources)
-    with told(partial(how_to_go_on, client, job, None, submit_again(job, sources, null))):
+    with hinting(partial(resume_hint, client, job, None, submit_again(settings, job, sources, null))):
         client.submit(job, references, top or TOP)
     typer.echo(job)
     images = client.status(job).images
     if before is None:
-        tell(f"submitted {images:,} images; `pigeonhole wait {job}` follows them", quiet)
-    elif before.state == "open":
+        wait = " ".join(["pigeonhole wait", *broker_words(settings), job])
+        tell(f"submitted {counted(images, 'image')}. Next: {wait}", quiet)
+    elif before.submitting:
         tell(f"submitted {images:,} images, {before.images:,} of them before", quiet)
     else:
         tell(f"job {job} had all of its {images:,} images already", quiet)
     tell(skipped.text(), quiet)
 
 
-@app.command(epilog="Example: pigeonhole wait $JOB -o results.csv")
+@app.command(epilog="Example: pigeonhole wait last -o results.csv")
 @guarded
 def wait(
     job: Job,
@@ -203,7 +224,7 @@ def wait(
     format: RowFormat = None,
     csv_safe: CsvSafe = False,
     overwrite: Overwrite = False,
-    delete: Annotated[bool, typer.Option("--delete", help="Forget the job once its rows are safe in FILE.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the job once its rows are safe in FILE.")] = False,
     top: TopOfJob = None,
     label_map: LabelMapFile = None,
     unknown_label: UnknownLabel = None,
@@ -212,6 +233,7 @@ def wait(
     sort_into: SortInto = None,
     link: Link = None,
     copy: Copy = False,
+    broker: Broker = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -224,13 +246,14 @@ def wait(
         # The reader of a pipe may close it before the last row; a table and a summary hold no rows.
         raise UsageError("--delete would lose the rows: name a file for them with -o FILE, not a pipe or a device")
     check_place_of_rows(output, sort_into, as_json)
-    client = client_for(broker_settings(), quiet)
+    client = client_for(broker_settings(broker=broker), quiet)
+    job = client.job_id(job)
     client.status(job)
     options = RowOptions(review_below, top, label_map, unknown_label)
     with (
         closing(state_for(output, format, Command("wait", (job,)), overwrite)) as state,
         sorting(sort_into, link, copy, quiet, csv_safe=csv_safe) as sorter,
-        told(partial(how_to_go_on, client, job, output, options=options)),
+        hinting(partial(resume_hint, client, job, output, options=options)),
         sink_for(output, format, state, as_json, top is not None) as sink,
     ):
         file = None if output is None or is_special(output) else output
@@ -242,130 +265,28 @@ def wait(
     raise typer.Exit(code)
 
 
-@app.command(epilog="Example: pigeonhole status --watch")
-@guarded
-def status(
-    job: Annotated[str | None, typer.Argument(metavar="JOB", help="One job in full; without it, all.")] = None,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Look again and again, until Ctrl-C or the end of JOB.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Show one job in full, or all jobs as a table."""
-    from rich.console import Console
-
-    from pigeonhole.ledger.dead_letters import DeadLetters
-    from producer.summary_text import dead_letters_text, job_text, jobs_table, problems_of, sweep_text
-
-    if watch and as_json:
-        raise UsageError("--watch is for people, and --json for programs: give one of them")
-    settings = broker_settings()
-    client, letters = client_for(settings), DeadLetters(settings)
-    if watch:
-        from producer.progress import JobProgress
-        from producer.watch import watch_job, watch_jobs
-
-        if job is None:
-            watch_jobs(client)
-            return
-        watch_job(client, job, JobProgress())
-    statuses = client.jobs() if job is None else [client.status(job)]
-    dead = letters.all() if job is None else letters.of_job(job)
-    age = client.retrying(client.ledger.sweep_age)
-    if as_json:
-        shown = [status.to_json() | {"sweep_age": None if status.over else age} for status in statuses]
-        typer.echo(json.dumps(shown if job is None else shown[0]))
-    elif job is not None:
-        typer.echo(job_text(statuses[0]))
-    else:
-        Console(file=sys.stdout).print(jobs_table(statuses) if statuses else "no jobs")
-    if dead:
-        say(dead_letters_text(dead))
-    if not as_json and not all(status.over for status in statuses):
-        say("\n".join([*(problem for status in statuses for problem in problems_of(status)), sweep_text(age)]))
-
-
-@app.command(epilog="Example: pigeonhole results $JOB -o so-far.csv")
-@guarded
-def results(
-    job: Job,
-    output: OutputFile = None,
-    format: RowFormat = None,
-    csv_safe: CsvSafe = False,
-    overwrite: Overwrite = False,
-    top: TopOfJob = None,
-    label_map: LabelMapFile = None,
-    unknown_label: UnknownLabel = None,
-    review_below: ReviewBelow = None,
-) -> None:
-    """Write the rows that a job has so far, in the order of submission."""
-    from pigeonhole.jobs.state import Command
-
-    format = row_format(output, format, csv_safe, top=top)
-    client = client_for(broker_settings())
-    status = client.status(job)
-    with (
-        closing(state_for(output, format, Command("results", (job,)), overwrite)) as state,
-        sink_for(output, format, state, top=top is not None) as sink,
-    ):
-        assert sink is not None  # without --json there is one; for the type checker
-        for rows in client.results(job, RowOptions(review_below, top, label_map, unknown_label)):
-            sink.write(rows)
-        sink.finish(status)
-
-
-@app.command(epilog="Example: pigeonhole resume $JOB")
-@guarded
-def resume(job: Job) -> None:
-    """Publish the pending batches of a job again; safe at any time."""
-    client = client_for(broker_settings())
-    published = client.resume(job)
-    now = client.status(job)
-    pending = "nothing is pending" if now.over else f"{now.images - now.done:,} images are pending"
-    say(f"job {job} is {now.state}: published {published} batches again, {pending}")
-    if now.state == "open":
-        say("it is open: not everything was submitted, or somebody submits to it now")
-
-
-@app.command(epilog="Example: pigeonhole cancel $JOB")
-@guarded
-def cancel(job: Job) -> None:
-    """Drop the pending images of a job; its rows stay."""
-    client = client_for(broker_settings())
-    client.cancel(job)
-    now = client.status(job)
-    say(f"job {job} is cancelled: {now.done:,} of {now.images:,} images were done")
-
-
-@app.command(epilog="Example: pigeonhole delete $JOB")
-@guarded
-def delete(
-    job: Job,
-    force: Annotated[bool, typer.Option("--force", help="Also a job that is not finished or cancelled.")] = False,
-) -> None:
-    """Forget a job and its rows; one that is not finished only with --force."""
-    client = client_for(broker_settings())
-    with suppress(MessageInvalid):  # nobody can follow a job whose record is damaged
-        now = client.status(job)
-        if not force and not now.over:
-            raise UsageError(
-                f"job {job} is {now.state}: {now.done:,} of {now.images:,} images are done. `pigeonhole wait {job}` "
-                f"follows it, `pigeonhole delete --force {job}` forgets it with its rows"
-            )
-    client.delete(job, missing_ok=True)
-    say(f"job {job} is deleted")
-
-
 def _mount() -> None:
     """Add the commands that have a package of their own; their modules import nothing heavy either."""
     import producer.doctor.cli
+    import producer.jobs_cli
     import producer.models.cli
     import producer.report.cli
     import training.cli
     import worker.cli
 
-    for package in (producer.report, producer.doctor, worker, training, producer.models):
-        app.add_typer(package.cli.app)
+    commands = (
+        producer.jobs_cli.app,
+        producer.report.cli.app,
+        producer.doctor.cli.app,
+        worker.cli.app,
+        training.cli.app,
+        producer.models.cli.app,
+    )
+    for one in (app, *commands):
+        for command in one.registered_commands:
+            command.cls = Command
+    for one in commands:
+        app.add_typer(one)
 
 
 _mount()

@@ -1,32 +1,19 @@
-"""What commands share: how they begin, follow a job, tell of it, and end. Only here and in them is anything printed."""
+"""What commands share: settings, following a job, messages, exit codes. Only here and in them is anything printed."""
 
 import functools
 import json
 import os
-import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 
 import typer
-from typer.core import TyperGroup
 
-from pigeonhole.errors import (
-    BrokerUnreachable,
-    CheckpointError,
-    ExitCode,
-    JobCancelled,
-    JobDamaged,
-    PigeonholeError,
-    SourceError,
-    UnknownJob,
-    UsageError,
-)
+from pigeonhole.errors import BrokerUnreachable, CheckpointError, ExitCode, PigeonholeError, UsageError
 from pigeonhole.row_options import DEFAULT, RowOptions, check_unknown_label
-from pigeonhole.settings import Settings
+from pigeonhole.settings import ENV_PREFIX, Settings, masked
 from pigeonhole.sinks.sink import Sink
 from pigeonhole.text import printable
 
@@ -40,6 +27,8 @@ if TYPE_CHECKING:
     from pigeonhole.ledger.status import JobStatus
     from pigeonhole.sinks.sorting import Sorter
     from producer.max_errors import MaxErrors
+
+BROKER_URL = f"{ENV_PREFIX}BROKER_URL"
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,18 +51,6 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(128 + signal.SIGPIPE) from None
 
     return wrapper
-
-
-class Commands(TyperGroup):
-    """Commands, whose wrong values are told in our words only."""
-
-    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # of Click, which Typer brings along
-        """Run one."""
-        try:
-            return super().invoke(ctx)
-        except typer.BadParameter as exc:
-            exc.message = exc.message.removeprefix("Value error, ")  # Pydantic's, which Typer has check them
-            raise
 
 
 @dataclass(frozen=True)
@@ -127,6 +104,7 @@ def follow(
     output: Output,
     begun: "Begun | None" = None,
     take: "Callable[[DoneBatch], KeptRows] | None" = None,
+    kept: int | None = None,
 ) -> None:
     """Follow a job to its end, and write its rows.
 
@@ -136,18 +114,20 @@ def follow(
         output: what becomes of the rows.
         begun: what was submitted and delivered, if this command has submitted it.
         take: records a batch of an earlier run, and returns the rows that are kept.
+        kept: how many images have a row and are not in this job; None: as many as there are rows.
 
     Raises:
         PigeonholeError: more rows are errors than `--max-errors` allows, among others.
     """
     from producer.progress import JobProgress
 
-    before, kept = output.summary.reviews, output.summary.images
+    before = output.summary.reviews
+    kept = output.summary.images if kept is None else kept
     images: int | None = None  # how many the command has in all, once that is known
 
     def look(status: "JobStatus") -> None:
         nonlocal images
-        images = None if take or status.state == "open" else kept + status.images
+        images = None if take or status.submitting else kept + status.images
         if begun:
             begun.submission.look(status)
         if output.options.review_below is not None:  # the job's own count is by the model's threshold
@@ -166,7 +146,7 @@ def follow(
         return rows, batch.origins()
 
     delivered = begun.run.digests(begun.run.delivered) if begun else ()
-    with JobProgress(output.quiet) as progress:
+    with JobProgress(output.quiet, kept=kept) as progress:
         follower = client.follower(look, check, progress.show_workers)
         for batch in follower.batches(job, delivered):
             output.write(*(take or new)(batch))
@@ -190,94 +170,36 @@ def finish(client: "Connection", job: str, output: Output) -> ExitCode:
     return ExitCode.ERROR_ROWS if output.summary.errors else ExitCode.OK
 
 
-@contextmanager
-def told(how_to_go_on: Callable[[], str], lost: str = "") -> Iterator[None]:
-    """Say how to go on with a job when a command ends before it; empty: there is nothing to say.
+def settings_from(
+    model: str | None = None, broker: str | None = None, processes: int | None = None, device: str | None = None
+) -> Settings:
+    """Return the environment's settings, with the values that options name in place of theirs.
 
-    Args:
-        how_to_go_on: while the job is there.
-        lost: and how when it is not any more.
+    Raises:
+        SettingsError: a value can't be used.
+        UsageError: an option for a command's own workers is given, and the broker is a shared one.
     """
-    try:
-        yield
-    except KeyboardInterrupt:
-        fail(f"interrupted; {how_to_go_on() or 'run the same command again'}", ExitCode.INTERRUPTED)
-    except UnknownJob as exc:
-        _fail_with(exc, lost)
-    except (UsageError, JobCancelled, JobDamaged) as exc:
-        if not isinstance(exc, SourceError):
-            raise  # the message says all there is
-        _fail_with(exc, how_to_go_on())
-    except PigeonholeError as exc:
-        _fail_with(exc, how_to_go_on())
+    environment = dict(os.environ)
+    if broker is not None:  # as a variable: a password file is for any broker
+        environment[BROKER_URL] = broker
+    settings = Settings.from_environment(environment)
+    for option, value in (("--processes", processes), ("--device", device)):
+        if value is not None and settings.broker_url:
+            raise UsageError(
+                f"{option} {value} is for workers that this command starts itself, and it uses those at "
+                f"{masked(settings.broker_url)}: leave it out, and give it to `pigeonhole worker` there"
+            )
+    changes = {"model": model, "processes": processes, "device": device}
+    return replace(settings, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
 
 
-def _fail_with(exc: PigeonholeError, remedy: str) -> NoReturn:
-    said = printable(str(exc))
-    fail(f"{said}\n{remedy}" if remedy else said, exc.exit_code)
-
-
-def how_to_go_on(
-    client: "Connection",
-    job: str,
-    output: str | None,
-    again: str | None = None,
-    options: RowOptions = DEFAULT,
-    resumes: bool = False,
-) -> str:
-    """Say what becomes of a job whose command has ended before it.
-
-    Args:
-        client, job: which job, and where.
-        output: where its rows were to go.
-        again: what finishes a submission that was cut off; None: it was another command's.
-        options: as the command had them.
-        resumes: whether `again` also follows a job whose submission is complete.
-    """
-    try:
-        now = client.ledger.status(job)
-    except PigeonholeError as exc:
-        return f"job {job}: what became of it can't be told ({exc}); `pigeonhole status {job}` tells it later"
-    if now.state == "open":
-        again = again or submit_again(job, list(now.sources), False)
-        return (
-            f"job {job}: not everything was submitted ({now.images:,} images so far); {again}, or "
-            f"`pigeonhole cancel {job}` ends it"
-        )
-    if resumes:
-        return f"job {job}: it goes on; {again}"
-    words = [*(["-o", output] if output else []), *options.words()]
-    wait = shlex.join(["pigeonhole", "wait", job, *words])
-    return f"job {job}: it goes on; `{wait}` follows it again{' (-o may name another file)' if output else ''}"
-
-
-def run_again(sources: list[str]) -> str:
-    """Return how to resume an interrupted `classify`."""
-    feed = ", fed the same list," if "-" in sources else ""
-    return f"run the same command again{feed} to resume"
-
-
-def submit_again(job: str, sources: list[str], null_separated: bool) -> str:
-    """Say how to finish a submission that was cut off."""
-    options = ["--job", job, *(["-0"] if null_separated else [])]
-    command = shlex.join(["pigeonhole", "submit", *options, *sources])
-    feed = ", fed the same list," if "-" in sources else ""
-    return f"`{command}`{feed} submits the rest"
-
-
-def settings_from(model: str | None = None) -> Settings:
-    """Give the environment's settings, with the model that an option names."""
-    settings = Settings.from_environment()
-    return settings if model is None else replace(settings, model=model)
-
-
-def broker_settings(model: str | None = None) -> Settings:
-    """Give the settings of a command that brings no broker of its own; UsageError where none is set."""
-    settings = settings_from(model)
+def broker_settings(model: str | None = None, broker: str | None = None) -> Settings:
+    """Return the settings of a command that starts no Redis of its own; UsageError where none is set."""
+    settings = settings_from(model, broker)
     if not settings.broker_url:
         raise UsageError(
-            "this needs a broker: set PIGEONHOLE_BROKER_URL to the workers' Redis, for instance "
-            "redis://localhost:6379/0 (only `classify` brings its own)"
+            f"no broker is set: give --broker URL or set {BROKER_URL} to the workers' Redis, for instance "
+            "redis://localhost:6379/0 (only `classify` starts one itself)"
         )
     return settings
 

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from pigeonhole.errors import UsageError
+from pigeonhole.errors import SettingsError, UsageError
 from pigeonhole.label_map import LabelMap
 from pigeonhole.row_options import RowOptions
+from pigeonhole.settings import Settings, masked
 from pigeonhole.sinks.format import Format
 from pigeonhole.sinks.registry import FORMATS
+from producer.completion import complete_job, complete_model
 from producer.max_errors import MaxErrors
 
 
@@ -59,6 +61,27 @@ def _max_errors(text: str) -> MaxErrors:
         return MaxErrors.parse(text)
 
 
+def _broker(url: str | None) -> str | None:
+    if url is not None:
+        _check_setting(masked(url), broker_url=url)
+    return url
+
+
+def _device(name: str | None) -> str | None:
+    if name is not None:
+        _check_setting(name, device=name)
+    return name
+
+
+def _check_setting(shown: str, **value: str) -> None:
+    """Raise BadParameter, which names the option and not the variable, if a setting can't have a value."""
+    try:
+        Settings(**value)  # type: ignore[arg-type]  # each is a text
+    except SettingsError as exc:
+        wanted = str(exc).rpartition("it must be ")[2]
+        raise typer.BadParameter(f"{shown!r} can't be used: give {wanted}") from exc
+
+
 def parse_format(name: str) -> Format:
     """Return the format with a name; it is looked up for each command, so that a registered one is found."""
     if name not in FORMATS:
@@ -73,7 +96,44 @@ Sources = Annotated[
         help="Images, folders, archives, globs; - reads a list from standard input, @FILE from a file.",
     ),
 ]
-Job = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `submit` and `status` print it.")]
+_JOB_HELP = "A job: its id, the beginning of its id, or `last` for the newest."
+Job = Annotated[str, typer.Argument(metavar="JOB", autocompletion=complete_job, help=_JOB_HELP)]
+OptionalJob = Annotated[
+    str | None, typer.Argument(metavar="JOB", autocompletion=complete_job, help=f"{_JOB_HELP} Without it, all jobs.")
+]
+SeveralJobs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="JOB", autocompletion=complete_job, help="Jobs: ids, beginnings of ids, or `last`."),
+]
+Broker = Annotated[
+    str | None,
+    typer.Option(
+        "--broker",
+        metavar="URL",
+        callback=_broker,
+        help="The workers' Redis, redis://HOST:PORT/NUMBER.  \\[default: PIGEONHOLE_BROKER_URL]",
+    ),
+]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        metavar="N",
+        min=1,
+        help="Without a broker: worker processes.  \\[default: one for each core that may be used]",
+    ),
+]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        callback=_device,
+        autocompletion=lambda: ["auto", "cpu", "cuda"],
+        help="Without a broker: where the network runs; auto, cpu, cuda (every GPU), or cuda:0,cuda:1.  "
+        "\\[default: auto]",
+    ),
+]
 OutputFile = Annotated[
     str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the rows here, in the format it ends with.")
 ]
@@ -111,7 +171,10 @@ Copy = Annotated[bool, typer.Option("--copy", help="With --sort-into: copy image
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", help="The model that shall answer: its name, or embedded a checkpoint file too.  \\[default: digits]"
+        "--model",
+        metavar="MODEL",
+        autocompletion=complete_model,
+        help="The model to use: its name, or without a broker also a model file.  \\[default: digits]",
     ),
 ]
 ReviewBelow = Annotated[

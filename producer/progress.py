@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from rich.console import Console, RenderableType
@@ -22,11 +23,14 @@ class JobProgress(Progress):
     Args:
         quiet: Print nothing.
         clock: Return the time in seconds; tests replace it.
+        kept: How many images have a row of an earlier run, so that they are not in the job; the bar starts there.
     """
 
-    def __init__(self, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, quiet: bool = False, clock: Callable[[], float] = time.monotonic, kept: int = 0) -> None:
+        self._kept = kept
         self._status: JobStatus | None = None
-        self._workers = ""
+        self._done_first: int | None = None
+        self._workers: Sequence[Announcement] | None = None
         self._printed = clock()
         console = Console(stderr=True, quiet=quiet)
         super().__init__(
@@ -45,9 +49,12 @@ class JobProgress(Progress):
 
     def show(self, status: JobStatus) -> None:
         """Show the counters of the job."""
+        status = replace(status, images=status.images + self._kept, done=status.done + self._kept)
+        if self._done_first is None:
+            self._done_first = status.done
         self._status = status
         done = done_of(status)
-        total = None if status.state == "open" else status.images
+        total = None if status.submitting else status.images
         self.update(self._task, description=_activity(status), completed=status.done, total=total, done=done)
         if self.disable and self.get_time() - self._printed >= LINE_EVERY:
             self._printed = self.get_time()
@@ -55,7 +62,7 @@ class JobProgress(Progress):
 
     def show_workers(self, workers: Sequence[Announcement]) -> None:
         """Show the number of workers with the next counters."""
-        self._workers = workers_text(workers)
+        self._workers = workers
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """Return the bar, and the line of details below it."""
@@ -63,14 +70,17 @@ class JobProgress(Progress):
         yield Text(self._details(), style="dim", no_wrap=True, overflow="ellipsis")
 
     def _details(self) -> str:
+        # A worker announces its processes every few seconds, and its first rows may be here before that.
+        at_work = self._status is not None and self._status.done != self._done_first
+        workers = "" if self._workers is None else workers_text(self._workers, at_work)
         if self._status is None:
-            return self._workers
+            return workers
         speed, seconds = self.tasks[0].speed, self.tasks[0].time_remaining
         known = (
             f"{speed:,.0f}/s" if speed else "",
             f"{timedelta(seconds=seconds)} left" if seconds else "",
             problems_of(self._status),
-            self._workers,
+            workers,
         )
         return ", ".join(filter(None, known))
 
@@ -81,8 +91,8 @@ def can_redraw(console: Console) -> bool:
 
 
 def done_of(status: JobStatus) -> str:
-    """Return how many images are done, and of how many; the total of an open job still grows."""
-    return f"{status.done:,} of {status.images:,}{'…' if status.state == 'open' else ''} images"
+    """Return how many images are done, and of how many; the total still grows where `…` follows."""
+    return f"{status.done:,} of {status.images:,}{'…' if status.submitting else ''} images"
 
 
 def problems_of(status: JobStatus) -> str:
@@ -90,11 +100,16 @@ def problems_of(status: JobStatus) -> str:
     return f"{counted(status.errors, 'error')}, {status.reviews:,} to review"
 
 
-def workers_text(workers: Sequence[Announcement]) -> str:
-    """Return the number of workers, and of their processes where it differs."""
+def workers_text(workers: Sequence[Announcement], at_work: bool = False) -> str:
+    """Return the number of workers, and of their processes where it differs.
+
+    Args:
+        workers: as they announced themselves.
+        at_work: whether rows arrive, so that a worker without a process has not announced it yet.
+    """
     processes = sum(worker.processes for worker in workers)
     if workers and not processes:
-        return f"{counted(len(workers), 'worker')} (starting)"
+        return counted(len(workers), "worker") + ("" if at_work else " (starting)")
     many = "" if processes == len(workers) else f" ({processes:,} {'process' if processes == 1 else 'processes'})"
     return counted(len(workers), "worker") + many
 
@@ -102,6 +117,6 @@ def workers_text(workers: Sequence[Announcement]) -> str:
 def _activity(status: JobStatus) -> str:
     if status.silent is not None:
         return "nobody submits to it any more"
-    if status.state == "open" and status.done == status.images:
+    if status.submitting and status.done == status.images:
         return "waiting for more to be submitted"
     return "classifying" if status.started else "waiting for a worker"

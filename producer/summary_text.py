@@ -1,10 +1,7 @@
-"""Text for a terminal: the summary of a run, one job, all jobs, dead letters."""
+"""Text for a terminal: the summary of a run, one job, dead letters."""
 
 import shlex
 from collections.abc import Sequence
-
-from rich.table import Table
-from rich.text import Text
 
 from pigeonhole.errors import ErrorKind
 from pigeonhole.jobs.submitter import no_submitter
@@ -84,25 +81,37 @@ def _models_text(summary: Summary) -> str:
     return f"answered by {len(summary.models)} different checkpoints: {shares}"
 
 
-def job_text(status: JobStatus) -> str:
-    """Return one job in full, a line for each field."""
-    seconds = duration(status)
+def job_text(status: JobStatus, workers: int) -> str:
+    """Return one job in full, a line for each field.
+
+    Args:
+        status: the job's.
+        workers: how many there are for its model.
+    """
+    speed = status.images_per_second
     lines = {
         "job": status.job,
-        "state": status.state,
+        "state": _state_text(status),
         "model": status.model,
         "sources": " ".join(status.sources),
-        "created": timestamp(status.created),
+        "created": f"{timestamp(status.created)}, {span(status.age)} ago",
         "finished": timestamp(status.finished) if status.finished else "",
-        "images": f"{status.images:,}" + (" so far: it is open" if status.state == "open" else ""),
+        "images": f"{status.images:,}{' so far' if status.submitting else ''}",
         "done": f"{status.done:,}",
         "labels": f"{status.labels:,}",
         "errors": f"{status.errors:,}",
         "to review": f"{status.reviews:,}",
-        "batches": f"{status.batches:,}: {status.batches_waiting:,} wait, {status.batches_claimed:,} in hand",
-        "images/s": f"{status.done / seconds:,.0f}" if seconds else "",
+        "batches": f"{status.batches:,}: {status.batches_waiting:,} waiting, {status.batches_claimed:,} with workers",
+        "images/s": "" if speed is None else f"{speed:,.0f}",
+        "workers": "" if status.over else f"{workers:,}",
     }
     return "\n".join(f"{name:10}{printable(value)}" for name, value in lines.items() if value)
+
+
+def _state_text(status: JobStatus) -> str:
+    if not status.submitting or status.over:
+        return status.state
+    return f"{status.state}, {'submitting' if status.silent is None else 'not all submitted'}"
 
 
 def problems_of(status: JobStatus) -> list[str]:
@@ -111,7 +120,7 @@ def problems_of(status: JobStatus) -> list[str]:
     if status.silent is not None:
         found.append(no_submitter(status))
     if status.stalled is not None:
-        batches = f"{status.batches_waiting:,} batches wait, {status.batches_claimed:,} are in hand"
+        batches = f"{status.batches_waiting:,} batches waiting, {status.batches_claimed:,} with workers"
         found.append(f"job {status.job}: no batch done for {span(status.stalled)} ({batches}): see `pigeonhole doctor`")
     if status.starving:
         found.append(f"job {status.job}: others go first; each sweep gives it one batch: more workers would help")
@@ -126,21 +135,10 @@ def sweep_text(age: float | None) -> str:
     return "last sweep: none on record" if age is None else f"last sweep: {span(age)} ago"
 
 
-def jobs_table(statuses: Sequence[JobStatus]) -> Table:
-    """Return a table of jobs."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("job", "state", "model", "images", "done", "errors", "review"):
-        table.add_column(name, justify="left" if name in ("job", "state", "model") else "right", no_wrap=True)
-    for status in statuses:
-        counts = (status.images, status.done, status.errors, status.reviews)
-        names = (Text(printable(name)) for name in (status.job, status.state, status.model))
-        table.add_row(*names, *(f"{count:,}" for count in counts))
-    return table
-
-
 def dead_letters_text(letters: Sequence[DeadLetter]) -> str:
     """Return the latest dead letters and their reasons."""
-    lines = [f"{counted(len(letters), 'dead letter')}, what no worker could do; the last:"]
+    what = "a batch" if len(letters) == 1 else "batches"
+    lines = [f"{counted(len(letters), 'dead letter')} ({what} that no worker could finish); the latest:"]
     lines += [
         f"  {timestamp(letter.seen)}  {printable(letter.what)}: {printable(letter.why)}" for letter in letters[-5:]
     ]

@@ -6,15 +6,15 @@ from contextlib import suppress
 from itertools import filterfalse
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleDimensions, Group
 from rich.live import Live
 from rich.text import Text
 
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.workers import Announcement
 from pigeonhole.text import counted, printable
+from producer.jobs_table import jobs_table
 from producer.progress import LINE_EVERY, JobProgress, can_redraw, done_of, problems_of, workers_text
-from producer.summary_text import jobs_table
 from producer.summary_text import problems_of as problems_of_job
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def watch_jobs(client: "Connection", sleep: Callable[[float], None] = time.sleep
             with Live(console=console, auto_refresh=False) as live:
                 while True:
                     workers = client.retrying(client.workers.alive)
-                    live.update(jobs_screen(client.jobs(), workers, console.height), refresh=True)
+                    live.update(jobs_screen(client.jobs()[::-1], workers, console.size), refresh=True)
                     sleep(LOOK_EVERY)
         known = {_line(status) for status in client.jobs() if status.over}
         while True:
@@ -65,15 +65,21 @@ def watch_jobs(client: "Connection", sleep: Callable[[float], None] = time.sleep
             sleep(LINE_EVERY)
 
 
-def jobs_screen(statuses: Sequence[JobStatus], workers: Sequence[Announcement], height: int) -> Group:
-    """Return as many of the latest jobs as fit a screen of some height, and the number of workers."""
+def jobs_screen(statuses: Sequence[JobStatus], workers: Sequence[Announcement], size: ConsoleDimensions) -> Group:
+    """Return as many of the latest jobs as fit a screen, and the number of workers.
+
+    Args:
+        statuses: newest first.
+        workers: all that are there.
+        size: of the screen.
+    """
     found = [printable(problem) for status in statuses for problem in problems_of_job(status)][:MOST_PROBLEMS]
     problems = [Text(problem, style="red", no_wrap=True, overflow="ellipsis") for problem in found]
-    room = max(1, height - 4 - len(problems))
+    room = max(1, size.height - 4 - len(problems))
     hidden = len(statuses) - room
     return Group(
+        jobs_table(statuses[:room], workers, size.width) if statuses else Text("no jobs"),
         *([Text(f"{counted(hidden, 'earlier job')} not shown", style="dim")] if hidden > 0 else []),
-        jobs_table(statuses[-room:]) if statuses else Text("no jobs"),
         *problems,
         Text(workers_text(workers), style="dim"),
     )

@@ -8,7 +8,7 @@ from pigeonhole import errors
 from pigeonhole.version import DISTRIBUTION
 
 PUBLIC = {
-    *("Client", "JobStatus", "Row", "Rows", "Summary", "ErrorKind", "__version__"),
+    *("Client", "JobState", "JobStatus", "Row", "Rows", "Summary", "ErrorKind", "__version__"),
     *("PigeonholeError", "UsageError", "SettingsError", "SourceError", "UnknownJob"),
     *("TrainingError", "CheckpointError", "DatasetError"),
     *("BrokerUnreachable", "BrokerRefuses", "NoWorker", "JobCancelled", "EmbeddedFailed", "OutputFailed"),
@@ -41,7 +41,16 @@ def test_the_tree_of_errors_in_the_documentation_is_the_tree() -> None:
     for at in range(1, len(drawn)):
         parent = next(drawn[above] for above in reversed(range(at)) if depths[above] < depths[at])
         assert getattr(errors, drawn[at]).__base__ is getattr(errors, parent)
-    assert set(drawn) == PUBLIC - {"Client", "JobStatus", "Row", "Rows", "Summary", "ErrorKind", "__version__"}
+    assert set(drawn) == PUBLIC - {
+        "Client",
+        "JobState",
+        "JobStatus",
+        "Row",
+        "Rows",
+        "Summary",
+        "ErrorKind",
+        "__version__",
+    }
 
 
 def test_a_client_has_these_public_names_and_each_is_documented() -> None:

@@ -22,8 +22,8 @@ class Begun(NamedTuple):
 def take_up(client: Connection, run: Run) -> Begun:
     """Complete the job of an earlier run with the batches that the run has; see `Connection.can_resume`."""
     # A job that was closed is submitted again only where Redis forgets a part of it.
-    is_open = client.status(run.job).state == "open"
-    return Begun(run, run.job, client.submission(run.job, (), run, is_open))
+    submitting = client.status(run.job).submitting
+    return Begun(run, run.job, client.submission(run.job, (), run, submitting))
 
 
 def begin(

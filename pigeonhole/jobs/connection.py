@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pigeonhole.errors import UnknownJob, UsageError
 from pigeonhole.jobs.follow import Follower, results
+from pigeonhole.jobs.names import find_job
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.state import Run, State
 from pigeonhole.jobs.submit import Submission
@@ -17,7 +18,8 @@ from pigeonhole.jobs.submit import submit as submit_to
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.redis_client import CONNECT_TIMEOUT, connect
-from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.status import JobState, JobStatus
+from pigeonhole.ledger.store import JOB
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.limits import TOP
@@ -183,6 +185,17 @@ class Connection:
         """Return the counters of all jobs, oldest first; see `Ledger.statuses`."""
         return self.retrying(lambda: self.ledger.statuses())
 
+    def job_id(self, name: str) -> str:
+        """Return the id of the job that a user names: by an id, the beginning of one, or `last`.
+
+        A whole id is returned as it is, so that a job whose record is damaged has a name too.
+
+        Raises:
+            UsageError: the name fits several jobs, or there is no job yet.
+            UnknownJob: it fits none.
+        """
+        return name if JOB.fullmatch(name) else find_job(name, self.retrying(lambda: self.ledger.job_ids()))
+
     def resume(self, job: str) -> int:
         """Publish all pending pieces of a job again; safe at any time.
 
@@ -224,7 +237,7 @@ class Connection:
             return False
         there = self.retrying(lambda: self.ledger.digests(run.job, range(status.batches)))
         same = all(mine == other for mine, other in zip(recorded, there, strict=False) if other is not None)
-        return same and len(there) <= len(recorded) and status.state != "cancelled" and status.model == model
+        return same and len(there) <= len(recorded) and status.state is not JobState.CANCELLED and status.model == model
 
     @staticmethod
     def model_name(model: str) -> str:

@@ -16,7 +16,7 @@ from pigeonhole.ledger.done import DoneBatch
 from pigeonhole.ledger.leases import LEASE
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Row
-from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.status import JobState, JobStatus
 from pigeonhole.ledger.sweep import SWEEP_EVERY, sweep
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
@@ -116,11 +116,11 @@ class Follower:
             self.on_status(status)
             self._count(status)
             if ready:
-                pause = POLL_LEAST if status.state == "open" or status.batches_waiting else POLL_LAST
+                pause = POLL_LEAST if status.submitting or status.batches_waiting else POLL_LAST
                 self._worker_seen = self.clock()
                 if len(ready) < BATCHES_AT_ONCE and done < status.batches and not status.over:
                     self.sleep(pause)  # there is no more yet
-            elif status.state == "cancelled":
+            elif status.state is JobState.CANCELLED:
                 raise JobCancelled(job)
             elif status.over and done < status.batches:
                 self._check_damage(status, done)
@@ -165,7 +165,7 @@ class Follower:
             status = self._retry(lambda: self.ledger.status(job))
             self.on_status(status)
             self._count(status)
-            if status.state == "cancelled":
+            if status.state is JobState.CANCELLED:
                 raise JobCancelled(job)
             if reached(status):
                 return status

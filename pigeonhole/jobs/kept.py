@@ -45,6 +45,7 @@ class Kept:
     Attributes:
         summary: of the rows that are kept.
         dropped: the number of rows that are not, by reason.
+        of_run: the number of rows that are kept of each run, by its number.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Kept:
     ) -> None:
         self.summary = Summary()
         self.dropped: Counter[str] = Counter()
+        self.of_run: Counter[int] = Counter()
         self._state = state
         self._checkpoint = checkpoint
         self._root = root
@@ -135,6 +137,7 @@ class Kept:
             kept.origins.append(origin)
         if again:
             run.drop(done.number, again)
+        self.of_run[run.number] += len(kept.rows)
         for row in kept.rows:
             self.summary.keep(row)
         self._note((row.path, origin.location) for row, origin in zip(*kept, strict=True))

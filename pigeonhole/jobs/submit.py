@@ -119,7 +119,7 @@ class Submission:
 
     def look(self, status: JobStatus) -> None:
         """Submit again if the job is open though no submission was going on before this look."""
-        if self._was_over and status.state == "open":
+        if self._was_over and status.submitting:
             self._was_over = False
             self._thread = threading.Thread(target=self._run, name="submit", daemon=True)
             self._thread.start()

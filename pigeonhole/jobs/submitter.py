@@ -60,9 +60,9 @@ class SubmitterWatch:
     def check(self, status: JobStatus) -> None:
         """Raise NoSubmitter if an open job's submitter has been silent for too long; called at every look."""
         now = self.clock()
-        if status.silent is None or status.submitting != self._known or now - self._looked > HEARTBEAT:
+        if status.silent is None or status.submitter_seen != self._known or now - self._looked > HEARTBEAT:
             self._silent_since = now
-        self._known, self._looked = status.submitting, now
+        self._known, self._looked = status.submitter_seen, now
         if (status.silent or 0.0) >= GIVE_UP_AFTER and now - self._silent_since >= SILENT_AFTER:
             raise NoSubmitter(no_submitter(status))
 
@@ -70,7 +70,7 @@ class SubmitterWatch:
 def no_submitter(status: JobStatus) -> str:
     """Return in words that nobody submits to an open job any more, and what to do."""
     again = shlex.join(["pigeonhole", "submit", "--job", status.job, *status.sources])
-    since = timestamp(status.created if status.submitting is None else status.submitting)
+    since = timestamp(status.created if status.submitter_seen is None else status.submitter_seen)
     return (
         f"nobody submits to job {status.job} any more, since {since}: `{again}` submits the rest, or "
         f"`pigeonhole cancel {status.job}` ends it"

@@ -86,7 +86,8 @@ class Ledger(Leases, Upkeep):
             return piece
         known = self.client.hget(self._keys(job)[1], str(number))
         if known is None:
-            raise UsageError(f"job {job} is {state.decode()}: nothing can be added to it; submit a new one")
+            why = "has all of its images" if state == b"closed" else f"is {state.decode()}"
+            raise UsageError(f"job {job} {why}: nothing can be added to it; submit a new one")
         there = Batch.decode(known)
         # Paths may be shown otherwise, by another spelling of the same sources.
         if _images(there) != _images(batch):
@@ -180,6 +181,12 @@ class Ledger(Leases, Upkeep):
         return [
             status_or_unreadable(record, created[record.job]) for record in records if record.fields or record.error
         ]
+
+    @translates
+    def job_ids(self) -> list[str]:
+        """Return the ids of all jobs, oldest first; removes those that have expired."""
+        names = [text(name) for name in self.client.zrange(self._key("jobs"), 0, -1)]
+        return self._forget_expired([name for name in names if JOB.fullmatch(name)])
 
     @translates
     def digests(self, job: str, numbers: Iterable[int]) -> list[str | None]:

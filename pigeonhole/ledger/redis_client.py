@@ -84,7 +84,7 @@ def connect(url: str, retries: int = COMMAND.retries or 0, timeout: float = COMM
     Args:
         url: as the setting `broker_url` allows.
         retries: how often a command whose connection is lost is sent again.
-        timeout: seconds that one command may take.
+        timeout: seconds that one command, and connecting, may take; connecting never takes longer than 3.
 
     Raises:
         SettingsError: redis-py knows no such URL.
@@ -93,7 +93,7 @@ def connect(url: str, retries: int = COMMAND.retries or 0, timeout: float = COMM
         client = redis.Redis.from_url(
             url,
             socket_timeout=timeout,
-            socket_connect_timeout=CONNECT_TIMEOUT,
+            socket_connect_timeout=min(timeout, CONNECT_TIMEOUT),
             health_check_interval=30,
             retry=Retry(ExponentialWithJitterBackoff(base=COMMAND.first, cap=COMMAND.longest), retries=retries),
             # A job's name on the command line may be any bytes: then it is unknown, not an error of its own.

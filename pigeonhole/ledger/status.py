@@ -2,13 +2,15 @@
 
 import json
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import NamedTuple
 
 from pigeonhole.errors import MessageInvalid, UnknownJob
 from pigeonhole.ledger.messages import VERSION
 from pigeonhole.ledger.numbers import moment, moment_or_none, text, whole
 
-STATES = ("open", "closed", "finished", "cancelled")
+#: The states in a record. The scripts write them; users see a `JobState`.
+STORED = ("open", "closed", "finished", "cancelled")
 #: Seconds between two signs of life of a submitter, and after which a silent one counts as gone: three are missing.
 HEARTBEAT = 5.0
 SILENT_AFTER = 3 * HEARTBEAT
@@ -16,15 +18,25 @@ SILENT_AFTER = 3 * HEARTBEAT
 STALLED_AFTER = 60.0
 
 
+class JobState(StrEnum):
+    """The state of a job, in the words that users see."""
+
+    QUEUED = "queued"  # no worker has taken a batch of it
+    RUNNING = "running"
+    FINISHED = "finished"  # every image has its row
+    CANCELLED = "cancelled"
+    UNREADABLE = "unreadable"  # in a list: another version wrote its record, or it is damaged
+
+
 @dataclass(frozen=True, kw_only=True)
 class JobStatus:
     """A job's counters at one moment; times are seconds since the epoch on Redis' clock, None if not yet.
 
-    In a list of jobs, `state` is `unreadable` and the counters are 0 where another version wrote the record.
+    In a list of jobs, the counters are 0 where `state` is `unreadable`.
     """
 
     job: str
-    state: str
+    state: JobState
     model: str
     created: float
     sources: tuple[str, ...] = ()
@@ -37,8 +49,10 @@ class JobStatus:
     done: int = 0
     errors: int = 0
     reviews: int = 0
+    #: Whether images are still submitted to it, so that `images` still grows.
+    submitting: bool = False
     #: When somebody last submitted to it; and when a batch was last done, or the first became pending.
-    submitting: float | None = field(default=None, compare=False)
+    submitter_seen: float | None = field(default=None, compare=False)
     progressed: float | None = None
     #: Whether it gets no batch done but those that sweeps publish ahead of all others.
     starving: bool = False
@@ -55,12 +69,25 @@ class JobStatus:
     @property
     def over(self) -> bool:
         """True if the job is finished or cancelled, or its record can't be read."""
-        return self.state not in ("open", "closed")
+        return self.state not in (JobState.QUEUED, JobState.RUNNING)
+
+    @property
+    def age(self) -> float:
+        """The seconds since it was created."""
+        return max(0.0, self.looked - self.created)
+
+    @property
+    def images_per_second(self) -> float | None:
+        """The images done per second since its first batch was taken; None before that."""
+        if self.started is None:
+            return None
+        seconds = (self.looked if self.finished is None else self.finished) - self.started
+        return self.done / seconds if seconds > 0 else None
 
     @property
     def silent(self) -> float | None:
-        """The seconds since somebody submitted to an open job, if that is long ago; None: there is a submitter."""
-        return self._since(self.submitting, SILENT_AFTER) if self.state == "open" else None
+        """The seconds since somebody submitted to it, if its submission was cut off; else None."""
+        return self._since(self.submitter_seen, SILENT_AFTER) if self.submitting else None
 
     @property
     def stalled(self) -> float | None:
@@ -74,9 +101,10 @@ class JobStatus:
 
     def to_json(self) -> dict[str, object]:
         """Return all fields, and what follows from them, as they are printed with `--json`."""
+        speed = self.images_per_second
         shown = asdict(self) | {"labels": self.labels, "silent": self.silent, "stalled": self.stalled}
         del shown["looked"]  # of a job that is over, everything stays the same
-        return shown
+        return shown | {"images_per_second": None if speed is None else round(speed, 1)}
 
 
 _COUNTS = ("batches", "images", "done", "errors", "reviews", "untried")
@@ -121,13 +149,14 @@ def status_of(record: Record) -> JobStatus:
     try:
         return JobStatus(
             job=record.job,
-            state=_state(fields["state"]),
+            state=_state(fields["state"], "started" in fields),
+            submitting=fields["state"] == "open",
             model=fields["model"],
             sources=_sources(fields["sources"]),
             created=moment(fields["created"]),
             started=moment(fields["started"]) if "started" in fields else None,
             finished=moment(fields["finished"]) if "finished" in fields else None,
-            submitting=moment_or_none(fields.get("submitting")),
+            submitter_seen=moment_or_none(fields.get("submitting")),
             progressed=moment_or_none(fields.get("progressed")),
             starving=bool(fields.get("promoted")) and record.waiting > 0,
             looked=record.now,
@@ -151,13 +180,16 @@ def status_or_unreadable(record: Record, created: float) -> JobStatus:
     try:
         return status_of(record)
     except MessageInvalid:
-        return JobStatus(job=record.job, state="unreadable", model="", created=created)
+        return JobStatus(job=record.job, state=JobState.UNREADABLE, model="", created=created)
 
 
-def _state(written: str) -> str:
-    if written not in STATES:
-        raise ValueError(f"{written!r:.100} is not a state")
-    return written
+def _state(stored: str, started: bool) -> JobState:
+    """Return the state that users see."""
+    if stored not in STORED:
+        raise ValueError(f"{stored!r:.100} is not a state")
+    if stored in ("open", "closed"):
+        return JobState.RUNNING if started else JobState.QUEUED
+    return JobState(stored)
 
 
 def _sources(written: str) -> tuple[str, ...]:

@@ -10,10 +10,11 @@ from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.ledger.dead_letters import DeadLetters
 from pigeonhole.ledger.health import trouble
 from pigeonhole.ledger.server import Server
+from pigeonhole.ledger.status import JobState
 from pigeonhole.ledger.sweep import SWEEP_EVERY
 from pigeonhole.ledger.workers import Announcement
 from pigeonhole.settings import Settings
-from pigeonhole.text import span
+from pigeonhole.text import counted, span
 from pigeonhole.version import VERSION
 from producer.doctor.findings import Finding, size, some
 
@@ -180,16 +181,18 @@ class Site:
         jobs, now = self.client.ledger.statuses(), self._workers.time()
         old = [job for job in jobs if not job.over and now - job.created > OLD]
         letters = self._letters.all()
-        unreadable = [job for job in jobs if job.state == "unreadable"]
+        unreadable = [job for job in jobs if job.state is JobState.UNREADABLE]
         parts, do = [], []
         if old:
             parts.append(f"unfinished for more than a day: {some(job.job for job in old)}")
-            do.append("`pigeonhole resume` them, `submit --job` the rest of an open one, or `pigeonhole cancel` them")
+            do.append(
+                "`pigeonhole resume` them, `submit --job` the rest of what was cut off, or `pigeonhole cancel` them"
+            )
         if unreadable:
             parts.append(f"written by another version: {some(job.job for job in unreadable)}")
             do.append("finish them with its workers, or `pigeonhole delete` them")
         if letters:
-            parts.append(f"{len(letters)} dead letters, what no worker could do")
+            parts.append(f"{counted(len(letters), 'dead letter')} (batches that no worker could finish)")
             do.append("`pigeonhole status` shows them, and why")
         if parts:
             return Finding("leftovers", False, "; ".join(parts), "; ".join(do))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.status import JobState
 from producer.report.facts import Facts
 from producer.report.page import Links, write
 from scripts.chromium import prefer
@@ -242,7 +243,7 @@ def test_a_page_says_which_models_answered_when_and_that_there_is_more(browser: 
     facts = Facts(
         source="job 1",
         job="1",
-        state="closed",
+        state=JobState.RUNNING,
         images=9,
         started=1e9,
         finished=1e9 + 2,

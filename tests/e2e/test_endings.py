@@ -95,7 +95,7 @@ def test_an_interrupted_wait_says_how_to_go_on_and_can_be_run_again(
     # Python ends by the signal itself where that came while a dataclass was made; a shell says 130 in both cases.
     assert wait.returncode in (130, -signal.SIGINT)
     assert said.decode().endswith(
-        f"pigeonhole: interrupted; job {job}: it goes on; `pigeonhole wait {job} -o 'x 1.csv'` follows it again "
+        f"pigeonhole: interrupted; job {job} continues; `pigeonhole wait {job} -o 'x 1.csv'` follows it "
         "(-o may name another file)\n"
     )
     Ledger(settings).cancel(job)
@@ -115,8 +115,8 @@ def test_without_a_worker_the_command_says_so_and_the_job_stays(settings: Settin
     assert run.returncode == 5
     assert b"no worker serves the model 'digits'; start one: `pigeonhole worker`" in run.stderr
     (status,) = Ledger(settings).statuses()
-    assert (status.state, status.images, status.done) == ("closed", 203, 0)
-    assert f"job {status.job}: it goes on; `pigeonhole wait {status.job}`" in run.stderr.decode()
+    assert (status.state, status.images, status.done) == ("queued", 203, 0)
+    assert f"job {status.job} continues; `pigeonhole wait {status.job}`" in run.stderr.decode()
 
 
 def test_a_submission_that_is_interrupted_says_that_not_everything_was_submitted(
@@ -133,10 +133,10 @@ def test_a_submission_that_is_interrupted_says_that_not_everything_was_submitted
     _, said = run.communicate(timeout=30)
     (status,) = Ledger(settings).statuses()
     assert run.returncode == 130
-    assert status.state == "open"
+    assert status.submitting
     assert said.decode().endswith(
         f"pigeonhole: interrupted; job {status.job}: not everything was submitted ({status.images} images so far); "
-        f"run the same command again, fed the same list, to resume, or `pigeonhole cancel {status.job}` ends it\n"
+        f"run the same command again, with the same list as input, to resume, or `pigeonhole cancel {status.job}` ends it\n"
     )
 
 
@@ -317,6 +317,6 @@ def test_a_batch_of_a_version_that_no_worker_knows_is_told_of_and_kept(
     assert f"pigeonhole: the workers can't understand what is left of job {job}: {said}" in ended.stderr.decode()
     for shown in (brokered("status", job), brokered("status")):
         assert shown.returncode == 0
-        assert "1 dead letter, what no worker could do; the last:" in shown.stderr.decode()
+        assert "1 dead letter (a batch that no worker could finish); the latest:" in shown.stderr.decode()
         assert f"  job {job}, batch 0: {said}" in shown.stderr.decode()
     assert ledger.status(job).images - ledger.status(job).done == 1, "it is owed still"

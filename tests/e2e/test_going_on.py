@@ -255,10 +255,10 @@ def test_where_the_disk_is_full_the_same_command_goes_on_once_there_is_room(
     )
     assert run.returncode == 1
     (status,) = Ledger(settings).statuses()
-    assert status.state in ("closed", "finished"), "all was submitted first: the job goes on"
+    assert not status.submitting, "all was submitted first: the job continues"
     said = run.stderr.decode()
     assert "pigeonhole: 'rows.csv.part': the rows can't be written: File too large\n" in said
-    assert f"job {status.job}: it goes on; run the same command again to resume\n" in said
+    assert f"job {status.job} continues; run the same command again to resume\n" in said
     assert "Traceback" not in said
 
     wait_for(lambda: Ledger(settings).status(status.job).state == "finished", "the end of the job")
@@ -328,7 +328,7 @@ def test_rows_that_are_safe_in_a_file_free_their_jobs_keys(
     assert b"--delete would lose the rows: name a file for them with -o FILE" in refused.stderr
     (home / "folder.csv").mkdir()
     assert brokered("wait", job, "--delete", "-o", "folder.csv").returncode == 2
-    assert Ledger(settings).status(job).state in ("closed", "finished"), "what has no place to go stays"
+    assert Ledger(settings).status(job).images, "what has no place to go stays"
     assert brokered("wait", job, "--delete", "-o", "rows.csv", "-q").returncode == 3
     assert len(paths(home / "rows.csv")) == 203
     assert list(Ledger(settings).client.scan_iter(f"{settings.prefix}:job:*")) == []
@@ -343,7 +343,7 @@ def test_a_producer_that_is_killed_while_it_follows_costs_nothing(
     line = ["classify", "many", "-o", "rows.csv"]
     run = subprocess.Popen(command(*line), cwd=home, env=os.environ | settings.to_environment())
     ledger = Ledger(settings)
-    wait_for(lambda: any(status.state == "closed" for status in ledger.statuses()), "the end of the submission")
+    wait_for(lambda: any(not status.submitting for status in ledger.statuses()), "the end of the submission")
     interrupt_at_rows(run, home / "rows.csv.part")
     (status,) = ledger.statuses()
     elsewhere = brokered("wait", status.job, "-o", "elsewhere.csv", "-q")
@@ -363,7 +363,7 @@ def test_changed_and_new_images_are_a_second_job_once_the_first_goes_on(
     line = ["classify", "many", "-o", "rows.csv"]
     run = subprocess.Popen(command(*line), cwd=home, env=os.environ | settings.to_environment())
     ledger = Ledger(settings)
-    wait_for(lambda: any(status.state == "closed" for status in ledger.statuses()), "the end of the submission")
+    wait_for(lambda: any(not status.submitting for status in ledger.statuses()), "the end of the submission")
     interrupt_at_rows(run, home / "rows.csv.part")
     (status,) = ledger.statuses()
     for other in (["results", status.job], ["wait", status.job]):
@@ -445,7 +445,7 @@ def test_a_submission_that_was_killed_is_finished_by_submitting_the_same_again(
     feed = (home / "list").read_bytes()
     listed = feed.decode().splitlines()
     before = json.loads(brokered("status", cut_off, "--json").stdout)
-    assert before["state"] == "open"
+    assert before["submitting"]
     assert 0 < before["images"] < len(listed)
     assert b" so far: it is open" in brokered("status", cut_off).stdout
 
@@ -486,7 +486,7 @@ def test_a_submission_that_is_interrupted_names_the_command_that_finishes_it(
     (status,) = Ledger(settings).statuses()
     assert said.decode().endswith(
         f"""pigeonhole: interrupted; job {status.job}: not everything was submitted (64 images so far); `pigeonhole """
-        f"""submit --job {status.job} -0 - 'samples/it'"'"'s'`, fed the same list, submits the rest, or `pigeonhole """
+        f"""submit --job {status.job} -0 - 'samples/it'"'"'s'`, with the same list as input, submits the rest, or `pigeonhole """
         f"""cancel {status.job}` ends it\n"""
     )
 

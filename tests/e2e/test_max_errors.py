@@ -44,7 +44,7 @@ def test_waiting_ends_too_and_the_job_goes_on(
     assert brokered("wait", job, "-o", "rows.csv", "--max-errors", "100").returncode == 3
     ended = brokered("wait", job, "-o", "others.csv", "--max-errors", "99")
     assert ended.returncode == 1
-    assert f"`pigeonhole wait {job} -o others.csv` follows it again" in ended.stderr.decode()
+    assert f"`pigeonhole wait {job} -o others.csv` follows it" in ended.stderr.decode()
     assert Ledger(settings).status(job).done == 101
     refused = brokered("wait", job, "--max-errors", "many")
     assert refused.returncode == 2

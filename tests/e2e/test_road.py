@@ -73,7 +73,7 @@ def test_a_job_is_submitted_waited_for_looked_at_and_deleted(
     assert submitted.returncode == 0
     assert submitted.stdout.count(b"\n") == 1
     waiting = json.loads(brokered("status", job, "--json").stdout)
-    assert (waiting["state"], waiting["images"], waiting["done"]) == ("closed", 203, 0)
+    assert (waiting["state"], waiting["images"], waiting["done"]) == ("queued", 203, 0)
     assert brokered("results", job).stdout == b"path,label,confidence,unknown,review,error,model\n"
 
     start_worker()

@@ -192,9 +192,9 @@ def test_a_label_map_of_another_model_is_refused_before_any_row(
 def test_what_is_no_number_of_classes_or_label_map_is_told_with_the_option(embedded: Run, home: Path) -> None:
     (home / "map.csv").write_text("a b\n")
     for words, message in {
-        ("--top", "0"): b"Invalid value for '--top': a row can't carry 0 classes: choose a number from 1 to 1,000",
-        ("--label-map", "none"): b"Invalid value for '--label-map': the label map 'none' can't be read",
-        ("--label-map", "map.csv"): b"Invalid value for '--label-map': the label map 'map.csv' has 1 columns",
+        ("--top", "0"): b"invalid value for '--top': a row can't carry 0 classes: choose a number from 1 to 1,000",
+        ("--label-map", "none"): b"invalid value for '--label-map': the label map 'none' can't be read",
+        ("--label-map", "map.csv"): b"invalid value for '--label-map': the label map 'map.csv' has 1 columns",
     }.items():
         refused = embedded("classify", "samples", *words, env={"COLUMNS": "300", "PATH": "/usr/bin:/bin"})
         assert refused.returncode == ExitCode.USAGE

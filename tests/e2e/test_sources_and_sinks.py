@@ -139,7 +139,7 @@ def test_a_threshold_of_the_users_decides_what_is_to_review_wherever_that_is_sai
 def test_a_threshold_that_is_no_confidence_is_refused(run: Classify, command: str, below: str) -> None:
     done = run(command, "in", "--review-below", below)
     assert done.exit_code == 2
-    assert f"Invalid value for '--review-below': {below} is no confidence" in done.stderr
+    assert f"invalid value for '--review-below': {below} is no confidence" in done.stderr
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -196,7 +196,7 @@ def test_retry_errors_keeps_the_labels_in_what_was_made_in_the_end(run: Classify
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--format", "xlsx"], "Invalid value for '--format': 'xlsx' is not one of"),
+        (["--format", "xlsx"], "invalid value for '--format': 'xlsx' is not one of"),
         (["--format", "db"], "standard output can't take a .db"),
         (["--link", "hard"], "--link and --copy say how --sort-into DIR sorts: give that too"),
         (["--sort-into", "out", "--copy", "--link", "hard"], "two ways to sort: give one of them"),

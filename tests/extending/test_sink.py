@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pigeonhole.ledger.messages import Row
-from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.status import JobState, JobStatus
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.file import File
 from pigeonhole.sinks.format import Format, LineFormat
@@ -67,7 +67,7 @@ def test_rows_are_written_in_a_new_format_and_read_back(toy: Format) -> None:
     sink = File(path, toy)
     sink.write(ROWS[:1])
     sink.write(ROWS[1:])
-    sink.finish(JobStatus(job="one", state="finished", model="digits", created=1.0))
+    sink.finish(JobStatus(job="one", state=JobState.FINISHED, model="digits", created=1.0))
     assert [(row.path, row.label, row.error) for row in read_results(path)] == [
         ("a.png", "7", ""),
         ("b.png", "", "missing: no such file"),

@@ -100,4 +100,4 @@ def new_job(site: Site, undisturbed: dict[str, FileRow]) -> Iterator[Callable[..
 
 
 def _is_over(site: Site, job: str) -> bool:
-    return site.ledger.status(job).state not in ("open", "closed")
+    return site.ledger.status(job).over

@@ -87,7 +87,7 @@ def test_what_is_done_for_a_batch_that_redis_forgot_does_not_count_for_another_o
         assert not ledger.commit(job, forgotten, answers_for(batch_of("a.png")))
         assert ledger.pending(job) == [other]
         assert ledger.close(job, 1)
-        assert ledger.status(job).state == "closed"
+        assert not ledger.status(job).submitting
 
 
 def test_redis_forgets_the_end_of_a_submission_that_goes_on(site: Site, new_job: NewJob) -> None:

@@ -159,9 +159,9 @@ def test_an_interruption_waits_for_no_submission(settings: Settings, feed: Calla
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     ledger, (job,) = Ledger(settings), jobs
-    assert ledger.status(job).state == "open"
+    assert ledger.status(job).submitting
     feed([])
-    wait_for(lambda: ledger.status(job).state == "closed", "the end of the submission")
+    wait_for(lambda: not ledger.status(job).submitting, "the end of the submission")
 
 
 @pytest.fixture
@@ -322,7 +322,7 @@ def test_rows_are_a_table_in_pandas(client: Client, ledger: Ledger, folder: Path
     name = os.fsdecode(b"caf\xe9.png")
     touch("in/a.png", "in/b.png", os.fsencode(f"in/{name}"))
     rows = client.classify("in")
-    wait_for(lambda: client.status(rows.job).state == "closed", "the end of the submission")
+    wait_for(lambda: not client.status(rows.job).submitting, "the end of the submission")
     (piece,) = ledger.pending(rows.job)
     batch = ledger.claim(rows.job, piece)
     assert batch is not None

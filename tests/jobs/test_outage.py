@@ -77,7 +77,8 @@ def complete(settings: Settings, job: str, images: int) -> bool:
     ledger = Ledger(settings)
     status = ledger.status(job)
     listed = [path for piece in ledger.pending(job) for path in references_of(ledger, job, piece).shown()]
-    return (status.state, status.images, listed) == ("closed", images, [f"in/{number}.png" for number in range(images)])
+    expected = [f"in/{number}.png" for number in range(images)]
+    return (status.submitting, status.images, listed) == (False, images, expected)
 
 
 def references_of(ledger: Ledger, job: str, piece: Piece) -> Batch:
@@ -112,7 +113,7 @@ def test_retries_end(server: RedisServer, own: Settings) -> None:
     with pytest.raises(BrokerUnreachable, match=r"^no answer from Redis at "):
         connection.submit(job, with_event(1000, 500, server.kill))
     server.start()
-    assert connection.ledger.status(job).state == "open"
+    assert connection.ledger.status(job).submitting
     connection.submit(job, references(1000))
     assert complete(own, job, 1000)
 
@@ -257,9 +258,9 @@ def test_a_submission_whose_end_redis_forgets_is_done_again_by_whoever_follows(
     sizes: list[int] = []
     submission = connection.submission(job, with_event(1000, 500, lambda: sizes.append(server.size())))
     submission.finish()
-    assert connection.status(job).state == "closed"
+    assert not connection.status(job).submitting
     forgets(server, lambda: sizes[0])()
-    assert connection.status(job).state == "open"
+    assert connection.status(job).submitting
 
     def work() -> None:
         submission.check()

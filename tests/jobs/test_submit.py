@@ -114,7 +114,7 @@ def test_a_submitted_job_is_closed_with_everything_pending_and_has_a_message_for
     job = ledger.create("digits", ("in",))
     submit(ledger, queue, job, references(1000), AT_ONCE)
     status = ledger.status(job)
-    assert (status.state, status.images, status.batches, status.batches_waiting) == ("closed", 1000, 11, 11)
+    assert (status.submitting, status.images, status.batches, status.batches_waiting) == (False, 1000, 11, 11)
     assert queue.depth("digits") == 11
     first = ledger.claim(job, ledger.pending(job)[0])
     assert first is not None
@@ -147,7 +147,7 @@ def test_a_batch_is_on_record_before_its_message_is_published(settings: Settings
     with pytest.raises(BrokerUnreachable):
         submit(ledger, Fails(settings, after=2), job, references(64 * 3), AT_ONCE)
     status = ledger.status(job)
-    assert (status.state, status.batches, status.batches_waiting) == ("open", 3, 3)
+    assert (status.submitting, status.batches, status.batches_waiting) == (True, 3, 3)
     assert queue.depth("digits") == 2
     later = Ledger(settings, now=lambda: status.created + 3600)
     assert sweep(later, queue) == 1
@@ -165,7 +165,7 @@ def test_a_source_that_fails_midway_leaves_the_job_open_with_what_was_submitted(
     with pytest.raises(SourceError, match=r"^the folder 'in/sub/' can't be read: No such file or directory$"):
         submit(ledger, queue, job, walk, AT_ONCE)
     status = ledger.status(job)
-    assert (status.state, status.images) == ("open", 64)
+    assert (status.submitting, status.images) == (True, 64)
 
 
 def test_every_batch_of_a_list_that_is_submitted_can_be_claimed(folder: Path, ledger: Ledger, queue: Queue) -> None:

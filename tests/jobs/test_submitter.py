@@ -34,12 +34,12 @@ def test_a_submission_shows_that_it_is_there_while_its_source_gives_nothing(
 
     def slow() -> Iterator[Reference]:
         yield from references(64)
-        added = ledger.status(job).submitting or 0.0
-        wait_for(lambda: (ledger.status(job).submitting or 0.0) > added + 0.1, "some heartbeats")
+        added = ledger.status(job).submitter_seen or 0.0
+        wait_for(lambda: (ledger.status(job).submitter_seen or 0.0) > added + 0.1, "some heartbeats")
         yield from references(1)
 
     submit(ledger, Queue(settings), job, slow(), Retrying())
-    assert ledger.status(job).state == "closed"
+    assert not ledger.status(job).submitting
     wait_for(lambda: not heartbeats(), "the end of the heartbeat")
 
 
@@ -53,7 +53,7 @@ def test_a_submission_that_fails_is_silent_from_then_on(settings: Settings, ledg
     with pytest.raises(SourceError):
         submit(ledger, Queue(settings), job, broken(), Retrying())
     wait_for(lambda: not heartbeats(), "the end of the heartbeat")
-    assert ledger.status(job).state == "open"
+    assert ledger.status(job).submitting
 
 
 def test_a_submitter_that_waits_for_room_in_redis_is_heard(start_redis: Callable[..., Server], clock: Clock) -> None:
@@ -85,7 +85,7 @@ def test_a_status_says_that_nobody_submits_and_since_when(open_job: tuple[Ledger
     assert ledger.status(job).silent is None
     clock += 1
     status = ledger.status(job)
-    assert (status.silent, status.submitting) == (SILENT_AFTER + 1, begun)
+    assert (status.silent, status.submitter_seen) == (SILENT_AFTER + 1, begun)
     assert status.to_json()["silent"] == SILENT_AFTER + 1
     ledger.add(job, 1, A)
     assert ledger.status(job).silent, "what is on record already is no sign of life"
@@ -106,11 +106,11 @@ def test_an_open_job_that_nobody_submits_to_for_long_is_cancelled_and_expires(
     clock += settings.result_ttl - 1
     ledger.note_sweep()
     sweep(ledger, queue)
-    assert [ledger.status(name).state for name in (job, empty)] == ["open", "open"]
+    assert [ledger.status(name).over for name in (job, empty)] == [False, False]
     ledger.submits(empty)
     clock += 1
     sweep(ledger, queue)
-    assert [ledger.status(name).state for name in (job, empty)] == ["cancelled", "open"]
+    assert [ledger.status(name).state for name in (job, empty)] == ["cancelled", "queued"]
     assert [done.number for done in ledger.read(job, 0, 8)] == [0], "the rows stay"
     for key in raw.scan_iter(f"{settings.prefix}:job:{job}*"):
         assert raw.ttl(key) > 0
@@ -126,12 +126,12 @@ def test_a_clock_that_steps_forward_cancels_no_job_whose_submitter_is_there(
     for _ in range(11):  # of these, each is soon after the last
         sweep(ledger, queue)
         clock += 5
-    assert ledger.status(job).state == "open"
+    assert ledger.status(job).submitting
     ledger.submits(job)
     for _ in range(20):
         sweep(ledger, queue)
         clock += 5
-    assert ledger.status(job).state == "open"
+    assert ledger.status(job).submitting
 
 
 def test_a_clock_that_steps_back_keeps_no_job_without_a_submitter_for_longer(

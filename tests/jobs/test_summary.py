@@ -1,19 +1,19 @@
 import json
-import sys
+from dataclasses import replace
 
 import pytest
 
 from pigeonhole.jobs.summary import Summary, duration
 from pigeonhole.ledger.messages import Row
-from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.status import JobState, JobStatus
 from pigeonhole.text import timestamp
-from producer.summary_text import TOP_LABELS, job_text, jobs_table, next_text, problems_of, summary_text, sweep_text
+from producer.summary_text import TOP_LABELS, job_text, next_text, problems_of, summary_text, sweep_text
 
 MODEL = "digits@0123456789ab"
 
 
 def status(**changes: object) -> JobStatus:
-    known: dict[str, object] = {"job": "20270115-080000-abc123", "state": "finished", "model": "digits"}
+    known: dict[str, object] = {"job": "20270115-080000-abc123", "state": JobState.FINISHED, "model": "digits"}
     times = {"created": 1000.0, "started": 1010.0, "finished": 1012.5}
     return JobStatus(**(known | times | changes))  # type: ignore[arg-type]
 
@@ -166,7 +166,8 @@ def test_a_job_in_full_has_a_line_for_each_thing(monkeypatch: pytest.MonkeyPatch
             done=1500,
             errors=5,
             reviews=7,
-        )
+        ),
+        0,
     ).splitlines()
     assert {line[:10].rstrip(): line[10:] for line in said if not line.startswith(("created", "finished"))} == {
         "job": "20270115-080000-abc123",
@@ -178,47 +179,41 @@ def test_a_job_in_full_has_a_line_for_each_thing(monkeypatch: pytest.MonkeyPatch
         "labels": "1,495",
         "errors": "5",
         "to review": "7",
-        "batches": "12: 3 wait, 1 in hand",
+        "batches": "12: 3 waiting, 1 with workers",
         "images/s": "600",
     }
 
 
-def test_an_open_job_is_not_yet_complete() -> None:
-    said = job_text(status(state="open", started=None, finished=None, images=3))
-    assert "images    3 so far: it is open" in said
-    assert "finished " not in said
-    assert "images/s" not in said
+def test_a_job_that_is_still_submitted_shows_that_beside_its_state_and_its_workers() -> None:
+    queued = status(state=JobState.QUEUED, submitting=True, started=None, finished=None, images=3)
+    text = job_text(queued, 2)
+    assert "state     queued, submitting\n" in text
+    assert "images    3 so far" in text
+    assert "workers   2" in text
+    assert "finished " not in text
+    assert "images/s" not in text
+    silent = job_text(replace(queued, state=JobState.RUNNING, submitter_seen=1000.0, looked=1060.0), 2)
+    assert "state     running, not all submitted\n" in silent
 
 
 def test_what_keeps_a_job_from_its_end_is_said_with_what_to_do() -> None:
     job = status().job
     assert problems_of(status(looked=1e6)) == []
-    open_ = status(state="open", sources=("in",), submitting=1000.0, looked=1060.0)
+    open_ = status(state=JobState.RUNNING, submitting=True, sources=("in",), submitter_seen=1000.0, looked=1060.0)
     assert problems_of(open_) == [
         f"nobody submits to job {job} any more, since {timestamp(1000.0)}: `pigeonhole submit --job {job} in` submits "
         f"the rest, or `pigeonhole cancel {job}` ends it"
     ]
     assert problems_of(
-        status(state="closed", progressed=1000.0, looked=1300.0, batches_waiting=3, starving=True, untried=2)
+        status(state=JobState.RUNNING, progressed=1000.0, looked=1300.0, batches_waiting=3, starving=True, untried=2)
     ) == [
-        f"job {job}: no batch done for 5 min (3 batches wait, 0 are in hand): see `pigeonhole doctor`",
+        f"job {job}: no batch done for 5 min (3 batches waiting, 0 with workers): see `pigeonhole doctor`",
         f"job {job}: others go first; each sweep gives it one batch: more workers would help",
         f"job {job}: the isolation run of an image could not start, 2 times: see the workers' logs",
     ]
     assert [sweep_text(age) for age in (None, 3.2, 100_000)] == [
         *("last sweep: none on record", "last sweep: 3 s ago", "last sweep: 28 h ago")
     ]
-
-
-def test_all_jobs_are_a_table_that_obeys_nothing_in_a_name(capsys: pytest.CaptureFixture[str]) -> None:
-    from rich.console import Console
-
-    table = jobs_table([status(images=2000, done=1500, errors=5, reviews=7), status(model="[red]\x1b[2J")])
-    Console(file=sys.stdout, width=120).print(table)
-    header, first, second = capsys.readouterr().out.splitlines()
-    assert header.split() == ["job", "state", "model", "images", "done", "errors", "review"]
-    assert first.split() == ["20270115-080000-abc123", "finished", "digits", "2,000", "1,500", "5", "7"]
-    assert second.split()[2] == r"[red]\x1b[2J"
 
 
 def test_a_summary_tells_how_many_rows_were_kept_and_counts_only_the_others_as_fast() -> None:

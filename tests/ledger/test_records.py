@@ -83,7 +83,7 @@ def test_a_job_of_another_version_is_refused_in_words_and_hides_no_other(
         f"or `pigeonhole delete {theirs}`"
     )
     states = {status.job: (status.state, status.over) for status in ledger.statuses()}
-    assert states == {ours: ("open", False), theirs: ("unreadable", True), also_ours: ("open", False)}
+    assert states == {ours: ("queued", False), theirs: ("unreadable", True), also_ours: ("queued", False)}
     ledger.delete(theirs)
     assert {status.job for status in ledger.statuses()} == {ours, also_ours}
 
@@ -113,7 +113,7 @@ def test_a_damaged_record_is_told_of_and_hides_no_other(
         MessageInvalid, match=f"^the record of job {damaged} is damaged .*`pigeonhole delete {damaged}`"
     ):
         ledger.status(damaged)
-    assert {status.job: status.state for status in ledger.statuses()} == {ours: "open", damaged: "unreadable"}
+    assert {status.job: status.state for status in ledger.statuses()} == {ours: "queued", damaged: "unreadable"}
 
 
 def test_references_that_can_not_be_read_are_never_guessed_at(ledger: Ledger, settings: Settings) -> None:

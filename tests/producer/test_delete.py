@@ -1,6 +1,7 @@
 """Nothing that is still needed is deleted by accident."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from typer.testing import CliRunner, Result
 from pigeonhole.errors import UnknownJob
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.settings import Settings
+from pigeonhole.text import counted
 from producer.cli import app
-from tests.ledger.conftest import batch_of
+from tests.ledger.conftest import batch_of, finished_job, open_job
 
 Run = Callable[..., Result]
 
@@ -24,17 +26,18 @@ def run(settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Ru
     return lambda *arguments: CliRunner().invoke(app, [*arguments], catch_exceptions=False)
 
 
-@pytest.mark.parametrize("closed", [False, True])
-def test_a_job_that_is_not_over_is_deleted_only_with_force(run: Run, ledger: Ledger, closed: bool) -> None:
+@pytest.mark.parametrize("started", [False, True])
+def test_a_job_that_is_not_over_is_deleted_only_with_force(run: Run, ledger: Ledger, started: bool) -> None:
     job = ledger.create("digits", ())
-    ledger.add(job, 0, batch_of("a.png", "b.png"))
-    if closed:
-        ledger.close(job, 1)
+    added = ledger.add(job, 0, batch_of("a.png", "b.png"))
+    assert added is not None
+    if started:
+        ledger.claim(job, added)
     refused = run("delete", job)
     assert refused.exit_code == 2
     assert refused.stderr == (
-        f"pigeonhole: job {job} is {'closed' if closed else 'open'}: 0 of 2 images are done. `pigeonhole wait {job}` "
-        f"follows it, `pigeonhole delete --force {job}` forgets it with its rows\n"
+        f"pigeonhole: job {job} is {'running' if started else 'queued'}: 0 of 2 images are done. "
+        f"`pigeonhole wait {job}` follows it, `pigeonhole delete --force {job}` deletes it with its rows\n"
     )
     assert ledger.status(job).images == 2
     assert run("delete", "--force", job).exit_code == 0
@@ -63,6 +66,61 @@ def test_a_job_whose_record_is_damaged_is_deleted_as_its_message_says(
 def test_a_job_that_is_not_there_is_told(run: Run, force: list[str]) -> None:
     done = run("delete", *force, "gone")
     assert (done.exit_code, done.stderr[:27]) == (2, "pigeonhole: no job 'gone': ")
+
+
+def test_several_jobs_are_deleted_or_none_if_one_of_them_is_not_over(run: Run, ledger: Ledger) -> None:
+    over, other, queued = (ledger.create("digits", ()) for _ in range(3))
+    ledger.cancel(over)
+    ledger.cancel(other)
+    assert run("delete", over, queued).exit_code == 2
+    assert len(ledger.statuses()) == 3
+    assert run("delete", over, other, over).stderr == "2 jobs deleted\n"
+    assert [status.job for status in ledger.statuses()] == [queued]
+
+
+def _jobs_of_three_ages(settings: Settings) -> tuple[str, str, str]:
+    """Return a job that was finished eight days ago, one cancelled now, and one queued eight days ago."""
+    earlier = Ledger(settings, now=lambda: time.time() - 8 * 86_400)
+    old, new, queued = finished_job(earlier, "a.png"), Ledger(settings).create("digits", ()), open_job(earlier)
+    Ledger(settings).cancel(new)
+    return old, new, queued
+
+
+@pytest.mark.parametrize(
+    ("options", "deleted"),
+    [
+        (["--finished"], {0, 1}),
+        (["--older-than", "7d"], {0}),
+        (["--older-than", "0s"], {0, 1}),
+        (["--finished", "--older-than", "1.5w"], set()),
+        (["--finished", "--older-than", "12h"], {0}),
+    ],
+)
+def test_finished_and_cancelled_jobs_are_deleted_by_age_and_none_that_is_not_over(
+    run: Run, ledger: Ledger, settings: Settings, options: list[str], deleted: set[int]
+) -> None:
+    jobs = _jobs_of_three_ages(settings)
+    done = run("delete", *options)
+    assert (done.exit_code, done.stderr) == (0, f"{counted(len(deleted), 'job')} deleted\n")
+    left = {status.job for status in ledger.statuses()}
+    assert left == {job for at, job in enumerate(jobs) if at not in deleted}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ([], "no job is named: "),
+        (["--older-than", "7 days"], "--older-than '7 days' is not an age: give a number and s, m, h, d or w"),
+        (["--older-than", "-1d"], "--older-than '-1d' is not an age: "),
+        (["last", "--finished"], "JOBs and --finished or --older-than are two ways to choose"),
+        (["--finished", "--force"], "--force is for JOBs that are named"),
+    ],
+)
+def test_what_can_t_be_chosen_is_refused(run: Run, ledger: Ledger, arguments: list[str], why: str) -> None:
+    ledger.cancel(ledger.create("digits", ()))
+    done = run("delete", *arguments)
+    assert (done.exit_code, done.stderr.startswith(f"pigeonhole: {why}")) == (2, True), done.stderr
+    assert len(ledger.statuses()) == 1
 
 
 @pytest.mark.parametrize("output", [[], ["--json"], ["-o", "pipe"], ["-o", "/dev/stdout"], ["-o", "/dev/null"]])

@@ -108,7 +108,7 @@ def test_what_is_left_over_is_told(settings: Settings) -> None:
     Ledger(settings).create("digits", ("photos",))
     DeadLetters(settings).add("a message", "no JSON")
     finding = found(settings)["leftovers"]
-    assert finding.saw == f"unfinished for more than a day: {old}; 1 dead letters, what no worker could do"
+    assert finding.saw == f"unfinished for more than a day: {old}; 1 dead letter (batches that no worker could finish)"
     assert "`pigeonhole cancel`" in finding.do
 
 

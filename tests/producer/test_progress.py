@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pyte
 import pytest
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from pigeonhole.errors import BrokerUnreachable
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Logged, Retrying
 from pigeonhole.ledger.ledger import Ledger
+from pigeonhole.ledger.status import JobState
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
 from producer.command import Notices
@@ -65,7 +66,7 @@ def test_quiet_prints_nothing(terminal: Terminal, monkeypatch: pytest.MonkeyPatc
     with JobProgress(quiet=True, clock=clock) as progress:
         progress.show_workers([ONE])
         clock += LINE_EVERY
-        progress.show(status(state="closed", images=2000, done=1500))
+        progress.show(status(state=JobState.RUNNING, images=2000, done=1500))
     assert terminal.getvalue() == ""
 
 
@@ -75,16 +76,16 @@ def test_quiet_prints_nothing(terminal: Terminal, monkeypatch: pytest.MonkeyPatc
 def follow_for_ten_seconds(clock: Clock) -> None:
     """Show an open job, which is closed later."""
     with JobProgress(clock=clock) as progress:
-        progress.show(status(state="open", images=500, done=0))
+        progress.show(status(state=JobState.RUNNING, submitting=True, images=500, done=0))
         clock += LINE_EVERY - 1
-        progress.show(status(state="open", images=900, done=100))
+        progress.show(status(state=JobState.RUNNING, submitting=True, images=900, done=100))
         progress.show_workers([ONE])
         clock += 1
-        progress.show(status(state="open", images=2000, done=300, errors=1))
-        progress.show(status(state="closed", images=2000, done=400))
+        progress.show(status(state=JobState.RUNNING, submitting=True, images=2000, done=300, errors=1))
+        progress.show(status(state=JobState.RUNNING, images=2000, done=400))
         progress.show_workers([ONE, TWO])
         clock += LINE_EVERY
-        progress.show(status(state="closed", images=2000, done=1400, errors=3, reviews=12))
+        progress.show(status(state=JobState.RUNNING, images=2000, done=1400, errors=3, reviews=12))
 
 
 LINES = (
@@ -124,7 +125,7 @@ def test_the_speed_is_that_of_the_last_half_minute(capsys: pytest.CaptureFixture
         for second in range(100):
             done += 100 if second < 50 else 10
             clock += 1
-            progress.show(status(state="closed", images=10_000_000, done=done))
+            progress.show(status(state=JobState.RUNNING, images=10_000_000, done=done))
     lines = capsys.readouterr().err.splitlines()
     assert ", 100/s, 1 day, 3:" in lines[5]
     assert ", 10/s, 11 days, " in lines[-1]
@@ -135,7 +136,7 @@ def test_images_done_before_the_first_look_do_not_count_as_speed(
 ) -> None:
     with JobProgress(clock=clock) as progress:
         for done in (15_000, 15_100, 15_200):
-            progress.show(status(state="closed", images=20_000, done=done))
+            progress.show(status(state=JobState.RUNNING, images=20_000, done=done))
             clock += LINE_EVERY
     assert capsys.readouterr().err.splitlines()[-1].startswith("15,200 of 20,000 images, 20/s, 0:04:00 left, ")
 
@@ -143,6 +144,29 @@ def test_images_done_before_the_first_look_do_not_count_as_speed(
 def test_workers_whose_processes_have_not_announced_themselves_are_starting() -> None:
     assert workers_text([replace(ONE, processes=0)]) == "1 worker (starting)"
     assert workers_text([replace(ONE, processes=0), TWO]) == "2 workers"
+
+
+def test_a_worker_is_not_starting_while_rows_arrive(capsys: pytest.CaptureFixture[str], clock: Clock) -> None:
+    with JobProgress(clock=clock) as progress:
+        progress.show_workers([replace(ONE, processes=0)])
+        for done in (0, 0, 50):
+            progress.show(status(state=JobState.RUNNING, images=100, done=done))
+            clock += LINE_EVERY
+    starting, at_work = capsys.readouterr().err.splitlines()
+    assert starting.endswith(", 1 worker (starting)")
+    assert at_work.endswith(", 1 worker")
+
+
+def test_a_resumed_run_starts_at_its_kept_rows_which_are_no_speed(
+    capsys: pytest.CaptureFixture[str], clock: Clock
+) -> None:
+    with JobProgress(clock=clock, kept=15_000) as progress:
+        progress.show(status(state=JobState.RUNNING, images=5_000, done=0))
+        assert progress.tasks[0].percentage == 75
+        for done in (0, 100, 200):
+            progress.show(status(state=JobState.RUNNING, images=5_000, done=done))
+            clock += LINE_EVERY
+    assert capsys.readouterr().err.splitlines()[-1].startswith("15,200 of 20,000 images, 20/s, 0:04:00 left, ")
 
 
 def test_an_outage_is_printed_and_its_end(capsys: pytest.CaptureFixture[str]) -> None:
@@ -168,7 +192,7 @@ def test_a_terminal_shows_a_bar_and_the_details_below_it(
     monkeypatch.setattr(sys, "stderr", terminal)
     with JobProgress(clock=clock) as progress:
         assert terminal.lines()[0].startswith("starting ━━━")
-        progress.show(status(state="open", started=None, images=500, done=0))
+        progress.show(status(state=JobState.QUEUED, submitting=True, started=None, images=500, done=0))
         progress.refresh()
         waiting, details = terminal.lines()
         assert waiting.startswith("waiting for a worker ━━━")
@@ -176,7 +200,7 @@ def test_a_terminal_shows_a_bar_and_the_details_below_it(
         assert details == "0 errors, 0 to review"
         progress.show_workers([ONE, TWO])
         for done in (0, 10_000, 15_000):
-            progress.show(status(state="closed", images=20_000, done=done, errors=3, reviews=120))
+            progress.show(status(state=JobState.RUNNING, images=20_000, done=done, errors=3, reviews=120))
             clock += 10
         progress.refresh()
         classifying, details = terminal.lines()
@@ -188,16 +212,16 @@ def test_a_terminal_shows_a_bar_and_the_details_below_it(
 
 def test_the_bar_of_an_open_job_shows_no_share(clock: Clock) -> None:
     progress = JobProgress(clock=clock)
-    progress.show(status(state="open", images=500, done=100))
+    progress.show(status(state=JobState.RUNNING, submitting=True, images=500, done=100))
     assert progress.tasks[0].total is None
-    progress.show(status(state="closed", images=500, done=100))
+    progress.show(status(state=JobState.RUNNING, images=500, done=100))
     assert progress.tasks[0].percentage == 20
 
 
 def test_an_outage_is_printed_above_the_bar(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", terminal)
     with JobProgress() as progress:
-        progress.show(status(state="closed", images=2000, done=1000))
+        progress.show(status(state=JobState.RUNNING, images=2000, done=1000))
         Notices().away(BrokerUnreachable("Redis is full"))
         progress.refresh()
         notice, bar, details = terminal.lines()
@@ -288,9 +312,9 @@ def test_in_a_log_all_jobs_have_a_line_for_each_change_until_an_interruption(
     watch_jobs(Connection(settings, Retrying()), Looks(*steps))
     new = ledger.statuses()[-1].job
     assert capsys.readouterr().out.splitlines() == [
-        f"{job} open: 0 of 3… images, 0 errors, 0 to review",
-        f"{job} open: 2 of 3… images, 0 errors, 0 to review",
-        f"{job} closed: 2 of 3 images, 0 errors, 0 to review",
+        f"{job} queued: 0 of 3… images, 0 errors, 0 to review",
+        f"{job} queued: 2 of 3… images, 0 errors, 0 to review",
+        f"{job} queued: 2 of 3 images, 0 errors, 0 to review",
         f"{new} cancelled: 0 of 3 images, 0 errors, 0 to review",
     ]
 
@@ -309,16 +333,16 @@ def test_on_a_terminal_all_jobs_are_a_table_that_is_drawn_again(
     )
     watch_jobs(Connection(settings, Retrying()), Looks(*steps))
     assert frames[0] == ["no jobs", "0 workers"]
-    assert frames[1][1].split() == [jobs[0], "open", "digits", "3", "0", "0", "0"]
+    assert frames[1][1].split() == [jobs[0], "queued", "0s", "digits", "photos", "0/3…", "0", "0", "0"]
     assert terminal.lines()[0].startswith("waiting for Redis: ")
     assert terminal.lines()[2:] == frames[1][1:]
 
 
-def test_as_many_of_all_jobs_are_shown_as_fit_the_latest_last() -> None:
+def test_as_many_of_all_jobs_are_shown_as_fit_the_newest_first() -> None:
     terminal = Terminal()
-    jobs = [status(job=f"job-{number:03}") for number in range(100)]
-    Console(file=terminal, width=80, height=24, force_terminal=True).print(jobs_screen(jobs, [ONE], 24))
+    jobs = [status(job=f"job-{number:03}") for number in reversed(range(100))]
+    screen = jobs_screen(jobs, [ONE], ConsoleDimensions(80, 24))
+    Console(file=terminal, width=80, height=24, force_terminal=True).print(screen)
     lines = terminal.lines()
-    assert lines[0] == "80 earlier jobs not shown"
-    assert [line.split()[0] for line in lines[2:-1]] == [f"job-{number:03}" for number in range(80, 100)]
-    assert lines[-1] == "1 worker (2 processes)"
+    assert [line.split()[0] for line in lines[1:-2]] == [f"job-{number:03}" for number in range(99, 79, -1)]
+    assert lines[-2:] == ["80 earlier jobs not shown", "1 worker (2 processes)"]

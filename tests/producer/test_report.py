@@ -235,7 +235,7 @@ def test_what_can_t_be_a_report_is_said_before_anything_is_written(tmp_path: Pat
         ((source, "-o", tmp_path / "r.html", "--images", source), "is no folder"),
         ((source, "-o", tmp_path / "r.html", "--job", "one"), "is no database: leave it out"),
         ((tmp_path / "gone.csv", "-o", tmp_path / "r.html"), "No such file"),
-        (("20260101-000000-abcdef", "-o", tmp_path / "r.html"), "this needs a broker"),
+        (("20260101-000000-abcdef", "-o", tmp_path / "r.html"), "no broker is set"),
         ((source, "-o", tmp_path / "gone" / "r.html"), "choose another place with -o"),
     ):
         result = run(*arguments)

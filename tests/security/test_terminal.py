@@ -11,7 +11,8 @@ from pigeonhole.ledger.dead_letters import DeadLetters, about
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Answers
 from pigeonhole.settings import Settings
-from producer.command import guarded, told
+from producer.command import guarded
+from producer.resuming import hinting
 from tests.ledger.conftest import batch_of, piece
 from tests.security.conftest import produce
 
@@ -57,7 +58,7 @@ def _fails() -> None:
 
 
 def _fails_with_a_remedy() -> None:
-    with told(lambda: f"do this: {RETITLED}"):
+    with hinting(lambda: f"do this: {RETITLED}"):
         _fails()
 
 

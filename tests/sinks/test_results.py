@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pigeonhole.errors import OutputFailed, UsageError
 from pigeonhole.ledger.messages import Row
-from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.status import JobState, JobStatus
 from pigeonhole.sinks import parquet, sqlite
 from pigeonhole.sinks.file import File
 from pigeonhole.sinks.format import Format, as_dicts
@@ -31,7 +31,7 @@ from tests.sinks.test_rows import PREDICTIONS
 from tests.sinks.test_sinks import MODEL, ROWS, SEVEN, named
 
 JOB = JobStatus(
-    job="one", state="finished", model="digits", created=1.0, sources=("in", "\udcff"), started=2, finished=3
+    job="one", state=JobState.FINISHED, model="digits", created=1.0, sources=("in", "\udcff"), started=2, finished=3
 )
 MADE = [PARQUET, DB]
 
@@ -245,7 +245,7 @@ def test_several_jobs_are_in_one_database_and_the_newest_is_read(folder: Path) -
 
 def test_the_rows_of_a_job_take_the_place_of_those_that_a_database_has_of_it(folder: Path) -> None:
     write(ROWS, "rows.db", replace(JOB, job="two"))
-    so_far = replace(JOB, state="closed", finished=None)
+    so_far = replace(JOB, state=JobState.RUNNING, finished=None)
     write([ROWS[0], ROWS[2]], "rows.db", so_far)
     write([*ROWS, named("new.png")], "rows.db")
     assert list(read_results("rows.db", "one")) == [*ROWS, named("new.png")]

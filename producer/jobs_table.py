@@ -1,0 +1,140 @@
+"""The table of `status`: it fits the terminal, and an id is never cut."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from rich.table import Table
+from rich.text import Text
+
+from pigeonhole.ledger.status import JobState, JobStatus
+from pigeonhole.ledger.workers import Announcement
+from pigeonhole.text import printable
+
+#: Cells between two columns; and between those of a line that would be too long.
+_GAP, _SHORT_GAP = 2, 1
+#: Headers in such a line.
+_SHORT = {"errors": "err", "review": "rev"}
+#: Columns that are cut where a line is too long, and the fewest cells that they keep.
+_FLEXIBLE = {"source": 6, "model": 6}
+#: Columns that are left out of a line that is still too long, the first one first.
+_OPTIONAL = ("img/s", "review", "source", "workers", "errors", "model", "age", "images", "state")
+_TEXTS = ("job", "state", "age", "model", "source")
+_STYLES = {JobState.QUEUED: "yellow", JobState.RUNNING: "green", JobState.UNREADABLE: "red"}
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column: its name, its header, and its cells as text."""
+
+    name: str
+    header: str
+    cells: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        """The cells that its longest text takes."""
+        return max(map(cell_len, (self.header, *self.cells)))
+
+
+def jobs_table(statuses: Sequence[JobStatus], workers: Iterable[Announcement], width: int | None) -> Table:
+    """Return a table of jobs.
+
+    Args:
+        statuses: of the jobs, in the order of the lines.
+        workers: all that are there.
+        width: of a line in cells; None: as long as it gets.
+    """
+    at_work = Counter(worker.model for worker in workers)
+    columns, gap = _columns(statuses, at_work, short=False), _GAP
+    if width is not None:
+        if _least(columns, gap) > width:
+            columns, gap = _columns(statuses, at_work, short=True), _SHORT_GAP
+        for name in _OPTIONAL:
+            if _least(columns, gap) > width:
+                columns = [column for column in columns if column.name != name]
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold")
+    widths = _widths(columns, gap, width)
+    for column in columns:
+        justify = "left" if column.name in _TEXTS else "right"
+        table.add_column(column.header, justify=justify, no_wrap=True, width=widths[column.name])  # type: ignore[arg-type]
+    for status, *cells in zip(statuses, *(column.cells for column in columns), strict=True):
+        table.add_row(
+            *(
+                Text(_cut(name, cell, widths[name]), _STYLES.get(status.state, "") if name == "state" else "")
+                for name, cell in zip(widths, cells, strict=True)
+            )
+        )
+    return table
+
+
+def progress_text(status: JobStatus, short: bool = False) -> str:
+    """Return how many images are done, and of how many: `1,500/2,000`; the total still grows where `…` follows."""
+    return f"{_count(status.done, short)}/{_count(status.images, short)}{'…' if status.submitting else ''}"
+
+
+def _columns(statuses: Sequence[JobStatus], workers: "Counter[str]", short: bool) -> list[_Column]:
+    def column(name: str, cells: Iterable[str]) -> _Column:
+        return _Column(name, _SHORT.get(name, name) if short else name, tuple(map(printable, cells)))
+
+    return [
+        column("job", (status.job for status in statuses)),
+        column("state", (status.state for status in statuses)),
+        column("age", (_age(status.age) for status in statuses)),
+        column("model", (status.model for status in statuses)),
+        column("source", (" ".join(status.sources) for status in statuses)),
+        column("images", (progress_text(status, short) for status in statuses)),
+        column("img/s", (_speed(status, short) for status in statuses)),
+        column("errors", (_count(status.errors, short) for status in statuses)),
+        column("review", (_count(status.reviews, short) for status in statuses)),
+        column("workers", ("" if status.over else _count(workers[status.model], short) for status in statuses)),
+    ]
+
+
+def _least(columns: Sequence[_Column], gap: int) -> int:
+    """Return the fewest cells that a line of these columns takes."""
+    widths = (min(column.width, _FLEXIBLE.get(column.name, column.width)) for column in columns)
+    return sum(widths) + gap * (len(columns) - 1)
+
+
+def _widths(columns: Sequence[_Column], gap: int, width: int | None) -> dict[str, int]:
+    """Return the width of each column: sources are cut first, then models."""
+    widths = {column.name: column.width for column in columns}
+    over = 0 if width is None else sum(widths.values()) + gap * (len(columns) - 1) - width
+    for name, least in _FLEXIBLE.items():
+        if name in widths and over > 0:
+            cut = max(0, min(over, widths[name] - least))
+            widths[name] -= cut
+            over -= cut
+    return widths
+
+
+def _cut(name: str, cell: str, width: int) -> str:
+    """Shorten a text: the end of a source's path tells more than its beginning."""
+    if cell_len(cell) <= width:
+        return cell
+    from_end = name == "source"
+    while cell and cell_len(cell) > width - 1:
+        cell = cell[1:] if from_end else cell[:-1]
+    return f"…{cell}" if from_end else f"{cell}…"
+
+
+def _count(number: int, short: bool) -> str:
+    if not short or number < 10_000:
+        return f"{number:,}"
+    return f"{number / 1000:.0f}k" if number < 1_000_000 else f"{number / 1_000_000:.1f}M"
+
+
+def _speed(status: JobStatus, short: bool) -> str:
+    speed = status.images_per_second
+    return "" if speed is None else _count(round(speed), short)
+
+
+def _age(seconds: float) -> str:
+    """Return a length of time in short: `90s`, `5m`, `3h`, `2d`."""
+    if seconds < 120:
+        return f"{seconds:.0f}s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f}m"
+    return f"{seconds / 3600:.0f}h" if seconds < 172_800 else f"{seconds / 86_400:.0f}d"

@@ -1,0 +1,118 @@
+"""Help texts, and what the parser refuses."""
+
+import re
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from producer.cli import app
+from producer.parser import GROUPS
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("COLUMNS", "80")
+    return lambda *arguments: CliRunner().invoke(app, [*arguments], prog_name="pigeonhole", catch_exceptions=False)
+
+
+COMMANDS = [name for names in GROUPS.values() for name in names]
+
+
+def test_the_program_lists_its_commands_by_group_and_each_exit_code_on_its_own_line(run: Run) -> None:
+    lines = run("--help").stdout.splitlines()
+    titles = [line for line in lines if re.fullmatch(r"[A-Z][a-z ]+:", line)]
+    assert titles == ["Options:", "Classify:", "Jobs:", "Models:", "Operate:", "Exit codes:"]
+    assert "    4  Redis can't be reached" in lines
+
+
+def test_without_a_command_the_help_is_printed_as_an_error(run: Run) -> None:
+    done = run()
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: pigeonhole [OPTIONS] COMMAND\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("width", ["60", "80", "120"])
+def test_a_help_text_fits_the_terminal_and_names_no_type_of_python(
+    run: Run, command: str, width: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    text = run(command, "--help").stdout
+    assert not re.search(r"<\w+[ >]", text)
+    assert max(map(len, text.splitlines())) <= int(width)
+    assert "-h, --help" in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_paragraph_is_wrapped_once(run: Run, command: str) -> None:
+    """No line but the last of a paragraph has room for the first word of the next line."""
+    for paragraph in run(command, "--help").stdout.partition("\n\n")[2].split("\n\n"):
+        lines = paragraph.splitlines()
+        if paragraph.startswith((" ", "Arguments:", "Options:", "Example")):
+            continue
+        for line, following in pairwise(lines):
+            assert len(line) + 1 + len(following.split()[0]) > 80, paragraph
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["clasify"], "no such command 'clasify'. Did you mean 'classify'? See `pigeonhole --help`"),
+        (["xyzzy"], "no such command 'xyzzy'. See `pigeonhole --help`"),
+        (["--nope"], "no such option '--nope'. See `pigeonhole --help`"),
+        (
+            ["classify", "in", "--overwite"],
+            "no such option '--overwite'. Did you mean --overwrite? See `pigeonhole classify --help`",
+        ),
+        (["classify"], "missing argument 'SOURCE'. See `pigeonhole classify --help`"),
+        (["wait"], "missing argument 'JOB'. See `pigeonhole wait --help`"),
+        (["train"], "missing option '-o' / '--output'. See `pigeonhole train --help`"),
+        (["wait", "a", "b"], "got unexpected extra argument(s) (b). See `pigeonhole wait --help`"),
+        (["classify", "in", "-o"], "option '-o' requires an argument. See `pigeonhole classify --help`"),
+        (
+            ["classify", "in", "--processes", "two"],
+            "invalid value for '--processes': 'two' must be a whole number. See `pigeonhole classify --help`",
+        ),
+        (
+            ["classify", "in", "--processes", "0"],
+            "invalid value for '--processes': '0' must be greater than or equal to 1. See `pigeonhole classify --help`",
+        ),
+        (
+            ["classify", "in", "--link", "soft"],
+            "invalid value for '--link': 'soft' is not one of 'symbolic', 'hard'. See `pigeonhole classify --help`",
+        ),
+        (
+            ["classify", "in", "--top", "0"],
+            "invalid value for '--top': a row can't carry 0 classes: choose a number from 1 to 1,000. See `pigeonhole "
+            "classify --help`",
+        ),
+        (
+            ["status", "--broker", "http://:secret@host"],
+            "invalid value for '--broker': 'http://:***@host' can't be used: give a redis://, rediss:// or unix:// "
+            "URL. See `pigeonhole status --help`",
+        ),
+        (
+            ["classify", "in", "--device", "gpu"],
+            "invalid value for '--device': 'gpu' can't be used: give auto, cpu, cuda, or CUDA devices such as "
+            "cuda:0,cuda:1. See `pigeonhole classify --help`",
+        ),
+    ],
+)
+def test_what_the_parser_refuses_is_one_line(run: Run, arguments: list[str], message: str) -> None:
+    done = run(*arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == f"pigeonhole: {message}\n"
+
+
+@pytest.mark.parametrize("option", [["--processes", "2"], ["--device", "cpu"]])
+def test_a_shared_broker_has_workers_of_its_own(run: Run, option: list[str]) -> None:
+    done = run("classify", "in", *option, "--broker", "redis://:secret@localhost:1/0")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        f"pigeonhole: {' '.join(option)} is for workers that this command starts itself, and it uses those at "
+        "redis://:***@localhost:1/0: leave it out, and give it to `pigeonhole worker` there\n"
+    )
