@@ -97,20 +97,25 @@ def _check(state: State, command: Command, file: str, format: Format) -> None:
     if state.command is None and state.runs:
         raise UsageError(f"the state of {file!r}, {state_path(file)!r}, is damaged: {remedy()}")
     same = state.command == command
+    differences = f" ({_differences(state.command, command)})" if state.command and not same else ""
     if not same and state.command is not None and not state.finished:
         kept = sum(len(done.batch) - len(dropped) for run in state.runs for done, dropped in run.done())
         if kept:
             raise UsageError(
                 f"{file!r} is being written by another command that was interrupted with {counted(kept, 'row')}, "
-                f"{_words(state.command)}: run that again to resume it, {remedy()}"
+                f"{_words(state.command)}{differences}: run that again to resume it, {remedy()}"
             )
     own = same and (state.replacing or mark_of(file) == state.output)
     if mark_of(file) is not None and not own and not format.many_jobs:
         changed = same and state.output is not None
-        why = "it was changed since this command wrote it" if changed else "it is not this command's"
+        why = "it was changed since this command wrote it" if changed else f"it is not this command's{differences}"
         raise not_own(file, why)
     if state.command is None and mark_of(file + PART) is not None:
         raise not_own(file + PART)
+
+
+def _differences(before: Command, now: Command) -> str:
+    return printable(", ".join(before.differences(now)))
 
 
 def _words(command: Command) -> str:

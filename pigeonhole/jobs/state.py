@@ -26,6 +26,8 @@ VERSION = 1
 _ANSWERS, _BATCH = struct.Struct("<II"), struct.Struct("<II16s")
 #: Seconds after which answers are flushed to the disk.
 _SYNC_EVERY = 1.0
+#: The value of an option that has none, in words.
+_GIVEN = "given"
 
 
 class _Kind(IntEnum):
@@ -57,6 +59,28 @@ class Command:
     folder: str = ""
     image_root: str = ""
     options: tuple[str, ...] = ()
+
+    def differences(self, now: "Command") -> list[str]:
+        """Return how a later command differs from this one: each option, with both of its values."""
+        if now.name != self.name:
+            return [f"the command was {self.name!r} and is now {now.name!r}"]
+        first = "SOURCE" if self.name == "classify" else "JOB"
+        pairs = {
+            first: (" ".join(self.arguments), " ".join(now.arguments)),
+            "-0": (_GIVEN * self.null_separated, _GIVEN * now.null_separated),
+            "the working folder": (self.folder, now.folder),
+            "PIGEONHOLE_IMAGE_ROOT": (self.image_root, now.image_root),
+        }
+        before, after = (dict(zip(options[::2], options[1::2], strict=True)) for options in (self.options, now.options))
+        pairs |= {name: (before.get(name, ""), after.get(name, "")) for name in before | after}
+        return [f"{name} was {_value(a)} and is {_value(b)} now" for name, (a, b) in pairs.items() if a != b]
+
+
+def _value(value: str) -> str:
+    """Return the value of an option in words; of a file's digest the beginning."""
+    if value in ("", _GIVEN):
+        return value or f"not {_GIVEN}"
+    return repr(value.partition(":")[2][:12] if value.startswith("sha256:") else value)
 
 
 @dataclass(frozen=True)

@@ -486,8 +486,8 @@ def test_a_submission_that_is_interrupted_names_the_command_that_finishes_it(
     (status,) = Ledger(settings).statuses()
     assert said.decode().endswith(
         f"""pigeonhole: interrupted; job {status.job}: not everything was submitted (64 images so far); `pigeonhole """
-        f"""submit --job {status.job} -0 - 'samples/it'"'"'s'`, with the same list as input, submits the rest, or `pigeonhole """
-        f"""cancel {status.job}` ends it\n"""
+        f"""submit --job {status.job} -0 - 'samples/it'"'"'s'`, with the same list as input, submits the rest, or """
+        f"""`pigeonhole cancel {status.job}` ends it\n"""
     )
 
 

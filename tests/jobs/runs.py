@@ -50,9 +50,11 @@ def submitted(state: State, images: Iterable[Reference], job: str = "") -> tuple
     return run, cut
 
 
-def interrupted(*sources: str, model: str = MODEL, errors: Iterable[int] = (), path: str = "x.csv") -> None:
-    """Run `COMMAND` until all images of its first batch have rows, and kill it."""
-    with closing(open_state(path, COMMAND, CSV, overwrite=True)) as state:
+def interrupted(
+    *sources: str, model: str = MODEL, errors: Iterable[int] = (), path: str = "x.csv", command: Command = COMMAND
+) -> None:
+    """Run a command until all images of its first batch have rows, and kill it."""
+    with closing(open_state(path, command, CSV, overwrite=True)) as state:
         run, cut = submitted(state, references(*sources))
         deliver(run, 0, cut[0], answers_to(cut[0], model, errors))
 

@@ -58,25 +58,34 @@ def test_a_run_that_replaces_the_commands_own_file_can_be_interrupted_and_resume
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "difference"),
     [
-        {"name": "wait"},
-        {"arguments": ("in", "b")},
-        {"null_separated": True},
-        {"folder": "/home/b"},
-        {"image_root": "/home"},
+        ({"name": "wait"}, "the command was 'classify' and is now 'wait'"),
+        ({"arguments": ("in", "b")}, "SOURCE was 'in' and is 'in b' now"),
+        ({"null_separated": True}, "-0 was not given and is given now"),
+        ({"folder": "/home/b"}, "the working folder was '/home/a' and is '/home/b' now"),
+        ({"image_root": "/home"}, "PIGEONHOLE_IMAGE_ROOT was '/' and is '/home' now"),
+        ({"options": ("--top", "3")}, "--top was '5' and is '3' now"),
+        ({"options": ()}, "--top was '5' and is not given now"),
+        (
+            {"options": ("--top", "5", "--label-map", "sha256:0123456789abcdef")},
+            "--label-map was not given and is '0123456789ab' now",
+        ),
     ],
 )
-def test_the_file_and_the_rows_of_another_command_are_not_replaced(folder: Path, change: dict[str, object]) -> None:
+def test_the_file_and_the_rows_of_another_command_are_not_replaced(
+    folder: Path, change: dict[str, object], difference: str
+) -> None:
     touch("in/a.png", "in/b.png")
-    interrupted("in")
-    other = replace(COMMAND, **change)  # type: ignore[arg-type]
+    command = replace(COMMAND, options=("--top", "5"))
+    interrupted("in", command=command)
+    other = replace(command, **change)  # type: ignore[arg-type]
     assert refused(other) == (
-        "'x.csv' is being written by another command that was interrupted with 2 rows, `classify in` in '/home/a': run "
-        f"that again to resume it, {REMEDY}"
+        "'x.csv' is being written by another command that was interrupted with 2 rows, `classify in --top 5` in "
+        f"'/home/a' ({difference}): run that again to resume it, {REMEDY}"
     )
-    finished("in")
-    assert refused(other) == f"'x.csv' exists, and it is not this command's: {REMEDY}"
+    finished("in", command=command)
+    assert refused(other) == f"'x.csv' exists, and it is not this command's ({difference}): {REMEDY}"
     assert runs_of(other, overwrite=True) == 0
     assert runs_of(other) == 0
 
