@@ -32,6 +32,11 @@ def complete_job(ctx: typer.Context, incomplete: str) -> list[str]:
     return [name for name in (LAST, *reversed(jobs)) if jobs and name.startswith(incomplete)][:MOST]
 
 
+def complete_job_or_file(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the jobs and the files that begin with a text."""
+    return [*complete_job(ctx, incomplete), *sorted(glob.glob(f"{glob.escape(incomplete)}*"))]
+
+
 def complete_model(incomplete: str) -> list[str]:
     """Return the shipped models and the model files that begin with a text."""
     files = glob.glob(f"{glob.escape(incomplete)}*{SUFFIX}")

@@ -88,13 +88,19 @@ def status(
     elif not statuses:
         typer.echo("no jobs")
     else:
-        console = Console(file=sys.stdout)
-        table = jobs_table(statuses, workers, console.width if console.is_terminal else None)
-        console.print(table, width=None if console.is_terminal else _UNLIMITED, crop=console.is_terminal)
+        width = Console(file=sys.stdout).width if sys.stdout.isatty() else None
+        Console(file=sys.stdout, width=width or _UNLIMITED).print(jobs_table(statuses, workers, width))
     if dead:
         say(dead_letters_text(dead))
     if not as_json and not all(status.over for status in statuses):
-        say("\n".join([*(problem for status in statuses for problem in problems_of(status)), sweep_text(age)]))
+        say(
+            "\n".join(
+                [
+                    *(problem for status in statuses for problem in problems_of(status, at_work[status.model])),
+                    sweep_text(age),
+                ]
+            )
+        )
 
 
 #: Cells of a line that goes to a file or a pipe.

@@ -69,6 +69,12 @@ def jobs_table(statuses: Sequence[JobStatus], workers: Iterable[Announcement], w
     return table
 
 
+def sources_text(sources: Sequence[str], most: int = 1) -> str:
+    """Return the first SOURCEs, and the number of the others: `photos +20`."""
+    more = len(sources) - most
+    return " ".join(sources[:most]) + (f" +{more:,}" if more > 0 else "")
+
+
 def progress_text(status: JobStatus, short: bool = False) -> str:
     """Return how many images are done, and of how many: `1,500/2,000`; the total still grows where `…` follows."""
     return f"{_count(status.done, short)}/{_count(status.images, short)}{'…' if status.submitting else ''}"
@@ -83,7 +89,7 @@ def _columns(statuses: Sequence[JobStatus], workers: "Counter[str]", short: bool
         column("state", (status.state for status in statuses)),
         column("age", (_age(status.age) for status in statuses)),
         column("model", (status.model for status in statuses)),
-        column("source", (" ".join(status.sources) for status in statuses)),
+        column("source", (sources_text(status.sources) for status in statuses)),
         column("images", (progress_text(status, short) for status in statuses)),
         column("img/s", (_speed(status, short) for status in statuses)),
         column("errors", (_count(status.errors, short) for status in statuses)),

@@ -9,9 +9,12 @@ from pigeonhole.jobs.summary import Summary, duration
 from pigeonhole.ledger.dead_letters import DeadLetter
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.text import counted, printable, span, timestamp
+from producer.jobs_table import sources_text
 
 #: Labels that the summary counts one by one; `--json` has all of them.
 TOP_LABELS = 10
+#: SOURCEs that `status JOB` shows; `--json` has all of them.
+TOP_SOURCES = 5
 
 
 def summary_text(summary: Summary, status: JobStatus, startup_seconds: float) -> str:
@@ -93,7 +96,7 @@ def job_text(status: JobStatus, workers: int) -> str:
         "job": status.job,
         "state": _state_text(status),
         "model": status.model,
-        "sources": " ".join(status.sources),
+        "sources": sources_text(status.sources, TOP_SOURCES),
         "created": f"{timestamp(status.created)}, {span(status.age)} ago",
         "finished": timestamp(status.finished) if status.finished else "",
         "images": f"{status.images:,}{' so far' if status.submitting else ''}",
@@ -114,11 +117,19 @@ def _state_text(status: JobStatus) -> str:
     return f"{status.state}, {'submitting' if status.silent is None else 'not all submitted'}"
 
 
-def problems_of(status: JobStatus) -> list[str]:
-    """Return what keeps a job from its end, a sentence each, with what to do."""
+def problems_of(status: JobStatus, workers: int) -> list[str]:
+    """Return what keeps a job from its end, a sentence each, with what to do.
+
+    Args:
+        status: the job's.
+        workers: how many there are for its model.
+    """
     found = []
     if status.silent is not None:
         found.append(no_submitter(status))
+    pending = status.batches_waiting + status.batches_claimed
+    if pending and not workers and not status.over:
+        return [*found, f"job {status.job}: no worker for the model {status.model!r}: start one, `pigeonhole worker`"]
     if status.stalled is not None:
         batches = f"{status.batches_waiting:,} batches waiting, {status.batches_claimed:,} with workers"
         found.append(f"job {status.job}: no batch done for {span(status.stalled)} ({batches}): see `pigeonhole doctor`")

@@ -1,9 +1,10 @@
 """`status --watch`: one job with its progress; all jobs as a table, or as a line for each change."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import filterfalse
+from itertools import filterfalse, islice
 from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleDimensions, Group
@@ -73,7 +74,9 @@ def jobs_screen(statuses: Sequence[JobStatus], workers: Sequence[Announcement], 
         workers: all that are there.
         size: of the screen.
     """
-    found = [printable(problem) for status in statuses for problem in problems_of_job(status)][:MOST_PROBLEMS]
+    at_work = Counter(worker.model for worker in workers)
+    every = (problem for status in statuses for problem in problems_of_job(status, at_work[status.model]))
+    found = list(map(printable, islice(every, MOST_PROBLEMS)))
     problems = [Text(problem, style="red", no_wrap=True, overflow="ellipsis") for problem in found]
     room = max(1, size.height - 4 - len(problems))
     hidden = len(statuses) - room

@@ -37,6 +37,7 @@ class Configuration:
         str | None,
         typer.Option(
             metavar="NAME",
+            autocompletion=lambda: list(NETWORKS),
             help=f"{', '.join(NETWORKS)}, or what torchvision calls one of its own: resnet18 and the like.  "
             "\\[default: digits for mnist, residual for other data sets]",
         ),

@@ -44,7 +44,9 @@ logger = logging.getLogger(__name__)
 def _settings() -> Settings:
     settings = Settings.from_environment()
     if not settings.broker_url:
-        raise SettingsError("a worker needs a broker: set PIGEONHOLE_BROKER_URL, for instance redis://localhost:6379/0")
+        raise SettingsError(
+            "a worker needs a broker: give --broker URL or set PIGEONHOLE_BROKER_URL, such as redis://localhost:6379/0"
+        )
     if not os.path.isdir(settings.image_root):
         # Started all the same, it would make an error row of every image.
         raise SettingsError(f"PIGEONHOLE_IMAGE_ROOT is {settings.image_root!r}, and no such folder is there: mount it")

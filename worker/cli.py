@@ -27,34 +27,43 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-@app.command(epilog="Example: PIGEONHOLE_BROKER_URL=redis://localhost:6379/0 pigeonhole worker --processes 4")
+@app.command(epilog="Example: pigeonhole worker --broker redis://localhost:6379/0 --processes 4")
 def worker(
     processes: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes.  \\[default: one for each core that may be used]")
+        int | None,
+        typer.Option(metavar="N", min=1, help="Worker processes.  \\[default: one for each core that may be used]"),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="A checkpoint file, or the name of the shipped one.  \\[default: digits]")
+        str | None,
+        typer.Option(metavar="MODEL", help="A model file, or the name of the shipped one.  \\[default: digits]"),
+    ] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Redis, redis://HOST:PORT/NUMBER.  \\[default: PIGEONHOLE_BROKER_URL]"),
     ] = None,
     device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda (every GPU), or cuda:0,cuda:1.  \\[default: auto]")
+        str | None,
+        typer.Option(metavar="DEVICE", help="auto, cpu, cuda (every GPU), or cuda:0,cuda:1.  \\[default: auto]"),
     ] = None,
     runtime: Annotated[
-        str | None, typer.Option(help="auto, onnxruntime or torch: what runs the network.  \\[default: auto]")
+        str | None,
+        typer.Option(metavar="RUNTIME", help="auto, onnxruntime or torch: what runs the network.  \\[default: auto]"),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="auto, f32, bf16 or f16: what it is computed in.  \\[default: auto]")
+        str | None,
+        typer.Option(metavar="PRECISION", help="auto, f32, bf16 or f16: what it is computed in.  \\[default: auto]"),
     ] = None,
     name: Annotated[str, typer.Option(help="Celery's name of this worker; %h is the host's.")] = "celery@%h",
     log_format: Annotated[
-        LogFormat | None, typer.Option(help="How it is written: json is one object a line.  \\[default: text]")
+        LogFormat | None, typer.Option(help="Format of the log; json is one object a line.  \\[default: text]")
     ] = None,
-    log_level: Annotated[LogLevel, typer.Option(help="From where on the log tells things.")] = LogLevel.INFO,
+    log_level: Annotated[LogLevel, typer.Option(help="The lowest level that is logged.")] = LogLevel.INFO,
 ) -> None:
-    """Start workers for one model, until they are told to stop (Ctrl-C or SIGTERM: what is in hand is finished).
+    """Start workers for one model; Ctrl-C or SIGTERM stops them after the batches that they have.
 
     It is a Celery worker, and takes no option from Celery's environment variables.
     """
-    options = {"PROCESSES": processes, "MODEL": model, "LOG_FORMAT": log_format}
+    options = {"PROCESSES": processes, "MODEL": model, "LOG_FORMAT": log_format, "BROKER_URL": broker}
     options |= {"DEVICE": device, "RUNTIME": runtime, "PRECISION": precision}
     # Settings travel in the environment: the worker's processes are fresh interpreters and read it again.
     for variable, value in options.items():

@@ -8,7 +8,7 @@ import typer
 
 from pigeonhole.errors import ExitCode
 from producer.command import guarded, settings_from
-from producer.options import AsJson, Model
+from producer.options import AsJson, Broker, Model
 
 app = typer.Typer()
 
@@ -24,17 +24,18 @@ def doctor(
         ),
     ] = None,
     model: Model = None,
+    broker: Broker = None,
     as_json: AsJson = False,
 ) -> None:
     """Look whether all is well: Redis, workers, the image root, clocks, room; and say what to do where it is not.
 
-    A small image is sent through the queue and taken away again. Without PIGEONHOLE_BROKER_URL, the Redis and the
-    workers that `classify` brings are tried.
+    A small image is sent through the queue and taken away again. Without a broker, the Redis and the workers
+    that `classify` starts are tried.
     """
     from producer.doctor.examine import examine
 
     findings = []
-    for finding in examine(settings_from(model), folder):
+    for finding in examine(settings_from(model, broker), folder):
         findings.append(finding)
         if not as_json:
             word, lines = finding.lines()

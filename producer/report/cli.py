@@ -8,7 +8,8 @@ import typer
 from pigeonhole.sinks.format import Format
 from pigeonhole.sinks.registry import FORMATS
 from producer.command import broker_settings, client_for, guarded, say, settings_from, tell
-from producer.options import CsvSafe, Quiet, parse_format
+from producer.completion import complete_job_or_file
+from producer.options import Broker, CsvSafe, Quiet, parse_format
 
 app = typer.Typer()
 
@@ -37,7 +38,12 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace FILE even 
 @guarded
 def report(
     what: Annotated[
-        str, typer.Argument(metavar="JOB|FILE", help="A job's id, or the file of rows that a command with -o wrote.")
+        str,
+        typer.Argument(
+            metavar="JOB|FILE",
+            autocompletion=complete_job_or_file,
+            help="A job's id, its beginning or `last`, or the file of rows that a command with -o wrote.",
+        ),
     ],
     output: Annotated[
         str, typer.Option("-o", "--output", metavar="FILE", help="The page, an .html file.")
@@ -54,6 +60,7 @@ def report(
     job: Annotated[str | None, typer.Option("--job", metavar="JOB", help="Of a database's jobs this one.")] = None,
     csv_safe: CsvSafe = False,
     overwrite: Overwrite = False,
+    broker: Broker = None,
     quiet: Quiet = False,
 ) -> None:
     """Make a page to look at rows and mend them: one HTML file that needs no network."""
@@ -67,8 +74,9 @@ def report(
     if make.names_file(what):
         origin = make.of_file(what, job, format)
     else:
-        client = client_for(broker_settings(), quiet)
-        origin = make.of_job(client.status(what), chain.from_iterable(client.results(what)))
+        client = client_for(broker_settings(broker=broker), quiet)
+        named = client.job_id(what)
+        origin = make.of_job(client.status(named), chain.from_iterable(client.results(named)))
     written = make.make(output, origin, images, make.options_of(images, small, thumbnails, csv_safe, truth))
     tell(make.said(output, written), quiet)
     if advice := make.hint(images, written):

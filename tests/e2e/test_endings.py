@@ -204,7 +204,7 @@ def test_a_worker_that_is_stopped_gently_finishes_what_it_has_in_hand(
     [
         ({"PIGEONHOLE_MODEL": "nobody"}, "The checkpoint 'nobody' doesn't exist"),
         ({"PIGEONHOLE_IMAGE_ROOT": "/no/such"}, "PIGEONHOLE_IMAGE_ROOT is '/no/such', and no such folder is there"),
-        ({"PIGEONHOLE_BROKER_URL": ""}, "a worker needs a broker: set PIGEONHOLE_BROKER_URL"),
+        ({"PIGEONHOLE_BROKER_URL": ""}, "a worker needs a broker: give --broker URL or set PIGEONHOLE_BROKER_URL"),
         ({"PIGEONHOLE_CHUNKS": "8"}, "unknown setting PIGEONHOLE_CHUNKS: did you mean PIGEONHOLE_CHUNK?"),
     ],
 )

@@ -447,7 +447,7 @@ def test_a_submission_that_was_killed_is_finished_by_submitting_the_same_again(
     before = json.loads(brokered("status", cut_off, "--json").stdout)
     assert before["submitting"]
     assert 0 < before["images"] < len(listed)
-    assert b" so far: it is open" in brokered("status", cut_off).stdout
+    assert b" so far\n" in brokered("status", cut_off).stdout
 
     other = brokered("submit", "--job", cut_off, "samples", "many")
     assert other.returncode == 2

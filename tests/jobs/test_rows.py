@@ -12,7 +12,7 @@ from pyarrow import parquet
 from pigeonhole import Client, Row, Rows
 from pigeonhole.errors import BrokerUnreachable, JobCancelled, UsageError
 from pigeonhole.jobs.progress import ProgressLine
-from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.status import JobState, JobStatus
 from pigeonhole.sinks.parquet import Parquet
 from pigeonhole.version import install_hint
 from tests.jobs.test_client import PATHS, answering, client, photos, settings
@@ -121,7 +121,7 @@ def test_rows_and_a_client_show_what_they_are(client: Client, photos: Path, answ
 def test_rows_are_the_table_that_a_parquet_file_holds(tmp_path: Path) -> None:
     rows = [*ROWS, Row("x.png", "", None, False, "broken: why", "digits", (), ("a", "b"))]
     table = of(rows[:100], [], rows[100:]).to_arrow()
-    status = JobStatus(job="job", state="finished", model="digits", created=0.0)
+    status = JobStatus(job="job", state=JobState.FINISHED, model="digits", created=0.0)
     Parquet().write(str(tmp_path / "rows.parquet"), [rows], status, 0)
     written = parquet.read_table(tmp_path / "rows.parquet")
     assert table.schema == written.schema.remove_metadata()

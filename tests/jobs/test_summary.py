@@ -198,14 +198,14 @@ def test_a_job_that_is_still_submitted_shows_that_beside_its_state_and_its_worke
 
 def test_what_keeps_a_job_from_its_end_is_said_with_what_to_do() -> None:
     job = status().job
-    assert problems_of(status(looked=1e6)) == []
+    assert problems_of(status(looked=1e6), 0) == []
     open_ = status(state=JobState.RUNNING, submitting=True, sources=("in",), submitter_seen=1000.0, looked=1060.0)
-    assert problems_of(open_) == [
+    assert problems_of(open_, 1) == [
         f"nobody submits to job {job} any more, since {timestamp(1000.0)}: `pigeonhole submit --job {job} in` submits "
         f"the rest, or `pigeonhole cancel {job}` ends it"
     ]
     assert problems_of(
-        status(state=JobState.RUNNING, progressed=1000.0, looked=1300.0, batches_waiting=3, starving=True, untried=2)
+        status(state=JobState.RUNNING, progressed=1000.0, looked=1300.0, batches_waiting=3, starving=True, untried=2), 1
     ) == [
         f"job {job}: no batch done for 5 min (3 batches waiting, 0 with workers): see `pigeonhole doctor`",
         f"job {job}: others go first; each sweep gives it one batch: more workers would help",
@@ -213,6 +213,13 @@ def test_what_keeps_a_job_from_its_end_is_said_with_what_to_do() -> None:
     ]
     assert [sweep_text(age) for age in (None, 3.2, 100_000)] == [
         *("last sweep: none on record", "last sweep: 3 s ago", "last sweep: 28 h ago")
+    ]
+
+
+def test_a_job_without_a_worker_is_said_to_have_none_and_nothing_else() -> None:
+    queued = status(state=JobState.QUEUED, model="hands", progressed=1000.0, looked=1300.0, batches_waiting=3)
+    assert problems_of(replace(queued, starving=True), 0) == [
+        f"job {queued.job}: no worker for the model 'hands': start one, `pigeonhole worker`"
     ]
 
 
