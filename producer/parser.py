@@ -88,4 +88,6 @@ def _without_pydantic(exc: Described) -> str:
     wrong: list[dict[str, object]] = getattr(exc.__cause__, "errors", list)()
     if wrong:
         message = message.replace("Input should be", f"{wrong[0]['input']!r} must be").partition(", unable to")[0]
-    return message.replace("a valid integer", "a whole number").replace("a valid number", "a number")
+    for theirs, ours in (("a valid integer range", "a whole number"), ("a valid integer", "a whole number")):
+        message = message.replace(theirs, ours)
+    return message.replace("a valid number", "a number")

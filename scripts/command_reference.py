@@ -16,8 +16,7 @@ HEAD = """# Commands
 What `pigeonhole COMMAND --help` says, of every command; `make docs` writes this page. What can be set in the
 environment, for all of them, is in the [README](../README.md#settings).
 
-Bash, zsh and fish complete commands and options, from the next shell on, after this one line, in whichever of them it
-is run:
+Bash, zsh and fish complete commands, options, jobs, models and networks after this line; open a new shell then:
 
 ```sh
 pigeonhole --install-completion

@@ -259,6 +259,7 @@ def test_what_a_pending_job_delivers_is_compared_as_well(folder: Path) -> None:
         for number, batch, answers in read:
             rows += kept.take(run, DoneBatch(number, batch.encode(), ((str(number), answers.encode()),))).rows
         assert len(rows) == 200 - 64 - 1
+        assert kept.of_run == {run.number: 199}
         touch("in/new.png")
         assert missing(kept, "in") == ["in/150.png", "in/new.png"]
         assert kept.message() == "resuming: 199 rows kept; classified again: 1 whose file has changed"
