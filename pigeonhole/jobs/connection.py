@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pigeonhole.errors import UnknownJob, UsageError
+from pigeonhole.errors import MessageInvalid, UnknownJob, UsageError
 from pigeonhole.jobs.follow import Follower, results
 from pigeonhole.jobs.names import find_job
 from pigeonhole.jobs.retrying import Retrying
@@ -188,13 +188,18 @@ class Connection:
     def job_id(self, name: str) -> str:
         """Return the id of the job that a user names: by an id, the beginning of one, or `last`.
 
-        A whole id is returned as it is, so that a job whose record is damaged has a name too.
-
         Raises:
             UsageError: the name fits several jobs, or there is no job yet.
             UnknownJob: it fits none.
         """
-        return name if JOB.fullmatch(name) else find_job(name, self.retrying(lambda: self.ledger.job_ids()))
+        if JOB.fullmatch(name):
+            try:
+                return self.status(name).job
+            except MessageInvalid:  # it can be deleted, though its record is damaged
+                return name
+            except UnknownJob:
+                pass  # as of any other name, similar ones are listed
+        return find_job(name, self.retrying(lambda: self.ledger.job_ids()))
 
     def resume(self, job: str) -> int:
         """Publish all pending pieces of a job again; safe at any time.

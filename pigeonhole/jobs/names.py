@@ -9,8 +9,10 @@ from pigeonhole.errors import UnknownJob, UsageError
 LAST = "last"
 #: How many jobs an error lists.
 _MOST = 5
-#: How alike two ids must be for one to be a misspelt other: one letter of six is wrong.
-_ALIKE = 0.8
+#: The letters that may be wrong in an id that is misspelt: one, and some room for `difflib`'s rounding.
+_WRONG = 1.2
+#: The letters that a name needs to be like an id.
+_SHORTEST = 5
 
 
 def find_job(name: str, jobs: Sequence[str]) -> str:
@@ -43,7 +45,9 @@ def find_job(name: str, jobs: Sequence[str]) -> str:
 
 
 def _alike(name: str, jobs: Sequence[str]) -> list[str]:
-    """Return the newest jobs whose ids end with a name, or begin almost like it."""
-    ends = [job for job in reversed(jobs) if name and job.endswith(name)]
-    begins = {job[: len(name)]: job for job in jobs if name}
-    return (ends or [begins[one] for one in get_close_matches(name, begins, 1, _ALIKE)])[:_MOST]
+    """Return the newest jobs whose ids end with a name, or the one that begins almost like it."""
+    if len(name) < _SHORTEST:
+        return []
+    ends = [job for job in reversed(jobs) if job.endswith(name)]
+    begins = {job[: len(name)]: job for job in jobs}
+    return (ends or [begins[one] for one in get_close_matches(name, begins, 1, 1 - _WRONG / len(name))])[:_MOST]

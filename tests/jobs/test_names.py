@@ -62,5 +62,18 @@ def test_the_last_job_is_the_newest_that_redis_has(connection: Connection, setti
     assert connection.job_id(first[:-1]) == first
 
 
-def test_a_whole_id_needs_no_record_that_can_be_read(connection: Connection) -> None:
-    assert connection.job_id(JOBS[0]) == JOBS[0]
+def test_a_job_whose_record_is_damaged_has_a_name(connection: Connection, settings: Settings) -> None:
+    job = connection.create(["in"])
+    connection.ledger.client.hset(f"{settings.prefix}:job:{job}", "images", "many")
+    assert connection.job_id(job) == job
+
+
+def test_a_whole_id_that_is_wrong_in_one_letter_is_guessed_and_one_that_was_deleted_is_not(
+    connection: Connection,
+) -> None:
+    there, deleted = connection.create(["in"]), connection.create(["in"])
+    connection.delete(deleted)
+    with pytest.raises(UnknownJob, match=r"lists them$"):
+        connection.job_id(deleted)
+    with pytest.raises(UnknownJob, match=rf"Did you mean {there}\?$"):
+        connection.job_id(there[:-1] + ("0" if there[-1] != "0" else "1"))
