@@ -154,7 +154,7 @@ class Follower:
 
     def submitted(self, job: str) -> JobStatus:
         """Follow a job until all of its images are submitted, and return its counters then; raises what `end` does."""
-        return self._until(job, lambda status: status.state != "open")
+        return self._until(job, lambda status: not status.submitting)
 
     def _until(self, job: str, reached: Callable[[JobStatus], bool]) -> JobStatus:
         """Follow a job without reading its rows; see `end`."""

@@ -47,7 +47,7 @@ class ProgressLine:
 
     def show(self, status: JobStatus) -> None:
         """Show a job's counters."""
-        more = "…" if status.state == "open" else ""
+        more = "…" if status.submitting else ""
         share = f" ({status.done / status.images:.0%})" if status.images and not more else ""
         found = f"{counted(status.errors, 'error')}, {status.reviews:,} to review"
         self._text = f"{status.done:,} of {status.images:,}{more} images{share}, {found}"

@@ -4,6 +4,7 @@ import io
 import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,8 +152,9 @@ def _seconds() -> Callable[[], float]:
     return lambda: float(next(ticks))
 
 
-def _status(done: int, state: str = "closed") -> JobStatus:
-    return JobStatus(job="job", state=state, model="digits", created=0.0, images=200, done=done, errors=1, reviews=2)
+def _status(done: int, submitting: bool = False) -> JobStatus:
+    status = JobStatus(job="job", state=JobState.RUNNING, submitting=submitting, model="digits", created=0.0)
+    return replace(status, images=200, done=done, errors=1, reviews=2)
 
 
 def test_a_library_prints_nothing_unless_it_is_asked_to(
@@ -171,7 +173,7 @@ def test_a_library_prints_nothing_unless_it_is_asked_to(
 def test_progress_is_one_line_that_makes_room_for_what_the_program_prints() -> None:
     screen = _Screen()
     line = ProgressLine(screen, _seconds())
-    line.show(_status(50, "open"))
+    line.show(_status(50, submitting=True))
     line.show(_status(100))
     first = "50 of 200… images, 1 error, 2 to review"
     second = "100 of 200 images (50%), 1 error, 2 to review"
