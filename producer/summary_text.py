@@ -34,7 +34,9 @@ def summary_text(summary: Summary, status: JobStatus, startup_seconds: float) ->
     unlabelled = f", {summary.unlabelled:,} without a label" if summary.unlabelled else ""
     unknown = f", {summary.unknown:,} unknown" if summary.unknown else ""
     lines = [
-        f"{counted(summary.images, 'image')}{kept} in {seconds:.1f} s ({speed}{startup})",
+        f"{counted(summary.images, 'image')}, all of them kept"
+        if summary.kept == summary.images > 0
+        else f"{counted(summary.images, 'image')}{kept} in {seconds:.1f} s ({speed}{startup})",
         f"{labels}{unlabelled}, {errors}, {summary.reviews:,} to review{unknown}{mean}",
     ]
     if summary.labels:

@@ -3,7 +3,7 @@
 /** Pixels of the longer side up to which each pixel of an image is shown. */
 const SMALL = 64;
 /** Letters that a label may have beside the confidence. */
-const LONG = 9;
+const LONG = 5;
 
 /** Make an image, or what stands in its place where there is none to see. */
 function imageOf(source, alt, fallback) {
