@@ -125,7 +125,8 @@ class Client:
                 among the sources, or their key in a mapping.
             top: how many of the most probable classes each row carries; None: 3.
             label_map: texts to show in place of class names; its file, or the texts by name.
-            unknown_label: the label of images whose `unknown` is 0.5 or more; None: their most probable class.
+            unknown_label: the label of images that the model marks for review and whose `unknown` is 0.5 or more; None:
+                their most probable class.
             review_below: the confidence, from 0 to 1, under which rows are marked for review; None: the model's.
             progress: show on standard error, while the rows are read, how far the job is.
 

@@ -12,5 +12,5 @@ MOST_LABELS = 1_000
 MOST_CLASSES = 65_535
 #: Bytes of the longest path that is listed: Linux opens none that is longer, and a batch of 2,048 can be read back.
 LONGEST_PATH = 4096
-#: The probability that an image belongs to none of the classes, from which on it counts as unknown.
+#: The value of `Row.unknown` from which on an image counts as unknown, if it is marked for review too.
 UNKNOWN_FROM = 0.5

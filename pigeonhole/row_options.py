@@ -15,8 +15,8 @@ class RowOptions:
         review_below: the confidence, from 0 to 1, under which a row is marked for review; None: as the model decides.
         top: how many of the most probable classes a row carries, at most; None: as many as its job asked for.
         label_map: the texts to show in place of the classes' names; None: the names.
-        unknown_label: the label of images that belong to none of the classes with a probability of 0.5 or more; None:
-            their most probable class.
+        unknown_label: the label of images that the model marks for review and that have an `unknown` of 0.5 or more;
+            None: their most probable class.
 
     Raises:
         UsageError: a value can't be used.

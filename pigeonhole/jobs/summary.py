@@ -11,9 +11,8 @@ from pigeonhole.limits import UNKNOWN_FROM
 from pigeonhole.sources.skipped import Skipped
 
 # By position, which takes half the time of a name.
-_LABEL, _CONFIDENCE, _REVIEW, _ERROR, _MODEL, _LABELS, _UNKNOWN = (
-    itemgetter(Row._fields.index(name))
-    for name in ("label", "confidence", "review", "error", "model", "labels", "unknown")
+_LABEL, _CONFIDENCE, _REVIEW, _ERROR, _MODEL, _LABELS = (
+    itemgetter(Row._fields.index(name)) for name in ("label", "confidence", "review", "error", "model", "labels")
 )
 
 
@@ -27,7 +26,7 @@ class Summary:
         unlabelled: images that have neither a label nor an error.
         errors, examples: errors by kind, and the first path of each kind.
         reviews: labels that are marked for review.
-        unknown: images that belong to none of the classes with a probability of `UNKNOWN_FROM` or more.
+        unknown: images that are marked for review, with an `unknown` of `UNKNOWN_FROM` or more.
         images: all rows, and
         kept: those of them that an earlier run made.
         skipped: files beside the images, by extension.
@@ -56,7 +55,7 @@ class Summary:
             self._label(row)
             self._confidence += row.confidence or 0.0
             self.reviews += row.review
-            self.unknown += (row.unknown or 0.0) >= UNKNOWN_FROM
+            self.unknown += row.review and (row.unknown or 0.0) >= UNKNOWN_FROM
 
     def add(self, rows: Sequence[Row]) -> None:
         """Count some rows; the loops are C's, since this is done for each of them."""
@@ -70,7 +69,7 @@ class Summary:
             self.labels.update(filter(None, map(_LABEL, rows)))
         self._confidence += sum(filter(None, map(_CONFIDENCE, rows)))
         self.reviews += sum(map(_REVIEW, rows))
-        self.unknown += sum(map(UNKNOWN_FROM.__le__, filter(None, map(_UNKNOWN, rows))))
+        self.unknown += sum((row.unknown or 0.0) >= UNKNOWN_FROM for row in filter(_REVIEW, rows))
         for row in filter(_ERROR, rows):
             self._fail(row)
 

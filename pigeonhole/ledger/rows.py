@@ -84,11 +84,11 @@ def rows_of(answers: "Answers", paths: Sequence[str], options: RowOptions) -> li
 
 
 def _name_unknown(text: str, answers: "Answers", labels: list[str], confidences: list[float]) -> None:
-    """Replace the label and confidence of each image that is rather unknown than not."""
+    """Replace the label and confidence of each image that is marked for review, and rather unknown than not."""
     check_unknown_label(text, answers.model, bool(answers.unknown))
-    for at, parts in enumerate(answers.unknown):
-        if parts >= UNKNOWN_FROM * PPM:
-            labels[at], confidences[at] = text, parts / PPM
+    for at in answers.review:
+        if answers.unknown[at] >= UNKNOWN_FROM * PPM:
+            labels[at], confidences[at] = text, answers.unknown[at] / PPM
 
 
 def _marks(answers: "Answers") -> list[bool]:

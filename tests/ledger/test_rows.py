@@ -78,7 +78,7 @@ def test_a_label_map_of_another_model_is_refused_with_the_first_answers() -> Non
     assert failed.rows(batch_of("z"), wrong) == [ERROR], "it says nothing of the classes"
 
 
-#: Of y, "unknown" is more probable than not; z is an error.
+#: Of x and y, "unknown" is more probable than not, and y is marked for review; z is an error.
 UNKNOWN = Answers(
     model="m@1",
     labels=NAMES,
@@ -86,14 +86,15 @@ UNKNOWN = Answers(
     top=1,
     best=array("H", [0, 1, 0]),
     ppm=array("I", [900_000, 2, 0]),
+    review=frozenset([1]),
     errors={2: ("missing", "no such file")},
-    unknown=array("I", [499_999, 500_000, 0]),
+    unknown=array("I", [600_000, 500_000, 0]),
 )
 
 
 def test_rows_have_the_probability_that_an_image_is_unknown() -> None:
     rows = UNKNOWN.rows(BATCH)
-    assert [(row.label, row.unknown) for row in rows] == [("dog", 0.499999), ("cat", 0.5), ("", None)]
+    assert [(row.label, row.unknown) for row in rows] == [("dog", 0.6), ("cat", 0.5), ("", None)]
     assert [row.unknown for row in replace(UNKNOWN, unknown=array("I")).rows(BATCH)] == [None] * 3
 
 
@@ -102,6 +103,8 @@ def test_an_unknown_image_gets_the_label_that_the_user_has_for_such() -> None:
     assert (first.label, first.confidence) == ("pet", 0.9)
     assert (second.label, second.confidence, second.top) == ("other", 0.5, (("cat", 0.000002),))
     assert error == ERROR
+    sure = replace(UNKNOWN, unknown=array("I", [600_000, 499_999, 0]))
+    assert [row.label for row in sure.rows(BATCH, RowOptions(unknown_label="other"))] == ["dog", "cat", ""]
 
 
 @pytest.mark.parametrize("answers", [replace(UNKNOWN, unknown=array("I")), SEVERAL])

@@ -96,7 +96,7 @@ class Cells {
 
   #badge(row) {
     const share = this.rows.unknown[row];
-    return share >= UNKNOWN ? [element("span", { class: "badge" }, `unknown ${percent(share, 0)}`)] : [];
+    return isUnknown(this.rows, row) ? [element("span", { class: "badge" }, `unknown ${percent(share, 0)}`)] : [];
   }
 
   #caption(row) {

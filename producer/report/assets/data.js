@@ -17,7 +17,7 @@
  * @property {string[]} models
  */
 
-/** From this probability on, an image is called unknown. */
+/** The probability from which on an image that is marked for review is called unknown. */
 const UNKNOWN = 0.5;
 
 /** Read the page's blocks of JSON of one kind, and let go of their text. */
@@ -55,16 +55,19 @@ const labelOf = (rows, row) => rows.labels[rows.label[row]] || "no label";
 /** Return the true label of a row in words; null where it is not known. */
 const truthOf = (rows, row) => ((rows.truth?.[row] ?? -1) < 0 ? null : rows.labels[rows.truth[row]] || "unknown");
 
+/** Return whether an image is called unknown. */
+const isUnknown = (rows, row) => Boolean(rows.review[row]) && rows.unknown[row] >= UNKNOWN;
+
 /** Tell whether a row's answer is right; null where it has none, or its true label is not known. */
 function isRight(rows, row) {
   if ((rows.truth?.[row] ?? -1) < 0 || rows.error[row]) return null;
   const unknown = rows.labels[rows.truth[row]] === ""; // it belongs to no class: no label can be right
-  return rows.truth[row] === rows.label[row] || (unknown && rows.unknown[row] >= UNKNOWN);
+  return rows.truth[row] === rows.label[row] || (unknown && isUnknown(rows, row));
 }
 
 /** Say how sure a row is: its confidence, how likely it is unknown, and whether it is to review. */
 function certainty(rows, row) {
-  const unknown = rows.unknown[row] >= UNKNOWN ? `unknown ${percent(rows.unknown[row])}` : "";
+  const unknown = isUnknown(rows, row) ? `unknown ${percent(rows.unknown[row])}` : "";
   return [percent(rows.confidence[row]), unknown, rows.review[row] ? "to review" : ""].filter(Boolean).join(", ");
 }
 
@@ -92,7 +95,7 @@ const STATUSES = {
   review: (row, rows) => rows.review[row] === 1,
   open: (row, rows, decisions) => rows.review[row] === 1 && decisions.of(row) === undefined,
   wrong: (row, rows) => isRight(rows, row) === false,
-  unknown: (row, rows) => rows.unknown[row] >= UNKNOWN,
+  unknown: (row, rows) => isUnknown(rows, row),
   error: (row, rows) => rows.error[row] !== "",
   reviewed: (row, rows, decisions) => decisions.of(row) !== undefined,
   changed: (row, rows, decisions) => decisions.changes(row),
