@@ -207,7 +207,7 @@ UnknownLabel = Annotated[
         "--unknown-label",
         metavar="TEXT",
         callback=_unknown_label,
-        help="Label an image TEXT if it has none of the classes: it is marked for review, and `unknown` is 0.5 or more.",
+        help="Label images TEXT that have none of the classes: marked for review, and `unknown` is 0.5 or more.",
     ),
 ]
 MaximalErrors = Annotated[
