@@ -11,7 +11,7 @@ from pigeonhole.jobs.kept import Kept
 from pigeonhole.jobs.state import Run, State
 from pigeonhole.limits import TOP
 from pigeonhole.sources.reference import Reference
-from producer.command import Output, finish, follow, tell
+from producer.command import Output, finish, follow, notify_unless_quiet
 from producer.resuming import hinting, resume_hint, run_again, submit_again
 
 
@@ -75,11 +75,11 @@ class Classification:
             self.output.write(rows, origins)
         for run in self.pending:
             self._job = run.job
-            tell(f"resuming job {run.job}", self.output.quiet)
+            notify_unless_quiet(f"resuming job {run.job}", self.output.quiet)
             elsewhere = self.kept.summary.images - self.kept.of_run[run.number]
             take = partial(self.kept.take, run)
             follow(self.client, run.job, self.output, take_up(self.client, run), take, elsewhere)
-        tell(self.kept.message(), self.output.quiet)
+        notify_unless_quiet(self.kept.message(), self.output.quiet)
 
     def _hint(self) -> str:
         """Return how to resume; empty where nothing can be resumed."""

@@ -30,9 +30,9 @@ from producer.command import (
     finish,
     follow,
     guarded,
-    say,
+    notify,
+    notify_unless_quiet,
     settings_from,
-    tell,
 )
 from producer.completion import complete_job
 from producer.options import (
@@ -152,7 +152,7 @@ def classify(
         raise UsageError("--retry-errors keeps the labels in a file: name that with -o FILE, and leave --overwrite out")
     root = Root(settings.image_root)
     skipped = Skipped()
-    references = expand(sources, root, null, sort_into, say, skipped)
+    references = expand(sources, root, null, sort_into, notify, skipped)
     with ExitStack() as stack:
         command = Command("classify", tuple(sources), null, os.getcwd(), settings.image_root, options.identity())
         state = stack.enter_context(closing(state_for(output, format, command, overwrite, retry_errors)))
@@ -208,12 +208,12 @@ def submit(
     images = client.status(job).images
     if before is None:
         wait = " ".join(["pigeonhole wait", *broker_words(settings), job])
-        tell(f"submitted {counted(images, 'image')}. Next: {wait}", quiet)
+        notify_unless_quiet(f"submitted {counted(images, 'image')}. Next: {wait}", quiet)
     elif before.submitting:
-        tell(f"submitted {images:,} images, {before.images:,} of them before", quiet)
+        notify_unless_quiet(f"submitted {images:,} images, {before.images:,} of them before", quiet)
     else:
-        tell(f"job {job} had all of its {images:,} images already", quiet)
-    tell(skipped.text(), quiet)
+        notify_unless_quiet(f"job {job} had all of its {images:,} images already", quiet)
+    notify_unless_quiet(skipped.text(), quiet)
 
 
 @app.command(epilog="Example: pigeonhole wait last -o results.csv")

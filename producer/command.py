@@ -165,8 +165,8 @@ def finish(client: "Connection", job: str, output: Output) -> ExitCode:
     startup = max(0.0, (end.started or output.started) - output.started) if output.started is not None else 0.0
     if output.as_json:
         typer.echo(json.dumps(output.summary.to_json(end, startup)))
-    tell(summary_text(output.summary, end, startup), output.quiet)
-    tell(next_text(output.summary, output.file), output.quiet)
+    notify_unless_quiet(summary_text(output.summary, end, startup), output.quiet)
+    notify_unless_quiet(next_text(output.summary, output.file), output.quiet)
     return ExitCode.ERROR_ROWS if output.summary.errors else ExitCode.OK
 
 
@@ -249,31 +249,31 @@ class Notices:
 
     def away(self, exc: BrokerUnreachable) -> None:
         """Print that Redis is away or full."""
-        say(f"waiting for Redis: {printable(str(exc))}")
+        notify(f"waiting for Redis: {printable(str(exc))}")
 
     def back(self) -> None:
         """Print that Redis is back."""
-        say("Redis is back")
+        notify("Redis is back")
 
     def held(self, why: str) -> None:
         """Print why workers hold batches back, once."""
         if why != self._held:
             self._held = why
-            say(f"waiting: {printable(why)}")
+            notify(f"waiting: {printable(why)}")
 
 
-def say(message: str) -> None:
+def notify(message: str) -> None:
     """Print a message on standard error, above a bar; control sequences in it are escaped."""
     typer.echo("\n".join(map(printable, message.split("\n"))), file=sys.stderr)  # not err=True: it bypasses rich
 
 
-def tell(message: str, quiet: bool) -> None:
+def notify_unless_quiet(message: str, quiet: bool) -> None:
     """Print a message unless it is empty or the command is quiet."""
     if message and not quiet:
-        say(message)
+        notify(message)
 
 
 def fail(message: str, code: ExitCode) -> NoReturn:
     """Print an error message and exit."""
-    say(f"pigeonhole: {message}")
+    notify(f"pigeonhole: {message}")
     raise typer.Exit(code)

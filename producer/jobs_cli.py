@@ -13,7 +13,7 @@ import typer
 from pigeonhole.errors import MessageInvalid, UsageError
 from pigeonhole.row_options import RowOptions
 from pigeonhole.text import counted
-from producer.command import broker_settings, client_for, guarded, say
+from producer.command import broker_settings, client_for, guarded, notify
 from producer.options import (
     AsJson,
     Broker,
@@ -91,9 +91,9 @@ def status(
         width = Console(file=sys.stdout).width if sys.stdout.isatty() else None
         Console(file=sys.stdout, width=width or _UNLIMITED).print(jobs_table(statuses, workers, width))
     if dead:
-        say(dead_letters_text(dead))
+        notify(dead_letters_text(dead))
     if not as_json and not all(status.over for status in statuses):
-        say(
+        notify(
             "\n".join(
                 [
                     *(problem for status in statuses for problem in problems_of(status, at_work[status.model])),
@@ -147,9 +147,9 @@ def resume(job: Job, broker: Broker = None) -> None:
     published = client.resume(job)
     now = client.status(job)
     pending = "nothing is pending" if now.over else f"{counted(now.images - now.done, 'image')} pending"
-    say(f"job {job} is {now.state}: published {counted(published, 'batch', 'batches')} again, {pending}")
+    notify(f"job {job} is {now.state}: published {counted(published, 'batch', 'batches')} again, {pending}")
     if now.submitting and not now.over:
-        say("its submission is not complete: another command still submits images to it, or was cut off")
+        notify("its submission is not complete: another command still submits images to it, or was cut off")
 
 
 @app.command(epilog="Example: pigeonhole cancel last")
@@ -160,7 +160,7 @@ def cancel(job: Job, broker: Broker = None) -> None:
     job = client.job_id(job)
     client.cancel(job)
     now = client.status(job)
-    say(f"job {job} is cancelled: {now.done:,} of {now.images:,} images were done")
+    notify(f"job {job} is cancelled: {now.done:,} of {now.images:,} images were done")
 
 
 @app.command(epilog="Example: pigeonhole delete --finished --older-than 7d")
@@ -198,7 +198,7 @@ def delete(
         chosen = [status.job for status in client.jobs() if _is_old(status, least or 0.0)]
     for job in chosen:
         client.delete(job, missing_ok=True)
-    say(f"job {chosen[0]} is deleted" if jobs and len(chosen) == 1 else f"{counted(len(chosen), 'job')} deleted")
+    notify(f"job {chosen[0]} is deleted" if jobs and len(chosen) == 1 else f"{counted(len(chosen), 'job')} deleted")
 
 
 #: Unit of --older-than → seconds.

@@ -18,7 +18,7 @@ from pigeonhole.sinks.format import Format, LineFormat
 from pigeonhole.sinks.registry import FORMATS, format_of
 from pigeonhole.sinks.sink import Sink, Stream
 from pigeonhole.sources.archives import archive_kind
-from producer.command import say
+from producer.command import notify
 from producer.options import Links
 from producer.table import Table
 
@@ -87,7 +87,7 @@ def state_for(
     """
     if output is None or format is None or is_special(output):
         return State.temporary()
-    return open_state(output, command, format, overwrite, retry_errors, say)
+    return open_state(output, command, format, overwrite, retry_errors, notify)
 
 
 @contextmanager
@@ -151,7 +151,7 @@ def sorting(
             _check_device(folder, sources)
         yield sorter
         if not quiet:
-            say(sorter.report())
+            notify(sorter.report())
         if sorter.failed:
             raise typer.Exit(ExitCode.ERROR_ROWS)
 

@@ -9,7 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from pigeonhole.errors import ExitCode
 from pigeonhole.text import printable
-from producer.command import say
+from producer.command import notify
 from producer.help import Described, command_help
 
 #: The base of Typer's usage errors, which it does not export.
@@ -61,7 +61,7 @@ class Program(TyperGroup):
         try:
             code = super().main(args, prog_name, **extra | {"standalone_mode": False})
         except _UsageError as exc:
-            say(f"pigeonhole: {printable(usage_error(exc))}")
+            notify(f"pigeonhole: {printable(usage_error(exc))}")
             sys.exit(ExitCode.USAGE)
         except typer.Abort:
             sys.exit(ExitCode.FAILED)

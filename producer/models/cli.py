@@ -10,7 +10,7 @@ import typer
 
 from pigeonhole.errors import UsageError
 from pigeonhole.version import install_hint
-from producer.command import guarded, say, settings_from
+from producer.command import guarded, notify, settings_from
 from producer.options import AsJson
 
 if TYPE_CHECKING:
@@ -85,11 +85,11 @@ def import_(
         made = run.import_model(source, output, model_name(name, output), options, overwrite)
         line = samples.line(output, sample, settings_from())
     for finding in filter(None, (*made.findings, line)):
-        say(finding)
+        notify(finding)
     about = made.checkpoint
     several_labels = about.calibration.thresholds is not None  # no data set has several for an image
     trial = f"classify DIR --model {output}" if several_labels else f"evaluate {output} --data DIR"
-    say(f"It is not calibrated: no image will be marked for review. Try it: pigeonhole {trial}")
+    notify(f"It is not calibrated: no image will be marked for review. Try it: pigeonhole {trial}")
     typer.echo(f"{output}: {about.name} {about.digest[:12]}, {about.network}, {len(about.classes)} classes")
 
 
@@ -154,7 +154,7 @@ def _export_int8(model: Path, images: str | None, output: Path, name: str | None
         )
     made = quantising.export(model, images, output, name, settings_from(), overwrite)
     for finding in made.findings:
-        say(finding)
+        notify(finding)
     return made.checkpoint
 
 

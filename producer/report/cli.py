@@ -7,7 +7,7 @@ import typer
 
 from pigeonhole.sinks.format import Format
 from pigeonhole.sinks.registry import FORMATS
-from producer.command import broker_settings, client_for, guarded, say, settings_from, tell
+from producer.command import broker_settings, client_for, guarded, notify, notify_unless_quiet, settings_from
 from producer.completion import complete_job_or_file
 from producer.options import Broker, CsvSafe, Quiet, parse_format
 
@@ -70,7 +70,7 @@ def report(
     settings = settings_from()
     small = make.thumbnails_below(images, settings)
     if small is None:
-        say(make.NO_PILLOW)
+        notify(make.NO_PILLOW)
     if make.names_file(what):
         origin = make.of_file(what, job, format)
     else:
@@ -78,6 +78,6 @@ def report(
         named = client.job_id(what)
         origin = make.of_job(client.status(named), chain.from_iterable(client.results(named)))
     written = make.make(output, origin, images, make.options_of(images, small, thumbnails, csv_safe, truth))
-    tell(make.said(output, written), quiet)
+    notify_unless_quiet(make.said(output, written), quiet)
     if advice := make.hint(images, written):
-        say(advice)
+        notify(advice)
