@@ -1,7 +1,7 @@
-"""The Celery app: `celery -A worker.app worker` starts a worker with everything set that matters.
+"""The configured Celery app; `celery -A worker.app worker` starts a worker.
 
-Importing this loads no checkpoint, nor numpy, Pillow or a runtime: the parent process reads only the checkpoint's
-header, and each pool process loads it when it starts.
+Importing this loads no checkpoint, numpy, Pillow or runtime: the parent process reads only the checkpoint's header, and
+each pool process loads the checkpoint when it starts.
 """
 
 import logging
@@ -48,8 +48,8 @@ def _settings() -> Settings:
             "a worker needs a broker: give --broker URL or set PIGEONHOLE_BROKER_URL, such as redis://localhost:6379/0"
         )
     if not os.path.isdir(settings.image_root):
-        # Started all the same, it would make an error row of every image.
-        raise SettingsError(f"PIGEONHOLE_IMAGE_ROOT is {settings.image_root!r}, and no such folder is there: mount it")
+        # Without its image root, the worker would return an error row for every image.
+        raise SettingsError(f"PIGEONHOLE_IMAGE_ROOT is {settings.image_root!r}, but there is no such folder: mount it")
     return settings
 
 
@@ -65,25 +65,24 @@ app.conf.update(
     # Fork is unsafe once a runtime has run threads or touched CUDA; a spawned process starts clean.
     worker_pool="prefork",
     worker_pool_start_method="spawn",
-    # A process imports the runtime and loads its checkpoint before it says that it is up; by default its parent would
-    # kill it after 4 s.
+    # A process loads the runtime and the checkpoint before it reports that it is up; the default would kill it at 4 s.
     worker_proc_alive_timeout=120.0,
-    # A process that takes so long for a batch is ended, and the batch split: worker.losses.
+    # A process that takes longer for a batch is ended, and the batch is split (`worker.losses`).
     task_time_limit=settings.batch_seconds,
-    # Comes back within seconds, and takes nothing but what our producer sends.
+    # Our consumer reconnects within seconds and accepts only our own messages.
     worker_consumer="worker.consumer:Consumer",
-    # `auto` is what the container's cgroup allows, not what the host has.
+    # `auto` is the number of processors that the container's cgroup allows, not that of the host.
     worker_concurrency=settings.processes or "auto",
-    # A batch is a second's work or near it: one in hand for each process, the others stay for other workers.
+    # A batch takes about a second: each process holds one, and the others stay in the queue for other workers.
     worker_prefetch_multiplier=1,
-    # Redis may be away for as long as it likes: a worker that gave up would have to be started by hand.
+    # Retry for ever: a worker that gave up would have to be started by hand.
     broker_connection_max_retries=None,
     broker_connection_retry_on_startup=True,
-    # What is in hand while the connection is lost is finished, and commits when Redis is back.
+    # Batches in work when the connection is lost are finished, and committed when Redis is back.
     worker_cancel_long_running_tasks_on_connection_loss=False,
-    # After a lost connection a worker would take fewer tasks, until as many as it had in hand were acknowledged.
+    # By default, a worker takes fewer tasks for a while after a lost connection.
     worker_enable_prefetch_count_reduction=False,
-    # Nobody is told of each task, nor may tell a worker what to do: the ledger knows who is there.
+    # Neither events nor remote commands: the ledger knows all workers and batches.
     worker_send_task_events=False,
     worker_enable_remote_control=False,
     worker_hijack_root_logger=True,
@@ -92,8 +91,8 @@ app.conf.update(
 
 @signals.celeryd_init.connect
 def _consume_own_queue(instance: Any, conf: Any, **_: object) -> None:  # noqa: ANN401  # Celery has no types
-    """Read the checkpoint's header, whose name is the queue's, and decide how the model is run."""
-    # For the processes that this one starts: they would import what lies in the working folder.
+    """Read the checkpoint's header, choose runtime and device, and set the queue, which is named after the model."""
+    # Or the processes that this one starts would import modules from the working folder.
     os.environ["PYTHONSAFEPATH"] = "1"
     register()
     try:
@@ -107,22 +106,21 @@ def _consume_own_queue(instance: Any, conf: Any, **_: object) -> None:  # noqa: 
     except PigeonholeError as exc:
         raise refuse(exc) from None
     conf.task_queues = [KombuQueue(task_queue.queue_name(about.name))]
-    # A process that can't load its checkpoint tells its parent so; without this it would be started for ever.
+    # A process that can't load its checkpoint sends SIGUSR2; otherwise Celery would restart it for ever.
     signal.signal(signal.SIGUSR2, lambda *_: setattr(state, "should_stop", int(ExitCode.USAGE)))
 
 
-#: Seconds between two looks at whether a process has ended.
-_LOOK_EVERY = 0.5
-#: Seconds within which Redis must answer an announcement.
+#: Seconds between two checks for ended processes.
+_CHECK_EVERY = 0.5
+#: Timeout of an announcement, in seconds.
 _ANSWER = 4.0
 
 
 class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
-    """Announces the worker while it consumes, and sweeps what got lost.
+    """Announces the worker while it takes messages, and sweeps lost batches.
 
-    It runs in the loop that takes the messages: a worker whose loop stands still, or waits for its connection,
-    falls silent, and that is how others know. An announcement that gets no answer is how the worker itself knows that
-    Redis is gone, where a connection stalls without closing: then it connects anew.
+    It runs in the loop that takes messages: if that loop hangs or waits for a connection, the announcements stop, and
+    others see it. If a connection stalls without closing, an announcement times out, and the worker connects again.
     """
 
     requires = (Tasks,)
@@ -134,14 +132,14 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
         self._devices = parent.controller.pigeonhole_devices
         self._announcement = Announcement(
             name=parent.hostname,
-            instance=secrets.token_hex(4),  # not its process id, which is 1 in every container
+            instance=secrets.token_hex(4),  # not the process id, which is 1 in every container
             model=about.name,
             digest=about.digest,
             version=VERSION,
             runtime=self._choice.kind,
             host=socket.gethostname(),
         )
-        # No retries, and not long: this is the loop that takes messages, and the next turn comes by itself.
+        # No retries and a short timeout, so as not to block the loop that takes messages.
         client = connect(settings.broker_url, retries=0, timeout=_ANSWER)
         self._workers = Workers(settings, client=client)
         self._ledger = Ledger(settings, client=client)
@@ -149,35 +147,35 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
         self._logged_ready = False
 
     def start(self, parent: Any) -> None:  # noqa: ANN401
-        """Announce the worker now and from time to time."""
+        """Announce the worker, and start the timers for announcements, sweeps and checks."""
         self._pool = parent.pool
         self._announce(busy=True)
         self._timers = [
             parent.timer.call_repeatedly(ANNOUNCE_EVERY, self._announce),
             parent.timer.call_repeatedly(SWEEP_EVERY, self._sweep),
-            parent.timer.call_repeatedly(_LOOK_EVERY, self._look),
+            parent.timer.call_repeatedly(_CHECK_EVERY, self._check_processes),
         ]
 
     def stop(self, parent: Any) -> None:  # noqa: ANN401
-        """Be silent from now on."""
+        """Stop the timers."""
         for timer in self._timers:
             timer.cancel()
         self._timers = []
 
     def shutdown(self, parent: Any) -> None:  # noqa: ANN401
-        """Take the announcement back."""
+        """Withdraw the announcement."""
         try:
             self._workers.leave(self._announcement.id)
         except PigeonholeError as exc:
-            logger.info("not signed off: %s", exc)  # it expires
+            logger.info("cannot withdraw the announcement: %s", exc)  # it expires
 
-    def _look(self) -> None:
+    def _check_processes(self) -> None:
         """Replace processes that have ended, and log once that all have loaded the model."""
-        # A process's end is told by its pipe, which may close before it can be waited for; Celery then finds it only
-        # when it looks again, every 5 s.
+        # A process's pipe may close before the process can be waited for; Celery would then find its end up to 5 s
+        # later.
         self._pool.maintain_pool()
         for ended in self._devices.ended:
-            logger.critical("%s: this worker ends, and what it has in hand waits for another", ended)
+            logger.critical("%s: this worker ends; other workers will do its pending batches", ended)
             state.should_stop = int(ExitCode.FAILED)
         if not self._logged_ready and _ready_processes(self._pool) >= self._pool.num_processes:
             self._logged_ready = True
@@ -186,21 +184,21 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
             logger.info(what, about.model, about.digest[:12], devices, about.runtime, self._pool.num_processes)
 
     def _announce(self, busy: bool = False) -> None:
-        with _reconnecting("not announced"):
+        with _reconnecting("cannot announce this worker"):
             worker = replace(self._announcement, processes=_ready_processes(self._pool))
             self._workers.announce(worker, busy or bool(state.reserved_requests))
 
     def _sweep(self) -> None:
-        with _reconnecting("not swept"):
+        with _reconnecting("cannot sweep"):
             if self._workers.may_sweep():
                 published = sweep(self._ledger, self._queue)
                 if published:
-                    logger.warning("published again: %d batches that were lost or overdue", published)
+                    logger.warning("published %d lost or overdue batches again", published)
 
 
 @contextmanager
 def _reconnecting(failed: str) -> Iterator[None]:
-    """Log what goes wrong, and where Redis does not answer raise what Celery's loop takes as its connection's end."""
+    """Log errors; if Redis does not answer, raise an error that makes Celery's loop connect again."""
     try:
         yield
     except PigeonholeError as exc:
@@ -210,8 +208,8 @@ def _reconnecting(failed: str) -> Iterator[None]:
 
 
 def _ready_processes(pool: Any) -> int:  # noqa: ANN401
-    """Return how many processes of the pool have loaded the model: Celery lists one here when it says it is up."""
-    # Private: Celery's public lists count processes that it has started, not those that can work.
+    """Return the number of pool processes that have loaded the model."""
+    # Private: Celery's public lists also count processes that are still loading.
     return len(pool._pool._fileno_to_inq)
 
 

@@ -1,4 +1,4 @@
-"""The command that starts workers; the only place in this package, besides the app itself, that prints or exits."""
+"""The command `pigeonhole worker`. Only this module and `worker.app` print or exit."""
 
 import os
 from enum import StrEnum
@@ -12,7 +12,7 @@ app = typer.Typer()
 
 
 class LogLevel(StrEnum):
-    """As Celery knows them."""
+    """Log levels of Celery."""
 
     DEBUG = "DEBUG"
     INFO = "INFO"
@@ -21,7 +21,7 @@ class LogLevel(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """As the setting `log_format` knows them."""
+    """Values of the setting `log_format`."""
 
     TEXT = "text"
     JSON = "json"
@@ -47,11 +47,11 @@ def worker(
     ] = None,
     runtime: Annotated[
         str | None,
-        typer.Option(metavar="RUNTIME", help="auto, onnxruntime or torch: what runs the network.  \\[default: auto]"),
+        typer.Option(metavar="RUNTIME", help="Runtime: auto, onnxruntime or torch.  \\[default: auto]"),
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option(metavar="PRECISION", help="auto, f32, bf16 or f16: what it is computed in.  \\[default: auto]"),
+        typer.Option(metavar="PRECISION", help="Precision: auto, f32, bf16 or f16.  \\[default: auto]"),
     ] = None,
     name: Annotated[str, typer.Option(help="Celery's name of this worker; %h is the host's.")] = "celery@%h",
     log_format: Annotated[
@@ -59,13 +59,13 @@ def worker(
     ] = None,
     log_level: Annotated[LogLevel, typer.Option(help="The lowest level that is logged.")] = LogLevel.INFO,
 ) -> None:
-    """Start workers for one model; Ctrl-C or SIGTERM stops them after the batches that they have.
+    """Start workers for one model; Ctrl-C or SIGTERM stops them after their current batches.
 
-    It is a Celery worker, and takes no option from Celery's environment variables.
+    This is a Celery worker, but it ignores Celery's environment variables.
     """
     options = {"PROCESSES": processes, "MODEL": model, "LOG_FORMAT": log_format, "BROKER_URL": broker}
     options |= {"DEVICE": device, "RUNTIME": runtime, "PRECISION": precision}
-    # Settings travel in the environment: the worker's processes are fresh interpreters and read it again.
+    # The worker's processes are fresh interpreters: they read the settings from the environment again.
     for variable, value in options.items():
         if value is not None:
             os.environ[f"PIGEONHOLE_{variable}"] = str(value)

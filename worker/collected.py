@@ -1,4 +1,4 @@
-"""The answers to the images of a batch, collected as they come."""
+"""The results of the images of a batch, collected chunk by chunk."""
 
 from array import array
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from pigeonhole.sources.reference import Identity
 
 
 class Collected:
-    """The answers to one batch, in the making.
+    """Collects the results of one batch.
 
     Args:
-        classifier: the model that answers.
-        images: how many there are: N.
-        top: how many of its most probable classes each row shall have.
+        classifier: the model.
+        images: the number of images of the batch: N.
+        top: the number of most probable classes in each row.
     """
 
     def __init__(self, classifier: Classifier, images: int, top: int = TOP) -> None:
@@ -38,8 +38,8 @@ class Collected:
         """Add the scores of some images.
 
         Args:
-            at: their positions in the batch, in the order of the scores; they rise from call to call.
-            scores: one for each.
+            at: positions of the images in the batch, in the order of the scores; they increase from call to call.
+            scores: the scores, one for each position.
         """
         self._best[at], self._ppm[at], self._review[at] = scores.best, scores.ppm, scores.review
         if scores.unknown is not None:
@@ -58,7 +58,7 @@ class Collected:
         self._errors[position] = error
 
     def answers(self, images: int) -> Answers:
-        """Return the answers to the first images, once each of these has scores or an error."""
+        """Return the results of the first images; each of them must have scores or an error."""
         calibration = self._classifier.checkpoint.calibration
         return Answers(
             model=self._classifier.identity,
@@ -76,7 +76,7 @@ class Collected:
         )
 
     def _chosen(self, images: int) -> Chosen | None:
-        """Return the labels of the first images by a multi-label model; None for others."""
+        """Return the labels of the first images; None if the model is not multi-label."""
         if self._classifier.checkpoint.calibration.thresholds is None:
             return None
         best = [np.zeros(0, np.uint16), *(labels.best.astype(np.uint16) for labels in self._labels)]

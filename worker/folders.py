@@ -1,8 +1,8 @@
-"""Tells a volume that was unmounted or exchanged from images that are missing.
+"""Distinguishes an unmounted or exchanged volume from missing images.
 
-Where a volume is gone, its mount point is an empty folder, or no folder, and every image in it seems to be missing. So
-a process remembers the device and inode of the folders that it reads in, and of the folders above them. On Linux it
-also knows what was mounted when its worker started: it may have been started itself when a volume was gone already.
+When a volume is unmounted, its mount point is an empty folder or no folder, and every image in it seems to be missing.
+So a process remembers the device and inode of each folder that it reads from, and of the folders above it. On Linux it
+also knows the mount points of the time when its worker started, because a process may start after an unmount.
 """
 
 import errno
@@ -14,36 +14,36 @@ from typing import NamedTuple
 
 from pigeonhole.sources.reference import with_slash
 
-#: What the system says where a volume does not answer.
+#: Error numbers of a volume that does not answer.
 _UNANSWERED = frozenset({errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO})
-#: What it says of an image that may be absent because its volume is.
+#: Error numbers of an image that may be absent because its volume is.
 ABSENT = _UNANSWERED | {errno.ENOENT, errno.ENOTDIR}
-#: Where Linux lists what is mounted, and where a worker's processes find what was when it started.
+#: The file in which Linux lists mount points, and the variable with those of the worker's start.
 _TABLE = Path("/proc/self/mountinfo")
 _VARIABLE = "_PIGEONHOLE_MOUNTED"
-#: A variable of the environment has fewer than 131,072 bytes.
+#: Bytes of that variable: Linux allows fewer than 131,072.
 _LONGEST = 100_000
-#: Folders that are remembered.
+#: The number of remembered folders.
 _MOST = 10_000
 
 
 class FolderGone(Exception):
-    """Raised when images are absent, and so is the folder that they were in, or another is in its place."""
+    """Raised when images are absent because their folder is gone or was exchanged."""
 
 
 class _Identity(NamedTuple):
-    """What tells a folder from another one in its place."""
+    """The device and inode of a folder, which differ if another folder takes its place."""
 
     device: int
     inode: int
 
 
-#: Of a folder whose volume does not answer.
+#: The identity of a folder whose volume does not answer.
 _UNANSWERING = _Identity(-1, -1)
 
 
 class Folders:
-    """The folders that one process reads images in.
+    """The folders that one process reads images from.
 
     Args:
         root: the image root.
@@ -54,12 +54,16 @@ class Folders:
         started = os.environ.get(_VARIABLE)
         self._mounted = _unescaped(_mount_points() if started is None else started.split())
         self._known = dict[str, _Identity]()
-        self._noted = set[str]()  # since `check` failed last: then a folder that can be read again may be another one
+        self._noted = set[str]()  # since `check` failed last: a folder that is back may be another one
         self._last: str | None = None
         self.note("")
 
     def note(self, file: str) -> None:
-        """Remember the folder of a file that was read, and the folders above it; the file's path is below the root."""
+        """Remember the folder of a file that was read, and the folders above it.
+
+        Args:
+            file: its path below the root.
+        """
         folder = file.rpartition("/")[0]
         if folder == self._last:
             return
@@ -76,10 +80,10 @@ class Folders:
                 self._noted.add(path)
 
     def check(self, absent: Mapping[str, int]) -> None:
-        """Raise FolderGone if the folder of an absent file is not the one that this process knows, or was not just now.
+        """Raise FolderGone if the folder of an absent file has changed, or if the file is back.
 
         Args:
-            absent: path of a file below the root → what the system said when it was read, one of `ABSENT`.
+            absent: path of a file below the root → the error number of reading it, one of `ABSENT`.
         """
         folders = {file.rpartition("/")[0] for file in absent}
         unmounted = self._mounted - _unescaped(_mount_points()) if folders else frozenset()
@@ -89,16 +93,16 @@ class Folders:
                 self._noted.clear()
                 self._last = None
                 raise FolderGone(
-                    f"the folder {path!r} is gone, or is another one than before: was its volume unmounted? Mount it "
-                    "again; if this is as it should be, restart the worker"
+                    f"the folder {path!r} is gone or was replaced. Was its volume unmounted? Mount it again; if the "
+                    "change is intended, restart the worker"
                 )
-        # The volume may have come back since the images were read.
+        # The volume may be back since the images were read.
         gone = (file for file, said in absent.items() if said not in _UNANSWERED)
         if back := next((file for file in gone if os.path.exists(self._top + file)), None):
-            raise FolderGone(f"the file {self._top + back!r} was absent a moment ago, and is there now")
+            raise FolderGone(f"the file {self._top + back!r} was absent a moment ago and is there now")
 
     def _changed(self, folder: str, unmounted: Set[str]) -> str | None:
-        """Return the lowest folder, of one and those above it, that has changed; None where none has."""
+        """Return the lowest changed folder among a folder and those above it; None if none has changed."""
         if unmounted:
             real = os.path.realpath(self._top + folder)
             for path in unmounted:
@@ -113,7 +117,7 @@ class Folders:
                 if known and device is None:
                     gone, device = self._top + path, known.device
                 continue
-            # A folder that was deleted leaves the device of the one above it; a volume does not.
+            # A deleted folder was on the device of its parent folder; an unmounted volume was not.
             if device not in (None, now.device):
                 return gone
             if known:
@@ -121,7 +125,7 @@ class Folders:
         return self._top
 
     def _identity(self, path: str) -> _Identity | None:
-        """Return what a folder is now; None where there is none."""
+        """Return the identity of a folder; None if there is no such folder."""
         try:
             status = os.stat(self._top + path)
         except OSError as exc:
@@ -138,9 +142,9 @@ def _upward(folder: str) -> Iterator[str]:
 
 
 def remember_mounts() -> None:
-    """Pass what is mounted now on to the processes of this worker."""
+    """Pass the current mount points to the processes of this worker."""
     points, size = list[str](), 0
-    for point in sorted(_mount_points(), key=len):  # of too many, those deep in the tree are left out
+    for point in sorted(_mount_points(), key=len):  # if there are too many, the deepest are left out
         size += len(os.fsencode(point)) + 1
         if size > _LONGEST:
             break
@@ -149,7 +153,7 @@ def remember_mounts() -> None:
 
 
 def _mount_points() -> list[str]:
-    """Return where volumes are mounted, with the escapes of Linux's table; none on other systems."""
+    """Return the mount points with the escapes of Linux's table; none on other systems."""
     try:
         lines = os.fsdecode(_TABLE.read_bytes()).splitlines()
     except OSError:

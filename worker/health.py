@@ -1,6 +1,6 @@
-"""`python -m worker.health`: does this machine's worker consume? For a container's health check.
+"""`python -m worker.health`: check that all workers of this machine take batches, for a container's health check.
 
-What that means says `pigeonhole.ledger.health`. All workers of the machine must, whatever their names are.
+`pigeonhole.ledger.health` decides whether one worker is healthy.
 """
 
 import socket
@@ -14,7 +14,7 @@ from pigeonhole.settings import Settings
 
 
 def main() -> int:
-    """Print what is wrong and return the exit code."""
+    """Print whether the workers are healthy, with the reason if not, and return the exit code."""
     try:
         settings = Settings.from_environment()
         workers = Workers(settings)

@@ -1,8 +1,7 @@
-"""How a worker's log lines are written: as text, or (`PIGEONHOLE_LOG_FORMAT`) as one JSON object a line.
+"""Formats a worker's log lines: as text or, with `PIGEONHOLE_LOG_FORMAT=json`, as one JSON object a line.
 
-A message may name what strangers chose: a path holds any byte but NUL. In both formats it comes out printable, so it
-can neither begin a line of its own nor command a terminal. That holds for Celery's own lines too: importing this, as
-parent and pool processes do, has them all written so.
+A message may contain untrusted text: a path may have any byte but NUL. Both formats escape it, so that it can neither
+start a line of its own nor control a terminal. Importing this module formats Celery's own lines in the same way.
 """
 
 import json
@@ -21,52 +20,52 @@ from pigeonhole.settings import Settings
 from pigeonhole.text import printable
 
 _STDERR = 2
-#: Loggers of Celery's whose lines below WARNING say what ours say: that a worker is ready, and what became of a batch.
+#: Celery's loggers whose lines below WARNING repeat ours, such as those about a ready worker or a finished batch.
 _REPEATING = (
     *("celery.worker.worker", "celery.apps.worker", "celery.worker.consumer.connection"),
     *("celery.worker.strategy", "celery.app.trace"),
 )
-#: What this process has in hand. Not a context variable: the threads that read ahead and renew leases log as well.
-_in_hand: dict[str, str] = {}
+#: The current batch of this process. Not a context variable: the threads that read ahead and renew leases log too.
+_current_batch: dict[str, str] = {}
 
 
 @contextmanager
-def in_hand(job: str, piece: str) -> Iterator[None]:
-    """Have what is logged meanwhile, from any thread of this process, name a job and its batch."""
-    _in_hand.update(of(job, piece))
+def batch_context(job: str, piece: str) -> Iterator[None]:
+    """Add a job and its batch to all records of this process, from any thread, for the length of a block."""
+    _current_batch.update(extra_for(job, piece))
     try:
         yield
     finally:
-        _in_hand.clear()
+        _current_batch.clear()
 
 
-def of(job: str, piece: str) -> dict[str, str]:
-    """Give the `extra` of a record that is about a job and its batch, where this process has them not in hand."""
+def extra_for(job: str, piece: str) -> dict[str, str]:
+    """Return the `extra` of one record about a batch of another process."""
     return {"job": job, "batch": piece}
 
 
-class Text(ColorFormatter):  # type: ignore[misc]  # Celery has no types
-    """Celery's lines, coloured on a terminal; a traceback follows indented, so that none of it looks like a record."""
+class TextLines(ColorFormatter):  # type: ignore[misc]  # Celery has no types
+    """Formats lines as Celery does, coloured on a terminal; a traceback is indented, so it can't look like a record."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
-        """Give the line itself."""
+        """Return the line, escaped."""
         return printable(super().formatMessage(record))
 
     def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802
-        """Give a traceback."""
+        """Return a traceback, indented and escaped."""
         return _indented(super().formatException(ei))
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802
-        """Give where a line was logged, if it says so."""
+        """Return a stack, indented and escaped."""
         return _indented(stack_info)
 
 
-class Json(logging.Formatter):
-    """One JSON object a line, in ASCII; `job` and `batch` are left out where there are none, as is `traceback`."""
+class JsonLines(logging.Formatter):
+    """Formats a record as one line of JSON, in ASCII; `job`, `batch` and `traceback` are left out if there are none."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the line."""
-        named = _in_hand | {name: value for name in ("job", "batch") if (value := getattr(record, name, None))}
+        """Return the line."""
+        named = _current_batch | {name: value for name in ("job", "batch") if (value := getattr(record, name, None))}
         fields = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -78,7 +77,7 @@ class Json(logging.Formatter):
         }
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        # Half of a surrogate pair, as which Python holds a byte that is not UTF-8, is no text for others.
+        # A lone surrogate, which stands for a byte that is not UTF-8, is not valid text for other programs.
         return json.dumps({name: text.encode("utf-8", "backslashreplace").decode() for name, text in fields.items()})
 
 
@@ -87,29 +86,29 @@ def _indented(text: str) -> str:
 
 
 def _formatter(text: str, colorize: bool) -> logging.Formatter:
-    return Json() if Settings.from_environment().log_format == "json" else Text(text, use_color=colorize)
+    return JsonLines() if Settings.from_environment().log_format == "json" else TextLines(text, use_color=colorize)
 
 
 @signals.celeryd_init.connect
 def _begin(**_: object) -> None:
-    """Write as JSON what is said before Celery sets its log up, too: that one should not be root, for instance."""
+    """Format records as JSON before Celery sets up its log, such as its warning about running as root."""
     if Settings.from_environment().log_format == "json":
         logging.basicConfig(handlers=[handler := logging.StreamHandler()])  # Celery removes it
-        handler.setFormatter(Json())
+        handler.setFormatter(JsonLines())
         logging.captureWarnings(True)
-        celery_worker.safe_say = _say  # "Warm shutdown", for one, would be a line of its own making
+        celery_worker.safe_say = _write_from_signal_handler  # "Warm shutdown" would not be JSON
 
 
-def _say(message: str, *_: object) -> None:
-    """Write what Celery says in a signal handler: past the log, as it does, whose stream may be in use just then."""
+def _write_from_signal_handler(message: str, *_: object) -> None:
+    """Write a message of a signal handler straight to standard error, because the log's stream may be in use."""
     record = logging.LogRecord("celery.apps.worker", logging.INFO, "", 0, "%s", (message,), None)
-    with suppress(OSError):  # nobody reads the log any more: the worker stops all the same
-        os.write(_STDERR, f"{Json().format(record)}\n".encode())
+    with suppress(OSError):  # the worker must stop even if the log can't be written
+        os.write(_STDERR, f"{JsonLines().format(record)}\n".encode())
 
 
 @signals.after_setup_logger.connect
 def _format_lines(logger: logging.Logger, format: str, colorize: bool, **_: object) -> None:
-    """Set our format for the root logger's handlers and for billiard's, and silence what our own lines say."""
+    """Set our formatter for the handlers of the root logger and of billiard, and silence lines that repeat ours."""
     for name in _REPEATING:
         logging.getLogger(name).setLevel(logging.WARNING)
     for handler in [*logger.handlers, *get_multiprocessing_logger().handlers]:
@@ -117,13 +116,13 @@ def _format_lines(logger: logging.Logger, format: str, colorize: bool, **_: obje
 
 
 @signals.after_setup_task_logger.connect
-def _as_all_others(logger: logging.Logger, **_: object) -> None:
-    """Have what tasks log written by the root logger, too."""
+def _use_root_logger(logger: logging.Logger, **_: object) -> None:
+    """Pass the records of tasks to the root logger."""
     logger.handlers.clear()
     logger.propagate = True
 
 
 @signals.celeryd_after_setup.connect
-def _no_lines_of_another_format(**_: object) -> None:
-    """Keep a pool process from a log of its own until it has set up ours: billiard would say that it starts."""
+def _silence_billiard(**_: object) -> None:
+    """Stop billiard from logging in its own format when a pool process starts."""
     os.environ["_MP_FORK_LOGLEVEL_"] = ""

@@ -1,8 +1,8 @@
-"""What a worker does, counted in Prometheus' format, where `PIGEONHOLE_METRICS_PORT` says; nothing of it without.
+"""Prometheus metrics of a worker, served at `PIGEONHOLE_METRICS_PORT`; without that setting there are none.
 
-A pool process counts into a file (prometheus_client's multiprocess mode), which is named after its place in the pool
-and not after its process id: whoever takes the place of a process that died counts on. So no count is lost, and there
-are never more files than places. The parent adds them up when it is asked, and asks Redis what all workers share.
+Each pool process counts into a file (prometheus_client's multiprocess mode). The file is named after the process's
+place in the pool, not its process id: the replacement of a lost process continues its counts. At each scrape, the
+parent adds up the files and asks Redis for the figures that all workers share.
 """
 
 import atexit
@@ -42,29 +42,29 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Seconds within which Redis must answer each question of a scrape; Prometheus waits ten for all.
+#: Timeout of each request to Redis, in seconds. Prometheus waits ten seconds for a whole scrape.
 _ANSWER = 2.0
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _PREFIX = "pigeonhole-metrics-"
-#: Seconds for which a new folder is left alone: its worker may not have locked it yet.
+#: Seconds for which a new folder is kept: its worker may not have locked it yet.
 _NEW = 60.0
 _OUTCOMES = ("label", "review", "error")
 _NOT_TIMED = nullcontext()
 
 
 class Counts:
-    """What a pool process counts; this one nothing."""
+    """Counters of a pool process without metrics: they count nothing."""
 
     def stage(self, name: str) -> AbstractContextManager[None]:
-        """Give a block whose seconds count for a stage: `read`, `forward` or `commit`."""
+        """Return a context manager that times a stage: `read`, `forward` or `commit`."""
         return _NOT_TIMED
 
     def batch(self, answers: Answers) -> None:
         """Count the rows of a batch that was committed."""
 
 
-class _Counted(Counts):
-    """Counts into this process' file.
+class _PrometheusCounts(Counts):
+    """Counters in the file of this process.
 
     Args:
         model: the name of the checkpoint.
@@ -79,21 +79,21 @@ class _Counted(Counts):
         self._model = model
         self._images = Metric("pigeonhole_images", "Rows committed, by outcome.", ["model", "outcome"], registry=None)
         self._errors = Metric("pigeonhole_errors", "Error rows committed, by kind.", ["model", "kind"], registry=None)
-        self._batches = Metric("pigeonhole_batches", "Batches, or parts of one, committed.", ["model"], registry=None)
+        self._batches = Metric("pigeonhole_batches", "Batches or parts committed.", ["model"], registry=None)
         self._seconds = Metric(
             "pigeonhole_stage_seconds",
-            "Seconds spent reading images and bringing them into form (beside the network), running it, committing.",
+            "Seconds spent per stage: read (with preprocessing; runs beside forward), forward (the network), commit.",
             ["model", "stage"],
             registry=None,
         )
-        # From zero on, or the first rise would not be seen.
+        # They start at zero, or `rate` would miss the first increase.
         self._batches.labels(model)
         for outcome in _OUTCOMES:
             self._images.labels(model, outcome)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Give a block that is timed."""
+        """Time a stage."""
         started = time.perf_counter()
         try:
             yield
@@ -101,7 +101,7 @@ class _Counted(Counts):
             self._seconds.labels(self._model, name).inc(time.perf_counter() - started)
 
     def batch(self, answers: Answers) -> None:
-        """Count a batch."""
+        """Count the rows of a batch that was committed."""
         errors, reviews = len(answers.errors), len(answers.review)
         for outcome, number in zip(_OUTCOMES, (len(answers) - errors - reviews, reviews, errors), strict=True):
             self._images.labels(self._model, outcome).inc(number)
@@ -111,98 +111,98 @@ class _Counted(Counts):
 
 
 def counts(settings: Settings, model: str) -> Counts:
-    """Give what a pool process counts with; called once in each."""
-    return _Counted(model) if settings.metrics_port else Counts()
+    """Return the counters of a pool process; each process calls this once."""
+    return _PrometheusCounts(model) if settings.metrics_port else Counts()
 
 
 def serve(settings: Settings, checkpoint: "Checkpoint", choice: "Choice") -> None:
-    """Answer Prometheus from now on, if the settings say where; called in the parent, before there is a pool.
+    """Start the HTTP server for Prometheus if a port is set; the parent calls this before it starts the pool.
 
     Raises:
-        SettingsError: prometheus_client is not installed, that address can't be had, or no folder for the counts.
+        SettingsError: prometheus_client is not installed, the address can't be used, or a folder can't be made.
     """
     if settings.metrics_address is None:
         return
     if importlib.util.find_spec("prometheus_client") is None:
         raise SettingsError(
-            f"PIGEONHOLE_METRICS_PORT is set, and prometheus-client is not installed: {install_hint('metrics')}"
+            f"PIGEONHOLE_METRICS_PORT is set, but prometheus-client is not installed: {install_hint('metrics')}"
         )
     from prometheus_client import CollectorRegistry, start_http_server
     from prometheus_client.multiprocess import MultiProcessCollector
 
     try:
-        _sweep(Path(tempfile.gettempdir()))
+        _remove_abandoned(Path(tempfile.gettempdir()))
         folder = _folder()
     except OSError as exc:
         raise SettingsError(
-            f"the processes' counts can't be put aside: {exc}; set TMPDIR to where there is room"
+            f"cannot make a temporary folder for metrics: {exc}; set TMPDIR to a folder with free space"
         ) from exc
     os.environ[_FOLDER] = folder  # pool processes inherit it
     registry = CollectorRegistry()
     MultiProcessCollector(registry, folder)
-    registry.register(_Site(settings, checkpoint, choice))
+    registry.register(_GaugeCollector(settings, checkpoint, choice))
     host, port = settings.metrics_address
     try:
         start_http_server(port, host, registry)
     except OSError as exc:
         raise SettingsError(
-            f"PIGEONHOLE_METRICS_PORT is {settings.metrics_port!r}: {exc.strerror or exc}; each worker of a machine "
-            "needs a port of its own"
+            f"PIGEONHOLE_METRICS_PORT is {settings.metrics_port!r}: {exc.strerror or exc}; give each worker of a "
+            "machine its own port"
         ) from exc
 
 
 def _folder() -> str:
-    """Make a folder for the counts, which goes with this process; its lock tells others that we live."""
+    """Create a locked folder for the counts, which is removed at exit; the lock shows that its owner runs."""
     folder = tempfile.mkdtemp(prefix=_PREFIX)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    # Held open until the kernel closes it, however this process ends; pool processes don't inherit it.
+    # The kernel releases the lock however this process ends; pool processes don't inherit it.
     fcntl.flock(os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT), fcntl.LOCK_EX)
     return folder
 
 
-def _sweep(temporary: Path) -> None:
-    """Remove the folders of workers that were killed: those whose lock nobody holds."""
+def _remove_abandoned(temporary: Path) -> None:
+    """Remove the folders of workers that were killed: those that no process has locked."""
     for folder in temporary.glob(f"{_PREFIX}*"):
         try:
             if time.time() - folder.stat().st_mtime < _NEW:
                 continue
             lock = os.open(folder / "lock", os.O_RDWR | os.O_NOFOLLOW)
-        except OSError:  # gone meanwhile, or another user's
+        except OSError:  # it was removed meanwhile, or belongs to another user
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder)
         except OSError as exc:
-            logger.debug("left alone: %s: %s", folder, exc)
+            logger.debug("kept %s: %s", folder, exc)
         finally:
             os.close(lock)
 
 
-class _Site:
-    """What is the same for all processes of this worker, and what Redis knows of all workers; asked at each scrape."""
+class _GaugeCollector:
+    """Collects the gauges of this worker and those of its Redis at each scrape."""
 
     def __init__(self, settings: Settings, checkpoint: "Checkpoint", choice: "Choice") -> None:
         self._settings, self._checkpoint, self._choice = settings, checkpoint, choice
-        # No retries: Prometheus comes again.
+        # No retries: Prometheus asks again.
         client = connect(settings.broker_url, retries=0, timeout=_ANSWER)
         self._ledger, self._workers = Ledger(settings, client=client), Workers(settings, client=client)
         self._letters, self._server = DeadLetters(settings, client=client), Server(settings, client=client)
         self._queue = Queue(settings)
 
     def collect(self) -> "Iterator[Metric]":
-        """Give the metrics; without Redis, those that it would be asked for are left out."""
+        """Yield the gauges; those from Redis only if it answers."""
         from prometheus_client.core import GaugeMetricFamily as Gauge
 
         about = {"model": self._checkpoint.name, "digest": self._checkpoint.digest[:12], "version": VERSION}
         about |= {"runtime": self._choice.kind, "device": ",".join(self._choice.devices)}
-        worker = Gauge("pigeonhole_worker_info", "What this worker serves.", labels=list(about))
+        worker = Gauge("pigeonhole_worker_info", "Model, runtime and version of this worker.", labels=list(about))
         worker.add_metric(list(about.values()), 1)
         yield worker
-        yield Gauge("pigeonhole_batches_in_flight", "Batches in this worker's hands.", value=len(state.active_requests))
+        yield Gauge("pigeonhole_batches_in_flight", "Batches in work here.", value=len(state.active_requests))
         try:
             shared = [*self._jobs(), *self._memory()]
         except PigeonholeError as exc:
-            logger.warning("not asked for metrics: %s", exc)
+            logger.warning("no metrics from Redis: %s", exc)
             shared = []
         yield Gauge("pigeonhole_redis_up", "Whether Redis answers this worker.", value=bool(shared))
         yield from shared
@@ -215,31 +215,31 @@ class _Site:
         gauges = [
             Gauge(f"pigeonhole_{name}", text, labels=["model"])
             for name, text in (
-                ("workers", "Workers that announce themselves."),
-                ("queue_messages", "Messages that wait in the queue."),
-                ("batches_owed", "Batches, or parts of one, that are owed."),
-                ("jobs_unfinished", "Jobs that are open, or owe rows."),
-                ("oldest_job_seconds", "Age of the oldest unfinished job; 0 where there is none."),
+                ("workers", "Live workers."),
+                ("queue_messages", "Messages in the queue."),
+                ("batches_owed", "Pending batches or parts."),
+                ("jobs_unfinished", "Jobs that are queued, running or still being submitted."),
+                ("oldest_job_seconds", "Age of the oldest unfinished job; 0 if there is none."),
             )
         ]
         for model in sorted({self._checkpoint.name, *workers, *(job.model for job in jobs)}):
             its = [job for job in jobs if job.model == model]
-            owed = sum(job.batches_waiting + job.batches_claimed for job in its)
+            pending = sum(job.batches_waiting + job.batches_claimed for job in its)
             oldest = max((now - job.created for job in its), default=0.0)
-            numbers = (workers[model], self._queue.depth(model), owed, len(its), oldest)
+            numbers = (workers[model], self._queue.depth(model), pending, len(its), oldest)
             for gauge, number in zip(gauges, numbers, strict=True):
                 gauge.add_metric([printable(model)], number)
         yield from gauges
         letters = len(self._letters.all())
-        yield Gauge("pigeonhole_dead_letters", "Messages and batches that no worker could do.", value=letters)
+        yield Gauge("pigeonhole_dead_letters", "Messages and batches that no worker could process.", value=letters)
 
     def _memory(self) -> "Iterator[Metric]":
         from prometheus_client.core import GaugeMetricFamily as Gauge
 
         try:
             memory = self._server.memory()
-        except BrokerRefuses:  # as a user of Redis whose rules are older than this question
+        except BrokerRefuses:  # older access rules do not allow this command
             return
         yield Gauge("pigeonhole_redis_memory_bytes", "Memory that Redis uses.", value=memory.used)
-        yield Gauge("pigeonhole_redis_memory_max_bytes", "What it may use; 0: no limit.", value=memory.most)
-        yield Gauge("pigeonhole_redis_evicts", "1: when full, it deletes what is owed.", value=memory.evicts)
+        yield Gauge("pigeonhole_redis_memory_max_bytes", "Memory limit of Redis; 0: no limit.", value=memory.most)
+        yield Gauge("pigeonhole_redis_evicts", "1: Redis deletes pending batches when full.", value=memory.evicts)

@@ -1,21 +1,21 @@
-"""What a pool process and its parent say to each other, beside Celery. Imports next to nothing, as the parent does."""
+"""Signals from a pool process to its parent, beside Celery's. Imports little, because the parent starts with it."""
 
 import os
 import signal
 
-#: The variable in which a worker's first process leaves its id to those that it starts.
+#: The variable in which a worker's parent process passes its id to its pool processes.
 _PARENT = "WORKER_PARENT_PID"
 
 
 def register() -> None:
-    """Make this process the parent of the pool processes that it will start."""
+    """Mark this process as the parent of the pool processes that it will start."""
     os.environ[_PARENT] = str(os.getpid())
 
 
 def end_parent() -> None:
-    """Send SIGUSR2 to the parent, which `worker.app` takes as a request to end.
+    """Send SIGUSR2 to the parent, which `worker.app` handles as a request to end.
 
-    Nothing is sent where that parent has ended: another process is this one's parent then, process 1 for instance.
+    If the parent has ended, nothing is sent: this process then has another parent, such as process 1.
     """
     parent = os.getppid()
     if os.environ.get(_PARENT) == str(parent):

@@ -1,8 +1,8 @@
-"""References → answers: read, decode, bring into form, run the network. There is no queue and no ledger here.
+"""References → results: read, decode, preprocess, run the network. Knows neither the queue nor the ledger.
 
-A batch goes through in chunks, bounded in images, bytes and time. Where reading waits for a disk, or the network runs
-on another device, the next chunk is read by a thread while the network has this one. Each image stands for itself:
-what goes wrong with one becomes its error row.
+A batch is processed in chunks, which are bounded in images, bytes and time. If reading waits for a disk, or the network
+runs on another device, a thread reads the next chunk meanwhile. An image that fails becomes an error row and does not
+affect the others.
 """
 
 import logging
@@ -31,26 +31,26 @@ from worker.metrics import Counts
 
 logger = logging.getLogger(__name__)
 
-#: Reading that takes more than this many times its processor time waits for something else than a processor.
+#: Reading that takes more than this multiple of its processor time waits for a disk or a network.
 _WAITING = 3.0
-#: A chunk ends once its decoded images take more bytes than this: 256 photos that JPEG shrank for 224 pixels do not.
+#: A chunk ends once its decoded images take more bytes than this; 256 photos shrunk for 224 pixels take less.
 _CHUNK_BYTES = 200_000_000
-#: And after this share of `PIGEONHOLE_BATCH_SECONDS`, or slow files would take the time of a batch in its first chunk.
+#: A chunk also ends after this share of `PIGEONHOLE_BATCH_SECONDS`, so that slow files can't use up a batch's time.
 _CHUNK_SHARE = 0.1
-#: A network on a CPU takes images of at most these bytes at once, since its layers take a hundred times as much: 26
-#: images of 224 x 224 in colour. 256 digits are less.
+#: The most bytes of images that a network on a CPU takes at once, since its layers take a hundred times as much: 26
+#: colour images of 224 x 224. 256 digits are less.
 _INPUT_BYTES = 4_000_000
 
 
 @dataclass
 class _Chunk:
-    """Some images of a batch, as the network takes them.
+    """Some preprocessed images of a batch.
 
     Args:
-        at: the positions in the batch of those that could be read.
-        pixels: these, uint8 [n, height, width, channels].
-        identities: of the files that were read, those of error rows among them, by position.
-        errors: position → (kind, message) of the others.
+        at: positions in the batch of the images that could be read.
+        pixels: the input of the network for them, uint8 [n, height, width, channels].
+        identities: position → identity of each file that was read, even if it then became an error row.
+        errors: position → (kind, message) of each image that failed.
     """
 
     at: NDArray[np.intp]
@@ -63,12 +63,12 @@ class _Chunk:
 
 
 class Pipeline:
-    """What classifies batches in one process.
+    """Classifies batches in one process.
 
     Args:
         settings: the worker's.
-        classifier: loaded and warm.
-        counts: what the stages `read` and `forward` are timed by.
+        classifier: the loaded model, warmed up.
+        counts: times the stages `read` and `forward`; None: nothing is timed.
     """
 
     def __init__(self, settings: Settings, classifier: Classifier, counts: Counts | None = None) -> None:
@@ -83,20 +83,20 @@ class Pipeline:
             settings.image_root, classifier.checkpoint.preprocessing, settings.max_bytes, settings.max_pixels
         )
         self._folders = Folders(settings.image_root)
-        # One thread: the chunk after the one that the network has is being read, no more.
+        # One thread, because only the next chunk is read ahead.
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
-        self._waits = False  # whether reading the last chunk was waiting, for the most part
+        self._waits = False  # whether reading the last chunk mostly waited
 
     def classify(self, batch: Batch, seconds: float = math.inf) -> Answers:
-        """Return one answer for each reference of a batch, in its order.
+        """Return the results of a batch, in the order of its references.
 
         Args:
             batch: the references.
-            seconds: after which no chunk is begun any more: then the last references have no answers. They count from
-                the end of reading the first chunk, for which an archive may have to be inflated up to its images.
+            seconds: the time after which no chunk is started; the last references then have no results. It starts
+                once the first chunk is read, since an archive may have to be decompressed up to its first image.
 
         Raises:
-            FolderGone: images are absent, and so is the folder that they were in, or another is in its place.
+            FolderGone: images are absent because their folder is gone or was exchanged.
         """
         collected, images = Collected(self._classifier, len(batch), batch.top), 0
         for chunk in self._chunks(batch, seconds):
@@ -118,19 +118,22 @@ class Pipeline:
         chunk, done = read(), 0
         end = time.monotonic() + seconds
         while chunk is not None:
-            # Where a processor has all of the work, a second thread only gets in the way of the first: each waits for
-            # the interpreter, and with a process for each processor that costs a tenth.
+            # If both need a processor, a second thread costs a tenth of the speed: both wait for the interpreter.
             idle = self._waits or self._classifier.runtime.device != "cpu"
             pending = self._ahead.submit(read) if idle and time.monotonic() < end else None
             yield chunk
             done += len(chunk)
-            # A part of a single image would be one that is quarantined.
+            # No part of a single image: a piece of one image counts as quarantined.
             if pending is None and time.monotonic() >= end and 2 <= done <= len(batch) - 2:
                 return
             chunk = pending.result() if pending else read()
 
     def _read(self, references: Iterator[tuple[int, Location]]) -> _Chunk | None:
-        """Read the images of the next chunk, by their positions; None: there are no more."""
+        """Read the next chunk; return None if there are no more images.
+
+        Args:
+            references: (position, location) of the images that are not read yet.
+        """
         first = next(references, None)
         if first is None:
             return None
@@ -155,48 +158,48 @@ class Pipeline:
                 cause = exc.__cause__
                 if isinstance(cause, OSError) and cause.errno in ABSENT:
                     absent[location.file] = cause.errno
-            except Exception as exc:  # whatever a decoder does with one image, the others keep their rows
-                logger.exception("%.300r: the decoder failed in a way that is not foreseen", location)
+            except Exception as exc:  # a decoder's failure must not affect the other images
+                logger.exception("%.300r: unexpected failure of the decoder", location)
                 errors[position] = ErrorKind.INTERNAL, f"{type(exc).__name__}: {exc}"
             else:
                 size += memory_of(decoded[-1])
             now = time.monotonic()
             if size > _CHUNK_BYTES or now >= end:
                 break
-            end = min(end, now + self._chunk_seconds)  # from the first image on: an archive is inflated for that
+            end = min(end, now + self._chunk_seconds)  # starts after the first image, whose archive is decompressed
         self.reader.close()
         self._folders.check(absent)
-        pixels, wrong = self._formed(decoded)
+        pixels, wrong = self._preprocess(decoded)
         errors.update((at[number], (error.kind, error.message)) for number, error in wrong.items())
         return _Chunk(np.delete(np.array(at, np.intp), list(wrong)), pixels, identities, errors)
 
-    def _formed(self, images: list[Decoded]) -> tuple[NDArray[np.uint8], dict[int, ImageError]]:
-        """Bring images into form, as `apply_all` does; what goes wrong with one leaves the others as they are."""
+    def _preprocess(self, images: list[Decoded]) -> tuple[NDArray[np.uint8], dict[int, ImageError]]:
+        """Preprocess images as `apply_all` does; if that fails, one by one, so that an error affects one image only."""
         try:
             return self.reader.preprocessing.apply_all(images)
         except Exception as exc:
             if len(images) > 1:
-                each = [self._formed([image]) for image in images]
+                each = [self._preprocess([image]) for image in images]
                 errors = {at: error for at, (_, wrong) in enumerate(each) for error in wrong.values()}
                 return np.concatenate([pixels for pixels, _ in each]), errors
             nothing, _ = self.reader.preprocessing.apply_all([])
             if isinstance(exc, MemoryError):
                 return nothing, {
-                    0: ImageError(ErrorKind.TOO_LARGE, "not enough memory to resize it; fewer processes leave more")
+                    0: ImageError(ErrorKind.TOO_LARGE, "not enough memory to resize it; start fewer processes")
                 }
-            logger.exception("an image can't be brought into form, in a way that is not foreseen")
+            logger.exception("unexpected failure of the preprocessing")
             return nothing, {0: ImageError(ErrorKind.INTERNAL, f"{type(exc).__name__}: {exc}")}
 
     def _predict(self, collected: Collected, at: NDArray[np.intp], pixels: NDArray[np.uint8]) -> None:
-        """Run images through the network: all at once or, where that takes more memory than there is, by halves."""
+        """Run images through the network: all at once or, if there is not enough memory, in halves."""
         if not len(pixels):
             return
         try:
             with self._counts.stage("forward"):
                 scores = self._classifier.predict(pixels, collected.top)
         except DeviceLost:
-            raise  # no image is to blame
-        except Exception as exc:  # each runtime has its own
+            raise  # not the fault of an image
+        except Exception as exc:  # each runtime has its own errors
             if len(pixels) == 1 or not isinstance(exc, MemoryError):
                 logger.exception("the network failed on a chunk of %d images", len(pixels))
                 for position in at.tolist():
@@ -205,10 +208,10 @@ class Pipeline:
         else:
             collected.score(at, scores)
             return
-        # Out here, where the exception and all that its frames held are gone.
+        # Outside the `except` block, so that the memory which the exception's frames hold is free.
         half = len(pixels) // 2
         logger.warning(
-            "no memory for %d images at once, trying %d; a smaller PIGEONHOLE_CHUNK saves that", 2 * half, half
+            "not enough memory for %d images at once, trying %d; lower PIGEONHOLE_CHUNK to avoid this", 2 * half, half
         )
         self._predict(collected, at[:half], pixels[:half])
         self._predict(collected, at[half:], pixels[half:])
@@ -218,6 +221,6 @@ def _failed(exc: Exception) -> tuple[str, str]:
     if isinstance(exc, MemoryError):
         return (
             ErrorKind.INTERNAL,
-            "there is not enough memory to run the network on this image; fewer processes leave more",
+            "not enough memory to run the network on this image; start fewer processes",
         )
     return ErrorKind.INTERNAL, f"the network failed: {type(exc).__name__}: {exc}"

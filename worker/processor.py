@@ -1,6 +1,6 @@
-"""How a worker process works off a batch: claim it, classify its images, commit their rows.
+"""Processes one batch in a worker process: claim it, classify its images, commit their rows.
 
-`worker.pipeline` classifies, and a thread renews the lease of the batch in hand meanwhile.
+`worker.pipeline` classifies; meanwhile a thread renews the lease of the batch.
 """
 
 import logging
@@ -23,30 +23,30 @@ from pigeonhole.retry import outage, retry
 from pigeonhole.settings import Settings
 from worker.devices.client import load
 from worker.folders import FolderGone
+from worker.isolation import IsolationRun, IsolationUnavailable
 from worker.metrics import Counts, counts
 from worker.pipeline import Pipeline
-from worker.trial import NotHeld, Trial
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: A batch that takes longer than this share of `PIGEONHOLE_BATCH_SECONDS` is divided after the chunk in hand. The rows
-#: so far are committed, and any worker may take the rest: large files are no hang, and a worker that shall stop does.
+#: A batch that takes longer than this share of `PIGEONHOLE_BATCH_SECONDS` is divided after the current chunk. Its rows
+#: so far are committed, and any worker may take the rest. So large files do not time out or delay a worker's stop.
 _SHARE = 0.1
-#: Seconds before a batch is returned whose volume is gone: workers that have it get the others of the queue meanwhile.
+#: Seconds to wait before returning a batch whose volume is gone; meanwhile workers that have the volume take others.
 _HELD = 5.0
-#: A suspect that was lost so often is tried with the network too: reading it is not what ended its process.
+#: After this many worker losses, the isolation run of a quarantined image runs the network too, not just the reader.
 _LOST_ALONE = 2
 
 
 class Processor:
-    """What one worker process holds for its lifetime, and how it works off a batch.
+    """Claims, classifies and commits batches in one worker process.
 
     Args:
         settings: the worker's.
-        classifier: loaded and warm.
+        classifier: the loaded model, warmed up.
         ledger: where batches are claimed and committed.
-        counts: what is done, for metrics.
+        counts: the counters for metrics; None: nothing is counted.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Processor:
         self._identity = classifier.identity
         self._ledger = ledger
         self._dead_letters = DeadLetters(settings, client=ledger.client)
-        self._trial = Trial(self._pipeline.reader, settings.batch_seconds / 3, settings)
+        self._isolation_run = IsolationRun(self._pipeline.reader, settings.batch_seconds / 3, settings)
         self._held: tuple[str, Piece] | None = None
         threading.Thread(target=self._keep_lease, name="lease", daemon=True).start()
 
@@ -69,7 +69,7 @@ class Processor:
         """Load the checkpoint that the settings name.
 
         Raises:
-            CheckpointError, SettingsError: it can't be used, or not on that device.
+            CheckpointError, SettingsError: the checkpoint can't be used, or not on that device.
         """
         classifier = load(settings)
         return cls(settings, classifier, Ledger(settings), counts(settings, classifier.checkpoint.name))
@@ -78,13 +78,14 @@ class Processor:
         """Claim a piece, classify it and commit its rows.
 
         Returns:
-            False where there was nothing to do, somebody else was first, or it could not be tried and waits again.
+            True if its rows were committed. False if there was nothing to do, another worker committed first, or the
+            piece is pending again.
         """
         try:
             batch = self._retrying(lambda: self._ledger.claim(job, piece))
         except MessageInvalid as exc:
             self.dead_letter(about(job, piece.key), exc)
-            self._retrying(lambda: self._ledger.release(job, piece))  # to a worker of another version, perhaps
+            self._retrying(lambda: self._ledger.release(job, piece))  # a worker of another version may understand it
             return False
         if batch is None:
             return False
@@ -92,12 +93,12 @@ class Processor:
         with self._holding(job, piece):
             try:
                 if piece.quarantined:
-                    answers = self._suspicious(job, piece, batch)
+                    answers = self._classify_quarantined(job, piece, batch)
                 else:
                     answers = self._pipeline.classify(batch, _SHARE * self._settings.batch_seconds)
-            except NotHeld as exc:
-                # Nobody publishes it now, so the sweep will, after a while in which things may mend.
-                logger.warning("job %s: batch %s waits again, it can't be tried: %s", job, piece.key, exc)
+            except IsolationUnavailable as exc:
+                # It is not published now: the sweep publishes it later, when memory may be free again.
+                logger.warning("job %s: batch %s waits again, its isolation run failed: %s", job, piece.key, exc)
                 self._retrying(lambda: self._ledger.release(job, piece, untried=True))
                 return False
             except FolderGone as exc:
@@ -107,56 +108,56 @@ class Processor:
                 counted = self._commit(job, piece, batch, answers)
         if counted:
             self._counts.batch(answers)
-        # Celery's own lines name a task, not the job that a user knows.
+        # Celery's own lines name a task, but users know the job.
         what = f"{len(answers)} images ({len(answers.errors)} errors) in {time.monotonic() - started:.2f} s"
-        logger.info("job %s: batch %s: %s%s", job, piece.key, what, "" if counted else "; somebody else was first")
+        logger.info("job %s: batch %s: %s%s", job, piece.key, what, "" if counted else "; was committed before")
         return counted
 
     def _commit(self, job: str, piece: Piece, batch: Batch, answers: Answers) -> bool:
-        """Commit the rows of a piece, and publish the images that there was no time for; return whether they count."""
+        """Commit the rows of a piece and publish its remaining images; return whether the commit was the first."""
         if len(answers) == len(batch):
             return self._retrying(lambda: self._ledger.commit(job, piece, answers))
         parts = self._retrying(lambda: self._ledger.divide(job, piece, len(answers), len(batch)))
         if parts is None:
             return False
         done, rest = parts
-        logger.info("job %s: batch %s takes long; any worker may take its part %s", job, piece.key, rest.key)
+        logger.info("job %s: batch %s takes long; published the rest as %s", job, piece.key, rest.key)
         counted = self._retrying(lambda: self._ledger.commit(job, done, answers))
         self._retrying(lambda: self._queue.publish(self._model, job, rest))
         return counted
 
     def dead_letter(self, what: str, exc: PigeonholeError) -> None:
-        """Keep what can't be understood where `status` shows it."""
-        logger.error("%s can't be understood: %s", what, exc)
+        """Store a message or batch that is invalid as a dead letter, which `status` shows."""
+        logger.error("%s is invalid: %s", what, exc)
         self._retrying(lambda: self._dead_letters.add(what, str(exc)))
 
     def _hold_back(self, job: str, piece: Piece, exc: FolderGone) -> None:
-        """Return a batch whose images can't be told from missing ones, for another try; `status` shows why."""
+        """Return a batch whose volume is gone, for a retry later; `status` shows the reason."""
         logger.error("job %s: batch %s waits: %s", job, piece.key, exc)
         self._retrying(lambda: self._dead_letters.add(held_back(job, piece.key), str(exc)))
         time.sleep(_HELD)
         self._retrying(lambda: self._ledger.release(job, piece))
 
-    def _suspicious(self, job: str, piece: Piece, batch: Batch) -> Answers:
-        """Classify a quarantined image, once an isolation run has survived it."""
+    def _classify_quarantined(self, job: str, piece: Piece, batch: Batch) -> Answers:
+        """Classify a quarantined image if its isolation run succeeds, else return an error row for it."""
         (location,) = batch.located()
         network = self._retrying(lambda: self._ledger.losses(job, piece)) >= _LOST_ALONE
         try:
-            verdict = self._trial.verdict(location, network)
-        except NotHeld as exc:
-            # There may never be room for another process. Waiting would have no end; the ledger counts losses.
+            verdict = self._isolation_run.verdict(location, network)
+        except IsolationUnavailable as exc:
+            # There may never be memory for another process, so the retries end; the ledger counts worker losses.
             if not network and self._retrying(lambda: self._ledger.untried(job, piece)) < UNTRIED:
                 raise
-            logger.warning("job %s: batch %s is classified untried: %s", job, piece.key, exc)
+            logger.warning("job %s: batch %s is classified without an isolation run: %s", job, piece.key, exc)
             verdict = None
         return self._pipeline.classify(batch) if verdict is None else Answers.failed(self._identity, [verdict])
 
     def _retrying(self, step: Callable[[], T]) -> T:
-        """Retry a step while Redis is away or full: what has been classified shall not be lost to a restart."""
+        """Retry a step while Redis is away or full, so that a classified batch is not lost."""
         logged = set[str]()
 
         def waiting(exc: Exception) -> None:
-            if str(exc) not in logged:  # once, not twice a second
+            if str(exc) not in logged:  # log it once, not twice a second
                 logged.add(str(exc))
                 logger.warning("%s; waiting for it", exc)
 
@@ -172,7 +173,7 @@ class Processor:
             self._held = None
 
     def _keep_lease(self) -> None:
-        """Renew what is in hand: it lives and dies with this process, so that the lease tells whether that does."""
+        """Renew the lease of the current piece for ever; the lease expires when this process ends."""
         while True:
             time.sleep(LEASE / 4)
             held = self._held
@@ -181,6 +182,6 @@ class Processor:
             try:
                 self._ledger.renew(held[0], [held[1]])
             except Exception as exc:  # without this thread, every batch would count as lost
-                foreseen = isinstance(exc, PigeonholeError)
+                expected = isinstance(exc, PigeonholeError)
                 what = "job %s: the lease of batch %s is not renewed: %s"
-                logger.warning(what, held[0], held[1].key, exc, exc_info=None if foreseen else exc)
+                logger.warning(what, held[0], held[1].key, exc, exc_info=None if expected else exc)

@@ -1,4 +1,4 @@
-"""The end of a worker that is set up wrongly: a message, and no traceback."""
+"""Ends a worker with wrong settings: a message, and no traceback."""
 
 import sys
 
@@ -6,7 +6,7 @@ from pigeonhole.errors import ExitCode
 
 
 def refuse(exc: Exception) -> SystemExit:
-    """Print what is wrong on standard error, and return the exception that ends the process."""
+    """Print an error on standard error, and return the exception that ends the process."""
     sys.stderr.write(f"pigeonhole worker: {exc}\n")
     sys.stderr.flush()
     return SystemExit(int(ExitCode.USAGE))

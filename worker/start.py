@@ -1,6 +1,6 @@
-"""Starts a worker as Celery's command line would, without it.
+"""Starts a worker without Celery's command line.
 
-Celery's own command takes options from variables that other programs use as well: APP, BROKER_URL, CONFIG_MODULE,
+Celery's command takes options from environment variables that other programs use too: APP, BROKER_URL, CONFIG_MODULE,
 LOADER, RESULT_BACKEND, and CELERY_WORKER_ with the name of any option.
 """
 
@@ -13,11 +13,11 @@ def run(name: str, log_level: str) -> int:
     """Run a worker until it is stopped.
 
     Args:
-        name: Celery's name for it; `%h` stands for the machine's name.
+        name: Celery's name of the worker; `%h` stands for the machine's name.
         log_level: the lowest level that is logged, `INFO` for instance.
 
     Returns:
-        The exit code of its process.
+        The exit code of the process.
     """
     program = app.Worker(hostname=host_format(default_nodename(name)), loglevel=log_level, quiet=True)
     program.start()

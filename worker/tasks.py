@@ -27,39 +27,39 @@ _processor: "Processor | None" = None
 
 @signals.worker_process_init.connect
 def _start_process(**_: object) -> None:
-    """Make this process ready for tasks; Celery calls it once, when a pool process starts, and says then that it is up.
+    """Load the model; Celery calls this once in each pool process and then reports that the process is up.
 
-    It is here, not with the app: a spawned process imports the task's module, not the app's.
+    It is here and not in `worker.app`, because a spawned process imports this module only.
     """
     global _processor
     settings = None
     try:
         settings = Settings.from_environment()
-        # Only now: the parent process imports this module too, and needs neither numpy nor Pillow.
+        # Imported here: the parent process imports this module too, but needs neither numpy nor Pillow.
         from worker.processor import Processor
 
         _processor = Processor.start(settings)
-    except Exception as exc:  # Celery would swallow it, and give messages to a process that fails each of them
+    except Exception as exc:  # Celery would ignore it and send messages to a process without a model
         if not isinstance(exc, PigeonholeError):
             logger.exception("a process could not start")
             model = settings.model if settings else "?"
-            exc = PigeonholeError(f"the checkpoint {model!r} can't be made ready: {type(exc).__name__}: {exc}")
-        parent.end_parent()  # which would start this process again and again
+            exc = PigeonholeError(f"the checkpoint {model!r} can't be loaded: {type(exc).__name__}: {exc}")
+        parent.end_parent()  # or it would start this process again and again
         raise refuse(exc) from None
 
 
-# acks_late: a process gets no second task while it has one in hand; the other workers may have it sooner.
+# acks_late: a process gets no second task while it works on one; another worker may be free sooner.
 @shared_task(name=TASK, acks_late=True, ignore_result=True, Request="worker.losses:WatchedRequest")
 def classify(job: str, piece: str) -> None:
-    """Classify one piece of a job; see the module."""
+    """Classify one piece of a job."""
     if _processor is None:
-        raise RuntimeError("this process has no checkpoint: the worker's pool must be prefork (celery -P prefork)")
+        raise RuntimeError("this process has no model: start the worker with a prefork pool (celery -P prefork)")
     try:
         parsed = Piece.parse(piece)
     except MessageInvalid as exc:
         _processor.dead_letter(about(job, piece), exc)
         return
-    with logs.in_hand(job, parsed.key):
+    with logs.batch_context(job, parsed.key):
         _work(_processor, job, parsed)
 
 
@@ -71,7 +71,7 @@ def _work(processor: "Processor", job: str, piece: Piece) -> None:
     except PigeonholeError:
         raise  # Redis was away for too long, or a GPU is lost: the lease expires, and the sweep finds the piece
     except Exception:
-        # Not foreseen, so nobody knows what else this process would fail. (And a MemoryError that leaves a task is
-        # raised again in the parent and ends the whole worker.) The loss splits the piece and is counted.
+        # After an unexpected error this process can't be trusted; a MemoryError would even end the parent. Its end
+        # counts as a worker loss and splits the piece.
         logger.critical("job %s: batch %s: this process ends", job, piece.key, exc_info=True)
         os._exit(1)

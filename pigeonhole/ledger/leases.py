@@ -13,7 +13,7 @@ from pigeonhole.ledger.store import Store
 #: Seconds that a claim lasts unless it is renewed: so long a worker that vanished goes unnoticed.
 LEASE = 20.0
 #: How often a single image may be lost with its process before it is blamed. One that kills its reader is found by
-#: the worker (`worker.trial`) long before; this only keeps any other from going round for ever.
+#: the worker (`worker.isolation`) long before; this only keeps any other from going round for ever.
 LOSSES = 20
 #: How often a quarantined image is released because its isolation run can't start, before it is classified without
 #: one. Each time it waits `publish_seconds` (15 s): memory that is short has minutes to become free.

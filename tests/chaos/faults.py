@@ -172,7 +172,7 @@ class Faults:
         self._redis_up = True
 
     def _kill_process(self) -> bool:
-        """Kill a process of a worker's pool, or a trial of one's.
+        """Kill a process of a worker's pool, or an isolation run's.
 
         Not billiard's semaphore tracker: when that ends, so does the worker, as where it is killed whole.
         """
@@ -186,7 +186,7 @@ class Faults:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             return False  # it ended by itself
-        self.injected["of these, trials"] += b"worker.trial" in descendants[pid]
+        self.injected["of these, isolation runs"] += b"worker.isolation" in descendants[pid]
         return True
 
     def _kill_worker(self) -> bool:

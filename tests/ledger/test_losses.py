@@ -16,7 +16,7 @@ from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.settings import Settings
 from tests.ledger.conftest import A, Clock, answers_for, batch_of, piece
 
-BLAME = ("crashed", "reading it ends the process that does (SIGSEGV)")
+BLAME = ("crashed", "reading it ends the process (SIGSEGV)")
 ONE = batch_of("a.png")
 #: Its image, once a process was lost with it.
 ALONE = piece(ONE, 0, 0, 1)

@@ -36,8 +36,8 @@ from pigeonhole.sources.zip_archives import ZipPlace
 from tests import decoder_faults
 from tests.packing import KINDS, pack
 from tests.worker.conftest import SAMPLES, file_at, png
+from worker.isolation import IsolationRun
 from worker.pipeline import Pipeline
-from worker.trial import Trial
 
 IMAGES = {file.name: file.read_bytes() for file in sorted(SAMPLES.glob("[01]*.png"))}
 MAX_BYTES = 100_000
@@ -402,11 +402,11 @@ def test_a_suspect_in_an_archive_is_tried_on_its_own(tmp_path: Path, monkeypatch
     good, bad = places_of(path)
     monkeypatch.setenv("PYTHONPATH", decoder_faults.install(tmp_path))
     reader = ImageReader(str(tmp_path), Preprocessing("digit", 28, 28, 1), 10**6, 10**6)
-    trial = Trial(reader, 30, Settings())
+    trial = IsolationRun(reader, 30, Settings())
     assert trial.verdict(member_at("x.tar.gz", good)) is None
     assert trial.verdict(member_at("x.tar.gz", bad)) == (
         "crashed",
-        "reading it ends the process that does (SIGSEGV)",
+        "reading it ends the process (SIGSEGV)",
     )
 
 

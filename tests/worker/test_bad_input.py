@@ -1,4 +1,4 @@
-"""What a worker makes of input that is broken, hostile or too much for the memory: a row for each image."""
+"""Broken and hostile input, and input that needs too much memory: a worker returns a row for each image."""
 
 import csv
 import io
@@ -102,7 +102,7 @@ def test_a_chunk_too_large_for_the_memory_is_halved_until_it_fits(
     assert max(hungry.network.sizes) == 16
     computed = sum(size for size in hungry.network.sizes if size <= most)
     assert computed == sum(not row.error for row in rows), "each image once"
-    assert "no memory for 16 images at once, trying 8; a smaller PIGEONHOLE_CHUNK saves that" in caplog.text
+    assert "not enough memory for 16 images at once, trying 8; lower PIGEONHOLE_CHUNK" in caplog.text
     assert not any(record.exc_info for record in caplog.records)
 
 
@@ -111,7 +111,7 @@ def test_an_image_that_alone_is_too_much_for_the_memory_gets_an_error_row(
 ) -> None:
     rows = rows_with(hungry.classifier, settings, root, names[:5])
     assert {row.error for row in rows} == {
-        "internal: there is not enough memory to run the network on this image; fewer processes leave more"
+        "internal: not enough memory to run the network on this image; start fewer processes"
     }
     assert sorted(hungry.network.sizes) == [1, 1, 1, 1, 1, 2, 2, 3, 5]
 
@@ -129,14 +129,14 @@ def classified(names: list[str], settings: Settings, root: Path) -> dict[str, di
     rows = list(csv.DictReader(io.StringIO(run.stdout.decode("utf-8", "surrogateescape"), newline="")))
     assert [row["path"] for row in rows] == names
     assert all(bool(row["label"]) != bool(row["error"]) for row in rows)
-    # Whatever a file is like, the worker foresaw it, and lived.
+    # No file caused an unexpected error or a worker loss.
     assert not [row for row in rows if row["error"].partition(":")[0] in ("internal", "crashed")]
     return {row["path"]: row for row in rows}
 
 
 @contextmanager
 def undisturbed(worker: "subprocess.Popen[bytes]", log: Path) -> Iterator[None]:
-    """Nothing in this block costs a worker a process, or a word in its log."""
+    """Check that a block costs the worker no process and adds no line to its log."""
     before, written = pool_of(worker), log.stat().st_size
     yield
     assert pool_of(worker) == before
@@ -144,7 +144,7 @@ def undisturbed(worker: "subprocess.Popen[bytes]", log: Path) -> Iterator[None]:
 
 
 def pool_of(worker: "subprocess.Popen[bytes]") -> list[str]:
-    """The processes that a worker's parent has started; none where there is no /proc to tell."""
+    """Return the processes that a worker's parent has started; none if the system has no /proc."""
     children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
     return sorted(children.read_text().split()) if children.exists() else []
 
@@ -172,7 +172,7 @@ def test_damaged_and_hostile_files_and_whatever_else_a_path_leads_to_have_rows_a
 
 
 def odd_paths(root: Path) -> dict[str, str]:
-    """References to whatever there is but images, each with the kind of error that it is to become."""
+    """References to files and folders that are no images, each with the expected kind of error."""
     (root / "folder.png").mkdir()
     (root / "empty.png").touch()
     os.mkfifo(root / "fifo.png")

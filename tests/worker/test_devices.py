@@ -1,4 +1,4 @@
-"""The processes that run the network on GPUs, with processors in the place of GPUs."""
+"""The processes that run the network on GPUs; CPUs stand in for the GPUs."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 DIGITS = checkpoints.find("digits")
 LOGITS = checkpoints.describe(DIGITS).logits
 
-#: Has a worker find two GPUs, and their processes compute on a processor.
+#: A site-packages file: the worker finds two GPUs, and their processes compute on the CPU.
 _STAND_INS = """
 import sys
 
@@ -50,7 +50,7 @@ if "worker.devices.server" in sys.orig_argv:
 
 @pytest.fixture
 def devices(monkeypatch: pytest.MonkeyPatch) -> Iterator[DeviceProcesses]:
-    """Two processes; the variable that leads to them is put back."""
+    """Two GPU processes; afterwards the environment variable is restored."""
     monkeypatch.setenv(SOCKETS, "")
     with closing(DeviceProcesses(Choice("torch", "f32", ("cpu", "cpu")), DIGITS)) as processes:
         yield processes

@@ -1,4 +1,4 @@
-"""Redis answers, but with an error: a worker says so, waits, and takes messages again once that is over."""
+"""Redis replies with errors: a worker logs them, waits, and takes messages again afterwards."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ FAILED = "Connection to broker lost"
 
 @dataclass(frozen=True)
 class Site:
-    """A Redis and a worker, the same ones for all tests: none of these errors may end either.
+    """A Redis and a worker that all tests share: none of the errors may end either.
 
     Args:
         settings: the worker's.
@@ -47,7 +47,7 @@ class Site:
     log: Path
 
     def said(self) -> list[str]:
-        """Give the lines of the worker's parent process, and what else is not of its pool processes."""
+        """Return the lines of the log that are not of pool processes."""
         lines = self.log.read_text(errors="replace").splitlines()
         return [one for one in lines if one and "/SpawnPoolWorker" not in one]
 
@@ -81,7 +81,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def _wrong_type(site: Site) -> None:
-    """Once the queue is empty, or there would be nothing to tell afterwards."""
+    """Replace the empty queue by a string."""
     wait_for(lambda: not site.admin.exists(QUEUE), "the queue taken")
     site.producer.set(QUEUE, 1)
 
@@ -91,7 +91,7 @@ def _no_replicas(site: Site) -> None:
 
 
 def _no_disk(site: Site) -> None:
-    """What Redis saves has no place any more: its own folder is gone."""
+    """Remove the folder of Redis, so that it can't save."""
     site.admin.config_set("save", "3600 1")
     Path(os.readlink(f"/proc/{site.server}/cwd")).rmdir()
     site.admin.bgsave()
@@ -99,7 +99,7 @@ def _no_disk(site: Site) -> None:
 
 
 def _fail_over(site: Site) -> None:
-    """A replica, of a Redis that is not there."""
+    """Make Redis the replica of a server that does not exist."""
     site.admin.replicaof("127.0.0.1", "1")
 
 
@@ -153,10 +153,11 @@ def test_a_worker_that_loses_its_connection_to_a_full_redis_consumes_on_the_next
     try:
         site.admin.client_kill_filter(_type="normal", skipme=True)
         wait_for(
-            lambda: any("connected to Redis" in one for one in site.said()[before:]), f"it connected again: {site.log}"
+            lambda: any("reconnected to Redis" in one for one in site.said()[before:]),
+            f"it connected again: {site.log}",
         )
         since = shown()
-        # It shows itself when it consumes, not before.
+        # A worker announces itself only while it takes messages.
         wait_for(lambda: shown() > since, f"its announcement: {site.log}")
     finally:
         site.admin.config_set("maxmemory", "0")

@@ -48,7 +48,7 @@ def batch(folder: str, names: tuple[str, ...] = NAMES) -> Batch:
 
 
 def unmount(card: Path) -> None:
-    """Leave what a mount point is without its volume: an empty folder, another one than before."""
+    """Replace the folder by an empty one, as unmounting does."""
     card.rename(card.with_name("elsewhere"))
     card.mkdir()
 
@@ -68,7 +68,7 @@ def test_a_batch_whose_volume_was_unmounted_waits_and_has_its_rows_once_it_is_ba
     unmount(card)
     with caplog.at_level(logging.ERROR):
         assert not processor.work(job, piece)
-    why = f"the folder '{card}' is gone, or is another one than before: was its volume unmounted?"
+    why = f"the folder '{card}' is gone or was replaced."
     assert f"job {job}: batch 0 waits: {why}" in caplog.text
     assert (ledger.status(job).done, ledger.status(job).batches_waiting) == (0, 1)
     (letter,) = DeadLetters(settings).of_job(job)
@@ -191,7 +191,7 @@ def test_a_mount_point_that_vanishes_with_its_volume_is_told_from_a_folder_that_
     shutil.rmtree(tmp_path / "media" / "card" / "a")
     known.check(dict.fromkeys(["media/card/a/2.png"], errno.ENOENT))
     shutil.rmtree(tmp_path / "media" / "card")
-    with pytest.raises(FolderGone, match=r"media/card/a' is gone, or is another one than before"):
+    with pytest.raises(FolderGone, match=r"media/card/a' is gone or was replaced"):
         known.check(dict.fromkeys(["media/card/a/2.png"], errno.ENOENT))
     known.check(dict.fromkeys(["media/other/2.png"], errno.ENOENT))
 
@@ -214,7 +214,7 @@ def test_what_was_mounted_when_the_worker_started_is_known_to_a_process_that_sta
     later = Folders(str(root))
     later.check(dict.fromkeys(["a cardboard/1.png", "1.png"], errno.ENOENT))
     for file in ("a card/1.png", "a card/b/1.png", "link/1.png"):
-        with pytest.raises(FolderGone, match=r"root/a card' is gone, or is another one than before"):
+        with pytest.raises(FolderGone, match=r"root/a card' is gone or was replaced"):
             later.check(dict.fromkeys([file], errno.ENOENT))
 
 

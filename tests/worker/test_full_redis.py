@@ -1,4 +1,4 @@
-"""A Redis at its `maxmemory` (noeviction): workers hold what they have done until there is room, and lose nothing."""
+"""A Redis at its `maxmemory` (noeviction): workers keep their results until there is room, and lose nothing."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ def test_workers_wait_in_a_full_redis_with_what_they_have_done_and_are_still_kno
     wait_for(lambda: ledger.status(first).over, "the first job's end")
     ledger.client.config_set("maxmemory", "1")
     log = tmp_path / "celery@test.log"
-    wait_for(lambda: b"; waiting for it" in log.read_bytes(), "what the worker says of it")
+    wait_for(lambda: b"; waiting for it" in log.read_bytes(), "the worker's notice")
     assert [ledger.status(job).done for job in others] == [0, 0], "it takes no more room"
     assert [other.processes for other in Workers(settings).alive()] == [1], "announcements are made in it too"
     assert worker.poll() is None

@@ -1,4 +1,4 @@
-"""`python -m worker.health`, which a container asks about its own worker."""
+"""`python -m worker.health`, the health check of a container."""
 
 import os
 import signal

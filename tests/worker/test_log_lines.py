@@ -1,4 +1,4 @@
-"""What a worker logs of its ordinary life: one line when it is ready, one for each batch, few when Redis is away."""
+"""The log of a healthy worker: one line when it is ready, one for each batch, and a few when Redis is away."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from tests.conftest import ROOT, wait_for
 from tests.ledger.conftest import Server
 from tests.worker.conftest import published
 
-#: Has every process but the first wait, with its model loaded, until a file is there.
+#: A site-packages file: each process but the first waits, after loading its model, until a file is there.
 _LATE = """
 import os, time
 import pigeonhole.models.classifier as classifier
@@ -77,7 +77,7 @@ def test_a_worker_says_once_that_it_is_ready_and_once_what_became_of_a_batch(tmp
         wait_for(lambda: "Connection refused" in log.read_text(), f"that Redis is away: {log}")
         Path(server.socket).unlink()
         server = Server(tmp_path)
-        wait_for(lambda: "connected to Redis" in log.read_text(), f"that it is back: {log}")
+        wait_for(lambda: "reconnected to Redis" in log.read_text(), f"that it is back: {log}")
         said = lines(log)[before:]
         assert all(f"Redis at {server.url}" in line or "Connection to broker lost" in line for line in said), said
         assert len(said) <= 6

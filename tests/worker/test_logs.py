@@ -1,4 +1,4 @@
-"""Each record is one line that nobody else decides the look of, in both formats."""
+"""Each record is one line in both formats, whatever text a message contains."""
 
 import json
 import logging
@@ -9,11 +9,11 @@ import pytest
 
 from worker import logs
 
-#: Begins a line of its own, retitles a terminal, is no UTF-8, and breaks lines where only Unicode knows it.
+#: A line break and a forged line, an escape sequence for terminals, a byte that is not UTF-8, Unicode line breaks.
 HOSTILE = "a\n[2026-01-01 00:00:00,000: INFO/MainProcess] forged\x1b]0;owned\x07\udcff\u2028\x85b"
 FORMATS: dict[str, logging.Formatter] = {
-    "text": logs.Text("[%(levelname)s/%(processName)s] %(message)s", use_color=False),
-    "json": logs.Json(),
+    "text": logs.TextLines("[%(levelname)s/%(processName)s] %(message)s", use_color=False),
+    "json": logs.JsonLines(),
 }
 
 
@@ -65,12 +65,12 @@ def test_in_json_a_traceback_is_one_field() -> None:
 
 
 def test_what_is_logged_while_a_batch_is_in_hand_names_it_and_its_job() -> None:
-    with logs.in_hand("a job", "17:0:1"):
+    with logs.batch_context("a job", "17:0:1"):
         fields = json.loads(FORMATS["json"].format(record("whatever")))
     assert (fields["job"], fields["batch"]) == ("a job", "17:0:1")
     assert not {"job", "batch"} & json.loads(FORMATS["json"].format(record("whatever"))).keys()
 
 
 def test_who_has_it_not_in_hand_can_name_it() -> None:
-    fields = json.loads(FORMATS["json"].format(record("ended", **logs.of("a job", "17"))))
+    fields = json.loads(FORMATS["json"].format(record("ended", **logs.extra_for("a job", "17"))))
     assert (fields["job"], fields["batch"]) == ("a job", "17")

@@ -1,4 +1,4 @@
-"""A batch of slow files, on a clock of the test's own: no chunk takes all of its time, and no part is one image."""
+"""A batch of slow files, with an injected clock: no chunk takes all of its time, and no part is one image."""
 
 import time
 from dataclasses import replace
@@ -24,7 +24,7 @@ def at_root(settings: Settings, root: Path) -> Settings:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The worker's clock, and reading that counts as work, so that no chunk is read ahead of it."""
+    """The worker's injected clock; reading counts as processor time, so that no chunk is read ahead."""
     clock = Clock()
     monkeypatch.setattr(time, "monotonic", clock)
     monkeypatch.setattr(time, "thread_time", time.perf_counter)

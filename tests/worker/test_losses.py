@@ -1,4 +1,4 @@
-"""Real workers whose processes are ended: by hand, by an image, by the time limit."""
+"""Real workers that lose processes: by a signal, by an image, by the time limit."""
 
 import math
 import os
@@ -47,8 +47,8 @@ def rows(ledger: Ledger, job: str) -> list[Row]:
     return [row for done in ledger.read(job, 0, 8) for row in done.rows()]
 
 
-def suspected(settings: Settings, name: str) -> str:
-    """Submit a job of one image that was in hand when a process died."""
+def quarantined(settings: Settings, name: str) -> str:
+    """Submit a job of one image, lose it once, and return the job's id."""
     ledger = Ledger(settings)
     job = ledger.create("digits", ("test",))
     piece = ledger.add(job, 0, batch(name))
@@ -60,14 +60,14 @@ def suspected(settings: Settings, name: str) -> str:
     return job
 
 
-def deaths(tmp_path: Path) -> int:
-    """How many pool processes the worker says it lost with a batch in hand."""
+def losses(tmp_path: Path) -> int:
+    """Return the number of worker losses in the worker's log."""
     lines = (tmp_path / "celery@test.log").read_text().splitlines()
-    return len({line for line in lines if "a process ended with batch" in line})  # Celery may log one twice
+    return len({line for line in lines if "a process was lost with batch" in line})  # Celery may log one twice
 
 
 def runs(pid: int) -> bool:
-    """Whether a process is there, other than as what nobody has waited for yet: that has no command line."""
+    """Return whether a process runs; a zombie has no command line."""
     try:
         return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
     except OSError:
@@ -99,7 +99,7 @@ def test_a_batch_of_many_slow_images_is_no_hang(settings: Settings, tmp_path: Pa
     job = published(settings, batch(*names))
     wait_for(lambda: ledger.status(job).over, "the job's end")
     assert [(row.path, row.label) for row in rows(ledger, job)] == [(name, "8") for name in names]
-    assert deaths(tmp_path) == 0
+    assert losses(tmp_path) == 0
 
 
 def test_a_batch_that_takes_too_long_ends_in_rows_and_only_the_image_to_blame_is_an_error(
@@ -130,32 +130,34 @@ def test_an_image_on_which_the_network_kills_costs_no_more_processes_than_one_th
     came = rows(ledger, job)
     assert [row.path for row in came] == names
     assert {row.path: row.error for row in came if row.error} == {
-        "killer.png": "crashed: the network ends the process that runs it on this image (SIGKILL)"
+        "killer.png": "crashed: running the network on it ends the process (SIGKILL)"
     }
-    assert 0 < deaths(tmp_path) <= math.log2(len(names)) + 4
+    assert 0 < losses(tmp_path) <= math.log2(len(names)) + 4
 
 
-def test_a_trial_ends_with_its_pool_process(settings: Settings, tmp_path: Path, start_worker: StartWorker) -> None:
+def test_an_isolation_run_ends_with_its_pool_process(
+    settings: Settings, tmp_path: Path, start_worker: StartWorker
+) -> None:
     worker = start_worker(PYTHONPATH=decoder_faults.install(tmp_path))
-    suspected(settings, "hangs.png")
+    quarantined(settings, "hangs.png")
     (child,) = children(worker.pid)
-    wait_for(lambda: bool(children(child, b"worker.trial")), "the trial")
-    (trial,) = children(child, b"worker.trial")
+    wait_for(lambda: bool(children(child, b"worker.isolation")), "the isolation run")
+    (run,) = children(child, b"worker.isolation")
     os.kill(child, signal.SIGKILL)
     killed = time.monotonic()
-    wait_for(lambda: not runs(trial), "the trial's end")
+    wait_for(lambda: not runs(run), "the end of the isolation run")
     assert time.monotonic() - killed < 5
 
 
-def test_an_image_whose_trials_are_killed_from_outside_has_its_row(
+def test_an_image_whose_isolation_runs_are_killed_from_outside_has_its_row(
     settings: Settings, tmp_path: Path, start_worker: StartWorker
 ) -> None:
     start_worker(PYTHONPATH=decoder_faults.install(tmp_path))
-    ledger, job = Ledger(settings), suspected(settings, "killed.png")
+    ledger, job = Ledger(settings), quarantined(settings, "killed.png")
     wait_for(lambda: ledger.status(job).over, "the job's end")
     assert len(list((tmp_path / "killed").iterdir())) == 4
     assert [(row.label, row.error) for row in rows(ledger, job)] == [("8", "")]
-    assert deaths(tmp_path) == 0
+    assert losses(tmp_path) == 0
 
 
 def test_a_worker_whose_processes_are_killed_while_they_start_goes_on_and_starts_others(
@@ -196,7 +198,7 @@ def test_a_worker_whose_checkpoint_can_not_be_loaded_ends_and_says_why(
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == ExitCode.USAGE
     name, _, words = cause.partition("(")
-    assert f"pigeonhole worker: the checkpoint 'digits' can't be made ready: {name}: " in ended.stderr
+    assert f"pigeonhole worker: the checkpoint 'digits' can't be loaded: {name}: " in ended.stderr
     assert words.rpartition('"')[0].rpartition('"')[2] in ended.stderr
     assert Ledger(settings).status(job).batches_claimed == 0
 
@@ -204,7 +206,7 @@ def test_a_worker_whose_checkpoint_can_not_be_loaded_ends_and_says_why(
 def test_a_process_that_fails_in_a_way_not_foreseen_takes_no_further_message(
     settings: Settings, tmp_path: Path, start_worker: StartWorker
 ) -> None:
-    # As `RuntimeError: can't start new thread`: each process fails its first batch, but the second process none.
+    # The first process fails each of its batches, as if no thread could be started; its replacement works.
     (tmp_path / "sitecustomize.py").write_text(
         "import os\nimport pigeonhole.ledger.messages as messages\n\nreally = messages.Batch.located\n\n\n"
         "def located(self):\n"
@@ -222,4 +224,4 @@ def test_a_process_that_fails_in_a_way_not_foreseen_takes_no_further_message(
     jobs = [published(settings, batch(*names)) for _ in range(3)]
     wait_for(lambda: all(ledger.status(job).over for job in jobs), "the jobs' end")
     assert [ledger.status(job).errors for job in jobs] == [0, 0, 0]
-    assert deaths(tmp_path) == 1
+    assert losses(tmp_path) == 1

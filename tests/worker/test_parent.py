@@ -1,4 +1,4 @@
-"""A pool process that asks its parent to end, and reaches no other process."""
+"""A pool process asks its parent to end, and signals no other process."""
 
 import os
 import signal

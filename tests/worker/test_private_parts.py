@@ -1,6 +1,6 @@
-"""Private parts of Celery, kombu and billiard that we use: each is as it was when our code was written.
+"""Private parts of Celery, kombu and billiard that we use have not changed.
 
-One line here for each use. A new minor release needs a look at all of them, hence the upper bounds in pyproject.toml.
+Each use has a line here. A new minor release may change them, hence the upper bounds in pyproject.toml.
 """
 
 import inspect
@@ -22,23 +22,23 @@ from kombu.transport import redis, virtual
 
 from tests.conftest import ROOT
 
-#: What we override or call → its parameters.
+#: A private method that we override or call → its signature.
 SIGNATURES: dict[tuple[Any, str], str] = {
-    # worker.transport reads each message before Celery does.
+    # worker.transport checks each message before Celery reads it.
     (redis.Channel, "_brpop_read"): "(self, **options)",
     (redis.Channel, "_queue_bind"): "(self, exchange, routing_key, pattern, queue)",
     (redis.Channel, "_size"): "(self, queue)",
     (redis.Transport, "_deliver"): "(self, message, queue)",
-    # worker.consumer connects, and logs what goes wrong.
+    # worker.consumer connects and logs errors.
     (Consumer, "ensure_connected"): "(self, conn)",
     (Consumer, "on_connection_error_before_connected"): "(self, exc)",
     (Consumer, "on_connection_error_after_connected"): "(self, exc)",
-    # worker.losses is told of a process that ended.
+    # worker.losses handles the end of a process.
     (Request, "on_failure"): "(self, exc_info, send_failed_event=True, return_ok=False)",
-    # worker.app looks after the pool.
+    # worker.app replaces ended processes.
     (pool.Pool, "maintain_pool"): "(self)",
 }
-#: What our classes and functions use by name → where Celery or billiard uses it.
+#: A private name that we set or read → the module or class that uses it.
 USED: dict[str, Any] = {
     "restart_count": Consumer,
     "first_connection_attempt": Consumer,

@@ -26,9 +26,9 @@ from pigeonhole.sources.archives import INSIDE, members
 from pigeonhole.sources.source import identity_of
 from tests.conftest import wait_for
 from tests.packing import KINDS, pack
+from worker.isolation import IsolationRun, IsolationUnavailable
 from worker.pipeline import Pipeline
 from worker.processor import Processor
-from worker.trial import NotHeld, Trial
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_every_reference_has_its_row_in_order_whatever_the_chunk(
 
 @dataclass(frozen=True)
 class Notes(Classifier):
-    """A classifier that notes how many images it gets at once."""
+    """A classifier that records the number of images of each call."""
 
     sizes: list[int] = field(default_factory=list)
 
@@ -103,7 +103,7 @@ def test_a_batch_that_takes_long_is_committed_in_parts_that_any_worker_may_take(
     job, piece = job_with(ledger, samples)
     processor = Processor(replace(at_root, chunk=100), classifier, ledger)
     done = []
-    for queued in (1, 2, 2):  # nobody takes the messages from the queue here
+    for queued in (1, 2, 2):  # no worker takes messages here
         [piece] = ledger.pending(job)
         assert processor.work(job, piece)
         done.append(ledger.status(job).done)
@@ -216,7 +216,7 @@ def test_a_batch_that_can_not_be_understood_is_a_dead_letter_and_pending_still(
 
 
 class LosesReplies(Ledger):
-    """A ledger whose connection breaks after Redis has done what it was asked, a few times."""
+    """A ledger whose connection breaks a few times after Redis has run the command."""
 
     broken = 2
 
@@ -260,7 +260,7 @@ def test_a_network_that_fails_costs_its_chunk_and_no_other(
 
 
 def suspect(ledger: Ledger, batch: Batch) -> tuple[str, Piece]:
-    """Lose a process with the first image of a batch in hand; return the job, and the image as a quarantined piece."""
+    """Lose a process with the first image of a batch; return the job, and the image as a quarantined piece."""
     job, whole = job_with(ledger, Batch((Group("file", "samples/", "samples/", batch.groups[0].paths[:1]),)))
     ledger.claim(job, whole)
     (piece,) = ledger.lose(job, whole, "digits")
@@ -277,7 +277,7 @@ def test_a_suspect_is_tried_with_the_network_once_it_was_lost_alone_twice(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[bool] = []
-    monkeypatch.setattr(Trial, "verdict", lambda self, location, network: tried.append(network))
+    monkeypatch.setattr(IsolationRun, "verdict", lambda self, location, network: tried.append(network))
     for losses in range(4):
         job, piece = suspect(ledger, samples)
         lose(ledger, job, piece, losses)
@@ -288,12 +288,12 @@ def test_a_suspect_is_tried_with_the_network_once_it_was_lost_alone_twice(
 
 @pytest.fixture
 def untried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No trial can be held."""
+    """No isolation run is possible."""
 
     def verdict(*_: object) -> None:
-        raise NotHeld("no memory")
+        raise IsolationUnavailable("no memory")
 
-    monkeypatch.setattr(Trial, "verdict", verdict)
+    monkeypatch.setattr(IsolationRun, "verdict", verdict)
 
 
 @pytest.mark.usefixtures("untried")
@@ -332,7 +332,7 @@ def test_a_suspect_that_can_not_be_tried_with_the_network_is_classified_untried(
 
 
 class Forgets(Ledger):
-    """A ledger that fails, in a way nobody foresaw, when it first renews."""
+    """A ledger whose first renewal raises an unexpected error."""
 
     renewed = 0
 

@@ -1,4 +1,4 @@
-"""A real worker as whoever runs it sees it: its log as JSON, its metrics, and what `doctor` says of it."""
+"""A real worker as its operator sees it: its log as JSON, its metrics, and the findings of `doctor`."""
 
 import errno
 import json
@@ -28,7 +28,7 @@ from producer.doctor.findings import Finding
 from tests.conftest import ROOT, children, wait_for
 from tests.security.target import SAMPLE, Target
 from tests.worker.conftest import published
-from worker.metrics import _Site, _sweep, serve
+from worker.metrics import _GaugeCollector, _remove_abandoned, serve
 
 Series = dict[tuple[str, ...], float]
 
@@ -42,7 +42,7 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def watched(redis_url: str, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """One for all tests here."""
+    """A worker that all tests share."""
     folder = tmp_path_factory.mktemp("watched")
     settings = Settings(broker_url=redis_url, prefix=folder.name, image_root=str(ROOT), metrics_port=str(port))
     worker = Target(settings, folder, "--log-format", "json")
@@ -87,7 +87,7 @@ def test_its_processes_counts_are_added_up_and_outlive_them(watched: Target, por
         assert after["pigeonhole_stage_seconds_total", "digits", stage] > 0
 
 
-def test_a_scrape_tells_what_is_owed_and_who_serves_what(watched: Target, port: int) -> None:
+def test_a_scrape_shows_pending_batches_and_the_workers_of_each_model(watched: Target, port: int) -> None:
     job = watched.ledger.create("letters", ("test",))
     watched.ledger.add(job, 0, Batch((Group("file", "", "", (SAMPLE,)),)))
     seen = scraped(port)
@@ -113,8 +113,8 @@ def test_each_line_of_its_log_is_a_json_object_and_a_batchs_names_its_job(watche
     assert {"time", "level", "logger", "message", "process", "pid"} <= set.intersection(*map(set, lines))
     assert any(line["message"].startswith("ready: model digits") for line in lines)
     assert any(line["message"].startswith("dropped") for line in lines)
-    [told] = [line for line in lines if line["message"].startswith(done)]
-    assert (told["job"], told["batch"], told["level"]) == (job, "0", "INFO")
+    [logged] = [line for line in lines if line["message"].startswith(done)]
+    assert (logged["job"], logged["batch"], logged["level"]) == (job, "0", "INFO")
 
 
 def found(settings: Settings) -> dict[str, Finding]:
@@ -133,7 +133,7 @@ def test_doctor_sends_an_image_through_it_and_leaves_nothing(watched: Target, tm
     assert not watched.ledger.statuses(active_only=True)
 
 
-def test_doctor_tells_that_a_worker_looks_elsewhere_for_images(watched: Target, tmp_path: Path) -> None:
+def test_doctor_finds_a_worker_with_another_image_root(watched: Target, tmp_path: Path) -> None:
     finding = found(replace(watched.settings, image_root=str(tmp_path)))["image root"]
     assert finding.ok is False
     assert "a worker says: missing: no such file" in finding.saw
@@ -158,11 +158,14 @@ def test_doctor_sends_an_image_that_is_there_where_it_may_not_write(
 def test_without_redis_a_scrape_still_answers(tmp_path: Path) -> None:
     nobody = Settings(broker_url=f"unix://{tmp_path}/none.sock")
     about = checkpoints.describe(checkpoints.find("digits"))
-    seen = {metric.name: metric.samples[0].value for metric in _Site(nobody, about, Choice("onnxruntime")).collect()}
+    seen = {
+        metric.name: metric.samples[0].value
+        for metric in _GaugeCollector(nobody, about, Choice("onnxruntime")).collect()
+    }
     assert seen == {"pigeonhole_worker_info": 1, "pigeonhole_batches_in_flight": 0, "pigeonhole_redis_up": 0}
 
 
-def test_a_port_that_is_taken_is_told(port: int, watched: Target) -> None:
+def test_a_port_in_use_is_an_error(port: int, watched: Target) -> None:
     about = checkpoints.describe(checkpoints.find("digits"))
     with pytest.raises(SettingsError, match=rf"PIGEONHOLE_METRICS_PORT is '{port}': Address already in use"):
         serve(watched.settings, about, Choice("onnxruntime"))
@@ -204,11 +207,11 @@ def test_counts_of_a_worker_that_was_killed_are_swept_and_those_of_one_that_live
         theirs = [Path(str(each.stdout and each.stdout.readline()).strip()) for each in (killed, living)]
         killed.kill()
         killed.wait()
-        _sweep(tmp_path)
+        _remove_abandoned(tmp_path)
         assert all(folder.is_dir() for folder in theirs), "a new one may not be locked yet"
         for folder in theirs:
             os.utime(folder, (0, 0))
-        _sweep(tmp_path)
+        _remove_abandoned(tmp_path)
         assert [folder.is_dir() for folder in theirs] == [False, True]
         living.communicate("\n")
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The runtime of a pool process whose network runs on a GPU, in the process of that GPU."""
+"""The runtime of a pool process whose network runs in the process of a GPU."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from worker.devices.protocol import COUNT, REPLY, SOCKETS, DeviceLost, Status, r
 
 
 def load(settings: Settings) -> Classifier:
-    """Load the model: in this process, or in the one of a GPU if the worker has some."""
+    """Load the model in this process or, if the worker has GPUs, connect to the process of one."""
     path = checkpoints.find(settings.model)
     sockets = os.environ.get(SOCKETS)
     if not sockets:
@@ -32,11 +32,11 @@ class DeviceRuntime(Runtime):
     """Sends chunks to the process of a GPU.
 
     Args:
-        path: Of that process' socket.
-        logits: How many there are for each image.
+        path: The socket of the GPU's process.
+        logits: The number of logits for each image.
 
     Raises:
-        DeviceLost: That process has ended.
+        DeviceLost: The GPU's process has ended.
     """
 
     name: ClassVar = TORCH
@@ -47,14 +47,14 @@ class DeviceRuntime(Runtime):
         try:
             self._connection.connect(path)
             with self._connection.makefile("rb", buffering=0) as stream:
-                about = json.loads(stream.readline())  # comes once the model is loaded
+                about = json.loads(stream.readline())  # arrives once the model is loaded
         except (OSError, ValueError) as exc:
             self.close()
             raise self._lost(exc) from exc
         super().__init__(about["precision"], about["device"])
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See `Runtime.logits`; DeviceLost: the GPU's process has ended."""
+        """Return the logits as `Runtime.logits` does; raise DeviceLost if the GPU's process has ended."""
         reply = bytearray(REPLY.size)
         try:
             self._connection.sendall(COUNT.pack(len(pixels)))
@@ -71,7 +71,7 @@ class DeviceRuntime(Runtime):
         raise (MemoryError if status == Status.MEMORY else RuntimeError)(content.decode())
 
     def close(self) -> None:
-        """Leave the GPU's process."""
+        """Close the connection to the GPU's process."""
         self._connection.close()
 
     def _lost(self, exc: Exception) -> DeviceLost:

@@ -1,4 +1,4 @@
-"""Runs chunks of several processes on one device: the next is copied there while one is computed."""
+"""Runs the chunks of several pool processes on one device: one is copied while another is computed."""
 
 import queue
 import threading
@@ -11,20 +11,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-#: Threads, each with a CUDA stream of its own: one copies while the other computes.
+#: The number of threads, each with its own CUDA stream: one copies while the other computes.
 LANES = 2
-#: Numbers of images at once that are tried, each double the one before.
+#: The smallest and the largest batch size that is tried; each is double the one before.
 _SMALLEST, _LARGEST = 16, 1024
-#: A larger number must gain this much to be worth its memory.
+#: A larger batch size must be this many times as fast to be worth its memory.
 _GAIN = 1.05
-#: Each number is timed this often, and the best counts: other programs may use the device.
+#: Measurements per batch size. The best counts, because other programs may use the device.
 _TIMES = 3
 
 Forward = Callable[[Tensor], Tensor]
 
 
 class _Chunk(NamedTuple):
-    """A process' images that wait: uint8 [N, H, W, C] on the CPU, and where their logits, float32 [N, L], go."""
+    """A waiting chunk of a pool process: uint8 [N, H, W, C] on the CPU, and its future logits, float32 [N, L]."""
 
     pixels: Tensor
     logits: "Future[Tensor]"
@@ -34,9 +34,9 @@ class Lanes:
     """The threads that run a network.
 
     Args:
-        forward: uint8 [N, H, W, C] → float32 [N, L], both on the device.
-        device: Where.
-        batch: The most images at once.
+        forward: The network: uint8 [N, H, W, C] → float32 [N, L], both on the device.
+        device: The device of the network.
+        batch: The largest number of images at once.
     """
 
     def __init__(self, forward: Forward, device: torch.device, batch: int) -> None:
@@ -46,7 +46,7 @@ class Lanes:
             threading.Thread(target=self._run, name=f"lane-{number}", daemon=True).start()
 
     def run(self, pixels: Tensor) -> Tensor:
-        """Run the network on a chunk, perhaps together with other threads' chunks.
+        """Run the network on a chunk, together with other waiting chunks if they fit.
 
         Args:
             pixels: uint8 [N, H, W, C] on the CPU, in pinned memory if the device is a GPU.
@@ -55,7 +55,7 @@ class Lanes:
             float32 [N, L] on the CPU.
 
         Raises:
-            Exception: Whatever the network raised.
+            Exception: The network's error.
         """
         logits: Future[Tensor] = Future()
         self._waiting.put(_Chunk(pixels, logits))
@@ -70,7 +70,7 @@ class Lanes:
             try:
                 with torch.cuda.stream(stream) if stream else nullcontext():
                     parts = self._computed([chunk.pixels for chunk in chunks])
-            except Exception as exc:  # noqa: BLE001 - it goes to those whose chunks they were
+            except Exception as exc:  # noqa: BLE001 - passed on to the threads that wait for these chunks
                 for chunk in chunks:
                     chunk.logits.set_exception(exc)
                 continue
@@ -78,7 +78,7 @@ class Lanes:
                 chunk.logits.set_result(part)
 
     def _gather(self) -> list[_Chunk]:
-        """Wait for a chunk, and take others that wait as well, as far as they fit into one batch."""
+        """Wait for a chunk; return it with other waiting chunks that fit into one batch."""
         chunks = [self._waiting.get()]
         size = len(chunks[0].pixels)
         while size < self._batch:
@@ -92,7 +92,7 @@ class Lanes:
     def _computed(self, chunks: list[Tensor]) -> tuple[Tensor, ...]:
         there = [chunk.to(self._device, non_blocking=True) for chunk in chunks]
         pixels = there[0] if len(there) == 1 else torch.cat(there)
-        # `cpu` waits for this stream alone.
+        # `cpu` waits for this thread's stream only.
         logits = torch.cat([self._forward(part) for part in torch.split(pixels, self._batch)]).cpu()
         return torch.split(logits, [len(chunk) for chunk in chunks])
 
@@ -100,15 +100,15 @@ class Lanes:
 def best_batch(
     forward: Forward, pixels: Callable[[int], Tensor], clock: Callable[[], float] = time.perf_counter
 ) -> int:
-    """Return how many images at once are fast enough: doubling them again would gain less than a twentieth.
+    """Return the batch size from which doubling gains less than 5 %.
 
     Args:
-        forward: As of `Lanes`.
+        forward: The network, as for `Lanes`.
         pixels: Returns N images on the device.
-        clock: Gives seconds.
+        clock: Returns the time in seconds.
 
     Raises:
-        MemoryError: There is not enough memory for the smallest number.
+        MemoryError: There is not enough memory for the smallest batch size.
     """
     best, most = _SMALLEST, 0.0
     size = _SMALLEST
@@ -127,8 +127,8 @@ def best_batch(
 
 
 def _rate(forward: Forward, pixels: Tensor, clock: Callable[[], float]) -> float:
-    """Return images per second, the best of some times."""
-    forward(pixels).cpu()  # chooses kernels, allocates
+    """Return images per second, the best of several measurements."""
+    forward(pixels).cpu()  # warm-up: chooses kernels, allocates memory
     seconds = []
     for _ in range(_TIMES):
         started = clock()

@@ -1,7 +1,7 @@
-"""What a pool process and the process of its GPU say to each other, over a Unix socket.
+"""The protocol between a pool process and the process of its GPU, over a Unix socket.
 
-The GPU's process begins, once it has loaded the model: a line of JSON with `device`, `precision` and `batch`. Then, for
-each chunk, the pool process sends the number of images and their pixels, and gets a status, and the logits or an error.
+Once the GPU's process has loaded the model, it sends a line of JSON with `device`, `precision` and `batch`. For each
+chunk, the pool process sends the number of images and their pixels; the reply is a status, then the logits or an error.
 """
 
 import socket
@@ -10,31 +10,31 @@ from enum import IntEnum
 
 from pigeonhole.errors import PigeonholeError
 
-#: In a chunk: how many images follow, as bytes.
+#: The header of a chunk: the number of images.
 COUNT = struct.Struct("<I")
-#: In a reply: a `Status`, and how many bytes follow.
+#: The header of a reply: a `Status`, and the number of bytes that follow.
 REPLY = struct.Struct("<II")
-#: The variable that leads a pool process to the sockets, separated by colons.
+#: The variable with the paths of the sockets, separated by colons.
 SOCKETS = "_PIGEONHOLE_DEVICES"
 
 
 class Status(IntEnum):
-    """What became of a chunk."""
+    """The outcome of a chunk."""
 
     DONE = 0  # logits follow, float32 [images, logits]
-    MEMORY = 1  # there is not enough memory for this number of images; words follow
-    FAILED = 2  # the network failed; words follow
+    MEMORY = 1  # not enough memory for this number of images; a message follows
+    FAILED = 2  # the network failed; a message follows
 
 
 class DeviceLost(PigeonholeError):
-    """Raised when the process of a GPU has ended: its images wait for another worker."""
+    """Raised when the process of a GPU has ended; its images stay pending for another worker."""
 
 
 def receive(connection: socket.socket, into: memoryview) -> bool:
     """Fill a buffer; return False if the other end closed the connection before the first byte.
 
     Raises:
-        ConnectionError: It was closed later.
+        ConnectionError: The other end closed the connection before the last byte.
     """
     at = 0
     while at < len(into):

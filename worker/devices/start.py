@@ -1,4 +1,4 @@
-"""Starts the process of each GPU, and notices its end; in a worker's parent, which imports no torch."""
+"""Starts the process of each GPU and watches it; runs in the worker's parent, which does not import torch."""
 
 import atexit
 import json
@@ -18,10 +18,10 @@ _SERVER = (sys.executable, "-P", "-m", "worker.devices.server")
 
 
 class DeviceProcesses:
-    """One process for each GPU of a choice; pool processes find them by a variable.
+    """One process for each GPU; pool processes find their sockets in the variable `SOCKETS`.
 
     Args:
-        choice: How the model is run.
+        choice: Runtime, devices and precision.
         model: The model file.
     """
 
@@ -29,12 +29,12 @@ class DeviceProcesses:
         self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
         if choice.devices == ("cpu",):
             return
-        self._folder = tempfile.mkdtemp(prefix="pigeonhole-gpu-", dir="/tmp")  # a socket's path is short
+        self._folder = tempfile.mkdtemp(prefix="pigeonhole-gpu-", dir="/tmp")  # a socket's path must be short
         atexit.register(self.close)
         sockets = [f"{self._folder}/{number}" for number in range(len(choice.devices))]
         for device, path in zip(choice.devices, sockets, strict=True):
             with socket.socket(socket.AF_UNIX) as listener:
-                # It listens from now on: pool processes connect, and wait until the model is loaded.
+                # It listens before the model is loaded: pool processes connect and wait.
                 listener.bind(path)
                 listener.listen(socket.SOMAXCONN)
                 process = subprocess.Popen(_SERVER, stdin=subprocess.PIPE, pass_fds=[listener.fileno()])
@@ -46,7 +46,7 @@ class DeviceProcesses:
         os.environ[SOCKETS] = os.pathsep.join(sockets)
 
     def close(self) -> None:
-        """End them, and remove their sockets."""
+        """End the processes and remove their sockets."""
         for _device, process in self._processes:
             process.communicate()  # closes its standard input
         self._processes = []
@@ -54,7 +54,7 @@ class DeviceProcesses:
 
     @property
     def ended(self) -> Sequence[str]:
-        """A message about each process that has ended."""
+        """Return a message for each process that has ended."""
         return [
             f"the process that runs the network on {device} ended with exit code {process.returncode}"
             for device, process in self._processes
