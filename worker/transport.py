@@ -1,10 +1,8 @@
-"""The worker's door: kombu's Redis transport, let through only what our own producer could have sent.
+"""kombu's Redis transport, which accepts only messages that our own producer could have sent.
 
-kombu and Celery take every field of a message for what it should be, after the message has left the queue: one that
-is not ends the worker, or comes back for ever as unacknowledged. And most of what Celery lets a message say is not for
-anybody to say: callbacks and chains make a worker publish wherever they like, a time limit has its process killed,
-an ETA or a compressed body fills its memory. So each message is read here, before anything else sees it, for the
-little that we use, and made anew from that; the rest of it goes nowhere.
+kombu and Celery trust every field of a message. A malformed one ends the worker, or is redelivered for ever. A hostile
+one can do more: callbacks and chains publish messages, a time limit kills a process, an ETA or a compressed body fills
+the memory. So each message is checked here first and rebuilt from the few fields that we use.
 """
 
 import functools
@@ -25,42 +23,41 @@ from pigeonhole.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-#: Characters that a message's body, and each name in it, may have: ours have some 150 and 40.
+#: The most characters of a message's body, and of each name in it. Our own have about 150 and 40.
 _LONGEST_BODY, _LONGEST_NAME = 4096, 256
 _EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
 class Channel(redis.Channel):
-    """Reads the queue."""
+    """Reads the queue, and makes a malformed message a dead letter."""
 
-    #: Nothing is put back when a connection ends: what was taken and not begun waits in the ledger.
+    #: Messages are not put back when a connection ends: the ledger still has their batches.
     do_restore = False
 
     def _brpop_read(self, **options: Any) -> Any:  # noqa: ANN401
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
         except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as exc:
-            # It is no JSON. It has been popped, the connection is sound, and `_deliver` lets no such error out.
+            # The message is not JSON, but it has been popped and the connection works. `_deliver` raises no such error.
             dead_letter(getattr(exc, "doc", "a message"), f"{type(exc).__name__}: {exc}")
             return True
 
-    # Two things that kombu asks whenever it connects: a worker needs neither, and a full Redis refuses both.
+    # kombu calls the next two whenever it connects: a worker needs neither, and a full Redis refuses both.
 
     def _queue_bind(self, *args: object) -> None:
-        """Leave kombu's list of queues as it is: messages are published by the queue's name."""
+        """Do nothing: messages are published by the queue's name, not by kombu's list of queues."""
 
     def _size(self, queue: str) -> int:
-        """Don't ask how long the queue is: nobody here looks at it."""
+        """Return 0 without a request to Redis: a worker does not use the queue's length."""
         return 0
 
 
 class Transport(redis.Transport):
-    """Hands on what is read."""
+    """Passes rebuilt messages to Celery."""
 
     Channel = Channel
-    #: An answer that is an error counts as a lost connection, whatever was asked. Celery waits and connects again only
-    #: after those and ends the worker after others, but these pass too: a full disk, a fail-over, a key that somebody
-    #: has overwritten.
+    #: Every error reply counts as a lost connection, after which Celery connects again; other errors end the worker.
+    #: A full disk, a fail-over or an overwritten key is temporary too.
     connection_errors = (*redis.Transport.connection_errors, RedisError)
 
     def _deliver(self, message: Any, queue: str) -> None:  # noqa: ANN401
@@ -73,10 +70,10 @@ class Transport(redis.Transport):
 
 
 def rebuilt(message: Any, queue: str) -> dict[str, object]:  # noqa: ANN401
-    """Return a message with nothing in it but a job, a piece, and what Celery needs to deliver them.
+    """Return a message that has only a job, a piece, and the fields that Celery needs to deliver them.
 
     Raises:
-        MessageInvalid: it does not name these as our producer does.
+        MessageInvalid: our producer could not have sent the message.
     """
     try:
         headers, properties = message["headers"], message["properties"]
@@ -86,17 +83,17 @@ def rebuilt(message: Any, queue: str) -> dict[str, object]:  # noqa: ANN401
         if task != TASK:
             raise MessageInvalid(f"no task is called {str(task)[:_LONGEST_NAME]!r}")
         if kind != ("application/json", "utf-8", "base64"):
-            raise MessageInvalid(f"it is {str(kind)[:_LONGEST_NAME]}, not JSON")
+            raise MessageInvalid(f"its content type is {str(kind)[:_LONGEST_NAME]}, not JSON")
         if len(body) > _LONGEST_BODY:
-            raise MessageInvalid(f"its body has {len(body)} characters")
+            raise MessageInvalid(f"its body has {len(body)} characters, and at most {_LONGEST_BODY} are allowed")
         (job, piece), _, _ = json.loads(b64decode(body, validate=True))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as exc:
-        raise MessageInvalid(f"it is not what a producer sends: {exc!r}") from exc
+        raise MessageInvalid(f"it does not have the form of a producer's message: {exc!r}") from exc
     for text in (name, tag, job, piece):
         if not (isinstance(text, str) and text.isascii() and text.isprintable() and len(text) <= _LONGEST_NAME):
-            raise MessageInvalid(f"{str(text)[:_LONGEST_NAME]!r} is no name")
+            raise MessageInvalid(f"{str(text)[:_LONGEST_NAME]!r} is not a valid name")
     if type(level) is not int or not 0 <= level <= LOWEST_PRIORITY:
-        raise MessageInvalid(f"it has priority {str(level)[:_LONGEST_NAME]}")
+        raise MessageInvalid(f"its priority is {str(level)[:_LONGEST_NAME]}, not 0 to {LOWEST_PRIORITY}")
     data = json.dumps([[job, piece], {}, _EMBED]).encode()
     return {
         "body": b64encode(data).decode(),
@@ -115,17 +112,17 @@ def rebuilt(message: Any, queue: str) -> dict[str, object]:  # noqa: ANN401
 
 
 def dead_letter(message: object, why: str) -> None:
-    """Keep what could not be understood where `status` shows it."""
+    """Store a message as a dead letter, which `status` shows."""
     what = f"a message: {str(message)[:1000]}"
-    logger.error("dropped %.300r: %.300r", what, why)  # as `repr`: it could forge lines otherwise
+    logger.error("dropped %.300r: %.300r", what, why)  # `repr`, or a message could forge log lines
     try:
         _dead_letters().add(what, why)
     except PigeonholeError as exc:
-        logger.warning("not noted: %s", exc)
+        logger.warning("cannot store a dead letter: %s", exc)
 
 
 @functools.cache
 def _dead_letters() -> DeadLetters:
     settings = Settings.from_environment()
-    # No retries: this is the loop that takes messages.
+    # No retries: they would block the loop that takes messages.
     return DeadLetters(settings, client=connect(settings.broker_url, retries=0))

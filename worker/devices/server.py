@@ -1,8 +1,8 @@
 """The process that runs a worker's network on one GPU: `python -m worker.devices.server`, with JSON on standard input.
 
-A GPU is shared by all of a worker's pool processes, which read and decode. If each had the network, each would take a
-CUDA context (some 500 MB of the GPU's memory) and the GPU would switch between them. This process ends with its worker,
-which holds the other end of its standard input.
+All pool processes of a worker read and decode images, and share this process. If each ran the network itself, each
+would need a CUDA context (about 500 MB of GPU memory), and the GPU would switch between them. This process ends with
+its worker, which holds the other end of its standard input.
 """
 
 import json
@@ -23,12 +23,12 @@ from worker.refusal import refuse
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of one chunk's pixels; a pool process' chunks are smaller (`worker.pipeline`).
+#: The most bytes of a chunk's pixels; a pool process sends smaller ones (`worker.pipeline`).
 _LARGEST = 4 * 2**30
 
 
 class Server:
-    """Answers the pool processes, a thread for each.
+    """Serves the pool processes, with a thread for each.
 
     Args:
         runtime: The network on its device.
@@ -57,26 +57,26 @@ class Server:
                     shape = (*COUNT.unpack(count), *self._shape)
                     size = int(torch.Size(shape).numel())
                     if size > _LARGEST:
-                        raise ConnectionError(f"a chunk of {size:,} bytes is larger than any")
+                        raise ConnectionError(f"a chunk has {size:,} bytes, more than {_LARGEST:,}")
                     if len(memory) < size:
                         memory = torch.empty(size, dtype=torch.uint8, pin_memory=self._pinned)
                     receive(connection, memory.numpy().data[:size])
                     self._reply(connection, memory[:size].reshape(shape))
-        except OSError as exc:  # a pool process ended; its successor connects anew
-            logger.warning("a process left the one of its GPU: %s", exc)
+        except OSError as exc:  # a pool process ended; its replacement connects again
+            logger.warning("lost the connection to a pool process: %s", exc)
 
     def _reply(self, connection: socket.socket, pixels: torch.Tensor) -> None:
         try:
             content, status = self._lanes.run(pixels).numpy().tobytes(), Status.DONE
         except MemoryError as exc:
             content, status = str(exc).encode(), Status.MEMORY
-        except Exception as exc:  # noqa: BLE001 - the rows of that chunk say what it was
+        except Exception as exc:  # noqa: BLE001 - it becomes the error of the chunk's rows
             content, status = f"{type(exc).__name__}: {exc}".encode(), Status.FAILED
         connection.sendall(REPLY.pack(status, len(content)) + content)
 
 
 def main() -> None:
-    """Load the model, then answer."""
+    """Load the model, then serve."""
     request = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_worker, daemon=True).start()
     try:
