@@ -16,7 +16,7 @@ from pigeonhole.ledger.leases import LEASE, UNTRIED
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Answers, Batch
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.redis_client import may_pass
+from pigeonhole.ledger.redis_client import is_transient
 from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.retry import outage, retry
@@ -161,7 +161,7 @@ class Processor:
                 logged.add(str(exc))
                 logger.warning("%s; waiting for it", exc)
 
-        return retry(step, outage(self._settings.patience), may_pass, waiting)
+        return retry(step, outage(self._settings.patience), is_transient, waiting)
 
     @contextmanager
     def _holding(self, job: str, piece: Piece) -> Iterator[None]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from pigeonhole.errors import BrokerUnreachable
-from pigeonhole.ledger.redis_client import may_pass
+from pigeonhole.ledger.redis_client import is_transient
 from pigeonhole.retry import outage, retry
 from pigeonhole.settings import Settings
 from pigeonhole.text import printable
@@ -98,7 +98,7 @@ class Retrying:
             meanwhile()
 
         try:
-            done = retry(step, self._policy, may_pass, waiting)
+            done = retry(step, self._policy, is_transient, waiting)
         except BaseException:
             if waited:
                 self._end()

@@ -28,7 +28,7 @@ def heartbeat(ledger: Ledger, job: str) -> Iterator[None]:
     def beat() -> None:
         while True:
             try:
-                ledger.submits(job)
+                ledger.note_submitter(job)
             except PigeonholeError as exc:  # the submission itself waits for Redis, or ends with the error
                 logger.debug("job %s: no heartbeat: %s", job, exc)
             if over.wait(HEARTBEAT):

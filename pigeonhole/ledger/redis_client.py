@@ -110,7 +110,7 @@ def connect(url: str, retries: int = COMMAND.retries or 0, timeout: float = COMM
     return client
 
 
-def may_pass(exc: Exception) -> bool:
+def is_transient(exc: Exception) -> bool:
     """Return whether an error may be gone at the next try: Redis is away or full, and does not refuse us."""
     return isinstance(exc, BrokerUnreachable) and not isinstance(exc, BrokerRefuses)
 

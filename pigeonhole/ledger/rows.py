@@ -63,19 +63,19 @@ def rows_of(answers: "Answers", paths: Sequence[str], options: RowOptions) -> li
     else:
         # Whole columns at a time: this and the sink's work are what a row costs the producer.
         names = [labels[index] for index in answers.best]
-        shares = [parts / PPM for parts in answers.ppm]
+        probabilities = [parts / PPM for parts in answers.ppm]
         if options.review_below is None:
             review = _marks(answers)
         else:
             below = options.review_below
-            review = [share < below for share in shares[:: answers.top]]
-        labelled, sure = names[:: answers.top], shares[:: answers.top]
+            review = [p < below for p in probabilities[:: answers.top]]
+        labelled, confidences = names[:: answers.top], probabilities[:: answers.top]
         unknown = [parts / PPM for parts in answers.unknown] if answers.unknown else repeat(None, len(answers))
         if options.unknown_label is not None:
-            _name_unknown(options.unknown_label, answers, labelled, sure)
-        tops = _tops(names, shares, answers.top, options.top)
+            _name_unknown(options.unknown_label, answers, labelled, confidences)
+        tops = _tops(names, probabilities, answers.top, options.top)
         columns = zip(  # three have no end
-            paths, labelled, sure, review, repeat(""), repeat(model), tops, repeat(None), unknown
+            paths, labelled, confidences, review, repeat(""), repeat(model), tops, repeat(None), unknown
         )
         rows = list(map(partial(tuple.__new__, Row), columns))
     for at, (kind, message) in answers.errors.items():
@@ -100,18 +100,18 @@ def _marks(answers: "Answers") -> list[bool]:
 
 
 def _tops(
-    names: list[str], shares: list[float], there: int, most: int | None
+    names: list[str], probabilities: list[float], width: int, most: int | None
 ) -> Iterator[tuple[tuple[str, float], ...]]:
     """Return `Row.top` of each image.
 
     Args:
-        names, shares: the classes of all images, one image after the other.
-        there: the number of classes of each image.
+        names, probabilities: the classes of all images, one image after the other.
+        width: the number of classes of each image.
         most: the number that is wanted at most; None: all.
     """
     # One iterator of pairs, from which each row takes as many as it has.
-    tops = zip(*[zip(names, shares, strict=True)] * there, strict=True)
-    return tops if most is None or most >= there else (top[:most] for top in tops)
+    tops = zip(*[zip(names, probabilities, strict=True)] * width, strict=True)
+    return tops if most is None or most >= width else (top[:most] for top in tops)
 
 
 def _labelled(
@@ -120,12 +120,12 @@ def _labelled(
     """Yield the rows of a multi-label model; those of errors have no label."""
     if options.unknown_label is not None:
         check_unknown_label(options.unknown_label, answers.model, False)
-    marks, below, there = _marks(answers), options.review_below, answers.top
-    most = min(there, options.top or there)
+    marks, below, width = _marks(answers), options.review_below, answers.top
+    most = min(width, options.top or width)
     spans = pairwise(accumulate(chosen.counts, initial=0))
     for at, (path, (start, stop)) in enumerate(zip(paths, spans, strict=True)):
-        best = answers.best[at * there : at * there + most]
-        ppm = answers.ppm[at * there : at * there + most]
+        best = answers.best[at * width : at * width + most]
+        ppm = answers.ppm[at * width : at * width + most]
         top = dict(zip(best, ppm, strict=True)) | dict(
             zip(chosen.best[start:stop], chosen.ppm[start:stop], strict=True)
         )

@@ -59,7 +59,7 @@ class JobStatus:
     #: How often a quarantined image was released because its isolation run could not start.
     untried: int = 0
     #: When this was read.
-    looked: float = field(default=0.0, compare=False)
+    read_at: float = field(default=0.0, compare=False)
 
     @property
     def labels(self) -> int:
@@ -74,14 +74,14 @@ class JobStatus:
     @property
     def age(self) -> float:
         """The seconds since it was created."""
-        return max(0.0, self.looked - self.created)
+        return max(0.0, self.read_at - self.created)
 
     @property
     def images_per_second(self) -> float | None:
         """The images done per second since its first batch was taken; None before that."""
         if self.started is None:
             return None
-        seconds = (self.looked if self.finished is None else self.finished) - self.started
+        seconds = (self.read_at if self.finished is None else self.finished) - self.started
         return self.done / seconds if seconds > 0 else None
 
     @property
@@ -96,14 +96,14 @@ class JobStatus:
         return self._since(self.progressed, STALLED_AFTER) if pending and not self.over else None
 
     def _since(self, then: float | None, longest: float) -> float | None:
-        seconds = self.looked - (self.created if then is None else then)
+        seconds = self.read_at - (self.created if then is None else then)
         return seconds if seconds > longest else None
 
     def to_json(self) -> dict[str, object]:
         """Return all fields, and what follows from them, as they are printed with `--json`."""
         speed = self.images_per_second
         shown = asdict(self) | {"labels": self.labels, "silent": self.silent, "stalled": self.stalled}
-        del shown["looked"]  # of a job that is over, everything stays the same
+        del shown["read_at"]  # of a job that is over, everything stays the same
         return shown | {"images_per_second": None if speed is None else round(speed, 1)}
 
 
@@ -159,7 +159,7 @@ def status_of(record: Record) -> JobStatus:
             submitter_seen=moment_or_none(fields.get("submitting")),
             progressed=moment_or_none(fields.get("progressed")),
             starving=bool(fields.get("promoted")) and record.waiting > 0,
-            looked=record.now,
+            read_at=record.now,
             batches_waiting=record.waiting,
             batches_claimed=record.claimed,
             **{key: whole(fields.get(key, "0")) for key in _COUNTS},

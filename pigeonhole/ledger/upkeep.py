@@ -86,7 +86,7 @@ class Upkeep(Store):
         return bool(self._run("relist", job))
 
     @translates
-    def submits(self, job: str) -> bool:
+    def note_submitter(self, job: str) -> bool:
         """Note that somebody submits to a job: it is called every `HEARTBEAT` seconds until all is submitted.
 
         Returns:

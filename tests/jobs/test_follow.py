@@ -549,7 +549,7 @@ class Submitter:
 
     def waits(self, seconds: float, heartbeat: bool = False) -> None:
         for _ in range(int(seconds / POLL_MOST)):
-            self.scene.then((lambda: self.scene.ledger.submits(self.job)) if heartbeat else nothing)
+            self.scene.then((lambda: self.scene.ledger.note_submitter(self.job)) if heartbeat else nothing)
 
 
 def test_following_an_open_job_ends_when_nobody_submits_to_it_any_more(scene: Scene) -> None:

@@ -63,7 +63,7 @@ def test_a_submitter_that_waits_for_room_in_redis_is_heard(start_redis: Callable
     ledger.client.config_set("maxmemory", "1")
     clock += 100
     assert ledger.status(job).silent == 100
-    assert ledger.submits(job)
+    assert ledger.note_submitter(job)
     assert ledger.status(job).silent is None
 
 
@@ -89,12 +89,12 @@ def test_a_status_says_that_nobody_submits_and_since_when(open_job: tuple[Ledger
     assert status.to_json()["silent"] == SILENT_AFTER + 1
     ledger.add(job, 1, A)
     assert ledger.status(job).silent, "what is on record already is no sign of life"
-    assert ledger.submits(job)
+    assert ledger.note_submitter(job)
     assert ledger.status(job).silent is None
     clock += 100
     ledger.close(job, 2)
     assert ledger.status(job).silent is None, "a complete job needs no submitter"
-    assert not ledger.submits(job)
+    assert not ledger.note_submitter(job)
 
 
 def test_an_open_job_that_nobody_submits_to_for_long_is_cancelled_and_expires(
@@ -107,7 +107,7 @@ def test_an_open_job_that_nobody_submits_to_for_long_is_cancelled_and_expires(
     ledger.note_sweep()
     sweep(ledger, queue)
     assert [ledger.status(name).over for name in (job, empty)] == [False, False]
-    ledger.submits(empty)
+    ledger.note_submitter(empty)
     clock += 1
     sweep(ledger, queue)
     assert [ledger.status(name).state for name in (job, empty)] == ["cancelled", "queued"]
@@ -127,7 +127,7 @@ def test_a_clock_that_steps_forward_cancels_no_job_whose_submitter_is_there(
         sweep(ledger, queue)
         clock += 5
     assert ledger.status(job).submitting
-    ledger.submits(job)
+    ledger.note_submitter(job)
     for _ in range(20):
         sweep(ledger, queue)
         clock += 5

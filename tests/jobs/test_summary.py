@@ -192,20 +192,21 @@ def test_a_job_that_is_still_submitted_shows_that_beside_its_state_and_its_worke
     assert "workers   2" in text
     assert "finished " not in text
     assert "images/s" not in text
-    silent = job_text(replace(queued, state=JobState.RUNNING, submitter_seen=1000.0, looked=1060.0), 2)
+    silent = job_text(replace(queued, state=JobState.RUNNING, submitter_seen=1000.0, read_at=1060.0), 2)
     assert "state     running, not all submitted\n" in silent
 
 
 def test_what_keeps_a_job_from_its_end_is_said_with_what_to_do() -> None:
     job = status().job
-    assert problems_of(status(looked=1e6), 0) == []
-    open_ = status(state=JobState.RUNNING, submitting=True, sources=("in",), submitter_seen=1000.0, looked=1060.0)
+    assert problems_of(status(read_at=1e6), 0) == []
+    open_ = status(state=JobState.RUNNING, submitting=True, sources=("in",), submitter_seen=1000.0, read_at=1060.0)
     assert problems_of(open_, 1) == [
         f"nobody submits to job {job} any more, since {timestamp(1000.0)}: `pigeonhole submit --job {job} in` submits "
         f"the rest, or `pigeonhole cancel {job}` ends it"
     ]
     assert problems_of(
-        status(state=JobState.RUNNING, progressed=1000.0, looked=1300.0, batches_waiting=3, starving=True, untried=2), 1
+        status(state=JobState.RUNNING, progressed=1000.0, read_at=1300.0, batches_waiting=3, starving=True, untried=2),
+        1,
     ) == [
         f"job {job}: no batch done for 5 min (3 batches waiting, 0 with workers): see `pigeonhole doctor`",
         f"job {job}: others go first; each sweep gives it one batch: more workers would help",
@@ -217,7 +218,7 @@ def test_what_keeps_a_job_from_its_end_is_said_with_what_to_do() -> None:
 
 
 def test_a_job_without_a_worker_is_said_to_have_none_and_nothing_else() -> None:
-    queued = status(state=JobState.QUEUED, model="hands", progressed=1000.0, looked=1300.0, batches_waiting=3)
+    queued = status(state=JobState.QUEUED, model="hands", progressed=1000.0, read_at=1300.0, batches_waiting=3)
     assert problems_of(replace(queued, starving=True), 0) == [
         f"job {queued.job}: no worker for the model 'hands': start one, `pigeonhole worker`"
     ]

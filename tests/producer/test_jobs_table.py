@@ -19,7 +19,7 @@ LARGE = status(
     submitting=True,
     model="sign-language-digits",
     sources=("/data/archive/2026/holiday photos", "more"),
-    looked=1000.0 + 3 * 86_400,
+    read_at=1000.0 + 3 * 86_400,
     finished=None,
     images=1_234_567,
     done=234_567,
@@ -35,8 +35,8 @@ def lines(statuses: Sequence[JobStatus], width: int | None) -> list[str]:
 
 
 def test_a_line_has_everything_about_a_job() -> None:
-    running = status(state=JobState.RUNNING, sources=("photos",), looked=1130.0, finished=None, images=2000, done=1500)
-    header, first, second = lines([running, status(images=5, done=5, errors=1, reviews=2, looked=1e6)], None)
+    running = status(state=JobState.RUNNING, sources=("photos",), read_at=1130.0, finished=None, images=2000, done=1500)
+    header, first, second = lines([running, status(images=5, done=5, errors=1, reviews=2, read_at=1e6)], None)
     names = ["job", "state", "age", "model", "source", "images", "img/s", "errors", "review", "workers"]
     assert header.split() == names
     assert first.split() == [JOB, "running", "2m", "digits", "photos", "1,500/2,000", "12", "0", "0", "2"]
