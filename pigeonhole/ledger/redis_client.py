@@ -137,19 +137,19 @@ def translated(url: str) -> Iterator[None]:
 
 def explained(exc: redis.RedisError, url: str) -> PigeonholeError:
     """Return the error of ours that one of redis-py's becomes."""
-    where, said = f"Redis at {masked(url)}", str(exc)
-    if isinstance(exc, _REFUSALS) or _NO_PERMISSION.search(said):
-        return BrokerRefuses(f"{where} refuses us: {said}; check its user and password")
-    if "DB index" in said:
-        return BrokerRefuses(f"{where}: {said}; the number at the end of its URL is the database")
-    if isinstance(exc, redis.exceptions.OutOfMemoryError) or _FULL.search(said):
-        return BrokerUnreachable(f"{where} is full: {said}; raise its maxmemory or delete jobs")
-    if isinstance(exc, _PASSING) or _NOT_NOW.search(said):
-        return BrokerUnreachable(f"{where} can't serve us now: {said}; its own log says why")
+    where, reply = f"Redis at {masked(url)}", str(exc)
+    if isinstance(exc, _REFUSALS) or _NO_PERMISSION.search(reply):
+        return BrokerRefuses(f"{where} refuses us: {reply}; check its user and password")
+    if "DB index" in reply:
+        return BrokerRefuses(f"{where}: {reply}; the number at the end of its URL is the database")
+    if isinstance(exc, redis.exceptions.OutOfMemoryError) or _FULL.search(reply):
+        return BrokerUnreachable(f"{where} is full: {reply}; raise its maxmemory or delete jobs")
+    if isinstance(exc, _PASSING) or _NOT_NOW.search(reply):
+        return BrokerUnreachable(f"{where} can't serve us now: {reply}; its own log says why")
     if isinstance(exc, (redis.ConnectionError, redis.TimeoutError)):
         tls = ", and do its certificate and ours fit" if url.startswith("rediss:") else ""
-        return BrokerUnreachable(f"no answer from {where}: {said}; is it running{tls}?")
-    return MessageInvalid(f"{where} can't do what we ask: {said}; do others use our prefix?")
+        return BrokerUnreachable(f"no answer from {where}: {reply}; is it running{tls}?")
+    return MessageInvalid(f"{where} can't do what we ask: {reply}; do others use our prefix?")
 
 
 def translates(method: Callable[P, R]) -> Callable[P, R]:

@@ -52,8 +52,8 @@ class Server:
     @translates
     def memory(self) -> Memory:
         """Return how full it is."""
-        told = self.client.info("memory")
-        return Memory(told["used_memory"], told["maxmemory"], told["maxmemory_policy"])
+        reply = self.client.info("memory")
+        return Memory(reply["used_memory"], reply["maxmemory"], reply["maxmemory_policy"])
 
     @translates
     def appends(self) -> bool:
@@ -64,7 +64,7 @@ class Server:
         """Return one of its settings; None where we may not ask."""
         try:
             with translated(self.url):
-                told: dict[str, Any] = self.client.config_get(name)
+                reply: dict[str, Any] = self.client.config_get(name)
         except BrokerRefuses:
             return None
-        return told.get(name)
+        return reply.get(name)
