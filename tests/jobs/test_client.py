@@ -283,11 +283,11 @@ def test_a_model_that_nobody_serves_yet_is_waited_for_by_its_job(settings: Setti
 def test_when_its_own_redis_ends_it_says_so_and_waits_for_nothing() -> None:
     with Client("") as client:
         assert client.jobs() == []
-        (keeper,) = children(os.getpid(), b"pigeonhole.embedded.supervisor")
-        (redis,) = children(keeper, b"redis")
+        (supervisor,) = children(os.getpid(), b"pigeonhole.embedded.supervisor")
+        (redis,) = children(supervisor, b"redis")
         os.kill(redis, signal.SIGKILL)
         for _ in range(2):
-            with pytest.raises(EmbeddedFailed, match="the embedded redis stopped with -9"):
+            with pytest.raises(EmbeddedFailed, match="the embedded redis stopped with exit code -9"):
                 client.jobs()
 
 
@@ -298,7 +298,7 @@ def test_its_own_workers_leave_the_metrics_port_to_those_that_are_watched(monkey
         started.append(own)
         raise EmbeddedFailed("so far only")
 
-    monkeypatch.setattr("pigeonhole.embedded.servers._start_keeper", start)
+    monkeypatch.setattr("pigeonhole.embedded.servers._start_supervisor", start)
     with pytest.raises(EmbeddedFailed, match="so far only"), embedded(Settings(metrics_port="9100")):
         pass
     assert [own.metrics_port for own in started] == [""]
