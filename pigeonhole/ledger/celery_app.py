@@ -1,7 +1,7 @@
-"""The Celery app: what producer and worker must agree on, whatever the environment says to Celery.
+"""The Celery app: the configuration that producer and worker share.
 
-Celery reads `CELERY_BROKER_URL` and its like before anything that an app sets. Another project's variables are this
-process's to keep, so nothing here reads or removes them.
+Celery prefers variables such as `CELERY_BROKER_URL` to an app's own settings. Those variables may belong to another
+project in the same process, so this module neither reads nor removes them.
 """
 
 from typing import Any
@@ -15,17 +15,17 @@ from kombu.connection import Connection
 from pigeonhole.ledger.redis_client import PasswordFile, connect
 from pigeonhole.settings import Settings
 
-#: On Redis 0 is the highest priority.
+#: On Redis, 0 is the highest priority.
 LOWEST_PRIORITY = 9
-#: The transport option in which an app carries its `PasswordFile`, also to the processes that a worker starts.
+#: The transport option that holds the `PasswordFile`, so that a worker's child processes get it too.
 _PROVIDER = "credential_provider"
 
 
 class Loader(AppLoader):  # type: ignore[misc]  # Celery has no types
-    """Imports the worker's modules as Python does: Celery's own loader puts the working folder first."""
+    """Loads the worker's modules from Python's path only: Celery's own loader tries the working folder first."""
 
     def import_from_cwd(self, module: str, imp: object = None, package: str | None = None) -> object:
-        """Import a module, and not from the working folder."""
+        """Import a module from Python's path, not from the working folder."""
         return self.import_module(module, package=package)
 
     def read_configuration(self, env: str = "") -> dict[str, object]:
@@ -34,9 +34,9 @@ class Loader(AppLoader):  # type: ignore[misc]  # Celery has no types
 
 
 class App(Celery):  # type: ignore[misc]  # Celery has no types
-    """A Celery app whose connections lead to the broker of its settings, whatever the environment names."""
+    """A Celery app that connects to the broker of its settings and ignores Celery's environment variables."""
 
-    #: A result backend would double the writes and grow without end: the ledger holds the rows.
+    #: The ledger holds the rows. A result backend would double the writes and keep growing.
     backend_cls = "disabled"
 
     def connection_for_read(self, url: str | None = None, **options: object) -> Connection:
@@ -53,7 +53,7 @@ class App(Celery):  # type: ignore[misc]  # Celery has no types
 
 
 def _authenticating(connection: Connection) -> Connection:
-    """Make a connection read its password from the file of the settings, if they name one."""
+    """Set a connection up to read its password from a file, if the settings name one."""
     provider = (connection.transport_options or {}).get(_PROVIDER)
     if provider:
         connection.credential_provider = provider
@@ -63,50 +63,48 @@ def _authenticating(connection: Connection) -> Connection:
 
 
 def configure(settings: Settings) -> App:
-    """Return a Celery app with what producer and worker must agree on."""
+    """Return a Celery app with the configuration that producer and worker share."""
     broker, provider = _broker(settings.broker_url)
-    # The loader and the fixups are named because Celery would look for others in CELERY_LOADER and
-    # DJANGO_SETTINGS_MODULE. Its fixup for Django changes sys.path.
+    # Without a loader and fixups, Celery takes them from CELERY_LOADER and DJANGO_SETTINGS_MODULE, and its fixup for
+    # Django changes sys.path.
     app = App("pigeonhole", set_as_current=False, loader=Loader, fixups=())
     app.conf.update(
         **broker,
-        # The limit that there is: another one would resize the pools of its host's connections.
+        # The current limit: any other would resize the connection pools of the whole process.
         broker_pool_limit=pools.get_limit(),
-        # JSON only: a pickle from the queue would run whatever its writer wants.
+        # JSON only: unpickling a message would run code that its sender chose.
         task_serializer="json",
         accept_content=["json"],
         result_accept_content=["json"],
         task_ignore_result=True,
         broker_transport_options={
-            # One Redis can be shared: every key of Celery's begins as ours do.
+            # Several programs may share one Redis, so Celery's keys get our prefix too.
             "global_keyprefix": f"{settings.prefix}:",
-            # By default only four levels exist, and queues take turns whatever their messages' priority.
+            # The default has four levels only, and serves queues in turn without regard to priority.
             "priority_steps": list(range(LOWEST_PRIORITY + 1)),
             "queue_order_strategy": "priority",
-            # Pending pieces are in the ledger, so the queue keeps no record of its own of what was taken from it:
-            # that would double each message's commands, end a worker when Redis is full, and deliver a task again that
-            # runs for long.
+            # The ledger records pending pieces, so the queue needs no record of unacknowledged messages. That record
+            # would double the commands, stop a worker when Redis is full, and deliver long tasks twice.
             "ack_emulation": False,
-            # Without these a connection that broke silently goes unnoticed for minutes.
+            # Without these, a silently broken connection goes unnoticed for minutes.
             "socket_keepalive": True,
             "socket_connect_timeout": 3,
-            # A stalled Redis holds a publisher for ever without it; a worker's loop would wait as long for each of the
-            # commands that it has on the way when its connection stalls.
+            # Without it, a stalled Redis blocks a publisher for ever, and a worker for each command that it has sent.
             "socket_timeout": 4,
             "health_check_interval": 10,
             _PROVIDER: provider,
         },
-        # What a remote-control client that vanished did not fetch would stay for ever (celery issue 6089).
+        # Otherwise replies that a vanished remote-control client did not fetch stay for ever (celery issue 6089).
         control_queue_expires=60.0,
     )
     return app
 
 
 def _broker(url: str) -> tuple[dict[str, Any], PasswordFile | None]:
-    """Return Celery's settings for a broker URL, read as redis-py reads it, and where its password is if in a file.
+    """Return Celery's settings for a broker URL, and its password file if it has one.
 
-    kombu reads one differently: it trusts any certificate where the URL says nothing of them, takes no `?db=` and no
-    `unix://` with a user, and a `;` in a password for the start of another URL.
+    redis-py parses the URL, because kombu parses it differently. kombu accepts any certificate by default, supports
+    neither `?db=` nor `unix://` with a user, and splits a password at `;`.
     """
     read = connect(url).connection_pool.connection_kwargs
     provider: PasswordFile | None = read.get("credential_provider")

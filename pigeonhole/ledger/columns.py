@@ -1,4 +1,4 @@
-"""Columns of whole numbers ↔ texts that JSON can hold."""
+"""Columns of integers ↔ strings for JSON."""
 
 import base64
 import sys
@@ -7,13 +7,12 @@ from collections.abc import Sequence
 
 
 def packed(values: "array[int]") -> list[str]:
-    """Return the lowest byte of each entry, then the second of each, and so on, each of these columns as base64.
+    """Return a column of integers as base64 strings: the lowest byte of each entry, the next byte of each, and so on.
 
-    The highest are left out where all are zero: a byte that no number needs costs nothing. And the byte order of the
-    machine does not matter.
+    High bytes that are zero in all entries are left out. The result does not depend on the machine's byte order.
 
     Args:
-        values: entries without a sign.
+        values: an array of an unsigned type.
     """
     data, size = values.tobytes(), values.itemsize
     columns = [data[_offset(byte, size) :: size] for byte in range(size)]
@@ -26,23 +25,23 @@ def unpacked(code: str, columns: Sequence[str], count: int) -> "array[int]":
     """Read what `packed` wrote.
 
     Args:
-        code: the array's type, as `array` has it: without a sign.
-        columns: whatever somebody else says they are.
-        count: how many entries there must be.
+        code: the type code of the array: an unsigned type of `array`.
+        columns: base64 strings from an untrusted message.
+        count: the expected number of entries.
 
     Raises:
-        ValueError: they are not that many entries of that type.
+        ValueError: the columns do not hold that number of entries of that type.
     """
     values = array(code)
     size = values.itemsize
-    # At least one, so that nothing but what is there says how much memory it takes.
+    # At least one column, so that the memory is bounded by the data and not by `count`.
     if not 0 < len(columns) <= size:
-        raise ValueError(f"{len(columns)} bytes for each entry of {size}")
+        raise ValueError(f"{len(columns)} byte columns for entries of {size} bytes")
     data = bytearray()
     for byte, column in enumerate(columns):
         found = base64.b64decode(column, validate=True)
         if len(found) != count:
-            raise ValueError(f"there are {len(found)} entries where others are expected")
+            raise ValueError(f"a column has {len(found)} entries: another number was expected")
         data = data or bytearray(size * count)
         data[_offset(byte, size) :: size] = found
     values.frombytes(data)

@@ -1,8 +1,7 @@
-"""Dead letters: messages and batches that a worker could not do, kept for `status` with the reason.
+"""Dead letters: messages and batches that a worker could not process, with the reason, for `status`.
 
-A batch whose images lay in a folder that is gone is tried again; see `worker.folders`. A message that is damaged, or of
-a version that nobody here knows, is never guessed at, and never tried again and again either. The key, behind the
-prefix: `dead` (hash: what it was → when and why).
+A batch whose image folder is missing is retried; see `worker.folders`. A damaged message, or one of an unknown version,
+is not retried. Redis key, behind the prefix: `dead` (hash: message or batch → time and reason).
 """
 
 import json
@@ -13,20 +12,20 @@ from pigeonhole.ledger.numbers import moment
 from pigeonhole.ledger.redis_client import Client, connect, server_time, translated, translates
 from pigeonhole.settings import Settings
 
-#: How many are kept; with more, somebody writes garbage on purpose.
+#: The largest number of dead letters that are stored; more of them would come from an attack.
 MOST = 1000
-#: Characters that are kept of a foreign message.
+#: The number of characters of a message that are stored.
 _LONGEST = 300
 
 
 @dataclass(frozen=True, order=True)
 class DeadLetter:
-    """One message or batch that a worker could not do.
+    """One message or batch that a worker could not process.
 
     Args:
-        seen: when, last; seconds since the epoch on Redis' clock.
-        what: a message's beginning, or which batch of which job.
-        why: in words.
+        seen: the time of the last failure, in seconds since the epoch on Redis' clock.
+        what: the beginning of the message, or the job and the batch.
+        why: the reason, in words.
     """
 
     seen: float
@@ -38,8 +37,8 @@ class DeadLetters:
     """The dead letters in one Redis.
 
     Args:
-        settings: where Redis is, and the prefix of its keys.
-        client: a client in place of a new one.
+        settings: the broker URL and the prefix of the keys.
+        client: a client to use; None: a new one.
     """
 
     def __init__(self, settings: Settings, client: Client | None = None) -> None:
@@ -50,13 +49,13 @@ class DeadLetters:
 
     @translates
     def add(self, what: str, why: str) -> None:
-        """Keep a message or batch that can't be done; the same again only moves its time."""
+        """Record a message or batch that can't be processed; if it is on record, update its time and reason."""
         what, why = _printable(what), _printable(why)
         try:
             with translated(self.url):
                 known = self.client.hlen(self._key)
         except MessageInvalid:
-            self.client.delete(self._key)  # not a hash: somebody else's, where we keep what nobody understands
+            self.client.delete(self._key)  # not a hash, so another program wrote it
             known = 0
         if known >= MOST and not self.client.hexists(self._key, what):
             return
@@ -79,12 +78,12 @@ class DeadLetters:
 
 
 def about(job: str, piece: object) -> str:
-    """Name a batch of a job, as its dead letter does."""
+    """Return the name of a batch in its dead letter."""
     return f"job {job}, batch {piece}"
 
 
 def held_back(job: str, piece: object) -> str:
-    """Name a batch of a job that is tried again when its volume is back, as its dead letter does."""
+    """Return the name of a batch in its dead letter while it waits for its volume to be mounted again."""
     return f"{about(job, piece)}, is held back"
 
 

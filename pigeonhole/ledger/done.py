@@ -1,4 +1,4 @@
-"""A batch that is done, as the ledger stores it: its references, and the answers to its pieces."""
+"""A finished batch as the ledger stores it: its references, and the answers to its pieces."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from pigeonhole.sources.reference import Identity, Location
 
 
 class Origin(NamedTuple):
-    """What a row was computed from.
+    """The image from which a row was computed.
 
     Args:
-        location: of the image.
-        identity: of its file when a worker read it; 0 where it was not read, or its times can't be trusted.
+        location: the location of the image.
+        identity: the identity of its file when a worker read it; 0 if it was not read or its times are too recent.
     """
 
     location: Location
@@ -32,11 +32,11 @@ class DoneBatch:
     Args:
         number: its number in the job.
         references: the batch, as `Batch.encode` wrote it.
-        answers: the key and the answers of each piece, as `Answers.encode` wrote them, in the batch's order. There is
-            one piece, unless the batch was split.
+        answers: the key and the answers of each piece, as `Answers.encode` wrote them, in the batch's order. A batch
+            that was not split has one piece.
 
     Raises:
-        MessageInvalid: by all methods but `__init__`: the answers are damaged, or not to these references.
+        MessageInvalid: the answers are damaged, or belong to other references; raised by all methods but `__init__`.
     """
 
     number: int
@@ -58,13 +58,14 @@ class DoneBatch:
         return [row for batch, answers in self.pieces for row in answers.rows(batch, options)]
 
     def origins(self) -> Iterator[Origin]:
-        """Yield what each row was computed from, in the order of `rows`."""
+        """Yield the origin of each row, in the order of `rows`."""
         for batch, answers in self.pieces:
             yield from map(Origin, batch.located(), answers.identities or repeat(0))
 
     def _piece(self, key: str, answers: Answers) -> tuple[Batch, Answers]:
         if answers.batch != self.batch.digest:
             raise JobDamaged(
-                f"the answers to batch {key} are not to the references on record: delete the job and submit it again"
+                f"the answers to batch {key} belong to other references than those on record: delete the job, then "
+                "submit it again"
             )
         return Piece.parse_key(key, self.batch.digest).of(self.batch), answers

@@ -1,4 +1,4 @@
-"""Work on pieces: claim, renew, commit, release, and the loss of a process that has a piece in hand."""
+"""Work on pieces: claim, renew, commit and release them, and record lost processes."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,27 +10,27 @@ from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import translates
 from pigeonhole.ledger.store import Store
 
-#: Seconds that a claim lasts unless it is renewed: so long a worker that vanished goes unnoticed.
+#: Seconds that a claim lasts unless it is renewed: the time until a lost worker is noticed.
 LEASE = 20.0
-#: How often a single image may be lost with its process before it is blamed. One that kills its reader is found by
-#: the worker (`worker.isolation`) long before; this only keeps any other from going round for ever.
+#: The number of lost processes after which a single image becomes an error row. The worker's isolation run
+#: (`worker.isolation`) finds most such images earlier; this limit ends the retries of all others.
 LOSSES = 20
-#: How often a quarantined image is released because its isolation run can't start, before it is classified without
-#: one. Each time it waits `publish_seconds` (15 s): memory that is short has minutes to become free.
+#: The number of times that a quarantined image is released because its isolation run can't start; after that it is
+#: classified without one. It waits `publish_seconds` (15 s) each time, so short memory has minutes to become free.
 UNTRIED = 10
 
 
 class Leases(Store):
-    """What workers do with the pieces of a job."""
+    """The ledger's methods for workers: leases of pieces."""
 
     @translates
     def claim(self, job: str, piece: Piece) -> Batch | None:
-        """Claim a piece, and return its references.
+        """Claim a piece and return its references.
 
-        It must be renewed within `LEASE` seconds, and again, for as long as it is in hand.
+        The worker must call `renew` within every `LEASE` seconds until it commits or releases the piece.
 
         Returns:
-            None where it is done, split, cancelled or unknown: there is nothing to do.
+            The references; None if the piece is done, split, cancelled or unknown.
 
         Raises:
             MessageInvalid: the references can't be understood.
@@ -40,10 +40,10 @@ class Leases(Store):
 
     @translates
     def renew(self, job: str, pieces: Iterable[Piece]) -> int:
-        """Renew the leases of pieces that are in hand.
+        """Renew the leases of claimed pieces.
 
         Returns:
-            How many of them are claimed; the others are done or split, or wait again.
+            The number of pieces that are still claimed; the others are done, split or waiting again.
         """
         return int(self._run("renew", job, LEASE, *map(str, pieces)))
 
@@ -52,7 +52,7 @@ class Leases(Store):
         """Store the answers to a piece and remove it from the pending ones, in one step.
 
         Returns:
-            False where it is not pending any more; then nothing has changed.
+            False if the piece is not pending any more; then nothing has changed.
         """
         counts = (len(answers), len(answers.errors), len(answers.review))
         ttl = self.settings.result_ttl
@@ -61,16 +61,16 @@ class Leases(Store):
 
     @translates
     def lose(self, job: str, piece: Piece, model: str) -> list[Piece]:
-        """Note that the process with a piece in hand was lost: split the piece, or count the loss of a single image.
+        """Record that the process with a piece was lost: split the piece, or count the loss of a single image.
 
-        A piece that is split is not pending any more, only its parts are: what its late owner may commit is dropped.
+        The parts become pending in place of the piece, so a late commit of the whole piece is dropped.
 
         Args:
-            job, piece: what was in hand.
-            model: what the error row names, should the one image be blamed.
+            job, piece: the piece that the process had.
+            model: the model's name for the row, if a single image becomes an error row.
 
         Returns:
-            What should be published now.
+            The pieces to publish now.
 
         Raises:
             MessageInvalid: the references can't be understood; then nothing has changed.
@@ -80,7 +80,7 @@ class Leases(Store):
         if data is None:
             if self.client.zscore(keys[3], str(piece)) is None:
                 return []
-            raise MessageInvalid(f"no references are on record as batch {piece.number}")
+            raise MessageInvalid(f"batch {piece.number} has no references on record")
         parts = piece.split(len(_recorded(data, piece)))
         losses = self._run("lose", job, str(piece), self.settings.publish_seconds, *map(str, parts))
         if losses is None:
@@ -89,21 +89,21 @@ class Leases(Store):
             return parts
         if losses < LOSSES:
             return [piece]
-        blame = (ErrorKind.CRASHED, f"the process that had it, and nothing else, in hand ended {losses} times")
+        blame = (ErrorKind.CRASHED, f"the process that classified this image alone crashed {losses} times")
         self.commit(job, piece, Answers.failed(model, [blame]))
         return []
 
     @translates
     def divide(self, job: str, piece: Piece, done: int, size: int) -> tuple[Piece, Piece] | None:
-        """Divide a piece that is in hand, so that other workers may take what is left of it.
+        """Divide a claimed piece, so that other workers can take its remaining images.
 
         Args:
-            job, piece: what is in hand.
-            done: how many of its images are classified: its first ones.
-            size: how many it has.
+            job, piece: the claimed piece.
+            done: the number of images that are classified, from its first.
+            size: the number of images in the piece.
 
         Returns:
-            What is done, to be committed, and the others, to be published; None where nobody has it in hand.
+            The classified part, to commit, and the rest, to publish; None if the piece is not claimed.
         """
         parts = piece.divided(done, size)
         split = self._run("lose", job, str(piece), self.settings.publish_seconds, *map(str, parts))
@@ -111,37 +111,37 @@ class Leases(Store):
 
     @translates
     def losses(self, job: str, piece: Piece) -> int:
-        """Return how often a quarantined image was lost with its process."""
+        """Return the number of processes that were lost with a quarantined image."""
         return int(number_or(self.client.hget(self._keys(job)[5], f"losses:{piece.key}"), 0))
 
     @translates
     def untried(self, job: str, piece: Piece) -> int:
-        """Return how often a quarantined image was released because its isolation run could not start."""
+        """Return the number of times that a quarantined image's isolation run could not start."""
         return int(number_or(self.client.hget(self._keys(job)[5], f"untried:{piece.key}"), 0))
 
     @translates
     def release(self, job: str, piece: Piece, untried: bool = False) -> bool:
-        """Return a claimed piece to those that wait: another worker may be able to read it.
+        """Release a claimed piece, so that another worker can try it.
 
         Args:
-            job, piece: what is in hand.
-            untried: whether its isolation run could not start, which is counted.
+            job, piece: the claimed piece.
+            untried: its isolation run could not start; this is counted.
 
         Returns:
-            False where nobody has it in hand.
+            False if the piece is not claimed.
         """
         return bool(self._run("release", job, str(piece), self.settings.publish_seconds, int(untried)))
 
 
 def _recorded(data: bytes, piece: Piece) -> Batch:
-    """Return the batch on record that a piece is of.
+    """Return the recorded batch to which a piece belongs.
 
     Raises:
-        MessageInvalid: it can't be understood, is another, or has fewer images than the piece says.
+        MessageInvalid: the batch can't be read, is another one, or has fewer images than the piece needs.
     """
     batch = Batch.decode(data)
     if batch.digest != piece.digest:
-        raise MessageInvalid(f"the references on record as batch {piece.number} are not those of {piece}")
+        raise MessageInvalid(f"the references on record for batch {piece.number} are not those of {piece}")
     if piece.stop is not None and piece.stop > len(batch):
-        raise MessageInvalid(f"batch {piece.number} has {len(batch)} images: {piece} is no part of it")
+        raise MessageInvalid(f"batch {piece.number} has {len(batch)} images, so {piece} can't be a part of it")
     return batch

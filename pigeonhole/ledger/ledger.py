@@ -1,28 +1,28 @@
 """The durable record of every job in Redis: its batches, which of them are pending, and their answers.
 
-A batch is recorded before its message is published, and every change is atomic, so a lost message, or one that comes
-twice, does no harm. The keys of job J, behind the prefix:
+A batch is recorded before its message is published, and every change is atomic. So a lost or duplicated message does no
+harm. The keys of job J, behind the prefix:
 
     job:J           hash   model, sources, state, counters, times
     job:J:refs      hash   batch number → its references (`Batch`)
-    job:J:waiting   zset   piece → when it is overdue, for pieces that nobody has claimed
-    job:J:claimed   zset   piece → when its lease expires, for pieces that a worker has in hand
+    job:J:waiting   zset   piece → when it is overdue, for pieces that no worker has claimed
+    job:J:claimed   zset   piece → when its lease expires, for pieces that a worker has claimed
     job:J:rows      hash   piece without digest → its answers (`Answers`)
-    job:J:parts     hash   batch number → the pieces it was split into; and how often a single image was lost
+    job:J:parts     hash   batch number → its pieces after a split; also the losses of single images
     job:J:digests   hash   batch number → the digest of its references
     active          zset   job → when it was created, for jobs that are neither finished nor cancelled
-    jobs            zset   job → when it was created, for all
-    swept           string when the last sweep was
+    jobs            zset   job → when it was created, for all jobs
+    swept           string the time of the last sweep
 
-A piece is pending while it is in `waiting` or `claimed`; committing removes it and stores its answers in one step, so
-that a batch done twice counts once. A job is `open` while images are submitted to it, `closed` when its sources are
-exhausted, `finished` when a closed job has no pending piece, or `cancelled`; then its keys expire.
+A piece is pending while it is in `waiting` or `claimed`. A commit removes it and stores its answers in one step, so a
+batch that is classified twice counts once. A job is `open` while images are submitted to it, and `closed` once all are.
+It is `finished` when it is closed and has no pending piece, or it is `cancelled`; then its keys expire.
 
-A claim is a lease, which the process that holds it renews. A piece whose process was lost, or let its lease expire, is
-split, until an image that kills its reader is alone.
+A claim is a lease that the worker process renews. If the process is lost or its lease expires, the piece is split. An
+image that crashes its reader ends up alone in a piece.
 
-The name of a piece carries the digest of the references on record (`Piece`). Should Redis forget a batch that it had
-acknowledged, and another be recorded under the same number, then nothing that is done for the old one counts.
+The name of a piece contains the digest of the references on record (`Piece`). If Redis loses a batch and another one is
+recorded under the same number, answers to the old batch do not count.
 """
 
 import json
@@ -50,20 +50,20 @@ class Ledger(Leases, Upkeep):
 
     @translates
     def new_job(self) -> str:
-        """Return an id for a job that is created later; it begins with the date and sorts by it."""
+        """Return a new job id; it begins with date and time, so ids sort by age."""
         return f"{datetime.fromtimestamp(self._clock(), UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
     @translates
     def create(self, model: str, sources: tuple[str, ...], job: str | None = None) -> str:
-        """Open a job for a model's queue and return its id; one that is on record stays as it is.
+        """Open a job for a model's queue and return its id; a job that is on record is not changed.
 
         Args:
-            model: its name.
-            sources: as the user named them.
+            model: the model's name.
+            sources: the SOURCEs as the user named them.
             job: an id from `new_job`, which the caller may have recorded before; None: a new one.
         """
         oldest = [name.decode(errors="replace") for name in self.client.zrange(self._key("jobs"), 0, 9)]
-        self._forget_expired(oldest)  # so that the list ends somewhere though nobody looks at it
+        self._forget_expired(oldest)  # bounds the list even if no command ever lists jobs
         job = job or self.new_job()
         self._run("create", job, VERSION, model, json.dumps(sources))
         return job
@@ -73,10 +73,10 @@ class Ledger(Leases, Upkeep):
         """Record a batch as pending.
 
         Returns:
-            The batch as a piece, to be published; None where it is on record already, and nothing has changed.
+            The batch as a piece, to publish; None if it is on record already and nothing has changed.
 
         Raises:
-            UnknownJob, JobCancelled: the job is gone.
+            UnknownJob, JobCancelled: the job was deleted or cancelled.
             UsageError: the job is complete, so nothing can be added, or another batch is on record under this number.
         """
         piece, seconds = Piece(number, batch.digest), self.settings.publish_seconds
@@ -89,45 +89,45 @@ class Ledger(Leases, Upkeep):
             why = "has all of its images" if state == b"closed" else f"is {state.decode()}"
             raise UsageError(f"job {job} {why}: nothing can be added to it; submit a new one")
         there = Batch.decode(known)
-        # Paths may be shown otherwise, by another spelling of the same sources.
+        # The images are compared, not the shown paths: the same sources may be spelled differently.
         if _images(there) != _images(batch):
             raise UsageError(
-                f"job {job} holds other images as its batch {number}: the sources are not what they were when it was "
-                f"begun; `pigeonhole cancel {job}`, then the same command again, without --job"
+                f"job {job} has other images in its batch {number}: its sources have changed since it was started. "
+                f"Try: `pigeonhole cancel {job}`, then the same command without --job"
             )
         return None
 
     @translates
     def close(self, job: str, batches: int) -> bool:
-        """Note that everything is submitted.
+        """Close a job: all of its batches are submitted.
 
         Args:
-            job: its id.
-            batches: how many that is.
+            job: the job's id.
+            batches: the number of batches that were submitted.
 
         Returns:
-            False where fewer are on record: Redis has forgotten what it had acknowledged, and they must be added again.
+            False if fewer are on record: Redis has lost acknowledged batches, and they must be added again.
 
         Raises:
-            UnknownJob, JobCancelled: the job is gone.
-            UsageError: there are more.
+            UnknownJob, JobCancelled: the job was deleted or cancelled.
+            UsageError: more batches are on record.
         """
         state, known = self._run("close", job, batches, self.settings.result_ttl)
         self._check(job, state)
         if known > batches:
             raise UsageError(
-                f"job {job} has {known} batches, and these sources make {batches}: they are not what it was begun "
-                f"with; `pigeonhole cancel {job}`, then the same command again, without --job"
+                f"job {job} has {known} batches, and these sources have {batches}: they have changed since it was "
+                f"started. Try: `pigeonhole cancel {job}`, then the same command without --job"
             )
         return bool(known == batches)
 
     @translates
     def cancel(self, job: str) -> None:
-        """Drop the pending pieces; rows that are done stay.
+        """Cancel a job: drop its pending pieces and keep its rows.
 
         Raises:
             UnknownJob: no such job.
-            UsageError: it is finished.
+            UsageError: the job is finished.
         """
         state = self._run("cancel", job, self.settings.result_ttl)
         if state == b"finished":
@@ -137,12 +137,12 @@ class Ledger(Leases, Upkeep):
 
     @translates
     def delete(self, job: str) -> None:
-        """Delete a job and its rows; messages that are still queued for it will find nothing to do.
+        """Delete a job and its rows; workers ignore messages that are still queued for it.
 
         Raises:
             UnknownJob: no such job.
         """
-        # Looked for before, not counted after: a deletion that is sent again finds nothing any more.
+        # Checked before the deletion: if the command is sent twice, the second one deletes nothing.
         if not self.client.exists(*self._keys(job)) and self.client.zscore(self._key("jobs"), job) is None:
             raise UnknownJob(job)
         self._run("delete", job)
@@ -164,44 +164,44 @@ class Ledger(Leases, Upkeep):
 
         Raises:
             UnknownJob: no such job.
-            MessageInvalid: another version wrote it, or it is damaged.
+            MessageInvalid: another version wrote the record, or it is damaged.
         """
         return status_of(self._records([job])[0])
 
     @translates
     def statuses(self, active_only: bool = False) -> list[JobStatus]:
-        """Return the counters of all jobs, oldest first, in two round trips; removes those that have expired.
+        """Return the counters of all jobs, oldest first, in two round trips; remove jobs that have expired.
 
-        One whose record can't be understood is `unreadable`, and does not hide the others; `status` says why.
+        A job whose record can't be read is `unreadable`; `status` raises the reason.
         """
         listed = self.client.zrange(self._key("active" if active_only else "jobs"), 0, -1, withscores=True)
         created = {text(name): number_or(seconds, 0.0) for name, seconds in listed}
         records = self._records(self._forget_expired([name for name in created if JOB.fullmatch(name)]))
-        # One without a record has gone in this moment.
+        # A job without a record was deleted since the list was read.
         return [
             status_or_unreadable(record, created[record.job]) for record in records if record.fields or record.error
         ]
 
     @translates
     def job_ids(self) -> list[str]:
-        """Return the ids of all jobs, oldest first; removes those that have expired."""
+        """Return the ids of all jobs, oldest first; remove jobs that have expired."""
         names = [text(name) for name in self.client.zrange(self._key("jobs"), 0, -1)]
         return self._forget_expired([name for name in names if JOB.fullmatch(name)])
 
     @translates
     def digests(self, job: str, numbers: Iterable[int]) -> list[str | None]:
-        """Return the digests of the references on record under each of these numbers; None where there are none."""
+        """Return the digest of each of these batches as recorded; None for a batch that is not on record."""
         listed = list(numbers)
         found = self.client.hmget(self._keys(job)[6], [str(number) for number in listed]) if listed else []
         return [None if digest is None else text(digest) for digest in found]
 
     @translates
     def read(self, job: str, start: int, limit: int) -> list[DoneBatch]:
-        """Return the batches that are done, by number from `start`, up to the first of `limit` that is not.
+        """Return at most `limit` finished batches, by number from `start` and without a gap.
 
         Raises:
-            UnknownJob: it was deleted meanwhile.
-            JobDamaged: there are answers without references.
+            UnknownJob: the job was deleted meanwhile.
+            JobDamaged: a batch has answers but no references.
         """
         keys = self._keys(job)
         numbers = range(start, start + limit)
@@ -215,14 +215,14 @@ class Ledger(Leases, Upkeep):
             return []
         batches = self.client.hmget(keys[1], [str(number) for number in numbers[: len(done)]])
         if None in batches:
-            self.status(job)  # says so if it was deleted between the two
+            self.status(job)  # raises UnknownJob if it was deleted between the two reads
             raise JobDamaged(
-                f"Redis has lost references of job {job}: `pigeonhole delete {job}`, then submit its images again"
+                f"Redis has lost references of job {job}. Try: `pigeonhole delete {job}`, then submit its images again"
             )
         return [DoneBatch(*one) for one in zip(numbers, batches, done, strict=False)]
 
     def _parts(self, keys: tuple[str, ...], number: int) -> tuple[tuple[str, bytes], ...] | None:
-        """Return the answers to all pieces of a batch that was split; None where it was not, or not all are done."""
+        """Return the answers to all pieces of a split batch; None if it was not split, or a piece is pending."""
         split = self.client.hget(keys[5], str(number))
         if split is None:
             return None
@@ -231,7 +231,7 @@ class Ledger(Leases, Upkeep):
         return None if None in answers else tuple(zip(names, answers, strict=True))
 
     def _forget_expired(self, names: list[str]) -> list[str]:
-        """Remove the jobs whose keys are gone from the lists, and return the others."""
+        """Remove jobs from the lists whose keys have expired, and return the others."""
         with self.client.pipeline(transaction=False) as pipe:
             for name in names:
                 pipe.exists(self._key(f"job:{name}"))
@@ -246,7 +246,7 @@ class Ledger(Leases, Upkeep):
         self.client.zrem(self._key("active"), *names)
 
     def _records(self, names: list[str]) -> list[Record]:
-        """Return what Redis holds of each job; of one with a key of another type, the error."""
+        """Return the record of each job; for a job with a key of another type, a record with the error."""
         with self.client.pipeline(transaction=False) as pipe:
             for name in names:
                 job, _, waiting, claimed, *_ = self._keys(name)
@@ -275,5 +275,5 @@ class Ledger(Leases, Upkeep):
 
 
 def _images(batch: Batch) -> list[tuple[str, str, Place]]:
-    """Return what tells the images of a batch from others, wherever its groups cut their paths."""
+    """Return the identity of each image in a batch, however its groups divide the paths."""
     return [(scheme, root + path, place) for scheme, root, path, place in batch.located()]

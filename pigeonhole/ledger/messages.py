@@ -1,11 +1,11 @@
 """The messages between producer and worker: the references of a batch, and the answers to it.
 
-Both are frozen, versioned and JSON, deflated. In a batch of 2,048 a reference with a numbered name takes some 3 bytes,
-one with a random name of 16 digits some 12; an answer of up to 256 classes takes 27. What is read back is checked
-before it is believed. Keys that are not known are ignored, so that a key may be added without a new version.
+Both are frozen, versioned, deflated JSON. In a batch of 2,048, a reference with a numbered name takes some 3 bytes, and
+one with a random name of 16 digits some 12. An answer of up to 256 classes takes 27. Decoding validates everything.
+Unknown keys are ignored, so a key can be added without a new version.
 
-A path that is not valid UTF-8 is spelled as `os.fsdecode` spells it; its lone surrogates survive JSON as
-escapes, and `os.fsencode` gives the bytes back.
+A path that is not valid UTF-8 is stored as `os.fsdecode` returns it. Its lone surrogates become escapes in JSON, and
+`os.fsencode` restores the bytes.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from pigeonhole.errors import MessageInvalid, SourceError
 from pigeonhole.ledger.columns import packed, unpacked
-from pigeonhole.ledger.rows import Row as Row  # where others look for it
+from pigeonhole.ledger.rows import Row as Row  # other modules import it from here
 from pigeonhole.ledger.rows import rows_of
 from pigeonhole.limits import MOST_CLASSES, PPM, TOP
 from pigeonhole.row_options import DEFAULT, RowOptions
@@ -31,26 +31,26 @@ from pigeonhole.text import printable
 VERSION = 4
 #: 2,048 paths of `LONGEST_PATH` bytes are 8 MB, or 50 MB where JSON escapes each of the bytes.
 MAX_DECODED_BYTES = 64_000_000
-#: Where a system's offsets in files end.
+#: File offsets are below this number.
 _END_OF_PLACES = 1 << 63
-#: Bytes for each image over which a batch is stored as it is: it carries images. To deflate base64 saves a quarter, and
-#: takes several times as long as all the rest.
+#: Bytes per image above which a batch is not compressed, since it contains images. Deflating base64 saves a quarter of
+#: the bytes, and takes several times as long as all the rest.
 _CARRIES = 2000
-#: Characters that a message shows of a path.
+#: The number of characters of a path that an error message shows.
 _SHOWN = 60
 #: Bytes of the digest of a batch's references.
 _DIGEST_BYTES = 16
 
 
 class Group(NamedTuple):
-    """References that share their source, and the beginnings of their paths; see `Reference`.
+    """References that share their source and the beginnings of their paths; see `Reference`.
 
     Args:
-        scheme: of the source that opens them.
-        shown: the beginning of the path that the user sees.
-        root: the beginning of the path below the image root.
-        paths: the rest of both.
-        places: where each lies in `root`; empty where each is a file of its own.
+        scheme: the scheme of the source that opens them.
+        shown: the common beginning of their paths as the user sees them.
+        root: the common beginning of their paths below the image root.
+        paths: the rest of each path, which is the same in both.
+        places: the place of each image in the archive `root`; empty if each image is a file.
     """
 
     scheme: str
@@ -66,7 +66,7 @@ class Batch:
 
     Args:
         groups: the references.
-        top: how many of its most probable classes each row shall have.
+        top: the number of most probable classes in each row.
     """
 
     groups: tuple[Group, ...]
@@ -77,7 +77,7 @@ class Batch:
 
     @cached_property
     def digest(self) -> str:
-        """32 hexadecimal digits of the references as they are stored: work is done for these references alone."""
+        """The digest of the stored references, as 32 hexadecimal digits."""
         return _digest(self._text)
 
     def shown(self) -> Iterator[str]:
@@ -85,13 +85,13 @@ class Batch:
         return (group.shown + path for group in self.groups for path in group.paths)
 
     def located(self) -> Iterator[Location]:
-        """Yield where a worker finds each image."""
+        """Yield the location of each image."""
         for scheme, _, root, paths, places in self.groups:
             for path, place in zip(paths, places or repeat(()), strict=False):
                 yield Location(scheme, root, path, place)
 
     def part(self, start: int, stop: int) -> "Batch":
-        """Return the references from one position to before another."""
+        """Return the references from position `start` to before `stop` as a batch."""
         groups, at = [], 0
         for group in self.groups:
             some = slice(max(0, start - at), max(0, stop - at))
@@ -101,10 +101,10 @@ class Batch:
         return Batch(tuple(groups), self.top)
 
     def encode(self) -> bytes:
-        """Return the batch as deflated JSON, made once: it goes into the resume state and into the ledger.
+        """Return the batch as deflated JSON; the result is cached, since resume state and ledger both store it.
 
         Raises:
-            SourceError: its paths are so long that nobody could read it.
+            SourceError: its paths are too long: `decode` would refuse the batch.
         """
         return self._encoded
 
@@ -114,8 +114,8 @@ class Batch:
         if len(text) > MAX_DECODED_BYTES:
             first = printable(next(self.shown())[:_SHOWN])
             raise SourceError(
-                f"the paths of {len(self):,} images from {first}… on take {len(text):,} bytes, and a batch may take "
-                f"{MAX_DECODED_BYTES:,}: their paths are too long"
+                f"the paths of {len(self):,} images from {first}… on are too long: they take {len(text):,} bytes, and "
+                f"a batch may have {MAX_DECODED_BYTES:,}. Shorten the names of the folders"
             )
         return _deflate(text, level=0 if len(text) > _CARRIES * len(self) else 1)
 
@@ -124,14 +124,14 @@ class Batch:
         """Return the batch that `encode` wrote.
 
         Raises:
-            MessageInvalid: the data is of another version, or not a batch.
+            MessageInvalid: the data has another version, or is not a batch.
         """
         text, body = _inflate(data, "a batch")
         groups, top = body.get("groups"), body.get("top")
         if not isinstance(groups, list) or type(top) is not int or not 0 < top <= MOST_CLASSES:
             raise MessageInvalid("a batch in the ledger has no groups of references")
         batch = cls(tuple(_group(group) for group in groups), top)
-        batch.__dict__["digest"] = _digest(text)  # of the very text that is stored
+        batch.__dict__["digest"] = _digest(text)  # of the stored text: encoding again might differ
         return batch
 
     @cached_property
@@ -140,10 +140,10 @@ class Batch:
 
 
 class Chosen(NamedTuple):
-    """The labels of N images by a multi-label model: M in all.
+    """The labels that a multi-label model gave to N images: M labels in all.
 
     Args:
-        counts: `array("H")`, N: how many labels each image has. One with an error has none.
+        counts: `array("H")`, N: the number of labels of each image; 0 for an image with an error.
         best: `array("H")`, M: indices into `Answers.labels`, image by image, each image's most probable first.
         ppm: `array("I")`, M: the probabilities of those classes in millionths.
     """
@@ -158,21 +158,21 @@ class Answers:
     """The result of each image of a batch, as columns in the batch's order.
 
     Args:
-        model: the model that answered, `name@digest`.
-        labels: names of the classes that the columns count from, `MOST_CLASSES` at most.
-        images: how many there are: N.
-        top: how many of its most probable classes each image has: K. Not more than there are labels.
+        model: the model that answered, as `name@digest`.
+        labels: the names of the model's classes, `MOST_CLASSES` at most.
+        images: the number of images: N.
+        top: the number of most probable classes of each image: K, at most the number of classes.
         best: `array("H")`, N x K, row by row: the indices into `labels` of an image's most probable classes, best
-            first. The row of an image with an error holds zeros, here and in `ppm`, which mean nothing.
+            first. The row of an image with an error holds meaningless zeros, here and in `ppm`.
         ppm: `array("I")`, N x K, row by row: the probabilities of those classes in millionths.
-        review: positions of the images that the model is in doubt about.
+        review: the positions of the images that are marked for review.
         errors: position → (kind, message).
-        runtime: what ran the network, and in which precision: `torch/f32`.
-        identities: `array("Q")`, N: the `Identity` of each image's file when it was read, 0 where it was not; or empty.
-        batch: the digest of the references that these are the answers to; the ledger adds it.
+        runtime: the runtime of the network and its precision: `torch/f32`.
+        identities: `array("Q")`, N: the `Identity` of each image's file when it was read; 0: unknown. Or empty.
+        batch: the digest of the references to which these answers belong; the ledger adds it.
         chosen: the labels of each image by a multi-label model; None: an image's most probable class is its label.
-        unknown: `array("I")`, N: the probability that an image belongs to no class, in millionths; empty: the model has
-            no output for it. Means nothing for an image with an error.
+        unknown: `array("I")`, N: the probability that an image belongs to no class, in millionths; meaningless for an
+            image with an error. Empty: the model has no output for it.
     """
 
     model: str
@@ -191,7 +191,12 @@ class Answers:
 
     @classmethod
     def failed(cls, model: str, errors: Sequence[tuple[str, str]]) -> "Answers":
-        """Return the answers to a batch in which every image has an error: its (kind, message)."""
+        """Return answers in which every image has an error.
+
+        Args:
+            model: the model's name.
+            errors: the (kind, message) of each image.
+        """
         return cls(model, (), len(errors), 0, array("H"), array("I"), errors=dict(enumerate(errors)))
 
     def __len__(self) -> int:
@@ -217,8 +222,8 @@ class Answers:
             body["chosen"] = [packed(column) for column in self.chosen]
         if self.unknown:
             body["unknown"] = packed(self.unknown)
-        # Probabilities hardly deflate: it would take five times as long as all the rest, for a third of the bytes.
-        # Messages do, by far, but few of them are not worth it.
+        # Deflating probabilities takes five times as long as all the rest, and saves a third. Error messages deflate
+        # well, but only many of them are worth the time.
         return _deflate(_json(body), level=1 if 8 * len(self.errors) > self.images else 0)
 
     @classmethod
@@ -226,7 +231,7 @@ class Answers:
         """Return the answers that `encode` wrote.
 
         Raises:
-            MessageInvalid: the data is of another version, or not the answers to a batch.
+            MessageInvalid: the data has another version, or is not the answers to a batch.
         """
         _, body = _inflate(data, "the answers to a batch")
         try:
@@ -253,14 +258,14 @@ class Answers:
         return answers
 
     def rows(self, batch: Batch, options: RowOptions = DEFAULT) -> list[Row]:
-        """Return one row for each reference of the batch that these are the answers to.
+        """Return one row for each reference of the batch to which these answers belong.
 
         Args:
             batch: the references.
-            options: what the user asks of rows.
+            options: the options for rows.
 
         Raises:
-            MessageInvalid: there are not as many answers as references.
+            MessageInvalid: the numbers of answers and references differ.
             UsageError: the label map names a class that the model does not have.
         """
         paths = [group.shown + path for group in batch.groups for path in group.paths]
@@ -269,12 +274,12 @@ class Answers:
         return rows_of(self, paths, options)
 
     def _check(self) -> None:
-        """Raise ValueError unless every row can be made."""
+        """Raise ValueError unless `rows` can return a row for every image."""
         if not 0 <= self.top <= len(self.labels) <= MOST_CLASSES:
             raise ValueError(f"each image has {_shown(self.top)} of {len(self.labels)} classes")
         for at in (*self.errors, *self.review):
             if not 0 <= at < self.images:
-                raise ValueError(f"something is said of image {_shown(at)} of {_shown(self.images)}")
+                raise ValueError(f"there is an entry for image {_shown(at)} of {_shown(self.images)}")
         if self.top == 0 and len(self.errors) != self.images:
             raise ValueError(f"{_shown(self.images)} images have no class, but {len(self.errors)} have an error")
         columns = [(self.best, self.ppm), *([(self.chosen.best, self.chosen.ppm)] if self.chosen else [])]
@@ -282,9 +287,9 @@ class Answers:
             if (index := max(best, default=-1)) >= len(self.labels):
                 raise ValueError(f"an image has class {index} of {len(self.labels)}")
             if (parts := max(ppm, default=0)) > PPM:
-                raise ValueError(f"an image has a class with {parts} millionths")
+                raise ValueError(f"an image has a class with a probability of {parts} millionths")
         if (parts := max(self.unknown, default=0)) > PPM:
-            raise ValueError(f"an image is unknown with {parts} millionths")
+            raise ValueError(f"an image is unknown with a probability of {parts} millionths")
 
 
 def _json(body: dict[str, Any]) -> bytes:
@@ -301,7 +306,7 @@ def _deflate(text: bytes, level: int = 1) -> bytes:
 
 
 def _inflate(data: bytes, what: str) -> tuple[bytes, dict[str, Any]]:
-    """Return a message's JSON text, and what it says."""
+    """Return a message's JSON text and its content; raise MessageInvalid unless it has our version."""
     inflater = zlib.decompressobj()
     try:
         text = inflater.decompress(data, MAX_DECODED_BYTES)
@@ -315,8 +320,8 @@ def _inflate(data: bytes, what: str) -> tuple[bytes, dict[str, Any]]:
     version = body.get("v")
     if type(version) is not int or version != VERSION:
         raise MessageInvalid(
-            f"{what} in the ledger has version {_shown(version)} and this program reads {VERSION}: "
-            "run the same version of Pigeonhole on both sides"
+            f"{what} in the ledger has version {_shown(version)}, and this program reads version {VERSION}: run the "
+            "same version of Pigeonhole in producer and workers"
         )
     return text, body
 
@@ -329,17 +334,17 @@ def _group(value: object) -> Group:
         _text("".join((scheme, shown, root, *paths)))
         group = Group(scheme, shown, root, tuple(paths), _places(places))
     except (TypeError, ValueError) as exc:
-        raise MessageInvalid(f"a group of references holds something that is not a path, or no place: {exc}") from exc
+        raise MessageInvalid(f"a group of references has an invalid path or place: {exc}") from exc
     if group.places and len(group.places) != len(group.paths):
         raise MessageInvalid(f"a group of {len(group.paths)} references has {len(group.places)} places in an archive")
     return group
 
 
 def _places(value: object) -> tuple[Place, ...]:
-    """Return places as JSON has them: a list of lists of whole numbers."""
+    """Return places from JSON: a list of lists of integers."""
     if not isinstance(value, list) or not all(isinstance(one, list) for one in value):
         raise ValueError("the places in an archive are not lists of numbers")
-    # All numbers at once: of a batch there may be 10,000.
+    # All numbers at once, for speed: a batch may have 10,000.
     numbers = list(chain.from_iterable(value))
     if not {*map(type, numbers)} <= {int} or (numbers and not 0 <= min(numbers) <= max(numbers) < _END_OF_PLACES):
         raise ValueError(f"the places in an archive are not whole numbers from 0 to below {_END_OF_PLACES}")
@@ -347,7 +352,7 @@ def _places(value: object) -> tuple[Place, ...]:
 
 
 def _chosen(value: object, images: int) -> Chosen:
-    """Return the labels of images as `Answers.encode` wrote them."""
+    """Return the labels of a multi-label model that `Answers.encode` wrote."""
     counted, best, ppm = map(_texts, _list(value))
     counts = unpacked("H", counted, images)
     labels = sum(counts)
@@ -357,7 +362,7 @@ def _chosen(value: object, images: int) -> Chosen:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{_shown(value)} is not a text")
-    # Only surrogates that stand for bytes, as `os.fsdecode` makes them, can ever be written out again.
+    # Raises for surrogates that `os.fsdecode` can't have made: these could not be written to a file.
     value.encode("utf-8", "surrogateescape")
     return value
 
@@ -379,5 +384,5 @@ def _number(value: object) -> int:
 
 
 def _shown(value: object) -> str:
-    """Return a value for a message: `repr` of a foreign value may be very long, or too deep."""
+    """Return a short `repr` of a value from a message: the full one may be very long, or too deep."""
     return reprlib.repr(value)

@@ -1,4 +1,4 @@
-"""Numbers and texts as Redis gives them back. Anybody who reaches Redis may have written anything there, even `nan`."""
+"""Validation of numbers and texts from Redis, where any program may have written anything, even `nan`."""
 
 import math
 
@@ -7,13 +7,13 @@ _LATEST = 1e11
 
 
 def number(value: object) -> float:
-    """Return a finite number.
+    """Return a value as a finite number.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the value is no finite number.
     """
     try:
-        read = float(value)  # type: ignore[arg-type]  # what it can't read, it says
+        read = float(value)  # type: ignore[arg-type]  # raises for other types
     except (TypeError, OverflowError) as exc:
         raise ValueError(f"{value!r:.100} is not a number") from exc
     if not math.isfinite(read):
@@ -22,7 +22,7 @@ def number(value: object) -> float:
 
 
 def number_or(value: object, default: float) -> float:
-    """Return a finite number, or a default where there is none."""
+    """Return a value as a finite number, or a default if it is none."""
     try:
         return number(value)
     except ValueError:
@@ -30,7 +30,7 @@ def number_or(value: object, default: float) -> float:
 
 
 def moment(value: object) -> float:
-    """Return a time in seconds since the epoch; ValueError where it is something else."""
+    """Return a value as a time in seconds since the epoch; raise ValueError if it is none."""
     read = number(value)
     if not 0 <= read < _LATEST:
         raise ValueError(f"{read!r} is not a time in seconds since the epoch")
@@ -38,7 +38,7 @@ def moment(value: object) -> float:
 
 
 def moment_or_none(value: object) -> float | None:
-    """Return a time in seconds since the epoch; None where there is none."""
+    """Return a value as a time in seconds since the epoch; None if it is none."""
     try:
         return moment(value)
     except ValueError:
@@ -46,7 +46,7 @@ def moment_or_none(value: object) -> float | None:
 
 
 def whole(value: str) -> int:
-    """Return a count; ValueError where it is something else."""
+    """Parse a count from 0 to below 2**63; raise ValueError if it is none."""
     read = int(value)
     if not 0 <= read < 1 << 63:
         raise ValueError(f"{read!r:.100} is not a count")
@@ -54,5 +54,5 @@ def whole(value: str) -> int:
 
 
 def text(data: bytes) -> str:
-    """Return a text, with a mark in place of each byte that is not UTF-8."""
+    """Decode a text, with U+FFFD in place of each byte that is not UTF-8."""
     return data.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""A piece: the work of one task. A batch, or after a worker loss a part of one."""
+"""Pieces: the work of one task, which is a batch or, after a worker loss, a part of one."""
 
 import re
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from itertools import pairwise
 from pigeonhole.errors import MessageInvalid
 from pigeonhole.ledger.messages import Batch
 
-#: A piece whose process was lost is split into this many parts at the most: a batch of 2,048 images costs 3 processes
-#: until a single image is set apart, where halving it would cost eleven.
+#: The largest number of parts into which a piece is split after a worker loss. To isolate one image in a batch of
+#: 2,048 then costs 3 processes; halving would cost 11.
 PARTS = 16
 _SPELLED = re.compile(r"(\d{1,12})-([0-9a-f]{32})(?::(\d{1,6}):(\d{1,6}))?")
 
@@ -17,9 +17,8 @@ _SPELLED = re.compile(r"(\d{1,12})-([0-9a-f]{32})(?::(\d{1,6}):(\d{1,6}))?")
 class Piece:
     """Some of a batch's images: from `start` to before `stop`; None: to its end.
 
-    It is spelled `17-DIGEST`, or `17-DIGEST:32:64` for a part of the batch. The digest is that of the batch's
-    references as stored: should Redis forget a batch, and another be recorded under its number, then a piece of the
-    old one is not a piece of the new.
+    Its text form is `17-DIGEST`, or `17-DIGEST:32:64` for a part of the batch. The digest is that of the batch's stored
+    references. If Redis loses a batch and another gets its number, pieces of the old batch are therefore invalid.
     """
 
     number: int
@@ -39,7 +38,7 @@ class Piece:
 
     @property
     def key(self) -> str:
-        """The same without the digest, for people and for the job's rows: `17`, or `17:32:64`."""
+        """The text form without the digest, for people and for the job's rows: `17`, or `17:32:64`."""
         return f"{self.number}{self._part}"
 
     @property
@@ -48,51 +47,51 @@ class Piece:
 
     @classmethod
     def parse(cls, text: str) -> "Piece":
-        """Return the piece that `str` wrote.
+        """Parse the text form of a piece.
 
         Raises:
-            MessageInvalid: it is something else.
+            MessageInvalid: the text is not that of a piece.
         """
         match = _SPELLED.fullmatch(text)
         if match is None:
-            raise MessageInvalid(f"{text[:100]!r} is not the name of a batch, nor of a part of one")
+            raise MessageInvalid(f"{text[:100]!r} is not the name of a batch or a part of one")
         number, digest, start, stop = match.groups()
         if stop is None:
             return cls(int(number), digest)
         if int(start) >= int(stop):
-            raise MessageInvalid(f"{text[:100]!r} names no image: its part ends where it starts, or before")
+            raise MessageInvalid(f"{text[:100]!r} names no image: its end is not after its start")
         return cls(int(number), digest, int(start), int(stop))
 
     @classmethod
     def parse_key(cls, key: str, digest: str) -> "Piece":
-        """Return the piece that has this `key`, of the batch with this digest; MessageInvalid as `parse`."""
+        """Return the piece with this `key` of the batch with this digest; raise what `parse` raises."""
         number, colon, part = key.partition(":")
         return cls.parse(f"{number}-{digest}{colon}{part}")
 
     def of(self, batch: Batch) -> Batch:
-        """Return its references.
+        """Return the references of the piece.
 
         Args:
-            batch: the whole batch of that number.
+            batch: the whole batch.
         """
         return batch if self.stop is None else batch.part(self.start, self.stop)
 
     @property
     def quarantined(self) -> bool:
-        """True for one quarantined image: a process was lost with a piece in hand that held it."""
+        """True for a single image, which is quarantined: a process was lost with a piece that contained it."""
         return self.stop is not None and self.stop - self.start == 1
 
     def divided(self, at: int, size: int) -> "tuple[Piece, Piece]":
-        """Return two parts: the first `at` images, and the others of the `size` that it has."""
+        """Return two parts: the first `at` images, and the rest of the piece's `size` images."""
         middle = self.start + at
         rest = Piece(self.number, self.digest, middle, self.start + size)
         return Piece(self.number, self.digest, self.start, middle), rest
 
     def split(self, size: int) -> "list[Piece]":
-        """Return up to `PARTS` parts of about the same size; none for a quarantined image, which can't be split.
+        """Return up to `PARTS` parts of about the same size; an empty list for a single image.
 
         Args:
-            size: how many images the whole batch has.
+            size: the number of images in the whole batch.
         """
         if self.quarantined:
             return []

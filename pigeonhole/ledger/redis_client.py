@@ -36,7 +36,7 @@ _PASSING = (
     redis.exceptions.TryAgainError,
     redis.exceptions.MaxConnectionsError,
 )
-# What a script meets, Redis tells as the script's error, with the original in its middle.
+# An error inside a script arrives as the script's error, with the original text in its middle.
 _NO_PERMISSION = re.compile(
     r"\bNOPERM\b|can't run this command or subcommand|no permissions to|can't access at least one of the keys"
 )
@@ -45,25 +45,25 @@ _NOT_NOW = re.compile(
     r"\b(MISCONF|READONLY|MASTERDOWN|NOREPLICAS|BUSY|UNKILLABLE|UNBLOCKED)\b|against a read only replica"
 )
 
-#: Seconds that one command may take before the connection counts as lost: every script here takes milliseconds.
+#: Seconds after which a command without a reply counts as lost: each of our scripts takes milliseconds.
 COMMAND_TIMEOUT = 10.0
 CONNECT_TIMEOUT = 3.0
 
 
 @dataclass(frozen=True)
 class PasswordFile(redis.CredentialProvider):
-    """A password in a file that is read for each connection, so that a new one needs no restart.
+    """A password file that is read for each connection, so that a changed password needs no restart.
 
     Args:
-        user: Redis' user; empty: the default one.
-        file: holds the password.
+        user: the Redis user; empty: the default user.
+        file: the path of the file with the password.
     """
 
     user: str
     file: str
 
     def password(self) -> str:
-        """Return the password that the file holds now.
+        """Return the current password in the file.
 
         Raises:
             AuthenticationError: the file can't be read.
@@ -71,23 +71,23 @@ class PasswordFile(redis.CredentialProvider):
         try:
             return read_password(self.file)
         except (OSError, UnicodeDecodeError) as exc:
-            raise redis.AuthenticationError(f"the password's file {self.file!r} can't be read: {exc}") from exc
+            raise redis.AuthenticationError(f"the password file {self.file!r} can't be read: {exc}") from exc
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        """Return what redis-py sends when it connects."""
+        """Return the user and the password, or the password alone, as redis-py asks for them."""
         return (self.user, self.password()) if self.user else (self.password(),)
 
 
 def connect(url: str, retries: int = COMMAND.retries or 0, timeout: float = COMMAND_TIMEOUT) -> Client:
-    """Return a client for a `redis://`, `rediss://` or `unix://` URL; nothing is sent yet.
+    """Return a client for a `redis://`, `rediss://` or `unix://` URL, without connecting yet.
 
     Args:
-        url: as the setting `broker_url` allows.
-        retries: how often a command whose connection is lost is sent again.
-        timeout: seconds that one command, and connecting, may take; connecting never takes longer than 3.
+        url: a URL as in the setting `broker_url`.
+        retries: the number of times that a command is sent again after its connection was lost.
+        timeout: the seconds that a command may take, and connecting as well, up to 3 seconds.
 
     Raises:
-        SettingsError: redis-py knows no such URL.
+        SettingsError: redis-py does not accept the URL.
     """
     try:
         client = redis.Redis.from_url(
@@ -96,7 +96,7 @@ def connect(url: str, retries: int = COMMAND.retries or 0, timeout: float = COMM
             socket_connect_timeout=min(timeout, CONNECT_TIMEOUT),
             health_check_interval=30,
             retry=Retry(ExponentialWithJitterBackoff(base=COMMAND.first, cap=COMMAND.longest), retries=retries),
-            # A job's name on the command line may be any bytes: then it is unknown, not an error of its own.
+            # A job's name on the command line may be any bytes; it then names no job, and needs no other error.
             encoding_errors="surrogateescape",
         )
         pool = client.connection_pool
@@ -104,14 +104,14 @@ def connect(url: str, retries: int = COMMAND.retries or 0, timeout: float = COMM
         if file:
             user = pool.connection_kwargs.pop("username", None)
             pool.connection_kwargs["credential_provider"] = PasswordFile(user or "", file)
-        pool.connection_class(**pool.connection_kwargs)  # checks the URL's arguments; connects to nothing
+        pool.connection_class(**pool.connection_kwargs)  # checks the URL's arguments without connecting
     except (ValueError, TypeError, redis.RedisError) as exc:
-        raise SettingsError(f"the broker's URL {masked(url)!r} can't be used: {exc}") from exc
+        raise SettingsError(f"the broker URL {masked(url)!r} is invalid: {exc}") from exc
     return client
 
 
 def is_transient(exc: Exception) -> bool:
-    """Return whether an error may be gone at the next try: Redis is away or full, and does not refuse us."""
+    """Return whether a retry may succeed: Redis is down or full, but does not refuse access."""
     return isinstance(exc, BrokerUnreachable) and not isinstance(exc, BrokerRefuses)
 
 
@@ -123,11 +123,11 @@ def server_time(client: Client) -> float:
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Turn redis-py's errors into ours.
+    """Translate redis-py's errors in the block into ours.
 
     Raises:
-        BrokerUnreachable: no connection, no answer in time, or access refused.
-        MessageInvalid: a key of ours holds something else.
+        BrokerUnreachable: no connection, no reply in time, or access refused.
+        MessageInvalid: one of our keys has another type.
     """
     try:
         yield
@@ -136,24 +136,24 @@ def translated(url: str) -> Iterator[None]:
 
 
 def explained(exc: redis.RedisError, url: str) -> PigeonholeError:
-    """Return the error of ours that one of redis-py's becomes."""
+    """Return our error for one of redis-py's."""
     where, reply = f"Redis at {masked(url)}", str(exc)
     if isinstance(exc, _REFUSALS) or _NO_PERMISSION.search(reply):
-        return BrokerRefuses(f"{where} refuses us: {reply}; check its user and password")
+        return BrokerRefuses(f"{where} refuses access: {reply}; check the user and password in its URL")
     if "DB index" in reply:
-        return BrokerRefuses(f"{where}: {reply}; the number at the end of its URL is the database")
+        return BrokerRefuses(f"{where} has no such database: {reply}; the number at the end of its URL selects one")
     if isinstance(exc, redis.exceptions.OutOfMemoryError) or _FULL.search(reply):
         return BrokerUnreachable(f"{where} is full: {reply}; raise its maxmemory or delete jobs")
     if isinstance(exc, _PASSING) or _NOT_NOW.search(reply):
-        return BrokerUnreachable(f"{where} can't serve us now: {reply}; its own log says why")
+        return BrokerUnreachable(f"{where} is not available: {reply}; see its log")
     if isinstance(exc, (redis.ConnectionError, redis.TimeoutError)):
-        tls = ", and do its certificate and ours fit" if url.startswith("rediss:") else ""
+        tls = ", and are its certificates right" if url.startswith("rediss:") else ""
         return BrokerUnreachable(f"no answer from {where}: {reply}; is it running{tls}?")
-    return MessageInvalid(f"{where} can't do what we ask: {reply}; do others use our prefix?")
+    return MessageInvalid(f"{where} can't run a command: {reply}; does another program use the same key prefix?")
 
 
 def translates(method: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a method of an object that has a `url`, so that only our errors leave it."""
+    """Decorate a method of an object with a `url`, so that it raises our errors in place of redis-py's."""
 
     @functools.wraps(method)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:

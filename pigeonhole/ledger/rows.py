@@ -1,4 +1,4 @@
-"""Rows, and how they are made of the answers to a batch."""
+"""Rows, and their computation from the answers to a batch."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -11,7 +11,7 @@ from pigeonhole.row_options import RowOptions, check_unknown_label
 if TYPE_CHECKING:
     from pigeonhole.ledger.messages import Answers, Chosen
 
-#: What stands between the labels of an image in `Row.label`.
+#: The separator between the labels of an image in `Row.label`.
 SEPARATOR = "|"
 
 
@@ -22,12 +22,12 @@ class Row(NamedTuple):
     label, and `confidence` is None. `model` is the model's name, the first 12 digits of its digest, and its precision
     if that is not f32: `digits@abb3dab59bde+bf16`.
 
-    Of a multi-label model, `labels` are all labels of the image, the most probable first, and `label` is these joined
-    by `|`; `confidence` is that of the first. An image may have none without an error: `labels` and `label` are empty
-    then, and `confidence` is None. `top` has all labels. Of other models, `labels` is None.
+    A multi-label model sets `labels` to all labels of the image, the most probable first. `label` is then these joined
+    by `|`, `confidence` is that of the first, and `top` has all labels. An image without any label is no error: it has
+    empty `labels` and `label`, and `confidence` is None. For other models, `labels` is None.
 
-    `unknown` is the probability, from 0 to 1, that the image belongs to none of the model's classes. It assumes such
-    images to be as common as the model's review score does. None: the model has no output for it, or an error.
+    `unknown` is the probability, from 0 to 1, that the image belongs to none of the model's classes, with such images
+    as common as the model's review score assumes. It is None for an error, or if the model has no output for it.
     """
 
     path: str
@@ -45,23 +45,23 @@ def rows_of(answers: "Answers", paths: Sequence[str], options: RowOptions) -> li
     """Return one row for each path.
 
     Args:
-        answers: one for each path.
-        paths: as the user named them.
-        options: what the user asks of rows.
+        answers: the answers, one for each path.
+        paths: the paths as the user named them.
+        options: the options for rows.
 
     Raises:
-        UsageError: the label map names a class that the model does not have, or it has no output for "unknown" and
-            `unknown_label` is given.
+        UsageError: the label map names a class that the model does not have, or `unknown_label` is set and the model
+            has no output for "unknown".
     """
     labels, model = answers.labels, answers.model
     if options.label_map is not None:
         labels = options.label_map.names(labels)
     if not answers.top:
-        rows = [Row(path, "", None, False, "", model, ()) for path in paths]  # all of them errors
+        rows = [Row(path, "", None, False, "", model, ()) for path in paths]  # all of them get an error below
     elif answers.chosen is not None:
         rows = list(_labelled(answers, answers.chosen, labels, paths, options))
     else:
-        # Whole columns at a time: this and the sink's work are what a row costs the producer.
+        # Whole columns at a time, for speed: this and the sink are most of the producer's work for a row.
         names = [labels[index] for index in answers.best]
         probabilities = [parts / PPM for parts in answers.ppm]
         if options.review_below is None:
@@ -92,7 +92,7 @@ def _name_unknown(text: str, answers: "Answers", labels: list[str], confidences:
 
 
 def _marks(answers: "Answers") -> list[bool]:
-    """Return which images the model is in doubt about."""
+    """Return for each image whether the model marks it for review."""
     review = [False] * len(answers)
     for at in answers.review:
         review[at] = True
@@ -105,11 +105,11 @@ def _tops(
     """Return `Row.top` of each image.
 
     Args:
-        names, probabilities: the classes of all images, one image after the other.
-        width: the number of classes of each image.
-        most: the number that is wanted at most; None: all.
+        names, probabilities: the most probable classes of all images, one image after the other.
+        width: the number of these classes of each image.
+        most: the largest number of classes to return for an image; None: all.
     """
-    # One iterator of pairs, from which each row takes as many as it has.
+    # The same iterator `width` times: each row takes the next `width` pairs.
     tops = zip(*[zip(names, probabilities, strict=True)] * width, strict=True)
     return tops if most is None or most >= width else (top[:most] for top in tops)
 
@@ -117,7 +117,7 @@ def _tops(
 def _labelled(
     answers: "Answers", chosen: "Chosen", names: tuple[str, ...], paths: Sequence[str], options: RowOptions
 ) -> Iterator[Row]:
-    """Yield the rows of a multi-label model; those of errors have no label."""
+    """Yield the rows of a multi-label model; images with an error get no label."""
     if options.unknown_label is not None:
         check_unknown_label(options.unknown_label, answers.model, False)
     marks, below, width = _marks(answers), options.review_below, answers.top
@@ -129,7 +129,7 @@ def _labelled(
         top = dict(zip(best, ppm, strict=True)) | dict(
             zip(chosen.best[start:stop], chosen.ppm[start:stop], strict=True)
         )
-        labels = tuple(dict.fromkeys(names[index] for index in chosen.best[start:stop]))  # a map may join some
+        labels = tuple(dict.fromkeys(names[index] for index in chosen.best[start:stop]))  # a map may merge some
         confidence = chosen.ppm[start] / PPM if stop > start else None
         review = marks[at] if below is None else confidence is not None and confidence < below
         shown = tuple((names[index], parts / PPM) for index, parts in top.items())

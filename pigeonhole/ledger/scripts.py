@@ -1,4 +1,4 @@
-"""The ledger's atomic steps: Lua scripts, one file each in `lua/`, which Redis runs whole or not at all."""
+"""The ledger's Lua scripts, one file each in `lua/`. Redis runs each of them atomically."""
 
 from functools import cache
 from importlib.resources import files
@@ -6,7 +6,7 @@ from importlib.resources import files
 
 @cache
 def on_job(name: str) -> str:
-    """Return a script on one job; see `lua/prelude.lua` for its keys and its first two arguments."""
+    """Return a script about one job, behind `lua/prelude.lua`, which documents its keys and first two arguments."""
     return script("prelude") + script(name)
 
 

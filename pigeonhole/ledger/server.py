@@ -1,6 +1,6 @@
-"""The state of Redis: its version, its memory, and what it keeps when it stops.
+"""The state of the Redis server: version, memory and persistence.
 
-A Redis user with the least rights (`deploy/redis_users.py`) may ask for what `INFO` tells, not for the configuration.
+A Redis user with the least rights (`deploy/redis_users.py`) may run `INFO`, but not read the configuration.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,9 @@ class Memory:
     """The memory of Redis, in bytes.
 
     Args:
-        used, most: what it uses, and may use at the most; 0: it has no limit.
-        policy: what becomes of a key when it is full.
+        used: the bytes in use.
+        most: the limit in bytes; 0: no limit.
+        policy: the eviction policy, such as `noeviction`.
     """
 
     used: int
@@ -26,18 +27,18 @@ class Memory:
 
     @property
     def evicts(self) -> bool:
-        """True if a full Redis deletes keys instead of refusing more."""
+        """True if a full Redis deletes keys instead of refusing writes."""
         return self.policy != "noeviction"
 
 
 class Server:
-    """One Redis.
+    """Reads the state of one Redis server.
 
     Args:
-        settings: where it is.
-        client: a client in place of a new one.
+        settings: the settings with the broker URL.
+        client: a client to use; None: a new one.
 
-    All methods raise BrokerRefuses where our user may not ask, and BrokerUnreachable without an answer.
+    All methods raise BrokerRefuses if our Redis user lacks the right, and BrokerUnreachable if there is no reply.
     """
 
     def __init__(self, settings: Settings, client: Client | None = None) -> None:
@@ -46,22 +47,22 @@ class Server:
 
     @translates
     def version(self) -> str:
-        """Return its version; of Valkey, the version of Redis that it stands for."""
+        """Return the server's version; for Valkey, the Redis version with which it is compatible."""
         return str(self.client.info("server")["redis_version"])
 
     @translates
     def memory(self) -> Memory:
-        """Return how full it is."""
+        """Return the server's use of memory."""
         reply = self.client.info("memory")
         return Memory(reply["used_memory"], reply["maxmemory"], reply["maxmemory_policy"])
 
     @translates
     def appends(self) -> bool:
-        """Return whether it keeps an append-only file."""
+        """Return whether the server writes an append-only file."""
         return bool(self.client.info("persistence")["aof_enabled"])
 
     def configured(self, name: str) -> str | None:
-        """Return one of its settings; None where we may not ask."""
+        """Return a value of the server's configuration; None if our Redis user may not read it."""
         try:
             with translated(self.url):
                 reply: dict[str, Any] = self.client.config_get(name)

@@ -1,4 +1,4 @@
-"""A job's record, as the ledger keeps it and `status` shows it."""
+"""The status of a job: its record in Redis, as `status` shows it."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -11,10 +11,10 @@ from pigeonhole.ledger.numbers import moment, moment_or_none, text, whole
 
 #: The states in a record. The scripts write them; users see a `JobState`.
 STORED = ("open", "closed", "finished", "cancelled")
-#: Seconds between two signs of life of a submitter, and after which a silent one counts as gone: three are missing.
+#: Seconds between two heartbeats of a submitter, and after which a silent one counts as lost: three are missing.
 HEARTBEAT = 5.0
 SILENT_AFTER = 3 * HEARTBEAT
-#: Seconds without a finished batch after which a job that waits counts as stalled: a batch takes about one.
+#: Seconds without a finished batch after which a job counts as stalled: a batch takes about one second.
 STALLED_AFTER = 60.0
 
 
@@ -30,9 +30,9 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class JobStatus:
-    """A job's counters at one moment; times are seconds since the epoch on Redis' clock, None if not yet.
+    """The counters of a job at one moment. Times are seconds since the epoch on Redis' clock; None: not yet.
 
-    In a list of jobs, the counters are 0 where `state` is `unreadable`.
+    A job in a list whose `state` is `unreadable` has counters of 0.
     """
 
     job: str
@@ -49,16 +49,16 @@ class JobStatus:
     done: int = 0
     errors: int = 0
     reviews: int = 0
-    #: Whether images are still submitted to it, so that `images` still grows.
+    #: Whether its submission is not complete, so that `images` may still grow.
     submitting: bool = False
-    #: When somebody last submitted to it; and when a batch was last done, or the first became pending.
+    #: The time of the last heartbeat of its submitter; and of the last finished batch, or when work became pending.
     submitter_seen: float | None = field(default=None, compare=False)
     progressed: float | None = None
-    #: Whether it gets no batch done but those that sweeps publish ahead of all others.
+    #: Whether it advances only by the batches that sweeps publish ahead of all other jobs.
     starving: bool = False
-    #: How often a quarantined image was released because its isolation run could not start.
+    #: The number of times that a quarantined image was released because its isolation run could not start.
     untried: int = 0
-    #: When this was read.
+    #: The time when this status was read.
     read_at: float = field(default=0.0, compare=False)
 
     @property
@@ -86,12 +86,12 @@ class JobStatus:
 
     @property
     def silent(self) -> float | None:
-        """The seconds since somebody submitted to it, if its submission was cut off; else None."""
+        """The seconds since the submitter's last heartbeat, if its submission was cut off; else None."""
         return self._since(self.submitter_seen, SILENT_AFTER) if self.submitting else None
 
     @property
     def stalled(self) -> float | None:
-        """The seconds since a batch was done, if batches are pending and that is long ago; else None."""
+        """The seconds since the last finished batch, if batches are pending and that is long ago; else None."""
         pending = self.batches_waiting + self.batches_claimed
         return self._since(self.progressed, STALLED_AFTER) if pending and not self.over else None
 
@@ -100,10 +100,10 @@ class JobStatus:
         return seconds if seconds > longest else None
 
     def to_json(self) -> dict[str, object]:
-        """Return all fields, and what follows from them, as they are printed with `--json`."""
+        """Return the fields and derived values that `--json` prints."""
         speed = self.images_per_second
         shown = asdict(self) | {"labels": self.labels, "silent": self.silent, "stalled": self.stalled}
-        del shown["read_at"]  # of a job that is over, everything stays the same
+        del shown["read_at"]  # so that the output for a finished job does not change
         return shown | {"images_per_second": None if speed is None else round(speed, 1)}
 
 
@@ -111,14 +111,15 @@ _COUNTS = ("batches", "images", "done", "errors", "reviews", "untried")
 
 
 class Record(NamedTuple):
-    """What Redis holds of a job.
+    """The data about a job that were read from Redis.
 
     Args:
-        job: its id.
+        job: the job's id.
         now: the time of reading.
-        fields: its hash; empty where there is none.
-        waiting, claimed: how many of its pieces are.
-        error: why the rest could not be read.
+        fields: the job's hash; empty: there is none.
+        waiting: the number of its pieces that wait.
+        claimed: the number of its pieces that are claimed.
+        error: the reason why the other fields could not be read.
     """
 
     job: str
@@ -130,11 +131,11 @@ class Record(NamedTuple):
 
 
 def status_of(record: Record) -> JobStatus:
-    """Return the status that a record holds.
+    """Return the status of a job from its record.
 
     Raises:
         UnknownJob: there is no such job.
-        MessageInvalid: another version wrote it, or it is damaged.
+        MessageInvalid: another version wrote the record, or it is damaged.
     """
     if record.error:
         raise record.error
@@ -143,8 +144,8 @@ def status_of(record: Record) -> JobStatus:
     fields = {text(key): text(value) for key, value in record.fields.items()}
     if fields.get("v") != str(VERSION):
         raise MessageInvalid(
-            f"job {record.job} was written by another version of Pigeonhole (record {fields.get('v')!r}, we know "
-            f"{VERSION}): use that version, or `pigeonhole delete {record.job}`"
+            f"job {record.job} was written by another version of Pigeonhole (record version {fields.get('v')!r}, ours "
+            f"is {VERSION}): use that version, or delete the job: `pigeonhole delete {record.job}`"
         )
     try:
         return JobStatus(
@@ -166,16 +167,16 @@ def status_of(record: Record) -> JobStatus:
         )
     except (KeyError, TypeError, ValueError, RecursionError) as exc:
         raise MessageInvalid(
-            f"the record of job {record.job} is damaged ({exc!r:.200}): `pigeonhole delete {record.job}` forgets it"
+            f"the record of job {record.job} is damaged ({exc!r:.200}). Try: `pigeonhole delete {record.job}`"
         ) from exc
 
 
 def status_or_unreadable(record: Record, created: float) -> JobStatus:
-    """Return the status that a record holds, for a list, in which a damaged record shall not hide the others.
+    """Return the status of a job for a list; a record that can't be read gets the state `unreadable`.
 
     Args:
-        record: what Redis holds.
-        created: what the list says of its age, in seconds since the epoch.
+        record: the job's record.
+        created: the time of creation from the list of jobs, in seconds since the epoch.
     """
     try:
         return status_of(record)
@@ -184,7 +185,7 @@ def status_or_unreadable(record: Record, created: float) -> JobStatus:
 
 
 def _state(stored: str, started: bool) -> JobState:
-    """Return the state that users see."""
+    """Return the state that users see for a stored state."""
     if stored not in STORED:
         raise ValueError(f"{stored!r:.100} is not a state")
     if stored in ("open", "closed"):

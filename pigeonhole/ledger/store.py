@@ -1,4 +1,4 @@
-"""What all parts of the ledger share: the client, the names of the keys, the scripts and the clock."""
+"""The base class of the ledger's parts: the client, the names of the keys, the scripts and the clock."""
 
 import re
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from pigeonhole.ledger.redis_client import Client, connect, server_time, transla
 from pigeonhole.settings import Settings
 
 JOB = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
-#: The endings of a job's own keys, in the order of `lua/prelude.lua`; the two lists of jobs come after them.
+#: The endings of a job's keys, in the order of `lua/prelude.lua`; the two lists of jobs follow them.
 PARTS = ("", ":refs", ":waiting", ":claimed", ":rows", ":parts", ":digests")
 LISTS = ("active", "jobs")
 
@@ -18,9 +18,9 @@ class Store:
     """The records in one Redis.
 
     Args:
-        settings: where Redis is, the prefix of its keys, and how long things may take.
-        now: a clock in place of the server's, for tests.
-        client: a client in place of a new one.
+        settings: the broker URL, the prefix of the keys, and the time limits.
+        now: a clock for tests; None: the server's clock.
+        client: a client to use; None: a new one.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Store:
         self.client.ping()
 
     def _run(self, name: str, job: str, *args: object) -> Client:
-        """Run the script of that name on a job."""
+        """Run the script with this name on a job, and return its reply."""
         return self._script(name, scripts.on_job)(
             [*self._keys(job), *map(self._key, LISTS)], (self._time(), job, *args)
         )
@@ -52,9 +52,9 @@ class Store:
         return f"{self.settings.prefix}:{name}"
 
     def _keys(self, job: str) -> tuple[str, ...]:
-        """Return a job's own keys in the order that the scripts know them by; UnknownJob where that is no job's id."""
+        """Return a job's keys in the order that the scripts expect; raise UnknownJob if `job` is not a job id."""
         if not JOB.fullmatch(job):
-            raise UnknownJob(job)  # `ID:rows`, say, would be a key of another's
+            raise UnknownJob(job)  # an id such as `ID:rows` would name another job's key
         return tuple([self._key(f"job:{job}{part}") for part in PARTS])
 
     def _time(self) -> float | str:

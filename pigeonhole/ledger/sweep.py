@@ -1,4 +1,4 @@
-"""The sweep: publish again what was lost, and mend what keeps a job from its end."""
+"""The sweep: publish lost pieces again, and repair whatever prevents a job from finishing."""
 
 import logging
 
@@ -16,17 +16,17 @@ SWEEP_EVERY = 5.0
 
 
 def sweep(ledger: Ledger, queue: Queue) -> int:
-    """Publish overdue pieces again; safe at any time and by anyone.
+    """Publish overdue pieces again. Any process may call this at any time.
 
-    A piece whose lease has run out is overdue: its process counts as lost, unless nobody swept for a while,
-    since then nobody may have been able to renew; it gets another lease. A piece that waits may just be far back in
-    the queue: only where the queue holds fewer messages than pieces wait are some messages lost, and as many pieces are
-    published again. Which ones does not matter, since a message that comes twice is harmless.
+    - Claimed pieces: when a lease has expired, its process counts as lost. If there was no sweep for a while, Redis
+      may have been down and nobody could renew; then the piece gets a new lease instead.
+    - Waiting pieces: a piece may just be far back in the queue. Messages are lost only if the queue holds fewer
+      messages than there are waiting pieces; that number of pieces is published again. Duplicates are harmless.
+    - Starving jobs: the first batches of other jobs have priority, so a job may get no turn. Each sweep then publishes
+      its oldest batch ahead of all others.
+    - Abandoned jobs: an open job without a submitter for `result_ttl` seconds is cancelled.
 
-    A job that gets nothing beside others, because the beginnings of theirs go first, has its oldest batch published
-    ahead of all: one at each sweep. An open job that nobody has submitted to for `result_ttl` seconds is cancelled.
-
-    A job that can't be swept does not keep the sweep from the others; a dead letter says why.
+    If a job can't be swept, the reason becomes a dead letter, and the sweep continues with the other jobs.
 
     Returns:
         The number of pieces published.
@@ -47,7 +47,7 @@ class _Sweep:
         self._published = 0
 
     def run(self) -> int:
-        """Sweep, and note it; return the number of pieces published."""
+        """Sweep all jobs and record the time; return the number of pieces published."""
         self._steady = self._ledger.swept_lately()
         self._mend_lists()
         active = [status for status in self._ledger.statuses(active_only=True) if not status.over]
@@ -62,14 +62,14 @@ class _Sweep:
     def _mend_lists(self) -> None:
         removed = self._ledger.mend_lists()
         for key in removed:
-            self._dead_letter(f"key {key}", "it was not the list of jobs that we keep there; it is removed")
+            self._dead_letter(f"key {key}", "it had another type than our list of jobs, and was removed")
         if removed:  # each job is in the other list
             for status in self._ledger.statuses() + self._ledger.statuses(active_only=True):
                 if not status.over:
                     self._ledger.list_again(status.job)
 
     def _isolated(self, status: JobStatus, lost: int) -> int:
-        """Sweep one job, whatever its record holds; return as `_job`."""
+        """Sweep one job, turning an error into a dead letter; return what `_job` returns."""
         try:
             return self._job(status, lost)
         except BrokerUnreachable:
@@ -79,12 +79,12 @@ class _Sweep:
             return 0
 
     def _job(self, status: JobStatus, lost: int) -> int:
-        """Sweep one job; return how many of the lost messages were of its pieces."""
+        """Sweep one job; return the number of its pieces whose messages count as lost."""
         found = self._ledger.overdue(status.job, lost, self._steady)
         if found.cancelled:
-            logger.warning("job %s: cancelled, since nobody has submitted to it for long", status.job)
+            logger.warning("job %s: cancelled, because its submitter has been gone for too long", status.job)
         for member in found.removed:
-            self._dead_letter(about(status.job, member), "no such piece of this job is pending; it is removed")
+            self._dead_letter(about(status.job, member), "no such piece of this job is pending; it was removed")
         lapsed = found.lapsed
         if not self._steady and lapsed:
             self._ledger.renew(status.job, lapsed)

@@ -1,7 +1,7 @@
-"""The queue: publishing.
+"""The task queue: publish messages and count them.
 
-A message names a job and a piece and nothing else; which pieces are pending is in the ledger. So a message may be lost
-or come twice without harm, and nothing that a worker is sent is believed.
+A message contains a job id and the name of a piece, nothing else. The ledger knows which pieces are pending, so lost,
+duplicated and forged messages do no harm.
 """
 
 from functools import cached_property
@@ -19,7 +19,7 @@ from pigeonhole.retry import PUBLISH
 from pigeonhole.settings import Settings, masked
 
 TASK = "pigeonhole.classify"
-#: As kombu spells the policy.
+#: The retry policy in kombu's form.
 _RETRIES = {
     "max_retries": PUBLISH.retries,
     "interval_start": PUBLISH.first,
@@ -34,19 +34,19 @@ def queue_name(model: str) -> str:
 
 
 def priority(number: int) -> int:
-    """Return a batch's priority from its number: the beginning of every job goes ahead of a large one's tail.
+    """Return the priority of a batch, so that the first batches of a job precede the later ones of large jobs.
 
-    0 for the first batch, then one lower each time that the number doubles.
+    The first batch has 0, the highest priority. It falls by one each time that the number doubles.
     """
     return min(number.bit_length(), LOWEST_PRIORITY)
 
 
 class Queue:
-    """The messages that wait in one Redis.
+    """The task queues in one Redis.
 
     Args:
-        settings: where Redis is.
-        app: the Celery app in place of a new one.
+        settings: the settings with the broker URL.
+        app: a Celery app to use; None: a new one.
     """
 
     def __init__(self, settings: Settings, app: Celery | None = None) -> None:
@@ -61,11 +61,13 @@ class Queue:
         """Ask the model's workers to classify a pending piece.
 
         Args:
-            model, job, piece: what is asked for.
-            first: whether it goes ahead of the later batches of all jobs, as a job's first batch does.
+            model: the model's name, which selects the queue.
+            job: the job's id.
+            piece: the piece to classify.
+            first: publish it with the highest priority, as the first batch of a job.
 
         Raises:
-            BrokerUnreachable: Redis does not take it.
+            BrokerUnreachable: Redis does not accept the message.
         """
         try:
             self._app.send_task(
@@ -87,14 +89,14 @@ class Queue:
         try:
             with self._app.connection_for_write() as connection:
                 connection.ensure_connection(**_RETRIES)
-                # Not `passive`: that asks for keys without the prefix (kombu 5.7). On Redis, declaring makes nothing.
+                # Not `passive`, which ignores the key prefix (kombu 5.7). On Redis, declaring a queue writes nothing.
                 channel: Any = connection.default_channel
                 return int(channel.queue_declare(queue_name(model)).message_count)
         except (OperationalError, RedisError) as exc:
             raise self._explained(exc) from exc
 
     def _explained(self, exc: Exception) -> PigeonholeError:
-        """Return our error: kombu wraps redis-py's when it connects, and lets them pass elsewhere."""
+        """Return our error for one of kombu's, which wraps redis-py's errors while connecting, or of redis-py's."""
         cause = exc if isinstance(exc, RedisError) else exc.__cause__
         if isinstance(cause, RedisError):
             return explained(cause, self._settings.broker_url)

@@ -1,4 +1,4 @@
-"""Recovery: what a sweep looks at, and what it mends."""
+"""Recovery: the ledger's methods for sweeps and followers."""
 
 from contextlib import suppress
 from typing import NamedTuple
@@ -11,9 +11,9 @@ from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import translated, translates
 from pigeonhole.ledger.store import LISTS, Store
 
-#: Seconds between two sweeps after which holders may have been kept from renewing: then a lapsed lease says nothing.
+#: Seconds between two sweeps after which expired leases do not count: workers may have been unable to renew them.
 SWEEP_GAP = 10.0
-#: Seconds without progress after which a job whose batches wait starves.
+#: Seconds without progress after which a job with waiting batches counts as starving.
 STARVING_AFTER = 5.0
 
 
@@ -21,11 +21,11 @@ class Overdue(NamedTuple):
     """The pieces of a job that need attention.
 
     Args:
-        lapsed: their lease has expired: they are for `lose` or `renew`.
-        lost: they wait, and should be published again, which is noted.
-        removed: members that named no piece of the job; they are gone.
-        promoted: the piece to publish ahead of all other jobs', since the job gets nothing otherwise.
-        cancelled: whether the job was open, nobody has submitted to it for long, and it is cancelled for that.
+        lapsed: the pieces whose lease has expired; the caller passes them to `lose` or `renew`.
+        lost: the waiting pieces to publish again; their time is updated already.
+        removed: names in the job's sets that were no pieces of it; they are removed already.
+        promoted: the piece to publish ahead of all other jobs, since the job is starving; None: it is not.
+        cancelled: the job was open without a submitter for too long, and is cancelled now.
     """
 
     lapsed: list[Piece]
@@ -36,39 +36,39 @@ class Overdue(NamedTuple):
 
 
 class Upkeep(Store):
-    """What sweeps and followers do for jobs."""
+    """The ledger's methods for sweeps and followers."""
 
     @translates
     def last_sweep(self) -> float | None:
-        """Return when the last sweep ended, in seconds since the epoch; None if that is not known."""
+        """Return the time of the last sweep's end, in seconds since the epoch; None if it is not known."""
         with suppress(MessageInvalid), translated(self.url):  # a key of another type; the next sweep overwrites it
             return moment_or_none(self.client.get(self._key("swept")))
         return None
 
     @translates
     def sweep_age(self) -> float | None:
-        """Return the seconds since the last sweep ended; None if that is not known, or lies ahead."""
+        """Return the seconds since the last sweep's end; None if it is not known or lies in the future."""
         last = self.last_sweep()
         age = None if last is None else self._clock() - last
         return None if age is None or age < 0 else age
 
     @translates
     def swept_lately(self) -> bool:
-        """Return whether somebody swept a moment ago.
+        """Return whether the last sweep was less than `SWEEP_GAP` seconds ago.
 
-        If not, Redis or everybody was away, or the clock has stepped: those who hold leases had no chance to renew.
+        If not, Redis or all processes were down, or the clock has stepped, so workers could not renew their leases.
         """
         age = self.sweep_age()
         return age is not None and age < SWEEP_GAP
 
     @translates
     def note_sweep(self) -> None:
-        """Note that somebody has swept, at the end of it: one that fails on its way gives nobody's lease up."""
+        """Record the end of a sweep; a sweep that fails is not recorded, so leases are not given up for it."""
         self.client.set(self._key("swept"), self._clock())
 
     @translates
     def mend_lists(self) -> list[str]:
-        """Remove lists of jobs that are none.
+        """Remove the lists of jobs if another program has written another type to their keys.
 
         Returns:
             The names of the keys that were removed.
@@ -78,31 +78,31 @@ class Upkeep(Store):
 
     @translates
     def list_again(self, job: str) -> bool:
-        """List an unfinished job again, if Redis has lost it from a list: sweeps look at those in `active` alone.
+        """Add an unfinished job to the lists again if Redis has lost it there; sweeps read the list `active` only.
 
         Returns:
-            True if it was missing.
+            True if the job was missing.
         """
         return bool(self._run("relist", job))
 
     @translates
     def note_submitter(self, job: str) -> bool:
-        """Note that somebody submits to a job: it is called every `HEARTBEAT` seconds until all is submitted.
+        """Record a heartbeat of a job's submitter, which calls this every `HEARTBEAT` seconds.
 
         Returns:
-            False where the job is not open any more.
+            False if the job is not open any more.
         """
         return bool(self._run("submits", job))
 
     @translates
     def overdue(self, job: str, lost: int, steady: bool = False) -> Overdue:
-        """Return the pieces that need attention; mend what a clock that stepped back has left of them.
+        """Return the pieces that need attention, and repair times that lie ahead since the clock stepped back.
 
         Args:
-            job: its id.
-            lost: how many of the pieces that wait may have lost their message.
-            steady: whether somebody swept a moment ago; if not, the clock may have stepped forward, and no silence
-                counts.
+            job: the job's id.
+            lost: the number of waiting pieces that may have lost their messages.
+            steady: whether the last sweep was just now; if not, the clock may have stepped forward, so silence of a
+                submitter does not count.
         """
         given = (self.settings.publish_seconds, LEASE, self.settings.result_ttl, STARVING_AFTER, int(steady))
         lapsed, waiting, removed, oldest, cancelled = self._run("overdue", job, lost, *given)
@@ -118,7 +118,7 @@ class Upkeep(Store):
 
 
 def pieces_of(members: list[bytes], wrong: list[str]) -> list[Piece]:
-    """Return the pieces among the members of a set, and add the others to a list."""
+    """Parse the members of a set as pieces; append members that are none to `wrong`."""
     pieces = []
     for member in members:
         try:

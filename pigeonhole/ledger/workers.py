@@ -1,8 +1,7 @@
-"""Workers: each one's announcement in Redis, which expires when the worker no longer renews it.
+"""Announcements of workers in Redis, which expire unless the worker renews them.
 
 The keys, behind the prefix: `workers` (zset: worker → when last seen) and `worker:ID` (hash, expiring).
-A worker renews its announcement from the loop that also takes its messages, so that one which lost its
-connection falls silent.
+A worker renews its announcement in the loop that takes its messages, so a worker without a connection disappears.
 """
 
 import time
@@ -14,7 +13,7 @@ from pigeonhole.ledger.redis_client import translates
 from pigeonhole.ledger.store import Store
 from pigeonhole.text import model_identity
 
-#: Seconds between two announcements, and after which a silent worker counts as gone.
+#: Seconds between two announcements, and after which a silent worker counts as lost.
 ANNOUNCE_EVERY = 3.0
 GONE_AFTER = 12
 #: Seconds that one worker's turn to sweep lasts.
@@ -23,20 +22,20 @@ SWEEP_TURN = 4.0
 
 @dataclass(frozen=True, kw_only=True)
 class Announcement:
-    """What a worker says of itself.
+    """The announcement of a worker.
 
     Args:
-        name: Celery's name for it, `celery@host`; two of one machine may have the same.
-        model: the name of its checkpoint, after which its queue is named.
-        digest: the checkpoint's SHA-256.
-        version: of Pigeonhole.
-        runtime: what runs its network, and in which precision: `torch/f32`.
-        processes: how many of its processes have loaded the checkpoint.
-        skew: seconds that its machine's clock is ahead of Redis'.
-        seen: when it last announced itself, and
-        busy: when it last had something in hand, or started; seconds since the epoch on Redis' clock.
-        instance: made at random when it starts: what tells it from others of its name.
-        host: the name of its machine, by which the machine's health check finds it, whatever its own name is.
+        name: Celery's name for the worker, such as `celery@host`; two workers on one machine may share a name.
+        model: the name of the worker's model, which is also the name of its queue.
+        digest: the SHA-256 of the model file.
+        version: the worker's version of Pigeonhole.
+        runtime: the runtime of the network and its precision: `torch/f32`.
+        processes: the number of its processes that have loaded the model.
+        skew: the seconds by which its machine's clock is ahead of Redis' clock.
+        seen: the time of the last announcement, in seconds since the epoch on Redis' clock.
+        busy: the time when it last had a piece, or started, in seconds since the epoch on Redis' clock.
+        instance: a random id from the worker's start, which distinguishes workers with the same name.
+        host: the host name of its machine, by which the health check on that machine finds it.
     """
 
     name: str
@@ -53,7 +52,7 @@ class Announcement:
 
     @property
     def id(self) -> str:
-        """The name of its announcement in Redis."""
+        """The id of the announcement in Redis."""
         return f"{self.name}#{self.instance}" if self.instance else self.name
 
     @property
@@ -67,11 +66,11 @@ class Workers(Store):
 
     @translates
     def announce(self, worker: Announcement, busy: bool = True) -> None:
-        """Announce a worker; it counts as gone unless this is repeated in time.
+        """Announce a worker; it counts as lost unless this is repeated within `GONE_AFTER` seconds.
 
         Args:
-            worker: what it says of itself; the times are those of this call.
-            busy: whether it has something in hand, or has only just started.
+            worker: the announcement; its times are ignored, and are set to now.
+            busy: whether the worker has a piece, or has only just started.
         """
         about = {name: getattr(worker, name) for name in ("model", "digest", "version", "runtime", "host")}
         now = self.time()
@@ -82,13 +81,13 @@ class Workers(Store):
 
     @translates
     def leave(self, id: str) -> None:
-        """Take back a worker's announcement."""
+        """Remove a worker's announcement."""
         self.client.delete(self._key(f"worker:{id}"))
         self.client.zrem(self._key("workers"), id)
 
     @translates
     def alive(self) -> list[Announcement]:
-        """Return the workers that announced themselves lately, by name."""
+        """Return the workers that announced themselves lately, sorted by name."""
         known = self._script("alive", scripts.script)((self._key("workers"),), (self.time(), GONE_AFTER))
         ids = sorted(map(text, known))
         with self.client.pipeline(transaction=False) as pipe:
@@ -110,7 +109,7 @@ class Workers(Store):
 
 
 def _announcement(id: str, record: dict[bytes, bytes]) -> Announcement:
-    # What another program left under our prefix shall not hide the workers beside it: it is shown as far as it goes.
+    # Invalid values from another program get defaults, so that they do not hide the other workers.
     name, _, instance = id.rpartition("#") if "#" in id else (id, "", "")
     texts = {
         field: text(record.get(field.encode(), b"")) for field in ("model", "digest", "version", "runtime", "host")

@@ -121,5 +121,5 @@ def test_a_file_that_is_gone_or_wrong_is_refused_by_its_name(guarded: Guarded) -
     with pytest.raises(BrokerRefuses, match=r"WRONGPASS|invalid"):
         ledger.ping()
     guarded.file.unlink()
-    with pytest.raises(BrokerRefuses, match=f"the password's file '{guarded.file}' can't be read"):
+    with pytest.raises(BrokerRefuses, match=f"the password file '{guarded.file}' can't be read"):
         ledger.ping()

@@ -451,7 +451,7 @@ def test_a_submission_that_was_killed_is_finished_by_submitting_the_same_again(
 
     other = brokered("submit", "--job", cut_off, "samples", "many")
     assert other.returncode == 2
-    assert b"holds other images as its batch" in other.stderr
+    assert b"has other images in its batch" in other.stderr
 
     finished = brokered("submit", "--job", cut_off, "-", input=feed)
     assert finished.returncode == 0, finished.stderr

@@ -130,7 +130,7 @@ def test_what_names_no_pending_piece_is_removed_shown_and_keeps_no_job_from_its_
     status = bench.ledger.status(bench.job)
     assert (status.state, status.done) == ("finished", 3)
     assert [letter.why for letter in bench.letters.of_job(bench.job)] == [
-        "no such piece of this job is pending; it is removed"
+        "no such piece of this job is pending; it was removed"
     ]
 
 
@@ -140,7 +140,7 @@ def test_a_piece_whose_references_are_gone_is_shown_and_another_job_recovers(ben
     bench.sweep()
     assert FIRST not in bench.ledger.pending(other)
     (letter,) = bench.letters.of_job(bench.job)
-    assert letter.why == "no references are on record as batch 0"
+    assert letter.why == "batch 0 has no references on record"
     with pytest.raises(MessageInvalid):
         bench.ledger.claim(bench.job, FIRST)
 
@@ -300,5 +300,5 @@ def test_the_digest_of_each_batch_is_on_record_until_the_job_is_gone(bench: Benc
 
 def test_a_part_that_holds_no_image_is_no_piece() -> None:
     for part in ("64:64", "65:64"):
-        with pytest.raises(MessageInvalid, match="names no image: its part ends where it starts, or before"):
+        with pytest.raises(MessageInvalid, match="names no image: its end is not after its start"):
             Piece.parse(f"0-{DIGEST}:{part}")

@@ -18,7 +18,7 @@ def test_a_worker_that_is_silent_is_not_healthy() -> None:
 
 def test_a_worker_whose_processes_are_loading_is_not_healthy_yet() -> None:
     loading = Announcement(name="celery@here", model="digits", digest="d", version="1", seen=1000.0, busy=1000.0)
-    assert "loaded the checkpoint" in str(trouble(loading, waiting=0, now=1000.0))
+    assert "loaded the model" in str(trouble(loading, waiting=0, now=1000.0))
 
 
 def test_a_worker_that_is_alive_but_deaf_is_not_healthy() -> None:

@@ -98,7 +98,7 @@ def test_adding_a_batch_again_changes_nothing(ledger: Ledger) -> None:
 
 def test_another_batch_under_the_same_number_is_refused_since_the_sources_have_changed(ledger: Ledger) -> None:
     job = open_job(ledger)
-    with pytest.raises(UsageError, match=f"^job {job} holds other images as its batch 1: the sources are not what"):
+    with pytest.raises(UsageError, match=f"^job {job} has other images in its batch 1: "):
         ledger.add(job, 1, batch_of("something", "else"))
     assert ledger.claim(job, SECOND) == B
 
@@ -118,7 +118,7 @@ def test_an_archive_whose_members_lie_elsewhere_by_now_is_another(ledger: Ledger
     before, now = (Batch((Group("tar", "x.tar", "x.tar", ("::a.png",), (TarPlace(512, 9, at),)),)) for at in (1, 2))
     ledger.add(job, 0, before)
     assert not ledger.add(job, 0, before)
-    with pytest.raises(UsageError, match="holds other images as its batch 0"):
+    with pytest.raises(UsageError, match="has other images in its batch 0"):
         ledger.add(job, 0, now)
 
 
@@ -139,7 +139,7 @@ def test_a_job_of_which_redis_forgot_a_batch_is_not_closed(ledger: Ledger) -> No
 
 def test_a_job_that_holds_more_than_its_sources_make_is_not_closed(ledger: Ledger) -> None:
     job = open_job(ledger)
-    with pytest.raises(UsageError, match=f"^job {job} has 2 batches, and these sources make 1"):
+    with pytest.raises(UsageError, match=f"^job {job} has 2 batches, and these sources have 1"):
         ledger.close(job, 1)
     assert ledger.status(job).submitting
 
@@ -231,7 +231,7 @@ def test_a_piece_of_references_that_redis_forgot_is_none_of_those_now_on_record(
     assert not ledger.release(job, forgotten)
     assert not ledger.commit(job, forgotten, answers_for(B))
     assert not ledger.commit(job, piece(B, 0, 0, 1), answers_for(B))
-    with pytest.raises(MessageInvalid, match=f"^the references on record as batch 0 are not those of {forgotten}$"):
+    with pytest.raises(MessageInvalid, match=f"^the references on record for batch 0 are not those of {forgotten}$"):
         ledger.lose(job, forgotten, "digits")
     assert ledger.overdue(job, 0) == Overdue([], [], [])
     assert (ledger.status(job), _content(raw, ledger, job)) == (before, keys)
@@ -243,7 +243,7 @@ def test_a_name_of_other_references_that_somebody_wrote_among_the_pieces_is_not_
 ) -> None:
     job, wrong = open_job(ledger), piece(B)
     raw.zadd(f"{ledger.settings.prefix}:job:{job}:waiting", {str(wrong): 0})
-    with pytest.raises(MessageInvalid, match=r"^the references on record as batch 0 are not those of "):
+    with pytest.raises(MessageInvalid, match=r"^the references on record for batch 0 are not those of "):
         ledger.claim(job, wrong)
 
 
@@ -255,7 +255,8 @@ def test_answers_to_other_references_are_refused_where_they_are_read(ledger: Led
         with pytest.raises(MessageInvalid) as refused:
             [done.pieces for done in ledger.read(job, 0, 1)]
         assert str(refused.value) == (
-            "the answers to batch 0 are not to the references on record: delete the job and submit it again"
+            "the answers to batch 0 belong to other references than those on record: delete the job, "
+            "then submit it again"
         )
 
 

@@ -120,7 +120,7 @@ def test_a_single_image_that_is_lost_again_and_again_does_not_go_round_for_ever(
     assert ledger.lose(job, ALONE, "digits@1") == []
     [[(batch, answers)]] = [done.pieces for done in ledger.read(job, 0, 8)]
     (row,) = answers.rows(batch)
-    assert row.error == f"crashed: the process that had it, and nothing else, in hand ended {LOSSES} times"
+    assert row.error == f"crashed: the process that classified this image alone crashed {LOSSES} times"
     assert ledger.status(job).state == "finished"
 
 
@@ -201,9 +201,9 @@ def test_a_piece_is_read_as_it_is_spelled_with_or_without_its_digest(spelled: st
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "1:", "1:2", "1:2:3:4", "1;2", "1:2:x", "9" * 40, "1\n", "²"])
 def test_what_is_no_piece_is_refused(text: str) -> None:
-    with pytest.raises(MessageInvalid, match="is not the name of a batch, nor of a part of one"):
+    with pytest.raises(MessageInvalid, match="is not the name of a batch or a part of one"):
         Piece.parse_key(text, DIGEST)
-    with pytest.raises(MessageInvalid, match="is not the name of a batch, nor of a part of one"):
+    with pytest.raises(MessageInvalid, match="is not the name of a batch or a part of one"):
         Piece.parse(text)
 
 
@@ -213,4 +213,4 @@ def test_what_is_no_piece_is_refused(text: str) -> None:
 def test_a_name_without_a_digest_as_version_3_wrote_it_or_with_another_is_refused(text: str) -> None:
     with pytest.raises(MessageInvalid) as refused:
         Piece.parse(text)
-    assert str(refused.value) == f"{text!r} is not the name of a batch, nor of a part of one"
+    assert str(refused.value) == f"{text!r} is not the name of a batch or a part of one"

@@ -21,7 +21,7 @@ def test_answers_whose_references_are_gone_are_told_of(ledger: Ledger, settings:
     with pytest.raises(JobDamaged) as damaged:
         [done.pieces for done in ledger.read(job, 0, 1)]
     assert str(damaged.value) == (
-        f"Redis has lost references of job {job}: `pigeonhole delete {job}`, then submit its images again"
+        f"Redis has lost references of job {job}. Try: `pigeonhole delete {job}`, then submit its images again"
     )
 
 
@@ -79,8 +79,8 @@ def test_a_job_of_another_version_is_refused_in_words_and_hides_no_other(
     with pytest.raises(MessageInvalid) as refused:
         ledger.status(theirs)
     assert str(refused.value) == (
-        f"job {theirs} was written by another version of Pigeonhole (record '{version}', we know 4): use that version, "
-        f"or `pigeonhole delete {theirs}`"
+        f"job {theirs} was written by another version of Pigeonhole (record version '{version}', ours is 4): use that "
+        f"version, or delete the job: `pigeonhole delete {theirs}`"
     )
     states = {status.job: (status.state, status.over) for status in ledger.statuses()}
     assert states == {ours: ("queued", False), theirs: ("unreadable", True), also_ours: ("queued", False)}

@@ -38,7 +38,7 @@ LEDGER_CALLS: dict[str, tuple[object, ...]] = {
     "overdue": (NO_JOB, 1),
     "last_sweep": (),
     "sweep_age": (),
-    "submits": (NO_JOB,),
+    "note_submitter": (NO_JOB,),
     "untried": (NO_JOB, piece(batch_of("a.png"))),
     "mend_lists": (),
     "list_again": (NO_JOB,),
@@ -85,15 +85,18 @@ def test_every_error_of_redis_py_becomes_one_of_ours_and_keeps_its_cause(kind: t
     [
         (redis.ConnectionError("refused"), "no answer from Redis at {}: refused; is it running?"),
         (redis.TimeoutError("late"), "no answer from Redis at {}: late; is it running?"),
-        (redis.AuthenticationError("no"), "Redis at {} refuses us: no; check its user and password"),
-        (redis.exceptions.NoPermissionError("no"), "Redis at {} refuses us: no; check its user and password"),
+        (redis.AuthenticationError("no"), "Redis at {} refuses access: no; check the user and password in its URL"),
+        (
+            redis.exceptions.NoPermissionError("x"),
+            "Redis at {} refuses access: x; check the user and password in its URL",
+        ),
         (redis.exceptions.OutOfMemoryError("x"), "Redis at {} is full: x; raise its maxmemory or delete jobs"),
-        (redis.BusyLoadingError("x"), "Redis at {} can't serve us now: x; its own log says why"),
-        (redis.ReadOnlyError("x"), "Redis at {} can't serve us now: x; its own log says why"),
-        (redis.exceptions.ClusterDownError("x"), "Redis at {} can't serve us now: x; its own log says why"),
+        (redis.BusyLoadingError("x"), "Redis at {} is not available: x; see its log"),
+        (redis.ReadOnlyError("x"), "Redis at {} is not available: x; see its log"),
+        (redis.exceptions.ClusterDownError("x"), "Redis at {} is not available: x; see its log"),
         (
             redis.ResponseError("WRONGTYPE x"),
-            "Redis at {} can't do what we ask: WRONGTYPE x; do others use our prefix?",
+            "Redis at {} can't run a command: WRONGTYPE x; does another program use the same key prefix?",
         ),
     ],
 )
@@ -110,7 +113,7 @@ def test_other_errors_pass_as_they_are() -> None:
     "url", ["redis://localhost?no_such=1", "redis://localhost?socket_timeout=x", "http://localhost"]
 )
 def test_a_url_that_redis_py_does_not_know_is_refused_in_words(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"^the broker's URL '.*' can't be used: "):
+    with pytest.raises(SettingsError, match=r"^the broker URL '.*' is invalid: "):
         connect(url)
 
 
@@ -162,14 +165,14 @@ def test_a_wrong_password_is_told_and_not_shown(start_redis: Starts, user: str) 
     for call in (Ledger(settings).ping, lambda: Queue(settings).publish("digits", "job", piece(batch_of("a.png")))):
         with pytest.raises(BrokerUnreachable) as caught:
             call()
-        assert " refuses us: " in str(caught.value)
-        assert str(caught.value).endswith("; check its user and password")
+        assert " refuses access: " in str(caught.value)
+        assert str(caught.value).endswith("; check the user and password in its URL")
         assert "hunter2" not in str(caught.value)
 
 
 def test_a_missing_password_is_told(start_redis: Starts) -> None:
     server = start_redis("--requirepass", "correct horse")
-    with pytest.raises(BrokerUnreachable, match=r" refuses us: .*; check its user and password$"):
+    with pytest.raises(BrokerUnreachable, match=r" refuses access: .*; check the user and password in its URL$"):
         Ledger(Settings(broker_url=server.url), client=connect(server.url, retries=0)).ping()
 
 
@@ -198,7 +201,7 @@ def test_a_user_without_the_rights_is_told_so(start_redis: Starts) -> None:
         ledger.statuses,
         lambda: queue.publish("digits", job, piece(batch_of("a.png"))),
     ):
-        with pytest.raises(BrokerUnreachable, match=r"refuses us: .*; check its user and password$"):
+        with pytest.raises(BrokerUnreachable, match=r"refuses access: .*; check the user and password in its URL$"):
             call()
 
 
@@ -228,7 +231,7 @@ def test_a_full_redis_is_told_so_and_still_takes_what_makes_it_less_full(start_r
 
 def test_a_database_that_is_not_there_is_told_so(start_redis: Starts) -> None:
     settings = Settings(broker_url=f"{start_redis().url}?db=99")
-    with pytest.raises(BrokerUnreachable, match=r": DB index is out of range; the number at the end of its URL is "):
+    with pytest.raises(BrokerUnreachable, match=r": DB index is out of range; the number at the end of its URL "):
         Ledger(settings).ping()
 
 
@@ -243,7 +246,7 @@ def test_a_replica_and_a_redis_that_can_not_save_are_told_so(start_redis: Starts
         lambda: ledger.add(job, 0, batch_of("a.png")),
         lambda: queue.publish("digits", job, piece(batch_of("a.png"))),
     ):
-        with pytest.raises(BrokerUnreachable, match=r" can't serve us now: .*; its own log says why$"):
+        with pytest.raises(BrokerUnreachable, match=r" is not available: .*; see its log$"):
             call()
 
 
@@ -267,5 +270,5 @@ def test_keys_of_somebody_else_under_our_prefix_are_told_so(
     key = f"{settings.prefix}:{part.replace('J', job)}"
     ledger.client.delete(key)
     ledger.client.set(key, "not ours")
-    with pytest.raises(MessageInvalid, match=r"can't do what we ask: .*; do others use our prefix\?$"):
+    with pytest.raises(MessageInvalid, match=r"can't run a command: .*; does another program use"):
         call(ledger, job)

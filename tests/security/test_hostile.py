@@ -95,7 +95,7 @@ def test_a_piece_that_is_spelled_as_version_3_did_or_wrongly_is_a_dead_letter_th
     target.throw(sound(job, piece))
     (letter,) = DeadLetters(target.settings).of_job(job)
     assert letter.what == about(job, piece)
-    assert letter.why == f"{piece!r} is not the name of a batch, nor of a part of one"
+    assert letter.why == f"{piece!r} is not the name of a batch or a part of one"
 
 
 @pytest.mark.parametrize("task", ["celery.backend_cleanup", "celery.chunks", "celery.group", "celery.map", "os.system"])

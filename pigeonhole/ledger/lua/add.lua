@@ -6,7 +6,7 @@ local number, digest = string.match(ARGV[3], '^(%d+)%-(%x+)')
 if redis.call('HEXISTS', refs, number) == 1 or state ~= 'open' then
   return {state, 0}
 end
--- A job waits for progress from when something of it is pending.
+-- The time without progress counts from when the job has pending work.
 local idle = redis.call('ZCARD', waiting) + redis.call('ZCARD', claimed) == 0
 redis.call('HSET', refs, number, ARGV[4])
 redis.call('HSET', digests, number, digest)

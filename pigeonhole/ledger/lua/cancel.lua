@@ -1,6 +1,6 @@
--- Cancel a job that is not over: drop its pending pieces, keep its rows.
--- ARGV: time, job, seconds to keep it.
--- Returns the state before.
+-- Cancel an unfinished job: drop its pending pieces, keep its rows.
+-- ARGV: time, job, seconds until its keys expire.
+-- Returns the job's previous state.
 local state = redis.call('HGET', job, 'state')
 if state == 'open' or state == 'closed' then cancel_job(ARGV[3]) end
 return state

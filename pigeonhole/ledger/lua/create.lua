@@ -1,4 +1,4 @@
--- Open a job, unless it is on record.
+-- Open a job, unless it is on record already.
 -- ARGV: time, job, version of the record, model, sources as JSON.
 -- Returns 1 if it is new.
 if redis.call('HEXISTS', job, 'v') == 1 then return 0 end

@@ -1,6 +1,6 @@
--- Remove the keys that should be sorted sets and are of another type.
--- KEYS: those keys.
--- Returns the keys that were removed.
+-- Remove keys that are no sorted sets.
+-- KEYS: the keys that should be sorted sets.
+-- Returns the removed keys.
 local removed = {}
 for _, key in ipairs(KEYS) do
   local size = redis.pcall('ZCARD', key)

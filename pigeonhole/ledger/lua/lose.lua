@@ -1,7 +1,7 @@
--- Note that the process with a piece in hand was lost: split the piece, or count the losses of a single image.
+-- Record that the process with a claimed piece was lost: split the piece, or count the losses of a single image.
 -- ARGV: time, job, piece, seconds until the parts are overdue, the parts.
--- Returns 0 for parts; without parts, how often the piece was lost, which is pending again; nothing where nobody has it
--- in hand.
+-- Returns 0 if there are parts. Without parts, the piece waits again: returns its number of losses. Returns nothing if
+-- the piece is not claimed.
 if redis.call('ZREM', claimed, ARGV[3]) == 0 then return false end
 local row = row_of(ARGV[3])
 if #ARGV == 4 then

@@ -1,13 +1,13 @@
--- Find the pieces that need attention; remove what is no piece of this job, mend times that lie ahead, and cancel an
--- open job that nobody has submitted to for long.
--- ARGV: time, job, how many waiting pieces may have lost their message, seconds until those are overdue again, seconds
--- of a lease, seconds to keep a job that is over, seconds without progress after which a job starves, 1 where the clock
--- has run on since the last sweep.
--- Returns the claimed pieces whose lease has expired; as many overdue waiting pieces as may have lost their message; the
--- members that were removed; the piece to publish ahead of all others, or nothing; 1 if the job was cancelled.
+-- Find the pieces that need attention. Also remove invalid members, correct times that lie in the future, and cancel an
+-- open job without a submitter.
+-- ARGV: time, job, number of waiting pieces that may have lost their message, seconds until these are overdue again,
+-- seconds of a lease, seconds until the keys of a job that is over expire, seconds without progress after which a job
+-- starves, 1 if the last sweep was just now.
+-- Returns the claimed pieces whose lease has expired; the overdue waiting pieces to publish again; the removed members;
+-- the piece to publish ahead of all others, or nothing; 1 if the job was cancelled.
 local most, publish, lease, ttl, starving, steady = unpack(ARGV, 3)
 publish, ttl = tonumber(publish), tonumber(ttl)
--- Whether a member is a pending piece of a batch on record. Where the record does not tell, it is.
+-- Whether a member is a pending piece of a batch on record. Without a recorded digest, it counts as one.
 local function sound(member)
   local number, digest, part = string.match(member, '^(%d+)%-(%x+)(.*)$')
   if not number or redis.call('HEXISTS', rows, number .. part) == 1 then return false end
@@ -29,26 +29,26 @@ local function only_sound(set, members)
   end
   return kept
 end
--- After the clock has stepped back, a time may lie further ahead than any that is set now.
+-- If the clock has stepped back, a time may lie further in the future than any that is set now.
 local function clamp(set, latest)
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', set, string.format('(%.17g', latest), '+inf')) do
     redis.call('ZADD', set, latest, member)
   end
 end
--- A time in the job's record; now, where it is none or lies ahead.
+-- A time in the job's record; now, if it is missing, invalid or in the future.
 local function past(field)
   local time = tonumber(redis.call('HGET', job, field))
   if time and time <= now then return time end
   redis.call('HSET', job, field, now)
   return now
 end
--- The piece to publish ahead of all others, of a job that waits and gets nothing but what is published so.
+-- The piece to publish ahead of all others, if the job is starving.
 local function promote()
   if redis.call('ZCARD', claimed) > 0 or redis.call('ZCARD', waiting) == 0 then return false end
   local progressed, last = past('progressed'), redis.call('HGET', job, 'promoted') or ''
   if last == '' and now - progressed < tonumber(starving) then return false end
   if redis.call('ZSCORE', waiting, last) then
-    -- Its message is still queued, most likely. Each pause is twice the last, so that messages do not pile up.
+    -- Its message is probably still queued. Each pause is twice the last, so that messages do not pile up.
     local promoted = past('promoted_at')
     if now - promoted < math.min(math.max(publish, promoted - progressed), 3600) then return false end
   end
@@ -60,7 +60,7 @@ end
 local function abandoned()
   if redis.call('HGET', job, 'state') ~= 'open' or now - past('submitting') < ttl then return false end
   if steady == '1' then return true end
-  redis.call('HSET', job, 'submitting', now - ttl + 60) -- a clock that stepped forward: its submitter may be there
+  redis.call('HSET', job, 'submitting', now - ttl + 60) -- the clock may have stepped forward: wait for a heartbeat
   return false
 end
 

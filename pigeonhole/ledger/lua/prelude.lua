@@ -1,7 +1,7 @@
 -- The beginning of every script on one job.
--- KEYS: the job's keys, in the order of `store.PARTS`, then the lists. ARGV[1]: the time in seconds; empty: the server's
--- own clock, so that machines need not agree. ARGV[2]: the job's id.
--- A piece is named `NUMBER-DIGEST` or `NUMBER-DIGEST:START:STOP`; the digest is that of the references on record.
+-- KEYS: the job's keys, in the order of `store.PARTS`, then the lists. ARGV[1]: the time in seconds; empty: the
+-- server's clock, so that clocks of machines may differ. ARGV[2]: the job's id.
+-- The name of a piece is `NUMBER-DIGEST` or `NUMBER-DIGEST:START:STOP`, with the digest of the references on record.
 local job, refs, waiting, claimed, rows, parts, digests, active, jobs = unpack(KEYS)
 local now = tonumber(ARGV[1])
 if not now then
@@ -23,7 +23,7 @@ local function expire(ttl)
   redis.call('ZREM', active, ARGV[2])
 end
 local function cancel_job(ttl)
-  redis.call('DEL', waiting, claimed) -- first: a full Redis refuses what begins with a write that needs room
+  redis.call('DEL', waiting, claimed) -- first: a full Redis refuses a script that begins with a write that needs memory
   redis.call('HSET', job, 'state', 'cancelled', 'finished', now)
   expire(ttl)
 end

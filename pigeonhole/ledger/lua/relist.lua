@@ -1,4 +1,4 @@
--- List an unfinished job again where a list has lost it, or is no list.
+-- Add an unfinished job to each list that has lost it, or whose key has another type.
 -- ARGV: time, job.
 -- Returns 1 if it was missing.
 local state = redis.call('HGET', job, 'state')
