@@ -38,6 +38,7 @@ LEDGER_CALLS: dict[str, tuple[object, ...]] = {
     "overdue": (NO_JOB, 1),
     "last_sweep": (),
     "sweep_age": (),
+    "job_ids": (),
     "note_submitter": (NO_JOB,),
     "untried": (NO_JOB, piece(batch_of("a.png"))),
     "mend_lists": (),
