@@ -127,7 +127,7 @@ def _timed(connection: Connection, tree: Images, count: int) -> tuple[float, int
     started = time.perf_counter()
     job = connection.create([tree.folder])
     submission = connection.submission(job, islice(walk, count))
-    rows = sum(len(rows) for rows in connection.follow(job, on_status=submission.look, check=submission.check))
+    rows = sum(len(rows) for rows in connection.follow(job, on_status=submission.on_status, check=submission.check))
     seconds = time.perf_counter() - started
     if rows != count:
         raise RuntimeError(f"{rows:,} rows for {count:,} images")

@@ -98,7 +98,7 @@ class Client:
             while self._connection.settings.broker_url and self._submissions:
                 submission = self._submissions.pop()
                 submission.finish()
-                if not submission.told:
+                if not submission.reported:
                     submission.check()
         finally:
             self._connection.close()
@@ -257,21 +257,21 @@ class Client:
         self._connection.delete(job)
 
     def _rows(self, job: str, options: RowOptions, progress: bool, submission: Submission | None = None) -> Rows:
-        look, check = (submission.look, submission.check) if submission else (_nothing, _nothing)
+        on_status, check = (submission.on_status, submission.check) if submission else (_nothing, _nothing)
 
         line = ProgressLine() if progress else None
 
         def batches() -> Iterator[list[Row]]:
             if line is None:
-                return self._connection.follow(job, options, look, check)
+                return self._connection.follow(job, options, on_status, check)
 
             def show(status: JobStatus) -> None:
-                look(status)
+                on_status(status)
                 line.show(status)
 
             return line.around(self._connection.follow(job, options, show, check))
 
-        return Rows(job, batches, lambda: self._connection.submitted(job, look, check).images)
+        return Rows(job, batches, lambda: self._connection.submitted(job, on_status, check).images)
 
 
 def _from_environment(broker_url: str | None) -> Settings:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from pigeonhole.errors import ExitCode, OutputFailed
-from pigeonhole.jobs.begin import begin, take_up
+from pigeonhole.jobs.begin import begin, resume_run
 from pigeonhole.jobs.connection import Connection
-from pigeonhole.jobs.kept import Kept
+from pigeonhole.jobs.kept import EarlierRows
 from pigeonhole.jobs.state import Run, State
 from pigeonhole.limits import TOP
 from pigeonhole.sources.reference import Reference
@@ -33,7 +33,7 @@ class Classification:
     client: Connection
     state: State
     pending: list[Run]
-    kept: Kept
+    kept: EarlierRows
     output: Output
     sources: list[str]
     null: bool
@@ -78,7 +78,7 @@ class Classification:
             notify_unless_quiet(f"resuming job {run.job}", self.output.quiet)
             elsewhere = self.kept.summary.images - self.kept.of_run[run.number]
             take = partial(self.kept.take, run)
-            follow(self.client, run.job, self.output, take_up(self.client, run), take, elsewhere)
+            follow(self.client, run.job, self.output, resume_run(self.client, run), take, elsewhere)
         notify_unless_quiet(self.kept.message(), self.output.quiet)
 
     def _hint(self) -> str:

@@ -133,7 +133,7 @@ def classify(
     workers itself. If it is interrupted, run the same command again: it keeps the rows whose images have not changed,
     and classifies the rest.
     """
-    from pigeonhole.jobs.kept import Kept
+    from pigeonhole.jobs.kept import EarlierRows
     from pigeonhole.jobs.state import Command
     from pigeonhole.sources.expand import expand
     from producer.classify import Classification
@@ -162,7 +162,7 @@ def classify(
             await_worker(client, settings)
         name, checkpoint = client.serving()
         pending = [run for run in state.runs if shared and client.can_resume(run, name)]
-        kept = stack.enter_context(closing(Kept(state, checkpoint, root, pending, retry_errors, options)))
+        kept = stack.enter_context(closing(EarlierRows(state, checkpoint, root, pending, retry_errors, options)))
         kept.summary.skipped = skipped
         sink = stack.enter_context(sink_for(output, format, state, as_json, top is not None))
         begun, file = None if shared else started, output if is_file else None

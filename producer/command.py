@@ -18,7 +18,7 @@ from pigeonhole.sinks.sink import Sink
 from pigeonhole.text import printable
 
 if TYPE_CHECKING:
-    from pigeonhole.jobs.begin import Begun
+    from pigeonhole.jobs.begin import ActiveRun
     from pigeonhole.jobs.connection import Connection
     from pigeonhole.jobs.kept import KeptRows
     from pigeonhole.jobs.summary import Summary
@@ -102,7 +102,7 @@ def follow(
     client: "Connection",
     job: str,
     output: Output,
-    begun: "Begun | None" = None,
+    begun: "ActiveRun | None" = None,
     take: "Callable[[DoneBatch], KeptRows] | None" = None,
     kept: int | None = None,
 ) -> None:
@@ -125,11 +125,11 @@ def follow(
     kept = output.summary.images if kept is None else kept
     images: int | None = None  # how many the command has in all, once that is known
 
-    def look(status: "JobStatus") -> None:
+    def on_status(status: "JobStatus") -> None:
         nonlocal images
         images = None if take or status.submitting else kept + status.images
         if begun:
-            begun.submission.look(status)
+            begun.submission.on_status(status)
         if output.options.review_below is not None:  # the job's own count is by the model's threshold
             status = replace(status, reviews=output.summary.reviews - before)
         progress.show(status)
@@ -147,7 +147,7 @@ def follow(
 
     delivered = begun.run.digests(begun.run.delivered) if begun else ()
     with JobProgress(output.quiet, kept=kept) as progress:
-        follower = client.follower(look, check, progress.show_workers)
+        follower = client.follower(on_status, check, progress.show_workers)
         for batch in follower.batches(job, delivered):
             output.write(*(take or new)(batch))
             output.check(images)

@@ -14,7 +14,7 @@ from benchmarks.measure import Clock, Images
 from pigeonhole.embedded.servers import embedded
 from pigeonhole.jobs.begin import begin
 from pigeonhole.jobs.connection import Connection
-from pigeonhole.jobs.kept import Kept
+from pigeonhole.jobs.kept import EarlierRows
 from pigeonhole.jobs.ownership import OwnFile, open_state
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.state import Command
@@ -58,7 +58,7 @@ class Pigeonhole:
         references = expand(sources, Root("/"))
         command, format = Command("classify", tuple(sources), False, os.getcwd(), "/"), Csv()
         with closing(open_state(file, command, format)) as state, closing(OwnFile(file, format, state)) as sink:
-            kept = Kept(state, self._checkpoint, Root("/"))
+            kept = EarlierRows(state, self._checkpoint, Root("/"))
             begun = begin(self._connection, state, kept.missing(references), sources, self._name)
             assert begun is not None  # there was no earlier run; for the type checker
 
@@ -66,7 +66,7 @@ class Pigeonhole:
                 self._private.check()
                 begun.submission.check()
 
-            for batch in self._connection.follower(begun.submission.look, check).batches(begun.job):
+            for batch in self._connection.follower(begun.submission.on_status, check).batches(begun.job):
                 begun.run.deliver(batch)
                 rows = batch.rows()
                 kept.summary.add(rows)

@@ -11,7 +11,7 @@ from pigeonhole.limits import TOP
 from pigeonhole.sources.reference import Reference
 
 
-class Begun(NamedTuple):
+class ActiveRun(NamedTuple):
     """A run whose job is there, and the submission of its batches."""
 
     run: Run
@@ -19,11 +19,11 @@ class Begun(NamedTuple):
     submission: Submission
 
 
-def take_up(client: Connection, run: Run) -> Begun:
+def resume_run(client: Connection, run: Run) -> ActiveRun:
     """Complete the job of an earlier run with the batches that the run has; see `Connection.can_resume`."""
     # A job that was closed is submitted again only where Redis forgets a part of it.
     submitting = client.status(run.job).submitting
-    return Begun(run, run.job, client.submission(run.job, (), run, submitting))
+    return ActiveRun(run, run.job, client.submission(run.job, (), run, submitting))
 
 
 def begin(
@@ -34,7 +34,7 @@ def begin(
     model: str,
     needs_job: bool = True,
     top: int = TOP,
-) -> Begun | None:
+) -> ActiveRun | None:
     """Submit images as a new job; None where there are none, and no job is needed.
 
     Args:
@@ -53,4 +53,4 @@ def begin(
     job = client.new_job()
     run = state.begin_run(job if client.settings.broker_url else "")  # first: a kill leaves no job that nobody knows
     client.create(sources, model, job)
-    return Begun(run, job, client.submission(job, chain(first, following), run, top=top))
+    return ActiveRun(run, job, client.submission(job, chain(first, following), run, top=top))

@@ -262,12 +262,12 @@ class Connection:
     def _open(self) -> _Parts:
         self.check()
         if self._parts is None:
-            embedded = None if self.settings.broker_url else self._bring_up()
+            embedded = None if self.settings.broker_url else self._start_embedded()
             settings = embedded.settings if embedded else self.settings
             self._parts = _Parts(Ledger(settings), Queue(settings), Workers(settings), embedded)
         return self._parts
 
-    def _bring_up(self) -> "Embedded":
+    def _start_embedded(self) -> "Embedded":
         from pigeonhole.embedded.servers import embedded
 
         return self._owned.enter_context(embedded(self.settings))

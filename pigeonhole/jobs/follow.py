@@ -125,10 +125,10 @@ class Follower:
             elif status.over and done < status.batches:
                 self._check_damage(status, done)
             elif status.over:
-                self._compare(job, digests)
+                self._check_batches(job, digests)
                 return
             else:
-                self._tend(status)
+                self._maintain(status)
                 self.sleep(pause)
                 pause = min(POLL_MOST, pause * _POLL_GROWTH)
 
@@ -169,7 +169,7 @@ class Follower:
                 raise JobCancelled(job)
             if reached(status):
                 return status
-            self._tend(status)
+            self._maintain(status)
             self.sleep(pause)
             pause = min(POLL_MOST, pause * _POLL_GROWTH)
 
@@ -182,7 +182,7 @@ class Follower:
                 raise NoWorker(no_worker(model, self.workers))
             self.sleep(POLL_MOST)
 
-    def _compare(self, job: str, delivered: list[str]) -> None:
+    def _check_batches(self, job: str, delivered: list[str]) -> None:
         """Raise JobDamaged if the job has other batches than those that were delivered.
 
         That is so where Redis forgot a part of the job, and another process submitted it again from changed sources.
@@ -204,7 +204,7 @@ class Follower:
         self._counted = self.clock()
         self.on_workers([worker for worker in self._retry(self.workers.alive) if worker.model == status.model])
 
-    def _tend(self, status: JobStatus) -> None:
+    def _maintain(self, status: JobStatus) -> None:
         """Look after lost batches, and whether anyone works or submits at all: maybe nobody else does."""
         self._submitter.check(status)
         now = self.clock()

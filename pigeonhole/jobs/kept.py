@@ -28,7 +28,7 @@ class KeptRows(NamedTuple):
     origins: list[Origin]
 
 
-class Kept:
+class EarlierRows:
     """The rows that a command keeps of its earlier runs.
 
     A row is kept if its model is still the one that answers and its file is the same as a worker saw when it read it,

@@ -40,11 +40,11 @@ def find_job(name: str, jobs: Sequence[str]) -> str:
             "the newest job"
         )
     if not found:
-        raise UnknownJob(name, _alike(name, jobs))
+        raise UnknownJob(name, _similar(name, jobs))
     return found[0]
 
 
-def _alike(name: str, jobs: Sequence[str]) -> list[str]:
+def _similar(name: str, jobs: Sequence[str]) -> list[str]:
     """Return the newest jobs whose ids end with a name, or the one that begins almost like it."""
     if len(name) < _SHORTEST:
         return []

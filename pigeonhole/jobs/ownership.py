@@ -103,7 +103,7 @@ def _check(state: State, command: Command, file: str, format: Format) -> None:
         if kept:
             raise UsageError(
                 f"{file!r} is being written by another command that was interrupted with {counted(kept, 'row')}, "
-                f"{_words(state.command)}{differences}: run that again to resume it, {remedy()}"
+                f"{_command_line(state.command)}{differences}: run that again to resume it, {remedy()}"
             )
     own = same and (state.replacing or mark_of(file) == state.output)
     if mark_of(file) is not None and not own and not format.many_jobs:
@@ -118,7 +118,7 @@ def _differences(before: Command, now: Command) -> str:
     return printable(", ".join(before.differences(now)))
 
 
-def _words(command: Command) -> str:
+def _command_line(command: Command) -> str:
     where = f" in {printable(command.folder)!r}" if command.folder else ""
     words = (command.name, *command.arguments, *command.options)
     return f"`{' '.join(map(printable, words))}`{where}"

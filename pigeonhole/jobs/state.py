@@ -272,24 +272,24 @@ class State:
         if kind in (_Kind.BATCH, _Kind.ANSWERS, _Kind.DROPPED):
             self._run(_ANSWERS.unpack_from(body)[0]).take(record)
             return
-        said = json.loads(body)
+        values = json.loads(body)
         if kind == _Kind.COMMAND:
-            self.command = self._command(said)
+            self.command = self._command(values)
         elif kind == _Kind.RUN:
-            self._run(said["run"]).job = said["job"]
+            self._run(values["run"]).job = values["job"]
         elif kind == _Kind.COMPLETE:
-            self._run(said["run"]).complete = True
+            self._run(values["run"]).complete = True
         elif kind == _Kind.OUTPUT:
-            self._take_output(said)
+            self._take_output(values)
 
-    def _output(self, said: dict[str, Any]) -> None:
-        self._append(_Kind.OUTPUT, said)
+    def _output(self, values: dict[str, Any]) -> None:
+        self._append(_Kind.OUTPUT, values)
         self._records.sync()
-        self._take_output(said)
+        self._take_output(values)
 
-    def _take_output(self, said: dict[str, Any]) -> None:
-        self.finished = said["finished"]
-        self.output = Mark(**said["mark"]) if said["mark"] else None
+    def _take_output(self, values: dict[str, Any]) -> None:
+        self.finished = values["finished"]
+        self.output = Mark(**values["mark"]) if values["mark"] else None
         self.replacing = self.output is None and not self.finished
 
     def _command(self, body: dict[str, Any]) -> Command:

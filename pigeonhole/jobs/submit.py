@@ -92,11 +92,11 @@ class Submission:
         at_once: or only when a look at the job shows that it is open.
 
     Attributes:
-        told: whether `check` has raised what went wrong.
+        reported: whether `check` has raised what went wrong.
     """
 
     def __init__(self, submit: Callable[[], None], at_once: bool = True) -> None:
-        self.told = False
+        self.reported = False
         self._submit = submit
         self._wrong: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="submit", daemon=True)
@@ -107,17 +107,17 @@ class Submission:
     @property
     def settled(self) -> bool:
         """True if it is over, and its error, if there is one, was raised."""
-        return not self._thread.is_alive() and (self.told or self._wrong is None)
+        return not self._thread.is_alive() and (self.reported or self._wrong is None)
 
     def check(self) -> None:
         """Raise what went wrong with it, if something did; called before each look at the job."""
         over = not self._thread.is_alive()  # first: what went wrong is set before the thread ends
         if self._wrong:
-            self.told = True
+            self.reported = True
             raise self._wrong
         self._was_over = over
 
-    def look(self, status: JobStatus) -> None:
+    def on_status(self, status: JobStatus) -> None:
         """Submit again if the job is open though no submission was going on before this look."""
         if self._was_over and status.submitting:
             self._was_over = False

@@ -54,15 +54,15 @@ class SubmitterWatch:
 
     clock: Callable[[], float]
     _known: float | None = field(default=None, init=False)
-    _looked: float = field(default=-math.inf, init=False)
+    _checked: float = field(default=-math.inf, init=False)
     _silent_since: float = field(default=0.0, init=False)
 
     def check(self, status: JobStatus) -> None:
         """Raise NoSubmitter if an open job's submitter has been silent for too long; called at every look."""
         now = self.clock()
-        if status.silent is None or status.submitter_seen != self._known or now - self._looked > HEARTBEAT:
+        if status.silent is None or status.submitter_seen != self._known or now - self._checked > HEARTBEAT:
             self._silent_since = now
-        self._known, self._looked = status.submitter_seen, now
+        self._known, self._checked = status.submitter_seen, now
         if (status.silent or 0.0) >= GIVE_UP_AFTER and now - self._silent_since >= SILENT_AFTER:
             raise NoSubmitter(no_submitter(status))
 

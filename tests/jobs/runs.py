@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
-from pigeonhole.jobs.kept import Kept
+from pigeonhole.jobs.kept import EarlierRows
 from pigeonhole.jobs.ownership import OwnFile, open_state
 from pigeonhole.jobs.state import Command, Run, State
 from pigeonhole.jobs.submit import batches
@@ -74,14 +74,14 @@ def finished(*sources: str, errors: Iterable[int] = (), path: str = "x.csv", com
 @contextmanager
 def resumed(
     checkpoint: str = MODEL, path: str = "x.csv", retry_errors: bool = False, pending: bool = False
-) -> Iterator[Kept]:
+) -> Iterator[EarlierRows]:
     """Open what the same command keeps."""
     with closing(open_state(path, COMMAND, CSV, retry_errors=retry_errors)) as state:
         runs = state.runs if pending else ()
-        with closing(Kept(state, checkpoint, ROOT, runs, retry_errors)) as kept:
+        with closing(EarlierRows(state, checkpoint, ROOT, runs, retry_errors)) as kept:
             yield kept
 
 
-def paths_of(kept: Kept) -> list[str]:
+def paths_of(kept: EarlierRows) -> list[str]:
     """Return the paths of the rows that are kept."""
     return [row.path for rows, _ in kept.batches() for row in rows]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pigeonhole.errors import OutputFailed
-from pigeonhole.jobs.kept import Kept
+from pigeonhole.jobs.kept import EarlierRows
 from pigeonhole.jobs.ownership import open_state
 from pigeonhole.ledger.done import DoneBatch
 from pigeonhole.row_options import RowOptions
@@ -36,7 +36,7 @@ from tests.sinks.formats import CSV
 from tests.sources.conftest import touch
 
 
-def missing(kept: Kept, *sources: str) -> list[str]:
+def missing(kept: EarlierRows, *sources: str) -> list[str]:
     return [reference.shown + reference.path for reference in kept.missing(references(*sources))]
 
 
@@ -193,7 +193,7 @@ def test_rows_that_are_kept_are_marked_by_the_threshold_of_this_run(folder: Path
     touch("in/a.png", "in/b.png")
     interrupted("in", errors=[0])
     with closing(open_state("x.csv", COMMAND, CSV)) as state:
-        kept = Kept(state, MODEL, ROOT, options=RowOptions(0.95))
+        kept = EarlierRows(state, MODEL, ROOT, options=RowOptions(0.95))
         assert [row.review for rows, _ in kept.batches() for row in rows] == [False, True]
         assert kept.summary.reviews == 1
         kept.close()
@@ -234,7 +234,7 @@ def test_rows_come_from_all_earlier_runs_in_their_order(folder: Path) -> None:
     interrupted("in")
     touch("in/b.png")
     with closing(open_state("x.csv", COMMAND, CSV)) as state:
-        kept = Kept(state, MODEL, ROOT)
+        kept = EarlierRows(state, MODEL, ROOT)
         paths_of(kept)
         run, (batch,) = submitted(state, kept.missing(references("in")))
         deliver(run, 0, batch, answers_to(batch))

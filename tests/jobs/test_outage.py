@@ -35,18 +35,18 @@ class Shown:
     """Notes what is told, and does something when an outage begins."""
 
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:
-        self.told: list[str] = []
+        self.reported: list[str] = []
         self._then = then
 
     def away(self, exc: BrokerUnreachable) -> None:
-        self.told.append(str(exc))
+        self.reported.append(str(exc))
         self._then()
 
     def back(self) -> None:
-        self.told.append("back")
+        self.reported.append("back")
 
     def held(self, why: str) -> None:
-        self.told.append(why)
+        self.reported.append(why)
 
 
 @pytest.fixture
@@ -102,8 +102,8 @@ def test_a_submission_waits_for_a_redis_that_is_killed_and_is_complete_in_the_en
     connection = Connection(own, Retrying(60, shown))
     job = connection.create(["in"])
     connection.submit(job, with_event(1000, 500, server.kill))
-    assert shown.told[0].startswith(f"no answer from Redis at {server.url}: ")
-    assert shown.told[1:] == ["back"]
+    assert shown.reported[0].startswith(f"no answer from Redis at {server.url}: ")
+    assert shown.reported[1:] == ["back"]
     assert complete(own, job, 1000)
 
 
@@ -138,9 +138,9 @@ def test_a_submission_waits_for_a_full_redis_and_loses_nothing(start_redis: Call
     at = {"add": 100, "publish": -1, "close": 64 * 3}[step]
     queue = Queue(settings)
     submit(ledger, queue, job, with_event(64 * 3, at, lambda: raw.config_set("maxmemory", 1)), Retrying(60, shown))
-    assert len(shown.told) == 2
-    assert f"Redis at {settings.broker_url} is full: " in shown.told[0]
-    assert shown.told[1] == "back"
+    assert len(shown.reported) == 2
+    assert f"Redis at {settings.broker_url} is full: " in shown.reported[0]
+    assert shown.reported[1] == "back"
     assert queue.depth("digits") == 3
     assert complete(settings, job, 64 * 3)
 
@@ -162,7 +162,7 @@ def test_what_waiting_does_not_mend_is_told_at_once(start_redis: Callable[..., S
         connection.submit(
             job, with_event(1000, 100, lambda: connection.ledger.client.acl_setuser("default", commands=["-evalsha"]))
         )
-    assert shown.told == []
+    assert shown.reported == []
 
 
 def forgets(server: RedisServer, size: Callable[[], int]) -> Callable[[], None]:
@@ -266,7 +266,7 @@ def test_a_submission_whose_end_redis_forgets_is_done_again_by_whoever_follows(
         submission.check()
         do_all(connection.ledger, job)
 
-    rows = [row.path for rows in connection.follow(job, on_status=submission.look, check=work) for row in rows]
+    rows = [row.path for rows in connection.follow(job, on_status=submission.on_status, check=work) for row in rows]
     assert rows == [f"in/{number}.png" for number in range(1000)]
     assert connection.status(job).state == "finished"
 
@@ -285,10 +285,10 @@ def test_a_submission_that_goes_on_is_not_begun_a_second_time(settings: Settings
     submission = connection.submission(job, walk())
     submission.check()
     open_status = connection.status(job)
-    submission.look(open_status)
+    submission.on_status(open_status)
     gate.set()
     submission.finish()
-    submission.look(open_status)  # what it saw may be from before the end
+    submission.on_status(open_status)  # what it saw may be from before the end
     submission.finish()
     assert len(walks) == 1
 
@@ -299,12 +299,12 @@ def test_a_job_that_is_taken_up_is_submitted_only_if_it_is_open(settings: Settin
     connection.ledger.add(job, 0, next(batches(references(100))))
     submission = connection.submission(job, references(100), at_once=False)
     submission.check()
-    submission.look(connection.status(job))
+    submission.on_status(connection.status(job))
     submission.finish()
     assert complete(settings, job, 100)
     again = Submission(pytest.fail, at_once=False)
     again.check()
-    again.look(connection.status(job))
+    again.on_status(connection.status(job))
     again.finish()
     again.check()
 
@@ -351,7 +351,7 @@ def test_following_goes_on_when_redis_is_back_and_gives_workers_time_to_come_bac
     shown = Shown(an_hour_later)
     follower = Follower(ledger, Queue(own), workers, retrying=Retrying(60, shown), clock=clock, sleep=sleep)
     assert [row.path for rows in follower.rows(job) for row in rows] == [f"in/{number}.png" for number in range(10)]
-    assert shown.told[1:] == ["back"]
+    assert shown.reported[1:] == ["back"]
 
 
 def test_workers_that_stay_away_when_redis_is_back_are_told_of_after_their_time(
@@ -386,14 +386,14 @@ def test_what_a_check_raises_ends_the_waiting_too(server: RedisServer, own: Sett
     connection.submit(job, references(10))
 
     def check() -> None:
-        if shown.told:
+        if shown.reported:
             raise UsageError("the embedded Redis has ended")
         if server.process.poll() is None:
             server.kill()
 
     with pytest.raises(UsageError, match=r"^the embedded Redis has ended$"):
         list(connection.follow(job, check=check))
-    assert len(shown.told) == 1
+    assert len(shown.reported) == 1
     server.start()
 
 
@@ -416,7 +416,7 @@ def test_an_outage_that_two_threads_meet_is_told_once() -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert shown.told == ["away", "back"]
+    assert shown.reported == ["away", "back"]
 
 
 def test_a_job_whose_creation_redis_forgot_is_made_again_under_its_id_from_what_was_recorded(

@@ -239,7 +239,7 @@ def test_what_goes_wrong_with_a_submission_in_the_background_is_raised_where_it_
 
     submission = connection.submission(job, breaks())
     with pytest.raises(SourceError, match=r"^the folder 'in' can't be read: gone$"):
-        list(connection.follow(job, on_status=submission.look, check=submission.check))
+        list(connection.follow(job, on_status=submission.on_status, check=submission.check))
     assert connection.status(job).images == 64
 
 
