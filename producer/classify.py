@@ -7,7 +7,7 @@ from functools import partial
 from pigeonhole.errors import ExitCode, OutputFailed
 from pigeonhole.jobs.begin import begin, resume_run
 from pigeonhole.jobs.connection import Connection
-from pigeonhole.jobs.kept import EarlierRows
+from pigeonhole.jobs.earlier_rows import EarlierRows
 from pigeonhole.jobs.state import Run, State
 from pigeonhole.limits import TOP
 from pigeonhole.sources.reference import Reference

@@ -133,7 +133,7 @@ def classify(
     workers itself. If it is interrupted, run the same command again: it keeps the rows whose images have not changed,
     and classifies the rest.
     """
-    from pigeonhole.jobs.kept import EarlierRows
+    from pigeonhole.jobs.earlier_rows import EarlierRows
     from pigeonhole.jobs.state import Command
     from pigeonhole.sources.expand import expand
     from producer.classify import Classification

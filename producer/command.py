@@ -20,7 +20,7 @@ from pigeonhole.text import printable
 if TYPE_CHECKING:
     from pigeonhole.jobs.begin import ActiveRun
     from pigeonhole.jobs.connection import Connection
-    from pigeonhole.jobs.kept import KeptRows
+    from pigeonhole.jobs.earlier_rows import KeptRows
     from pigeonhole.jobs.summary import Summary
     from pigeonhole.ledger.done import DoneBatch, Origin
     from pigeonhole.ledger.messages import Row

@@ -14,7 +14,7 @@ from benchmarks.measure import Clock, Images
 from pigeonhole.embedded.servers import embedded
 from pigeonhole.jobs.begin import begin
 from pigeonhole.jobs.connection import Connection
-from pigeonhole.jobs.kept import EarlierRows
+from pigeonhole.jobs.earlier_rows import EarlierRows
 from pigeonhole.jobs.ownership import OwnFile, open_state
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.state import Command

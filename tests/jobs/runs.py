@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
-from pigeonhole.jobs.kept import EarlierRows
+from pigeonhole.jobs.earlier_rows import EarlierRows
 from pigeonhole.jobs.ownership import OwnFile, open_state
 from pigeonhole.jobs.state import Command, Run, State
 from pigeonhole.jobs.submit import batches

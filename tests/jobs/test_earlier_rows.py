@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pigeonhole.errors import OutputFailed
-from pigeonhole.jobs.kept import EarlierRows
+from pigeonhole.jobs.earlier_rows import EarlierRows
 from pigeonhole.jobs.ownership import open_state
 from pigeonhole.ledger.done import DoneBatch
 from pigeonhole.row_options import RowOptions
