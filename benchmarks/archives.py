@@ -1,4 +1,4 @@
-"""`python -m benchmarks.archives`: what an image costs as a file and in archives; the table of docs/archives.md.
+"""`python -m benchmarks.archives`: what an image costs as a file and in archives; the table of docs/guide/archives.md.
 
 The shipped samples are repeated under other names, and go through the producer's and the worker's code in this one
 process, in rounds that alternate between the kinds. It counts processor time, which others on the machine change least.

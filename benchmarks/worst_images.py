@@ -1,8 +1,8 @@
 """`make worst-images`: what the most expensive images that the limits admit cost a worker, in memory and time.
 
 Each is read in a process of its own, twice: as digits of 28 x 28, and for a colour network of 224 x 224. It prints the
-tables of docs/bad-input.md. The peak is the kernel's high-water mark of resident memory above what the process held
-before, the file's own bytes among it.
+tables of docs/guide/bad-input.md. The peak is the kernel's high-water mark of resident memory above what the process
+held before, the file's own bytes among it.
 """
 
 import argparse

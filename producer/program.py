@@ -15,7 +15,7 @@ _AGAIN = 0.01
 def main() -> None:
     """Run the program; SIGTERM and SIGHUP interrupt it as Ctrl-C does."""
     if sys.platform == "win32":  # it has no fcntl: the imports below would end in a traceback
-        sys.stderr.write("pigeonhole: Windows is not supported; run it in WSL or in Docker (docs/compose.md)\n")
+        sys.stderr.write("pigeonhole: Windows is not supported; run it in WSL or in Docker (docs/guide/compose.md)\n")
         sys.exit(2)  # ExitCode.USAGE, which may not be imported yet
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` ignores SIGHUP

@@ -29,7 +29,7 @@ Try next:
   pigeonhole classify samples/003b50.png        # or your own image or folder
   pigeonhole doctor                             # is everything as it should be?
 
-README.md is the guide. Your own classes: docs/your-own-images.md (`make venv`
+README.md is the guide. Your own classes: docs/guide/own-images.md (`make venv`
 sets up training)."""
 
 

@@ -22,7 +22,7 @@ def error_kinds() -> str:
 
 
 #: Document → the name of the part that a table replaces, and the table.
-TABLES = {"README.md": ("settings", settings), "docs/bad-input.md": ("error kinds", error_kinds)}
+TABLES = {"README.md": ("settings", settings), "docs/guide/bad-input.md": ("error kinds", error_kinds)}
 
 
 def written(document: str) -> str:

@@ -17,7 +17,7 @@ from scripts.tables import TABLES, written
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def commands(text: str, program: str) -> list[list[str]]:
@@ -50,7 +50,7 @@ def test_every_command_of_the_program_is_there() -> None:
     assert sorted(ALL_COMMANDS) == sorted(wanted.split())
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_commands_in_a_document_exist_with_the_options_they_show(document: Path) -> None:
     for line in commands(document.read_text(), "pigeonhole"):
         named = line[1:2] if not line[1].startswith("-") else []  # else they are the program's own options
@@ -60,13 +60,13 @@ def test_the_commands_in_a_document_exist_with_the_options_they_show(document: P
         assert not missing, f"{' '.join(line)}: no option {missing}"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_make_targets_in_a_document_exist(document: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {line[1] for line in commands(document.read_text(), "make")} <= targets
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_files_that_a_document_links_to_exist(document: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
         assert (document.parent / target).exists(), target

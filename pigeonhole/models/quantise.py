@@ -2,7 +2,7 @@
 
 Static quantisation (B. Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", 2018): the ranges of the activations are measured on images beforehand. Weights have
-a scale for each output channel. docs/models.md has the measurements that the choices here follow.
+a scale for each output channel. docs/guide/models.md has the measurements that the choices here follow.
 """
 
 from collections.abc import Iterator

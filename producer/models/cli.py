@@ -44,7 +44,7 @@ def import_(
     ] = None,
     preprocess: Annotated[
         str | None,
-        typer.Option(metavar="FILE|imagenet", help="How images are prepared: JSON, see docs/models.md; imagenet."),
+        typer.Option(metavar="FILE|imagenet", help="How images are prepared: JSON (docs/guide/models.md) or imagenet."),
     ] = None,
     mean: Annotated[
         float | None, typer.Option(help="Of a state_dict: subtracted from pixels of 0 to 1 when it was trained.")

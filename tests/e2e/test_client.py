@@ -33,8 +33,8 @@ def test_what_the_documentation_shows_is_what_one_sees_and_it_ends_with_the_clie
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(home)
-    shown = re.findall(r"```pycon\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
-    examples = doctest.DocTestParser().get_doctest("".join(shown), {}, "docs/python.md", None, None)
+    shown = re.findall(r"```pycon\n(.*?)```", (ROOT / "docs" / "guide" / "python.md").read_text(), re.DOTALL)
+    examples = doctest.DocTestParser().get_doctest("".join(shown), {}, "docs/guide/python.md", None, None)
     runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE)
     said: list[str] = []
     runner.run(examples, out=said.append, clear_globs=False)

@@ -43,7 +43,7 @@ def test_an_exported_model_returns_the_same_logits_and_says_what_they_mean() -> 
 
 
 def test_the_example_in_the_guide_runs_as_it_stands(here: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "models.md").read_text(), re.DOTALL)
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "guide" / "models.md").read_text(), re.DOTALL)
     assert len(example.strip().splitlines()) <= 14
     assert run("export", "digits", "-o", "model.onnx").exit_code == 0
     labels = dict(line.split(",") for line in (ROOT / "samples-labels.csv").read_text().splitlines()[1:])

@@ -74,7 +74,7 @@ main()
 def test_on_windows_one_sentence_says_what_to_use(arguments: list[str]) -> None:
     run = subprocess.run([sys.executable, "-c", _WINDOWS, *arguments], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr == "pigeonhole: Windows is not supported; run it in WSL or in Docker (docs/compose.md)\n"
+    assert run.stderr == "pigeonhole: Windows is not supported; run it in WSL or in Docker (docs/guide/compose.md)\n"
 
 
 def test_on_windows_the_interface_says_the_same() -> None:
