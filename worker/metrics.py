@@ -33,9 +33,10 @@ from pigeonhole.ledger.workers import Workers
 from pigeonhole.settings import Settings
 from pigeonhole.text import printable
 from pigeonhole.version import VERSION, install_hint
+from worker.metric_list import METRICS
 
 if TYPE_CHECKING:
-    from prometheus_client.core import Metric
+    from prometheus_client.core import GaugeMetricFamily, Metric
 
     from pigeonhole.models.checkpoint import Checkpoint
     from pigeonhole.models.runtimes.choice import Choice
@@ -77,15 +78,13 @@ class _PrometheusCounts(Counts):
         place = current_process().index
         values.ValueClass = values.MultiProcessValue(lambda: place)
         self._model = model
-        self._images = Metric("pigeonhole_images", "Rows committed, by outcome.", ["model", "outcome"], registry=None)
-        self._errors = Metric("pigeonhole_errors", "Error rows committed, by kind.", ["model", "kind"], registry=None)
-        self._batches = Metric("pigeonhole_batches", "Batches or parts committed.", ["model"], registry=None)
-        self._seconds = Metric(
-            "pigeonhole_stage_seconds",
-            "Seconds spent per stage: read (with preprocessing; runs beside forward), forward (the network), commit.",
-            ["model", "stage"],
-            registry=None,
-        )
+
+        def counter(name: str) -> Metric:
+            spec = METRICS[name]
+            return Metric(name, spec.description, spec.labels, registry=None)
+
+        self._images, self._errors = counter("pigeonhole_images"), counter("pigeonhole_errors")
+        self._batches, self._seconds = counter("pigeonhole_batches"), counter("pigeonhole_stage_seconds")
         # They start at zero, or `rate` would miss the first increase.
         self._batches.labels(model)
         for outcome in _OUTCOMES:
@@ -191,37 +190,25 @@ class _GaugeCollector:
 
     def collect(self) -> "Iterator[Metric]":
         """Yield the gauges; those from Redis only if it answers."""
-        from prometheus_client.core import GaugeMetricFamily as Gauge
-
         about = {"model": self._checkpoint.name, "digest": self._checkpoint.digest[:12], "version": VERSION}
         about |= {"runtime": self._choice.kind, "device": ",".join(self._choice.devices)}
-        worker = Gauge("pigeonhole_worker_info", "Model, runtime and version of this worker.", labels=list(about))
-        worker.add_metric(list(about.values()), 1)
+        worker = _gauge("pigeonhole_worker_info")
+        worker.add_metric([about[label] for label in METRICS["pigeonhole_worker_info"].labels], 1)
         yield worker
-        yield Gauge("pigeonhole_batches_in_flight", "Batches in work here.", value=len(state.active_requests))
+        yield _gauge("pigeonhole_batches_in_flight", len(state.active_requests))
         try:
             shared = [*self._jobs(), *self._memory()]
         except PigeonholeError as exc:
             logger.warning("no metrics from Redis: %s", exc)
             shared = []
-        yield Gauge("pigeonhole_redis_up", "Whether Redis answers this worker.", value=bool(shared))
+        yield _gauge("pigeonhole_redis_up", bool(shared))
         yield from shared
 
     def _jobs(self) -> "Iterator[Metric]":
-        from prometheus_client.core import GaugeMetricFamily as Gauge
-
         workers, now = Counter(worker.model for worker in self._workers.alive()), self._workers.time()
         jobs = [job for job in self._ledger.statuses(active_only=True) if not job.over]
-        gauges = [
-            Gauge(f"pigeonhole_{name}", text, labels=["model"])
-            for name, text in (
-                ("workers", "Live workers."),
-                ("queue_messages", "Messages in the queue."),
-                ("batches_owed", "Pending batches or parts."),
-                ("jobs_unfinished", "Jobs that are queued, running or still being submitted."),
-                ("oldest_job_seconds", "Age of the oldest unfinished job; 0 if there is none."),
-            )
-        ]
+        names = ("workers", "queue_messages", "batches_owed", "jobs_unfinished", "oldest_job_seconds")
+        gauges = [_gauge(f"pigeonhole_{name}") for name in names]
         for model in sorted({self._checkpoint.name, *workers, *(job.model for job in jobs)}):
             its = [job for job in jobs if job.model == model]
             pending = sum(job.batches_waiting + job.batches_claimed for job in its)
@@ -231,15 +218,21 @@ class _GaugeCollector:
                 gauge.add_metric([printable(model)], number)
         yield from gauges
         letters = len(self._letters.all())
-        yield Gauge("pigeonhole_dead_letters", "Messages and batches that no worker could process.", value=letters)
+        yield _gauge("pigeonhole_dead_letters", letters)
 
     def _memory(self) -> "Iterator[Metric]":
-        from prometheus_client.core import GaugeMetricFamily as Gauge
-
         try:
             memory = self._server.memory()
         except BrokerRefuses:  # older access rules do not allow this command
             return
-        yield Gauge("pigeonhole_redis_memory_bytes", "Memory that Redis uses.", value=memory.used)
-        yield Gauge("pigeonhole_redis_memory_max_bytes", "Memory limit of Redis; 0: no limit.", value=memory.most)
-        yield Gauge("pigeonhole_redis_evicts", "1: Redis deletes pending batches when full.", value=memory.evicts)
+        yield _gauge("pigeonhole_redis_memory_bytes", memory.used)
+        yield _gauge("pigeonhole_redis_memory_max_bytes", memory.most)
+        yield _gauge("pigeonhole_redis_evicts", memory.evicts)
+
+
+def _gauge(name: str, value: float | None = None) -> "GaugeMetricFamily":
+    """Return a gauge of `METRICS`; without a value, one whose labelled values are added later."""
+    from prometheus_client.core import GaugeMetricFamily
+
+    spec = METRICS[name]
+    return GaugeMetricFamily(name, spec.description, value=value, labels=spec.labels or None)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from pigeonhole.errors import SettingsError
@@ -28,6 +29,7 @@ from producer.doctor.findings import Finding
 from tests.conftest import ROOT, children, wait_for
 from tests.security.target import SAMPLE, Target
 from tests.worker.conftest import published
+from worker.metric_list import METRICS, MetricSpec
 from worker.metrics import _GaugeCollector, _remove_abandoned, serve
 
 Series = dict[tuple[str, ...], float]
@@ -50,15 +52,31 @@ def watched(redis_url: str, port: int, tmp_path_factory: pytest.TempPathFactory)
     worker.close()
 
 
+def families(port: int) -> list[Metric]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+        return list(text_string_to_metric_families(reply.read().decode()))
+
+
 def scraped(port: int) -> Series:
     """Each series by its name and the values of its labels, in the order of the labels' names."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
-        text = reply.read().decode()
     return {
-        (sample.name, *sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
+        (sample.name, *sample.labels.values()): sample.value for family in families(port) for sample in family.samples
     }
+
+
+def test_a_worker_exports_the_metrics_of_the_reference(watched: Target, port: int) -> None:
+    job = published(watched.settings, Batch((Group("file", "", "", (SAMPLE, "samples/text.png")),)))
+    wait_for(lambda: watched.ledger.status(job).over, "the job")
+    wait_for(lambda: any(family.name == "pigeonhole_errors" for family in families(port)), "its count")
+    exported = {
+        family.name: MetricSpec(family.type, family.documentation, tuple(sorted(family.samples[0].labels)))
+        for family in families(port)
+    }
+    # In multiprocess mode, prometheus_client exports its own text in place of a counter's.
+    for name, metric in METRICS.items():
+        if metric.kind == "counter":
+            exported[name] = exported[name]._replace(description=metric.description)
+    assert exported == {name: metric._replace(labels=tuple(sorted(metric.labels))) for name, metric in METRICS.items()}
 
 
 def test_its_processes_counts_are_added_up_and_outlive_them(watched: Target, port: int) -> None:
