@@ -36,7 +36,7 @@ METRICS = {
     "pigeonhole_redis_up": MetricSpec("gauge", "1 if Redis answers this worker; if 0, the metrics below are missing."),
     "pigeonhole_workers": MetricSpec("gauge", "Workers that announce themselves.", ("model",)),
     "pigeonhole_queue_messages": MetricSpec("gauge", "Messages that wait in the queue.", ("model",)),
-    "pigeonhole_batches_owed": MetricSpec("gauge", "Pending batches, or parts of one.", ("model",)),
+    "pigeonhole_batches_pending": MetricSpec("gauge", "Pending batches, or parts of one.", ("model",)),
     "pigeonhole_jobs_unfinished": MetricSpec("gauge", "Jobs that are neither finished nor cancelled.", ("model",)),
     "pigeonhole_oldest_job_seconds": MetricSpec(
         "gauge", "Age of the oldest unfinished job; 0 if there is none.", ("model",)

@@ -207,7 +207,7 @@ class _GaugeCollector:
     def _jobs(self) -> "Iterator[Metric]":
         workers, now = Counter(worker.model for worker in self._workers.alive()), self._workers.time()
         jobs = [job for job in self._ledger.statuses(active_only=True) if not job.over]
-        names = ("workers", "queue_messages", "batches_owed", "jobs_unfinished", "oldest_job_seconds")
+        names = ("workers", "queue_messages", "batches_pending", "jobs_unfinished", "oldest_job_seconds")
         gauges = [_gauge(f"pigeonhole_{name}") for name in names]
         for model in sorted({self._checkpoint.name, *workers, *(job.model for job in jobs)}):
             its = [job for job in jobs if job.model == model]

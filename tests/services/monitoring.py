@@ -207,7 +207,7 @@ def _alerts(running: Site) -> None:
     say("and ends when they go on: PigeonholeNothingDone")
     running.redis.kill()
     fires("PigeonholeRedisAway")
-    if running.ask("pigeonhole_batches_owed") or not running.ask("pigeonhole_images_total"):
+    if running.ask("pigeonhole_batches_pending") or not running.ask("pigeonhole_images_total"):
         raise Failed("without Redis a scrape must have the worker's own counters, and nothing of Redis'")
     running.worker.kill()
     fires("PigeonholeNoWorker")

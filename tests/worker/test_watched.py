@@ -114,7 +114,7 @@ def test_a_scrape_shows_pending_batches_and_the_workers_of_each_model(watched: T
     name, _, digest = about.identity().partition("@")
     expected = ("cpu", digest, name, "onnxruntime/f32")
     assert [labels[1:5] for labels in seen if labels[0] == "pigeonhole_worker_info"] == [expected]
-    for gauge, digits, letters in (("workers", 1, 0), ("batches_owed", 0, 1), ("jobs_unfinished", 0, 1)):
+    for gauge, digits, letters in (("workers", 1, 0), ("batches_pending", 0, 1), ("jobs_unfinished", 0, 1)):
         assert (seen[f"pigeonhole_{gauge}", "digits"], seen[f"pigeonhole_{gauge}", "letters"]) == (digits, letters)
     assert seen["pigeonhole_oldest_job_seconds", "letters"] > 0
     assert seen[("pigeonhole_redis_up",)] == 1
