@@ -72,9 +72,8 @@ pareto: .venv/.dev ## train each network with SEEDS seeds, to compare accuracy a
 variety-sheet: .venv/.dev ## docs/variety.png: what training sees beside the data, ten pictures of each kind; from the MNIST in DATA
 	$(BIN)/python -m scripts.variety_sheet --data $(DATA) -o docs/variety.png
 
-docs: .venv/.dev ## write what docs take from the code: tables of settings and error kinds, the commands, the README's picture
-	$(BIN)/python -m scripts.tables
-	$(BIN)/python scripts/command_reference.py
+docs: .venv/.dev ## write what documents take from the code: docs/reference/ and the README's picture
+	$(BIN)/python -m scripts.reference
 	$(BIN)/python scripts/picture.py
 
 screenshots: .venv/.dev ## write the docs' pictures of a report of the samples, taken in Chromium

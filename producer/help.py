@@ -1,4 +1,4 @@
-"""The help texts: on a terminal, and in docs/commands.md.
+"""The help texts: on a terminal, and in docs/reference/commands.md.
 
 How an option is written comes from our own annotations, since Typer's texts change with its version.
 """

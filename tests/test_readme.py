@@ -12,8 +12,7 @@ import pytest
 
 from pigeonhole.errors import ExitCode
 from pigeonhole.version import DISTRIBUTION
-from scripts import command_reference
-from scripts.tables import TABLES, written
+from scripts.reference.pages import FOLDER, PAGES
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -72,13 +71,13 @@ def test_the_files_that_a_document_links_to_exist(document: Path) -> None:
         assert (document.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("document", TABLES)
-def test_a_document_s_generated_table_is_todays(document: str) -> None:
-    assert written(document) == (ROOT / document).read_text(), "run `make docs`"
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_of_the_reference_is_todays(page: str) -> None:
+    assert PAGES[page]() == (FOLDER / page).read_text(), "run `make docs`"
 
 
-def test_the_command_reference_is_todays() -> None:
-    assert command_reference.written() == command_reference.REFERENCE.read_text(), "run `make docs`"
+def test_the_reference_has_no_page_that_is_not_generated() -> None:
+    assert {path.name for path in FOLDER.iterdir()} == set(PAGES)
 
 
 def test_the_readmes_exit_codes_are_those_of_the_program() -> None:

@@ -1,7 +1,6 @@
-"""Part of `make docs`: writes docs/commands.md from the help texts; a test compares them."""
+"""docs/reference/commands.md: every command and option, from the help texts."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -10,11 +9,14 @@ from producer.cli import app
 from producer.help import Described, first_sentence, hints_of, parameter_help, parameter_name, plain, usage
 from producer.parser import GROUPS
 
-REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "commands.md"
 HEAD = """# Commands
 
-What `pigeonhole COMMAND --help` says, of every command; `make docs` writes this page. What can be set in the
-environment, for all of them, is in the [README](../README.md#settings).
+```sh
+pigeonhole classify --help
+```
+
+This page has the help text of every command; `make docs` writes it. The environment variables for all of them are under
+[Settings](settings.md).
 
 Bash, zsh and fish complete commands, options, jobs, models and networks after this line; open a new shell then:
 
@@ -68,7 +70,3 @@ def _fenced(text: str, language: str) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", r"\|")
-
-
-if __name__ == "__main__":
-    REFERENCE.write_text(written())
