@@ -1,6 +1,6 @@
 """Accuracy against cost: trains each network by its default recipe with several seeds; `make pareto`.
 
-It writes a table into docs/training.md and draws docs/pareto.svg. A training is what `pigeonhole train` does with no
+It writes a table into docs/experiments.md and draws docs/pareto.svg. A training is what `pigeonhole train` does with no
 more than a network and a seed. What each came to is a line of JSON in a folder, so a run that was interrupted goes on
 with those that are there; what another recipe made is not counted, and stays.
 """
@@ -227,12 +227,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=3, help="how many: 0, 1, …")
     parser.add_argument("--epochs", type=int, help="in place of the recipe's, for a trial")
     parser.add_argument(
-        "--docs", type=Path, default=DOCS, help="the folder with training.md, for the table and the plot"
+        "--docs", type=Path, default=DOCS, help="the folder with experiments.md, for the table and the plot"
     )
     options = parser.parse_args(arguments)
     if options.seeds < 1:
         parser.error(f"--seeds says how many trainings a network gets, at least 1, not {options.seeds}")
-    document = options.docs / "training.md"
+    document = options.docs / "experiments.md"
     replaced(document.read_text(encoding="utf-8"), "pareto", "")  # told now, not after hours
     options.work.mkdir(parents=True, exist_ok=True)
     measured = []

@@ -17,7 +17,7 @@ OURS = r"(?:pigeonhole|producer|worker|training|tests|scripts|benchmarks)"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 #: Strings that look like a module's name and are something else.
 OTHERS = {"pigeonhole.classify", "pigeonhole.job"}  # a task's name; the key of a Parquet file's metadata
-#: Files of version 0.2 that docs/training.md names as gone.
+#: Files of version 0.2 that docs/experiments.md names as gone.
 GONE = {f"scripts/{name}.py" for name in ("doubt", "time_to_99")}
 #: What is read beside the code. CHANGELOG.md names what there was in its versions.
 DOCUMENTS = {

@@ -7,7 +7,7 @@ from tests.training.conftest import TOP
 from training.recipes import overrides
 from training.recipes.defaults import RECIPES, plan
 
-TEXT = (TOP / "docs" / "training.md").read_text(encoding="utf-8")
+TEXT = "\n".join((TOP / "docs" / page).read_text(encoding="utf-8") for page in ("experiments.md", "guide/training.md"))
 
 
 def test_the_figures_are_those_of_the_shipped_checkpoint() -> None:

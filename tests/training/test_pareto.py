@@ -18,7 +18,7 @@ RUN = Run("digits", 0, TASK.recipe(), "d1", 1_000_000, 50_000, 10_000, 40, 12.4,
 
 @pytest.fixture
 def docs(tmp_path: Path) -> Path:
-    (tmp_path / "training.md").write_text(TEXT)
+    (tmp_path / "experiments.md").write_text(TEXT)
     return tmp_path
 
 
@@ -34,11 +34,11 @@ def test_a_network_is_trained_and_measured_once(
     (one,) = runs(docs / "work")
     assert (one.network, one.seed, one.recipe["epochs"], one.images) == ("classic", 0, 1, 100)
     assert capfd.readouterr().out.endswith(f"classic, seed 0: {one.accuracy:.2%}, {one.seconds:.0f} s\n")
-    (docs / "training.md").write_text(TEXT)
+    (docs / "experiments.md").write_text(TEXT)
     run(docs, *options)
     assert runs(docs / "work") == [one]
     assert capfd.readouterr() == (f"classic, seed 0: {one.accuracy:.2%}, {one.seconds:.0f} s\n", "")
-    text = (docs / "training.md").read_text()
+    text = (docs / "experiments.md").read_text()
     assert text.startswith("Before.\n<!-- pareto -->\n**A trial: the networks were not trained to their end.**\n")
     assert f"| `classic` | {one.multiply_adds:,} | {one.parameters:,} | 1 | {one.accuracy:.3%} |" in text
     assert text.endswith("<!-- end of pareto -->\nAfter.\n")
@@ -93,7 +93,7 @@ def test_a_table_is_not_made_of_figures_on_different_data(docs: Path, capsys: py
     assert "work keeps was trained on the same images: choose another --work" in " ".join(
         capsys.readouterr().err.split()
     )
-    assert (docs / "training.md").read_text() == TEXT
+    assert (docs / "experiments.md").read_text() == TEXT
 
 
 def test_a_training_that_fails_says_how_to_go_on(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_a_training_that_fails_says_how_to_go_on(docs: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("text", ["", "<!-- pareto -->\n", TEXT + TEXT, TEXT[::-1]])
 def test_a_document_without_the_place_for_it_is_told_before_anything_is_trained(docs: Path, text: str) -> None:
-    (docs / "training.md").write_text(text)
+    (docs / "experiments.md").write_text(text)
     with pytest.raises(
         ValueError, match=r"^the document has no <!-- pareto --> with one <!-- end of pareto --> after it$"
     ):

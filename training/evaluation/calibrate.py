@@ -23,7 +23,7 @@ from training.configuration import REVIEW_BUDGET
 
 # How common what is no class is taken to be, in units of how common it was in training. In the confidence: rare, not
 # impossible; rarer changes the likelihood of validation images by 2% at most. In what is reviewed: chosen among 1 to
-# 1,000 by how much of it is marked, and what the classes' own mistakes pay for it (docs/training.md has both).
+# 1,000 by how much of it is marked, and what the classes' own mistakes pay for it (docs/experiments.md has both).
 OUTLIER_IN_CONFIDENCE = 0.0001
 OUTLIER_IN_REVIEW = 30.0
 BINS = 15

@@ -25,7 +25,7 @@ _DIGITS = Recipe(
     outliers=0.4,
 )
 
-# Chosen on a validation split of MNIST's training images; docs/training.md has the figures.
+# Chosen on a validation split of MNIST's training images; docs/experiments.md has the figures.
 # A network without a recipe here takes the one of `for_folder`.
 RECIPES = {
     "digits": _DIGITS,
