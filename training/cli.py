@@ -58,13 +58,15 @@ def train(
         _prepare_report(report, config.overwrite)
         task.check(config)
         if not quiet:
-            _say(f"Training {config.start or config.architecture} on {_source(config)}, seed {config.seed}.")
+            _notify(
+                f"Training {config.initial_weights or config.architecture} on {_source(config)}, seed {config.seed}."
+            )
         with TrainingProgress(_stderr(), quiet) as progress:
             trained = task.train(config, progress)
-        _say_trained(trained, config.output)
+        _report_trained(trained, config.output)
         _write_report(report, trained.evaluated)
         if not quiet:
-            _say_next(config.output)
+            _notify_next(config.output)
     if trained.outcome.interrupted:
         raise typer.Exit(ExitCode.INTERRUPTED)
 
@@ -121,21 +123,21 @@ def evaluate(
         if outliers:
             if report:
                 raise TrainingError("There is no --report of outliers: their table is all there is; leave it out.")
-            tried = task.try_outliers(path, data_set, settings)
-            failed, values, said = tried.failed, tried.to_json(), text.kinds(tried.kinds)
+            caught = task.evaluate_outliers(path, data_set, settings)
+            failed, values, printed = caught.failed, caught.to_json(), text.kinds(caught.kinds)
         else:
             _prepare_report(report, overwrite)
             evaluated = task.evaluate(path, data_set, settings)
             _write_report(report, evaluated)
-            failed, values, said = evaluated.failed, evaluated.to_json(), text.text(evaluated)
-        _say_left_out(failed)
-        print(json.dumps(values, ensure_ascii=False) if as_json else said)
+            failed, values, printed = evaluated.failed, evaluated.to_json(), text.text(evaluated)
+        _notify_left_out(failed)
+        print(json.dumps(values, ensure_ascii=False) if as_json else printed)
 
 
 def _source(config: Configuration) -> str:
     """Return what is trained on, in words: "mnist from data", "folder:photos"."""
     name = registry.name_of(config.dataset, config.data)
-    if config.start and not config.dataset and not config.data:
+    if config.initial_weights and not config.dataset and not config.data:
         return "what it was trained on"
     name = name or registry.DEFAULT
     registry.find(name, config.data)  # a path that does not exist is reported before anything else
@@ -153,14 +155,14 @@ def _compare(
 
     compared = task.compare(paths, data_set, settings)
     if report:
-        _say(f"report: {comparison.write(report, compared)}")
-    _say_left_out((name, error if len(by) > 1 else f"{error} ({by})") for name, error, by in compared.failed)
+        _notify(f"report: {comparison.write(report, compared)}")
+    _notify_left_out((name, error if len(by) > 1 else f"{error} ({by})") for name, error, by in compared.failed)
     print(json.dumps(compared.to_json(), ensure_ascii=False) if as_json else text.comparison(compared))
 
 
-def _say_left_out(failed: Iterable[tuple[str, str]]) -> None:
+def _notify_left_out(failed: Iterable[tuple[str, str]]) -> None:
     for name, error in failed:
-        _say(f"left out: {name}: {error}")
+        _notify(f"left out: {name}: {error}")
 
 
 def _prepare_report(folder: Path | None, overwrite: bool) -> None:
@@ -175,22 +177,22 @@ def _write_report(folder: Path | None, evaluated: "Evaluated") -> None:
     if folder:
         from training.report import page
 
-        _say(f"report: {page.write(folder, evaluated)}")
+        _notify(f"report: {page.write(folder, evaluated)}")
 
 
-def _say_trained(trained: "Trained", output: Path) -> None:
+def _report_trained(trained: "Trained", output: Path) -> None:
     from training.progress import duration
     from training.report import text
 
     made, outcome = trained.checkpoint, trained.outcome
     epochs = counted(len(outcome.epochs), "epoch")
     if outcome.interrupted:
-        _say(
+        _notify(
             f"Interrupted after {epochs}; the best so far, epoch {outcome.kept.number}, is kept. "
             "To go on, give the same command with --resume."
         )
     if "onnx" in made.trained:
-        _say(f"This model runs in torch only, since there is no ONNX graph: {made.trained['onnx']}")
+        _notify(f"This model runs in torch only, since there is no ONNX graph: {made.trained['onnx']}")
     took, kept = duration(outcome.seconds), outcome.kept.number
     print(
         f"Wrote {output}: {made.identity()}, {epochs} in {took}, epoch {kept} kept.\n"
@@ -198,9 +200,9 @@ def _say_trained(trained: "Trained", output: Path) -> None:
     )
 
 
-def _say_next(output: Path) -> None:
+def _notify_next(output: Path) -> None:
     file = shlex.quote(str(output))
-    _say(
+    _notify(
         f"Next: pigeonhole classify photos/ --model {file} -o results.csv\n"
         f"      pigeonhole evaluate {file} --data DIR   (with labelled images that it was not trained on)"
     )
@@ -230,11 +232,11 @@ _EXTRAS = {
 
 
 def _fail(message: str, code: ExitCode, cause: BaseException) -> NoReturn:
-    _say(f"pigeonhole: {message}")
+    _notify(f"pigeonhole: {message}")
     raise typer.Exit(code) from cause
 
 
-def _say(text: str) -> None:
+def _notify(text: str) -> None:
     """Write lines to standard error."""
     _stderr().print(text, highlight=False, markup=False, soft_wrap=True)
 

@@ -109,7 +109,7 @@ class Configuration:
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Begin with torchvision's weights, for one of its networks.")
     ] = False
-    start: Annotated[
+    initial_weights: Annotated[
         str | None,
         typer.Option(
             "--from",
@@ -161,12 +161,12 @@ class Configuration:
         if self.fonts and (self.variety is False or not recipe.variety):
             raise TrainingError("--fonts is for variety, which this training has none of; leave it out.")
         recipe = overrides.apply(recipe, values or {})
-        moved = recipe.augmentation
-        if moved and self.flip is not None:
-            moved = replace(moved, flip=self.flip)
+        augmentation = recipe.augmentation
+        if augmentation and self.flip is not None:
+            augmentation = replace(augmentation, flip=self.flip)
         return replace(
             recipe,
-            augmentation=moved,
+            augmentation=augmentation,
             epochs=recipe.epochs if self.epochs is None else self.epochs,
             batch_size=recipe.batch_size if self.batch_size is None else self.batch_size,
             patience=recipe.patience if self.patience is None else self.patience,

@@ -53,7 +53,7 @@ def spread(
     under_way: deque[Future[Result]] = deque()
     try:
         for item in items:
-            with _passed_on():  # the first ones start the processes
+            with _child_settings():  # the first ones start the processes
                 under_way.append(executor.submit(work, item))
             if len(under_way) >= _AHEAD * processes:
                 yield under_way.popleft().result()
@@ -67,16 +67,16 @@ def _begin(prepare: Callable[..., None], arguments: tuple[object, ...]) -> None:
     prepare(*arguments)
     parent = parent_process()
     if parent is not None:  # which may be killed; nothing else would tell
-        threading.Thread(target=_outlive, args=(parent.join,), daemon=True).start()
+        threading.Thread(target=_exit_with_parent, args=(parent.join,), daemon=True).start()
 
 
-def _outlive(wait: Callable[[], None]) -> None:
+def _exit_with_parent(wait: Callable[[], None]) -> None:
     wait()
     os._exit(1)
 
 
 @contextmanager
-def _passed_on() -> Iterator[None]:
+def _child_settings() -> Iterator[None]:
     """What processes that start meanwhile inherit: deaf to Ctrl-C, and one thread each.
 
     A terminal's Ctrl-C goes to every process, and only this one shall answer it; here it waits for the end, so that no

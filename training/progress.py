@@ -24,7 +24,7 @@ class TrainingProgress(Progress, Watcher):
     def __init__(self, console: Console, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet, self._clock = quiet, clock
         self._number_of_epochs = 0
-        self._begun: tuple[float, int] | None = None  # time of the first step, and number of epochs before it
+        self._first_step: tuple[float, int] | None = None  # time of the first step, and number of epochs before it
         self._done: list[Epoch] = []
         # Rich takes any file for a terminal if FORCE_COLOR is set.
         terminal = console.is_interactive and console.file.isatty()
@@ -55,7 +55,7 @@ class TrainingProgress(Progress, Watcher):
         self._number_of_epochs = epochs
         self.note(f"Up to {counted(epochs, 'epoch')}; Ctrl-C keeps the best so far.")
 
-    def variety(self, done: int, total: int) -> None:
+    def synthetic_images(self, done: int, total: int) -> None:
         """Show the number of synthetic images made."""
         self.update(
             self._bar, total=total, completed=done, description="making synthetic images", left=f"{done:,} of {total:,}"
@@ -63,8 +63,8 @@ class TrainingProgress(Progress, Watcher):
 
     def step(self, epoch: int, step: int, steps: int) -> None:
         """Show the number of steps done, of those of all epochs."""
-        if self._begun is None:
-            self._begun = self._clock(), epoch - 1
+        if self._first_step is None:
+            self._first_step = self._clock(), epoch - 1
             self.reset(self._bar, total=self._number_of_epochs * steps, completed=(epoch - 1) * steps, left="")
         done = (epoch - 1) * steps + step
         self.update(self._bar, completed=done, description=f"epoch {epoch} of {self._number_of_epochs}")
@@ -83,7 +83,7 @@ class TrainingProgress(Progress, Watcher):
         yield from super().get_renderables()
         if self._done:
             text = _measures(self._done[-1])
-            if self._begun and not self._begun[1]:  # a resumed training does not know the epochs before it
+            if self._first_step and not self._first_step[1]:  # a resumed training does not know the epochs before it
                 best = min(self._done, key=lambda epoch: epoch.validation_loss)
                 text += f"; best so far: {best.accuracy:.2%} in epoch {best.number}"
             yield Text(text, style="dim", no_wrap=True, overflow="ellipsis")
@@ -91,9 +91,9 @@ class TrainingProgress(Progress, Watcher):
     def _left(self) -> str:
         """Return the time that the epochs to come will take, in words; empty if there are none."""
         last = self._done[-1].number
-        if self._begun is None or last >= self._number_of_epochs:
+        if self._first_step is None or last >= self._number_of_epochs:
             return ""
-        began, before = self._begun
+        began, before = self._first_step
         each = (self._clock() - began) / (last - before)
         return f"{duration(each * (self._number_of_epochs - last))} left"
 

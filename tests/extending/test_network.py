@@ -55,7 +55,7 @@ def test_a_new_network_is_trained_saved_without_batch_norm_served_and_trained_on
 
     fresh = build("tiny", described.arguments, 10)
     images = mnist.read(tiny_mnist, "train", described.preprocessing).images
-    Learned(described, network).begin(fresh, described.classes, images)
+    Learned(described, network).initialise(fresh, described.classes, images)
     assert torch.allclose(fresh.eval()(images), network(images), atol=1e-3)
 
     classifier = Classifier.load(path, Settings())

@@ -37,12 +37,12 @@ def encoded(image: Image.Image, form: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def drawn_digit(label: int, lot: random.Random) -> NDArray[np.uint8]:
+def drawn_digit(label: int, rng: random.Random) -> NDArray[np.uint8]:
     """A rendered digit in MNIST's form: uint8 [28, 28], no two alike."""
     image = Image.new("L", (80, 80))
-    font = ImageFont.load_default(size=lot.randrange(40, 60))
-    ImageDraw.Draw(image).text((20, 5), str(label), fill=255, font=font, stroke_width=lot.randrange(3))
-    return normalise(image.rotate(lot.uniform(-15, 15), Image.Resampling.BILINEAR))
+    font = ImageFont.load_default(size=rng.randrange(40, 60))
+    ImageDraw.Draw(image).text((20, 5), str(label), fill=255, font=font, stroke_width=rng.randrange(3))
+    return normalise(image.rotate(rng.uniform(-15, 15), Image.Resampling.BILINEAR))
 
 
 def write_idx(path: Path, values: NDArray[np.uint8]) -> None:
@@ -54,11 +54,11 @@ def write_mnist(root: Path, train: int, test: int) -> Path:
     """A folder as torchvision lays MNIST out, with `train` and `test` images of each digit."""
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    lot = random.Random(7)
+    rng = random.Random(7)
     for start, count in (("train", train), ("t10k", test)):
         labels = [label for label in range(10) for _ in range(count)]
-        lot.shuffle(labels)
-        write_idx(raw / f"{start}-images-idx3-ubyte", np.stack([drawn_digit(label, lot) for label in labels]))
+        rng.shuffle(labels)
+        write_idx(raw / f"{start}-images-idx3-ubyte", np.stack([drawn_digit(label, rng) for label in labels]))
         write_idx(raw / f"{start}-labels-idx1-ubyte", np.array(labels, np.uint8))
     return root
 

@@ -121,7 +121,9 @@ def things(mirrored_share: float) -> Split:
 
 
 def test_pictures_that_all_face_one_way_are_told_from_their_mirror_images() -> None:
-    assert mirror.told(things(0.0)) == 1.0
-    assert mirror.told(things(1.0)) == 1.0
-    assert 0.35 < mirror.told(things(0.5)) < mirror.TOLD
-    assert mirror.told(things(0.0).take(torch.tensor([0]))) == 0.0, "one picture has nothing to be compared with"
+    assert mirror.distinguishable(things(0.0)) == 1.0
+    assert mirror.distinguishable(things(1.0)) == 1.0
+    assert 0.35 < mirror.distinguishable(things(0.5)) < mirror.THRESHOLD
+    assert mirror.distinguishable(things(0.0).take(torch.tensor([0]))) == 0.0, (
+        "one picture has nothing to be compared with"
+    )

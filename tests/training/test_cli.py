@@ -72,7 +72,7 @@ def test_the_same_seed_trains_the_same_checkpoint(
     assert describe(again).digest == describe(trained[0]).digest != describe(other).digest
 
 
-def test_a_digits_network_learns_variety_and_what_is_no_digit_unless_told_otherwise(
+def test_a_digits_network_learns_synthetic_images_and_outliers_by_default(
     tiny_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(RECIPES, "digits", replace(RECIPES["digits"], pool=60))

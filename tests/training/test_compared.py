@@ -67,7 +67,7 @@ def test_what_they_call_differently_comes_the_surest_mistake_first_also_where_bo
     first = measure(logits, torch.zeros(100, dtype=torch.int64), ("a", "b", "c"), small().checkpoint.calibration)
     compared = Compared((replace(compared.pair[0], report=first), compared.pair[1]))
     assert compared.disagreements == [1, 2, 0]
-    assert [(compared.truth(index), *compared.given(index)) for index in compared.disagreements] == [
+    assert [(compared.truth(index), *compared.predicted(index)) for index in compared.disagreements] == [
         ("a", "b", "a"),
         ("a", "b", "c"),
         ("a", "b", "a"),
@@ -152,8 +152,10 @@ def test_each_sees_an_image_in_its_own_preprocessing_and_what_one_cannot_read_is
     Image.new("L", (50, 50), 255).save(tmp_path / "data" / "3" / "paper.png")
     (tmp_path / "data" / "3" / "text.png").write_text("text")
     network = networks.build("classic", networks.complete("classic", {}), 10).eval()
-    other, seen = tmp_path / "classic.safetensors", plan("classic").preprocessing
-    save_fresh(other, network, network="classic", arguments=networks.complete("classic", {}), preprocessing=seen)
+    other, preprocessing = tmp_path / "classic.safetensors", plan("classic").preprocessing
+    save_fresh(
+        other, network, network="classic", arguments=networks.complete("classic", {}), preprocessing=preprocessing
+    )
     result = run("evaluate", other, "digits", "--data", tmp_path / "data", "--report", tmp_path / "report")
     assert result.exit_code == 0, result.output
     assert [line.split("right of ")[1].split()[0] for line in result.stdout.splitlines()[:2]] == ["10", "10"]

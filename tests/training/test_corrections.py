@@ -35,7 +35,7 @@ def written(file: Path, *lines: str) -> Path:
 
 def brought(into: TrainingData, scratch: Path, *files: Path) -> TrainingData:
     given = [corrections.read(file, into.classes, into.data_set.folder) for file in files]
-    return corrections.bring(given, into, scratch)
+    return corrections.apply(given, into, scratch)
 
 
 def test_a_picture_of_the_data_set_gets_its_label_where_it_is_and_another_is_trained_on(tmp_path: Path) -> None:

@@ -73,11 +73,11 @@ def test_mnist_may_lie_in_a_folder_that_cannot_be_written(tiny_mnist: Path, tmp_
 
 
 def class_folders(root: Path) -> Path:
-    lot = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for name, count in (("3", 4), ("7", 2)):
         (root / name / "deeper").mkdir(parents=True)
         for number in range(count):
-            image = Image.fromarray(lot.integers(0, 256, (40, 30), np.uint8))
+            image = Image.fromarray(rng.integers(0, 256, (40, 30), np.uint8))
             (root / name / ("deeper" if number else ".") / f"{number}.png").write_bytes(png(image))
     (root / "7" / "note.txt").write_text("no image")
     (root / "7" / ".hidden").write_text("nor this")

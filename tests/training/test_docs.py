@@ -49,15 +49,15 @@ def test_each_value_of_a_recipe_is_explained_with_its_range() -> None:
 
 def test_each_networks_cost_is_the_measured_one() -> None:
     for name in RECIPES:
-        seen = plan(name).preprocessing
-        multiply_adds, parameters = networks.build(name, networks.complete(name, {}), 10).fold().cost(seen)
-        assert re.search(rf"\| `{name}` \|.*\| {multiply_adds:,} \| {parameters:,} \| `{seen.kind}` \|", TEXT)
+        preprocessing = plan(name).preprocessing
+        multiply_adds, parameters = networks.build(name, networks.complete(name, {}), 10).fold().cost(preprocessing)
+        assert re.search(rf"\| `{name}` \|.*\| {multiply_adds:,} \| {parameters:,} \| `{preprocessing.kind}` \|", TEXT)
 
 
 def test_the_cost_of_each_network_for_a_folder_is_the_measured_one() -> None:
     def cost(name: str, side: int, channels: int) -> tuple[int, int]:
-        seen = Preprocessing("stretch", side, side, channels)
-        return networks.build(name, networks.complete(name, {}, seen), 10).fold().cost(seen)
+        preprocessing = Preprocessing("stretch", side, side, channels)
+        return networks.build(name, networks.complete(name, {}, preprocessing), 10).fold().cost(preprocessing)
 
     for name, blocks in (("residual-small", 1), ("residual", 1), ("residual-large", 2)):
         grey, colour, large = cost(name, 28, 1), cost(name, 32, 3), cost(name, 128, 3)

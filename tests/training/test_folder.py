@@ -20,16 +20,16 @@ from producer.cli import app
 from tests.training.conftest import drawn_digit, png
 from training.datasets.class_folders import ClassFolders
 from training.datasets.data_set import ReadOptions, TrainingData
-from training.datasets.files import cache, looks
+from training.datasets.files import cache, inspection
 from training.datasets.splits import moments
 
 GREY = Preprocessing("crop", 28, 28, 1)
 QUICK = ("--epochs", "2", "--batch-size", "16", "--validation", "0.2", "--device", "cpu", "--network", "residual-small")
 
 
-def picture(level: int, size: tuple[int, int], colour: bool, lot: np.random.Generator) -> Image.Image:
+def picture(level: int, size: tuple[int, int], colour: bool, rng: np.random.Generator) -> Image.Image:
     """One of a class: noise around a level of its own; no two alike."""
-    pixels = np.clip(lot.normal(level, 30, (size[1], size[0], 3 if colour else 1)), 0, 255).astype(np.uint8)
+    pixels = np.clip(rng.normal(level, 30, (size[1], size[0], 3 if colour else 1)), 0, 255).astype(np.uint8)
     return Image.fromarray(pixels if colour else pixels[..., 0])
 
 
@@ -37,11 +37,11 @@ def folder(
     root: Path, counts: dict[str, int], size: tuple[int, int] = (28, 28), colour: bool = False, seed: int = 0
 ) -> Path:
     """Class folders of so many pictures each."""
-    lot = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     for index, (name, count) in enumerate(counts.items()):
         (root / name).mkdir(parents=True, exist_ok=True)
         for number in range(count):
-            data = png(picture(40 + 150 * index // max(1, len(counts) - 1), size, colour, lot))
+            data = png(picture(40 + 150 * index // max(1, len(counts) - 1), size, colour, rng))
             (root / name / f"{number}.png").write_bytes(data)
     return root
 
@@ -190,18 +190,18 @@ def test_the_preprocessing_fits_the_pictures(
     tmp_path: Path, size: tuple[int, int], colour: bool, asked: int | None, chosen: Preprocessing
 ) -> None:
     root = folder(tmp_path / "data", {"a": 3, "b": 3}, size, colour)
-    assert looks.look([str(path) for path in root.rglob("*.png")]).preprocessing(asked) == chosen
+    assert inspection.inspect_pictures([str(path) for path in root.rglob("*.png")]).preprocessing(asked) == chosen
 
 
 def test_grey_that_is_stored_as_colour_is_grey(tmp_path: Path) -> None:
-    lot = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for number in range(4):
-        image = picture(100, (90, 90), False, lot).convert("RGB")
+        image = picture(100, (90, 90), False, rng).convert("RGB")
         image.save(tmp_path / f"{number}.jpg", quality=50)
     paths = [str(path) for path in tmp_path.iterdir()]
-    assert looks.look(paths).grey
-    picture(100, (90, 90), True, lot).save(tmp_path / "colour.png")
-    assert not looks.look([*paths, str(tmp_path / "colour.png")]).grey
+    assert inspection.inspect_pictures(paths).grey
+    picture(100, (90, 90), True, rng).save(tmp_path / "colour.png")
+    assert not inspection.inspect_pictures([*paths, str(tmp_path / "colour.png")]).grey
 
 
 def test_what_cannot_be_told_apart_is_left_out(tmp_path: Path) -> None:
@@ -296,11 +296,11 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> Non
 
 
 def write_digits(root: Path, classes: str, each: int) -> Path:
-    lot = random.Random(3)
+    rng = random.Random(3)
     for label in classes:
         (root / label).mkdir(parents=True)
         for number in range(each):
-            Image.fromarray(drawn_digit(int(label), lot)).save(root / label / f"{number}.png")
+            Image.fromarray(drawn_digit(int(label), rng)).save(root / label / f"{number}.png")
     return root
 
 

@@ -96,19 +96,19 @@ def test_an_epochs_loss_is_that_of_the_network_as_it_is_kept(splits: tuple[Split
 
 
 def test_ctrl_c_keeps_the_best_so_far(splits: tuple[Split, Split]) -> None:
-    seen: list[Epoch] = []
+    reported: list[Epoch] = []
 
     def press(epoch: int, step: int, _steps: int) -> None:
         if (epoch, step) == (3, 2):
             raise KeyboardInterrupt
 
-    outcome = trained(splits, on_step=press, on_epoch=seen.append)
+    outcome = trained(splits, on_step=press, on_epoch=reported.append)
     assert outcome.interrupted
-    assert outcome.epochs == tuple(seen)
-    assert len(seen) == 2
+    assert outcome.epochs == tuple(reported)
+    assert len(reported) == 2
     logits = epochs.predict(outcome.network, splits[1].images)
     assert float((logits.argmax(1) == splits[1].labels).double().mean()) == outcome.kept.accuracy
-    assert outcome.kept in seen
+    assert outcome.kept in reported
 
 
 def test_ctrl_c_before_the_first_epoch_is_done_has_nothing_to_keep(splits: tuple[Split, Split]) -> None:
@@ -119,7 +119,7 @@ def test_ctrl_c_before_the_first_epoch_is_done_has_nothing_to_keep(splits: tuple
         trained(splits, on_step=press)
 
 
-def test_variety_teaches_what_is_of_no_class_and_the_same_seed_gives_the_same_weights(
+def test_synthetic_images_teach_the_unknown_class_and_the_same_seed_gives_the_same_weights(
     splits: tuple[Split, Split], pool: Split
 ) -> None:
     one, again = (trained(splits, recipe=VARIED, logits=11, classes=10, pool=pool) for _ in range(2))
@@ -149,7 +149,7 @@ def test_the_pools_images_all_come_before_any_comes_again() -> None:
     assert len(torch.unique(run._deal(3, 7))) == 3, "a pool smaller than a step's share goes round within it"
 
 
-def test_augmentation_calms_down_over_the_last_steps() -> None:
+def test_augmentation_decays_over_the_last_steps() -> None:
     recipe = Recipe(epochs=5, batch_size=8, augmentation_decay=0.4)
     run = steps.Run(networks.build("classic", {}, 10), recipe, 10, 0)
     degrees = []

@@ -143,7 +143,7 @@ def test_synthetic_images_of_no_class_need_a_share_of_outliers(tmp_path: Path) -
     assert run(*line, "--set", "outliers=0", "--no-variety").exit_code == 0
 
 
-def test_variety_for_a_network_that_has_none_is_refused(tiny_mnist: Path, tmp_path: Path) -> None:
+def test_synthetic_data_for_a_network_that_has_none_is_refused(tiny_mnist: Path, tmp_path: Path) -> None:
     line = ("train", "--data", tiny_mnist, "-o", tmp_path / "x.safetensors", "--network", "classic")
     result = run(*line, "--set", "variety=0.5")
     assert result.stderr.endswith("pigeonhole: There is no variety for the network 'classic'; leave variety out.\n")

@@ -26,7 +26,7 @@ def shown(file: io.StringIO, quiet: bool = False, first: int = 1) -> str:
         progress.note("Training [digits].")
         progress.reading(2, 9)
         progress.ready(3)
-        progress.variety(10, 40)
+        progress.synthetic_images(10, 40)
         for epoch in range(first, 4):
             progress.step(epoch, 1, 2)
             progress.step(epoch, 2, 2)

@@ -138,7 +138,7 @@ def test_other_data_are_another_training(tiny_mnist: Path, interrupted: Path, tm
     assert "it is of another training: data_digest was " in result.stderr
 
 
-def test_another_pool_than_the_one_it_was_begun_with_is_refused(
+def test_another_pool_than_that_of_the_state_is_refused(
     tiny_mnist: Path, interrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.datasets.mnist.digest", lambda split: f"digest of {len(split)}")
@@ -203,7 +203,7 @@ def test_a_file_that_is_none_of_ours_is_replaced_only_if_it_is_empty(
         assert "exists, and it is not this command's" in done.stderr
 
 
-def test_resuming_where_nothing_was_begun_begins(tiny_mnist: Path, whole: Path, tmp_path: Path) -> None:
+def test_resuming_without_a_state_starts_from_the_beginning(tiny_mnist: Path, whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "new.safetensors"
     result = run(tiny_mnist, path, "--resume")
     assert result.exit_code == 0, result.output

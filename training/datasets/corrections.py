@@ -77,7 +77,7 @@ def read(file: Path, classes: Sequence[str], folder: Path) -> Corrections:
     return Corrections(file, labels, skipped)
 
 
-def bring(given: Sequence[Corrections], into: TrainingData, scratch: Path) -> TrainingData:
+def apply(given: Sequence[Corrections], data: TrainingData, scratch: Path) -> TrainingData:
     """Apply a person's labels to a data set.
 
     A picture of the data set, known by its pixels as the network sees them, gets its label in whichever part it is. Any
@@ -93,29 +93,35 @@ def bring(given: Sequence[Corrections], into: TrainingData, scratch: Path) -> Tr
     """
     paths = [path for one in given for path in one.labels]
     labels = [label for one in given for label in one.labels.values()]
-    seen = cache.read(paths, into.preprocessing, scratch)
-    wanted = {seen.digests[at].tobytes(): at for at in range(len(paths)) if at not in seen.failed}  # the last of equals
-    parts = [split for split in (into.training, into.validation, into.test) if split is not None]
+    decoded = cache.read(paths, data.preprocessing, scratch)
+    wanted = {
+        decoded.digests[at].tobytes(): at for at in range(len(paths)) if at not in decoded.failed
+    }  # the last of equals
+    parts = [split for split in (data.training, data.validation, data.test) if split is not None]
     corrected = [_corrected(split, wanted, labels) for split in parts]
     missing = sorted(set(wanted.values()) - {at for _split, found, _changed in corrected for at in found})
     training, validation, *test = (split for split, _found, _changed in corrected)
     changed = sum(changed for _split, _found, changed in corrected)
-    told = (
+    note = (
         f"{', '.join(str(one.file) for one in given)}: {len(wanted):,} pictures with a label, of which the data set "
         f"had {len(wanted) - len(missing):,}, {changed:,} of them with another; {len(missing):,} are added. "
         f"Lines without a label, which are skipped: {sum(one.skipped for one in given):,}."
     )
-    settled = {shown(os.path.abspath(paths[at])) for at in wanted.values()}  # whatever else was unclear about them
+    labelled_paths = {
+        shown(os.path.abspath(paths[at])) for at in wanted.values()
+    }  # whatever else was unclear about them
     return replace(
-        into,
-        training=_added(training, cache.rows(seen.images, np.array(missing)), [labels[at] for at in missing], scratch),
+        data,
+        training=_added(
+            training, cache.rows(decoded.images, np.array(missing)), [labels[at] for at in missing], scratch
+        ),
         validation=validation,
         test=test[0] if test else None,
-        digest=_digest(into.digest, wanted, labels),
-        notes=(*into.notes, told),
+        digest=_digest(data.digest, wanted, labels),
+        notes=(*data.notes, note),
         left_out=(
-            *(file for file in into.left_out if os.path.abspath(file.path) not in settled),
-            *(LeftOut(shown(paths[at]), "unreadable", str(error)) for at, error in seen.failed.items()),
+            *(file for file in data.left_out if os.path.abspath(file.path) not in labelled_paths),
+            *(LeftOut(shown(paths[at]), "unreadable", str(error)) for at, error in decoded.failed.items()),
         ),
     )
 

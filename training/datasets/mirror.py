@@ -6,13 +6,13 @@ from torch.nn import functional
 
 from training.datasets.splits import Split
 
-TOLD = 2 / 3  # the share of pictures told from their mirror images above which these would be something else
+THRESHOLD = 2 / 3  # the share of pictures told from their mirror images above which these would be something else
 _SIDE = 16  # pixels: what is finer than that tells one picture from another, and nothing of a class
 _ROUND = 1000  # pictures at once
 _ENOUGH = 4000  # pictures of which it shows; more are evenly chosen among
 
 
-def told(split: Split) -> float:
+def distinguishable(split: Split) -> float:
     """The share of pictures that can be told from their mirror images.
 
     What left has more of than right, in the mean over one half of a class, is compared with the same of each picture in

@@ -21,7 +21,7 @@ from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.limits import MOST_CLASSES
 from pigeonhole.nearby import missing
 from training.datasets.data_set import DataSet, Failure, LabelledImages, ReadOptions, TrainingData
-from training.datasets.files import cache, counts, looks
+from training.datasets.files import cache, counts, inspection
 from training.datasets.files.cache import Cache
 from training.datasets.files.distinct import TEST, TRAINING, VALIDATION, Picture, distinct
 from training.datasets.files.division import divide
@@ -82,9 +82,9 @@ class PictureFiles(DataSet):
         pictures, preprocessing, notes = self.pictures, options.preprocessing, []
         paths = [picture.path for picture in pictures]
         if preprocessing is None:
-            seen = looks.look(paths)
-            preprocessing = seen.preprocessing(options.size)
-            notes.append(_chosen(seen, preprocessing))
+            inspected = inspection.inspect_pictures(paths)
+            preprocessing = inspected.preprocessing(options.size)
+            notes.append(_chosen(inspected, preprocessing))
         read = cache.read(paths, preprocessing, options.scratch, on_progress=options.on_progress)
         self._check_digits(preprocessing, read)
         used, left_out = distinct(pictures, self.classes, read.digests, read.failed)
@@ -199,11 +199,11 @@ def _source(path: Path, part: str) -> str:
     )
 
 
-def _chosen(seen: looks.Look, chosen: Preprocessing) -> str:
-    width, height = seen.size
+def _chosen(inspected: inspection.Inspection, chosen: Preprocessing) -> str:
+    width, height = inspected.size
     return (
-        f"{seen.pictures:,} pictures looked at: {'grey' if seen.grey else 'colour'}, in the median {width:g} x "
-        f"{height:g} pixels. Scaled and cut to {chosen.width} x {chosen.height} in "
+        f"{inspected.pictures:,} pictures looked at: {'grey' if inspected.grey else 'colour'}, in the median "
+        f"{width:g} x {height:g} pixels. Scaled and cut to {chosen.width} x {chosen.height} in "
         f"{'grey' if chosen.channels == 1 else 'colour'}; --size chooses another size."
     )
 

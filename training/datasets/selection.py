@@ -40,9 +40,9 @@ class Selection:
         if not self.corrections:
             return found
         given = [corrections.read(file, found.classes, self.data_set.folder) for file in self.corrections]
-        return corrections.bring(given, found, options.scratch)
+        return corrections.apply(given, found, options.scratch)
 
-    def deciding(self, seed: int) -> dict[str, Any]:
+    def identity(self, seed: int) -> dict[str, Any]:
         """Return what decides on the data, as JSON values, in a training of a seed."""
         return {
             "validation": self.share,

@@ -53,10 +53,10 @@ def calibrate(logits: Tensor, labels: Tensor, classes: int, review_budget: float
             outlier=True, outlier_in_confidence=OUTLIER_IN_CONFIDENCE, outlier_in_review=OUTLIER_IN_REVIEW
         )
     found = replace(found, temperature=_temperature(logits.double(), labels, found))
-    sure = np.sort(review_scores(logits.numpy(), found, classes))  # float64 [N], rising
-    marked = min(most_marked(len(sure), review_budget), len(sure) - 1)
+    scores = np.sort(review_scores(logits.numpy(), found, classes))  # float64 [N], rising
+    marked = min(most_marked(len(scores), review_budget), len(scores) - 1)
     # What is below the threshold is marked: the first `marked` images, fewer where several are alike.
-    return replace(found, review_below=min(1.0, float(sure[marked])))
+    return replace(found, review_below=min(1.0, float(scores[marked])))
 
 
 def most_marked(images: int, budget: float) -> int:
@@ -122,9 +122,9 @@ def reliability(confidence: Tensor, right: Tensor, bins: int = BINS) -> tuple[Bi
     Returns:
         The bins, confidence rising.
     """
-    sure, order = confidence.sort(stable=True)
+    scores, order = confidence.sort(stable=True)
     true = right.double()[order]
-    parts = zip(sure.tensor_split(bins), true.tensor_split(bins), strict=True)
+    parts = zip(scores.tensor_split(bins), true.tensor_split(bins), strict=True)
     return tuple(Bin(len(some), float(some.mean()), float(hits.mean())) for some, hits in parts if len(some))
 
 

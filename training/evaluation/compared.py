@@ -70,14 +70,14 @@ class Compared:
         """Where in the images those are that the two call differently, the surest mistake first."""
         first, second = (each.report for each in self.pair)
         mistaken = torch.stack([torch.where(each.wrong, each.after.confidence, 0.0) for each in (first, second)])
-        found = (first.answers != second.answers).nonzero().flatten()  # int64 [n]
+        found = (first.predictions != second.predictions).nonzero().flatten()  # int64 [n]
         order = mistaken.amax(dim=0)[found].argsort(descending=True, stable=True)
         disagreements: list[int] = found[order].tolist()
         return disagreements
 
-    def given(self, index: int) -> tuple[str, str]:
+    def predicted(self, index: int) -> tuple[str, str]:
         """What each calls an image."""
-        first, second = (self.classes[each.report.answers[index]] for each in self.pair)
+        first, second = (self.classes[each.report.predictions[index]] for each in self.pair)
         return first, second
 
     def truth(self, index: int) -> str:
@@ -104,11 +104,11 @@ class Compared:
             "truth": self.truth(index),
             **{
                 letter: {
-                    "given": given,
+                    "given": predicted,
                     "confidence": float(each.report.after.confidence[index]),
                     "review": bool(each.report.marked[index]),
                 }
-                for letter, given, each in zip(LETTERS, self.given(index), self.pair, strict=True)
+                for letter, predicted, each in zip(LETTERS, self.predicted(index), self.pair, strict=True)
             },
         }
 

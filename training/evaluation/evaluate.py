@@ -26,7 +26,7 @@ OUTLIERS = "outliers"  # a folder of kinds of pictures of none of the classes, i
 
 
 @dataclass(frozen=True)
-class Tried:
+class CaughtOutliers:
     """A checkpoint on pictures of none of its classes.
 
     Args:
@@ -123,7 +123,7 @@ def compare(paths: tuple[Path, Path], data_set: DataSet, settings: Settings | No
     )
     unread_by: dict[tuple[str, str], str] = {}
     for letter, read in zip(LETTERS, reads, strict=True):
-        for failure in _said(read.failed):
+        for failure in _messages(read.failed):
             unread_by[failure] = unread_by.get(failure, "") + letter
     return Compared((a, b), tuple((*failure, letters) for failure, letters in unread_by.items()))
 
@@ -163,10 +163,10 @@ def _measured(classifier: Classifier, read: LabelledImages, classes: tuple[str, 
     described = classifier.checkpoint
     logits = reorder(_logits(classifier, read.split.images), described.classes, classes)
     report = measure.measure(logits, read.split.labels, classes, described.calibration)
-    return Evaluated(described, read.source, report, read.split.images, read.names, _said(read.failed), read.note)
+    return Evaluated(described, read.source, report, read.split.images, read.names, _messages(read.failed), read.note)
 
 
-def try_outliers(path: Path, data_set: DataSet, settings: Settings | None = None) -> Tried:
+def evaluate_outliers(path: Path, data_set: DataSet, settings: Settings | None = None) -> CaughtOutliers:
     """Measure what a checkpoint makes of pictures of none of its classes.
 
     Args:
@@ -188,7 +188,9 @@ def try_outliers(path: Path, data_set: DataSet, settings: Settings | None = None
     # A blank picture is caught already: it becomes an error row. Other failures say nothing of the network.
     blank = [failure.label for failure in read.failed if failure.error.kind is ErrorKind.BLANK]
     kinds = outliers.measure(logits, read.split.labels, data_set.classes, blank, described)
-    return Tried(described, kinds, _said(one for one in read.failed if one.error.kind is not ErrorKind.BLANK))
+    return CaughtOutliers(
+        described, kinds, _messages(one for one in read.failed if one.error.kind is not ErrorKind.BLANK)
+    )
 
 
 def _logits(classifier: Classifier, images: Tensor) -> Tensor:
@@ -197,5 +199,5 @@ def _logits(classifier: Classifier, images: Tensor) -> Tensor:
     return torch.cat([torch.from_numpy(part) for part in parts])
 
 
-def _said(failed: Iterable[Failure]) -> tuple[tuple[str, str], ...]:
+def _messages(failed: Iterable[Failure]) -> tuple[tuple[str, str], ...]:
     return tuple((failure.path, str(failure.error)) for failure in failed)

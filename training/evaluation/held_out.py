@@ -15,7 +15,7 @@ from training.datasets.files.distinct import TEST, LeftOut
 from training.datasets.picture_files import PictureFiles
 
 #: What decides on the images that two models were trained on; models that agree in all were trained on the same.
-_DECIDING = ("dataset", "data_digest", "validation", "seed", "division_seed", "corrections")
+_IDENTITY = ("dataset", "data_digest", "validation", "seed", "division_seed", "corrections")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def read(data_set: DataSet, about: Checkpoint) -> LabelledImages:
 
 def same_training_images(one: Checkpoint, other: Checkpoint) -> bool:
     """Return whether two models were trained on the same images, so that the same ones are held out."""
-    return all(one.trained.get(key) == other.trained.get(key) for key in _DECIDING)
+    return all(one.trained.get(key) == other.trained.get(key) for key in _IDENTITY)
 
 
 def _overlap(data_set: PictureFiles, about: Checkpoint) -> _Overlap:

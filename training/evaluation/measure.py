@@ -53,7 +53,7 @@ class Report:
 
     classes: tuple[str, ...]
     truths: Tensor
-    answers: Tensor
+    predictions: Tensor
     before: Reliability
     after: Reliability
     review_scores: Tensor
@@ -63,13 +63,13 @@ class Report:
     def confusion(self) -> tuple[tuple[int, ...], ...]:
         """Of each true class, by row, how many images were given each label, by column."""
         size = len(self.classes)
-        counts = torch.bincount(self.truths * size + self.answers, minlength=size**2)
+        counts = torch.bincount(self.truths * size + self.predictions, minlength=size**2)
         return tuple(tuple(row) for row in counts.reshape(size, size).tolist())
 
     @cached_property
     def wrong(self) -> Tensor:
         """Which images were given another label than their own, bool [N]."""
-        return self.answers != self.truths
+        return self.predictions != self.truths
 
     @cached_property
     def marked(self) -> Tensor:
@@ -125,10 +125,10 @@ class Report:
     def confused(self, limit: int) -> list[tuple[str, str, int]]:
         """The true class, the label given and how often, most often first; `limit` at most."""
         pairs = [
-            (truth, given, count)
+            (truth, predicted, count)
             for truth, row in zip(self.classes, self.confusion, strict=True)
-            for given, count in zip(self.classes, row, strict=True)
-            if count and truth != given
+            for predicted, count in zip(self.classes, row, strict=True)
+            if count and truth != predicted
         ]
         return sorted(pairs, key=lambda pair: -pair[2])[:limit]
 
@@ -177,7 +177,7 @@ class Evaluated:
             {
                 "image": self.names[index],
                 "truth": report.classes[report.truths[index]],
-                "given": report.classes[report.answers[index]],
+                "given": report.classes[report.predictions[index]],
                 "confidence": float(confidence[index]),
                 "review": bool(report.marked[index]),
             }
@@ -209,18 +209,20 @@ def measure(logits: Tensor, truths: Tensor, classes: Sequence[str], calibration:
         The figures.
     """
     values = logits.numpy()
-    said = torch.from_numpy(likeliest(values, len(classes)))
+    predicted = torch.from_numpy(likeliest(values, len(classes)))
 
-    def believed(by: Calibration) -> Reliability:
-        sure = torch.from_numpy(confidences(values, by, len(classes)))
-        return Reliability(sure, negative_log_likelihood(logits, truths, by), reliability(sure, said == truths))
+    def reliability_with(by: Calibration) -> Reliability:
+        confidence = torch.from_numpy(confidences(values, by, len(classes)))
+        return Reliability(
+            confidence, negative_log_likelihood(logits, truths, by), reliability(confidence, predicted == truths)
+        )
 
     return Report(
         tuple(classes),
         truths,
-        said,
-        believed(Calibration(outlier=calibration.outlier)),
-        believed(calibration),
+        predicted,
+        reliability_with(Calibration(outlier=calibration.outlier)),
+        reliability_with(calibration),
         torch.from_numpy(review_scores(values, calibration, len(classes))),
         calibration.review_below,
     )

@@ -68,7 +68,7 @@ def measure(
     doubtful = torch.from_numpy(marked(found, calibration.review_below))
     counts = torch.bincount(2 * kinds + doubtful, minlength=2 * len(names)).reshape(-1, 2).tolist()
     measured = (
-        Kind(name, sure_and_marked[1], sure_and_marked[0], blank.count(name))
-        for name, sure_and_marked in zip(names, counts, strict=True)
+        Kind(name, unmarked_and_marked[1], unmarked_and_marked[0], blank.count(name))
+        for name, unmarked_and_marked in zip(names, counts, strict=True)
     )
     return tuple(kind for kind in measured if kind.images)

@@ -29,7 +29,7 @@ class Learned:
     described: Checkpoint
     served: nn.Module
 
-    def begin(self, network: Network, classes: Sequence[str], images: Tensor) -> None:
+    def initialise(self, network: Network, classes: Sequence[str], images: Tensor) -> None:
         """Copy the checkpoint's weights into a network.
 
         The head keeps the rows of the classes that both have, and of "unknown"; a new class begins afresh. A saved
@@ -53,7 +53,7 @@ class Learned:
         chosen = torch.linspace(0, len(images) - 1, min(len(images), _IMAGES)).long()
         _unfold(network, theirs, images[chosen])
 
-    def deciding(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Return what identifies these weights, as JSON values."""
         return {"start": {"name": self.described.name, "digest": self.described.digest}}
 
@@ -70,11 +70,11 @@ class Pretrained:
     weights: Mapping[str, Tensor]
     normalisation: Mapping[str, Any]
 
-    def begin(self, network: Network, _classes: Sequence[str], _images: Tensor) -> None:
+    def initialise(self, network: Network, _classes: Sequence[str], _images: Tensor) -> None:
         """Copy these weights into a network, except the head's, which are of other classes."""
         vision.transfer(self.weights, network)
 
-    def deciding(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Return what identifies these weights, as JSON values."""
         return {"pretrained": True}
 

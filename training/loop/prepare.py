@@ -25,13 +25,13 @@ from training.loop.initial_weights import Learned, Pretrained
 from training.recipes import overrides
 from training.recipes.defaults import RECIPES, fine_tuning, for_folder, plan
 from training.recipes.recipe import Recipe
-from training.synthetic import pool, printed, strangers
+from training.synthetic import out_of_distribution, pool, printed
 
 UNEQUAL = 2.0  # images of the largest class for each of the smallest, from where on the user is told
 
 
 @dataclass(frozen=True)
-class Material:
+class TrainingSetup:
     """What a training is made of.
 
     Args:
@@ -53,9 +53,9 @@ class Material:
     arguments: dict[str, Any]
     data: TrainingData
     fonts: tuple[Path, ...]
-    start: Learned | Pretrained | None
+    initial_weights: Learned | Pretrained | None
     device: str
-    deciding: dict[str, Any]
+    identity: dict[str, Any]
     overrides: dict[str, Any]
     notes: tuple[str, ...]
     seconds: float
@@ -66,7 +66,7 @@ class Material:
         return len(self.data.classes) + self.recipe.outlier
 
 
-def gather(config: Configuration, on_progress: Progress | None = None) -> Material:
+def gather(config: Configuration, on_progress: Progress | None = None) -> TrainingSetup:
     """Read the data and everything else that a configuration names.
 
     Args:
@@ -81,14 +81,14 @@ def gather(config: Configuration, on_progress: Progress | None = None) -> Materi
     """
     values = check(config)
     started = time.perf_counter()
-    device, begun = environment.device(config.device), _start(config)
-    parent = begun.described if isinstance(begun, Learned) else None
+    device, initial = environment.device(config.device), _initial_weights(config)
+    parent = initial.described if isinstance(initial, Learned) else None
     config = replace(config, network=parent.network) if parent else config
     network = config.architecture
     chosen = selection.select(config, parent)
     read = _read(config, chosen, parent.preprocessing if parent else None, on_progress)
     default = _recipe(network, read)
-    default = fine_tuning(default) if begun else default
+    default = fine_tuning(default) if initial else default
     recipe = config.amended(default, values)
     if recipe.variety and not recipe.outliers and not read.preprocessing.reads_digits:
         raise TrainingError(
@@ -96,29 +96,29 @@ def gather(config: Configuration, on_progress: Progress | None = None) -> Materi
             "--no-variety, or a value above 0."
         )
     fonts = _fonts(config.fonts) if recipe.variety and read.preprocessing.reads_digits else ()
-    measured = {} if parent else _normalisation(network, read, begun)
+    measured = {} if parent else _normalisation(network, read, initial)
     arguments = parent.arguments if parent else networks.complete(network, measured, read.preprocessing)
-    deciding = {
+    identity = {
         "dataset": read.data_set.name,
         "data_digest": read.digest,
         "seed": config.seed,
-        **chosen.deciding(config.seed),
+        **chosen.identity(config.seed),
         "network": network,
         "arguments": dict(arguments),
         "preprocessing": read.preprocessing.to_json(),
         "recipe": recipe.to_json(),
         "fonts_digest": _content_digest(fonts) if fonts else None,
-        **(begun.deciding() if begun else {}),
+        **(initial.identity() if initial else {}),
     }
-    return Material(
+    return TrainingSetup(
         network=network,
         recipe=recipe,
         arguments=dict(arguments),
         data=read,
         fonts=fonts,
-        start=begun,
+        initial_weights=initial,
         device=device,
-        deciding=deciding,
+        identity=identity,
         overrides=overrides.differences(recipe, default),
         notes=tuple(_notes(config, recipe, read, fonts)),
         seconds=time.perf_counter() - started,
@@ -136,34 +136,35 @@ def check(config: Configuration) -> dict[str, Any]:
     return overrides.read(config.recipe, config.settings or ())
 
 
-def _start(config: Configuration) -> Learned | Pretrained | None:
-    if config.pretrained and config.start:
+def _initial_weights(config: Configuration) -> Learned | Pretrained | None:
+    if config.pretrained and config.initial_weights:
         raise TrainingError("--pretrained and --from are two ways to begin; leave one of them out.")
     if config.pretrained:
         return initial_weights.pretrained(config.architecture)
-    return initial_weights.learned(config.start, config.network) if config.start else None
+    return initial_weights.learned(config.initial_weights, config.network) if config.initial_weights else None
 
 
 def _read(
-    config: Configuration, chosen: Selection, seen: Preprocessing | None, on_progress: Progress | None
+    config: Configuration, chosen: Selection, preprocessing: Preprocessing | None, on_progress: Progress | None
 ) -> TrainingData:
     own, tuned = networks.load(config.architecture).preprocessing, chosen.data_set.tuned
-    if seen is None:
-        seen = plan(config.architecture).preprocessing if tuned else own
-    if config.size and seen is not None:
+    if preprocessing is None:
+        preprocessing = plan(config.architecture).preprocessing if tuned else own
+    if config.size and preprocessing is not None:
         raise TrainingError(
-            f"The network {config.architecture!r} takes images of {seen.width} x {seen.height} only; leave --size out."
+            f"The network {config.architecture!r} takes images of {preprocessing.width} x "
+            f"{preprocessing.height} only; leave --size out."
         )
     if tuned:
         config.amended(plan(config.architecture).recipe)  # refused before the reading
     size = config.size or (None if config.architecture in networks.NETWORKS else vision.SIDE)
-    return chosen.read(ReadOptions(config.output.parent, chosen.share, chosen.seed, seen, size, on_progress))
+    return chosen.read(ReadOptions(config.output.parent, chosen.share, chosen.seed, preprocessing, size, on_progress))
 
 
 def _recipe(network: str, read: TrainingData) -> Recipe:
     if read.data_set.tuned:
         return plan(network).recipe
-    mirrored = mirror.told(read.training) < mirror.TOLD
+    mirrored = mirror.distinguishable(read.training) < mirror.THRESHOLD
     fitting = for_folder(network, len(read.training), read.preprocessing, mirrored)
     if network not in RECIPES:
         return fitting
@@ -173,10 +174,10 @@ def _recipe(network: str, read: TrainingData) -> Recipe:
     return recipe if read.classes == splits.MNIST_CLASSES else replace(recipe, variety=0.0)
 
 
-def _normalisation(network: str, read: TrainingData, begun: Learned | Pretrained | None) -> Mapping[str, Any]:
+def _normalisation(network: str, read: TrainingData, initial: Learned | Pretrained | None) -> Mapping[str, Any]:
     """Return the network's arguments `mean` and `std`; nothing where its defaults are made for these images."""
-    if isinstance(begun, Pretrained):
-        return begun.normalisation
+    if isinstance(initial, Pretrained):
+        return initial.normalisation
     if networks.load(network).preprocessing and (read.data_set.tuned or read.preprocessing.reads_digits):
         return {}
     mean, std = splits.moments(read.training)
@@ -201,7 +202,7 @@ def _notes(config: Configuration, recipe: Recipe, read: TrainingData, fonts: tup
         yield "There are no fonts here, so no printed digits among the variety; --fonts names a folder of some."
 
 
-def variety(material: Material, seed: int, on_progress: Callable[[int, int], None]) -> Split | None:
+def synthetic_images(setup: TrainingSetup, seed: int, on_progress: Callable[[int, int], None]) -> Split | None:
     """Make the pool of other images that a recipe asks for; None where it asks for none.
 
     Args:
@@ -209,18 +210,18 @@ def variety(material: Material, seed: int, on_progress: Callable[[int, int], Non
         seed: Of all draws.
         on_progress: Called with how many images there are, and how many there will be.
     """
-    recipe, training = material.recipe, material.data.training
+    recipe, training = setup.recipe, setup.data.training
     if not recipe.variety:
         return None
-    if not material.data.preprocessing.reads_digits:
-        return strangers.make(training, len(material.data.classes), recipe.pool or len(training), seed)
+    if not setup.data.preprocessing.reads_digits:
+        return out_of_distribution.make(training, len(setup.data.classes), recipe.pool or len(training), seed)
     return pool.make(
         training,
         recipe.pool or len(training),
         recipe.outliers,
         seed,
-        material.data.preprocessing,
-        fonts=material.fonts,
+        setup.data.preprocessing,
+        fonts=setup.fonts,
         on_progress=on_progress,
     )
 

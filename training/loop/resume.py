@@ -18,7 +18,7 @@ def file_of(output: Path) -> Path:
     return output.with_name(f"{output.name}.resume")
 
 
-def write(path: Path, order: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+def write(path: Path, identity: Mapping[str, Any], state: Mapping[str, Any]) -> None:
     """Write a state, whole or not at all.
 
     Args:
@@ -30,11 +30,11 @@ def write(path: Path, order: Mapping[str, Any], state: Mapping[str, Any]) -> Non
         TrainingError: It can't be written.
     """
     content = io.BytesIO()
-    torch.save({"version": VERSION, "order": dict(order), "state": dict(state)}, content)
+    torch.save({"version": VERSION, "order": dict(identity), "state": dict(state)}, content)
     files.write(path, content.getvalue())
 
 
-def read(path: Path, order: Mapping[str, Any]) -> Mapping[str, Any]:
+def read(path: Path, identity: Mapping[str, Any]) -> Mapping[str, Any]:
     """Read a state back.
 
     Args:
@@ -57,7 +57,7 @@ def read(path: Path, order: Mapping[str, Any]) -> Mapping[str, Any]:
         ) from exc
     if version != VERSION:
         raise TrainingError(f"{path}: another version wrote it; give --overwrite in place of --resume to start again.")
-    differences = list(_differences("", theirs, order))
+    differences = list(_differences("", theirs, identity))
     if differences:
         raise TrainingError(
             f"{path}: it is of another training: {'; '.join(differences)}. Give the command that it is of, or "

@@ -104,19 +104,19 @@ class Run:
         total = torch.zeros((), device=training.labels.device)
         for step in range(self.steps):
             batch = training.take(order[step * size : (step + 1) * size])
-            total += self._step(self._learned(batch))
+            total += self._step(self._prepared(batch))
             if report:
                 report(step + 1)
         return float(total) / self.steps
 
-    def _learned(self, batch: Split) -> Mixed:
+    def _prepared(self, batch: Split) -> Mixed:
         """A batch as it is learned from: augmented and mixed, with the pool's share beside it."""
-        moved = mix(self._moved(batch, self._augmentation()), self.recipe.mixing, self.generator)
+        augmented = mix(self._augmented(batch, self._augmentation()), self.recipe.mixing, self.generator)
         if self.pool is None:
-            return moved
+            return augmented
         dealt = self._deal(len(self.pool), max(1, round(self.recipe.variety * self.recipe.batch_size)))
-        return moved.beside(
-            self._moved(self.pool.take(dealt.to(batch.labels.device)), self.recipe.variety_augmentation)
+        return augmented.beside(
+            self._augmented(self.pool.take(dealt.to(batch.labels.device)), self.recipe.variety_augmentation)
         )
 
     def _augmentation(self) -> Augmentation | None:
@@ -125,7 +125,7 @@ class Run:
         decay, left = self.recipe.augmentation_decay * total, total - self.taken
         return how.scaled(left / decay) if how and left < decay else how
 
-    def _moved(self, batch: Split, how: Augmentation | None) -> Split:
+    def _augmented(self, batch: Split, how: Augmentation | None) -> Split:
         return batch if how is None else Split(augment(batch.images, how, self.generator), batch.labels)
 
     def _deal(self, size: int, count: int) -> Tensor:
@@ -143,7 +143,7 @@ class Run:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         self.schedule.step()
-        self._follow()
+        self._update_average()
         return loss.detach()
 
     def _loss(self, logits: Tensor, batch: Mixed) -> Tensor:
@@ -164,7 +164,7 @@ class Run:
         return functional.pad(self.weights, (0, missing), value=1.0).to(logits.device)
 
     @torch.no_grad()
-    def _follow(self) -> None:
+    def _update_average(self) -> None:
         """Move the average of the weights, and of batch normalisation's statistics, towards the present ones."""
         self.taken += 1
         horizon = max(1.0, self.recipe.averaging * self.steps)

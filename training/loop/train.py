@@ -27,7 +27,7 @@ from training.evaluation.measure import Evaluated
 from training.loop import epochs, prepare, resume
 from training.loop import log as logs
 from training.loop.epochs import Epoch, Outcome
-from training.loop.prepare import Material
+from training.loop.prepare import TrainingSetup
 
 _SHOWN = 5  # files that are left out
 #: What decides on a training and is measured in its data: it changes when images are added.
@@ -46,7 +46,7 @@ class Watcher:
     def ready(self, epochs: int) -> None:
         """Everything is read; so many epochs follow, or fewer."""
 
-    def variety(self, done: int, total: int) -> None:
+    def synthetic_images(self, done: int, total: int) -> None:
         """So many images of the pool are made, of so many."""
 
     def step(self, epoch: int, step: int, steps: int) -> None:
@@ -89,16 +89,16 @@ def train(config: Configuration, watcher: Watcher | None = None) -> Trained:
         KeyboardInterrupt: Ctrl-C before the first epoch was finished.
     """
     watcher = watcher or Watcher()
-    material = prepare.gather(config, watcher.reading)
-    for note in (*material.notes, *_left_out(material.data.left_out)):
+    setup = prepare.gather(config, watcher.reading)
+    for note in (*setup.notes, *_left_out(setup.data.left_out)):
         watcher.note(note)
-    watcher.ready(material.recipe.epochs)
-    state = _state(config, material, watcher)
+    watcher.ready(setup.recipe.epochs)
+    state = _state(config, setup, watcher)
     started = time.perf_counter()
-    pool = prepare.variety(material, config.seed, watcher.variety)
-    times = {"data": material.seconds, "pool": time.perf_counter() - started}
+    pool = prepare.synthetic_images(setup, config.seed, watcher.synthetic_images)
+    times = {"data": setup.seconds, "pool": time.perf_counter() - started}
 
-    about = _about(config, material, pool)
+    about = _about(config, setup, pool)
     if state is not None and state["pool_digest"] != about["pool_digest"]:
         raise TrainingError(
             f"{resume.file_of(config.output)}: it was begun with another pool of pictures than this version makes; "
@@ -106,11 +106,11 @@ def train(config: Configuration, watcher: Watcher | None = None) -> Trained:
         )
     log = logs.Log(logs.file_of(config.output), append=state is not None)
     log.write("order" if state is None else "resume", about)
-    for file in material.data.left_out if state is None else ():
+    for file in setup.data.left_out if state is None else ():
         log.write("left-out", asdict(file))
-    outcome = _fit(config, material, pool, about["pool_digest"], state, log, watcher)
+    outcome = _fit(config, setup, pool, about["pool_digest"], state, log, watcher)
     times["epochs"] = outcome.seconds
-    trained = _written(config, material, outcome, {**about, "times": {key: round(t, 1) for key, t in times.items()}})
+    trained = _written(config, setup, outcome, {**about, "times": {key: round(t, 1) for key, t in times.items()}})
     log.write(
         "end",
         {
@@ -147,16 +147,16 @@ def _left_out(files: Sequence[LeftOut]) -> Iterator[str]:
         yield f"left out: {file}"
 
 
-def _state(config: Configuration, material: Material, watcher: Watcher) -> Mapping[str, Any] | None:
+def _state(config: Configuration, setup: TrainingSetup, watcher: Watcher) -> Mapping[str, Any] | None:
     """What to go on from; None to start from the beginning."""
     file = resume.file_of(config.output)
     if config.resume and file.exists():
-        state = resume.read(file, material.deciding)
+        state = resume.read(file, setup.identity)
         watcher.note(f"Resuming after epoch {len(state['epochs'])}, from {file}.")
         return state  # what lies at the output was found to be this command's when it began
     if config.resume:
         watcher.note(f"There is no {file} to resume from; training starts from the beginning.")
-    check_own(config.output, lambda path: _is_own(path, config.model_name, material), config.overwrite)
+    check_own(config.output, lambda path: _is_own(path, config.model_name, setup), config.overwrite)
     check_own(logs.file_of(config.output), logs.is_log, config.overwrite)
     if file.exists() and not config.overwrite:
         raise TrainingError(
@@ -166,19 +166,19 @@ def _state(config: Configuration, material: Material, watcher: Watcher) -> Mappi
     return None
 
 
-def _is_own(path: Path, name: str, material: Material) -> bool:
+def _is_own(path: Path, name: str, setup: TrainingSetup) -> bool:
     """Return whether a checkpoint came of this command, perhaps on fewer images."""
     try:
         there = checkpoint.describe(path)
     except CheckpointError:
         return False
-    ours = json.loads(json.dumps(material.deciding))  # lists for tuples, as in a checkpoint
+    ours = json.loads(json.dumps(setup.identity))  # lists for tuples, as in a checkpoint
     return there.name == name and all(there.trained.get(key) == ours[key] for key in ours if key not in _MEASURED)
 
 
 def _fit(
     config: Configuration,
-    material: Material,
+    setup: TrainingSetup,
     pool: Split | None,
     pool_digest: str | None,
     state: Mapping[str, Any] | None,
@@ -192,24 +192,24 @@ def _fit(
         watcher.epoch(epoch)
 
     return epochs.fit(
-        _begun(material, config.seed, resumed=state is not None),
-        material.data.training,
-        material.data.validation,
-        material.recipe,
+        _initial_network(setup, config.seed, resumed=state is not None),
+        setup.data.training,
+        setup.data.validation,
+        setup.recipe,
         config.seed,
-        material.device,
+        setup.device,
         watcher.step,
         on_epoch,
-        classes=len(material.data.classes),
+        classes=len(setup.data.classes),
         pool=pool,
         resume=state,
-        on_state=lambda now: resume.write(file, material.deciding, {**now, "pool_digest": pool_digest}),
+        on_state=lambda now: resume.write(file, setup.identity, {**now, "pool_digest": pool_digest}),
     )
 
 
-def _written(config: Configuration, material: Material, outcome: Outcome, about: Mapping[str, Any]) -> Trained:
+def _written(config: Configuration, setup: TrainingSetup, outcome: Outcome, about: Mapping[str, Any]) -> Trained:
     """Calibrate, measure and save."""
-    read, classes = material.data, material.data.classes
+    read, classes = setup.data, setup.data.classes
     served = cast(Network, outcome.network).folded()
     logits = epochs.predict(served, read.validation.images)
     calibration = calibrate(logits, read.validation.labels, len(classes), config.review_budget)
@@ -223,8 +223,8 @@ def _written(config: Configuration, material: Material, outcome: Outcome, about:
         served,
         Checkpoint(
             name=config.model_name,
-            network=material.network,
-            arguments=material.arguments,
+            network=setup.network,
+            arguments=setup.arguments,
             classes=classes,
             preprocessing=read.preprocessing,
             calibration=calibration,
@@ -243,28 +243,28 @@ def _written(config: Configuration, material: Material, outcome: Outcome, about:
     return Trained(saved, Evaluated(saved, read.source, figures, images, read.names), outcome)
 
 
-def _begun(material: Material, seed: int, resumed: bool) -> Network:
+def _initial_network(setup: TrainingSetup, seed: int, resumed: bool) -> Network:
     """The network as it begins; one that goes on takes its weights from its state."""
     # torch draws fresh weights from its one global generator: seeded for this, and put back for the caller.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = networks.build(material.network, material.arguments, material.logits)
-    if material.start and not resumed:
-        material.start.begin(network, material.data.classes, material.data.training.images)
+        network = networks.build(setup.network, setup.arguments, setup.logits)
+    if setup.initial_weights and not resumed:
+        setup.initial_weights.initialise(network, setup.data.classes, setup.data.training.images)
     return network
 
 
-def _about(config: Configuration, material: Material, pool: Split | None) -> dict[str, Any]:
+def _about(config: Configuration, setup: TrainingSetup, pool: Split | None) -> dict[str, Any]:
     """What is trained on what, where and with what: JSON values."""
     return {
-        **material.deciding,
-        "training_images": len(material.data.training),
-        "validation_images": len(material.data.validation),
+        **setup.identity,
+        "training_images": len(setup.data.training),
+        "validation_images": len(setup.data.validation),
         "pool_images": len(pool) if pool else 0,
         "pool_digest": digest(pool) if pool else None,
         "review_budget": config.review_budget,
-        **({"overrides": material.overrides} if material.overrides else {}),
-        "device": material.device,
+        **({"overrides": setup.overrides} if setup.overrides else {}),
+        "device": setup.device,
         "threads": torch.get_num_threads(),
         "versions": provenance.versions(),
         "commit": environment.commit(),

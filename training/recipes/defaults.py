@@ -40,7 +40,7 @@ _BUDGET = 20e12
 _FEWEST, _MOST = 12, 300  # epochs: of very many images, and of very few
 _BATCH = 64
 _STEPS = 8  # in an epoch, at least: batches shrink for that, down to 8 images
-_STRANGERS = 0.25  # pictures of none of the classes for each of the data's
+_OUTLIERS = 0.25  # pictures of none of the classes for each of the data's
 _POOL = 8000  # of them at most: 64 x 64 in colour takes 98 MB
 _MNIST = 54_000  # images to train on
 
@@ -51,11 +51,11 @@ def plan(network: str) -> Plan:
     Raises:
         TrainingError: There is no network of that name, or it takes no pictures of MNIST's size.
     """
-    seen = networks.load(network).preprocessing or networks.DIGIT
-    return Plan(seen, RECIPES.get(network) or for_folder(network, _MNIST, seen, mirrored=False))
+    preprocessing = networks.load(network).preprocessing or networks.DIGIT
+    return Plan(preprocessing, RECIPES.get(network) or for_folder(network, _MNIST, preprocessing, mirrored=False))
 
 
-def for_folder(network: str, images: int, seen: Preprocessing, mirrored: bool) -> Recipe:
+def for_folder(network: str, images: int, preprocessing: Preprocessing, mirrored: bool) -> Recipe:
     """Return the recipe of a network for a user's own images.
 
     The number of epochs is what 2 cores do in some minutes. If left and right are alike, pictures show things: they are
@@ -74,9 +74,9 @@ def for_folder(network: str, images: int, seen: Preprocessing, mirrored: bool) -
     Raises:
         TrainingError: An unknown name, or a network that takes no pictures of that size.
     """
-    cost, _parameters = networks.build(network, networks.complete(network, {}, seen), 2).cost(seen)
-    side = min(seen.height, seen.width)
-    moved = Augmentation(
+    cost, _parameters = networks.build(network, networks.complete(network, {}, preprocessing), 2).cost(preprocessing)
+    side = min(preprocessing.height, preprocessing.width)
+    augmentation = Augmentation(
         degrees=10.0,
         scale=0.15,
         shear=0.1,
@@ -87,7 +87,7 @@ def for_folder(network: str, images: int, seen: Preprocessing, mirrored: bool) -
         colour=0.3,
         erasing=0.4,
     )
-    epochs = min(_MOST, max(_FEWEST, round(_BUDGET / (cost * images * (1 + _STRANGERS)))))
+    epochs = min(_MOST, max(_FEWEST, round(_BUDGET / (cost * images * (1 + _OUTLIERS)))))
     return Recipe(
         epochs=epochs,
         batch_size=max(8, min(_BATCH, images // _STEPS)),
@@ -95,11 +95,11 @@ def for_folder(network: str, images: int, seen: Preprocessing, mirrored: bool) -
         weight_decay=0.05,
         averaging=2.0,
         patience=max(10, epochs // 3),
-        augmentation=moved,
-        variety=_STRANGERS,
+        augmentation=augmentation,
+        variety=_OUTLIERS,
         outliers=1.0,
         pool=min(_POOL, max(images, 1000)),
-        variety_augmentation=moved,
+        variety_augmentation=augmentation,
         mixing=0.5 if mirrored else 0.0,
         balance=0.5,
     )

@@ -59,8 +59,8 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """The same as plain JSON values; what came later is left out where it changes nothing."""
         values = {key: value for key, value in asdict(self).items() if value or key not in _LATER}
-        moved = {key: getattr(self, key) for key in ("augmentation", "variety_augmentation")}
-        return {**values, **{key: how.to_json() if how else None for key, how in moved.items()}}
+        augmentations = {key: getattr(self, key) for key in ("augmentation", "variety_augmentation")}
+        return {**values, **{key: how.to_json() if how else None for key, how in augmentations.items()}}
 
 
 _LATER = ("augmentation_decay", "mixing", "balance")

@@ -68,12 +68,12 @@ def _disagreements(compared: Compared) -> str:
     shown = []
     for index in compared.disagreements[:SHEET]:
         views = "".join(markup.image(each.images[index]) for each in compared.pair[: 1 if same else 2])
-        said = "<br>".join(
-            f"{letter}: <bdi>{escape(given)}</bdi>, {each.report.after.confidence[index]:.2%}"
-            for letter, given, each in zip(LETTERS, compared.given(index), compared.pair, strict=True)
+        captions = "<br>".join(
+            f"{letter}: <bdi>{escape(predicted)}</bdi>, {each.report.after.confidence[index]:.2%}"
+            for letter, predicted, each in zip(LETTERS, compared.predicted(index), compared.pair, strict=True)
         )
         shown.append(
-            f"<figure>{views}<figcaption><b><bdi>{escape(compared.truth(index))}</bdi></b>{said}"
+            f"<figure>{views}<figcaption><b><bdi>{escape(compared.truth(index))}</bdi></b>{captions}"
             f"<br><bdi>{escape(first.names[index])}</bdi></figcaption></figure>"
         )
     note = "What each is, what A and B say, and how surely; the surest mistake first"

@@ -237,10 +237,10 @@ def review(report: Report, theme: Theme) -> Figure:
     clean = float(marked[(left == 0).argmax()]) if (left == 0).any() else 1.0
     here = report.reviews / report.images
     most = min(1.0, max(0.02, min(1.3 * clean, max(0.1, 5 * here))))
-    seen = accuracy[marked <= most]
-    margin = 0.05 * float(np.ptp(seen)) or 0.005
+    visible = accuracy[marked <= most]
+    margin = 0.05 * float(np.ptp(visible)) or 0.005
     axes.set_xlim(0, most)
-    axes.set_ylim(seen.min() - margin, min(1.0, seen.max() + margin))  # no share is above 100 %
+    axes.set_ylim(visible.min() - margin, min(1.0, visible.max() + margin))  # no share is above 100 %
     axes.step(marked, accuracy, where="post", color=theme.good)
     if report.reviews < report.images:
         rest = 1 - report.wrong_unmarked / (report.images - report.reviews)

@@ -77,11 +77,12 @@ def tiles(values: Iterable[tuple[str, str]]) -> str:
 
 def facts(about: Checkpoint, letter: str = "") -> str:
     """What a checkpoint is, and the letter that it goes by on this page."""
-    seen, trained = about.preprocessing, about.trained
+    preprocessing, trained = about.preprocessing, about.trained
     values = {
         f"checkpoint {letter}".rstrip(): f"{about.name}, {about.digest[:12]}",
         "network": f"{about.network}: {about.cost.multiply_adds:,} multiply-adds, {about.cost.parameters:,} parameters",
-        "input": f"{seen.kind}, {seen.width} x {seen.height} pixels, {'grey' if seen.channels == 1 else 'colour'}",
+        "input": f"{preprocessing.kind}, {preprocessing.width} x {preprocessing.height} pixels, "
+        f"{'grey' if preprocessing.channels == 1 else 'colour'}",
         "temperature": f"{about.calibration.temperature:g}",
         "review": description.review_line(about),
         **{key.replace("_", " "): str(trained[key]) for key in ("dataset", "seed", "finished") if key in trained},

@@ -147,8 +147,8 @@ def _plot_card(
 def _matrix_note(report: Report) -> str:
     # Each name isolated: one that is written from right to left would turn what is around it.
     pairs = [
-        f"\u2068{truth}\u2069 read as \u2068{given}\u2069 ({count:,})"
-        for truth, given, count in report.confused(_CONFUSED)
+        f"\u2068{truth}\u2069 read as \u2068{predicted}\u2069 ({count:,})"
+        for truth, predicted, count in report.confused(_CONFUSED)
     ]
     note = f"Most often confused: {', '.join(pairs)}." if pairs else "Nothing is wrong."
     if _undrawable(report):
@@ -162,11 +162,11 @@ def _undrawable(report: Report) -> bool:
 
 def _classes(report: Report) -> str:
     numbered = _undrawable(report)
-    given = [sum(column) for column in zip(*report.confusion, strict=True)]
+    predicted = [sum(column) for column in zip(*report.confusion, strict=True)]
     rows = []
     for index, (name, row) in enumerate(zip(report.classes, report.confusion, strict=True)):
         right, count = row[index], sum(row)
-        shares = (_share(right, count), _share(right, given[index]))
+        shares = (_share(right, count), _share(right, predicted[index]))
         rows.append((f"#{index} {name}" if numbered else name, [f"{count:,}", f"{count - right:,}", *shares]))
     titles = ["images", "wrong", "right, of its own", "right, of those read as it"]
     half = -(-len(rows) // 2) if len(rows) > _READABLE else len(rows)  # rounded up
@@ -182,11 +182,11 @@ def _mistakes(evaluated: Evaluated) -> str:
     report = evaluated.report
     shown = []
     for index in report.worst(SHEET):
-        truth, given = report.classes[report.truths[index]], report.classes[report.answers[index]]
+        truth, predicted = report.classes[report.truths[index]], report.classes[report.predictions[index]]
         marked = ' <span class="doubt">(marked)</span>' if report.marked[index] else ""
         shown.append(
             f"<figure>{markup.image(evaluated.images[index])}"
-            f"<figcaption><b><bdi>{escape(truth)}</bdi> read as <bdi>{escape(given)}</bdi></b>"
+            f"<figcaption><b><bdi>{escape(truth)}</bdi> read as <bdi>{escape(predicted)}</bdi></b>"
             f"{report.after.confidence[index]:.2%}{marked}<br><bdi>{escape(evaluated.names[index])}</bdi>"
             "</figcaption></figure>"
         )

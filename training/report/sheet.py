@@ -44,11 +44,12 @@ def sheet(evaluated: Evaluated, theme: Theme) -> Figure:
 
 def _title(evaluated: Evaluated, index: int) -> str:
     report = evaluated.report
-    truth, given = (
-        drawable(report.classes[which[index]], int(which[index]), _LONGEST) for which in (report.truths, report.answers)
+    truth, predicted = (
+        drawable(report.classes[which[index]], int(which[index]), _LONGEST)
+        for which in (report.truths, report.predictions)
     )
-    apart = " " if len(truth + given) <= 10 else "\n"
-    return f"{truth}{apart}read as{apart}{given}\n{report.after.confidence[index]:.2%}"
+    apart = " " if len(truth + predicted) <= 10 else "\n"
+    return f"{truth}{apart}read as{apart}{predicted}\n{report.after.confidence[index]:.2%}"
 
 
 def picture(pixels: Tensor) -> NDArray[np.uint8]:

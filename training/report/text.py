@@ -78,7 +78,10 @@ def comparison(compared: Compared) -> str:
         titles = ("true", "A says", "B says", "image")
         places = found[:_DISAGREEMENTS]
         rows = zip(
-            map(compared.truth, places), *_said(compared, places), (pair[0].names[i] for i in places), strict=True
+            map(compared.truth, places),
+            *_predictions(compared, places),
+            (pair[0].names[i] for i in places),
+            strict=True,
         )
         shown = f" {len(places)} of {len(found):,}," if len(places) < len(found) else ""
         lines += [
@@ -89,20 +92,22 @@ def comparison(compared: Compared) -> str:
     return "\n".join(lines)
 
 
-def _said(compared: Compared, places: Sequence[int]) -> list[list[str]]:
+def _predictions(compared: Compared, places: Sequence[int]) -> list[list[str]]:
     """What A, and what B, calls the images at these places, and how surely."""
     columns = []
-    for each, names in zip(compared.pair, zip(*map(compared.given, places), strict=True), strict=True):
+    for each, names in zip(compared.pair, zip(*map(compared.predicted, places), strict=True), strict=True):
         width = max(map(cell_len, names))
-        sure = [f"{each.report.after.confidence[index]:>7.2%}" for index in places]
-        columns.append([f"{_pad(name, width, left=True)} {share}" for name, share in zip(names, sure, strict=True)])
+        confidences = [f"{each.report.after.confidence[index]:>7.2%}" for index in places]
+        columns.append(
+            [f"{_pad(name, width, left=True)} {share}" for name, share in zip(names, confidences, strict=True)]
+        )
     return columns
 
 
 def verdict(compared: Compared) -> str:
     """One line: "B is better, p = 0.003 (McNemar's exact test)"."""
-    said = f"{compared.better} is better" if compared.better else "no difference shown"
-    return f"{said}, p = {compared.p:.2g} (McNemar's exact test)"
+    result = f"{compared.better} is better" if compared.better else "no difference shown"
+    return f"{result}, p = {compared.p:.2g} (McNemar's exact test)"
 
 
 def _table(rows: Sequence[Sequence[str]], left: int) -> list[str]:
@@ -123,7 +128,7 @@ def _worst(evaluated: Evaluated) -> list[str]:
         return []
     rows = [
         f"{report.after.confidence[index]:>7.2%}  {report.classes[report.truths[index]]} read as "
-        f"{report.classes[report.answers[index]]}  {evaluated.names[index]}"
+        f"{report.classes[report.predictions[index]]}  {evaluated.names[index]}"
         + ("  (marked for review)" if report.marked[index] else "")
         for index in worst
     ]
@@ -132,7 +137,7 @@ def _worst(evaluated: Evaluated) -> list[str]:
 
 def _pairs(report: Report) -> list[str]:
     """What stands for the matrix where it is too wide."""
-    pairs = [f"{count:>7,}  {truth} read as {given}" for truth, given, count in report.confused(_CONFUSED)]
+    pairs = [f"{count:>7,}  {truth} read as {predicted}" for truth, predicted, count in report.confused(_CONFUSED)]
     return [f"Most often confused, of {len(report.classes)} classes:", *pairs] if pairs else []
 
 

@@ -12,7 +12,7 @@ from pigeonhole.imaging.preprocessing import Preprocessing
 from training.synthetic import printed, styles
 from training.synthetic.kinds import DRAWN, KINDS, OUTLIER, PRINTED
 from training.synthetic.likeness import Likeness
-from training.synthetic.raster import Digits, Lot
+from training.synthetic.raster import Digits, Rng
 
 _LEAST = 16  # pictures drawn at once: some kinds mix several digits, of several classes
 _MOST_ROUNDS = 100  # of drawing again what came out blank, or like a digit
@@ -64,11 +64,11 @@ class Maker:
         Raises:
             DatasetError: The training images are blank.
         """
-        lot = np.random.default_rng([chunk.seed, chunk.number])
+        rng = np.random.default_rng([chunk.seed, chunk.number])
         images, labels = list[NDArray[np.uint8]](), list[NDArray[np.int64]]()
         missing = chunk.count
         for _ in range(_MOST_ROUNDS):
-            found, of = self._round(chunk.kind, max(missing, _LEAST), lot)
+            found, of = self._round(chunk.kind, max(missing, _LEAST), rng)
             images.append(found[:missing])
             labels.append(of[:missing])
             missing -= len(images[-1])
@@ -79,22 +79,22 @@ class Maker:
             f"After {_MOST_ROUNDS} attempts, pictures of the kind {name!r} still come out blank, or alike."
         )
 
-    def _round(self, kind: int, count: int, lot: Lot) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    def _round(self, kind: int, count: int, rng: Rng) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Draw `count`; of these, what is neither blank nor an outlier that looks like a digit."""
-        digits = self.sample(kind, count, lot)
-        pixels, blank = self._preprocessing.apply_all(list(KINDS[kind].draw(digits, lot)))
+        digits = self.sample(kind, count, rng)
+        pixels, blank = self._preprocessing.apply_all(list(KINDS[kind].draw(digits, rng)))
         if KINDS[kind].source == OUTLIER:
-            strange = pixels[self._likeness(pixels[..., 0]) <= KINDS[kind].likeness]
-            return strange, np.full(len(strange), self._other, np.int64)
+            accepted = pixels[self._likeness(pixels[..., 0]) <= KINDS[kind].likeness]
+            return accepted, np.full(len(accepted), self._other, np.int64)
         return pixels, np.delete(digits.labels.astype(np.int64), list(blank))
 
-    def sample(self, kind: int, count: int, lot: Lot) -> Digits:
+    def sample(self, kind: int, count: int, rng: Rng) -> Digits:
         """What `count` pictures of a kind are made from."""
         if KINDS[kind].source == PRINTED:
-            return printed.sample(self._fonts, count, lot)
+            return printed.sample(self._fonts, count, rng)
         if KINDS[kind].source == DRAWN:
-            return styles.sample(count, lot)
-        at = lot.integers(0, len(self._images), count)
+            return styles.sample(count, rng)
+        at = rng.integers(0, len(self._images), count)
         return Digits(self._images[at].astype(np.float32) / np.float32(255.0), self._labels[at])
 
 

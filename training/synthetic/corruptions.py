@@ -14,7 +14,7 @@ from training.synthetic.raster import (
     SIDE,
     Digits,
     Ink,
-    Lot,
+    Rng,
     blur,
     chosen,
     clouds,
@@ -31,41 +31,41 @@ Pictures = NDArray[np.uint8]  # [n, 28, 28]
 _ROW, _COLUMN = np.mgrid[:SIDE, :SIDE]
 
 
-def identity(digits: Digits, lot: Lot) -> Pictures:
+def identity(digits: Digits, rng: Rng) -> Pictures:
     """The digit as it is."""
     return grey(digits.ink)
 
 
-def shot_noise(digits: Digits, lot: Lot) -> Pictures:
+def shot_noise(digits: Digits, rng: Rng) -> Pictures:
     """Each pixel counts few photons: Poisson noise, none on black."""
-    photons = np.exp(uniform(lot, math.log(2.0), math.log(20.0), len(digits.ink)))
-    return grey((lot.poisson(digits.ink * photons) / photons).astype(np.float32))
+    photons = np.exp(uniform(rng, math.log(2.0), math.log(20.0), len(digits.ink)))
+    return grey((rng.poisson(digits.ink * photons) / photons).astype(np.float32))
 
 
-def impulse_noise(digits: Digits, lot: Lot) -> Pictures:
+def impulse_noise(digits: Digits, rng: Rng) -> Pictures:
     """Salt and pepper: some pixels are black or white."""
-    share = uniform(lot, 0.03, 0.3, len(digits.ink))
-    draws = lot.random(digits.ink.shape, np.float32)
+    share = uniform(rng, 0.03, 0.3, len(digits.ink))
+    draws = rng.random(digits.ink.shape, np.float32)
     return grey(np.where(draws < share / 2, 0.0, np.where(draws < share, 1.0, digits.ink)).astype(np.float32))
 
 
-def glass_blur(digits: Digits, lot: Lot) -> Pictures:
+def glass_blur(digits: Digits, rng: Rng) -> Pictures:
     """Seen through frosted glass: blurred, each pixel taken from a near one, blurred again."""
     count = len(digits.ink)
-    sigma = uniform(lot, 0.4, 0.9, count)
+    sigma = uniform(rng, 0.4, 0.9, count)
     image = blur(digits.ink, sigma)
     pictures = np.arange(count)[:, None, None]
     for _ in range(2):
-        reach = np.where(chosen(lot, 0.5, count), 1.0, 1.49)
-        step = np.rint((lot.random((2, *image.shape), np.float32) * 2 - 1) * reach).astype(np.int64)
+        reach = np.where(chosen(rng, 0.5, count), 1.0, 1.49)
+        step = np.rint((rng.random((2, *image.shape), np.float32) * 2 - 1) * reach).astype(np.int64)
         image = image[pictures, (_ROW + step[0]).clip(0, SIDE - 1), (_COLUMN + step[1]).clip(0, SIDE - 1)]
     return grey(blur(image, sigma))
 
 
-def motion_blur(digits: Digits, lot: Lot) -> Pictures:
+def motion_blur(digits: Digits, rng: Rng) -> Pictures:
     """Moved along a straight line during the exposure."""
     count = len(digits.ink)
-    length, angle = lot.uniform(3.0, 10.0, count), lot.uniform(0.0, math.pi, count)
+    length, angle = rng.uniform(3.0, 10.0, count), rng.uniform(0.0, math.pi, count)
     steps = np.linspace(-0.5, 0.5, 13)
     # [n, 13]: where the digit is at each moment, in whole pixels, inside a border of 6.
     left = np.rint(6 + np.outer(length * np.cos(angle), steps)).astype(int)
@@ -78,104 +78,104 @@ def motion_blur(digits: Digits, lot: Lot) -> Pictures:
         ]
     )
     # The exposure is the same: a thin stroke that moves across itself turns pale.
-    return grey((image / len(steps) * uniform(lot, 1.0, 1.6, count)).astype(np.float32))
+    return grey((image / len(steps) * uniform(rng, 1.0, 1.6, count)).astype(np.float32))
 
 
-def shear(digits: Digits, lot: Lot) -> Pictures:
+def shear(digits: Digits, rng: Rng) -> Pictures:
     """Slanted, far more than people write."""
-    slant = uniform(lot, 0.2, 0.75, len(digits.ink)) * _sign(lot, len(digits.ink))
+    slant = uniform(rng, 0.2, 0.75, len(digits.ink)) * _sign(rng, len(digits.ink))
     matrices = np.zeros((len(digits.ink), 2, 3), np.float32)
     matrices[:, 0, 0] = matrices[:, 1, 1] = 1.0
     matrices[:, 0, 1] = slant[:, 0, 0]
     return grey(moved(digits.ink, matrices))
 
 
-def scale(digits: Digits, lot: Lot) -> Pictures:
+def scale(digits: Digits, rng: Rng) -> Pictures:
     """Smaller in the same frame: fewer pixels to tell it by."""
     count = len(digits.ink)
     return grey(
-        moved(blur(digits.ink, 0.5), turned(np.zeros((count, 1, 1), np.float32), uniform(lot, 0.4, 0.9, count)))
+        moved(blur(digits.ink, 0.5), turned(np.zeros((count, 1, 1), np.float32), uniform(rng, 0.4, 0.9, count)))
     )
 
 
-def rotate(digits: Digits, lot: Lot) -> Pictures:
+def rotate(digits: Digits, rng: Rng) -> Pictures:
     """Turned further than people write, less than would make another digit of it."""
     count = len(digits.ink)
-    return grey(moved(digits.ink, turned(uniform(lot, 10.0, 35.0, count) * _sign(lot, count))))
+    return grey(moved(digits.ink, turned(uniform(rng, 10.0, 35.0, count) * _sign(rng, count))))
 
 
-def brightness(digits: Digits, lot: Lot) -> Pictures:
+def brightness(digits: Digits, rng: Rng) -> Pictures:
     """All pixels brighter by as much, up to white."""
-    return grey(digits.ink + uniform(lot, 0.2, 0.8, len(digits.ink)))
+    return grey(digits.ink + uniform(rng, 0.2, 0.8, len(digits.ink)))
 
 
-def translate(digits: Digits, lot: Lot) -> Pictures:
+def translate(digits: Digits, rng: Rng) -> Pictures:
     """Shifted to an edge, or a little over it."""
     matrices = np.zeros((len(digits.ink), 2, 3), np.float32)
     matrices[:, 0, 0] = matrices[:, 1, 1] = 1.0
-    matrices[:, :, 2] = lot.uniform(-6.0, 6.0, (len(digits.ink), 2))
+    matrices[:, :, 2] = rng.uniform(-6.0, 6.0, (len(digits.ink), 2))
     return grey(moved(digits.ink, matrices))
 
 
-def stripe(digits: Digits, lot: Lot) -> Pictures:
+def stripe(digits: Digits, rng: Rng) -> Pictures:
     """Inverted along a stripe, most often an upright one."""
     count = len(digits.ink)
-    width = np.rint(uniform(lot, 3.0, 11.0, count))
-    start = np.rint(uniform(lot, -2.0, SIDE - 2.0, count))
-    across = np.where(chosen(lot, 0.8, count), _COLUMN, _ROW)  # [n, 28, 28]
+    width = np.rint(uniform(rng, 3.0, 11.0, count))
+    start = np.rint(uniform(rng, -2.0, SIDE - 2.0, count))
+    across = np.where(chosen(rng, 0.8, count), _COLUMN, _ROW)  # [n, 28, 28]
     inside = (across >= start) & (across < start + width)
     return grey(np.where(inside, 1.0 - digits.ink, digits.ink).astype(np.float32))
 
 
-def fog(digits: Digits, lot: Lot) -> Pictures:
+def fog(digits: Digits, rng: Rng) -> Pictures:
     """Fractal mist in front of the digit, contrast lowered by as much as it adds."""
     count = len(digits.ink)
-    mist = clouds(lot, count, SIDE)
+    mist = clouds(rng, count, SIDE)
     mist -= mist.min(axis=(1, 2), keepdims=True)
     mist /= np.maximum(mist.max(axis=(1, 2), keepdims=True), 1e-6)
-    density = uniform(lot, 0.4, 1.8, count)
-    return grey((digits.ink + density * mist) / (1.0 + density) * uniform(lot, 1.0, 1.3, count))
+    density = uniform(rng, 0.4, 1.8, count)
+    return grey((digits.ink + density * mist) / (1.0 + density) * uniform(rng, 1.0, 1.3, count))
 
 
-def spatter(digits: Digits, lot: Lot) -> Pictures:
+def spatter(digits: Digits, rng: Rng) -> Pictures:
     """Drops on the lens, bright or dark, here and there."""
     count = len(digits.ink)
-    drops = field(lot, count, SIDE, 9) + 0.4 * field(lot, count, SIDE, 14)
-    cover = np.clip((drops - uniform(lot, 1.3, 2.1, count)) * 3.0, 0.0, 1.0) * uniform(lot, 0.5, 1.0, count)
-    tone = np.where(chosen(lot, 0.7, count), uniform(lot, 0.5, 1.0, count), 0.0)
+    drops = field(rng, count, SIDE, 9) + 0.4 * field(rng, count, SIDE, 14)
+    cover = np.clip((drops - uniform(rng, 1.3, 2.1, count)) * 3.0, 0.0, 1.0) * uniform(rng, 0.5, 1.0, count)
+    tone = np.where(chosen(rng, 0.7, count), uniform(rng, 0.5, 1.0, count), 0.0)
     return grey((digits.ink * (1.0 - cover) + tone * cover).astype(np.float32))
 
 
-def dotted_line(digits: Digits, lot: Lot) -> Pictures:
+def dotted_line(digits: Digits, rng: Rng) -> Pictures:
     """A straight line of dots from edge to edge."""
-    gap = uniform(lot, 2.0, 4.0, len(digits.ink))[:, 0, 0]
+    gap = uniform(rng, 2.0, 4.0, len(digits.ink))[:, 0, 0]
     lines = []
-    for start, end, step in zip(*_ends(lot, len(digits.ink)), gap.tolist(), strict=True):
+    for start, end, step in zip(*_ends(rng, len(digits.ink)), gap.tolist(), strict=True):
         count = max(2, int(math.dist(start, end) / step))
         points = start + np.linspace(0.0, 1.0, count)[:, None] * (end - start)  # [count, 2], x and y in pixels
         image = np.zeros((SIDE, SIDE), np.float32)
         at = np.rint(points).astype(int).clip(0, SIDE - 1)
         image[at[:, 1], at[:, 0]] = 1.0
         lines.append(image)
-    return grey(np.maximum(digits.ink, _soft(np.stack(lines), lot)))
+    return grey(np.maximum(digits.ink, _soft(np.stack(lines), rng)))
 
 
-def zigzag(digits: Digits, lot: Lot) -> Pictures:
+def zigzag(digits: Digits, rng: Rng) -> Pictures:
     """A zigzag line from edge to edge."""
     lines = []
-    for start, end in zip(*_ends(lot, len(digits.ink)), strict=True):
-        count = int(lot.integers(6, 14))
+    for start, end in zip(*_ends(rng, len(digits.ink)), strict=True):
+        count = int(rng.integers(6, 14))
         points = start + np.linspace(0.0, 1.0, count)[:, None] * (end - start)
         normal = np.array([end[1] - start[1], start[0] - end[0]]) / max(math.dist(start, end), 1.0)
-        swing = np.where(np.arange(count) % 2, 1.0, -1.0)[:, None] * lot.uniform(0.8, 2.6)
+        swing = np.where(np.arange(count) % 2, 1.0, -1.0)[:, None] * rng.uniform(0.8, 2.6)
         lines.append(drawn([(points + swing * normal) / SIDE], 1.0, SIDE))
-    return grey(np.maximum(digits.ink, _soft(np.stack(lines), lot)))
+    return grey(np.maximum(digits.ink, _soft(np.stack(lines), rng)))
 
 
-def canny_edges(digits: Digits, lot: Lot) -> Pictures:
+def canny_edges(digits: Digits, rng: Rng) -> Pictures:
     """Only the outlines (J. Canny, "A Computational Approach to Edge Detection", 1986), a pixel wide."""
     count = len(digits.ink)
-    image = np.pad(blur(digits.ink, uniform(lot, 0.6, 1.2, count)), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    image = np.pad(blur(digits.ink, uniform(rng, 0.6, 1.2, count)), ((0, 0), (1, 1), (1, 1)), mode="edge")
     smooth_x = image[:, :-2] + 2 * image[:, 1:-1] + image[:, 2:]  # [n, 28, 30]
     smooth_y = image[:, :, :-2] + 2 * image[:, :, 1:-1] + image[:, :, 2:]  # [n, 30, 28]
     x, y = smooth_x[:, :, 2:] - smooth_x[:, :, :-2], smooth_y[:, 2:] - smooth_y[:, :-2]
@@ -200,23 +200,23 @@ def _spread(marks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return rows[:, :, :-2] | rows[:, :, 1:-1] | rows[:, :, 2:]
 
 
-def _sign(lot: Lot, count: int) -> Ink:
-    return np.where(chosen(lot, 0.5, count), 1.0, -1.0).astype(np.float32)
+def _sign(rng: Rng, count: int) -> Ink:
+    return np.where(chosen(rng, 0.5, count), 1.0, -1.0).astype(np.float32)
 
 
-def _ends(lot: Lot, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _ends(rng: Rng, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Two points on opposite edges for each of `count` lines: float64 [count, 2] each, x and y in pixels."""
     start, end = np.zeros((2, count, 2))
-    across = lot.random(count) < 0.7
-    free = lot.uniform(2.0, SIDE - 3.0, (2, count))
+    across = rng.random(count) < 0.7
+    free = rng.uniform(2.0, SIDE - 3.0, (2, count))
     start[:, 0], start[:, 1] = np.where(across, 0.0, free[0]), np.where(across, free[0], 0.0)
     end[:, 0], end[:, 1] = np.where(across, SIDE - 1.0, free[1]), np.where(across, free[1], SIDE - 1.0)
     return start, end
 
 
-def _soft(lines: Ink, lot: Lot) -> Ink:
+def _soft(lines: Ink, rng: Rng) -> Ink:
     """Lines a little out of focus, of full or less brightness."""
     count = len(lines)
-    wide = blur(lines, uniform(lot, 0.1, 0.6, count))
+    wide = blur(lines, uniform(rng, 0.1, 0.6, count))
     wide /= np.maximum(wide.max(axis=(1, 2), keepdims=True), 1e-6)
-    return wide * uniform(lot, 0.7, 1.0, count)
+    return wide * uniform(rng, 0.7, 1.0, count)

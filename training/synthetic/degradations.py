@@ -13,8 +13,8 @@ from training.synthetic.raster import (
     SIDE,
     Digits,
     Ink,
-    Lot,
     Raw,
+    Rng,
     blur,
     chosen,
     clouds,
@@ -30,88 +30,88 @@ _LARGE = 2 * SIDE
 _ROW, _COLUMN = np.mgrid[:SIDE, :SIDE]
 
 
-def pen(ink: Ink, lot: Lot, soft: bool = True) -> Ink:
+def pen(ink: Ink, rng: Rng, soft: bool = True) -> Ink:
     """The same strokes as another pen would leave them: [n, 28, 28] → [n, 56, 56], 0…1."""
     count = len(ink)
-    even = lot.random(count) < 0.5
+    even = rng.random(count) < 0.5
     strokes = np.empty((count, _LARGE, _LARGE), np.float32)
     if even.any():
-        strokes[even] = uniform_pen(ink[even], lot)
+        strokes[even] = uniform_pen(ink[even], rng)
     if not even.all():
         part = ink[~even]
-        level = uniform(lot, 0.2, 0.7, len(part))
-        softness = uniform(lot, 0.1, 0.8, len(part)) if soft else 0.0
+        level = uniform(rng, 0.2, 0.7, len(part))
+        softness = uniform(rng, 0.1, 0.8, len(part)) if soft else 0.0
         strokes[~even] = edged(enlarged(part, _LARGE), level, softness)
     return strokes
 
 
-def uniform_pen(ink: Ink, lot: Lot, thinnest: float = 1.6, widest: float = 5.5) -> Ink:
+def uniform_pen(ink: Ink, rng: Rng, thinnest: float = 1.6, widest: float = 5.5) -> Ink:
     """Strokes of one width throughout, as on a canvas: their middle lines, drawn anew: [n, 28, 28] → [n, 56, 56]."""
     count = len(ink)
     middle = thinned(enlarged(ink, _LARGE) > 0.45).astype(np.float32)
-    width = uniform(lot, thinnest, widest, count)
+    width = uniform(rng, thinnest, widest, count)
     # Around a line of one pixel, a blur of sigma falls to exp(−d²/2 sigma²) of its height at the distance d.
     sigma = width * 0.5
     height = 1.0 / (sigma * np.float32(np.sqrt(2 * np.pi)))
     return edged(blur(middle, sigma) / height, float(np.exp(-0.5)), 0.35)
 
 
-def stroke_width(digits: Digits, lot: Lot) -> Raw:
+def stroke_width(digits: Digits, rng: Rng) -> Raw:
     """Thinner or thicker strokes, their edges soft."""
-    return list(grey(resized(pen(digits.ink, lot), SIDE)))
+    return list(grey(resized(pen(digits.ink, rng), SIDE)))
 
 
-def binarised(digits: Digits, lot: Lot) -> Raw:
+def binarised(digits: Digits, rng: Rng) -> Raw:
     """Black and white, nothing between."""
     count = len(digits.ink)
-    large = lot.random(count) < 0.5
-    level = uniform(lot, 0.25, 0.75, count)
+    large = rng.random(count) < 0.5
+    level = uniform(rng, 0.25, 0.75, count)
     fine = enlarged(digits.ink, _LARGE) > level
     coarse = digits.ink > level
     return [grey((fine if big else coarse)[at].astype(np.float32)) for at, big in enumerate(large)]
 
 
-def bitmap(digits: Digits, lot: Lot) -> Raw:
+def bitmap(digits: Digits, rng: Rng) -> Raw:
     """Thin strokes, black and white, on 16 x 16 to 32 x 32 cells, as in old collections; the frame filled or nearly."""
     middle = thinned(enlarged(digits.ink, _LARGE) > 0.45).astype(np.float32)
     pictures = []
     for strokes, line in zip(enlarged(digits.ink, _LARGE), middle, strict=True):
-        thin = lot.random() < 0.6
-        side = int(lot.integers(20 if thin else 14, 33))
-        crop, width, height = _filling(line if thin else strokes, side, stretched=lot.random() < 0.5)
+        thin = rng.random() < 0.6
+        side = int(rng.integers(20 if thin else 14, 33))
+        crop, width, height = _filling(line if thin else strokes, side, stretched=rng.random() < 0.5)
         cells = np.asarray(Image.fromarray(crop).resize((width, height), Image.Resampling.BOX))
         # A middle line that is shared among cells belongs to the one that has most of it; a few breaks are as there.
-        level = lot.uniform(0.15, 0.3) * cells.max() if thin else lot.uniform(0.3, 0.6)
-        pictures.append(_framed(grey((cells > level).astype(np.float32)), side if lot.random() < 0.5 else 0))
+        level = rng.uniform(0.15, 0.3) * cells.max() if thin else rng.uniform(0.3, 0.6)
+        pictures.append(_framed(grey((cells > level).astype(np.float32)), side if rng.random() < 0.5 else 0))
     return pictures
 
 
-def low_resolution(digits: Digits, lot: Lot) -> Raw:
+def low_resolution(digits: Digits, rng: Rng) -> Raw:
     """Grey, 8 x 8 to 18 x 18 pixels, the digit from edge to edge: scanned envelopes, reduced."""
     pictures = []
-    large = pen(digits.ink, lot)
-    for own, other, same in zip(enlarged(digits.ink, _LARGE), large, lot.random(len(large)) < 0.6, strict=True):
-        side = int(lot.integers(8, 19))
-        crop, width, height = _filling(own if same else other, side, stretched=lot.random() < 0.3)
+    large = pen(digits.ink, rng)
+    for own, other, same in zip(enlarged(digits.ink, _LARGE), large, rng.random(len(large)) < 0.6, strict=True):
+        side = int(rng.integers(8, 19))
+        crop, width, height = _filling(own if same else other, side, stretched=rng.random() < 0.3)
         small = np.asarray(Image.fromarray(crop).resize((width, height), Image.Resampling.BOX))
-        bright = lot.uniform(1.0, 1.3) / max(float(small.max()), 1e-6)
-        pictures.append(_framed(grey(small * np.float32(bright)), side if lot.random() < 0.7 else 0))
+        bright = rng.uniform(1.0, 1.3) / max(float(small.max()), 1e-6)
+        pictures.append(_framed(grey(small * np.float32(bright)), side if rng.random() < 0.7 else 0))
     return pictures
 
 
-def pixelated(digits: Digits, lot: Lot) -> Raw:
+def pixelated(digits: Digits, rng: Rng) -> Raw:
     """In squares of one grey."""
     pictures = []
     for image in digits.ink:
-        small = Image.fromarray(image).resize((int(lot.integers(10, 17)),) * 2, Image.Resampling.BOX)
+        small = Image.fromarray(image).resize((int(rng.integers(10, 17)),) * 2, Image.Resampling.BOX)
         pictures.append(grey(np.asarray(small.resize((SIDE, SIDE), Image.Resampling.NEAREST))))
     return pictures
 
 
-def jpeg(digits: Digits, lot: Lot) -> Raw:
+def jpeg(digits: Digits, rng: Rng) -> Raw:
     """A JPEG file of poor quality: its blocks and ripples."""
-    side = int(lot.integers(24, 65))
-    return [through_jpeg(one, int(lot.integers(5, 40))) for one in grey(enlarged(digits.ink, side))]
+    side = int(rng.integers(24, 65))
+    return [through_jpeg(one, int(rng.integers(5, 40))) for one in grey(enlarged(digits.ink, side))]
 
 
 def through_jpeg(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
@@ -121,57 +121,57 @@ def through_jpeg(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     return np.asarray(Image.open(file))
 
 
-def gaussian_blur(digits: Digits, lot: Lot) -> Raw:
+def gaussian_blur(digits: Digits, rng: Rng) -> Raw:
     """Out of focus."""
-    return list(grey(blur(digits.ink, uniform(lot, 0.8, 1.7, len(digits.ink))) * 1.2))
+    return list(grey(blur(digits.ink, uniform(rng, 0.8, 1.7, len(digits.ink))) * 1.2))
 
 
-def gaussian_noise(digits: Digits, lot: Lot) -> Raw:
+def gaussian_noise(digits: Digits, rng: Rng) -> Raw:
     """A sensor's noise, on digit and paper."""
-    noise = lot.standard_normal(digits.ink.shape, np.float32) * uniform(lot, 0.05, 0.35, len(digits.ink))
+    noise = rng.standard_normal(digits.ink.shape, np.float32) * uniform(rng, 0.05, 0.35, len(digits.ink))
     return list(grey(digits.ink * 0.8 + 0.1 + noise))
 
 
-def contrast(digits: Digits, lot: Lot) -> Raw:
+def contrast(digits: Digits, rng: Rng) -> Raw:
     """Grey on grey, brighter or darker than it."""
     count = len(digits.ink)
-    span = uniform(lot, 0.12, 0.5, count)
-    low = uniform(lot, 0.0, 1.0, count) * (1.0 - span)
-    shown = np.where(chosen(lot, 0.5, count), digits.ink, 1.0 - digits.ink)
-    return list(grey((low + span * shown + lot.standard_normal(shown.shape, np.float32) * 0.01).astype(np.float32)))
+    span = uniform(rng, 0.12, 0.5, count)
+    low = uniform(rng, 0.0, 1.0, count) * (1.0 - span)
+    shown = np.where(chosen(rng, 0.5, count), digits.ink, 1.0 - digits.ink)
+    return list(grey((low + span * shown + rng.standard_normal(shown.shape, np.float32) * 0.01).astype(np.float32)))
 
 
-def hidden_patch(digits: Digits, lot: Lot) -> Raw:
+def hidden_patch(digits: Digits, rng: Rng) -> Raw:
     """A small patch hides part of it: black, or grey.
 
     T. DeVries, G. Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout", 2017.
     """
     count = len(digits.ink)
-    height, width = np.rint(uniform(lot, 2.0, 5.0, count)), np.rint(uniform(lot, 2.0, 5.0, count))
-    top, left = np.rint(uniform(lot, 5.0, 20.0, count)), np.rint(uniform(lot, 5.0, 20.0, count))
+    height, width = np.rint(uniform(rng, 2.0, 5.0, count)), np.rint(uniform(rng, 2.0, 5.0, count))
+    top, left = np.rint(uniform(rng, 5.0, 20.0, count)), np.rint(uniform(rng, 5.0, 20.0, count))
     inside = (top <= _ROW) & (top + height > _ROW) & (left <= _COLUMN) & (left + width > _COLUMN)
-    tone = np.where(chosen(lot, 0.7, count), 0.0, uniform(lot, 0.2, 0.9, count))
+    tone = np.where(chosen(rng, 0.7, count), 0.0, uniform(rng, 0.2, 0.9, count))
     return list(grey(np.where(inside, tone, digits.ink).astype(np.float32)))
 
 
-def erased_line(digits: Digits, lot: Lot) -> Raw:
+def erased_line(digits: Digits, rng: Rng) -> Raw:
     """One or two lines across it are gone: a fold, a scratch, a failed row."""
     count = len(digits.ink)
     image = digits.ink
     for share in (1.0, 0.4):
-        angle = uniform(lot, 0.0, np.pi, count)
-        away = (_COLUMN - 13.5) * np.cos(angle) + (_ROW - 13.5) * np.sin(angle) - uniform(lot, -6.0, 6.0, count)
-        gone = (np.abs(away) < uniform(lot, 0.5, 1.1, count)) & chosen(lot, share, count)
+        angle = uniform(rng, 0.0, np.pi, count)
+        away = (_COLUMN - 13.5) * np.cos(angle) + (_ROW - 13.5) * np.sin(angle) - uniform(rng, -6.0, 6.0, count)
+        gone = (np.abs(away) < uniform(rng, 0.5, 1.1, count)) & chosen(rng, share, count)
         image = np.where(gone, 0.0, image).astype(np.float32)
     return list(grey(image))
 
 
-def worn(digits: Digits, lot: Lot) -> Raw:
+def worn(digits: Digits, rng: Rng) -> Raw:
     """Ink that did not take everywhere: a dry pen, a rough paper."""
     count = len(digits.ink)
-    strokes = pen(digits.ink, lot)
-    gaps = clouds(lot, count, _LARGE, 0.9) + 0.5 * lot.standard_normal(strokes.shape, np.float32)
-    taken = edged(gaps, uniform(lot, -2.2, -1.0, count), 0.8)
+    strokes = pen(digits.ink, rng)
+    gaps = clouds(rng, count, _LARGE, 0.9) + 0.5 * rng.standard_normal(strokes.shape, np.float32)
+    taken = edged(gaps, uniform(rng, -2.2, -1.0, count), 0.8)
     return list(grey(strokes * taken))
 
 

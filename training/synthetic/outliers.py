@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from training.synthetic.raster import SIDE, Digits, Ink, Lot, Raw, drawn, enlarged, grey, resized
+from training.synthetic.raster import SIDE, Digits, Ink, Raw, Rng, drawn, enlarged, grey, resized
 from training.synthetic.scenes import Scene, shown
 
 Stroke = NDArray[np.float64]  # [k, 2], x and y in 0…1
@@ -21,22 +21,22 @@ _ON_PAPER = 0.35  # share of the outliers that are shown as a digit in a scene w
 _SCENE = Scene(degrees=20.0, frame=0.1, residue=0.05, specks=0.15, jpeg=0.2)
 
 
-def _several(draw: Callable[[Lot], list[Stroke]]) -> Callable[[Digits, Lot], Raw]:
+def _several(draw: Callable[[Rng], list[Stroke]]) -> Callable[[Digits, Rng], Raw]:
     """A kind out of what draws the strokes of one picture."""
 
-    def kind(digits: Digits, lot: Lot) -> Raw:
-        width = 1.5 + 7.0 * lot.random(len(digits.ink)) ** 1.5
-        return _shown(np.stack([drawn(draw(lot), float(one), _LARGE) for one in width]), lot)
+    def kind(digits: Digits, rng: Rng) -> Raw:
+        width = 1.5 + 7.0 * rng.random(len(digits.ink)) ** 1.5
+        return _shown(np.stack([drawn(draw(rng), float(one), _LARGE) for one in width]), rng)
 
     kind.__name__, kind.__doc__ = draw.__name__.strip("_"), draw.__doc__
     return kind
 
 
-def _shown(ink: Ink, lot: Lot) -> Raw:
+def _shown(ink: Ink, rng: Rng) -> Raw:
     """Bright on black, reduced; or in a scene."""
-    on_paper = lot.random(len(ink)) < _ON_PAPER
-    pictures = list(grey(resized(ink, int(lot.choice([20, 28, 40])))))
-    for at, picture in zip(np.flatnonzero(on_paper).tolist(), shown(ink[on_paper], lot, _SCENE), strict=True):
+    on_paper = rng.random(len(ink)) < _ON_PAPER
+    pictures = list(grey(resized(ink, int(rng.choice([20, 28, 40])))))
+    for at, picture in zip(np.flatnonzero(on_paper).tolist(), shown(ink[on_paper], rng, _SCENE), strict=True):
         pictures[at] = picture
     return pictures
 
@@ -56,45 +56,45 @@ def _smooth(points: Stroke, steps: int = 8) -> Stroke:
     return curve
 
 
-def _scribble(lot: Lot) -> list[Stroke]:
+def _scribble(rng: Rng) -> list[Stroke]:
     """One long line that wanders and turns back."""
-    points = lot.uniform(0.1, 0.9, (int(lot.integers(6, 16)), 2))
+    points = rng.uniform(0.1, 0.9, (int(rng.integers(6, 16)), 2))
     return [_smooth(points)]
 
 
-def _hatching(lot: Lot) -> list[Stroke]:
+def _hatching(rng: Rng) -> list[Stroke]:
     """To and fro, as one crosses something out."""
-    count = int(lot.integers(5, 12))
+    count = int(rng.integers(5, 12))
     along, across = np.linspace(0.15, 0.85, count), np.where(np.arange(count) % 2, 0.8, 0.2)
-    points = np.stack([along, across], axis=1) + lot.normal(0.0, 0.05, (count, 2))
-    angle = lot.uniform(0.0, math.pi)
+    points = np.stack([along, across], axis=1) + rng.normal(0.0, 0.05, (count, 2))
+    angle = rng.uniform(0.0, math.pi)
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     points = (points - 0.5) @ turn.T * 0.9 + 0.5
-    return [_smooth(points) if lot.random() < 0.5 else points]
+    return [_smooth(points) if rng.random() < 0.5 else points]
 
 
-def _curves(lot: Lot) -> list[Stroke]:
+def _curves(rng: Rng) -> list[Stroke]:
     """Two to five short curves, wherever they fall."""
     strokes = []
-    for _ in range(int(lot.integers(2, 6))):
-        middle = lot.uniform(0.25, 0.75, 2)
-        strokes.append(_smooth(middle + lot.normal(0.0, 0.22, (int(lot.integers(3, 6)), 2))).clip(0.03, 0.97))
+    for _ in range(int(rng.integers(2, 6))):
+        middle = rng.uniform(0.25, 0.75, 2)
+        strokes.append(_smooth(middle + rng.normal(0.0, 0.22, (int(rng.integers(3, 6)), 2))).clip(0.03, 0.97))
     return strokes
 
 
-def _polyline(lot: Lot) -> list[Stroke]:
+def _polyline(rng: Rng) -> list[Stroke]:
     """A line with corners, open or closed, perhaps crossed by another."""
-    points = lot.uniform(0.08, 0.92, (int(lot.integers(4, 9)), 2))
-    strokes = [np.concatenate([points, points[:1]]) if lot.random() < 0.35 else points]
-    if lot.random() < 0.35:
-        strokes.append(lot.uniform(0.08, 0.92, (2, 2)))
+    points = rng.uniform(0.08, 0.92, (int(rng.integers(4, 9)), 2))
+    strokes = [np.concatenate([points, points[:1]]) if rng.random() < 0.35 else points]
+    if rng.random() < 0.35:
+        strokes.append(rng.uniform(0.08, 0.92, (2, 2)))
     return strokes
 
 
-def _sign(lot: Lot) -> list[Stroke]:
+def _sign(rng: Rng) -> list[Stroke]:
     """A made-up sign: straight and bowed strokes between the points of a lattice, most of them joined."""
-    columns, rows = int(lot.integers(2, 4)), int(lot.integers(2, 4))
-    wide = lot.uniform(0.3, 0.8)
+    columns, rows = int(rng.integers(2, 4)), int(rng.integers(2, 4))
+    wide = rng.uniform(0.3, 0.8)
     lattice = np.stack(
         [
             np.array([0.5 + (x / (columns - 1) - 0.5) * wide, 0.1 + 0.8 * y / (rows - 1)])
@@ -102,14 +102,14 @@ def _sign(lot: Lot) -> list[Stroke]:
             for x in range(columns)
         ]
     )
-    lattice = lattice + lot.normal(0.0, 0.03, lattice.shape)
-    strokes, at = [], int(lot.integers(len(lattice)))
-    for _ in range(int(lot.integers(3, 6))):
-        to = int(lot.integers(len(lattice) - 1))
+    lattice = lattice + rng.normal(0.0, 0.03, lattice.shape)
+    strokes, at = [], int(rng.integers(len(lattice)))
+    for _ in range(int(rng.integers(3, 6))):
+        to = int(rng.integers(len(lattice) - 1))
         to += to >= at
         start, end = lattice[at], lattice[to]
-        strokes.append(_bow(start, end, lot.choice([0.0, 0.0, 0.35, -0.35]) * lot.uniform(0.5, 1.5)))
-        at = to if lot.random() < 0.7 else int(lot.integers(len(lattice)))
+        strokes.append(_bow(start, end, rng.choice([0.0, 0.0, 0.35, -0.35]) * rng.uniform(0.5, 1.5)))
+        at = to if rng.random() < 0.7 else int(rng.integers(len(lattice)))
     return strokes
 
 
@@ -121,58 +121,58 @@ def _bow(start: Stroke, end: Stroke, rise: float) -> Stroke:
     return curve
 
 
-def _rays(lot: Lot) -> list[Stroke]:
+def _rays(rng: Rng) -> list[Stroke]:
     """Lines out of one point, or all through it: crosses, stars, forks."""
-    count, middle = int(lot.integers(3, 9)), lot.uniform(0.4, 0.6, 2)
-    angles = lot.uniform(0.0, 2 * math.pi) + np.arange(count) * 2 * math.pi / count + lot.normal(0.0, 0.15, count)
-    reach = lot.uniform(0.25, 0.45, count)
+    count, middle = int(rng.integers(3, 9)), rng.uniform(0.4, 0.6, 2)
+    angles = rng.uniform(0.0, 2 * math.pi) + np.arange(count) * 2 * math.pi / count + rng.normal(0.0, 0.15, count)
+    reach = rng.uniform(0.25, 0.45, count)
     tips = middle + reach[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
     return [np.stack([middle, tip]) for tip in tips]
 
 
-def _parallels(lot: Lot) -> list[Stroke]:
+def _parallels(rng: Rng) -> list[Stroke]:
     """Parallel lines, perhaps crossed by others: bars, ladders, grids."""
     strokes = []
-    angle, slant = lot.uniform(0.0, math.pi), lot.normal(math.pi / 2, 0.2)
-    for turn, count in ((angle, int(lot.integers(2, 6))), (angle + slant, int(lot.integers(0, 5)))):
+    angle, slant = rng.uniform(0.0, math.pi), rng.normal(math.pi / 2, 0.2)
+    for turn, count in ((angle, int(rng.integers(2, 6))), (angle + slant, int(rng.integers(0, 5)))):
         along, across = (np.array([math.cos(a), math.sin(a)]) for a in (turn, turn + math.pi / 2))
-        for place in np.linspace(-0.32, 0.32, max(count, 1))[:count] + lot.normal(0.0, 0.02, count):
-            reach = lot.uniform(0.25, 0.42)
+        for place in np.linspace(-0.32, 0.32, max(count, 1))[:count] + rng.normal(0.0, 0.02, count):
+            reach = rng.uniform(0.25, 0.42)
             strokes.append(np.stack([0.5 + place * across - reach * along, 0.5 + place * across + reach * along]))
     return strokes
 
 
-def _spiral(lot: Lot) -> list[Stroke]:
+def _spiral(rng: Rng) -> list[Stroke]:
     """A spiral of several turns, or rings within rings."""
-    if lot.random() < 0.5:
+    if rng.random() < 0.5:
         t = np.linspace(0.0, 1.0, 60)
-        angle = lot.uniform(0, 2 * math.pi) + lot.choice([-1, 1]) * t * 2 * math.pi * lot.uniform(2.5, 4.0)
-        return [0.5 + 0.42 * t[:, None] * np.stack([np.cos(angle), lot.uniform(0.6, 1.0) * np.sin(angle)], axis=1)]
+        angle = rng.uniform(0, 2 * math.pi) + rng.choice([-1, 1]) * t * 2 * math.pi * rng.uniform(2.5, 4.0)
+        return [0.5 + 0.42 * t[:, None] * np.stack([np.cos(angle), rng.uniform(0.6, 1.0) * np.sin(angle)], axis=1)]
     angle = np.linspace(0.0, 2 * math.pi, 33)
-    ring = np.stack([np.cos(angle), np.sin(angle)], axis=1) * lot.uniform(0.6, 1.0, 2)
+    ring = np.stack([np.cos(angle), np.sin(angle)], axis=1) * rng.uniform(0.6, 1.0, 2)
     return [
-        0.5 + lot.normal(0.0, 0.02, 2) + radius * ring for radius in np.linspace(0.43, 0.1, int(lot.integers(3, 5)))
+        0.5 + rng.normal(0.0, 0.02, 2) + radius * ring for radius in np.linspace(0.43, 0.1, int(rng.integers(3, 5)))
     ]
 
 
-def _outline(lot: Lot) -> list[Stroke]:
+def _outline(rng: Rng) -> list[Stroke]:
     """The outline of a polygon or of a star, with a mark in it now and then."""
-    count = int(lot.integers(3, 8))
-    angle = lot.uniform(0.0, 2 * math.pi) + np.arange(2 * count + 1) * math.pi / count
+    count = int(rng.integers(3, 8))
+    angle = rng.uniform(0.0, 2 * math.pi) + np.arange(2 * count + 1) * math.pi / count
     # With five sides or more, a polygon drawn by a pen is a 0; a star is not.
-    inner = lot.choice([math.cos(math.pi / count), 0.5] if count < 5 else [0.45, 0.6])
+    inner = rng.choice([math.cos(math.pi / count), 0.5] if count < 5 else [0.45, 0.6])
     reach = np.where(np.arange(2 * count + 1) % 2, inner, 1.0)
-    points = 0.5 + 0.42 * reach[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1) * lot.uniform(0.6, 1.0, 2)
+    points = 0.5 + 0.42 * reach[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1) * rng.uniform(0.6, 1.0, 2)
     strokes = [points]
-    if lot.random() < 0.4:
-        strokes.append(lot.uniform(0.25, 0.75, (int(lot.integers(2, 4)), 2)))
+    if rng.random() < 0.4:
+        strokes.append(rng.uniform(0.25, 0.75, (int(rng.integers(2, 4)), 2)))
     return strokes
 
 
-def _dots(lot: Lot) -> list[Stroke]:
+def _dots(rng: Rng) -> list[Stroke]:
     """Dots and short dashes."""
-    starts = lot.uniform(0.1, 0.9, (int(lot.integers(3, 14)), 2))
-    return [np.stack([start, start + lot.normal(0.0, 0.04, 2)]) for start in starts]
+    starts = rng.uniform(0.1, 0.9, (int(rng.integers(3, 14)), 2))
+    return [np.stack([start, start + rng.normal(0.0, 0.04, 2)]) for start in starts]
 
 
 scribble = _several(_scribble)
@@ -192,57 +192,57 @@ dots = _several(_dots)
 _BOX = slice(4, 24)  # rows and columns of 28 that MNIST's digits lie in
 
 
-def overlapping(digits: Digits, lot: Lot) -> Raw:
+def overlapping(digits: Digits, rng: Rng) -> Raw:
     """Two digits, neither of them a 1, half over each other, aslant."""
-    first, second = _others(digits, lot, (1,)), _others(digits, lot, (1,))
-    angle = lot.uniform(0.15, 0.35, len(first)) * math.pi + lot.integers(0, 4, len(first)) * math.pi / 2
-    shift = np.rint(np.stack([np.sin(angle), np.cos(angle)], axis=1) * lot.uniform(9.0, 13.0, (len(first), 1)))
+    first, second = _others(digits, rng, (1,)), _others(digits, rng, (1,))
+    angle = rng.uniform(0.15, 0.35, len(first)) * math.pi + rng.integers(0, 4, len(first)) * math.pi / 2
+    shift = np.rint(np.stack([np.sin(angle), np.cos(angle)], axis=1) * rng.uniform(9.0, 13.0, (len(first), 1)))
     wide = np.pad(digits.ink, ((0, 0), (12, 12), (12, 12)))
     moves = shift.astype(int).tolist()
     ink = [np.maximum(wide[a], np.roll(wide[b], move, (0, 1))) for a, b, move in zip(first, second, moves, strict=True)]
-    return _shown(enlarged(np.stack(ink), _LARGE), lot)
+    return _shown(enlarged(np.stack(ink), _LARGE), rng)
 
 
-def jigsaw(digits: Digits, lot: Lot) -> Raw:
+def jigsaw(digits: Digits, rng: Rng) -> Raw:
     """A digit cut into 4 to 25 pieces and put together in another order (no 1: its pieces are all alike)."""
-    ink = digits.ink[_others(digits, lot, (1,))][:, _BOX, _BOX]
+    ink = digits.ink[_others(digits, rng, (1,))][:, _BOX, _BOX]
     pictures = np.zeros((len(ink), SIDE, SIDE), np.float32)
     for picture, one in zip(pictures, ink, strict=True):
-        cuts = int(lot.choice([2, 2, 4, 5]))
+        cuts = int(rng.choice([2, 2, 4, 5]))
         size = 20 // cuts
         tiles = one.reshape(cuts, size, cuts, size).swapaxes(1, 2).reshape(-1, size, size)
         # Of four pieces, none stays where it was; of more, some may.
-        order = np.roll(np.arange(4), int(lot.integers(1, 4))) if cuts == 2 else lot.permutation(len(tiles))
+        order = np.roll(np.arange(4), int(rng.integers(1, 4))) if cuts == 2 else rng.permutation(len(tiles))
         mixed = tiles[order]
         picture[_BOX, _BOX] = mixed.reshape(cuts, cuts, size, size).swapaxes(1, 2).reshape(20, 20)
-    return _shown(enlarged(pictures, _LARGE), lot)
+    return _shown(enlarged(pictures, _LARGE), rng)
 
 
-def row(digits: Digits, lot: Lot) -> Raw:
+def row(digits: Digits, rng: Rng) -> Raw:
     """Three to five digits in a row, or one above the other: a number, not a digit."""
     pictures = []
     for _ in range(len(digits.ink)):
-        members = lot.integers(0, len(digits.ink), int(lot.integers(3, 6)))
-        step = int(lot.integers(12, 21))
+        members = rng.integers(0, len(digits.ink), int(rng.integers(3, 6)))
+        step = int(rng.integers(12, 21))
         line = np.zeros((SIDE, SIDE + step * (len(members) - 1)), np.float32)
         for place, member in enumerate(members):
             left = place * step
             line[:, left : left + SIDE] = np.maximum(line[:, left : left + SIDE], digits.ink[member])
-        pictures.append(grey(line.T if lot.random() < 0.2 else line))
+        pictures.append(grey(line.T if rng.random() < 0.2 else line))
     return pictures
 
 
-def accompanied(digits: Digits, lot: Lot) -> Raw:
+def accompanied(digits: Digits, rng: Rng) -> Raw:
     """A digit and a made-up sign of its height beside it."""
-    box, gap = digits.ink[:, _BOX, _BOX], lot.integers(0, 7, len(digits.ink)).tolist()
+    box, gap = digits.ink[:, _BOX, _BOX], rng.integers(0, 7, len(digits.ink)).tolist()
     pictures = []
     for one, apart in zip(box, gap, strict=True):
         digit = one[:, one.max(axis=0) > 0.2]
-        strokes = _COMPANIONS[int(lot.integers(len(_COMPANIONS)))](lot)
-        sign = resized(drawn(strokes, lot.uniform(4.0, 9.0), _LARGE)[None], 20)[0]
+        strokes = _COMPANIONS[int(rng.integers(len(_COMPANIONS)))](rng)
+        sign = resized(drawn(strokes, rng.uniform(4.0, 9.0), _LARGE)[None], 20)[0]
         sign = sign[:, sign.max(axis=0) > 0.2]
         between = np.zeros((20, apart), np.float32)
-        pair = [digit, between, sign] if lot.random() < 0.5 else [sign, between, digit]
+        pair = [digit, between, sign] if rng.random() < 0.5 else [sign, between, digit]
         pictures.append(grey(np.pad(np.concatenate(pair, axis=1), 4)))
     return pictures
 
@@ -255,11 +255,11 @@ _MIRROR, _FLIP, _HALF = range(3)
 _TURNS = {3: (_MIRROR, _HALF), 4: (_MIRROR, _FLIP), 7: (_FLIP, _HALF)}
 
 
-def turned_digit(digits: Digits, lot: Lot) -> Raw:
+def turned_digit(digits: Digits, rng: Rng) -> Raw:
     """Mirrored or upside down, where that makes no digit of it."""
-    members = _others(digits, lot, tuple(label for label in range(10) if label not in _TURNS))
-    ink = [_turn(digits.ink[at], int(lot.choice(_TURNS.get(int(digits.labels[at]), (_FLIP,))))) for at in members]
-    return _shown(enlarged(np.stack(ink), _LARGE), lot)
+    members = _others(digits, rng, tuple(label for label in range(10) if label not in _TURNS))
+    ink = [_turn(digits.ink[at], int(rng.choice(_TURNS.get(int(digits.labels[at]), (_FLIP,))))) for at in members]
+    return _shown(enlarged(np.stack(ink), _LARGE), rng)
 
 
 def _turn(image: Ink, how: int) -> Ink:
@@ -271,17 +271,17 @@ def _turn(image: Ink, how: int) -> Ink:
 _HALVES = {2: ((1, True),), 4: ((1, True), (1, False), (0, True)), 5: ((1, True),), 7: ((1, True), (1, False))}
 
 
-def symmetric(digits: Digits, lot: Lot) -> Raw:
+def symmetric(digits: Digits, rng: Rng) -> Raw:
     """Half of a digit and its mirror image, where that makes no digit: near to one in its strokes, and yet none."""
-    members = _others(digits, lot, tuple(label for label in range(10) if label not in _HALVES))
-    ink = [_symmetric(digits.ink[at], _HALVES.get(int(digits.labels[at]), _HALVES[4]), lot) for at in members]
-    return _shown(enlarged(np.stack(ink), _LARGE), lot)
+    members = _others(digits, rng, tuple(label for label in range(10) if label not in _HALVES))
+    ink = [_symmetric(digits.ink[at], _HALVES.get(int(digits.labels[at]), _HALVES[4]), rng) for at in members]
+    return _shown(enlarged(np.stack(ink), _LARGE), rng)
 
 
-def _symmetric(image: Ink, choice: tuple[tuple[int, bool], ...], lot: Lot) -> Ink:
-    axis, first = choice[int(lot.integers(len(choice)))]
+def _symmetric(image: Ink, choice: tuple[tuple[int, bool], ...], rng: Rng) -> Ink:
+    axis, first = choice[int(rng.integers(len(choice)))]
     lines = np.flatnonzero(image.max(axis=1 - axis) > 0.2)
-    middle = round((lines[0] + lines[-1] + 1) / 2 + lot.uniform(-2.0, 2.0)) if lines.size else SIDE // 2
+    middle = round((lines[0] + lines[-1] + 1) / 2 + rng.uniform(-2.0, 2.0)) if lines.size else SIDE // 2
     way = np.moveaxis(image, axis, 0)
     half = way[max(0, middle - SIDE // 2) : middle] if first else way[middle : middle + SIDE // 2][::-1]
     whole = np.concatenate([half, half[::-1]])
@@ -290,7 +290,7 @@ def _symmetric(image: Ink, choice: tuple[tuple[int, bool], ...], lot: Lot) -> In
     return np.ascontiguousarray(np.moveaxis(padded, 0, axis))
 
 
-def _others(digits: Digits, lot: Lot, without: tuple[int, ...]) -> NDArray[np.int64]:
+def _others(digits: Digits, rng: Rng, without: tuple[int, ...]) -> NDArray[np.int64]:
     """As many members as there are digits, none of these classes: int64 [n]; any where there are no others."""
     members = np.flatnonzero(~np.isin(digits.labels, without))
-    return lot.choice(members if members.size else np.arange(len(digits.labels)), len(digits.labels))
+    return rng.choice(members if members.size else np.arange(len(digits.labels)), len(digits.labels))

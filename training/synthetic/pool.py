@@ -81,9 +81,9 @@ def make(
 
 def _plan(count: int, outliers: float, seed: int, with_fonts: bool) -> Iterator[Chunk]:
     """The chunks that make up a pool: each kind has its share, in chunks of one kind."""
-    strange = round(count * outliers)
+    outlier_count = round(count * outliers)
     number = 0
-    for total, sources in ((count - strange, False), (strange, True)):
+    for total, sources in ((count - outlier_count, False), (outlier_count, True)):
         members = [
             at
             for at, kind in enumerate(KINDS)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from pigeonhole.errors import DatasetError
-from training.synthetic.raster import Digits, Ink, Lot
+from training.synthetic.raster import Digits, Ink, Rng
 
 FOLDER = Path("/usr/share/fonts")  # where Debian's packages put them
 
@@ -71,7 +71,7 @@ def _shape(path: Path, text: str) -> Ink:
     return (np.asarray(frame) / np.float32(255.0)).astype(np.float32)
 
 
-def sample(fonts: Sequence[Path], count: int, lot: Lot) -> Digits:
+def sample(fonts: Sequence[Path], count: int, rng: Rng) -> Digits:
     """`count` digits, each from a font of its own choice."""
-    chosen = lot.integers(0, 10 * len(fonts), count)
+    chosen = rng.integers(0, 10 * len(fonts), count)
     return Digits(shapes(tuple(fonts))[chosen], chosen % 10)

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 Ink: TypeAlias = NDArray[np.float32]  # [n, h, w], 0…1: how much of full ink a pixel holds
 Raw: TypeAlias = Sequence[NDArray[np.uint8]]  # n pictures [h, w], as a file would hold them
-Lot: TypeAlias = np.random.Generator
+Rng: TypeAlias = np.random.Generator
 
 SIDE = 28
 
@@ -29,17 +29,17 @@ class Digits:
     labels: NDArray[np.int64]
 
 
-Draw: TypeAlias = Callable[[Digits, Lot], Raw | NDArray[np.uint8]]
+Draw: TypeAlias = Callable[[Digits, Rng], Raw | NDArray[np.uint8]]
 
 
-def uniform(lot: Lot, low: float, high: float, count: int) -> Ink:
+def uniform(rng: Rng, low: float, high: float, count: int) -> Ink:
     """float32 [count, 1, 1]: one number for each picture of a stack."""
-    return (low + (high - low) * lot.random((count, 1, 1), np.float32)).astype(np.float32)
+    return (low + (high - low) * rng.random((count, 1, 1), np.float32)).astype(np.float32)
 
 
-def chosen(lot: Lot, share: float, count: int) -> NDArray[np.bool_]:
+def chosen(rng: Rng, share: float, count: int) -> NDArray[np.bool_]:
     """bool [count, 1, 1]: which pictures of a stack something happens to."""
-    return lot.random((count, 1, 1), np.float32) < share
+    return rng.random((count, 1, 1), np.float32) < share
 
 
 def grey(values: Ink) -> NDArray[np.uint8]:
@@ -63,10 +63,10 @@ def _kernel(side: int, sigma: Ink) -> Ink:
     return kernel
 
 
-def field(lot: Lot, count: int, side: int, cells: int) -> Ink:
+def field(rng: Rng, count: int, side: int, cells: int) -> Ink:
     """Smooth random fields, `cells` bumps across, of mean 0 and variance near 1: [count, side, side]."""
     basis = _bumps(side, cells)
-    draws = lot.standard_normal((count, cells + 2, cells + 2), np.float32)
+    draws = rng.standard_normal((count, cells + 2, cells + 2), np.float32)
     smooth: Ink = np.matmul(np.matmul(basis, draws), basis.T)
     return smooth
 
@@ -80,12 +80,12 @@ def _bumps(side: int, cells: int) -> Ink:
     return basis
 
 
-def clouds(lot: Lot, count: int, side: int, fall: float = 0.6) -> Ink:
+def clouds(rng: Rng, count: int, side: int, fall: float = 0.6) -> Ink:
     """A sum of ever finer fields, each weaker by `fall`: fractal clouds, mean 0 and variance 1: [count, side, side]."""
     total = np.zeros((count, side, side), np.float32)
     cells, weight, power = 2, 1.0, 0.0
     while cells <= side // 2:
-        total += np.float32(weight) * field(lot, count, side, cells)
+        total += np.float32(weight) * field(rng, count, side, cells)
         power += weight**2
         cells, weight = cells * 2, weight * fall
     total /= np.float32(np.sqrt(power))

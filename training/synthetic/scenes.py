@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from training.synthetic.degradations import pen, through_jpeg, uniform_pen
-from training.synthetic.raster import Digits, Ink, Lot, Raw, blur, chosen, field, grey, uniform
+from training.synthetic.raster import Digits, Ink, Raw, Rng, blur, chosen, field, grey, uniform
 
 _GROUP = 25  # pictures that have one size, so that they are one array
 
@@ -52,52 +52,52 @@ RULED = Scene((28, 90), (0.4, 0.8), 12.0, rules=1.0, jpeg=0.2, inverted=0.1)
 PRINT = Scene((16, 64), (0.4, 0.9), 4.0, (0.4, 1.0), light=0.2, grain=0.05, jpeg=0.2)
 
 
-def photo(digits: Digits, lot: Lot) -> Raw:
+def photo(digits: Digits, rng: Rng) -> Raw:
     """Written on paper and photographed: uneven light, grain, specks, a neighbour at the border, JPEG."""
-    return shown(pen(digits.ink, lot), lot, PHOTO)
+    return shown(pen(digits.ink, rng), rng, PHOTO)
 
 
-def canvas(digits: Digits, lot: Lot) -> Raw:
+def canvas(digits: Digits, rng: Rng) -> Raw:
     """Drawn on a screen: strokes of one width, no grain, anywhere on the canvas and of any size."""
-    return shown(uniform_pen(digits.ink, lot), lot, CANVAS)
+    return shown(uniform_pen(digits.ink, rng), rng, CANVAS)
 
 
-def cell(digits: Digits, lot: Lot) -> Raw:
+def cell(digits: Digits, rng: Rng) -> Raw:
     """Written into a box of a form or of a Sudoku, and cut out with parts of its lines."""
-    return shown(pen(digits.ink, lot), lot, CELL)
+    return shown(pen(digits.ink, rng), rng, CELL)
 
 
-def ruled(digits: Digits, lot: Lot) -> Raw:
+def ruled(digits: Digits, rng: Rng) -> Raw:
     """Written on ruled or squared paper."""
-    return shown(pen(digits.ink, lot), lot, RULED)
+    return shown(pen(digits.ink, rng), rng, RULED)
 
 
-def drawn_canvas(digits: Digits, lot: Lot) -> Raw:
+def drawn_canvas(digits: Digits, rng: Rng) -> Raw:
     """Drawn stroke by stroke on a screen."""
-    return shown(digits.ink, lot, CANVAS)
+    return shown(digits.ink, rng, CANVAS)
 
 
-def drawn_photo(digits: Digits, lot: Lot) -> Raw:
+def drawn_photo(digits: Digits, rng: Rng) -> Raw:
     """Drawn stroke by stroke on paper, and photographed."""
-    return shown(digits.ink, lot, PHOTO)
+    return shown(digits.ink, rng, PHOTO)
 
 
-def printed(digits: Digits, lot: Lot) -> Raw:
+def printed(digits: Digits, rng: Rng) -> Raw:
     """Printed, upright or nearly, on clean paper or a screen."""
-    return shown(digits.ink, lot, PRINT)
+    return shown(digits.ink, rng, PRINT)
 
 
-def printed_cell(digits: Digits, lot: Lot) -> Raw:
+def printed_cell(digits: Digits, rng: Rng) -> Raw:
     """Printed in a box: a Sudoku's, a form's, a meter's."""
-    return shown(digits.ink, lot, CELL)
+    return shown(digits.ink, rng, CELL)
 
 
-def printed_photo(digits: Digits, lot: Lot) -> Raw:
+def printed_photo(digits: Digits, rng: Rng) -> Raw:
     """Printed, and photographed by hand: a sign, a label."""
-    return shown(digits.ink, lot, PHOTO)
+    return shown(digits.ink, rng, PHOTO)
 
 
-def shown(strokes: Ink, lot: Lot, scene: Scene) -> Raw:
+def shown(strokes: Ink, rng: Rng, scene: Scene) -> Raw:
     """Put strokes into a scene.
 
     Args:
@@ -112,85 +112,85 @@ def shown(strokes: Ink, lot: Lot, scene: Scene) -> Raw:
     for start in range(0, len(strokes), _GROUP):
         group = strokes[start : start + _GROUP]
         low, high = scene.sides
-        side = round(low * (high / low) ** lot.random())  # as many small ones as large ones
-        ink = np.stack([_placed(one, side, lot, scene) for one in group])
-        found = grey(_exposed(ink, lot, scene))
-        through = lot.random(len(found)) < scene.jpeg
+        side = round(low * (high / low) ** rng.random())  # as many small ones as large ones
+        ink = np.stack([_placed(one, side, rng, scene) for one in group])
+        found = grey(_exposed(ink, rng, scene))
+        through = rng.random(len(found)) < scene.jpeg
         pictures += [
-            through_jpeg(one, int(lot.integers(30, 85))) if lossy else one
+            through_jpeg(one, int(rng.integers(30, 85))) if lossy else one
             for one, lossy in zip(found, through, strict=True)
         ]
     return pictures
 
 
-def _placed(strokes: Ink, side: int, lot: Lot, scene: Scene) -> Ink:
+def _placed(strokes: Ink, side: int, rng: Rng, scene: Scene) -> Ink:
     """[h, w] → [side, side]: cut to its ink, turned, brought to its size, put somewhere within the frame."""
     rows, columns = (np.flatnonzero((strokes > 0.2).any(axis=axis)) for axis in (1, 0))
     if not rows.size:
         return np.zeros((side, side), np.float32)
     crop = Image.fromarray(strokes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    crop = crop.rotate(lot.uniform(-scene.degrees, scene.degrees), Image.Resampling.BILINEAR, expand=True)
-    factor = lot.uniform(*scene.height) * side / max(crop.size)
+    crop = crop.rotate(rng.uniform(-scene.degrees, scene.degrees), Image.Resampling.BILINEAR, expand=True)
+    factor = rng.uniform(*scene.height) * side / max(crop.size)
     width, height = (max(3, round(length * factor)) for length in crop.size)
     small = np.asarray(crop.resize((width, height), Image.Resampling.BILINEAR))
     room = np.array([side - width, side - height])
     # About the middle, as people aim for it; half of the free room at most.
-    left, top = np.rint(room / 2 + lot.uniform(-0.5, 0.5, 2) * room * 0.9 * lot.random()).astype(int).clip(0, room)
+    left, top = np.rint(room / 2 + rng.uniform(-0.5, 0.5, 2) * room * 0.9 * rng.random()).astype(int).clip(0, room)
     image = np.zeros((side, side), np.float32)
     image[top : top + height, left : left + width] = small
     return image
 
 
-def _exposed(ink: Ink, lot: Lot, scene: Scene) -> Ink:
+def _exposed(ink: Ink, rng: Rng, scene: Scene) -> Ink:
     """Ink on paper, in some light, as a sensor sees it: [n, side, side] → grey levels, 0…1."""
     count, side = len(ink), ink.shape[1]
-    contrast = uniform(lot, *scene.contrast, count)
-    paper = np.broadcast_to(1.0 - (1.0 - contrast) * uniform(lot, 0.0, 1.0, count), ink.shape).astype(np.float32)
-    picture = paper - contrast * np.maximum(ink, _things(ink, lot, scene))
+    contrast = uniform(rng, *scene.contrast, count)
+    paper = np.broadcast_to(1.0 - (1.0 - contrast) * uniform(rng, 0.0, 1.0, count), ink.shape).astype(np.float32)
+    picture = paper - contrast * np.maximum(ink, _things(ink, rng, scene))
     if scene.light:
-        shade = field(lot, count, side, 2) * 0.5 + _slope(lot, count, side)
+        shade = field(rng, count, side, 2) * 0.5 + _slope(rng, count, side)
         # Light is there or not: shadow darkens ink and paper alike.
-        picture *= 1.0 - scene.light * contrast * uniform(lot, 0.0, 1.0, count) * np.clip(shade * 0.5 + 0.5, 0.0, 1.0)
-    picture = blur(picture, uniform(lot, 0.05, 0.02 * side + 0.3, count))
+        picture *= 1.0 - scene.light * contrast * uniform(rng, 0.0, 1.0, count) * np.clip(shade * 0.5 + 0.5, 0.0, 1.0)
+    picture = blur(picture, uniform(rng, 0.05, 0.02 * side + 0.3, count))
     if scene.grain:
-        level = scene.grain * contrast * uniform(lot, 0.0, 1.0, count)
-        grain = lot.standard_normal(ink.shape, np.float32) + field(lot, count, side, side // 3)
+        level = scene.grain * contrast * uniform(rng, 0.0, 1.0, count)
+        grain = rng.standard_normal(ink.shape, np.float32) + field(rng, count, side, side // 3)
         picture = picture + 0.7 * level * grain
-    return np.where(chosen(lot, scene.inverted, count), 1.0 - picture, picture).astype(np.float32)
+    return np.where(chosen(rng, scene.inverted, count), 1.0 - picture, picture).astype(np.float32)
 
 
-def _slope(lot: Lot, count: int, side: int) -> Ink:
+def _slope(rng: Rng, count: int, side: int) -> Ink:
     """Light that falls from one side: [n, side, side] in −1…1."""
     axis = np.linspace(-1.0, 1.0, side, dtype=np.float32)
-    angle = uniform(lot, 0.0, 2 * np.pi, count)
+    angle = uniform(rng, 0.0, 2 * np.pi, count)
     return axis[None, None, :] * np.cos(angle) * 0.7 + axis[None, :, None] * np.sin(angle) * 0.7
 
 
-def _things(ink: Ink, lot: Lot, scene: Scene) -> Ink:
+def _things(ink: Ink, rng: Rng, scene: Scene) -> Ink:
     """What else has left a mark on the paper: [n, side, side], 0…1."""
     count, side = len(ink), ink.shape[1]
     marks = np.zeros_like(ink)
-    happens = lot.random((4, count)) < np.array([[scene.frame], [scene.rules], [scene.residue], [scene.specks]])
+    happens = rng.random((4, count)) < np.array([[scene.frame], [scene.rules], [scene.residue], [scene.specks]])
     for image, framed, lined, neighboured, dirty in zip(marks, *happens, strict=True):
         if framed:
-            image[:] = np.maximum(image, _frame(side, lot) * lot.uniform(0.4, 1.0))
+            image[:] = np.maximum(image, _frame(side, rng) * rng.uniform(0.4, 1.0))
         if lined:
-            image[:] = np.maximum(image, _rules(side, lot) * lot.uniform(0.1, 0.4))
+            image[:] = np.maximum(image, _rules(side, rng) * rng.uniform(0.1, 0.4))
         if neighboured:
-            _neighbour(image, lot)
+            _neighbour(image, rng)
         if dirty:
-            _specks(image, lot)
+            _specks(image, rng)
     return marks
 
 
-def _frame(side: int, lot: Lot) -> Ink:
+def _frame(side: int, rng: Rng) -> Ink:
     """Lines at one to four sides, near the border, hardly tilted: [side, side], 0 or 1."""
     image = Image.new("L", (side, side))
     draw = ImageDraw.Draw(image)
-    sides = lot.permutation(4)[: int(lot.choice([1, 2, 3, 4], p=[0.2, 0.35, 0.15, 0.3]))]
-    width = max(1, round(side * lot.uniform(0.01, 0.06)))
+    sides = rng.permutation(4)[: int(rng.choice([1, 2, 3, 4], p=[0.2, 0.35, 0.15, 0.3]))]
+    width = max(1, round(side * rng.uniform(0.01, 0.06)))
     for which in sides.tolist():
-        near, far = (lot.uniform(-0.02, 0.07, 2) * side).tolist()
+        near, far = (rng.uniform(-0.02, 0.07, 2) * side).tolist()
         if which % 2:
             near, far = side - 1 - near, side - 1 - far
         points = [(0, near), (side, far)] if which < 2 else [(near, 0), (far, side)]
@@ -198,33 +198,33 @@ def _frame(side: int, lot: Lot) -> Ink:
     return np.asarray(image).astype(np.float32)
 
 
-def _rules(side: int, lot: Lot) -> Ink:
+def _rules(side: int, rng: Rng) -> Ink:
     """Parallel thin lines across, and down where the paper is squared: [side, side], 0 or 1."""
-    gap = side * lot.uniform(0.14, 0.5)
+    gap = side * rng.uniform(0.14, 0.5)
     image = Image.new("L", (side, side))
     draw = ImageDraw.Draw(image)
-    tilt = lot.uniform(-0.05, 0.05) * side
-    squared = lot.random() < 0.4
-    for at in np.arange(lot.uniform(0, gap), side, gap).tolist():
+    tilt = rng.uniform(-0.05, 0.05) * side
+    squared = rng.random() < 0.4
+    for at in np.arange(rng.uniform(0, gap), side, gap).tolist():
         draw.line([(0, at), (side, at + tilt)], fill=1)
         if squared:
             draw.line([(at, 0), (at - tilt, side)], fill=1)
     return np.asarray(image).astype(np.float32)
 
 
-def _neighbour(image: Ink, lot: Lot) -> None:
+def _neighbour(image: Ink, rng: Rng) -> None:
     """Draw the end of a stroke that comes in from a side, in place: [side, side]."""
     side = len(image)
-    reach, thick = max(1, round(side * lot.uniform(0.02, 0.08))), max(1, round(side * lot.uniform(0.04, 0.3)))
-    start = int(lot.integers(0, side - thick + 1))
-    edge = image if lot.random() < 0.5 else image.T
-    edge[slice(0, reach) if lot.random() < 0.5 else slice(side - reach, side), start : start + thick] = 1.0
+    reach, thick = max(1, round(side * rng.uniform(0.02, 0.08))), max(1, round(side * rng.uniform(0.04, 0.3)))
+    start = int(rng.integers(0, side - thick + 1))
+    edge = image if rng.random() < 0.5 else image.T
+    edge[slice(0, reach) if rng.random() < 0.5 else slice(side - reach, side), start : start + thick] = 1.0
 
 
-def _specks(image: Ink, lot: Lot) -> None:
+def _specks(image: Ink, rng: Rng) -> None:
     """Draw a few specks, in place: [side, side]."""
     side = len(image)
-    for _ in range(int(lot.integers(1, 6))):
-        size = max(1, round(side * lot.uniform(0.0, 0.035)))
-        top, left = lot.integers(0, side - size, 2)
-        image[top : top + size, left : left + size] = lot.uniform(0.3, 1.0)
+    for _ in range(int(rng.integers(1, 6))):
+        size = max(1, round(side * rng.uniform(0.0, 0.035)))
+        top, left = rng.integers(0, side - size, 2)
+        image[top : top + size, left : left + size] = rng.uniform(0.3, 1.0)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from training.synthetic.raster import Digits, Lot, drawn
+from training.synthetic.raster import Digits, Rng, drawn
 
 Points: TypeAlias = tuple[tuple[float, float], ...]  # x and y in 0…1 of the digit's box, y downwards
 
@@ -99,20 +99,20 @@ _STYLES: tuple[tuple[tuple[tuple[bool, Points], ...], ...], ...] = (
 )  # fmt: skip
 
 
-def sample(count: int, lot: Lot) -> Digits:
+def sample(count: int, rng: Rng) -> Digits:
     """`count` digits, each in one of its styles and by a hand of its own: [count, 56, 56] and their labels."""
-    labels = lot.integers(0, 10, count)
-    widths = lot.uniform(1.6, 5.0, count).tolist()
-    ink = np.stack([_draw(label, width, lot) for label, width in zip(labels.tolist(), widths, strict=True)])
+    labels = rng.integers(0, 10, count)
+    widths = rng.uniform(1.6, 5.0, count).tolist()
+    ink = np.stack([_draw(label, width, rng) for label, width in zip(labels.tolist(), widths, strict=True)])
     return Digits(ink, labels)
 
 
-def _draw(label: int, width: float, lot: Lot) -> NDArray[np.float32]:
+def _draw(label: int, width: float, rng: Rng) -> NDArray[np.float32]:
     styles = _STYLES[label]
-    wide, slant = lot.uniform(0.45, 0.85), lot.normal(0.0, 0.12)
+    wide, slant = rng.uniform(0.45, 0.85), rng.normal(0.0, 0.12)
     strokes = []
-    for curved, points in styles[int(lot.integers(len(styles)))]:
-        place = np.array(points) + lot.normal(0.0, _WOBBLE, (len(points), 2))
+    for curved, points in styles[int(rng.integers(len(styles)))]:
+        place = np.array(points) + rng.normal(0.0, _WOBBLE, (len(points), 2))
         line = _through(place) if curved else place
         x, y = (line[:, 0] - 0.5) * wide, line[:, 1] - 0.5
         strokes.append(0.5 + 0.75 * np.stack([x - slant * y, y], axis=1))

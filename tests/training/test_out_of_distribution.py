@@ -5,7 +5,7 @@ import torch
 
 from pigeonhole.errors import DatasetError
 from training.datasets.splits import Split
-from training.synthetic import strangers
+from training.synthetic import out_of_distribution
 
 
 def splits(height: int = 20, width: int = 27, channels: int = 3) -> Split:
@@ -18,21 +18,21 @@ def splits(height: int = 20, width: int = 27, channels: int = 3) -> Split:
 
 @pytest.mark.parametrize("size", [(20, 27, 3), (28, 28, 1), (3, 5, 3)])
 def test_as_many_as_are_asked_for_are_made_of_images_of_any_size(size: tuple[int, int, int]) -> None:
-    made = strangers.make(splits(*size), 2, 50, 0)
+    made = out_of_distribution.make(splits(*size), 2, 50, 0)
     assert made.images.shape == (50, *size)
     assert made.images.dtype == torch.uint8
     assert made.labels.tolist() == [2] * 50
 
 
 def test_the_same_seed_makes_the_same_pictures_and_another_makes_others() -> None:
-    first, again, other = (strangers.make(splits(), 2, 60, seed).images for seed in (4, 4, 5))
+    first, again, other = (out_of_distribution.make(splits(), 2, 60, seed).images for seed in (4, 4, 5))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
 def test_none_of_them_is_one_of_the_images_and_few_are_alike() -> None:
     known = {image.numpy().tobytes() for image in splits().images}
-    made = [image.numpy().tobytes() for image in strangers.make(splits(), 2, 300, 1).images]
+    made = [image.numpy().tobytes() for image in out_of_distribution.make(splits(), 2, 300, 1).images]
     assert not known & set(made)
     assert len(set(made)) > 250
 
@@ -40,7 +40,7 @@ def test_none_of_them_is_one_of_the_images_and_few_are_alike() -> None:
 def test_a_shuffled_image_keeps_its_pixels_and_none_of_its_squares_stays() -> None:
     image = torch.arange(144.0).reshape(1, 1, 12, 12).expand(30, 1, 12, 12)
     for seed in range(4):
-        made = strangers._shuffled(image, torch.Generator().manual_seed(seed))
+        made = out_of_distribution._shuffled(image, torch.Generator().manual_seed(seed))
         assert torch.equal(made.flatten(1).sort(1).values, image.flatten(1).sort(1).values)
         assert not (made == image).any()
 
@@ -48,4 +48,4 @@ def test_a_shuffled_image_keeps_its_pixels_and_none_of_its_squares_stays() -> No
 def test_without_images_there_is_nothing_to_make_them_of() -> None:
     nothing = Split(torch.zeros(0, 8, 8, 3, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))
     with pytest.raises(DatasetError, match="no images to make pictures of none of the classes out of"):
-        strangers.make(nothing, 2, 10, 0)
+        out_of_distribution.make(nothing, 2, 10, 0)

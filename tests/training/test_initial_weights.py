@@ -44,15 +44,15 @@ def saved(tmp_path: Path) -> tuple[Checkpoint, Network]:
     return checkpoint.load(tmp_path / "animals.safetensors")
 
 
-def begun(saved: tuple[Checkpoint, Network], classes: tuple[str, ...], logits: int) -> Network:
+def initialised(saved: tuple[Checkpoint, Network], classes: tuple[str, ...], logits: int) -> Network:
     described, served = saved
     network = networks.build(described.network, described.arguments, logits)
-    Learned(described, served).begin(network, classes, pixels())
+    Learned(described, served).initialise(network, classes, pixels())
     return network.eval()
 
 
 def test_it_says_what_the_checkpoint_says_of_every_picture(saved: tuple[Checkpoint, Network]) -> None:
-    network, others = begun(saved, CLASSES, 4), 255 - pixels()
+    network, others = initialised(saved, CLASSES, 4), 255 - pixels()
     with torch.inference_mode():
         assert torch.allclose(network(pixels()), saved[1](pixels()), atol=1e-4)
         assert torch.allclose(network(others), saved[1](others), atol=1e-3)
@@ -65,13 +65,13 @@ def test_it_says_what_the_checkpoint_says_of_every_picture(saved: tuple[Checkpoi
 def test_in_training_batch_normalisation_sees_the_statistics_that_it_was_given(
     saved: tuple[Checkpoint, Network],
 ) -> None:
-    network = begun(saved, CLASSES, 4)
+    network = initialised(saved, CLASSES, 4)
     with torch.inference_mode():
         assert torch.allclose(network.train()(pixels()), saved[1](pixels()), atol=1e-3)
 
 
 def test_classes_in_common_keep_their_rows_and_new_ones_begin_afresh(saved: tuple[Checkpoint, Network]) -> None:
-    network = begun(saved, ("ape", "fox", "cat"), 4)
+    network = initialised(saved, ("ape", "fox", "cat"), 4)
     with torch.inference_mode():
         found, known = network(pixels()), saved[1](pixels())
     assert torch.allclose(found[:, 1:], known[:, [2, 0, 3]], atol=1e-4)
@@ -80,7 +80,7 @@ def test_classes_in_common_keep_their_rows_and_new_ones_begin_afresh(saved: tupl
 
 def test_a_logit_for_none_that_the_new_one_lacks_is_left_out(saved: tuple[Checkpoint, Network]) -> None:
     with torch.inference_mode():
-        assert torch.allclose(begun(saved, CLASSES, 3)(pixels()), saved[1](pixels())[:, :3], atol=1e-4)
+        assert torch.allclose(initialised(saved, CLASSES, 3)(pixels()), saved[1](pixels())[:, :3], atol=1e-4)
 
 
 def test_a_training_goes_on_from_a_checkpoint_with_other_classes(tmp_path: Path) -> None:

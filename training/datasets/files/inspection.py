@@ -15,7 +15,7 @@ from training.datasets.files.pictures import MAX_PIXELS, content
 
 SIDES = (28, 32, 48, 64, 96, 128, 160, 192, 224, 256)  # pixels
 LARGEST = 64  # of these, unless another size is asked for: beyond it training takes long without a GPU
-_LOOKED_AT = 200  # pictures
+_INSPECTED = 200  # pictures
 _SHRUNK_TO = 2 * SIDES[-1]  # pixels: a JPEG need not be decoded in full to be looked at
 _ONE_TO_ONE = 1.25  # an aspect nearer to 1 is taken for 1
 _LONGEST = 4.0  # the most that one side may be of the other
@@ -25,7 +25,7 @@ _GREY_SHARE = 0.99  # of a picture's pixels
 
 
 @dataclass(frozen=True)
-class Look:
+class Inspection:
     """Statistics of some pictures.
 
     Args:
@@ -49,7 +49,7 @@ class Look:
         return Preprocessing("crop", height, width, 1 if self.grey else 3)
 
 
-def look(paths: Sequence[str]) -> Look:
+def inspect_pictures(paths: Sequence[str]) -> Inspection:
     """Look at some of the pictures, evenly spread over all.
 
     Args:
@@ -58,20 +58,20 @@ def look(paths: Sequence[str]) -> Look:
     Raises:
         DatasetError: None of those that were looked at can be read.
     """
-    seen = []
-    for at in range(0, len(paths), max(1, math.ceil(len(paths) / _LOOKED_AT))):
+    inspected = []
+    for at in range(0, len(paths), max(1, math.ceil(len(paths) / _INSPECTED))):
         try:
             image = decoding.decode(content(paths[at]), "RGB", (_SHRUNK_TO, _SHRUNK_TO), MAX_PIXELS)
         except ImageError:
             continue  # said when all are read
-        seen.append((image.width, image.height, _is_grey(image)))
-    if not seen:
+        inspected.append((image.width, image.height, _is_grey(image)))
+    if not inspected:
         raise DatasetError(f"No picture was found that can be read, of {len(paths):,} files; check the folder.")
-    return Look(
-        size=(median(width for width, _, _ in seen), median(height for _, height, _ in seen)),
-        aspect=median(width / height for width, height, _ in seen),
-        grey=all(grey for _, _, grey in seen),
-        pictures=len(seen),
+    return Inspection(
+        size=(median(width for width, _, _ in inspected), median(height for _, height, _ in inspected)),
+        aspect=median(width / height for width, height, _ in inspected),
+        grey=all(grey for _, _, grey in inspected),
+        pictures=len(inspected),
     )
 
 

@@ -51,11 +51,11 @@ def test_the_same_seed_gives_the_same_pool_whatever_the_number_of_processes(
 ) -> None:
     alone = make(digits, 40, 0.3, 5, PREPROCESSING, processes=1)
     monkeypatch.setattr(pool, "_ALONE", 0)
-    seen: list[tuple[int, int]] = []
-    together = make(digits, 40, 0.3, 5, PREPROCESSING, processes=2, on_progress=lambda *step: seen.append(step))
+    progress: list[tuple[int, int]] = []
+    together = make(digits, 40, 0.3, 5, PREPROCESSING, processes=2, on_progress=lambda *step: progress.append(step))
     assert _equal(alone, together)
-    assert seen == sorted(seen)
-    assert seen[-1] == (40, 40)
+    assert progress == sorted(progress)
+    assert progress[-1] == (40, 40)
     assert not _equal(alone, make(digits, 40, 0.3, 6, PREPROCESSING, processes=1))
 
 
