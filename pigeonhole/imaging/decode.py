@@ -1,8 +1,8 @@
 """Bytes of an image file → an upright, opaque, 8-bit Pillow image, or an `ImageError`.
 
-Nothing here keeps state, so any number of threads may decode at once. Pillow's own process-wide limit
-(`PIL.Image.MAX_IMAGE_PIXELS`) is left as it is: ours is checked first, from the header, and Pillow's
-stays behind it for what a container hides from the header.
+This module keeps no state, so any number of threads may decode at once. Pillow's own limit for the process
+(`PIL.Image.MAX_IMAGE_PIXELS`) stays unchanged. Our limit is checked first, against the size in the header. Pillow's
+limit then covers images inside containers, whose size is not in that header.
 """
 
 import ctypes
@@ -23,20 +23,20 @@ from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.imaging import flatten
 from pigeonhole.version import install_hint
 
-#: An image between the file and the network's form: Pillow's, or uint8 [height, width] or [height, width, 3].
+#: A decoded image before preprocessing: Pillow's, or uint8 [height, width] or [height, width, 3].
 Decoded = Image.Image | NDArray[np.uint8]
 
 _WHITE = 255
 
-# What no honest file comes near, and a hostile one could spend minutes on; each is a second or so of work.
-_MAX_READS = 1_000_000  # that a format's plugin makes of the file: chunks, segments, tags, padding
-_MAX_SCANS = 100  # of a JPEG, each of which may touch every pixel; libtiff has the same limit for those in a TIFF
-_MAX_COMMENTS = 1_000  # in a plain PPM: Pillow cuts each out of a megabyte at a time
-_SLOW_PIXELS = 16_000_000  # in a format that Pillow decodes in Python, at half a microsecond each
-_LONGEST_SIDE = 65_535  # pixels, the most that a JPEG has: resizing takes memory for each row and each column
-_LONGEST_TEXT = 200  # characters of what Pillow says, which may quote the file at any length
+# Limits far above any normal file. A hostile file could take minutes without them; each allows about a second of work.
+_MAX_READS = 1_000_000  # calls of `read` by a format's plugin, for chunks, segments, tags and padding
+_MAX_SCANS = 100  # scans of a JPEG, each of which may touch every pixel; libtiff has the same limit for JPEG in TIFF
+_MAX_COMMENTS = 1_000  # comments in a plain PPM: Pillow copies up to a megabyte for each
+_SLOW_PIXELS = 16_000_000  # pixels in a format that Pillow decodes in Python, at half a microsecond each
+_LONGEST_SIDE = 65_535  # pixels, the limit of JPEG: resizing takes memory for each row and each column
+_LONGEST_TEXT = 200  # characters of Pillow's message, which may quote the file at any length
 
-# EXIF tag 0x0112 → the transposition that makes the image upright (CIPA DC-008, "Orientation").
+# Value of EXIF tag 0x0112 → the transposition that makes the image upright (CIPA DC-008, "Orientation").
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -47,23 +47,23 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_LYING = (5, 6, 7, 8)
+_SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
 
-# Opening an EPS file makes Pillow run Ghostscript on it: no program is run on somebody's upload. A BLP or an IPTC
-# record holds a whole file of another format, whose size only Pillow's own limit bounds.
+# For EPS, Pillow would run Ghostscript on an untrusted file. A BLP or IPTC record contains a whole file of another
+# format, and only Pillow's own limit bounds its size.
 _REFUSED_FORMATS = frozenset({"EPS", "BLP", "IPTC"})
 
-# How files begin that are images, though none that we decode, or damaged ones that we would have.
+# The first bytes of image formats: to check a container, and to explain why a file can't be decoded.
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _PLAIN = (b"P1", b"P2", b"P3")
 _ICO, _ICNS = b"\0\0\1\0", b"icns"
-# The sizes in a PNG's and in a JPEG 2000's header.
+# Width and height in the header of a PNG and of a JPEG 2000.
 _ICON_SIZE = re.compile(re.escape(_PNG) + rb"....IHDR(.{8})|\xff\x4f\xff\x51....(.{8})", re.S)
-# A JPEG's "start of scan" for 1 to 4 components, and an EXIF segment: Pillow joins these, each to all before it.
+# A JPEG's "start of scan" for 1 to 4 components, or an EXIF segment. Pillow's time for EXIF segments is quadratic.
 _JPEG_REPEATS = re.compile(rb"\xff\xda\0(?:\x08\x01|\x0a\x02|\x0c\x03|\x0e\x04)|\xff\xe1..Exif\0\0", re.S)
 _DAMAGED = ((_PNG, "PNG"), (_JPEG, "JPEG"), (b"GIF8", "GIF"), (b"BM", "BMP"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"))
-_SHORTEST = 64  # bytes; no such file that holds a picture is shorter, so what is was cut in its header
+_SHORTEST = 64  # bytes; a shorter file of these formats ends within its header
 _HEIF = re.compile(rb"....ftyp(heic|heix|heim|heis|hevc|hevx|mif1|msf1)", re.S)
 _UNSUPPORTED = (
     (re.compile(rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg\b", re.S), "SVG"),
@@ -72,23 +72,25 @@ _UNSUPPORTED = (
 )
 
 
-def decode(data: bytes, mode: str, least: tuple[int, int], max_pixels: int, ground: int = _WHITE) -> Image.Image:
-    """Decode one image file: its first frame, upright, flattened on white.
+def decode(
+    data: bytes, mode: str, jpeg_min_size: tuple[int, int], max_pixels: int, background: int = _WHITE
+) -> Image.Image:
+    """Decode the first frame of an image file: upright, and flattened on white.
 
     Args:
         data: The whole file, in any format that Pillow reads.
         mode: "L" or "RGB", the mode of the result.
-        least: Width and height in pixels that a JPEG may be shrunk to while it is decoded, which costs a
-            fraction of decoding it in full; never less than this.
-        max_pixels: The most pixels (width × height) the header may announce.
-        ground: The grey level to flatten on in place of white.
+        jpeg_min_size: The smallest width and height, in pixels, to which a JPEG may be shrunk while it is decoded.
+            Decoding a smaller image costs a fraction of the time.
+        max_pixels: The largest number of pixels (width × height) that the header may announce.
+        background: The grey level, 0…255, behind transparent pixels.
 
     Returns:
-        An image of that mode, 8 bits a channel; of the format's own size, but for sides of over 65,535 pixels and
-        for JPEG, which are smaller by a whole number of times.
+        An image of the requested mode, 8 bits a channel. A JPEG, and an image with a side of over 65,535 pixels, may
+        be smaller than the file says, by a whole factor.
 
     Raises:
-        ImageError: The file is none of that; its `kind` says why. No other exception leaves here.
+        ImageError: The file can't be decoded; `kind` is the reason. The function raises no other exception.
     """
     if not data:
         raise ImageError(ErrorKind.EMPTY, "the file has no bytes")
@@ -96,42 +98,41 @@ def decode(data: bytes, mode: str, least: tuple[int, int], max_pixels: int, grou
     try:
         _check_container(data, max_pixels)
         with _open(data, max_pixels) as image:
-            if max(image.size) > 2 * max(least):
-                image.draft(mode, least)  # only JPEG takes it
+            if max(image.size) > 2 * max(jpeg_min_size):
+                image.draft(mode, jpeg_min_size)  # only JPEG takes it
             image.load()
             turn = _UPRIGHT.get(_orientation(image))
-        # Converted before it is turned: a turn takes a second copy, and this one is smaller.
-        image = flatten.convert(image, mode, ground)
+        # Converted before it is turned: turning makes a second copy, and the converted image is smaller.
+        image = flatten.convert(image, mode, background)
         if max(image.size) > _LONGEST_SIDE:
             image = image.reduce((-(-image.width // _LONGEST_SIDE), -(-image.height // _LONGEST_SIDE)))  # rounded up
         return image if turn is None else image.transpose(turn)
     except ImageError:
         raise
     except Exception as exc:
-        # A damaged file makes Pillow's plugins raise just about anything.
+        # On a damaged file, Pillow's plugins raise exceptions of any type.
         raise _translate(exc, data, max_pixels) from exc
 
 
 def memory_of(image: Decoded) -> int:
-    """Return the bytes of memory that a decoded image takes."""
+    """Return the memory of a decoded image, in bytes."""
     if isinstance(image, np.ndarray):
         return image.nbytes
     return image.width * image.height * (1 if image.mode == "L" else 4)  # Pillow's RGB has a spare byte for each pixel
 
 
 def upright_size(data: bytes, max_pixels: int) -> tuple[int, int]:
-    """Return width and height in pixels of a file that `decode` decodes, upright and not shrunk."""
+    """Return the width and height, in pixels, of an image file that can be decoded: upright, and not shrunk."""
     with _open(data, max_pixels) as image:
         width, height = image.size
-        image.load()  # a PNG may say only at its end which side is up
-        return (height, width) if _orientation(image) in _LYING else (width, height)
+        image.load()  # the orientation of a PNG may be in its last chunk
+        return (height, width) if _orientation(image) in _SIDEWAYS else (width, height)
 
 
 class _File(io.BytesIO):
-    """The file as Pillow's plugins read it, until they have read too often.
+    """A file in memory with a limit on the number of reads.
 
-    They go through chunks, segments and tags in Python, a microsecond or more for each, and no plugin limits how
-    many of them a file has.
+    Pillow's plugins read chunks, segments and tags in Python, a microsecond or more for each, without any limit.
     """
 
     _reads = 0
@@ -139,11 +140,11 @@ class _File(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self._reads += 1
         if self._reads > _MAX_READS:
-            raise ImageError(ErrorKind.TOO_LARGE, f"its headers take more than {_MAX_READS:,} reads")
+            raise ImageError(ErrorKind.TOO_LARGE, f"its headers have more than {_MAX_READS:,} parts")
         return super().read(size)
 
     def readline(self, size: int | None = -1, /) -> bytes:
-        self.read(0)  # counts
+        self.read(0)  # counts this call as a read
         return super().readline(size)
 
 
@@ -151,11 +152,11 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     formats = (*_formats(), "HEIF") if _HEIF.match(data) and _reads_heif() else _formats()
     image = Image.open(_File(data), formats=formats)
     _check_size(image.size, max_pixels)
-    if any(tile[0] in Image.DECODERS for tile in image.tile):  # those that are written in Python
+    if any(tile[0] in Image.DECODERS for tile in image.tile):  # decoders written in Python
         _check_size(image.size, min(max_pixels, _SLOW_PIXELS))
-        image.fp = io.BytesIO(data)  # they read as often as there are pixels
+        image.fp = io.BytesIO(data)  # no limit on reads: these decoders read once for each pixel
     if isinstance(image, TiffImageFile):
-        # libtiff makes room for a whole tile, however little of it lies in the image.
+        # libtiff allocates a whole tile, even if most of it is outside the image.
         _check_size((image.tag_v2.get(TILEWIDTH, 1), image.tag_v2.get(TILELENGTH, 1)), max_pixels)
     return image
 
@@ -167,16 +168,16 @@ def _check_container(data: bytes, max_pixels: int) -> None:
         repeats = sum(1 for _ in _JPEG_REPEATS.finditer(data))
         if repeats > _MAX_SCANS:
             raise ImageError(
-                ErrorKind.TOO_LARGE, f"a JPEG of {repeats:,} scans or EXIF segments, and the limit is {_MAX_SCANS}"
+                ErrorKind.TOO_LARGE, f"the JPEG has {repeats:,} scans or EXIF segments, and the limit is {_MAX_SCANS}"
             )
     elif data.startswith(_PLAIN) and data.count(b"#") > _MAX_COMMENTS:
-        raise ImageError(ErrorKind.TOO_LARGE, f"a plain PPM of more than {_MAX_COMMENTS:,} comments")
+        raise ImageError(ErrorKind.TOO_LARGE, f"the plain PPM has more than {_MAX_COMMENTS:,} comments")
     elif data.startswith((_ICO, _ICNS)):
         _check_icon(data, max_pixels)
 
 
 def _check_icon(data: bytes, max_pixels: int) -> None:
-    """Check the sizes of what an icon holds: Pillow decodes that as soon as it opens it, whatever the icon says."""
+    """Check the sizes of the images in an icon file, which Pillow decodes as soon as it opens the file."""
     for found in _ICON_SIZE.finditer(data):
         _check_size(struct.unpack(">II", found[1] or found[2]), max_pixels)
     if data.startswith(_ICO):
@@ -184,7 +185,7 @@ def _check_icon(data: bytes, max_pixels: int) -> None:
         for entry in range(6, min(6 + 16 * pictures, len(data) - 15), 16):
             (at,) = struct.unpack_from("<I", data, entry + 12)
             if not data.startswith(_PNG, at) and at + 12 <= len(data):
-                width, height = struct.unpack_from("<ii", data, at + 4)  # a bitmap's; its mask counts for half
+                width, height = struct.unpack_from("<ii", data, at + 4)  # of a bitmap; the height includes its mask
                 _check_size((abs(width), abs(height) // 2), max_pixels)
 
 
@@ -199,7 +200,7 @@ def _check_size(size: tuple[int, ...], max_pixels: int) -> None:
 
 
 def _check_png(data: bytes) -> None:
-    """Check what Pillow leaves unchecked: the checksums of the chunks that hold the pixels."""
+    """Check the checksums of a PNG's critical chunks, which Pillow does not check for pixel data."""
     at, view = len(_PNG), memoryview(data)
     for _ in range(_MAX_READS):
         if at + 12 > len(data):
@@ -207,12 +208,12 @@ def _check_png(data: bytes) -> None:
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 8 + length
         if end + 4 > len(data):
-            return  # truncated, which decoding it will tell
-        # A lower-case first letter: an ancillary chunk, which the picture does without.
+            return  # truncated: decoding reports it
+        # A lower-case first letter marks an ancillary chunk, which the pixels do not depend on.
         if kind[:1].isupper() and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4]):
             raise ImageError(ErrorKind.CORRUPT, f"the PNG chunk {kind!r} at byte {at} doesn't match its checksum")
         at = end + 4
-    raise ImageError(ErrorKind.TOO_LARGE, f"a PNG of more than {_MAX_READS:,} chunks")
+    raise ImageError(ErrorKind.TOO_LARGE, f"the PNG has more than {_MAX_READS:,} chunks")
 
 
 @cache
@@ -223,7 +224,7 @@ def _formats() -> tuple[str, ...]:
 
 @cache
 def _reads_heif() -> bool:
-    """Register the reader of HEIF files with Pillow, at the first such file; return whether it is installed."""
+    """Register the decoder of HEIF files with Pillow; return whether it is installed."""
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
@@ -234,21 +235,21 @@ def _reads_heif() -> bool:
 
 def _silence_pillow() -> None:
     _silence_logs()
-    # Pillow warns of what one file has wrong with it (and of 90 million pixels, where our limit decides).
-    # `catch_warnings` swaps the process's filters, so with several threads it loses some for good; one filter
-    # for Pillow's modules, put back when somebody reset the filters, is safe from any thread.
+    # Pillow warns about defects of one file, and about 90 million pixels, where our own limit decides.
+    # `catch_warnings` is not thread-safe: it swaps the process's filters. One filter for Pillow's modules, added
+    # again if it was removed, is safe from any thread.
     if _PILLOW_FILTER not in warnings.filters:
         warnings.filterwarnings("ignore", module=_PILLOW_FILTER[3].pattern)
 
 
 @cache
 def _silence_logs() -> None:
-    # Pillow logs an error or two that it raises as well.
+    # Pillow also logs some of the errors that it raises.
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
-    # libtiff writes what one file has wrong with it to standard error. What matters of that, Pillow raises.
-    library = ctypes.CDLL(_imaging.__file__)  # finds what this is linked to, too
+    # libtiff writes the defects of a file to standard error. Pillow raises those that matter.
+    library = ctypes.CDLL(_imaging.__file__)  # also finds functions of the libraries that it is linked to
     for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
-        set_handler = getattr(library, name, None)  # hidden in a Pillow that carries its own libtiff inside
+        set_handler = getattr(library, name, None)  # not visible where Pillow contains its own libtiff
         if set_handler is not None:
             set_handler.argtypes, set_handler.restype = (ctypes.c_void_p,), ctypes.c_void_p
             set_handler(None)
@@ -258,10 +259,10 @@ _PILLOW_FILTER = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the image's orientation by its EXIF; 1 where there is none that can be read."""
+    """Return the orientation in the image's EXIF data, 1…8; 1 if there is none, or it can't be read."""
     try:
         found = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # noqa: BLE001 - damaged EXIF raises anything, and the pixels are good without it
+    except Exception:  # noqa: BLE001 - damaged EXIF raises exceptions of any type, and the pixels may be fine
         return 1
     return found if isinstance(found, int) else 1
 
@@ -288,10 +289,10 @@ def _unidentified(data: bytes) -> ImageError:
         if data.startswith(start):
             if len(data) < _SHORTEST:
                 return ImageError(ErrorKind.TRUNCATED, f"the {name} file ends after {len(data)} bytes")
-            return ImageError(ErrorKind.CORRUPT, f"it begins as a {name} file, and the rest is damaged")
+            return ImageError(ErrorKind.CORRUPT, f"it begins as a {name} file, but the rest is damaged")
     if _HEIF.match(data):
         if _reads_heif():
-            return ImageError(ErrorKind.CORRUPT, "it begins as a HEIF file, and the rest is damaged")
+            return ImageError(ErrorKind.CORRUPT, "it begins as a HEIF file, but the rest is damaged")
         hint = install_hint("heif")
         return ImageError(ErrorKind.UNSUPPORTED, f"HEIF (HEIC) needs pillow-heif where the workers run: `{hint}`")
     for pattern, name in _UNSUPPORTED:

@@ -1,4 +1,4 @@
-"""Any Pillow image → a plain one: grey or RGB, 8 bits a channel, what is transparent on one ground."""
+"""Any Pillow image → an opaque one in grey or RGB, 8 bits a channel, on a background of one grey level."""
 
 from collections.abc import Iterator
 
@@ -8,39 +8,41 @@ from PIL import Image, ImageCms
 _BAND = 1_000_000  # pixels that are converted at once
 
 
-def convert(image: Image.Image, mode: str, ground: int) -> Image.Image:
-    """Make any image a plain one.
+def convert(image: Image.Image, mode: str, background: int) -> Image.Image:
+    """Convert an image to grey or RGB, without transparency.
 
     Args:
         image: In any of Pillow's modes.
-        mode: "L" or "RGB", of the result.
-        ground: The grey level, 0…255, of what is transparent.
+        mode: "L" or "RGB", the mode of the result.
+        background: The grey level, 0…255, behind transparent pixels.
     """
     if image.mode == mode and not image.has_transparency_data:
         return image
     range_ = _range(image) if image.mode.startswith(("I", "F")) else None
     converted = Image.new(mode, image.size)
-    # In bands: what lies between the two takes up to 8 bytes a pixel, several times over.
+    # In bands, to save memory: the steps of a conversion take up to 8 bytes a pixel, several times over.
     for box in _bands(image):
         band = image.crop(box)
-        converted.paste(_flatten(band if range_ is None else _eight_bits(band, range_, ground), mode, ground), box)
+        converted.paste(
+            _flatten(band if range_ is None else _eight_bits(band, range_, background), mode, background), box
+        )
     return converted
 
 
 def _bands(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
-    """The image cut across into boxes of about `_BAND` pixels."""
+    """Yield boxes of about `_BAND` pixels, of the image's full width, that cover the image."""
     rows = max(1, _BAND // image.width)
     for top in range(0, image.height, rows):
         yield 0, top, image.width, min(top + rows, image.height)
 
 
-def _flatten(image: Image.Image, mode: str, ground: int) -> Image.Image:
+def _flatten(image: Image.Image, mode: str, background: int) -> Image.Image:
     if image.mode == "LAB":
         image = _from_lab(image)
     if image.has_transparency_data or image.mode in ("La", "RGBa"):
-        # Straight to "RGBA" from every mode that can be transparent, palettes and single transparent colours too.
+        # Pillow converts every mode with transparency to "RGBA", also palettes and single transparent colours.
         image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, (ground, ground, ground, 255))
+        paper = Image.new("RGBA", image.size, (background, background, background, 255))
         image = Image.alpha_composite(paper, image).convert("RGB")
     if image.mode not in ("L", "RGB"):
         image = image.convert("L" if image.mode == "1" else "RGB")
@@ -54,8 +56,8 @@ def _from_lab(image: Image.Image) -> Image.Image:
     return converted
 
 
-def _eight_bits(image: Image.Image, range_: tuple[float, float], ground: int) -> Image.Image:
-    """A grey image of 16-bit integers (any byte order), 32-bit integers or floats → "L"."""
+def _eight_bits(image: Image.Image, range_: tuple[float, float], background: int) -> Image.Image:
+    """Return a grey image of 16-bit integers (any byte order), 32-bit integers or floats in mode "L"."""
     values = np.asarray(image)  # [H, W]; uint16 in either byte order, int32 or float32
     low, high = range_
     with np.errstate(invalid="ignore"):
@@ -63,12 +65,12 @@ def _eight_bits(image: Image.Image, range_: tuple[float, float], ground: int) ->
     grey = np.rint(np.nan_to_num(scaled)).astype(np.uint8)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
-        grey[values == transparent] = ground
+        grey[values == transparent] = background
     return Image.fromarray(grey)
 
 
 def _range(image: Image.Image) -> tuple[float, float]:
-    """What is black and what is white in a grey image: by the format, or by a guess where it says not."""
+    """Return the values of black and white in a grey image: by its format, or else by a guess from its values."""
     if image.mode.startswith("I;16") or image.format in ("PNG", "PPM"):
         return 0.0, 65535.0 if image.mode != "F" else 1.0
     low, high = _extrema(image)
@@ -82,7 +84,7 @@ def _range(image: Image.Image) -> tuple[float, float]:
 
 
 def _extrema(image: Image.Image) -> tuple[float, float]:
-    """The least and the greatest number in the image, infinities left out; 0 and 0 where there is none."""
+    """Return the smallest and the largest finite value in the image; 0 and 0 if there is none."""
     lows, highs = [], []
     for box in _bands(image):
         values = np.asarray(image.crop(box))  # [h, W]; int32 or float32

@@ -1,8 +1,8 @@
-"""A quick decoder for plain PNG files, which are what most small images come as; Pillow takes all others.
+"""A fast decoder for plain PNG files, the most common small images; Pillow decodes all other files.
 
-Plain is: 8 bits, grey or red, green and blue as is asked for, not interlaced, at most 512 x 512 pixels, and no chunk
-that bears on the pixels or on how they are shown. libspng then gives what Pillow gives in a sixth of the time.
-What it won't decode, Pillow decodes or refuses, so that what is said of a damaged file comes from one place.
+A plain PNG has 8 bits a channel, the requested mode (grey or RGB), at most 512 x 512 pixels, no interlacing, and no
+chunk that changes the pixels or their display. For these files libspng returns the same pixels as Pillow in a sixth of
+the time. Pillow gets every other file, also a damaged one, so that all error messages come from one decoder.
 """
 
 import struct
@@ -14,47 +14,48 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-#: What every file begins with, up to the name of its first chunk (PNG specification, 5.2 and 11.2.1), and ends with.
+#: The first bytes of every file, up to the name of its first chunk (PNG specification, 5.2 and 11.2.1); the last bytes.
 _SIGNATURE = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"
 _END = b"\0\0\0\0IEND\xaeB`\x82"
-#: All of a file before its second chunk: that, width and height, depth to interlacing, the first one's checksum.
+#: A file up to its second chunk: signature, width, height, five bytes from bit depth to interlacing, checksum.
 _HEADER = struct.Struct(">16sII5sI")
-#: Pillow's mode → 8 bits, the PNG colour type, and neither another compression or filtering, nor interlacing.
+#: Pillow's mode → those five bytes: 8 bits, the colour type, standard compression and filter, no interlacing.
 _FORM = {"L": b"\x08\0\0\0\0", "RGB": b"\x08\x02\0\0\0"}
 #: A chunk is its length and kind, its bytes, and the checksum of kind and bytes.
 _CHUNK, _CHECK = struct.Struct(">I4s"), struct.Struct(">I")
-#: Pixels; beyond this the time is zlib's, whoever calls it.
+#: Pixels. For larger images zlib takes most of the time, so libspng is not faster.
 _LONGEST_SIDE = 512
-#: Chunks that a plain file may have, and the bytes below which Pillow calls one truncated: those of the pixels, and
-#: when it was made, by what, and its pixels' size and colours.
+#: Chunks that a plain file may have, each with the number of bytes below which Pillow calls it truncated: pixels, time,
+#: text, pixel size and colour space.
 _HARMLESS = {b"IDAT": 0, b"tIME": 0, b"tEXt": 0, b"pHYs": 9, b"gAMA": 4, b"sRGB": 1, b"cHRM": 0}
-#: Of these there may be some; a file of nothing but chunks is for Pillow to refuse.
+#: The most chunks that a plain file may have; Pillow decodes or refuses a file with more.
 _MOST_CHUNKS = 64
 
 
 def decode(data: bytes, mode: str, max_pixels: int) -> NDArray[np.uint8] | None:
-    """Decode a plain PNG.
+    """Decode a plain PNG file.
 
     Args:
         data: The whole file.
         mode: "L" or "RGB".
-        max_pixels: The most pixels the header may announce; Pillow says so of a file that has more.
+        max_pixels: The largest number of pixels that the header may announce.
 
     Returns:
-        uint8 [height, width] or [height, width, 3]; None: it is not plain, is damaged, or pyspng-seunglab is missing.
+        uint8 [height, width] or [height, width, 3]. None: Pillow must decode the file, because it is not plain, is
+        damaged or too large, or pyspng-seunglab is not installed.
     """
     spng = _spng()
     if spng is None or not _is_plain(data, mode, max_pixels):
         return None
     try:
         pixels: NDArray[np.uint8] = spng.load(data, mode)
-    except Exception:  # noqa: BLE001 - whatever is wrong with it, Pillow says it in our words
+    except Exception:  # noqa: BLE001 - Pillow decodes it next, and its error becomes an ImageError
         return None
     return pixels
 
 
 def _is_plain(data: bytes, mode: str, max_pixels: int) -> bool:
-    """Whether the header and every chunk, with its checksum, is as it must be."""
+    """Return whether the header and every chunk are those of a plain PNG, with the right checksums."""
     last = len(data) - len(_END)
     if last < _HEADER.size or not data.endswith(_END):
         return False
@@ -83,5 +84,5 @@ def _is_plain(data: bytes, mode: str, max_pixels: int) -> bool:
 def _spng() -> ModuleType | None:
     try:
         return import_module("pyspng")
-    except ImportError:  # not for this Python or machine: Pillow does
+    except ImportError:  # it has no wheel for this Python or machine: Pillow decodes instead
         return None

@@ -1,4 +1,4 @@
-"""Bytes of an image file → the array a network sees. Training and workers share these functions."""
+"""Bytes of an image file → the array that a network takes. Training and workers share these functions."""
 
 from typing import TypeAlias
 
@@ -13,30 +13,30 @@ Decoded: TypeAlias = decoding.Decoded
 
 
 def decode(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> Decoded:
-    """Decode one image file for `preprocessing`: first frame, upright, flattened on white, 8 bits.
+    """Decode the first frame of an image file for a preprocessing: upright, opaque, 8 bits a channel.
 
     Args:
         data: The whole file.
-        preprocessing: Decides between grey and colour, and how far a JPEG may be shrunk on the way.
-        max_pixels: The most pixels the header may announce.
+        preprocessing: Decides between grey and colour, and how far a JPEG may be shrunk while it is decoded.
+        max_pixels: The largest number of pixels that the header may announce.
 
     Returns:
-        An image of mode "L" or "RGB", or its pixels, whichever is at hand.
+        A Pillow image of mode "L" or "RGB", or its pixels as an array; the fast decoder returns an array.
 
     Raises:
-        ImageError: It can't be decoded; nothing else is raised.
+        ImageError: The file can't be decoded. The function raises no other exception.
     """
     plain = plain_png.decode(data, preprocessing.mode, max_pixels)
     if plain is not None:
         return plain
-    image = decoding.decode(data, preprocessing.mode, preprocessing.least, max_pixels)
+    image = decoding.decode(data, preprocessing.mode, preprocessing.jpeg_min_size, max_pixels)
     return preprocessing.clearest(
-        image, lambda mode, ground: decoding.decode(data, mode, preprocessing.least, max_pixels, ground)
+        image, lambda mode, background: decoding.decode(data, mode, preprocessing.jpeg_min_size, max_pixels, background)
     )
 
 
 def prepare(data: bytes, preprocessing: Preprocessing, max_pixels: int) -> NDArray[np.uint8]:
-    """Return what the network sees of an image file: `decode`, then `Preprocessing.apply`.
+    """Return the network's input for an image file: `decode`, then `Preprocessing.apply`.
 
     Returns:
         uint8 [height, width, channels], 0…255.

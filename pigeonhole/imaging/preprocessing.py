@@ -1,7 +1,7 @@
-"""How an image becomes what a network sees: the record in a model file, and the class that applies it.
+"""Preprocessings: an image → the array that a network takes. A model file records its preprocessing.
 
 To add a kind, write one class (`pigeonhole.imaging.preprocessings` has examples) and register it here. The classes
-import numpy and Pillow where they use them: model files are described without either.
+import numpy and Pillow where they use them, because reading a model file's record must need neither.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,9 +28,9 @@ KINDS: Registry["Preprocessing"] = Registry(
         "center-crop": f"{_HERE}.center_crop:CenterCrop",
     }
 )
-#: How `resize` resamples; each averages over what a pixel of the result covers.
+#: The filters for resizing. Both are anti-aliased: they average over the area that a pixel of the result covers.
 INTERPOLATIONS = ("bilinear", "bicubic")
-_MAX_SIDE = 4096  # pixels; no network here takes more, and a damaged model file must not ask for gigabytes
+_MAX_SIDE = 4096  # pixels; without a limit, a damaged model file could ask for gigabytes
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,15 @@ class Preprocessing:
 
     Args:
         kind: A name in `KINDS`.
-        height: Of the array, in pixels.
-        width: Of the array, in pixels.
+        height: Height of the array, in pixels.
+        width: Width of the array, in pixels.
         channels: 1 for grey, 3 for red, green and blue.
-        resize: Of a kind that cuts a part out of the resized image: its shorter side, in pixels. 0 is the kind's own.
-        interpolation: Of the same kinds: "bilinear" or "bicubic".
+        resize: For `center-crop`: the shorter side of the resized image, in pixels, before the crop. 0: the kind's
+            default.
+        interpolation: For `center-crop`: the filter for resizing, "bilinear" or "bicubic".
 
     Raises:
-        TrainingError: A value that this version doesn't know.
+        TrainingError: This version doesn't know the kind, or a value is not allowed.
     """
 
     kind: str
@@ -56,15 +57,15 @@ class Preprocessing:
     resize: int = 0
     interpolation: str = "bilinear"
 
-    #: What it does with a picture, for `inspect`.
+    #: What it does with a picture, in words, for the output of `pigeonhole inspect`.
     summary: ClassVar[str] = ""
-    #: Whether it reads one digit on plain paper: the network sees MNIST's form, and a blank picture is an error.
+    #: Whether it finds one digit on plain paper and normalises it as MNIST's images are; a blank picture is an error.
     reads_digits: ClassVar[bool] = False
     #: The optional fields that the kind uses; the others must have their defaults.
     options: ClassVar[tuple[str, ...]] = ()
 
     def __new__(cls, kind: str = "", *_values: object, **_named: object) -> "Preprocessing":
-        """Create an instance of the kind's class; unpickling calls this on that class, without arguments."""
+        """Create an instance of the kind's class. Unpickling calls this on that class, without arguments."""
         if cls is not Preprocessing:
             return object.__new__(cls)
         if kind not in KINDS:
@@ -103,39 +104,45 @@ class Preprocessing:
         return "L" if self.channels == 1 else "RGB"
 
     @property
-    def least(self) -> tuple[int, int]:
-        """Width and height in pixels below which a JPEG must not be shrunk while it is decoded."""
-        # Twice the size leaves the resize something to average: half of a sharp image isn't a smooth one.
+    def jpeg_min_size(self) -> tuple[int, int]:
+        """The smallest width and height, in pixels, to which a JPEG may be shrunk while it is decoded."""
+        # Twice the network's size, so that the resize still averages over several pixels.
         return 2 * self.width, 2 * self.height
 
     def clearest(self, image: "Image.Image", decode: "Callable[[str, int], Image.Image]") -> "Image.Image":
-        """Return the decoded image, or one that shows more; `decode` takes a mode and the grey level of the ground."""
+        """Return the decoded image, or another decoding of the same file that has more contrast.
+
+        Args:
+            image: The image, decoded in `mode` on white.
+            decode: Decodes the file again, in a mode of Pillow and on a background of a grey level, 0…255.
+        """
         return image
 
     def fitted(self, image: "Decoded") -> "NDArray[np.uint8]":
         """Return a decoded image in the network's size: uint8 [height, width] or [height, width, channels]."""
-        raise NotImplementedError  # by every kind
+        raise NotImplementedError  # each kind has its own
 
     def apply(self, image: "Decoded") -> "NDArray[np.uint8]":
-        """Return what the network sees of a decoded image: uint8 [height, width, channels], in memory of its own.
+        """Return the network's input for a decoded image: uint8 [height, width, channels], in memory of its own.
 
         Raises:
-            ImageError: It shows nothing to read.
+            ImageError: The image is blank, and this kind needs a digit.
         """
         return self.traced(image)[0]
 
     def traced(self, image: "Decoded") -> "tuple[NDArray[np.uint8], Trace | None]":
-        """Return what `apply` returns, and the steps that led to it; None for a kind that records none."""
+        """Return the result of `apply`, and a record of its steps; None for a kind that keeps no record."""
         import numpy as np
 
-        # A copy where it still is Pillow's own memory, which is read-only.
+        # This copies an array that is Pillow's own memory, because that is read-only.
         return np.require(self.fitted(image), np.uint8, ["C", "W"]).reshape(self.shape), None
 
     def apply_all(self, images: "Sequence[Decoded]") -> "tuple[NDArray[np.uint8], dict[int, ImageError]]":
-        """Apply it to many images.
+        """Apply the preprocessing to many images.
 
         Returns:
-            uint8 [n, height, width, channels], the images without an error, in order; and position → error of the rest.
+            uint8 [n, height, width, channels], the images without an error, in order; and the position of each other
+            image → its error.
         """
         import numpy as np
 
@@ -143,15 +150,15 @@ class Preprocessing:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""
-        # What came later is left out where it changes nothing, so that an older model file keeps its digest.
+        # A field with its default is left out, so that model files from before it was added keep their digests.
         return {name: value for name, value in asdict(self).items() if _DEFAULTS.get(name) != value}
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "Preprocessing":
-        """Parse what `to_json` returned.
+        """Parse the result of `to_json`.
 
         Raises:
-            TrainingError: A key is missing or unknown, or a value is.
+            TrainingError: A key is missing or unknown, or a value is not allowed.
         """
         names = {field.name for field in fields(Preprocessing)}
         unknown, missing = sorted(set(values) - names), sorted(names - set(values) - set(_DEFAULTS))

@@ -1,4 +1,4 @@
-"""A location → the pixels that a network sees, within limits; or a typed error for that one image."""
+"""A location → the network's input, within limits on bytes and pixels; or a typed error for that one image."""
 
 import errno
 import time
@@ -17,7 +17,7 @@ from pigeonhole.sources.reference import Location, Root
 from pigeonhole.sources.registry import by_scheme
 from pigeonhole.sources.source import Opened, Source
 
-#: What the system says when a path can't be opened → the kind of error row, and what to tell the user.
+#: The system's error code when a path can't be opened → the kind of the error row, and its message.
 _OPEN_ERRORS = {
     errno.ENOENT: (ErrorKind.MISSING, "no such file"),
     errno.ENOTDIR: (ErrorKind.MISSING, "no such file: a part of its path is not a folder"),
@@ -25,14 +25,14 @@ _OPEN_ERRORS = {
     errno.EPERM: (ErrorKind.UNREADABLE, "the worker may not read it"),
     errno.ELOOP: (
         ErrorKind.UNREADABLE,
-        "its links go round in a circle, lead through /proc, or were changed meanwhile",
+        "its links form a circle, lead through /proc, or changed while it was opened",
     ),
     errno.ENAMETOOLONG: (ErrorKind.UNREADABLE, "its path is too long for this system"),
     errno.ENXIO: (ErrorKind.NOT_A_FILE, "it is a socket or a device"),
 }
 
-#: What may be gone at the next attempt: a disk's or a network file system's passing trouble, too many open files.
-_PASSING = frozenset(
+#: Transient errors, which may be gone at the next attempt: of a disk, a network file system, or too many open files.
+_TRANSIENT = frozenset(
     {
         *(errno.EIO, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ENFILE, errno.EMFILE, errno.ENOMEM),
         *(errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH),
@@ -41,13 +41,13 @@ _PASSING = frozenset(
 
 
 class ReadBudget:
-    """The seconds that one process may wait for reads that fail in passing.
+    """The total time that one process may spend waiting for retries of reads.
 
-    Each read has its second, but a disk that is gone for good must not cost a batch of 2,048 images half an hour: there
-    are 20 seconds, and one in ten that pass comes back.
+    The pauses of one read add up to a second. Without a budget, a disk that is gone would delay a batch of 2,048 images
+    by half an hour. The budget is 20 seconds and refills by one second in ten.
 
     Args:
-        clock: gives seconds that only rise.
+        clock: returns a time in seconds that never goes back.
         sleep: waits for a number of seconds.
     """
 
@@ -61,7 +61,7 @@ class ReadBudget:
         self._left, self._since = self._MOST, clock()
 
     def wait(self, seconds: float) -> bool:
-        """Wait, unless the budget is spent; return whether it did."""
+        """Wait, unless the rest of the budget is too small; return whether it waited."""
         now = self._clock()
         self._left, self._since = min(self._MOST, self._left + self._GAINED * (now - self._since)), now
         if seconds > self._left:
@@ -77,10 +77,10 @@ class ImageReader:
 
     Args:
         root: an absolute path; nothing outside it is read.
-        preprocessing: the model's.
-        max_bytes: a larger file is refused.
-        max_pixels: an image of more pixels is refused, from its header.
-        budget: of waiting for reads that fail in passing.
+        preprocessing: the model's preprocessing.
+        max_bytes: the largest file, in bytes; a larger one is an error.
+        max_pixels: the most pixels that an image's header may announce; an image with more is an error.
+        budget: the time that this process may wait for retries of reads.
     """
 
     root: str
@@ -94,13 +94,13 @@ class ImageReader:
         """Read, decode and preprocess one image.
 
         Args:
-            location: an archive that it lies in stays open for the next image, until `close`.
+            location: the image. The archive that contains it stays open for the next image, until `close`.
 
         Returns:
-            uint8 [height, width, channels], as the model's network sees it.
+            uint8 [height, width, channels], the network's input.
 
         Raises:
-            ImageError: it can't be, with the reason.
+            ImageError: the image can't be read or decoded, with the reason.
         """
         try:
             return prepare(self.read(location).data, self.preprocessing, self.max_pixels)
@@ -108,14 +108,14 @@ class ImageReader:
             raise _no_memory() from exc
 
     def decoded(self, location: Location) -> Decoded:
-        """Read and decode one image. ImageError: it can't be, with the reason."""
+        """Read and decode one image, or raise ImageError with the reason."""
         return self.decode(self.read(location).data)
 
     def decode(self, data: bytes) -> Decoded:
-        """Decode the bytes of one image; `Preprocessing.apply_all` does the rest for many.
+        """Decode the bytes of one image; `Preprocessing.apply_all` then takes many decoded images.
 
         Raises:
-            ImageError: they can't be, with the reason.
+            ImageError: the bytes can't be decoded, with the reason.
         """
         try:
             return decode(data, self.preprocessing, self.max_pixels)
@@ -123,10 +123,10 @@ class ImageReader:
             raise _no_memory() from exc
 
     def read(self, location: Location) -> Opened:
-        """Read the bytes of one image; what fails in passing is tried again.
+        """Read the bytes of one image; after a transient error, try again.
 
         Raises:
-            ImageError: it can't be, with the reason.
+            ImageError: the image can't be read, with the reason.
         """
         scheme, root, path, _ = location
         if root.startswith("/") or "\0" in root or "\0" in path:
@@ -139,29 +139,29 @@ class ImageReader:
         except OSError as exc:
             failed = [exc]
 
-        def again() -> Opened:
-            # From the start each time: a stale handle stays stale.
+        def reopen() -> Opened:
+            # Closed first, because a stale file handle stays stale.
             source.close()
             if failed:
                 raise failed.pop()
             return source.open(location)
 
         try:
-            return retry(again, READ, _is_passing, sleep=self.budget.wait)
+            return retry(reopen, READ, _is_transient, sleep=self.budget.wait)
         except LeadsOutside as exc:
             raise self._outside() from exc
         except OSError as exc:
             raise _unreadable(exc) from exc
 
     def close(self) -> None:
-        """Close what the sources keep open, for others may replace it."""
+        """Close the archives that the sources keep open, because they may be replaced before the next batch."""
         for source in self._sources.values():
             source.close()
 
     def _source(self, scheme: str) -> Source:
         kind = by_scheme(scheme)
         if kind is None:
-            raise ImageError(ErrorKind.UNSUPPORTED, f"this worker knows no {scheme!r} sources: update it")
+            raise ImageError(ErrorKind.UNSUPPORTED, f"this worker does not know {scheme!r} sources: update it")
         return self._sources.setdefault(scheme, kind(Root(self.root), self.max_bytes))
 
     def _outside(self) -> ImageError:
@@ -169,11 +169,11 @@ class ImageReader:
 
 
 def _no_memory() -> ImageError:
-    return ImageError(ErrorKind.TOO_LARGE, "not enough memory to decode it; fewer processes leave more")
+    return ImageError(ErrorKind.TOO_LARGE, "not enough memory to decode it: run fewer worker processes")
 
 
-def _is_passing(exc: Exception) -> bool:
-    return isinstance(exc, OSError) and exc.errno in _PASSING
+def _is_transient(exc: Exception) -> bool:
+    return isinstance(exc, OSError) and exc.errno in _TRANSIENT
 
 
 def _unreadable(exc: OSError) -> ImageError:

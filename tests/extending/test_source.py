@@ -120,6 +120,6 @@ def test_a_worker_that_does_not_know_a_source_gives_error_rows(
         job = submitted(settings, ledger, "checker:2")
     found = rows(settings, ledger, classifier, job)
     assert [(row.path, row.error) for row in found] == [
-        (f"checker:2/{number}.png", "unsupported: this worker knows no 'checker' sources: update it")
+        (f"checker:2/{number}.png", "unsupported: this worker does not know 'checker' sources: update it")
         for number in range(2)
     ]

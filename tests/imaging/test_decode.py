@@ -118,7 +118,7 @@ def test_the_transparent_level_of_a_sixteen_bit_png_is_flattened_on_white_too() 
     at = data.index(b"IDAT") - 4
     transparent = data[:at] + chunk + data[at:]
     assert np.asarray(decode(transparent, GREY, LIMIT)).min() == 255
-    assert np.asarray(decoding.decode(transparent, "L", (4, 4), LIMIT, ground=0)).max() == 0
+    assert np.asarray(decoding.decode(transparent, "L", (4, 4), LIMIT, background=0)).max() == 0
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

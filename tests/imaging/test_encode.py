@@ -86,7 +86,8 @@ def test_without_pillow_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(UsageError) as refused:
         encoded(NOISE, "image 3")
-    assert str(refused.value) == f"image 3 is an array, which Pillow encodes: {install_hint('report')}"
+    assert "image 3" in str(refused.value)
+    assert install_hint("report") in str(refused.value)
 
 
 @pytest.mark.parametrize("other", ["a path", Path("a path"), 3, None, [NOISE]])

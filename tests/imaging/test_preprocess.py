@@ -58,7 +58,7 @@ def test_json_brings_the_same_back() -> None:
         ({"width": 28.0}, "width must be a whole number from 1 to 4096, not 28.0."),
         ({"channels": 4}, "channels must be 1 or 3, not 4."),
         ({"channels": True}, "channels must be 1 or 3, not True."),
-        ({"kind": "digit", "height": 32}, "The digit preprocessing makes 28 x 28 x 1, not 32 x 28 x 1."),
+        ({"kind": "digit", "height": 32}, "The preprocessing 'digit' returns 28 x 28 x 1, not 32 x 28 x 1."),
         ({"blur": 2}, "Unknown preprocessing key 'blur'; a newer version may know it."),
     ],
 )

@@ -1,4 +1,4 @@
-"""The preprocessing `center-crop`, with which ImageNet models are trained and measured."""
+"""The preprocessing `center-crop`, with which ImageNet models are trained and evaluated."""
 
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
     from pigeonhole.imaging.decode import Decoded
 
-_CROP_RATIO = 0.875  # of the crop's side to the resized shorter side, ImageNet's customary 224 of 256
+_CROP_RATIO = 0.875  # the crop's side / the resized shorter side; usual for ImageNet: 224 of 256
 
 
 class CenterCrop(Preprocessing):
     """Resizes the shorter side, then cuts the network's size out of the center.
 
-    The sizes and offsets are rounded as by torchvision's `Resize` and `CenterCrop`, which timm uses as well.
+    The sizes and offsets are rounded as in torchvision's `Resize` and `CenterCrop`, which timm uses, too.
     """
 
     summary = "its shorter side resized, and the network's size cut out of the center"
@@ -37,19 +37,19 @@ class CenterCrop(Preprocessing):
         return self.resize or int(max(self.height, self.width) / _CROP_RATIO)
 
     @property
-    def least(self) -> tuple[int, int]:
-        """Width and height in pixels below which a JPEG must not be shrunk while it is decoded."""
+    def jpeg_min_size(self) -> tuple[int, int]:
+        """The smallest width and height, in pixels, to which a JPEG may be shrunk while it is decoded."""
         return 2 * self.shorter, 2 * self.shorter
 
     def fitted(self, image: "Decoded") -> "NDArray[np.uint8]":
-        """Return the center of the resized picture; the rest is not resized."""
+        """Return the center of the resized picture. Only the cropped part is resized, to save time."""
         import numpy as np
         from PIL import Image
 
         if isinstance(image, np.ndarray):
             image = Image.fromarray(image)
         width, height = self._resized(*image.size)
-        # Both offsets are rounded half to even, as torchvision's.
+        # Python's `round` rounds half to even, as torchvision does.
         left, top = round((width - self.width) / 2), round((height - self.height) / 2)
         if (width, height) == image.size:
             return np.asarray(image.crop((left, top, left + self.width, top + self.height)))

@@ -1,4 +1,4 @@
-"""The preprocessing `digit`: any picture of one digit → the form of MNIST's images (`pigeonhole.imaging.digits`)."""
+"""The preprocessing `digit`: a picture of one digit, normalised as MNIST's images are (`pigeonhole.imaging.digits`)."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from pigeonhole.imaging.decode import Decoded
     from pigeonhole.imaging.digits.normalise import Trace
 
-SIDE = 28  # pixels, of MNIST's images
-FINEST_SIDE = 1024  # pixels, of a picture whose finer details the normalisation never looks at
-_FLAT = 24  # grey levels; a picture that spans fewer may have its digit in the colours, or white on nothing
-_LARGEST_AGAIN = 4_000_000  # pixels of a picture that is decoded again for that
+SIDE = 28  # pixels, width and height of MNIST's images
+FINEST_SIDE = 1024  # pixels; the normalisation reduces larger pictures to this, so finer details don't matter
+_FLAT = 24  # grey levels; with a smaller range, the digit may be visible in one colour only, or white on transparent
+_LARGEST_AGAIN = 4_000_000  # pixels; a larger picture is not decoded a second time
 
 
 class Digit(Preprocessing):
-    """Finds one digit on paper, and brings its ink to MNIST's size and place."""
+    """Finds one digit on paper, and scales and centres its ink as in MNIST."""
 
-    summary = "brought into the form of MNIST's images"
+    summary = "normalised to the form of MNIST's images"
     reads_digits = True
 
     def __post_init__(self) -> None:
@@ -31,16 +31,16 @@ class Digit(Preprocessing):
         if self.shape != (SIDE, SIDE, 1):
             height, width, channels = self.shape
             raise TrainingError(
-                f"The digit preprocessing makes {SIDE} x {SIDE} x 1, not {height} x {width} x {channels}."
+                f"The preprocessing 'digit' returns {SIDE} x {SIDE} x 1, not {height} x {width} x {channels}."
             )
 
     @property
-    def least(self) -> tuple[int, int]:
-        """Width and height in pixels below which a JPEG must not be shrunk: a digit may be a small part of it."""
+    def jpeg_min_size(self) -> tuple[int, int]:
+        """The smallest width and height, in pixels, to which a JPEG may be shrunk: a digit may be a small part."""
         return FINEST_SIDE, FINEST_SIDE
 
     def clearest(self, image: "Image.Image", decode: "Callable[[str, int], Image.Image]") -> "Image.Image":
-        """Return a nearly flat picture in the colour, or on the ground, that shows most contrast."""
+        """Return the image; if it has almost no contrast, the colour channel or background with the most contrast."""
         import numpy as np
         from PIL import ImageStat
 
@@ -50,14 +50,14 @@ class Digit(Preprocessing):
         return max(candidates, key=lambda one: ImageStat.Stat(one).stddev[0])
 
     def apply_all(self, images: "Sequence[Decoded]") -> "tuple[NDArray[np.uint8], dict[int, ImageError]]":
-        """Apply it to many images; those that have MNIST's form already are recognised all at once."""
+        """Apply the preprocessing to many images; images in MNIST's form already are recognised in one step."""
         from pigeonhole.imaging.digits import normalise
 
         pixels, errors = normalise.normalise_all(images)
         return pixels.reshape(-1, *self.shape), errors
 
     def traced(self, image: "Decoded") -> "tuple[NDArray[np.uint8], Trace | None]":
-        """Return one digit in MNIST's form, and what the normalisation found."""
+        """Return one digit in MNIST's form, and a record of the normalisation."""
         from pigeonhole.imaging.digits import normalise
 
         trace = normalise.trace(image)

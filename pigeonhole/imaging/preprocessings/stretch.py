@@ -1,4 +1,4 @@
-"""The preprocessing `stretch`."""
+"""The preprocessing `stretch`: the whole image, resized to the network's size."""
 
 from typing import TYPE_CHECKING
 
@@ -14,16 +14,16 @@ Area = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
 class Stretch(Preprocessing):
-    """Resizes the whole picture; the aspect is not kept."""
+    """Resizes the whole picture, without keeping its aspect ratio."""
 
     summary = "stretched to the network's size"
 
     def area(self, _width: int, _height: int) -> Area | None:
-        """Return the part of a picture that is resized; None for all of it."""
+        """Return the part of a picture to resize; None: all of it."""
         return None
 
     def fitted(self, image: "Decoded") -> "NDArray[np.uint8]":
-        """Return the picture in the network's size, by bilinear resampling."""
+        """Return the picture in the network's size, resized with a bilinear filter."""
         import numpy as np
         from PIL import Image
 
