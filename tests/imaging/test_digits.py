@@ -135,7 +135,7 @@ def test_grain_of_the_paper_is_not_ink() -> None:
 @pytest.mark.parametrize("level", [0, 128, 255])
 @pytest.mark.parametrize("size", [(1, 1), (28, 28), (500, 3)])
 def test_a_blank_page_is_an_error_and_not_a_digit(level: int, size: tuple[int, int]) -> None:
-    with pytest.raises(ImageError, match=r"^blank: it is of one colour, or nearly: there is nothing to read$"):
+    with pytest.raises(ImageError, match=r"^blank: "):
         normalise.normalise(Image.new("L", size, level))
 
 

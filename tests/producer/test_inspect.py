@@ -114,7 +114,7 @@ def test_the_picture_itself_is_never_overwritten(here: Path) -> None:
     [
         (("--image", "none.png"), "none.png: can't be read (No such file or directory); check the path."),
         (("--image", "text.png"), "text.png: not-an-image: no known image format begins with b'no image'"),
-        (("--image", "white.png"), "white.png: blank: it is of one colour, or nearly: there is nothing to read"),
+        (("--image", "white.png"), "white.png: blank: it has nearly one colour: there is no digit to read"),
         (("-o", "x.png"), "-o is for the picture that --image writes; give --image FILE, or leave -o out."),
         (
             ("--image", "page.png", "-o", "no/x.png"),

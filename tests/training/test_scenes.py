@@ -209,7 +209,7 @@ def test_a_line_across_a_digit_changes_neither_its_size_nor_its_place() -> None:
     }.values(),
 )
 def test_a_page_with_nothing_on_it_is_blank(empty: Grey) -> None:
-    with pytest.raises(ImageError, match=r"^blank: .*there is nothing to read$"):
+    with pytest.raises(ImageError, match=r"^blank: "):
         normalise.normalise(empty)
 
 

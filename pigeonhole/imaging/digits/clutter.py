@@ -1,4 +1,4 @@
-"""What is in a picture beside the digit: frame and grid lines, specks, noise."""
+"""Removes clutter around a digit: frame and grid lines, specks, noise."""
 
 from dataclasses import dataclass
 
@@ -7,27 +7,27 @@ from numpy.typing import NDArray
 
 from pigeonhole.imaging.digits.components import Components, label
 
-INKED = 0.25  # share of full ink that counts: the soft edge of a stroke, not the paper's grain
-_SIDE = 128  # pixels along the longer side; what belongs together is told on no more
-_RIM = 0.2  # share of the picture's side within which a frame's lines lie
-_LINE = 0.95  # share of the side that a straight line along it covers
-_AWAY = 0.06  # of the picture's side, that a digit keeps away from the edge if what lies there is no part of it
-_LEAST = 0.25  # of the picture's side, that such a digit is long
-_MANY = 12  # components; more is noise
-_DENSE = 0.28  # share of ink in 3 x 3 pixels; a thin stroke has 0.33, a dot 0.11
-_SHORTEST = 0.15  # of the picture's side
-_NEAR = 0.03  # share of the digit's ink that a part which lies against it must have to belong to it
-_FAR = 0.25  # and one that is as far away as the digit is long
+INKED = 0.25  # smallest share of full ink that counts as ink: the soft edge of a stroke, not the paper's grain
+_SIDE = 128  # pixels along the longer side of the reduced picture in which components are found
+_RIM = 0.2  # width of the zone along the edge that contains frames, as a share of the picture's side
+_LINE = 0.95  # smallest share of the side that a straight line along it covers
+_AWAY = 0.06  # distance from the edge, as a share of the picture's side; lines at the edge of such a digit are clutter
+_LEAST = 0.25  # smallest length of such a digit, as a share of the picture's side
+_MANY = 12  # components; a picture with more is noisy
+_DENSE = 0.28  # smallest share of ink in 3 x 3 pixels of a stroke; a thin stroke has 0.33, a dot 0.11
+_SHORTEST = 0.15  # smallest length of a stroke in a noisy picture, as a share of the picture's side
+_NEAR = 0.03  # smallest share of the digit's ink that a part must have to belong to it, if it touches the digit
+_FAR = 0.25  # the same share for a part whose distance is the digit's length
 
 
 @dataclass(frozen=True)
 class Cleared:
-    """A picture's ink without what is beside the digit.
+    """A picture's ink without clutter.
 
     Args:
         ink: float32 [h, w], 0…1.
-        lines: Whether frame or grid lines were taken away.
-        specks: How many other parts were.
+        lines: Whether frame or grid lines were removed.
+        specks: The number of other parts that were removed.
     """
 
     ink: NDArray[np.float32]
@@ -36,11 +36,11 @@ class Cleared:
 
 
 def clear(ink: NDArray[np.float32]) -> Cleared | None:
-    """Take away what is not of the digit; `ink` float32 [h, w], 0…1; None: there is no digit."""
+    """Remove the ink that does not belong to the digit: float32 [h, w], 0…1; None: there is no digit."""
     factor = -(-max(ink.shape) // _SIDE)  # rounded up
-    ink, ruled = _unruled(ink, factor)
+    ink, ruled = _without_ruling(ink, factor)
     small = _pooled(ink, factor)
-    part = _cut_free(small > INKED)
+    part = _inside_lines(small > INKED)
     inside = small[part]
     cut = inside.shape != small.shape
     parts = label(inside > INKED)
@@ -52,23 +52,23 @@ def clear(ink: NDArray[np.float32]) -> Cleared | None:
         if smooth.any():
             parts = label(smooth)
         elif max(_lengths(parts)) < _SHORTEST * max(inside.shape):
-            return None  # dots, and no stroke among them
+            return None  # dots only, no stroke
     kept, lines = _digit_of(parts, inside)
     if not kept.any():
         return None
     if kept.all() and not noisy and not cut:
         return Cleared(ink, ruled, 0)
     near = np.zeros(small.shape, np.bool_)
-    near[part] = _grown(parts.paint(kept))
+    near[part] = _dilated(parts.paint(kept))
     wide = near.repeat(factor, axis=0).repeat(factor, axis=1)[: ink.shape[0], : ink.shape[1]]
     lined = ruled or cut or bool(lines.any())
     return Cleared(np.where(wide, ink, np.float32(0.0)), lined, int((~kept & ~lines).sum()))
 
 
-def _cut_free(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """What lies within straight lines along two sides of the picture or more, which the digit may touch.
+def _inside_lines(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return the rows and columns inside straight lines along two or more sides of the picture.
 
-    All of `mask` (bool [h, w]) where there are no such lines, or less than a digit within them.
+    The digit may touch these lines. All of `mask` (bool [h, w]) if there are no such lines, or no digit inside them.
     """
     height, width = mask.shape
     top, bottom = _between(mask.mean(axis=1))
@@ -83,18 +83,18 @@ def _cut_free(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
 
 
 def _between(coverage: NDArray[np.float64]) -> tuple[int, int]:
-    """Where what lies between lines at both ends begins and ends; `coverage` float64 [length], 0…1."""
+    """Return first and end of the pixels between lines at both ends; `coverage` float64 [length], 0…1, of ink."""
     rim = max(1, round(_RIM / 2 * len(coverage)))
     lines = coverage >= _LINE
     first, last = np.flatnonzero(lines[:rim]), np.flatnonzero(lines[-rim:])
-    # One pixel more, for the line's soft edge.
+    # One more pixel belongs to the line's soft edge.
     begin = int(first[-1]) + 2 if len(first) else 0
     end = len(coverage) - rim + int(last[0]) - 1 if len(last) else len(coverage)
     return begin, max(begin, end)
 
 
-def _unruled(ink: NDArray[np.float32], factor: int) -> tuple[NDArray[np.float32], bool]:
-    """Take away faint lines from one side of the picture to the other, as ruled and squared paper has."""
+def _without_ruling(ink: NDArray[np.float32], factor: int) -> tuple[NDArray[np.float32], bool]:
+    """Remove faint lines from one side of the picture to the other, as on ruled and squared paper."""
     found = False
     for axis in (1, 0):
         small = _pooled(ink, factor)
@@ -102,7 +102,7 @@ def _unruled(ink: NDArray[np.float32], factor: int) -> tuple[NDArray[np.float32]
         if not (np.partition(small, rank, axis).take(rank, axis) > 0.05).any():
             continue
         rank = ink.shape[axis] // 5
-        level = np.expand_dims(np.partition(ink, rank, axis).take(rank, axis), axis)  # of ink on 80% of each line
+        level = np.expand_dims(np.partition(ink, rank, axis).take(rank, axis), axis)  # ink on 80% of each line
         level = np.where((level > 0.05) & (level < 0.6), level, np.float32(0.0))
         if level.any() and float((level > 0).mean()) < 0.5:
             ink, found = np.clip((ink - level) / (1 - level), 0, 1), True
@@ -115,7 +115,7 @@ def _pooled(ink: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
     height, width = (-(-length // factor) for length in ink.shape)
     padded = np.zeros((height * factor, width * factor), np.float32)
     padded[: ink.shape[0], : ink.shape[1]] = ink
-    # Slice by slice: a tenth of the time of one maximum over two axes.
+    # One slice at a time takes a tenth of the time of a maximum over two axes.
     for step in range(1, factor):
         np.maximum(padded[::factor], padded[step::factor], out=padded[::factor])
     rows = padded[::factor]
@@ -131,8 +131,8 @@ def _averaged(ink: NDArray[np.float32]) -> NDArray[np.float32]:
     return averaged
 
 
-def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """With the pixels around: the soft edge of a stroke."""
+def _dilated(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the mask dilated by one pixel, to include the soft edge of strokes."""
     padded = np.pad(mask, 1)
     rows = padded[:-2] | padded[1:-1] | padded[2:]
     grown: NDArray[np.bool_] = rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
@@ -140,11 +140,16 @@ def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _digit_of(parts: Components, ink: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which components are the digit, and which a frame or a line beside it: bool [N] each; `ink` float32 [h, w]."""
+    """Return the components that are the digit, and those that are frames or lines: bool [N] each.
+
+    Args:
+        parts: The components.
+        ink: float32 [h, w], 0…1.
+    """
     mass = parts.sums(ink)
     top, left, bottom, right = parts.boxes.T.astype(np.float64)
     long = _lengths(parts)
-    lines = _lines(parts, ink, mass) | _framing(parts)
+    lines = _lines(parts, ink, mass) | _frames(parts)
     main = int(np.where(lines, 0.0, mass).argmax())
     if _is_empty_cell(parts, main):
         return np.zeros(len(parts), np.bool_), np.ones(len(parts), np.bool_)
@@ -157,14 +162,14 @@ def _digit_of(parts: Components, ink: NDArray[np.float32]) -> tuple[NDArray[np.b
 
 
 def _lengths(parts: Components) -> NDArray[np.int64]:
-    """The longer side of each component's box: int64 [N]."""
+    """Return the longer side of each component's box: int64 [N]."""
     top, left, bottom, right = parts.boxes.T
     lengths: NDArray[np.int64] = np.maximum(bottom - top, right - left)
     return lengths
 
 
 def _is_empty_cell(parts: Components, at: int) -> bool:
-    """Whether a component is a frame along all of the picture's four sides, about square, with nothing within."""
+    """Return whether a component is an empty, roughly square frame along all four sides of the picture."""
     height, width = parts.shape
     if tuple(parts.boxes[at]) != (0, 0, height, width) or not 0.7 < width / height < 1.4:
         return False
@@ -177,7 +182,10 @@ def _is_empty_cell(parts: Components, at: int) -> bool:
 
 
 def _lines(parts: Components, ink: NDArray[np.float32], mass: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which components lie along the picture's edge, all along a side or round a digit that keeps away: bool [N]."""
+    """Return the components that are lines along the picture's edge: bool [N].
+
+    Such a line covers a whole side, or the digit is away from the edge.
+    """
     height, width = parts.shape
     top, left, bottom, right = parts.boxes.T
     sides = np.stack([top == 0, left == 0, bottom == height, right == width]).sum(axis=0)
@@ -193,12 +201,12 @@ def _lines(parts: Components, ink: NDArray[np.float32], mass: NDArray[np.float64
     if (digits & inside).any():
         found |= outer & (sides > 0)
     if (digits & ~outer).any():
-        found |= outer & (sides >= 3)  # all along one side
+        found |= outer & (sides >= 3)  # it covers one whole side
     return found
 
 
-def _framing(parts: Components) -> NDArray[np.bool_]:
-    """Which components are a rectangle round another one: bool [N]."""
+def _frames(parts: Components) -> NDArray[np.bool_]:
+    """Return the components that are rectangles around another component: bool [N]."""
     top, left, bottom, right = parts.boxes.T
     found = np.zeros(len(parts), np.bool_)
     area = (bottom - top) * (right - left)
@@ -214,7 +222,7 @@ def _framing(parts: Components) -> NDArray[np.bool_]:
 
 
 def has_corners(mask: NDArray[np.bool_]) -> bool:
-    """Whether something is set in each corner of a box, as for a rectangle, upright or nearly; bool [h, w]."""
+    """Return whether each corner of a mask (bool [h, w]) has a set pixel, as for a roughly upright rectangle."""
     height, width = (max(1, round(0.1 * side)) for side in mask.shape)
     corners = (mask[:height, :width], mask[:height, -width:], mask[-height:, :width], mask[-height:, -width:])
     return all(corner.any() for corner in corners)

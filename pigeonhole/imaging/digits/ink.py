@@ -1,4 +1,4 @@
-"""A grey picture → how much ink each pixel holds, whatever the paper, the light and the polarity."""
+"""A grey picture → the amount of ink in each pixel, for any paper, light and polarity."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,24 +9,24 @@ from PIL import Image
 
 from pigeonhole.imaging.digits.components import label
 
-_MIN_CONTRAST = 8  # grey levels of 255 between ink and paper; less is a blank page
-_COARSE = 96  # pixels along the longer side, on which paper and polarity are told
-_GRID, _LEAST_GRID = 12, 5  # cells along the longer and the shorter side, through which a falling light is fitted
-_LEAST_LIT = 40  # pixels; a smaller picture may be all digit
-_EXPLAINED = 0.06  # of the variance, which a falling light leaves at most
-_AROUND = 0.4  # of the side; so far from a pixel there is both paper and ink, if there are
-_STROKE, _LEAST_STROKE = 0.22, 5  # of the side, and pixels; half of the widest stroke
-_CORNER = 0.25  # of the side
-_CORNERS_COUNT = 3.0  # times as much as all of the picture
-_DOUBT = 0.5  # times the paper's own vote, of 4
-_UNEVEN = 0.25  # of the ink's depth; a paper that varies more is flattened
-_SIGMA = 1.4826  # a normal distribution's standard deviation, of its median deviation
-_SPLIT = 2.9  # standard deviations of the paper; two halves of one normal distribution lie 2.3 apart, of a flat one 2.7
-_COHERENT = 0.5  # what is less is noise; a digit in fog has 0.7 or more
-_RARE = 5.0  # standard deviations; what differs more from the paper's level is not its grain
-_FEWEST = 8  # pixels of a digit
-_SMALLEST_STRIPED, _LARGEST_STRIPED = 20, 64  # pixels
-_NARROWEST = 0.15  # of the side; a narrower stripe may be a stroke
+_MIN_CONTRAST = 8  # grey levels of 255 between ink and paper; a page with less is blank
+_COARSE = 96  # pixels along the longer side of the reduced picture in which paper and polarity are found
+_GRID, _LEAST_GRID = 12, 5  # cells along the longer and the shorter side, to which an uneven light is fitted
+_LEAST_LIT = 40  # pixels; in a smaller picture the digit may cover nearly everything
+_UNEXPLAINED = 0.06  # largest share of the variance that the fit of an uneven light may leave
+_AROUND = 0.4  # share of the side; within this distance of each pixel there are both paper and ink
+_STROKE, _LEAST_STROKE = 0.22, 5  # half the width of the widest stroke: share of the side, and pixels
+_CORNER = 0.25  # side of a corner, as a share of the picture's side
+_CORNERS_COUNT = 3.0  # weight of the corners' votes; the whole picture has 1
+_DOUBT = 0.5  # share of the largest vote, below which the sum of the votes is not clear
+_UNEVEN = 0.25  # share of the ink's depth; paper that varies more is flattened
+_SIGMA = 1.4826  # standard deviation / median deviation, of a normal distribution
+_SPLIT = 2.9  # standard deviations of the paper; the halves of a normal distribution are 2.3 apart, of a flat one 2.7
+_COHERENT = 0.5  # a mask with less coherence is noise; a digit in fog has 0.7 or more
+_RARE = 5.0  # standard deviations; a larger difference from the paper's level is not grain
+_FEWEST = 8  # pixels; a digit has at least as many
+_SMALLEST_STRIPED, _LARGEST_STRIPED = 20, 64  # pixels; sizes of pictures in which inverted stripes are looked for
+_NARROWEST = 0.15  # share of the side; a narrower stripe may be a stroke
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Ink:
     Args:
         amount: float32 [h, w], 0 (paper) … 1 (full ink).
         dark: Whether the ink is darker than the paper.
-        flattened: Whether the paper was uneven.
-        paper: The paper's grey level, 0 … 255; of the brightest (or darkest, for bright ink) where it is uneven.
+        flattened: Whether the paper was uneven, and was flattened.
+        paper: The paper's grey level, 0…255. If it was uneven: of its brightest part, or darkest for bright ink.
     """
 
     amount: NDArray[np.float32]
@@ -47,13 +47,13 @@ class Ink:
 
 
 def find(grey: NDArray[np.uint8]) -> Ink | None:
-    """Tell ink from paper: `grey` uint8 [h, w]; None for a page that holds nothing, or nothing but noise."""
+    """Separate ink from paper: `grey` uint8 [h, w]; None: the page is blank, or has only noise."""
     if min(grey.shape) >= _SMALLEST_STRIPED and max(grey.shape) <= _LARGEST_STRIPED:
         grey = _unstripe(grey)
     coarse = _coarse(grey)
-    even = coarse - _falling_light(coarse)  # float32 [h, w]
+    even = coarse - _uneven_light(coarse)  # float32 [h, w]
     dark = _is_dark(even)
-    level = coarse - even + _paper(even, dark)  # of the paper at each pixel: float32 [h, w]
+    level = coarse - even + _paper(even, dark)  # the paper's level at each pixel: float32 [h, w]
     flattened = float(np.ptp(level)) > _UNEVEN * float(np.abs(coarse - level).max())
     if flattened:
         grey = _flat(grey, _resized(level, grey.shape), dark)
@@ -75,13 +75,12 @@ def _resized(values: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.
     return np.asarray(Image.fromarray(values).resize((shape[1], shape[0]), Image.Resampling.BILINEAR))
 
 
-# OpenBLAS 0.3.31 multiplies what lies in the unused lanes of a register too, and raises the flag for that; the products
-# are right, and finite where the images are.
+# OpenBLAS 0.3.31 also multiplies the unused lanes of a register, which may set the "invalid" flag. Results are right.
 @np.errstate(invalid="ignore")
-def _falling_light(coarse: NDArray[np.uint8]) -> NDArray[np.float32] | float:
-    """A light that falls off to a side or to all: float32 [h, w]; 0 where there is none.
+def _uneven_light(coarse: NDArray[np.uint8]) -> NDArray[np.float32] | float:
+    """Return the uneven part of the light, such as a fall-off to one side: float32 [h, w]; 0 if the light is even.
 
-    It is a surface of second order through a coarse grid, taken if it explains most of the variance.
+    It is a surface of second order, fitted to a coarse grid. It counts only if it explains most of the variance.
     """
     side = -(-max(coarse.shape) // _GRID)
     values = np.asarray(Image.fromarray(coarse).reduce(side), np.float32)  # [rows, columns]
@@ -92,12 +91,12 @@ def _falling_light(coarse: NDArray[np.uint8]) -> NDArray[np.float32] | float:
     found = inverse @ spread  # float32 [5]
     left = spread - cells @ found
     if min(coarse.shape) >= _LEAST_LIT:
-        # Once more without a quarter of the cells, which may be those that the digit lies in.
+        # Fitted again without the worst quarter of the cells, which may contain the digit.
         kept = np.abs(left) <= np.quantile(np.abs(left), 0.75)
         found = np.linalg.lstsq(cells[kept], spread[kept])[0]
         spread = spread[kept]
         left = spread - cells[kept] @ found
-    if float(left @ left) >= _EXPLAINED * float(spread @ spread):
+    if float(left @ left) >= _UNEXPLAINED * float(spread @ spread):
         return 0.0
     light: NDArray[np.float32] = (pixels @ found).reshape(coarse.shape)
     return light
@@ -107,11 +106,11 @@ def _falling_light(coarse: NDArray[np.uint8]) -> NDArray[np.float32] | float:
 def _surface(
     height: int, width: int, side: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """The terms of a surface of second order.
+    """Return the terms of a surface of second order.
 
     Returns:
-        In the middles of cells of `side` pixels, float32 [cells, 5]; at all pixels, float32 [pixels, 5]; and what fits
-        them to the cells, float32 [5, cells].
+        The terms in the middle of each cell of `side` pixels, float32 [cells, 5]; the terms at each pixel, float32
+        [pixels, 5]; and the pseudo-inverse of the first, which fits a surface to the cells, float32 [5, cells].
     """
     scale = 2.0 / max(height, width)
 
@@ -131,16 +130,16 @@ def _surface(
 
 
 def _is_dark(even: NDArray[np.float32]) -> bool:
-    """Decide the polarity: whether the ink is darker than the paper; `even` float32 [h, w].
+    """Return whether the ink is darker than the paper; `even` float32 [h, w], the picture in even light.
 
-    Each pixel votes for the brightest or for the darkest level around it, whichever it is nearer to. Paper covers
-    more than ink does, and in the corners there is mostly paper, also of a picture that a thick digit fills.
+    Each pixel votes for the brightest or the darkest level around it, depending on which is nearer. Paper usually
+    covers more pixels than ink, and the corners are mostly paper, even if a thick digit fills the picture.
     """
     around = round(_AROUND * max(even.shape))
-    votes = 2 * even - _greatest(even, around) + _greatest(-even, around)
+    votes = 2 * even - _max_filtered(even, around) + _max_filtered(-even, around)
     score = float(np.vdot(votes, _weights(*even.shape)))
     if abs(score) < _DOUBT * float(np.abs(votes).max()):
-        # A digit is in one piece, and cuts the paper of a picture that it fills into several.
+        # A digit is one component. If it fills the picture, it cuts the paper into several.
         bright, dim = len(label(votes > 0)), len(label(votes < 0))
         if min(bright, dim) == 1 and max(bright, dim) > 1:
             return dim == 1
@@ -149,7 +148,7 @@ def _is_dark(even: NDArray[np.float32]) -> bool:
 
 @lru_cache(64)
 def _weights(height: int, width: int) -> NDArray[np.float32]:
-    """How much each pixel's vote on the polarity counts: float32 [h, w]."""
+    """Return the weight of each pixel's vote on the polarity: float32 [h, w]."""
     y, x = max(1, round(_CORNER * height)), max(1, round(_CORNER * width))
     corners = np.zeros((height, width), np.bool_)
     for rows in (slice(y), slice(-y, None)):
@@ -162,22 +161,22 @@ def _weights(height: int, width: int) -> NDArray[np.float32]:
 
 
 def _paper(even: NDArray[np.float32], dark: bool) -> NDArray[np.float32]:
-    """The paper's level: float32 [h, w] → the same.
+    """Return the paper's level at each pixel: float32 [h, w] → the same.
 
-    What grey-scale morphology calls a closing (an opening, for bright ink): strokes vanish in it, shadows stay, their
-    edges too. Of medians, so that single pixels do not count.
+    It is a closing in grey-scale morphology (an opening, for bright ink): strokes vanish, but shadows and their edges
+    stay. A median filter comes first, so that single pixels do not count.
     """
     around = max(round(_STROKE * max(even.shape)), _LEAST_STROKE)
     smooth = _median_filtered(even)
     sign = np.float32(1.0 if dark else -1.0)
-    return -sign * _greatest(-_greatest(sign * smooth, around), around)
+    return -sign * _max_filtered(-_max_filtered(sign * smooth, around), around)
 
 
 def _median_filtered(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The median of each pixel and the eight around it, the edge repeated: float32 [h, w] → the same.
+    """Return the median of each pixel and its eight neighbours, with a repeated edge: float32 [h, w] → the same.
 
-    In a fraction of the time of Pillow's: of sorted columns, only the greatest least, the middle middle and the least
-    greatest can be it.
+    It takes a fraction of the time of Pillow's filter. In three sorted columns, the median of nine is the median of
+    three values: the largest minimum, the median of the medians, and the smallest maximum.
     """
     height, width = values.shape
     wide = np.empty((height + 2, width + 2), np.float32)
@@ -199,20 +198,20 @@ def _middle_of(one: NDArray[np.float32], other: NDArray[np.float32], third: NDAr
 
 
 def _middle(low: NDArray[np.float32], other: NDArray[np.float32], high: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The middle one of three, of which `low` is no more than `high`."""
+    """Return the median of three values, where `low` is at most `high`."""
     middle: NDArray[np.float32] = np.maximum(low, np.minimum(other, high))
     return middle
 
 
-def _greatest(values: NDArray[np.float32], around: int) -> NDArray[np.float32]:
-    """The greatest of the values up to `around` pixels away, in both directions: float32 [h, w] → the same."""
+def _max_filtered(values: NDArray[np.float32], around: int) -> NDArray[np.float32]:
+    """Return the maximum within `around` pixels in both directions: float32 [h, w] → the same."""
     height, width = values.shape
     length = 2 * around + 1
     wide = np.full((height + 2 * around, width + 2 * around), -np.inf, np.float32)
     wide[around : around + height, around : around + width] = values
     for axis in (0, 1):
         found = wide.swapaxes(0, axis)
-        done = 1  # of how many pixels each is the greatest
+        done = 1  # the number of pixels that each maximum covers
         while done < length:
             step = min(done, length - done)
             found = np.maximum(found[:-step], found[step:])
@@ -222,15 +221,15 @@ def _greatest(values: NDArray[np.float32], around: int) -> NDArray[np.float32]:
 
 
 def _flat(grey: NDArray[np.uint8], paper: NDArray[np.float32], dark: bool) -> NDArray[np.uint8]:
-    """The picture as on even paper: `paper` float32 [h, w] is its level at each pixel of `grey`."""
-    # Light falls on ink as it does on paper; fog, or a bright ground, adds to both.
+    """Return the picture on even paper; `paper` float32 [h, w] is the paper's level at each pixel of `grey`."""
+    # Light multiplies the level of ink and of paper; fog, or a bright background, is added to both.
     flat = grey * (paper.max() / np.maximum(paper, 1.0)) if dark else grey - paper + paper.min()
     flattened: NDArray[np.uint8] = np.clip(np.rint(flat), 0, 255).astype(np.uint8)
     return flattened
 
 
 def _levels(grey: NDArray[np.uint8], dark: bool) -> tuple[float, float, float] | None:
-    """Levels of paper and ink, and the share of full ink that is the paper's grain; None: there is no ink."""
+    """Return the levels of paper and ink, and the paper's grain as a share of full ink; None: there is no ink."""
     counts = np.bincount(grey.ravel(), minlength=256)  # int64 [256]
     threshold = _otsu(counts)
     low, high = counts.copy(), counts.copy()
@@ -241,7 +240,7 @@ def _levels(grey: NDArray[np.uint8], dark: bool) -> tuple[float, float, float] |
     paper, ink = _median(papers), _median(strokes)
     grain = _SIGMA * _median_deviation(papers, paper)
     if abs(ink - paper) < _SPLIT * grain and _coherence(grey > threshold) < _COHERENT:
-        # Otsu's threshold has split the paper's noise: the ink is what is rare in it, if there is any.
+        # Otsu's threshold has split the paper's noise, so only levels far outside the noise can be ink.
         paper = _median(counts)
         grain = _SIGMA * _median_deviation(counts, paper)
         beyond = (paper - np.arange(256)) * (1 if dark else -1) > _RARE * grain
@@ -256,7 +255,7 @@ def _levels(grey: NDArray[np.uint8], dark: bool) -> tuple[float, float, float] |
 
 
 def _coherence(mask: NDArray[np.bool_]) -> float:
-    """How far neighbours are alike, beyond chance: 0 for white noise, 1 for a picture without edges."""
+    """Return how often neighbours are equal, beyond chance: 0 for white noise, 1 for a picture without edges."""
     share = float(mask.mean())
     chance = share**2 + (1.0 - share) ** 2
     pairs = [mask[1:] == mask[:-1], mask[:, 1:] == mask[:, :-1]]
@@ -275,7 +274,7 @@ def _median_deviation(counts: NDArray[np.int64], centre: float) -> float:
 
 
 def _otsu(counts: NDArray[np.int64]) -> int:
-    """The grey level that separates two classes best (N. Otsu, 1979); `counts` int64 [256]."""
+    """Return the grey level that separates two classes best (N. Otsu, 1979); `counts` int64 [256]."""
     below = counts.cumsum().astype(np.float64)
     above = below[-1] - below
     mass = (counts * np.arange(256)).cumsum().astype(np.float64)
@@ -285,7 +284,7 @@ def _otsu(counts: NDArray[np.int64]) -> int:
 
 
 def _unstripe(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Turn back a part that is inverted from one side of the picture to the other."""
+    """Invert a stripe again that is inverted, and reaches from one side of the picture to the other."""
     levels = grey.astype(np.int16)
     low, high = int(grey.min()), int(grey.max())
     for axis in (0, 1):
@@ -305,7 +304,7 @@ def _unstripe(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
         bright = mirrored > (low + high) // 2
         edge = np.concatenate([bright[0], bright[-1], bright[1:-1, 0], bright[1:-1, -1]]).mean()
         part = np.compress(inverted, bright, axis).mean()
-        # Where it was a stripe, the paper is one now; where it was a straight stroke, there is no digit left in it.
+        # After a stripe is inverted, the paper is even. After a straight stroke is inverted, no digit is left.
         if not 0.15 < edge < 0.85 and 0.02 < bright.mean() < 0.98 and (inverted[-1] or 0.05 < part < 0.95):
             return mirrored
     return grey
