@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from scripts.reference import commands, errors, metrics, python, settings
+from scripts.reference import commands, errors, metrics, python, redis_users, settings
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 #: File name → the function that returns the page.
@@ -12,5 +12,6 @@ PAGES: dict[str, Callable[[], str]] = {
     "errors.md": errors.written,
     "metrics.md": metrics.written,
     "python.md": python.written,
+    "redis-users.md": redis_users.written,
     "settings.md": settings.written,
 }

@@ -59,10 +59,3 @@ def test_an_empty_password_is_refused(passwords: list[str]) -> None:
 def test_each_command_of_the_ledgers_scripts_is_allowed() -> None:
     called = re.findall(r"redis\.call\('(\w+)'", inspect.getsource(scripts))
     assert {name.lower() for name in called} <= BOTH.keys() | WORKER.keys(), "allow it in deploy/redis_users.py"
-
-
-def test_the_documentation_gives_each_command_with_its_reason() -> None:
-    lines = (ROOT / "docs" / "security.md").read_text(encoding="utf-8").split("\n")
-    for name, reason in (BOTH | WORKER).items():
-        in_a_table = name.replace("|", "\\|")
-        assert f"| `{in_a_table}` | {reason} |" in lines
