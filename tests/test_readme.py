@@ -15,14 +15,18 @@ from pigeonhole.version import DISTRIBUTION
 from scripts.reference.pages import FOLDER, PAGES
 from tests.conftest import ROOT
 
-README = (ROOT / "README.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def commands(text: str, program: str) -> list[list[str]]:
     """The command lines of a program in a document's shell blocks, without pipes and redirections."""
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    blocks = re.findall(r"```(sh|console)\n(.*?)```", text, re.DOTALL)
+    lines = [
+        line
+        for language, block in blocks
+        for line in block.replace("\\\n", " ").splitlines()
+        if language == "sh" or line.startswith("$ ")
+    ]
     found = [match.group(1) for line in lines for match in re.finditer(rf"\b({program} [^|&)#]*)", line)]
     return [shlex.split(line) for line in found]
 
@@ -80,11 +84,13 @@ def test_the_reference_has_no_page_that_is_not_generated() -> None:
     assert {path.name for path in FOLDER.iterdir()} == set(PAGES)
 
 
-def test_the_readmes_exit_codes_are_those_of_the_program() -> None:
-    table = README.partition("| exit code | |")[2].partition("\n\n")[0]
-    assert [int(code) for code in re.findall(r"^\| (\d+) ", table, re.MULTILINE)] == [
-        code for code in ExitCode if code != ExitCode.FAILED
-    ]
+def test_the_guide_s_exit_codes_are_those_of_the_program() -> None:
+    table = (ROOT / "docs" / "guide" / "classify.md").read_text().partition("| exit code | |")[2].partition("\n\n")[0]
+    assert [int(code) for code in re.findall(r"^\| (\d+) ", table, re.MULTILINE)] == list(ExitCode)
+
+
+def test_the_readme_has_180_lines_at_most() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 180
 
 
 def test_the_changelog_s_last_version_is_this_one() -> None:
