@@ -31,6 +31,13 @@ def commands(text: str, program: str) -> list[list[str]]:
     return [shlex.split(line) for line in found]
 
 
+def headings(text: str) -> set[str]:
+    """The names under which a document's headings are linked."""
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
 @cache
 def help_of(*command: str) -> str:
     run = subprocess.run(
@@ -70,9 +77,11 @@ def test_the_make_targets_in_a_document_exist(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_files_that_a_document_links_to_exist(document: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text()):
-        assert (document.parent / target).exists(), target
+def test_the_files_and_headings_that_a_document_links_to_exist(document: Path) -> None:
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", document.read_text()):
+        file = document.parent / target if target else document
+        assert file.exists(), target
+        assert not heading or heading in headings(file.read_text()), f"{target}#{heading}"
 
 
 @pytest.mark.parametrize("page", PAGES)
