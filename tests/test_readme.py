@@ -27,7 +27,7 @@ def commands(text: str, program: str) -> list[list[str]]:
         for line in block.replace("\\\n", " ").splitlines()
         if language == "sh" or line.startswith("$ ")
     ]
-    found = [match.group(1) for line in lines for match in re.finditer(rf"\b({program} [^|&)#]*)", line)]
+    found = [match.group(1) for line in lines for match in re.finditer(rf"(?<!\.py )\b({program} [^|&)#]*)", line)]
     return [shlex.split(line) for line in found]
 
 
