@@ -17,7 +17,7 @@ TESTS ?=
 # Where our code meets its dependencies; the others would find the same.
 LOWEST := $(addprefix tests/,e2e imaging jobs ledger models packaging producer sinks sources training worker)
 
-.PHONY: help demo venv test test-lowest browser-test lint lint-style format samples train-shipped quantise-shipped evaluate outliers pareto variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos starvation bench bench-quick clean
+.PHONY: help demo venv test test-lowest browser-test lint lint-style format samples train-shipped quantise-shipped evaluate outliers pareto variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos starvation bench bench-quick release-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +105,9 @@ bench: .venv/.bench ## images/s beside Celery, Ray Data and plain loops, and all
 
 bench-quick: .venv/.dev ## under a minute: images/s beside the bare loop, on the samples
 	$(BIN)/python -m benchmarks --quick
+
+release-check: .venv/.dev ## build wheel and source archive of the last commit into dist/, check them, install and try the wheel
+	$(BIN)/python scripts/release_check.py
 
 clean: ## remove what the targets made
 	rm -rf .venv .venv-lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis results.csv .results.csv.pigeonhole report.html
