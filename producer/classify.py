@@ -17,15 +17,15 @@ from producer.resuming import hinting, resume_hint, run_again, submit_again
 
 @dataclass
 class Classification:
-    """One `classify`.
+    """Runs one `classify` command.
 
     Args:
-        client: where its jobs are.
-        state: of the command.
-        pending: its runs whose jobs are still there.
-        kept: the rows that it keeps.
-        output: what becomes of the rows.
-        sources: as the user named them.
+        client: the connection to the Redis of its jobs.
+        state: the command's resume state.
+        pending: earlier runs whose jobs still exist.
+        kept: rows of earlier runs that are kept.
+        output: receives the rows.
+        sources: the SOURCE arguments of the command line.
         null: whether lists are separated by NUL.
         is_file: whether the rows go to a FILE, so that the command can be resumed.
     """
@@ -41,11 +41,11 @@ class Classification:
     _job: str = ""
 
     def __call__(self, references: Iterable[Reference], model: str) -> ExitCode:
-        """Run to the end.
+        """Run the command to its end.
 
         Args:
-            references: of the sources.
-            model: whose queue a new job goes to.
+            references: the images of the sources.
+            model: name of the model for a new job.
         """
         with hinting(self._hint, run_again(self.sources) if self.is_file else ""):
             self._keep()
@@ -82,7 +82,7 @@ class Classification:
         notify_unless_quiet(self.kept.message(), self.output.quiet)
 
     def _hint(self) -> str:
-        """Return how to resume; empty where nothing can be resumed."""
+        """Return how to resume the command; empty if that is impossible."""
         settings = self.client.settings
         again = run_again(self.sources) if self.is_file else submit_again(settings, self._job, self.sources, self.null)
         if settings.broker_url and self._job:

@@ -1,7 +1,7 @@
-"""The program `pigeonhole`: the commands for jobs, and beside them those of the worker and of training.
+"""The program `pigeonhole`: `classify`, `submit` and `wait`, and the commands of other modules.
 
-Rows and results go to standard output, everything else to standard error. What takes time to import is imported where
-it is used, so that `--help` and a submission start at once.
+Rows and results go to standard output, everything else to standard error. Modules that are slow to import are imported
+where they are used, so that `--help` and a submission start at once.
 """
 
 import os
@@ -143,13 +143,13 @@ def classify(
     shared = bool(settings.broker_url)
     if not shared:
         check_options(options, settings)
-        # The workers are this user's own processes: what the user can read, they may.
+        # The workers are this user's own processes: they may read every file that the user can read.
         settings = replace(settings, image_root="/")
     format = row_format(output, format, csv_safe, sort_into, top)
     check_place_of_rows(output, sort_into, as_json)
     is_file = output is not None and not is_special(output)
     if retry_errors and (overwrite or not is_file):
-        raise UsageError("--retry-errors keeps the labels in a file: name that with -o FILE, and leave --overwrite out")
+        raise UsageError("--retry-errors keeps the labels in a file: name the file with -o FILE, and drop --overwrite")
     root = Root(settings.image_root)
     skipped = Skipped()
     references = expand(sources, root, null, sort_into, notify, skipped)
@@ -180,7 +180,7 @@ def submit(
     job: Annotated[
         str | None,
         typer.Option(
-            "--job", metavar="JOB", autocompletion=complete_job, help="Finish this job's submission, which was cut off."
+            "--job", metavar="JOB", autocompletion=complete_job, help="Finish this job's interrupted submission."
         ),
     ] = None,
     top: Top = None,
@@ -189,7 +189,7 @@ def submit(
 ) -> None:
     """Submit images to the workers at a broker and print the job's id.
 
-    With --job and the same sources, a submission that was cut off is finished, and nothing is submitted twice.
+    With --job and the same sources, finish an interrupted submission; nothing is submitted twice.
     """
     from pigeonhole.sources.expand import expand
 
@@ -237,13 +237,13 @@ def wait(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Follow a job to its end and write its rows; can be interrupted and run again."""
+    """Follow a job to its end and write its rows; if interrupted, run it again."""
     from pigeonhole.jobs.state import Command
     from pigeonhole.jobs.summary import Summary
 
     format = row_format(output, format, csv_safe, sort_into, top)
     if delete and (output is None or is_special(output)):
-        # The reader of a pipe may close it before the last row; a table and a summary hold no rows.
+        # The reader of a pipe may close it before the last row; a table and a summary do not keep rows.
         raise UsageError("--delete would lose the rows: name a file for them with -o FILE, not a pipe or a device")
     check_place_of_rows(output, sort_into, as_json)
     client = client_for(broker_settings(broker=broker), quiet)
@@ -266,7 +266,7 @@ def wait(
 
 
 def _mount() -> None:
-    """Add the commands that have a package of their own; their modules import nothing heavy either."""
+    """Add the commands of other modules, which also defer slow imports."""
     import producer.doctor.cli
     import producer.jobs_cli
     import producer.models.cli

@@ -1,4 +1,4 @@
-"""What commands share: settings, following a job, messages, exit codes. Only here and in them is anything printed."""
+"""Shared by the commands: settings, following a job, messages, exit codes. Only this module and the commands print."""
 
 import functools
 import json
@@ -35,7 +35,7 @@ R = TypeVar("R")
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn our errors into a message and an exit code."""
+    """Decorate a command: our errors end it with a message and an exit code."""
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -46,7 +46,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             fail("interrupted", ExitCode.INTERRUPTED)
         except BrokenPipeError:
-            # Whoever read our output has closed it; without this, Python complains once more at exit.
+            # The reader of our output has closed it; without this, Python prints another error at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(128 + signal.SIGPIPE) from None
 
@@ -58,14 +58,14 @@ class Output:
     """How the rows of a command are written and shown.
 
     Args:
-        sink: None: the rows are only counted, since the summary stands in their place.
-        sorter: of `--sort-into`, if that was given.
-        summary: of the rows that are there already.
-        quiet, as_json: the options.
-        started: when the command that started its own workers began, in seconds since the epoch.
-        options: what the user asks of rows.
-        max_errors: how many rows may be errors; None: all.
-        file: where the rows are in the end; None: they are not in a file.
+        sink: writes the rows; None: rows are only counted, because the summary is printed in their place.
+        sorter: sorts the images for `--sort-into`; None: the option is not given.
+        summary: counts the rows, including those of an earlier run.
+        quiet, as_json: the options of those names.
+        started: start of the command in seconds since the epoch; None if it uses a broker's workers.
+        options: options that change the rows, such as `--label-map`.
+        max_errors: limit of error rows; None: no limit.
+        file: the path of the rows' file; None: they are not in a file.
     """
 
     sink: Sink | None
@@ -79,19 +79,23 @@ class Output:
     file: str | None = None
 
     def check(self, images: int | None) -> None:
-        """Raise PigeonholeError if too many rows are errors; `images`: how many rows there will be, None: not known."""
+        """Raise PigeonholeError if too many rows are errors.
+
+        Args:
+            images: the final number of rows; None: not known yet.
+        """
         if self.max_errors:
             self.max_errors.check(self.summary, images)
 
     def write(self, rows: "Sequence[Row]", origins: "Iterable[Origin]") -> None:
-        """Pass rows, and what each was computed from, to the sink and the sorter."""
+        """Pass rows, and the origin of each, to the sink and the sorter."""
         if self.sink:
             self.sink.write(rows)
         if self.sorter:
             self.sorter.write(rows, origins)
 
     def finish(self, job: "JobStatus") -> None:
-        """Finish the sorter and the sink: the sink last, for a resumed command sorts its rows again."""
+        """Finish the sorter, then the sink: if the sorter fails, a resumed command sorts the rows again."""
         if self.sorter:
             self.sorter.finish(job)
         if self.sink:
@@ -109,12 +113,12 @@ def follow(
     """Follow a job to its end, and write its rows.
 
     Args:
-        client: where the job is.
-        job: its id.
-        output: what becomes of the rows.
-        begun: what was submitted and delivered, if this command has submitted it.
-        take: records a batch of an earlier run, and returns the rows that are kept.
-        kept: how many images have a row and are not in this job; None: as many as there are rows.
+        client: the connection to the job's Redis.
+        job: the job's id.
+        output: receives the rows.
+        begun: submission and delivered batches of the job; None: another command submitted the job.
+        take: records a batch of an earlier run, and returns the rows to keep; None: all rows are new.
+        kept: number of images that have a row but are not in this job; None: the rows so far.
 
     Raises:
         PigeonholeError: more rows are errors than `--max-errors` allows, among others.
@@ -123,14 +127,14 @@ def follow(
 
     before = output.summary.reviews
     kept = output.summary.images if kept is None else kept
-    images: int | None = None  # how many the command has in all, once that is known
+    images: int | None = None  # the command's total, once it is known
 
     def on_status(status: "JobStatus") -> None:
         nonlocal images
         images = None if take or status.submitting else kept + status.images
         if begun:
             begun.submission.on_status(status)
-        if output.options.review_below is not None:  # the job's own count is by the model's threshold
+        if output.options.review_below is not None:  # the job's own counter uses the model's threshold
             status = replace(status, reviews=output.summary.reviews - before)
         progress.show(status)
 
@@ -139,7 +143,7 @@ def follow(
             begun.submission.check()
 
     def new(batch: "DoneBatch") -> "tuple[list[Row], Iterable[Origin]]":
-        rows = batch.rows(output.options)  # first: what a label map does not fit is not kept
+        rows = batch.rows(output.options)  # first, because a label map that does not fit raises an error
         if begun:
             begun.run.deliver(batch)
         output.summary.add(rows)
@@ -157,7 +161,7 @@ def follow(
 
 
 def finish(client: "Connection", job: str, output: Output) -> ExitCode:
-    """Finish the output, and print a summary with the times of a job."""
+    """Finish the output, print the summary, and return the exit code."""
     from producer.summary_text import next_text, summary_text
 
     end = client.status(job)
@@ -173,41 +177,44 @@ def finish(client: "Connection", job: str, output: Output) -> ExitCode:
 def settings_from(
     model: str | None = None, broker: str | None = None, processes: int | None = None, device: str | None = None
 ) -> Settings:
-    """Return the environment's settings, with the values that options name in place of theirs.
+    """Return the settings of the environment, overridden by options.
+
+    Args:
+        model, broker, processes, device: the options of those names; None: not given.
 
     Raises:
         SettingsError: a value can't be used.
-        UsageError: an option for a command's own workers is given, and the broker is a shared one.
+        UsageError: an option is for a command's own workers, but a broker is set.
     """
     environment = dict(os.environ)
-    if broker is not None:  # as a variable: a password file is for any broker
+    if broker is not None:  # as a variable, so that a password file applies to it too
         environment[BROKER_URL] = broker
     settings = Settings.from_environment(environment)
     for option, value in (("--processes", processes), ("--device", device)):
         if value is not None and settings.broker_url:
             raise UsageError(
-                f"{option} {value} is for workers that this command starts itself, and it uses those at "
-                f"{masked(settings.broker_url)}: leave it out, and give it to `pigeonhole worker` there"
+                f"{option} {value} is for workers that this command starts itself, but it uses those at "
+                f"{masked(settings.broker_url)}. Drop it here, and give it to `pigeonhole worker` there"
             )
     changes = {"model": model, "processes": processes, "device": device}
     return replace(settings, **{name: value for name, value in changes.items() if value is not None})  # type: ignore[arg-type]
 
 
 def broker_settings(model: str | None = None, broker: str | None = None) -> Settings:
-    """Return the settings of a command that starts no Redis of its own; UsageError where none is set."""
+    """Return the settings of a command that needs a broker; raise UsageError if none is set."""
     settings = settings_from(model, broker)
     if not settings.broker_url:
         raise UsageError(
-            f"no broker is set: give --broker URL or set {BROKER_URL} to the workers' Redis, for instance "
-            "redis://localhost:6379/0 (only `classify` starts one itself)"
+            f"no broker is set: give --broker URL or set {BROKER_URL}, such as redis://localhost:6379/0 "
+            "(only `classify` starts its own Redis)"
         )
     return settings
 
 
 def check_options(options: RowOptions, settings: Settings) -> None:
-    """Raise UsageError, before anything starts, if the user's own model can't give what is asked of rows.
+    """Raise UsageError, before anything starts, if a local model does not support an option of the rows.
 
-    What other people's workers can give is known from their first answers only.
+    For a broker's workers, this is only known from their first rows.
     """
     if options.label_map is None and options.unknown_label is None:
         return
@@ -221,10 +228,10 @@ def check_options(options: RowOptions, settings: Settings) -> None:
 
 
 def await_worker(client: "Connection", settings: Settings) -> None:
-    """Wait until a worker serves the model, unless it is known here; so a misspelt name leaves no job behind.
+    """Wait until a worker serves the model if no local model has its name: a misspelt name must not create a job.
 
     Raises:
-        NoWorker: none does after a while.
+        NoWorker: no worker serves the model in time.
     """
     from pigeonhole.models import checkpoint
 
@@ -235,7 +242,7 @@ def await_worker(client: "Connection", settings: Settings) -> None:
 
 
 def client_for(settings: Settings, quiet: bool = False) -> "Connection":
-    """Connect to Redis; unless quiet, print notices when it goes away later."""
+    """Connect to Redis; unless quiet, print a notice when Redis goes away or comes back."""
     from pigeonhole.jobs.connection import Connection
     from pigeonhole.jobs.retrying import Retrying
 
@@ -243,7 +250,7 @@ def client_for(settings: Settings, quiet: bool = False) -> "Connection":
 
 
 class Notices:
-    """Prints when Redis goes away and when it is back, and why batches are held back; see `OutageView`."""
+    """Prints notices when Redis goes away or comes back, and when workers hold batches back; an `OutageView`."""
 
     _held = ""
 
@@ -256,14 +263,14 @@ class Notices:
         notify("Redis is back")
 
     def held(self, why: str) -> None:
-        """Print why workers hold batches back, once."""
+        """Print the reason why workers hold batches back, once for each reason."""
         if why != self._held:
             self._held = why
             notify(f"waiting: {printable(why)}")
 
 
 def notify(message: str) -> None:
-    """Print a message on standard error, above a bar; control sequences in it are escaped."""
+    """Print a message on standard error, above a progress bar; escape its control sequences."""
     typer.echo("\n".join(map(printable, message.split("\n"))), file=sys.stderr)  # not err=True: it bypasses rich
 
 

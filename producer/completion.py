@@ -1,4 +1,4 @@
-"""Completion in the shell; where nothing can be offered, there is no message."""
+"""Shell completion; it prints no errors."""
 
 import glob
 from pathlib import Path
@@ -10,14 +10,14 @@ from pigeonhole.jobs.names import LAST
 from pigeonhole.models.checkpoint import SUFFIX, shipped
 from producer.command import settings_from
 
-#: Seconds that Redis may take.
+#: Timeout of Redis in seconds.
 TIMEOUT = 0.5
-#: The number of jobs that are offered, the newest ones.
+#: Number of jobs to offer; the newest ones come first.
 MOST = 100
 
 
 def complete_job(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the ids that begin with a text, newest first, and `last`."""
+    """Return `last` and the job ids that start with a text, newest first."""
     from pigeonhole.ledger.ledger import Ledger
     from pigeonhole.ledger.redis_client import connect
 
@@ -33,12 +33,12 @@ def complete_job(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_job_or_file(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Return the jobs and the files that begin with a text."""
+    """Return the jobs and the files that start with a text."""
     return [*complete_job(ctx, incomplete), *sorted(glob.glob(f"{glob.escape(incomplete)}*"))]
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """Return the shipped models and the model files that begin with a text."""
+    """Return the shipped models and the model files that start with a text."""
     files = glob.glob(f"{glob.escape(incomplete)}*{SUFFIX}")
     folders = [f"{folder}/" for folder in glob.glob(f"{glob.escape(incomplete)}*") if Path(folder).is_dir()]
     inside = [file for folder in folders for file in glob.glob(f"{glob.escape(folder)}*{SUFFIX}")]

@@ -1,6 +1,6 @@
-"""The help texts: on a terminal, and in docs/reference/commands.md.
+"""Formats the help texts for terminals and for the command reference in the documentation.
 
-How an option is written comes from our own annotations, since Typer's texts change with its version.
+Option names and types come from our own annotations, because Typer's texts change with its version.
 """
 
 import inspect
@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-#: A command or a parameter, whose classes move with Typer's versions.
+#: A command or a parameter; their classes differ between versions of Typer.
 Described: TypeAlias = Any
 _TYPES = {int: "N", float: "NUMBER", str: "TEXT", Path: "PATH"}
-#: The widest text and the widest first column, in cells.
+#: Width limits of the text and of its first column, in cells.
 _WIDEST, _LONGEST_NAME = 110, 28
 
 
@@ -27,7 +27,7 @@ def hints_of(command: Described) -> dict[str, object]:
 
 
 def parameter_name(parameter: Described, hint: object = None) -> str:
-    """Return how a parameter is written."""
+    """Return a parameter as the help shows it, such as `--model MODEL`."""
     if parameter.param_type_name == "argument":
         name = (parameter.metavar or parameter.name.upper()) + ("…" if parameter.nargs != 1 else "")
         return name if parameter.required else f"[{name}]"
@@ -36,14 +36,14 @@ def parameter_name(parameter: Described, hint: object = None) -> str:
 
 
 def _type(hint: object) -> str:
-    """Return what stands for a value, from an annotation such as `Annotated[int | None, …]`."""
+    """Return the placeholder of a value from its annotation, such as `N` for `Annotated[int | None, …]`."""
     kind = get_args(hint)[0]
     kind = next((part for part in get_args(kind) if part is not type(None)), kind)
     return "|".join(each.value for each in kind) if issubclass(kind, Enum) else _TYPES[kind]
 
 
 def parameter_help(parameter: Described, hint: object = None) -> str:
-    """Return a parameter's help, and which values it takes."""
+    """Return the help of a parameter, with its default and its limits."""
     if hint is None:
         return plain(parameter.help)
     (info,) = get_args(hint)[1:]
@@ -61,7 +61,7 @@ def parameter_help(parameter: Described, hint: object = None) -> str:
 
 
 def plain(text: str | None) -> str:
-    """Return a help text as paragraphs without line breaks, and without the marks that rich would need."""
+    """Return a help text as paragraphs without line breaks and without rich's escapes."""
     paragraphs = re.split(r"\n\s*\n", (text or "").replace("\\[", "["))
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
@@ -72,17 +72,17 @@ def first_sentence(command: Described) -> str:
 
 
 def usage(path: str, command: Described) -> str:
-    """Return the line that shows how a command is written."""
+    """Return the usage line of a command."""
     arguments = [parameter_name(one) for one in command.params if one.param_type_name == "argument"]
     return " ".join([path, "[OPTIONS]", *arguments])
 
 
 def command_help(context: Described, groups: "dict[str, list[Described]]") -> str:
-    """Return the help of a command as a terminal shows it.
+    """Return the help of a command for a terminal.
 
     Args:
-        context: of the command.
-        groups: title → its sub-commands.
+        context: Typer's context of the command.
+        groups: title → sub-commands; empty for a command without any.
     """
     command = context.command
     console = Console(highlight=False)
@@ -110,12 +110,12 @@ def command_help(context: Described, groups: "dict[str, list[Described]]") -> st
 
 
 def _aligned(parameter: Described, name: str) -> str:
-    """Indent an option that has no short form, so that all long forms begin in one column."""
+    """Indent an option without a short form, so that all long forms start in one column."""
     return f"    {name}" if name.startswith("--") else name
 
 
 def _print_table(console: Console, title: str, rows: Iterable[tuple[str, str]]) -> None:
-    """Print names beside their texts; a long name has a line of its own."""
+    """Print names beside their texts; a long name gets its own line."""
     listed = list(rows)
     if not listed:
         return

@@ -58,7 +58,7 @@ def status(
     from producer.summary_text import dead_letters_text, job_text, problems_of, sweep_text
 
     if watch and as_json:
-        raise UsageError("--watch is for people, and --json for programs: give one of them")
+        raise UsageError("--watch and --json exclude each other: give one of them")
     settings = broker_settings(broker=broker)
     client, letters = client_for(settings), DeadLetters(settings)
     job = job and client.job_id(job)
@@ -103,7 +103,7 @@ def status(
         )
 
 
-#: Cells of a line that goes to a file or a pipe.
+#: Width of a line in a file or a pipe, in cells.
 _UNLIMITED = 10_000
 
 
@@ -121,7 +121,7 @@ def results(
     review_below: ReviewBelow = None,
     broker: Broker = None,
 ) -> None:
-    """Write the rows that a job has so far, in the order of submission."""
+    """Write the rows that a job has so far, in the order of their submission."""
     from pigeonhole.jobs.state import Command
 
     format = row_format(output, format, csv_safe, top=top)
@@ -132,7 +132,7 @@ def results(
         closing(state_for(output, format, Command("results", (job,)), overwrite)) as state,
         sink_for(output, format, state, top=top is not None) as sink,
     ):
-        assert sink is not None  # without --json there is one; for the type checker
+        assert sink is not None  # for the type checker: it is None only with --json
         for rows in client.results(job, RowOptions(review_below, top, label_map, unknown_label)):
             sink.write(rows)
         sink.finish(status)
@@ -149,7 +149,7 @@ def resume(job: Job, broker: Broker = None) -> None:
     pending = "nothing is pending" if now.over else f"{counted(now.images - now.done, 'image')} pending"
     notify(f"job {job} is {now.state}: published {counted(published, 'batch', 'batches')} again, {pending}")
     if now.submitting and not now.over:
-        notify("its submission is not complete: another command still submits images to it, or was cut off")
+        notify("its submission is not complete: another command still submits images to it, or was interrupted")
 
 
 @app.command(epilog="Example: pigeonhole cancel last")
@@ -185,11 +185,11 @@ def delete(
     """
     least = None if older_than is None else age_in_seconds(older_than)
     if not jobs and not finished and least is None:
-        raise UsageError("no job is named: give JOBs, or --finished or --older-than AGE")
+        raise UsageError("no job is given: name JOBs, or give --finished or --older-than AGE")
     if jobs and (finished or least is not None):
-        raise UsageError("JOBs and --finished or --older-than are two ways to choose: give one of them")
+        raise UsageError("JOBs can't be combined with --finished or --older-than: give one of them")
     if force and not jobs:
-        raise UsageError("--force is for JOBs that are named: leave it out, or name them")
+        raise UsageError("--force needs JOBs: name them, or drop it")
     client = client_for(broker_settings(broker=broker))
     if jobs:
         chosen = list(dict.fromkeys(map(client.job_id, jobs)))
@@ -201,12 +201,12 @@ def delete(
     notify(f"job {chosen[0]} is deleted" if jobs and len(chosen) == 1 else f"{counted(len(chosen), 'job')} deleted")
 
 
-#: Unit of --older-than → seconds.
+#: Unit of `--older-than` → seconds.
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def age_in_seconds(text: str) -> float:
-    """Return the seconds of an age such as `7d`; UsageError for anything else."""
+    """Parse an age such as `7d` into seconds; raise UsageError for other text."""
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,6})?)([smhdw])", text)
     if match is None:
         raise UsageError(f"--older-than {text!r} is not an age: give a number and s, m, h, d or w, such as 7d")
@@ -221,9 +221,9 @@ def _is_old(status: "JobStatus", least: float) -> bool:
 
 
 def _check_known(client: "Connection", jobs: Sequence[str], force: bool) -> None:
-    """Raise UsageError, before any job is deleted, if one is not there, or is not over and `force` is not given."""
+    """Raise an error, before any job is deleted, if one is unknown, or is not over and `force` is not given."""
     for job in jobs:
-        with suppress(MessageInvalid):  # nobody can follow a job whose record is damaged
+        with suppress(MessageInvalid):  # a job with a damaged record can be deleted
             now = client.status(job)
             if not now.over and not force:
                 raise UsageError(

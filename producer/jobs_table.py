@@ -1,4 +1,4 @@
-"""The table of `status`: it fits the terminal, and an id is never cut."""
+"""The table of `status`, which fits the terminal; ids are never cut."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,13 +12,13 @@ from pigeonhole.ledger.status import JobState, JobStatus
 from pigeonhole.ledger.workers import Announcement
 from pigeonhole.text import printable
 
-#: Cells between two columns; and between those of a line that would be too long.
+#: Cells between two columns, and in a narrow terminal.
 _GAP, _SHORT_GAP = 2, 1
-#: Headers in such a line.
+#: Shorter headers for a narrow terminal.
 _SHORT = {"errors": "err", "review": "rev"}
-#: Columns that are cut where a line is too long, and the fewest cells that they keep.
+#: Columns that are cut in a narrow terminal → their minimal width in cells.
 _FLEXIBLE = {"source": 6, "model": 6}
-#: Columns that are left out of a line that is still too long, the first one first.
+#: Columns that are dropped in a very narrow terminal, in this order.
 _OPTIONAL = ("img/s", "review", "source", "workers", "errors", "model", "age", "images", "state")
 _TEXTS = ("job", "state", "age", "model", "source")
 _STYLES = {JobState.QUEUED: "yellow", JobState.RUNNING: "green", JobState.UNREADABLE: "red"}
@@ -34,7 +34,7 @@ class _Column:
 
     @property
     def width(self) -> int:
-        """The cells that its longest text takes."""
+        """The width of the longest text in cells."""
         return max(map(cell_len, (self.header, *self.cells)))
 
 
@@ -42,9 +42,9 @@ def jobs_table(statuses: Sequence[JobStatus], workers: Iterable[Announcement], w
     """Return a table of jobs.
 
     Args:
-        statuses: of the jobs, in the order of the lines.
-        workers: all that are there.
-        width: of a line in cells; None: as long as it gets.
+        statuses: statuses of the jobs, in the order of the lines.
+        workers: all live workers.
+        width: width of the terminal in cells; None: unlimited.
     """
     at_work = Counter(worker.model for worker in workers)
     columns, gap = _columns(statuses, at_work, short=False), _GAP
@@ -70,13 +70,13 @@ def jobs_table(statuses: Sequence[JobStatus], workers: Iterable[Announcement], w
 
 
 def sources_text(sources: Sequence[str], most: int = 1) -> str:
-    """Return the first SOURCEs, and the number of the others: `photos +20`."""
+    """Return the first SOURCEs and the number of the others, such as `photos +20`."""
     more = len(sources) - most
     return " ".join(sources[:most]) + (f" +{more:,}" if more > 0 else "")
 
 
 def progress_text(status: JobStatus, short: bool = False) -> str:
-    """Return how many images are done, and of how many: `1,500/2,000`; the total still grows where `…` follows."""
+    """Return the numbers of done and of all images, such as `1,500/2,000`; `…` means that the total still grows."""
     return f"{_count(status.done, short)}/{_count(status.images, short)}{'…' if status.submitting else ''}"
 
 
@@ -99,13 +99,13 @@ def _columns(statuses: Sequence[JobStatus], workers: "Counter[str]", short: bool
 
 
 def _least(columns: Sequence[_Column], gap: int) -> int:
-    """Return the fewest cells that a line of these columns takes."""
+    """Return the minimal width of a line of these columns in cells."""
     widths = (min(column.width, _FLEXIBLE.get(column.name, column.width)) for column in columns)
     return sum(widths) + gap * (len(columns) - 1)
 
 
 def _widths(columns: Sequence[_Column], gap: int, width: int | None) -> dict[str, int]:
-    """Return the width of each column: sources are cut first, then models."""
+    """Return the width of each column; in a narrow terminal, sources are cut first, then models."""
     widths = {column.name: column.width for column in columns}
     over = 0 if width is None else sum(widths.values()) + gap * (len(columns) - 1) - width
     for name, least in _FLEXIBLE.items():
@@ -117,7 +117,7 @@ def _widths(columns: Sequence[_Column], gap: int, width: int | None) -> dict[str
 
 
 def _cut(name: str, cell: str, width: int) -> str:
-    """Shorten a text: the end of a source's path tells more than its beginning."""
+    """Shorten a text to a width; a source keeps its end, where file names are."""
     if cell_len(cell) <= width:
         return cell
     from_end = name == "source"
@@ -138,7 +138,7 @@ def _speed(status: JobStatus, short: bool) -> str:
 
 
 def _age(seconds: float) -> str:
-    """Return a length of time in short: `90s`, `5m`, `3h`, `2d`."""
+    """Return a duration in short form: `90s`, `5m`, `3h`, `2d`."""
     if seconds < 120:
         return f"{seconds:.0f}s"
     if seconds < 7200:

@@ -1,4 +1,4 @@
-"""The option `--max-errors`: a run that goes wrong as a whole ends early."""
+"""The option `--max-errors`, which ends a run early if too many rows are errors."""
 
 import re
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ _SPELLED = re.compile(r"(\d{1,12})|(\d{1,2}(?:\.\d{1,6})?|100)%")
 
 @dataclass(frozen=True)
 class MaxErrors:
-    """How many rows may be errors.
+    """The limit of error rows.
 
     Args:
-        most: a number of rows, or percent of all images.
-        percent: which of the two.
+        most: the limit, as a number of rows or in percent of all images.
+        percent: whether `most` is in percent.
     """
 
     most: float
@@ -24,7 +24,7 @@ class MaxErrors:
 
     @classmethod
     def parse(cls, text: str) -> "MaxErrors":
-        """Parse a number of rows, `100`, or percent of all images, `2.5%`; raise UsageError for anything else."""
+        """Parse a number of rows such as `100`, or a percentage such as `2.5%`; raise UsageError for other text."""
         match = _SPELLED.fullmatch(text)
         if match is None:
             raise UsageError(f"{text!r} is neither a number of rows, such as 100, nor a percentage from 0% to 100%")
@@ -35,11 +35,11 @@ class MaxErrors:
         return f"{self.most:g}%" if self.percent else f"{self.most:.0f}"
 
     def check(self, summary: Summary, images: int | None) -> None:
-        """Raise PigeonholeError if there are more errors.
+        """Raise PigeonholeError if there are more error rows than allowed.
 
         Args:
-            summary: of all rows so far.
-            images: how many there will be; None if that is not known yet, and no percentage is exceeded for certain.
+            summary: summary of all rows so far.
+            images: the final number of rows; None if it is not known yet, so that a percentage can't be checked.
         """
         errors = summary.errors.total()
         most = self.most if not self.percent else None if images is None else self.most * images / 100
@@ -48,5 +48,5 @@ class MaxErrors:
         kind, rows = summary.errors.most_common(1)[0]
         raise PigeonholeError(
             f"{errors:,} of {summary.images:,} rows are errors, and --max-errors is {self}: {rows:,} are {kind!r}, for "
-            f"instance {printable(summary.examples[kind])!r}. Mend that; `classify --retry-errors` tries them again"
+            f"instance {printable(summary.examples[kind])!r}. Fix the cause; `classify --retry-errors` tries them again"
         )

@@ -1,4 +1,4 @@
-"""The options and arguments that several commands share."""
+"""Options and arguments that several commands share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from producer.max_errors import MaxErrors
 
 
 class Links(StrEnum):
-    """How `--sort-into` links images."""
+    """The kinds of links for `--sort-into`."""
 
     symbolic = "symbolic"
     hard = "hard"
@@ -26,7 +26,7 @@ class Links(StrEnum):
 
 @contextmanager
 def _bad_parameter() -> Iterator[None]:
-    """Raise BadParameter, which names the option, in place of UsageError."""
+    """Translate UsageError into BadParameter, which names the option."""
     try:
         yield
     except UsageError as exc:
@@ -74,7 +74,7 @@ def _device(name: str | None) -> str | None:
 
 
 def _check_setting(shown: str, **value: str) -> None:
-    """Raise BadParameter, which names the option and not the variable, if a setting can't have a value."""
+    """Raise BadParameter, which names the option instead of the variable, if a setting can't have a value."""
     try:
         Settings(**value)  # type: ignore[arg-type]  # each is a text
     except SettingsError as exc:
@@ -83,7 +83,7 @@ def _check_setting(shown: str, **value: str) -> None:
 
 
 def parse_format(name: str) -> Format:
-    """Return the format with a name; it is looked up for each command, so that a registered one is found."""
+    """Return the format with a name; raise BadParameter if there is none."""
     if name not in FORMATS:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(map(repr, FORMATS))}.")
     return FORMATS[name]
@@ -135,7 +135,7 @@ DeviceOption = Annotated[
     ),
 ]
 OutputFile = Annotated[
-    str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the rows here, in the format it ends with.")
+    str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the rows here, in the format of its ending.")
 ]
 RowFormat = Annotated[
     Format | None,
@@ -144,7 +144,7 @@ RowFormat = Annotated[
         parser=parse_format,
         metavar="|".join(FORMATS),
         autocompletion=lambda: list(FORMATS),
-        help="How rows are written, whatever FILE ends with.",
+        help="The format of the rows, whatever FILE ends with.",
     ),
 ]
 CsvSafe = Annotated[
@@ -154,20 +154,20 @@ CsvSafe = Annotated[
     ),
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace FILE whatever it is, and start over if a run was interrupted.")
+    bool, typer.Option("--overwrite", help="Replace FILE whatever it is; start an interrupted run over.")
 ]
 SortInto = Annotated[
     str | None,
     typer.Option(
         "--sort-into",
         metavar="DIR",
-        help="Link each image into DIR/LABEL/, or DIR/_review/LABEL/; what has no label is listed in DIR/_errors.csv.",
+        help="Link each image into DIR/LABEL/ or DIR/_review/LABEL/; DIR/_errors.csv lists images without a label.",
     ),
 ]
 Link = Annotated[
     Links | None, typer.Option("--link", help="With --sort-into: how images are linked.  \\[default: symbolic]")
 ]
-Copy = Annotated[bool, typer.Option("--copy", help="With --sort-into: copy images in place of linking them.")]
+Copy = Annotated[bool, typer.Option("--copy", help="With --sort-into: copy images instead of linking them.")]
 Model = Annotated[
     str | None,
     typer.Option(
@@ -183,14 +183,14 @@ ReviewBelow = Annotated[
         "--review-below",
         metavar="P",
         callback=_confidence,
-        help="Mark for review what has a confidence under P, from 0 to 1.  \\[default: what the checkpoint doubts]",
+        help="Mark images with a confidence below P, 0 to 1, for review.  \\[default: by the model's review score]",
     ),
 ]
-_TOP_HELP = "How many of the most probable classes each row carries; CSV has columns for them then.  \\[default: 3]"
+_TOP_HELP = "Number of most probable classes in each row; CSV then has columns for them.  \\[default: 3]"
 Top = Annotated[int | None, typer.Option("--top", metavar="K", callback=_top, help=_TOP_HELP)]
 TopOfJob = Annotated[
     int | None,
-    typer.Option("--top", metavar="K", callback=_top, help="Show K of the classes that the job's rows carry."),
+    typer.Option("--top", metavar="K", callback=_top, help="Show the K most probable classes of each row."),
 ]
 LabelMapFile = Annotated[
     LabelMap | None,
@@ -198,7 +198,7 @@ LabelMapFile = Annotated[
         "--label-map",
         metavar="FILE",
         parser=_label_map,
-        help="Show other texts in place of class names: a JSON object, or CSV with the columns class and label.",
+        help="Replace class names by other labels: a JSON object, or CSV with the columns class and label.",
     ),
 ]
 UnknownLabel = Annotated[
@@ -216,7 +216,7 @@ MaximalErrors = Annotated[
         "--max-errors",
         metavar="N|P%",
         parser=_max_errors,
-        help="End with exit code 1 when more rows are errors than N, or than P percent of all images.",
+        help="Stop with exit code 1 once more than N rows, or P percent of all images, are errors.",
     ),
 ]
 NullSeparated = Annotated[bool, typer.Option("-0", "--null", help="Lists are separated by NUL, not by newlines.")]

@@ -1,4 +1,4 @@
-"""The sinks of a command, by its options; errors are raised before anything runs."""
+"""Chooses the sinks of a command by its options; raises errors before anything runs."""
 
 import os
 import sys
@@ -33,25 +33,25 @@ def row_format(
     sort_into: str | None = None,
     top: int | None = None,
 ) -> Format | None:
-    """Return the format of the rows, None for a table; raise an error, before anything starts, if it can't be used.
+    """Return the format of the rows, or None for a table; raise UsageError if the format can't be used.
 
     Args:
-        output, format, csv_safe, sort_into, top: the options.
+        output, format, csv_safe, sort_into, top: the options of those names.
     """
     format = _row_format(output, format)
     if format is FORMATS["csv"]:
         return (SafeCsv if csv_safe else Csv)(top or 0) if csv_safe or top else format
     if csv_safe and sort_into is None:
-        raise UsageError("--csv-safe is about CSV: end FILE with .csv, or give --format csv")
+        raise UsageError("--csv-safe needs CSV: end FILE with .csv, or give --format csv")
     return format
 
 
 def check_place_of_rows(output: str | None, sort_into: str | None, as_json: bool) -> None:
-    """Raise UsageError if the summary as JSON would stand in the place of all rows."""
+    """Raise UsageError if `--json` would print a summary and drop the rows."""
     if as_json and output is None and sort_into is None:
         raise UsageError(
-            "--json prints a summary, and the rows need a place: add -o results.csv. For the rows as JSON lines, give "
-            "--format jsonl in place of --json"
+            "--json prints a summary, so the rows need a file: add -o results.csv. For rows as JSON lines, give "
+            "--format jsonl instead of --json"
         )
 
 
@@ -68,7 +68,7 @@ def _row_format(output: str | None, format: Format | None) -> Format | None:
         where = "standard output" if output is None else repr(output)
         lines = " or ".join(name for name, one in FORMATS.items() if isinstance(one, LineFormat))
         raise UsageError(
-            f"{where} can't take a {format.extensions[0]}: name a file with -o FILE, or choose --format {lines}"
+            f"{where} can't take {format.extensions[0]}: name a file with -o FILE, or choose --format {lines}"
         )
     return format
 
@@ -76,14 +76,14 @@ def _row_format(output: str | None, format: Format | None) -> Format | None:
 def state_for(
     output: str | None, format: Format | None, command: Command, overwrite: bool, retry_errors: bool = False
 ) -> State:
-    """Lock FILE for a command and return its state; a temporary state if rows go elsewhere.
+    """Lock FILE for a command and return its resume state; a temporary one if the rows do not go to a file.
 
     Args:
-        output: the option.
-        format: of the rows.
-        command: that will own FILE.
-        overwrite: the option.
-        retry_errors: the option.
+        output: the option `--output`.
+        format: the format of the rows; None: a table.
+        command: the command that will own FILE.
+        overwrite: the option `--overwrite`.
+        retry_errors: the option `--retry-errors`.
     """
     if output is None or format is None or is_special(output):
         return State.temporary()
@@ -94,13 +94,13 @@ def state_for(
 def sink_for(
     output: str | None, format: Format | None, state: State, as_json: bool = False, top: bool = False
 ) -> "Iterator[Sink | None]":
-    """Open the sink of a command's rows; None if the summary as JSON stands in their place.
+    """Open the sink for a command's rows; yield None if only the summary is printed, as JSON.
 
     Args:
-        output: the option.
-        format: of the rows; None: a table.
-        state: of the command, from `state_for`.
-        as_json: the option.
+        output: the option `--output`.
+        format: the format of the rows; None: a table.
+        state: the command's resume state, from `state_for`.
+        as_json: the option `--json`.
         top: whether a table shows the most probable classes.
     """
     if format is None:
@@ -123,7 +123,7 @@ def sorting(
     sources: Sequence[str] = (),
     csv_safe: bool = False,
 ) -> "Iterator[Sorter | None]":
-    """Return the sorter of `--sort-into`, if that was given; report what it did if the command succeeds.
+    """Yield the sorter for `--sort-into`, or None without that option; print its report if the command succeeds.
 
     If an image with a label can't be sorted, the command ends with exit code 3.
 
@@ -131,19 +131,20 @@ def sorting(
         folder: the option `--sort-into`.
         link: the option `--link`.
         copy: the option `--copy`.
-        sources: SOURCEs, which DIR may not lie in.
-        csv_safe: the option.
+        quiet: the option `--quiet`.
+        sources: the SOURCEs; DIR may not lie in one of them.
+        csv_safe: the option `--csv-safe`.
     """
     if folder is None:
         if link or copy:
-            raise UsageError("--link and --copy say how --sort-into DIR sorts: give that too")
+            raise UsageError("--link and --copy need --sort-into DIR: give it too")
         yield None
         return
     if link and copy:
-        raise UsageError("--link and --copy are two ways to sort: give one of them")
+        raise UsageError("--link and --copy exclude each other: give one of them")
     for source in filter(os.path.isdir, sources):
         if os.path.join(os.path.realpath(folder), "").startswith(os.path.join(os.path.realpath(source), "")):
-            raise UsageError(f"{folder!r} lies in {source!r}, and would be classified too: choose another DIR")
+            raise UsageError(f"{folder!r} lies in {source!r} and would be classified too: choose another DIR")
     from pigeonhole.sinks.sorting import Sorter
 
     with closing(Sorter(folder, "copy" if copy else (link or Links.symbolic).value, csv_safe)) as sorter:
@@ -157,10 +158,10 @@ def sorting(
 
 
 def _check_device(folder: str, sources: Sequence[str]) -> None:
-    """Raise UsageError if DIR and a SOURCE lie on two file systems, where no hard link is possible."""
+    """Raise UsageError if DIR and a SOURCE are on different file systems, between which hard links are impossible."""
     for source in sources:
         if os.path.exists(source) and not archive_kind(source) and os.stat(source).st_dev != os.stat(folder).st_dev:
             raise UsageError(
-                f"{folder!r} and {source!r} lie on two file systems, and no hard link leads from one to the other: "
-                "give --copy, or choose another DIR"
+                f"{folder!r} and {source!r} are on different file systems, so hard links are impossible: give --copy, "
+                "or choose another DIR"
             )

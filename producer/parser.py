@@ -1,4 +1,4 @@
-"""The command line's parser: grouped help, and usage errors in our own words."""
+"""The parser of the command line: grouped help, and usage errors in our own format."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from pigeonhole.text import printable
 from producer.command import notify
 from producer.help import Described, command_help
 
-#: The base of Typer's usage errors, which it does not export.
+#: The base class of Typer's usage errors; Typer does not export it.
 _UsageError: Described = typer.BadParameter.__base__
 #: Title → its commands, in the order of the help.
 GROUPS: Mapping[str, Sequence[str]] = {
@@ -24,10 +24,10 @@ GROUPS: Mapping[str, Sequence[str]] = {
 
 
 class Command(TyperCommand):
-    """A command with our help text."""
+    """A command with our own help format."""
 
     def parse_args(self, ctx: Described, args: list[str]) -> list[str]:
-        """Parse the words of a command line; an error names the command."""
+        """Parse the arguments of a command; an error names the command."""
         try:
             return super().parse_args(ctx, args)
         except _UsageError as exc:
@@ -40,7 +40,7 @@ class Command(TyperCommand):
 
 
 class Program(TyperGroup):
-    """The program: its commands are grouped, and what the parser refuses is one line."""
+    """The program: its help groups the commands, and a usage error is one line."""
 
     def list_commands(self, ctx: Described) -> list[str]:
         """Return the names of the commands, group by group."""
@@ -69,7 +69,7 @@ class Program(TyperGroup):
 
 
 def usage_error(exc: Described) -> str:
-    """Return what the parser refuses, and what to do."""
+    """Return the message of a usage error, with what to do."""
     guesses = getattr(exc, "possibilities", None)
     if hasattr(exc, "possibilities"):
         name = exc.option_name
@@ -83,7 +83,7 @@ def usage_error(exc: Described) -> str:
 
 
 def _without_pydantic(exc: Described) -> str:
-    """Return a message without the words of Pydantic, which checks values for Typer and leaves the value out."""
+    """Return a message in our words; Pydantic, which checks values for Typer, does not name the value."""
     message: str = exc.format_message().replace("Value error, ", "")
     wrong: list[dict[str, object]] = getattr(exc.__cause__, "errors", list)()
     if wrong:

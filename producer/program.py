@@ -1,4 +1,4 @@
-"""The entry point: signal set-up, then `producer.cli`; an interruption of its import counts too."""
+"""The entry point: sets up signals, then runs `producer.cli`. Ctrl-C during the import is handled too."""
 
 import gc
 import signal
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-#: Seconds until a lost interruption is repeated; the finaliser that lost it has returned by then.
+#: Seconds until a lost Ctrl-C is repeated; by then the finaliser that lost it has returned.
 _AGAIN = 0.01
 
 
 def main() -> None:
     """Run the program; SIGTERM and SIGHUP interrupt it as Ctrl-C does."""
-    if sys.platform == "win32":  # it has no fcntl: the imports below would end in a traceback
+    if sys.platform == "win32":  # without fcntl, the imports below would end in a traceback
         sys.stderr.write("pigeonhole: Windows is not supported; run it in WSL or in Docker (docs/guide/compose.md)\n")
         sys.exit(2)  # ExitCode.USAGE, which may not be imported yet
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
@@ -31,9 +31,9 @@ def main() -> None:
 
 
 def collect_seldom() -> None:
-    """Run the cyclic garbage collector every 50,000 objects: rows form no cycles.
+    """Run the cyclic garbage collector only every 50,000 objects, because rows form no cycles.
 
-    At the default of 700, collecting takes as long as making the rows.
+    At the default of 700, collecting takes as long as building the rows.
     """
     gc.set_threshold(50_000)
 

@@ -1,4 +1,4 @@
-"""Progress of one job on standard error: a bar on a terminal, elsewhere a line every few seconds."""
+"""Shows the progress of one job on standard error: a bar on a terminal, otherwise a line every few seconds."""
 
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,17 +13,17 @@ from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.workers import Announcement
 from pigeonhole.text import counted
 
-#: Seconds between two lines where there is no bar.
+#: Seconds between two lines if there is no bar.
 LINE_EVERY = 5.0
 
 
 class JobProgress(Progress):
-    """A bar and a line of details on a terminal, elsewhere both as one line; a context manager that removes the bar.
+    """A bar with a line of details on a terminal, otherwise one line for both; as a context manager, removes the bar.
 
     Args:
         quiet: Print nothing.
-        clock: Return the time in seconds; tests replace it.
-        kept: How many images have a row of an earlier run, so that they are not in the job; the bar starts there.
+        clock: Returns the time in seconds; tests replace it.
+        kept: Number of images with a row of an earlier run, which are not in the job; the bar starts there.
     """
 
     def __init__(self, quiet: bool = False, clock: Callable[[], float] = time.monotonic, kept: int = 0) -> None:
@@ -70,7 +70,7 @@ class JobProgress(Progress):
         yield Text(self._details(), style="dim", no_wrap=True, overflow="ellipsis")
 
     def _details(self) -> str:
-        # A worker announces its processes every few seconds, and its first rows may be here before that.
+        # The first rows may arrive before the worker announces its processes, which it does every few seconds.
         at_work = self._status is not None and self._status.done != self._done_first
         workers = "" if self._workers is None else workers_text(self._workers, at_work)
         if self._status is None:
@@ -87,11 +87,11 @@ class JobProgress(Progress):
 
 def can_redraw(console: Console) -> bool:
     """Return whether a console is a terminal with a movable cursor."""
-    return console.is_interactive and console.file.isatty()  # rich takes any file for a terminal if FORCE_COLOR is set
+    return console.is_interactive and console.file.isatty()  # with FORCE_COLOR, rich treats any file as a terminal
 
 
 def done_of(status: JobStatus) -> str:
-    """Return how many images are done, and of how many; the total still grows where `…` follows."""
+    """Return the numbers of done and of all images; `…` means that the total still grows."""
     return f"{status.done:,} of {status.images:,}{'…' if status.submitting else ''} images"
 
 
@@ -101,11 +101,11 @@ def problems_of(status: JobStatus) -> str:
 
 
 def workers_text(workers: Sequence[Announcement], at_work: bool = False) -> str:
-    """Return the number of workers, and of their processes where it differs.
+    """Return the number of workers, and of their processes if it differs.
 
     Args:
-        workers: as they announced themselves.
-        at_work: whether rows arrive, so that a worker without a process has not announced it yet.
+        workers: announcements of the workers.
+        at_work: whether rows arrive; then a worker without announced processes is not shown as starting.
     """
     processes = sum(worker.processes for worker in workers)
     if workers and not processes:
@@ -116,7 +116,7 @@ def workers_text(workers: Sequence[Announcement], at_work: bool = False) -> str:
 
 def _activity(status: JobStatus) -> str:
     if status.silent is not None:
-        return "nobody submits to it any more"
+        return "submission was interrupted"
     if status.submitting and status.done == status.images:
         return "waiting for more to be submitted"
     return "classifying" if status.started else "waiting for a worker"

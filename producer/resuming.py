@@ -1,4 +1,4 @@
-"""What a command prints when it ends before its job: how to resume it."""
+"""The hints that a command prints if it ends before its job: how to resume."""
 
 import shlex
 from collections.abc import Callable, Iterator
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def hinting(hint: Callable[[], str], lost: str = "") -> Iterator[None]:
-    """Print how to resume a job when a command ends before it.
+    """Print how to resume if a command ends before its job.
 
     Args:
-        hint: returns that while the job is there; empty: nothing is printed.
-        lost: how to resume when the job is not there any more.
+        hint: returns the hint while the job exists; empty: nothing is printed.
+        lost: the hint if the job no longer exists.
     """
     try:
         yield
@@ -39,7 +39,7 @@ def hinting(hint: Callable[[], str], lost: str = "") -> Iterator[None]:
         _fail_with(exc, lost)
     except (UsageError, JobCancelled, JobDamaged) as exc:
         if not isinstance(exc, SourceError):
-            raise  # its message has all that is needed
+            raise  # its message already says what to do
         _fail_with(exc, hint())
     except PigeonholeError as exc:
         _fail_with(exc, hint())
@@ -58,14 +58,14 @@ def resume_hint(
     options: RowOptions = DEFAULT,
     resumes: bool = False,
 ) -> str:
-    """Return the state of a job whose command has ended before it, and how to resume it.
+    """Return the state of a job that continues after its command, and how to resume it.
 
     Args:
-        client: where the job is.
-        job: its id.
-        output: the file for its rows.
-        again: what finishes a submission that was cut off; None: another command submitted it.
-        options: as the command had them.
+        client: the connection to the job's Redis.
+        job: the job's id.
+        output: the file for its rows; None: the command wrote no file.
+        again: how to finish an interrupted submission; None: another command submitted the job.
+        options: row options of the command.
         resumes: whether `again` also follows a job whose submission is complete.
     """
     broker = broker_words(client.settings)
@@ -73,11 +73,11 @@ def resume_hint(
         now = client.ledger.status(job)
     except PigeonholeError as exc:
         status = shlex.join(["pigeonhole", "status", *broker, job])
-        return f"job {job}: its state is not known ({exc}); `{status}` shows it later"
+        return f"job {job}: its state is unknown ({exc}); `{status}` shows it later"
     if now.submitting and not now.over:
         again = again or submit_again(client.settings, job, list(now.sources), False)
         cancel = shlex.join(["pigeonhole", "cancel", *broker, job])
-        return f"job {job}: not everything was submitted ({now.images:,} images so far); {again}, or `{cancel}` ends it"
+        return f"job {job}: the submission is incomplete ({now.images:,} images so far); {again}, or `{cancel}` ends it"
     if resumes:
         return f"job {job} continues; {again}"
     words = [*(["-o", output] if output else []), *options.words()]
@@ -92,7 +92,7 @@ def run_again(sources: list[str]) -> str:
 
 
 def submit_again(settings: Settings, job: str, sources: list[str], null_separated: bool) -> str:
-    """Return how to finish a submission that was cut off."""
+    """Return how to finish an interrupted submission."""
     options = [*broker_words(settings), "--job", job, *(["-0"] if null_separated else [])]
     command = shlex.join(["pigeonhole", "submit", *options, *sources])
     feed = ", with the same list as input," if "-" in sources else ""
@@ -100,7 +100,7 @@ def submit_again(settings: Settings, job: str, sources: list[str], null_separate
 
 
 def broker_words(settings: Settings) -> list[str]:
-    """Return the option that names the broker, where the environment names another or none."""
+    """Return the option `--broker` if the environment does not name this broker."""
     url = settings.broker_url
     if url == settings_from().broker_url:
         return []

@@ -1,4 +1,4 @@
-"""Text for a terminal: the summary of a run, one job, dead letters."""
+"""Texts for a terminal: the summary of a run, one job, dead letters."""
 
 import shlex
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from pigeonhole.ledger.status import JobStatus
 from pigeonhole.text import counted, printable, span, timestamp
 from producer.jobs_table import sources_text
 
-#: Labels that the summary counts one by one; `--json` has all of them.
+#: Number of labels in the summary; `--json` has all of them.
 TOP_LABELS = 10
-#: SOURCEs that `status JOB` shows; `--json` has all of them.
+#: Number of SOURCEs in `status JOB`; `--json` has all of them.
 TOP_SOURCES = 5
 
 
@@ -21,9 +21,9 @@ def summary_text(summary: Summary, status: JobStatus, startup_seconds: float) ->
     """Return the summary of a run in a few lines.
 
     Args:
-        summary: the counters of its rows.
-        status: the job's, at its end.
-        startup_seconds: seconds that starting the embedded Redis and workers took.
+        summary: counters of the run's rows.
+        status: status of the finished job.
+        startup_seconds: time to start the embedded Redis and workers, in seconds; 0 with a broker.
     """
     seconds, confidence = duration(status), summary.mean_confidence
     speed = f"{(summary.images - summary.kept) / seconds:,.0f} images/s" if seconds else "at once"
@@ -57,20 +57,20 @@ def next_text(summary: Summary, file: str | None) -> str:
     """Return where the rows are and what to do next, or what to do if no image was found.
 
     Args:
-        summary: the counters of a run.
-        file: that holds the rows; None: none does.
+        summary: counters of the run's rows.
+        file: the file with the rows; None: there is none.
     """
     lines = []
     if summary.errors[ErrorKind.MISSING] == summary.images > 0:
         example = shlex.quote(summary.examples[ErrorKind.MISSING])
         lines.append(
-            "No image is where the workers look for it. If they see your images under another path, set "
-            f"PIGEONHOLE_IMAGE_ROOT on each side; `pigeonhole doctor {example}` finds out."
+            "The workers found none of the images. If they see your images under another path, set "
+            f"PIGEONHOLE_IMAGE_ROOT on each side; `pigeonhole doctor {example}` checks it."
         )
     if summary.unknown > summary.labelled / 2:
         lines.append(
-            "Most images look like none of the model's classes. `--model` chooses another model; `pigeonhole train` or "
-            "`pigeonhole import` makes one."
+            "Most images belong to none of the model's classes. Choose another model with `--model`, or make one with "
+            "`pigeonhole train` or `pigeonhole import`."
         )
     if file is not None:
         report = "" if summary.errors.total() == summary.images else f" Next: pigeonhole report {shlex.quote(file)}"
@@ -79,19 +79,19 @@ def next_text(summary: Summary, file: str | None) -> str:
 
 
 def _models_text(summary: Summary) -> str:
-    """Name the models that answered; several in one run may disagree with each other."""
+    """Return the models of a run and, if there are several, the number of rows of each."""
     if len(summary.models) < 2:
         return f"by {', '.join(map(printable, summary.models))}"
     shares = " and ".join(f"{count:,} by {printable(model)}" for model, count in sorted(summary.models.items()))
-    return f"answered by {len(summary.models)} different checkpoints: {shares}"
+    return f"by {len(summary.models)} different checkpoints: {shares}"
 
 
 def job_text(status: JobStatus, workers: int) -> str:
     """Return one job in full, a line for each field.
 
     Args:
-        status: the job's.
-        workers: how many there are for its model.
+        status: status of the job.
+        workers: number of workers for its model.
     """
     speed = status.images_per_second
     lines = {
@@ -120,23 +120,23 @@ def _state_text(status: JobStatus) -> str:
 
 
 def problems_of(status: JobStatus, workers: int) -> list[str]:
-    """Return what keeps a job from its end, a sentence each, with what to do.
+    """Return the problems that delay a job, a sentence each, with what to do.
 
     Args:
-        status: the job's.
-        workers: how many there are for its model.
+        status: status of the job.
+        workers: number of workers for its model.
     """
     found = []
     if status.silent is not None:
         found.append(no_submitter(status))
     pending = status.batches_waiting + status.batches_claimed
     if pending and not workers and not status.over:
-        return [*found, f"job {status.job}: no worker for the model {status.model!r}: start one, `pigeonhole worker`"]
+        return [*found, f"job {status.job}: no worker for the model {status.model!r}. Start one: `pigeonhole worker`"]
     if status.stalled is not None:
         batches = f"{status.batches_waiting:,} batches waiting, {status.batches_claimed:,} with workers"
         found.append(f"job {status.job}: no batch done for {span(status.stalled)} ({batches}): see `pigeonhole doctor`")
     if status.starving:
-        found.append(f"job {status.job}: others go first; each sweep gives it one batch: more workers would help")
+        found.append(f"job {status.job}: slow, because other jobs go first; more workers would help")
     if status.untried and not status.over:
         times = counted(status.untried, "time")
         found.append(f"job {status.job}: the isolation run of an image could not start, {times}: see the workers' logs")
@@ -144,7 +144,11 @@ def problems_of(status: JobStatus, workers: int) -> list[str]:
 
 
 def sweep_text(age: float | None) -> str:
-    """Return when the last sweep was; None: nobody knows of one."""
+    """Return how long ago the last sweep was.
+
+    Args:
+        age: in seconds; None: no sweep is on record.
+    """
     return "last sweep: none on record" if age is None else f"last sweep: {span(age)} ago"
 
 

@@ -7,7 +7,7 @@ from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.text import printable
 
-#: Rows to show; the rest would scroll by.
+#: Number of rows to show.
 TABLE_ROWS = 20
 
 
@@ -15,7 +15,7 @@ class Table:
     """Shows the first rows as a table on standard output.
 
     Args:
-        top: show the most probable classes of each row too.
+        top: whether to show the most probable classes of each row.
     """
 
     def __init__(self, top: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""`status --watch`: one job with its progress; all jobs as a table, or as a line for each change."""
+"""`status --watch`: the progress of one job; all jobs as a table, or as a line for each change."""
 
 import time
 from collections import Counter
@@ -21,9 +21,9 @@ from producer.summary_text import problems_of as problems_of_job
 if TYPE_CHECKING:
     from pigeonhole.jobs.connection import Connection
 
-#: Seconds between two looks at Redis.
-LOOK_EVERY = 1.0
-#: Lines below the table about what keeps jobs from their end.
+#: Seconds between two updates.
+UPDATE_EVERY = 1.0
+#: Number of lines about problems below the table.
 MOST_PROBLEMS = 3
 
 
@@ -33,7 +33,7 @@ def watch_job(
     """Show the progress of one job until its end.
 
     Raises:
-        UnknownJob, MessageInvalid: As `Connection.status`.
+        UnknownJob, MessageInvalid: The job is unknown, or its record is invalid.
         BrokerUnreachable: Redis is down for longer than the client waits.
     """
     with progress:
@@ -44,7 +44,7 @@ def watch_job(
             progress.show(status)
             if status.over:
                 return
-            sleep(LOOK_EVERY)
+            sleep(UPDATE_EVERY)
 
 
 def watch_jobs(client: "Connection", sleep: Callable[[float], None] = time.sleep) -> None:
@@ -56,7 +56,7 @@ def watch_jobs(client: "Connection", sleep: Callable[[float], None] = time.sleep
                 while True:
                     workers = client.retrying(client.workers.alive)
                     live.update(jobs_screen(client.jobs()[::-1], workers, console.size), refresh=True)
-                    sleep(LOOK_EVERY)
+                    sleep(UPDATE_EVERY)
         known = {_line(status) for status in client.jobs() if status.over}
         while True:
             lines = [_line(status) for status in client.jobs()]
@@ -67,12 +67,12 @@ def watch_jobs(client: "Connection", sleep: Callable[[float], None] = time.sleep
 
 
 def jobs_screen(statuses: Sequence[JobStatus], workers: Sequence[Announcement], size: ConsoleDimensions) -> Group:
-    """Return as many of the latest jobs as fit a screen, and the number of workers.
+    """Return a screen with the latest jobs, their problems and the number of workers.
 
     Args:
-        statuses: newest first.
-        workers: all that are there.
-        size: of the screen.
+        statuses: statuses of all jobs, newest first.
+        workers: all live workers.
+        size: size of the screen in cells.
     """
     at_work = Counter(worker.model for worker in workers)
     every = (problem for status in statuses for problem in problems_of_job(status, at_work[status.model]))
@@ -89,13 +89,13 @@ def jobs_screen(statuses: Sequence[JobStatus], workers: Sequence[Announcement], 
 
 
 def _line(status: JobStatus) -> str:
-    # Not for how long: that would be another line each time.
+    # Without durations, or each update would print another line.
     wrong = "".join(
         f"; {word}"
         for word, there in (
-            ("nobody submits to it", status.silent),
+            ("submission was interrupted", status.silent),
             ("no progress", status.stalled),
-            ("others go first", status.starving),
+            ("other jobs go first", status.starving),
         )
         if there
     )

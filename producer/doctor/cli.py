@@ -20,17 +20,17 @@ def doctor(
         str | None,
         typer.Argument(
             metavar="FOLDER",
-            help="With images that workers shall see.  \\[default: the image root, or this folder if that is /]",
+            help="A folder whose images workers must see.  \\[default: the image root, or this folder if that is /]",
         ),
     ] = None,
     model: Model = None,
     broker: Broker = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look whether all is well: Redis, workers, the image root, clocks, room; and say what to do where it is not.
+    """Check the set-up: Redis, workers, image root, clocks, free space; print what to do about each problem.
 
-    A small image is sent through the queue and taken away again. Without a broker, the Redis and the workers
-    that `classify` starts are tried.
+    It sends a small image through the queue and removes it again. Without a broker, it checks the Redis and the workers
+    that `classify` starts.
     """
     from producer.doctor.examine import examine
 
@@ -40,7 +40,7 @@ def doctor(
         if not as_json:
             word, lines = finding.lines()
             colour = {True: typer.colors.GREEN, False: typer.colors.RED, None: typer.colors.YELLOW}[finding.ok]
-            typer.echo(typer.style(word, fg=colour) + "\n".join(lines))  # in colours on a terminal only
+            typer.echo(typer.style(word, fg=colour) + "\n".join(lines))  # coloured on a terminal only
     well = all(finding.ok is not False for finding in findings)
     if as_json:
         typer.echo(json.dumps({"ok": well, "findings": [asdict(finding) for finding in findings]}))

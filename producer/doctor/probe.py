@@ -1,4 +1,4 @@
-"""A small image that is sent through the queue, to see that workers consume and see the image root as we do."""
+"""A small image that is sent through the queue, to check that workers take batches and see the same image root."""
 
 import os
 import secrets
@@ -15,27 +15,27 @@ from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.messages import Batch, Group, Row
 from pigeonhole.ledger.task_queue import Queue
 
-#: Kinds of error row that say where a worker looked and how, not what is in the file.
-OF_THE_PLACE = (ErrorKind.MISSING, ErrorKind.OUTSIDE, ErrorKind.UNREADABLE, ErrorKind.NOT_A_FILE)
-#: And those that say that a worker failed.
-OF_THE_WORKER = (ErrorKind.INTERNAL, ErrorKind.CRASHED, ErrorKind.TIMEOUT)
+#: Kinds of error that are about a file's path or permissions, not its content.
+PATH_ERRORS = (ErrorKind.MISSING, ErrorKind.OUTSIDE, ErrorKind.UNREADABLE, ErrorKind.NOT_A_FILE)
+#: Kinds of error that are about a failure of the worker.
+WORKER_ERRORS = (ErrorKind.INTERNAL, ErrorKind.CRASHED, ErrorKind.TIMEOUT)
 _POLL = 0.05
-#: Its side in pixels.
+#: The side of the image in pixels.
 _SIZE = 28
 
 
 @contextmanager
 def probe_image(folder: str) -> Iterator[str]:
-    """Return the path of a new image for the length of a block.
+    """Write a new image, yield its path, and remove it again.
 
     Raises:
         OSError: the folder can't be written to.
     """
-    # Hidden: who walks the folder meanwhile leaves it out.
+    # Hidden, so that a command which reads the folder meanwhile skips it.
     path = os.path.join(folder, f".pigeonhole-doctor-{secrets.token_hex(6)}.png")
     try:
         with open(path, "xb") as file:
-            os.fchmod(file.fileno(), 0o644)  # whatever our umask is: workers may be another user
+            os.fchmod(file.fileno(), 0o644)  # whatever our umask is: workers may run as another user
             file.write(_stroke())
         yield path
     finally:
@@ -43,7 +43,7 @@ def probe_image(folder: str) -> Iterator[str]:
             os.unlink(path)
 
 
-def answer(
+def classify_probe(
     ledger: Ledger,
     queue: Queue,
     model: str,
@@ -51,17 +51,17 @@ def answer(
     seconds: float,
     check: Callable[[], None] = lambda: None,
 ) -> Row | None:
-    """Classify one image, as a job of its own that is deleted in the end.
+    """Classify one image as a job of its own, which is deleted afterwards.
 
     Args:
-        ledger, queue: of one Redis.
-        model: whose queue it goes to.
-        image: the group that it is alone in.
-        seconds: how long its row is waited for.
-        check: is called at each look; what it raises ends the waiting.
+        ledger, queue: the ledger and the queue of one Redis.
+        model: name of the model.
+        image: a group with that image only.
+        seconds: how long to wait for its row.
+        check: called at each poll; an error that it raises ends the wait.
 
     Returns:
-        Its row, None where none came.
+        The image's row; None if it did not arrive.
 
     Raises:
         BrokerUnreachable: Redis does not answer.
@@ -79,17 +79,17 @@ def answer(
                 return None
             time.sleep(_POLL)
         rows = chain.from_iterable(done.rows() for done in ledger.read(job, 0, 1))
-        return next(rows, None)  # none where somebody cancelled the job
+        return next(rows, None)  # no row if the job was cancelled
     finally:
-        with suppress(PigeonholeError):  # a Redis that has gone since is told by what was asked before
+        with suppress(PigeonholeError):  # if Redis is down, the calls above have raised already
             ledger.delete(job)
 
 
 def room(folder: str) -> int:
-    """Return the free bytes of a folder's file system, after having written there.
+    """Return the free bytes of a folder's file system after a test write.
 
     Raises:
-        OSError: it can't be written to.
+        OSError: the folder can't be written to.
     """
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(b"pigeonhole")
@@ -99,7 +99,7 @@ def room(folder: str) -> int:
 
 
 def _stroke() -> bytes:
-    """Return a PNG of a white stroke on black, 8 bits of grey: a model that refuses blank images accepts it."""
+    """Return a grey PNG of a white stroke on black, which models that refuse blank images accept."""
     header = struct.pack(">2I5B", _SIZE, _SIZE, 8, 0, 0, 0, 0)
     dark, stroke = bytes(_SIZE), bytes(12) + b"\xff" * 4 + bytes(_SIZE - 16)
     rows = b"".join(b"\0" + (stroke if 4 <= row < _SIZE - 4 else dark) for row in range(_SIZE))  # \0: unfiltered

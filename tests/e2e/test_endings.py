@@ -135,7 +135,7 @@ def test_a_submission_that_is_interrupted_says_that_not_everything_was_submitted
     assert run.returncode == 130
     assert status.submitting
     assert said.decode().endswith(
-        f"pigeonhole: interrupted; job {status.job}: not everything was submitted ({status.images} images so far); "
+        f"pigeonhole: interrupted; job {status.job}: the submission is incomplete ({status.images} images so far); "
         f"run the same command again, with the same list as input, to resume, or `pigeonhole cancel {status.job}` ends "
         "it\n"
     )

@@ -213,10 +213,13 @@ def test_errors_are_retried_and_labels_kept(home: Path, embedded: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--retry-errors"], b"--retry-errors keeps the labels in a file: name that with -o FILE"),
-        (["--retry-errors", "-o", "/dev/null"], b"--retry-errors keeps the labels in a file: name that with -o FILE"),
+        (["--retry-errors"], b"--retry-errors keeps the labels in a file: "),
+        (
+            ["--retry-errors", "-o", "/dev/null"],
+            b"--retry-errors keeps the labels in a file: ",
+        ),
         (["--retry-errors", "-o", "x.csv"], b"this command has written none to 'x.csv': leave it out"),
-        (["--retry-errors", "--overwrite", "-o", "x.csv"], b"and leave --overwrite out"),
+        (["--retry-errors", "--overwrite", "-o", "x.csv"], b"and drop --overwrite"),
     ],
 )
 def test_options_that_make_no_sense_are_told_with_what_does(embedded: Run, options: list[str], message: bytes) -> None:
@@ -485,7 +488,7 @@ def test_a_submission_that_is_interrupted_names_the_command_that_finishes_it(
     _, said = run.communicate()
     (status,) = Ledger(settings).statuses()
     assert said.decode().endswith(
-        f"""pigeonhole: interrupted; job {status.job}: not everything was submitted (64 images so far); `pigeonhole """
+        f"""pigeonhole: interrupted; job {status.job}: the submission is incomplete (64 images so far); `pigeonhole """
         f"""submit --job {status.job} -0 - 'samples/it'"'"'s'`, with the same list as input, submits the rest, or """
         f"""`pigeonhole cancel {status.job}` ends it\n"""
     )

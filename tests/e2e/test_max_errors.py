@@ -24,7 +24,7 @@ def test_a_run_with_too_many_errors_ends_and_the_same_command_keeps_its_rows(hom
     said = ended.stderr.decode()
     assert ended.returncode == 1, said
     assert " rows are errors, and --max-errors is 10%: " in said
-    assert "are 'missing', for instance 'gone-0.png'. Mend that; " in said
+    assert "are 'missing', for instance 'gone-0.png'. Fix the cause; " in said
     assert said.endswith("\nrun the same command again to resume\n")
     assert not (home / "rows.csv").exists()
     for number in range(3000):

@@ -197,10 +197,10 @@ def test_retry_errors_keeps_the_labels_in_what_was_made_in_the_end(run: Classify
     ("options", "words"),
     [
         (["--format", "xlsx"], "invalid value for '--format': 'xlsx' is not one of"),
-        (["--format", "db"], "standard output can't take a .db"),
-        (["--link", "hard"], "--link and --copy say how --sort-into DIR sorts: give that too"),
-        (["--sort-into", "out", "--copy", "--link", "hard"], "two ways to sort: give one of them"),
-        (["--sort-into", "in/out"], "'in/out' lies in 'in', and would be classified too: choose another DIR"),
+        (["--format", "db"], "standard output can't take .db"),
+        (["--link", "hard"], "--link and --copy need --sort-into DIR"),
+        (["--sort-into", "out", "--copy", "--link", "hard"], "--link and --copy exclude each other"),
+        (["--sort-into", "in/out"], "'in/out' lies in 'in' and would be classified too: choose another DIR"),
     ],
 )
 def test_what_can_not_be_done_is_told_before_anything_runs(run: Classify, options: list[str], words: str) -> None:
@@ -234,4 +234,4 @@ def test_rows_that_are_safe_for_spreadsheets_are_read_back_by_the_report(home: P
     assert embedded("report", "rows.csv", "-o", "report.html").returncode == 0
     refused = embedded(*classify, "-o", "rows.jsonl")
     assert refused.returncode == 2
-    assert b"--csv-safe is about CSV: end FILE with .csv, or give --format csv" in refused.stderr
+    assert b"--csv-safe needs CSV: end FILE with .csv, or give --format csv" in refused.stderr

@@ -115,7 +115,7 @@ def test_a_job_that_two_checkpoints_answered_says_so_and_which_share_each_has() 
     assert made.to_json(status(), 0.0)["model"] == f"{MODEL}, digits@ba9876543210"
     assert made.to_json(status(), 0.0)["images_by_model"] == {MODEL: 1500, "digits@ba9876543210": 1}
     assert summary_text(made, status(), 0.0).splitlines()[-1] == (
-        f"answered by 2 different checkpoints: 1,500 by {MODEL} and 1 by digits@ba9876543210"
+        f"by 2 different checkpoints: 1,500 by {MODEL} and 1 by digits@ba9876543210"
     )
 
 
@@ -209,7 +209,7 @@ def test_what_keeps_a_job_from_its_end_is_said_with_what_to_do() -> None:
         1,
     ) == [
         f"job {job}: no batch done for 5 min (3 batches waiting, 0 with workers): see `pigeonhole doctor`",
-        f"job {job}: others go first; each sweep gives it one batch: more workers would help",
+        f"job {job}: slow, because other jobs go first; more workers would help",
         f"job {job}: the isolation run of an image could not start, 2 times: see the workers' logs",
     ]
     assert [sweep_text(age) for age in (None, 3.2, 100_000)] == [
@@ -220,7 +220,7 @@ def test_what_keeps_a_job_from_its_end_is_said_with_what_to_do() -> None:
 def test_a_job_without_a_worker_is_said_to_have_none_and_nothing_else() -> None:
     queued = status(state=JobState.QUEUED, model="hands", progressed=1000.0, read_at=1300.0, batches_waiting=3)
     assert problems_of(replace(queued, starving=True), 0) == [
-        f"job {queued.job}: no worker for the model 'hands': start one, `pigeonhole worker`"
+        f"job {queued.job}: no worker for the model 'hands'. Start one: `pigeonhole worker`"
     ]
 
 

@@ -109,11 +109,11 @@ def test_finished_and_cancelled_jobs_are_deleted_by_age_and_none_that_is_not_ove
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ([], "no job is named: "),
+        ([], "no job is given: "),
         (["--older-than", "7 days"], "--older-than '7 days' is not an age: give a number and s, m, h, d or w"),
         (["--older-than", "-1d"], "--older-than '-1d' is not an age: "),
-        (["last", "--finished"], "JOBs and --finished or --older-than are two ways to choose"),
-        (["--finished", "--force"], "--force is for JOBs that are named"),
+        (["last", "--finished"], "JOBs can't be combined with --finished or --older-than"),
+        (["--finished", "--force"], "--force needs JOBs"),
     ],
 )
 def test_what_can_t_be_chosen_is_refused(run: Run, ledger: Ledger, arguments: list[str], why: str) -> None:

@@ -1,4 +1,4 @@
-"""What `doctor` finds, and what it says to do. tests/worker/test_watched.py has it look at a real worker."""
+"""The findings of `doctor`. tests/worker/test_watched.py runs it with a real worker."""
 
 import json
 import os
@@ -21,9 +21,9 @@ from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
 from pigeonhole.version import VERSION, install_hint
-from producer.doctor.examine import _answered, _disk, _own_redis, _packages, examine
-from producer.doctor.findings import Finding, size, some
-from producer.doctor.probe import answer, probe_image
+from producer.doctor.examine import _disk, _own_redis, _packages, _probe_findings, examine
+from producer.doctor.findings import Finding, listed, size
+from producer.doctor.probe import classify_probe, probe_image
 from tests.e2e.conftest import command
 from tests.ledger.conftest import Server, batch_of, piece
 
@@ -50,16 +50,16 @@ def test_without_a_worker_that_is_told_and_no_probe_is_sent(settings: Settings) 
     findings = found(settings)
     assert findings["workers"].saw == "no worker serves the model 'digits'"
     assert findings["workers"].do.startswith("start one: `pigeonhole worker`")
-    assert findings["versions"] == Finding("versions", None, f"this is {VERSION}, and no worker tells of its own")
+    assert findings["versions"] == Finding("versions", None, f"this is {VERSION}; there is no worker to compare with")
     assert findings["checkpoints"].ok is None
-    assert findings["probe"] == Finding("probe", None, "not sent: there is no worker that could take it")
+    assert findings["probe"] == Finding("probe", None, "not sent: there is no worker for it")
     assert "image root" not in findings
 
 
 def test_a_probe_that_no_worker_takes_is_told_and_leaves_nothing_behind(settings: Settings, tmp_path: Path) -> None:
     Workers(settings).announce(ONE)
     findings = found(replace(settings, image_root=str(tmp_path)))
-    assert findings["probe"].saw == "an image went into the queue, and no row came within 0 s"
+    assert findings["probe"].saw == "sent an image, but no row arrived within 0 s"
     assert "image root" not in findings
     assert list(tmp_path.iterdir()) == []
     assert Ledger(settings).statuses() == []
@@ -72,7 +72,7 @@ def test_workers_that_differ_are_told(settings: Settings) -> None:
     workers.announce(replace(ONE, name="celery@other", model="letters", version="0.0.2"))
     findings = found(settings)
     assert findings["workers"].saw == "celery@two: none of its processes has loaded the model yet"
-    assert findings["versions"].saw == f"this is {VERSION}, and there are 0.0.1, {VERSION}"
+    assert findings["versions"].saw == f"this is {VERSION}; found 0.0.1, {VERSION}"
     assert findings["checkpoints"].saw.endswith("digits@aaaaaaaaaaaa, digits@bbbbbbbbbbbb")
     assert not any(findings[name].ok for name in ("workers", "versions", "checkpoints"))
 
@@ -126,10 +126,10 @@ def test_workers_that_do_not_sweep_are_told_of(settings: Settings, raw: Client, 
         raw.set(f"{settings.prefix}:swept", value)
     assert found(settings)["sweeps"].ok is None, "there is nobody who would"
     Workers(settings).announce(ONE)
-    assert found(settings)["sweeps"].saw == "none on record, though there are workers"
+    assert found(settings)["sweeps"].saw == "none on record, although there are workers"
     Ledger(settings, now=lambda: time.time() - 600).note_sweep()
     finding = found(settings)["sweeps"]
-    assert (finding.ok, finding.saw) == (False, "the last was 10 min ago, though there are workers")
+    assert (finding.ok, finding.saw) == (False, "the last was 10 min ago, although there are workers")
 
 
 def test_jobs_that_do_not_get_on_are_told_of_and_why(settings: Settings) -> None:
@@ -146,8 +146,8 @@ def test_jobs_that_do_not_get_on_are_told_of_and_why(settings: Settings) -> None
     finding = found(settings)["jobs"]
     assert finding.ok is False
     assert finding.saw == (
-        f"4 unfinished; no batch done for a minute: {stalled}; open, and nobody submits to it: {silent}; isolation "
-        f"runs can't start: {untried}; others go first, and each sweep gives it one batch: {starving}"
+        f"4 unfinished; no batch done for a minute: {stalled}; submission was interrupted: {silent}; isolation "
+        f"runs can't start: {untried}; slow, because other jobs go first: {starving}"
     )
     assert "`pigeonhole submit --job`" in finding.do
 
@@ -166,7 +166,7 @@ def test_a_job_for_a_model_that_no_worker_serves_is_reported(settings: Settings)
 def test_a_redis_that_is_set_up_well_is_found_so(start_redis: Callable[..., Server], settings: Settings) -> None:
     well = start_redis("--appendonly", "yes", "--appendfsync", "always", "--maxmemory", "1gb")
     findings = found(replace(settings, broker_url=well.url))
-    assert findings["persistence"] == Finding("persistence", True, "an append-only file is kept, appendfsync always")
+    assert findings["persistence"] == Finding("persistence", True, "append-only file, appendfsync always")
     assert findings["memory"].ok
     assert findings["memory"].saw.endswith("of 1.1 GB; noeviction")
     assert findings["version"].ok
@@ -177,7 +177,7 @@ def test_one_that_would_lose_jobs_is_told(start_redis: Callable[..., Server], se
     findings = found(replace(settings, broker_url=careless.url))
     assert (findings["persistence"].ok, findings["memory"].ok) == (False, False)
     assert findings["persistence"].do.startswith("set `appendonly yes`")
-    assert findings["memory"].do == "set `maxmemory-policy noeviction`: this one deletes what is owed"
+    assert findings["memory"].do == "set `maxmemory-policy noeviction`, or Redis deletes pending batches"
     full = start_redis("--maxmemory", "900kb")
     connect(full.url).config_set("save", "60 1")
     findings = found(replace(settings, broker_url=full.url))
@@ -192,7 +192,7 @@ def test_a_redis_user_with_fewer_rights_is_no_failure(start_redis: Callable[...,
     )
     findings = found(replace(settings, broker_url=f"unix://few:x@{server.socket}"))
     assert [findings[name].ok for name in ("version", "persistence", "memory")] == [None] * 3
-    assert findings["memory"].saw.startswith("may not be asked: ")
+    assert findings["memory"].saw.startswith("not permitted: ")
 
 
 def test_a_redis_that_refuses_us_is_not_well(start_redis: Callable[..., Server], settings: Settings) -> None:
@@ -205,9 +205,9 @@ def test_a_redis_that_refuses_us_is_not_well(start_redis: Callable[..., Server],
 def test_a_folder_outside_the_image_root_is_refused(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="outside the image root"):
         next(examine(settings, "/usr"))
-    with pytest.raises(UsageError, match="no folder that is there"):
+    with pytest.raises(UsageError, match="there is no folder"):
         next(examine(settings, str(tmp_path / "none")))
-    with pytest.raises(UsageError, match="no folder that is there"):
+    with pytest.raises(UsageError, match="there is no folder"):
         next(examine(Settings(), str(tmp_path / "none")))
 
 
@@ -233,8 +233,8 @@ def test_what_a_workers_row_says_of_it_and_of_the_place(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, error: str, names: dict[str, bool]
 ) -> None:
     row = Row("a.png", "" if error else "1", None, False, error, "digits@a", ())
-    monkeypatch.setattr("producer.doctor.examine.answer", lambda *_: row)
-    findings = _answered(
+    monkeypatch.setattr("producer.doctor.examine.classify_probe", lambda *_: row)
+    findings = _probe_findings(
         Connection(settings, Retrying()), "digits", Group("file", "", "", ("a.png",)), 0.0, lambda: None
     )
     assert {finding.name: finding.ok for finding in findings} == names
@@ -247,7 +247,7 @@ def test_a_probe_whose_job_is_cancelled_has_no_row_and_leaves_nothing(settings: 
         (job,) = ledger.statuses()
         ledger.cancel(job.job)
 
-    assert answer(ledger, Queue(settings), "digits", Group("file", "", "", ("a.png",)), 60.0, cancel) is None
+    assert classify_probe(ledger, Queue(settings), "digits", Group("file", "", "", ("a.png",)), 60.0, cancel) is None
     assert ledger.statuses() == []
 
 
@@ -288,4 +288,4 @@ def test_sizes_and_names_are_told_in_short() -> None:
     assert [size(n) for n in (999, 1_500, 45_000_000, 1_073_741_824, 3e12)] == [
         *("999 bytes", "1.5 kB", "45 MB", "1.1 GB", "3.0 TB")
     ]
-    assert some("abcdefg") == "a, b, c, d, e and 2 more"
+    assert listed("abcdefg") == "a, b, c, d, e and 2 more"

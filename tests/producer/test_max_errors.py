@@ -40,6 +40,6 @@ def test_the_error_names_the_most_frequent_kind_an_example_and_what_to_do() -> N
     with pytest.raises(PigeonholeError) as error:
         MaxErrors.parse("0.5%").check(summary(rows(labels=1, errors=("missing", "empty", "missing"))), 100)
     assert str(error.value) == (
-        "3 of 4 rows are errors, and --max-errors is 0.5%: 2 are 'missing', for instance 'x.png'. Mend that; `classify "
-        "--retry-errors` tries them again"
+        "3 of 4 rows are errors, and --max-errors is 0.5%: 2 are 'missing', for instance 'x.png'. Fix the cause; "
+        "`classify --retry-errors` tries them again"
     )

@@ -152,7 +152,7 @@ def test_what_is_made_in_the_end_is_no_stream(output: str | None, format: Format
     where = repr(output) if output else "standard output"
     assert (
         str(error.value)
-        == f"{where} can't take a .{format.name}: name a file with -o FILE, or choose --format csv or jsonl"
+        == f"{where} can't take .{format.name}: name a file with -o FILE, or choose --format csv or jsonl"
     )
 
 

@@ -139,7 +139,7 @@ def test_a_worker_outlives_an_error_reply_finishes_what_it_has_in_hand_and_consu
     assert reply in "\n".join(said)
     # That it connected, that it can't announce itself, and that it lost the connection; what to do, when that is new.
     assert len(said) <= 3 * _attempts(said) + 3
-    assert not [one for one in site.said()[before:] if "Traceback" in one or "a process ended" in one]
+    assert not [one for one in site.said()[before:] if "Traceback" in one or "a process was lost" in one]
 
 
 def test_a_worker_that_loses_its_connection_to_a_full_redis_consumes_on_the_next(site: Site) -> None:

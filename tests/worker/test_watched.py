@@ -144,9 +144,9 @@ def test_doctor_sends_an_image_through_it_and_leaves_nothing(watched: Target, tm
     findings = found(watched.settings)
     for name in ("broker", "version", "memory", "workers", "versions", "checkpoints", "clocks", "probe", "image root"):
         assert findings[name].ok, findings[name]
-    assert findings["workers"].saw == "1 for 'digits', 1 processes in all: celery@target"
-    assert findings["persistence"].saw == "it keeps nothing on disk"
-    assert findings["image root"].saw == f"workers read what lies below {str(ROOT)!r}"
+    assert findings["workers"].saw == "1 for 'digits' with 1 processes: celery@target"
+    assert findings["persistence"].saw == "Redis keeps nothing on disk"
+    assert findings["image root"].saw == f"workers read files below {str(ROOT)!r}"
     assert set(ROOT.glob(".pigeonhole*")) == hidden
     assert not watched.ledger.statuses(active_only=True)
 
@@ -154,7 +154,7 @@ def test_doctor_sends_an_image_through_it_and_leaves_nothing(watched: Target, tm
 def test_doctor_finds_a_worker_with_another_image_root(watched: Target, tmp_path: Path) -> None:
     finding = found(replace(watched.settings, image_root=str(tmp_path)))["image root"]
     assert finding.ok is False
-    assert "a worker says: missing: no such file" in finding.saw
+    assert "a worker reports: missing: no such file" in finding.saw
     assert "PIGEONHOLE_IMAGE_ROOT" in finding.do
     assert list(tmp_path.iterdir()) == []
 
@@ -170,7 +170,7 @@ def test_doctor_sends_an_image_that_is_there_where_it_may_not_write(
         finding for finding in examine(watched.settings, str(ROOT / "samples"), 10) if finding.name == "image root"
     ]
     assert seen.ok
-    assert seen.saw.endswith("Read-only file system; one that is there was sent)")
+    assert seen.saw.endswith("Read-only file system; an image of the folder was sent)")
 
 
 def test_without_redis_a_scrape_still_answers(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_another_of_its_name_is_counted_and_when_stopped_takes_only_its_own_anno
     second = Target(replace(watched.settings, metrics_port=""), tmp_path, "--log-format", "json")
     try:
         wait_for(lambda: [one.processes for one in Workers(watched.settings).alive()] == [1, 1], "both")
-        assert found(watched.settings)["workers"].saw == "2 for 'digits', 2 processes in all: " + ", ".join(
+        assert found(watched.settings)["workers"].saw == "2 for 'digits' with 2 processes: " + ", ".join(
             ["celery@target"] * 2
         )
         second.process.send_signal(signal.SIGTERM)
