@@ -1,4 +1,4 @@
-"""`pigeonhole import`, `export` and `inspect`: commands on model files."""
+"""The commands `pigeonhole import`, `export` and `inspect`."""
 
 import json
 from collections.abc import Iterator
@@ -28,18 +28,18 @@ def import_(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="An ONNX file; what torch.save(model.state_dict(), FILE) wrote; torchvision:NAME; timm:NAME or "
+            help="An ONNX file; a file that torch.save(model.state_dict(), FILE) wrote; torchvision:NAME; timm:NAME or "
             "timm:FOLDER; hf:ORG/NAME or hf:FOLDER, of Hugging Face.",
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The model file to write.")],
     name: Annotated[
-        str, typer.Option(help="The model's name: its workers' queue is named after it.  \\[default: -o's]")
+        str, typer.Option(help="The model's name, after which its queue is named.  \\[default: the name of -o]")
     ] = "",
     classes: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE|imagenet", help="The classes' names, in the order of the outputs: a name a line, or JSON."
+            metavar="FILE|imagenet", help="Names of the classes, in the order of the outputs: a name a line, or JSON."
         ),
     ] = None,
     preprocess: Annotated[
@@ -47,32 +47,34 @@ def import_(
         typer.Option(metavar="FILE|imagenet", help="How images are prepared: JSON (docs/guide/models.md) or imagenet."),
     ] = None,
     mean: Annotated[
-        float | None, typer.Option(help="Of a state_dict: subtracted from pixels of 0 to 1 when it was trained.")
+        float | None, typer.Option(help="For a state_dict: the mean of pixels (0 to 1), subtracted in training.")
     ] = None,
-    std: Annotated[float | None, typer.Option(help="Of a state_dict: what they were divided by then.")] = None,
+    std: Annotated[
+        float | None, typer.Option(help="For a state_dict: the standard deviation, the divisor in training.")
+    ] = None,
     network: Annotated[
         str | None,
-        typer.Option(help="Of a state_dict: its network, such as resnet18.  \\[default: recognised by its weights]"),
+        typer.Option(help="For a state_dict: its network, such as resnet18.  \\[default: recognised by its weights]"),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Of torchvision:NAME and timm:NAME: a file of weights, in place of a download.")
+        Path | None, typer.Option(help="For torchvision:NAME and timm:NAME: a file of weights, instead of a download.")
     ] = None,
     multi_label: Annotated[
         bool,
-        typer.Option("--multi-label", help="An image may have several labels: a sigmoid for each class."),
+        typer.Option("--multi-label", help="An image may have several labels; each class has a sigmoid."),
     ] = False,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Of a multi-label model: the probability from which a class is a label.  \\[default: 0.5]"),
+        typer.Option(help="For a multi-label model: the probability from which a class is a label.  \\[default: 0.5]"),
     ] = None,
     thresholds: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Of a multi-label model: JSON of one threshold for each class."),
+        typer.Option(metavar="FILE", help="For a multi-label model: a JSON object with a threshold for each class."),
     ] = None,
-    sample: Annotated[Path | None, typer.Option(help="A picture: print its five most probable classes.")] = None,
+    sample: Annotated[Path | None, typer.Option(help="An image, whose five most probable classes are printed.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make a model file from a model that was trained elsewhere; no code in its files is run."""
+    """Import a model that was trained elsewhere into a model file; code in its files is never run."""
     with _needed():
         from pigeonhole.models.output_names import check_output, model_name
         from producer.models.importing import run
@@ -87,9 +89,9 @@ def import_(
     for finding in filter(None, (*made.findings, line)):
         notify(finding)
     about = made.checkpoint
-    several_labels = about.calibration.thresholds is not None  # no data set has several for an image
-    trial = f"classify DIR --model {output}" if several_labels else f"evaluate {output} --data DIR"
-    notify(f"It is not calibrated: no image will be marked for review. Try it: pigeonhole {trial}")
+    several_labels = about.calibration.thresholds is not None  # `evaluate` takes one label an image
+    example = f"classify DIR --model {output}" if several_labels else f"evaluate {output} --data DIR"
+    notify(f"The model is not calibrated: no image will be marked for review. Try it: pigeonhole {example}")
     typer.echo(f"{output}: {about.name} {about.digest[:12]}, {about.network}, {len(about.classes)} classes")
 
 
@@ -99,7 +101,7 @@ def import_(
 )
 @guarded
 def export(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, or the name of one that is shipped.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model file, or the name of a shipped model.")],
     output: Annotated[
         Path,
         typer.Option(
@@ -107,17 +109,17 @@ def export(
         ),
     ],
     int8: Annotated[
-        bool, typer.Option("--int8", help="Quantise the model: faster on a CPU, slightly less exact.")
+        bool, typer.Option("--int8", help="Quantise the model: faster on a CPU, slightly less accurate.")
     ] = False,
     images: Annotated[
         str | None,
         typer.Option(
             metavar="SOURCE",
-            help="With --int8: a folder of images such as the model was trained on; at most 1,000 are read.",
+            help="With --int8: a folder of images like the training images; at most 1,000 are read.",
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="With --int8: the new model's name.  \\[default: MODEL's, and -int8]")
+        str | None, typer.Option(help="With --int8: the new model's name.  \\[default: MODEL's name with -int8]")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -149,8 +151,8 @@ def _export_int8(model: Path, images: str | None, output: Path, name: str | None
 
     if images is None:
         raise UsageError(
-            "--int8 needs --images SOURCE, a folder of images such as the model was trained on: the ranges of "
-            "activations are measured on them."
+            "--int8 needs --images SOURCE, a folder of images like the training images, to measure the ranges of "
+            "activations."
         )
     made = quantising.export(model, images, output, name, settings_from(), overwrite)
     for finding in made.findings:
@@ -158,25 +160,23 @@ def _export_int8(model: Path, images: str | None, output: Path, name: str | None
     return made.checkpoint
 
 
-@app.command(epilog="Example: pigeonhole inspect digits   or, what it makes of a picture: --image photo.jpg")
+@app.command(epilog="Example: pigeonhole inspect digits --image photo.jpg")
 @guarded
 def inspect(
     checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT", help="A file, or digits: the one that is shipped.")
+        str, typer.Argument(metavar="CHECKPOINT", help="A model file, or the name of a shipped model.")
     ],
-    image: Annotated[
-        Path | None, typer.Option(help="A picture: say what is done with it, and what the network answers.")
-    ] = None,
+    image: Annotated[Path | None, typer.Option(help="An image, whose preprocessing and result are shown.")] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Where to write what the network saw.  \\[default: IMAGE's name-seen.png]"),
+        typer.Option("-o", "--output", help="The file for the network's input.  \\[default: IMAGE-seen.png]"),
     ] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a checkpoint is: network, classes, preprocessing, training, measured accuracy, digest.
+    """Show a checkpoint: network, classes, preprocessing, training, measured accuracy, digest.
 
-    With --image it shows what the checkpoint makes of one picture, and writes the picture that the network saw as PNG.
+    With --image, show the preprocessing and the result of one image, and write the network's input as PNG.
     """
     from pigeonhole.models import checkpoint as checkpoints
     from pigeonhole.models import description
@@ -186,7 +186,7 @@ def inspect(
         _inspect_image(path, image, output, overwrite, as_json)
         return
     if output is not None:
-        raise UsageError("-o is for the picture that --image writes; give --image FILE, or leave -o out.")
+        raise UsageError("-o is for the file that --image writes; give --image FILE too, or drop -o.")
     described = checkpoints.describe(path)
     if as_json:
         content = {**json.loads(described.to_json()), "path": str(path), "bytes": path.stat().st_size}
@@ -207,13 +207,13 @@ def _inspect_image(path: Path, image: Path, output: Path | None, overwrite: bool
         typer.echo(inspection.text(inspected, written))
 
 
-#: The extras that bring packages; all others come with a worker's.
+#: Package → the extra that installs it. The extra `worker` installs all other packages.
 _EXTRAS = {"onnx": "onnx", "google": "onnx", "torch": "training", "torchvision": "training"}
 
 
 @contextmanager
 def _needed() -> Iterator[None]:
-    """Translate a missing package into words."""
+    """Raise UsageError with the install command if a package is missing."""
     try:
         yield
     except ModuleNotFoundError as exc:

@@ -1,4 +1,4 @@
-"""`pigeonhole export`: write a model file's graph as an ONNX file, with all that is needed to use it elsewhere."""
+"""`pigeonhole export`: writes the graph of a model file as an ONNX file, with everything to use it elsewhere."""
 
 import json
 from pathlib import Path
@@ -18,13 +18,13 @@ from pigeonhole.replacing import check_own
 from pigeonhole.version import VERSION
 
 PRODUCER = "pigeonhole"
-_COMPARED = 4  # images, on which the file must return what the model file does
+_COMPARED = 4  # number of images on which both files must agree
 
 
 def export(model: Path, output: Path, overwrite: bool = False) -> Checkpoint:
     """Write a model as an ONNX file.
 
-    Its metadata has the name, the digest, the classes, the preprocessing and the calibration, the last three as JSON.
+    Its metadata has the name and the digest, and as JSON the classes, the preprocessing and the calibration.
 
     Args:
         model: The model file.
@@ -37,7 +37,7 @@ def export(model: Path, output: Path, overwrite: bool = False) -> Checkpoint:
     Raises:
         CheckpointError: The model can't be read, or has no graph.
         TrainingError: The output can't be written.
-        UsageError: The output is something else.
+        UsageError: The output exists and is not an earlier export.
     """
     content = checkpoint.read(model)
     about = content.checkpoint
@@ -69,10 +69,10 @@ def _compare(content: Content, serialised: bytes) -> None:
 
 
 def is_export(file: Path, name: str) -> bool:
-    """Return whether a file is an earlier export of a model of that name."""
+    """Return whether a file is an earlier export of a model with this name."""
     try:
         found = ModelProto.FromString(file.read_bytes())
-    except (OSError, DecodeError, UnicodeDecodeError):  # whatever the file is, it is not ours
+    except (OSError, DecodeError, UnicodeDecodeError):  # not an export
         return False
     return found.producer_name == PRODUCER and any(
         each.key == "name" and each.value == name for each in found.metadata_props

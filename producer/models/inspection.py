@@ -1,4 +1,4 @@
-"""One picture as a model sees it: what the preprocessing did with it, and the network's result."""
+"""Inspects one image: the steps of its preprocessing, and the network's result."""
 
 import io
 import os
@@ -23,23 +23,23 @@ from pigeonhole.models.classifier import Classifier
 from pigeonhole.replacing import check_own
 from pigeonhole.settings import Settings
 
-#: By which a picture that `save` wrote is known, and the bytes that stand before the pixels at most.
+#: The mark of a file that `save` wrote, and the most bytes before its pixels.
 _SOFTWARE, _BEFORE_PIXELS = "pigeonhole inspect", 4096
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """The result of one picture, and the way to it.
+    """The result of one image, and the steps to it.
 
     Args:
         checkpoint: The model's record.
-        image: The picture's file.
-        size: Of the picture, upright: width and height in pixels.
+        image: Path of the image.
+        size: Width and height of the upright image, in pixels.
         pixels: The network's input: uint8 [height, width, channels].
-        trace: The steps of the normalisation, in a picture of `trace.size`; None where the preprocessing records none.
-        label: The most probable class; of a multi-label model all labels, joined by "|" as in rows, or empty.
+        trace: The steps of the normalisation, for an image of `trace.size`; None if the preprocessing has no trace.
+        label: The most probable class; for a multi-label model all labels, joined by "|", or empty.
         confidence: The calibrated probability of the most probable class, 0…1.
-        review_score: Decides whether a person should look, 0…1 (`Calibration.review_score`).
+        review_score: Decides whether the image is marked for review, 0…1 (`Calibration.review_score`).
     """
 
     checkpoint: Checkpoint
@@ -53,13 +53,13 @@ class Inspection:
 
     @property
     def review(self) -> bool:
-        """True if the picture is marked for review."""
+        """Return True if the image is marked for review."""
         below = self.checkpoint.calibration.review_below
         return bool(scores.marked(np.array([self.review_score]), below)[0])
 
     @property
     def box(self) -> Box | None:
-        """The digit's place in the upright picture: left, top, right, bottom in its pixels."""
+        """Return the digit's box in the upright image: left, top, right, bottom in pixels."""
         if self.trace is None:
             return None
         x, y = (whole / decoded for whole, decoded in zip(self.size, self.trace.size, strict=True))
@@ -67,7 +67,7 @@ class Inspection:
         return int(left * x), int(top * y), round(right * x), round(bottom * y)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all but the pixels as plain JSON values."""
+        """Return everything except the pixels as JSON values."""
         done = None
         if self.trace is not None:
             done = {key: value for key, value in asdict(self.trace).items() if key not in ("pixels", "size")}
@@ -86,15 +86,15 @@ class Inspection:
 
 
 def inspect(path: Path, image: Path, settings: Settings) -> Inspection:
-    """Classify one picture and record the way to its result.
+    """Classify one image and record its preprocessing.
 
     Args:
         path: The model file.
-        image: The picture's file.
-        settings: Limits of an image, and how the model is run.
+        image: Path of the image.
+        settings: The limits of an image, and the runtime.
 
     Raises:
-        TrainingError: A file can't be read, or the picture can't be decoded or is blank.
+        TrainingError: A file can't be read, or the image can't be decoded or is blank.
     """
     classifier = Classifier.load(path, settings)
     described, max_pixels = classifier.checkpoint, settings.max_pixels
@@ -133,20 +133,20 @@ def save(inspected: Inspection, output: Path | None, overwrite: bool = False) ->
     """Write the network's input as a PNG file.
 
     Args:
-        inspected: The picture.
-        output: The file; None: the picture's name with "-seen.png", in the working folder.
-        overwrite: Replace the file even if it is no such input.
+        inspected: The inspection.
+        output: Path of the file; None: the image's name with "-seen.png", in the working folder.
+        overwrite: Replace the file even if `save` did not write it.
 
     Returns:
-        The file.
+        The path of the file.
 
     Raises:
-        TrainingError: It can't be written, or is the picture itself.
-        UsageError: The file is something else.
+        TrainingError: The file can't be written, or is the image itself.
+        UsageError: The file exists, and `save` did not write it.
     """
     output = output or Path(f"{inspected.image.stem}-seen.png")
     if output.exists() and os.path.samefile(output, inspected.image):
-        raise TrainingError(f"{output} is the picture itself, which is not overwritten; choose another -o.")
+        raise TrainingError(f"{output} is the image itself and is not overwritten; choose another -o.")
     check_own(output, _is_ours, overwrite)
     pixels = inspected.pixels
     buffer, about = io.BytesIO(), PngInfo()
@@ -157,19 +157,24 @@ def save(inspected: Inspection, output: Path | None, overwrite: bool = False) ->
 
 
 def _is_ours(file: Path) -> bool:
-    with file.open("rb") as content:  # it has only pixels of a network's size
+    with file.open("rb") as content:
         return b"Software\0" + _SOFTWARE.encode() in content.read(_BEFORE_PIXELS)
 
 
 def text(inspected: Inspection, output: Path) -> str:
-    """Return the inspection as lines of text; `output` is the file with the network's input."""
+    """Return the inspection as lines of text.
+
+    Args:
+        inspected: The inspection.
+        output: Path of the file with the network's input.
+    """
     width, height = inspected.size
     rows = [("image", f"{inspected.image}, {width:,} x {height:,} pixels"), *_steps(inspected)]
-    rows.append(("seen", f"{output}, {inspected.pixels.shape[1]} x {inspected.pixels.shape[0]} pixels"))
+    rows.append(("input", f"{output}, {inspected.pixels.shape[1]} x {inspected.pixels.shape[0]} pixels"))
     limit = inspected.checkpoint.calibration.review_below
     marked = f"marked for review: review score {inspected.review_score:.2%}, below {limit:.2%}"
     review = marked if inspected.review else "not marked for review"
-    rows.append(("answer", f"{inspected.label or 'no label'}, confidence {inspected.confidence:.2%}, {review}"))
+    rows.append(("result", f"{inspected.label or 'no label'}, confidence {inspected.confidence:.2%}, {review}"))
     return "\n".join(f"{title:<14} {value}" for title, value in rows)
 
 
@@ -181,13 +186,13 @@ def _steps(inspected: Inspection) -> list[tuple[str, str]]:
     if done.size != inspected.size:
         rows.append(("decoded", f"{done.size[0]:,} x {done.size[1]:,} pixels: a JPEG is shrunk while it is decoded"))
     if done.unchanged:
-        return [*rows, ("preprocessing", "none: it has the form of MNIST's images already")]
+        return [*rows, ("preprocessing", "none: the image looks like one of MNIST's already")]
     ink = "dark ink: inverted" if done.dark else "bright ink: not inverted"
     light = "uneven, by shadow or fog: flattened" if done.flattened else "even"
     rows.append(("paper", f"grey level {done.paper} of 255, {light}; {ink}"))
     specks = [f"{done.specks} speck{'s' if done.specks > 1 else ''}"] if done.specks else []
     away = (["lines"] if done.lines else []) + specks
-    rows.append(("taken away", " and ".join(away) or "nothing"))
+    rows.append(("removed", " and ".join(away) or "nothing"))
     left, top, right, bottom = box
     rows.append(("digit", f"columns {left:,} to {right:,}, rows {top:,} to {bottom:,}"))
     return rows

@@ -1,4 +1,4 @@
-"""`pigeonhole export --int8`: measure a model's activations on images, and write it in int8."""
+"""`pigeonhole export --int8`: measures a model's activations on images, and writes it in int8."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ from pigeonhole.sources.reference import Location, Root
 from pigeonhole.text import counted
 from producer.models import exporting
 
-#: More images than that do not widen the ranges.
+#: The most images to read; more do not widen the ranges.
 MOST = 1000
-#: What is added to a model's name.
+#: The suffix of the new model's name.
 SUFFIX = "-int8"
 
 
@@ -36,8 +36,8 @@ class Exported:
     """A model that was written in int8.
 
     Args:
-        checkpoint: Its record.
-        findings: What was done, a line each, for the user.
+        checkpoint: The model's record.
+        findings: Notes for the user, a line each.
     """
 
     checkpoint: Checkpoint
@@ -46,13 +46,13 @@ class Exported:
 
 @dataclass(frozen=True)
 class _Images:
-    """Images that ranges are measured on.
+    """Images to measure ranges on.
 
     Args:
-        pixels: uint8 [N, H, W, C].
-        found: How many the source has.
-        failed: How many of those taken could not be read.
-        reason: Why the first of them could not.
+        pixels: The images, uint8 [N, H, W, C].
+        found: The number of images in the source.
+        failed: The number of chosen images that could not be read.
+        reason: The error of the first of these.
     """
 
     pixels: NDArray[np.uint8]
@@ -61,11 +61,11 @@ class _Images:
     reason: str
 
     def describe(self) -> str:
-        """Return what was read, as one line."""
+        """Return the numbers of images as a line of text."""
         line = f"ranges of activations are measured on {counted(len(self.pixels), 'image')} of {self.found:,}"
         if not self.failed:
             return line
-        return f"{line}; {self.failed:,} of those taken could not be read, the first for this reason: {self.reason}"
+        return f"{line}; {self.failed:,} could not be read, the first with the error: {self.reason}"
 
 
 def export(
@@ -75,16 +75,16 @@ def export(
 
     Args:
         model: The model file, in f32.
-        source: A folder or an archive of images such as the model was trained on; at most 1,000 are read.
-        output: The file; an ONNX file if its name ends in `.onnx`, otherwise a model file.
-        name: Of the model in int8; None: the model's, and "-int8".
-        settings: Limits of an image.
+        source: A folder or an archive of images like the training images; at most 1,000 are read.
+        output: The file to write; an ONNX file if its name ends in `.onnx`, otherwise a model file.
+        name: The name of the int8 model; None: the model's name with "-int8".
+        settings: The limits of an image.
         overwrite: Replace the output even if it is not an earlier export of this model.
 
     Raises:
         CheckpointError: The model can't be read or quantised, or no image can be read.
         TrainingError: The output can't be written.
-        UsageError: The output or the source is something else.
+        UsageError: The output exists and is not an earlier export, or the source is a list.
     """
     content = checkpoint.read(model)
     quantise.check(content)
@@ -109,7 +109,7 @@ def export(
 
 
 def _read(source: str, preprocessing: Preprocessing, settings: Settings) -> _Images:
-    """Read images of a source, spread evenly over it."""
+    """Read images that are spread evenly over a source."""
     if source == "-" or source.startswith("@"):
         raise UsageError(f"--images takes a folder or an archive of images, not the list {source!r}.")
     root = Root("/")
@@ -134,7 +134,12 @@ def _read(source: str, preprocessing: Preprocessing, settings: Settings) -> _Ima
 
 
 def spread(items: Iterable[Item], most: int) -> tuple[list[Item], int]:
-    """Return at most that many items, spread evenly over all, and the number of all; it holds twice as many at once."""
+    """Return some items, spread evenly, and the number of all.
+
+    Args:
+        items: All items; they are not kept in memory.
+        most: The most items to return; twice that number are in memory at once.
+    """
     kept, step, count = list[Item](), 1, 0
     for item in items:
         if count % step == 0:
@@ -148,7 +153,7 @@ def spread(items: Iterable[Item], most: int) -> tuple[list[Item], int]:
 
 
 def _is_quantised(file: Path, name: str) -> bool:
-    """Return whether a file is a model file of that name that was quantised."""
+    """Return whether a file is a quantised model file with this name."""
     try:
         about = checkpoint.describe(file)
     except CheckpointError:

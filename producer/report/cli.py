@@ -1,4 +1,4 @@
-"""`pigeonhole report`."""
+"""The command `pigeonhole report`."""
 
 from itertools import chain
 from typing import Annotated
@@ -42,7 +42,7 @@ def report(
         typer.Argument(
             metavar="JOB|FILE",
             autocompletion=complete_job_or_file,
-            help="A job's id, its beginning or `last`, or the file of rows that a command with -o wrote.",
+            help="A job (its id, the beginning of its id, or `last`), or a file of rows that -o wrote.",
         ),
     ],
     output: Annotated[
@@ -50,20 +50,20 @@ def report(
     ] = "report.html",
     thumbnails: Annotated[
         int,
-        typer.Option("--thumbnails", min=0, metavar="N", help="Embed so many, most doubtful first; link to the rest."),
+        typer.Option("--thumbnails", min=0, metavar="N", help="Embed N thumbnails, doubtful first; link the rest."),
     ] = 1000,
     images: Annotated[
         str, typer.Option("--images", metavar="FOLDER", help="Where the rows' relative paths begin.")
     ] = ".",
     format: RowsFormat = None,
     truth: Truth = None,
-    job: Annotated[str | None, typer.Option("--job", metavar="JOB", help="Of a database's jobs this one.")] = None,
+    job: Annotated[str | None, typer.Option("--job", metavar="JOB", help="The job to show from a database.")] = None,
     csv_safe: CsvSafe = False,
     overwrite: Overwrite = False,
     broker: Broker = None,
     quiet: Quiet = False,
 ) -> None:
-    """Make a page to look at rows and mend them: one HTML file that needs no network."""
+    """Write a page to review rows and correct labels: one HTML file that needs no network."""
     from producer.report import make
 
     make.check(output, images, overwrite)
@@ -78,6 +78,6 @@ def report(
         named = client.job_id(what)
         origin = make.of_job(client.status(named), chain.from_iterable(client.results(named)))
     written = make.make(output, origin, images, make.options_of(images, small, thumbnails, csv_safe, truth))
-    notify_unless_quiet(make.said(output, written), quiet)
+    notify_unless_quiet(make.written_text(output, written), quiet)
     if advice := make.hint(images, written):
         notify(advice)

@@ -1,4 +1,4 @@
-"""Rows → columns of JSON, and the few rows that get a thumbnail."""
+"""Turns rows into columns of JSON, and selects the rows that get a thumbnail."""
 
 import hashlib
 import heapq
@@ -12,11 +12,11 @@ from producer.report.truth import Truth
 
 
 class Columns:
-    """Turns rows into columns; a text that is repeated is written once, at the end.
+    """Turns rows into columns; labels and model names are written once, at the end.
 
     Args:
-        truth: the true labels; None: not known.
-        files: looks up the size and the date of each image; None: nothing is looked up.
+        truth: the true labels; None: there are none.
+        files: looks up the size and the date of each image; None: no file is looked up.
     """
 
     def __init__(self, truth: Truth | None = None, files: FileFacts | None = None) -> None:
@@ -42,12 +42,12 @@ class Columns:
             columns["truth"] = [-1 if label is None else self._label(label) for label in found]
         if self._files:
             columns["size"], columns["date"] = self._files.columns(rows)
-        for row in rows:  # the same rows from another format, or with more facts, are the same report
+        for row in rows:  # without facts, so that the same rows from any format have the same digest
             self._digest.update(json.dumps(row[:6]).encode())
         return columns
 
     def end(self) -> dict[str, object]:
-        """Return what is only known after the last row."""
+        """Return the names of labels and models, and the digest of the rows; call it after the last row."""
         return {"labels": list(self._labels), "models": list(self._models), "digest": self._digest.hexdigest()}
 
     def _label(self, label: str) -> int:
@@ -55,11 +55,15 @@ class Columns:
 
 
 class Doubtful:
-    """Keeps the most doubtful rows that have a label; an image that gave an error is not decoded again."""
+    """Selects the most doubtful rows that have a label; error rows get no thumbnail.
+
+    Args:
+        limit: the most rows to select.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._heap: list[tuple[bool, float, int, str]] = []  # the least doubtful of them is at its top
+        self._heap: list[tuple[bool, float, int, str]] = []  # the least doubtful row is at the top
 
     def add(self, start: int, rows: Sequence[Row]) -> None:
         """Add rows, numbered from `start`."""
@@ -72,10 +76,10 @@ class Doubtful:
                     heapq.heappushpop(self._heap, entry)
 
     def rows(self) -> list[tuple[int, str]]:
-        """Return (number, path) of each, most doubtful first."""
+        """Return (number, path) of each selected row, most doubtful first."""
         return [(-number, path) for _, _, number, path in sorted(self._heap, reverse=True)]
 
 
 def _finite(share: float | None) -> float | None:
-    """Return a share as JSON can have it: somebody else's CSV may say `nan`."""
+    """Return a probability for JSON: None for `nan`, which a CSV file may contain."""
     return share if share is not None and math.isfinite(share) else None

@@ -1,4 +1,4 @@
-"""Facts about the rows as a whole, for the head of a report."""
+"""Facts about all rows, for the head of a report."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,17 @@ from pigeonhole.ledger.status import JobStatus
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Facts about the rows as a whole; empty or None where they are not known.
+    """Facts about all rows; empty or None if they are not known.
 
     Args:
-        source: the job or file that they come from.
-        job, state, sources: of the job.
-        images: that were submitted.
-        started, finished: the job, in seconds since the epoch.
-        seconds: that it took.
-        images_per_second: in that time.
+        source: the job or file of the rows.
+        job: id of the job.
+        state: state of the job.
+        sources: SOURCEs of the job.
+        images: number of submitted images.
+        started, finished: start and end of the job, in seconds since the epoch.
+        seconds: duration of the job.
+        images_per_second: mean speed of the job.
     """
 
     source: str
@@ -31,7 +33,7 @@ class Facts:
 
     @classmethod
     def of(cls, source: str, job: JobStatus | None) -> "Facts":
-        """Return the facts about a job's rows; without a job, as of a CSV file, only where they come from."""
+        """Return the facts about a job's rows; without a job, as for a CSV file, only the source is known."""
         if job is None:
             return cls(source=source)
         seconds = duration(job)

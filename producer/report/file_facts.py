@@ -1,4 +1,4 @@
-"""The size and the date of image files, and how many of them are not there."""
+"""Looks up the sizes and dates of image files, and counts the missing ones."""
 
 import os
 from collections.abc import Sequence
@@ -8,20 +8,23 @@ from pigeonhole.sources.archives import files_of
 
 
 class FileFacts:
-    """Looks up image files; what it can't look up is not known.
+    """Looks up image files.
 
     Args:
-        folder: where relative paths begin.
+        folder: the folder that relative paths start from.
     """
 
     def __init__(self, folder: str) -> None:
         self._folder = os.path.abspath(folder)
         self._archives: dict[str, bool] = {}
-        #: Images with a label whose files were looked up, and those of them that are not there.
+        #: The number of labelled images that were looked up, and of those that are missing.
         self.looked_up = self.missing = 0
 
     def columns(self, rows: Sequence[Row]) -> tuple[list[int | None], list[int | None]]:
-        """Return each file's size in bytes, and its modification time in seconds since the epoch."""
+        """Return the size of each file in bytes, and its modification time in seconds since the epoch.
+
+        Both are None for an error row, an archive member and a missing file.
+        """
         found = [self._of(row) for row in rows]
         return [size for size, _ in found], [date for _, date in found]
 
@@ -31,12 +34,12 @@ class FileFacts:
         self.looked_up += 1
         path = os.path.join(self._folder, row.path)
         file, *_ = files_of(path)
-        if file != path:  # a member's own size and date are not looked up
+        if file != path:  # an archive member: only the archive is looked up
             self.missing += not self._archives.setdefault(file, os.path.lexists(file))
             return None, None
         try:
             status = os.stat(path)
-        except (OSError, ValueError):  # ValueError: a NUL in somebody else's path
+        except (OSError, ValueError):  # ValueError: a path from a CSV file may contain NUL
             self.missing += 1
             return None, None
         return status.st_size, int(status.st_mtime)

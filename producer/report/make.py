@@ -1,4 +1,4 @@
-"""`pigeonhole report`: a job or a file of rows → a page beside it."""
+"""Makes the page of `pigeonhole report` from a job or from a file of rows."""
 
 import os
 import time
@@ -21,7 +21,7 @@ from producer.report.file_facts import FileFacts
 from producer.report.page import Links, Options, Thumbnails, Written, write
 from producer.report.truth import truth_of
 
-#: Said where the reader of images is not installed.
+#: The message if the packages to read images are not installed.
 NO_PILLOW = (
     "Pillow and numpy are not installed: the report links to the images and embeds no thumbnails; "
     f"`{install_hint('report')}` brings both"
@@ -29,7 +29,7 @@ NO_PILLOW = (
 
 
 def names_file(what: str) -> bool:
-    """Return whether a JOB|FILE is a file: it is there, or is spelled as no job is."""
+    """Return whether a JOB|FILE is a file: it exists, or its name can't be that of a job."""
     if os.path.lexists(what) or os.sep in what:
         return True
     try:
@@ -43,12 +43,12 @@ def of_file(path: str, job: str | None, format: Format | None = None) -> tuple[F
     """Return the facts about the rows in a file, and the rows.
 
     Args:
-        path: of the file.
-        job: of those in a database; None: the last.
-        format: how the rows are written; None: as the file's extension says.
+        path: path of the file.
+        job: id of a job in a database; None: the last one.
+        format: format of the rows; None: by the file's extension.
 
     Raises:
-        UsageError: it holds no results, or a job is picked where there is no choice.
+        UsageError: the file has no rows, or a job is chosen although the file is no database.
     """
     results = read_results(path, job, format)
     return Facts.of(path, results.job), results
@@ -60,16 +60,16 @@ def of_job(status: JobStatus, rows: Iterable[Row]) -> tuple[Facts, Iterable[Row]
 
 
 def check(output: str, images: str, overwrite: bool = False) -> None:
-    """Raise UsageError where a report can't be meant: above all one that would replace something else."""
+    """Raise UsageError if the name or the folder is wrong, or the report would replace another file."""
     if not output.endswith((".html", ".htm")):
-        raise UsageError(f"{output!r} is no name for a report: end it with .html")
+        raise UsageError(f"{output!r} does not end with .html: choose another name for the report")
     if not os.path.isdir(images):
-        raise UsageError(f"--images {images!r} is no folder: name the one where the relative paths of the rows begin")
+        raise UsageError(f"--images {images!r} is not a folder: name the one that the rows' paths are relative to")
     check_own(output, is_our_page, overwrite)
 
 
 def thumbnails_below(images: str, settings: Settings) -> Thumbnails | None:
-    """Return what makes thumbnails; None where Pillow or numpy is not installed."""
+    """Return the maker of thumbnails; None if Pillow or numpy is not installed."""
     try:
         from producer.report import thumbnails
     except ModuleNotFoundError as exc:
@@ -80,14 +80,14 @@ def thumbnails_below(images: str, settings: Settings) -> Thumbnails | None:
 
 
 def options_of(images: str, small: Thumbnails | None, limit: int, csv_safe: bool, truth: str | None) -> Options:
-    """Return what a report holds beside the rows.
+    """Return the options of a report.
 
     Args:
-        images: the folder where their relative paths begin.
-        small: makes thumbnails; None where Pillow or numpy is not installed.
-        limit: how many thumbnails; with 0, no image file is touched.
-        csv_safe: whether exports are for spreadsheets.
-        truth: the value of `--truth`; None: no true labels are known.
+        images: the folder that the rows' paths are relative to.
+        small: makes thumbnails; None if Pillow or numpy is not installed.
+        limit: the number of thumbnails; with 0, no image file is read.
+        csv_safe: whether exports are safe for spreadsheets.
+        truth: the value of `--truth`; None: there are no true labels.
 
     Raises:
         UsageError: the true labels can't be read.
@@ -102,39 +102,39 @@ def options_of(images: str, small: Thumbnails | None, limit: int, csv_safe: bool
 
 
 def make(output: str, origin: tuple[Facts, Iterable[Row]], images: str, options: Options) -> Written:
-    """Write a report; it takes its place when it is whole.
+    """Write a report to a temporary file, and rename it when it is complete.
 
     Args:
-        output: its path.
+        output: path of the report.
         origin: the facts about the rows, and the rows.
-        images: the folder where their relative paths begin.
-        options: what else it holds.
+        images: the folder that the rows' paths are relative to.
+        options: thumbnails, true labels and other options.
 
     Raises:
-        OutputFailed: it can't be written.
+        OutputFailed: the report can't be written.
         UsageError: the rows can't be read, or have no true label.
     """
     facts, rows = origin
-    with _whole(output) as file:
+    with _replacing(output) as file:
         return write(file, rows, facts, Links.between(output, images), time.time(), options)
 
 
-def said(output: str, written: Written) -> str:
-    """Return in words what a report holds."""
+def written_text(output: str, written: Written) -> str:
+    """Return the numbers of images and thumbnails in a report as text."""
     unreadable = f", {written.unreadable:,} can't be read" if written.unreadable else ""
     return f"{output}: {counted(written.rows, 'image')}, {counted(written.embedded, 'thumbnail')} embedded{unreadable}"
 
 
 def hint(images: str, written: Written) -> str:
-    """Return the advice to name another image folder; empty where at least half of the images were found."""
+    """Return the advice to name another image folder; empty if at least half of the images were found."""
     if 2 * written.missing <= written.looked_up:
         return ""
     which = f"{written.missing:,} of {counted(written.looked_up, 'image')}"
-    return f"{which} not found below {images!r}: give --images FOLDER, the folder in which they were classified"
+    return f"{which} not found below {images!r}: give --images FOLDER, the folder where `classify` ran"
 
 
 @contextmanager
-def _whole(path: str) -> Iterator[BinaryIO]:
+def _replacing(path: str) -> Iterator[BinaryIO]:
     part = path + ".part"
     try:
         with open(part, "wb") as file:

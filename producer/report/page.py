@@ -1,8 +1,8 @@
-"""Rows → one HTML file to look at and mend them: it needs no network, and no other file but the images it links to.
+"""Writes a report: one HTML file that needs no network and no other files, except the images that it links to.
 
-What it shows is in blocks of JSON, a column for each field of a row, from which its script builds everything else. So
-the rows stream through here, however many there are; what is kept of them is the most doubtful few, for their
-thumbnails, and a digest, by which the page knows its own progress again.
+The rows are blocks of JSON with a column for each field, from which the page's script builds everything. They are
+streamed, so a report may have any number of rows. Only the most doubtful rows are kept in memory, for their thumbnails,
+and a digest, under which the browser stores the progress of a review.
 """
 
 import base64
@@ -24,14 +24,14 @@ from producer.report.facts import Facts
 from producer.report.file_facts import FileFacts
 from producer.report.truth import Truth
 
-#: Rows in a block of JSON, and thumbnails in one.
+#: The number of rows, and of thumbnails, in a block of JSON.
 ROWS_AT_ONCE, THUMBNAILS_AT_ONCE = 2_000, 64
-#: The script's parts, in the order in which they build on each other.
+#: The parts of the script; each uses only those before it.
 SCRIPTS = (
     *("words", "data", "orders", "paths", "decisions", "address", "charts", "truth", "cells"),
     *("layout", "sheet", "picker", "selection", "zoom", "details", "keys", "viewer", "overview", "filters", "main"),
 )
-#: No source but what is inlined here, by digest; and where a browser knows them, no text ever becomes markup.
+#: The content security policy: only the inlined script and style run, by digest, and text never becomes markup.
 _POLICY = (
     "default-src 'none'; script-src {script}; style-src {style}; img-src data: file: 'self'; "
     "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -40,34 +40,44 @@ _POLICY = (
 
 @dataclass(frozen=True)
 class Links:
-    """Where the images are, seen from the report: the URLs that come before a relative and before an absolute path."""
+    """The URL prefixes of images, relative to the report.
+
+    Args:
+        relative: the prefix of relative paths.
+        absolute: the prefix of absolute paths.
+    """
 
     relative: str
     absolute: str
 
     @classmethod
     def between(cls, report: str, images: str) -> "Links":
-        """Return the way from a report's folder to where the rows' relative paths begin, and to the root."""
+        """Return the links of a report.
+
+        Args:
+            report: path of the report.
+            images: the folder that the rows' paths are relative to.
+        """
         folder = os.path.dirname(os.path.abspath(report))
         return cls(_url(os.path.relpath(images, folder)) + "/", _url(os.path.relpath("/", folder)))
 
 
 class Thumbnails(Protocol):
-    """Makes small pictures; see `producer.report.thumbnails`."""
+    """Makes thumbnails; see `producer.report.thumbnails`."""
 
     def make(self, paths: Sequence[str]) -> Iterator[tuple[int, bytes | str]]:
-        """Yield for each path its position and a WebP file's bytes, or why there is none; in any order."""
+        """Yield the position of each path with its thumbnail as WebP, or the reason for its absence; in any order."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a report holds beside the rows.
+    """The options of a report.
 
     Args:
-        thumbnails: makes the embedded pictures; None: all images are linked.
-        limit: how many rows get a thumbnail; the most doubtful have them.
-        csv_safe: whether what the page exports is for spreadsheets; see `SafeCsv`.
-        truth: the true labels; None: not known.
+        thumbnails: makes thumbnails; None: all images are linked.
+        limit: the number of thumbnails, which the most doubtful rows get.
+        csv_safe: whether the page's exports are safe for spreadsheets; see `SafeCsv`.
+        truth: the true labels; None: there are none.
         files: looks up sizes and dates; None: no file is looked up.
     """
 
@@ -80,12 +90,14 @@ class Options:
 
 @dataclass
 class Written:
-    """Counts of a report: rows, pictures that are embedded, pictures that could not be made, and files not found.
+    """The counts of a written report.
 
     Args:
-        rows, embedded, unreadable: the counts.
-        looked_up: images with a label whose files were looked up.
-        missing: those of them that are not there.
+        rows: number of rows.
+        embedded: number of embedded thumbnails.
+        unreadable: number of thumbnails that could not be made.
+        looked_up: number of labelled images whose files were looked up.
+        missing: number of those whose files are missing.
     """
 
     rows: int = 0
@@ -101,18 +113,18 @@ def write(
     """Write a report.
 
     Args:
-        file: where to.
-        rows: in the order of submission.
-        facts: about them.
-        links: to the images whose pictures are not embedded.
-        made: now, in seconds since the epoch.
-        options: what else it holds; None: the rows alone.
+        file: the file to write to.
+        rows: the rows, in the order of their submission.
+        facts: facts about the rows.
+        links: links to images without a thumbnail.
+        made: the current time, in seconds since the epoch.
+        options: thumbnails, true labels and other options; None: rows only.
 
     Returns:
-        The counts of what was written.
+        The counts of the report.
 
     Raises:
-        UsageError: no image has a true label, although they are given.
+        UsageError: true labels are given, but no image has one.
     """
     options = options or Options()
     before, _, after = page().partition("{{data}}")
@@ -151,19 +163,19 @@ def _pictures(rows: Sequence[tuple[int, str]], thumbnails: Thumbnails, written: 
 
 
 def _url(path: str) -> str:
-    """Spell a relative path as a URL: a folder's name may have `#`, `?` or `%` in it, or bytes that are not UTF-8."""
+    """Quote a relative path as a URL: it may contain `#`, `?`, `%`, or bytes that are not UTF-8."""
     return quote(os.fsencode(path))
 
 
 def _data(kind: str, value: object) -> bytes:
-    """Return a block of JSON that is ASCII alone, and in which nothing can end the element or begin another."""
+    """Return an element with a value as JSON, in ASCII, in which no text can end the element or start another."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     return f'<script type="application/json" data-kind="{kind}">{text}</script>\n'.encode("ascii")
 
 
 @cache
 def page() -> str:
-    """Return the page around the data, with its style and script inlined and allowed by their digests."""
+    """Return the page without data; its style and script are inlined, and allowed by their digests."""
     assets = files("producer.report") / "assets"
     style = (assets / "report.css").read_text("utf-8")
     script = "\n".join((assets / f"{name}.js").read_text("utf-8") for name in SCRIPTS)

@@ -1,4 +1,4 @@
-"""Image files → pictures small enough to embed, by the reader and within the limits that workers have."""
+"""Makes thumbnails of image files, with the same reader and limits as workers."""
 
 import io
 import os
@@ -18,36 +18,36 @@ from pigeonhole.sources.archives import INSIDE, archive_kind, files_of, members
 from pigeonhole.sources.local_files import LocalFiles
 from pigeonhole.sources.reference import Location, Place
 
-#: Pixels of a picture's longer side.
+#: Pixels of a thumbnail's longer side.
 SIDE = 160
-#: At this and under, every pixel counts, and lossless takes no more room.
+#: Pixels of the longer side up to which a thumbnail is lossless, which is no larger then.
 _SMALL = 64
-#: Images that are decoded at once; each may take the room of `max_pixels`.
+#: The most images that are decoded at once; each may need the memory of `max_pixels`.
 _THREADS = 4
-#: And that are read before the first of them is taken.
+#: The number of images that are submitted to the threads at once.
 _AT_ONCE = 64
 
 
 class Thumbnails:
-    """Makes thumbnails; whatever an image file is or does, it costs no more than it would cost a worker.
+    """Makes thumbnails, within the limits of workers on bytes and pixels.
 
     Args:
-        folder: where relative paths begin.
-        settings: with the limits on bytes and pixels.
+        folder: the folder that relative paths start from.
+        settings: the settings with these limits.
     """
 
     def __init__(self, folder: str, settings: Settings) -> None:
         self._folder = os.path.abspath(folder)
-        # What the user can read may be read, as embedded workers may; "stretch" says how far a JPEG may be shrunk.
+        # As an embedded worker, it may read any file of the user. With "stretch", a JPEG is decoded at reduced size.
         form = Preprocessing("stretch", SIDE, SIDE, 3)
         self._reader = ImageReader("/", form, settings.max_bytes, settings.max_pixels)
 
     def make(self, paths: Sequence[str]) -> Iterator[tuple[int, bytes | str]]:
-        """Yield for each path its position and a WebP file's bytes, or why there is none; in any order."""
+        """Yield the position of each path with its thumbnail as WebP, or the reason for its absence; in any order."""
         alone, archives = list[tuple[int, str]](), dict[str, dict[str, list[int]]]()
         for position, path in enumerate(paths):
             path = os.path.join(self._folder, path)
-            found, *_ = files_of(path)  # the path itself, or the archive that it leads into
+            found, *_ = files_of(path)  # the path itself, or its archive
             if found == path:
                 alone.append((position, path))
             else:
@@ -63,10 +63,13 @@ class Thumbnails:
                 yield from zip(positions, pool.map(self._one, paths), strict=True)
 
     def _members(self, archive: str, wanted: dict[str, list[int]]) -> Iterator[tuple[int, bytes | str]]:
-        """Go through an archive once, for the members that are wanted: name → positions.
+        """Read an archive once, and yield thumbnails of its members.
 
-        To its end: where several have one name, nobody knows which of them a row is about, and a wrong picture would
-        be worse than none.
+        It is read to its end, because a name with several members gets no thumbnail: it could be the wrong one.
+
+        Args:
+            archive: path of the archive.
+            wanted: member's name → positions.
         """
         found, why = list[tuple[str, Place]](), "missing: no such member in the archive"
         try:
@@ -91,7 +94,7 @@ class Thumbnails:
             return small(self._reader.decoded(Location(kind.scheme, path.lstrip("/"), "", place)))
         except ImageError as exc:
             return str(exc)
-        except Exception as exc:  # noqa: BLE001 - whatever a decoder does, the other images keep theirs
+        except Exception as exc:  # noqa: BLE001 - a decoder's failure must not affect other images
             return f"internal: {type(exc).__name__}: {exc}"
 
 

@@ -24,11 +24,11 @@ class Truth(Protocol):
 
 
 def truth_of(value: str, images: str) -> Truth:
-    """Return the true labels that `--truth` names.
+    """Return the true labels for a value of `--truth`.
 
     Args:
         value: `folders`, or the path of a CSV file with the columns `path` and `label`.
-        images: the folder in which the rows' relative paths begin.
+        images: the folder that the rows' paths are relative to.
 
     Raises:
         UsageError: the file can't be read, or lacks a column.
@@ -59,7 +59,11 @@ class FolderTruth:
 class FileTruth:
     """Reads true labels from a CSV file, such as `corrections.csv`.
 
-    A path is as in the rows, or begins in the folder of the file.
+    Its paths are those of the rows, or relative to the file's folder.
+
+    Args:
+        file: path of the CSV file.
+        images: the folder that the rows' paths are relative to.
     """
 
     def __init__(self, file: str, images: str) -> None:
@@ -70,7 +74,7 @@ class FileTruth:
         self._example, self._known = "", False
 
     def of(self, path: str) -> str | None:
-        """Return the label that the file has for an image."""
+        """Return the label of an image; None if the file does not have it."""
         self._example = self._example or path
         label = self._labels.get(path)
         if label is None:
@@ -83,13 +87,13 @@ class FileTruth:
         if not self._known and self._example:
             example = next(iter(self._labels), "no path at all")
             raise UsageError(
-                f"--truth {self._file!r} has no path of the rows: it has {example!r}, the rows have {self._example!r}; "
-                "write the paths as in the rows, or relative to the file's folder"
+                f"--truth {self._file!r} has none of the rows' paths: it has {example!r}, the rows have "
+                f"{self._example!r}. Write the paths as in the rows, or relative to the file's folder"
             )
 
 
 def _read(file: str) -> dict[str, str]:
-    """Return path → label of a CSV file; of one that was written with `--csv-safe`, as they were."""
+    """Return path → label of a CSV file, without the escapes of `--csv-safe`."""
     try:
         # A path keeps bytes that are not UTF-8, and a spreadsheet's byte order mark is skipped.
         with open(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
@@ -105,5 +109,5 @@ def _read(file: str) -> dict[str, str]:
     except OSError as exc:
         raise UsageError(f"--truth {file!r} can't be read: {exc.strerror}; name a CSV file, or {FOLDERS!r}") from exc
     except csv.Error as exc:
-        raise UsageError(f"--truth {file!r} is no CSV file: {exc}") from exc
+        raise UsageError(f"--truth {file!r} is not a CSV file: {exc}") from exc
     return {original_text(path): original_text(label) for path, label in found.items()} if safe else found

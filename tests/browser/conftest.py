@@ -1,4 +1,4 @@
-"""A real Chromium without a window, and reports for it to open from disk."""
+"""A headless Chromium, and reports that it opens from disk."""
 
 import os
 import time
@@ -20,14 +20,14 @@ from producer.report.thumbnails import Thumbnails
 from producer.report.truth import Truth
 from scripts.chromium import resize, start_chromium
 
-#: Seconds that a browser may take for what it was asked to do.
+#: Timeout of the browser in seconds.
 PATIENCE = 10.0
 MODEL = "digits@0123456789ab"
 HOSTILE = "<img src=x onerror=document.title='broken'>.png"
 
 
 class Browser:
-    """What tests do with a page, as a person would: by keys and clicks, and by reading it."""
+    """Operates a page as a user does, with keys and clicks, and reads it."""
 
     def __init__(self, driver: Chrome, downloads: Path) -> None:
         self.driver, self.downloads = driver, downloads
@@ -43,7 +43,7 @@ class Browser:
         return self.driver.find_element("css selector", selector)
 
     def text(self, selector: str) -> str:
-        """The text of an element, as it is seen."""
+        """Return the visible text of an element."""
         found: str = self.find(selector).text
         return found
 
@@ -51,12 +51,12 @@ class Browser:
         return [one.text for one in self.driver.find_elements("css selector", selector)]
 
     def press(self, *keys: str) -> None:
-        """Press keys, one after the other, where the focus is."""
+        """Press keys one after the other, in the focused element."""
         for key in keys:
             self.driver.switch_to.active_element.send_keys(getattr(Keys, key, key))
 
     def leave(self) -> None:
-        """Close the large view, and wait until the sheet is drawn again and the address has no image."""
+        """Close the large view, and wait for the sheet and the address."""
         self.press("ESCAPE")
         self.until(lambda: "image=" not in self.js("return location.hash"))
 
@@ -76,14 +76,14 @@ class Browser:
         return found
 
     def saved(self, name: str) -> bytes:
-        """The bytes of the file that the page has had saved."""
+        """Return the bytes of a file that the page saved."""
         file = self.downloads / name
         data: bytes = self.until(lambda: file.exists() and file.read_bytes())
         file.unlink()
         return data
 
     def complaints(self) -> list[str]:
-        """What stands in the console since the last look."""
+        """Return the messages in the console since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
 
 
@@ -102,8 +102,8 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(chromium: Browser) -> Iterator[Browser]:
-    """A browser that remembers nothing of another test, and complains about nothing."""
-    # All pages from disk share one storage.
+    """A browser with empty storage; its console must stay empty."""
+    # All pages from disk share a storage.
     kept = {"origin": "file://", "storageTypes": "local_storage"}
     chromium.driver.execute_cdp_cmd("Storage.clearDataForOrigin", kept)
     chromium.complaints()
@@ -116,7 +116,7 @@ def digit(path: str, label: str, confidence: float) -> Row:
     return Row(path, label, confidence, confidence < 0.8, "", MODEL, top)
 
 
-#: Two labels, three in doubt, two errors; hostile and odd names among them.
+#: Rows with two labels, three to review, two errors, and hostile and odd names.
 ROWS = [
     digit("photos/one.png", "1", 0.99),
     digit(HOSTILE, "1", 0.55),
@@ -137,7 +137,7 @@ def report_of(
     truth: Truth | None = None,
     images: bool = True,
 ) -> Path:
-    """Make a report beside its images; those that are not there yet are made, 28 pixels wide and high."""
+    """Write a report beside its images; missing images are created, 28 pixels wide and high."""
     for number, row in enumerate(rows):
         file = folder / row.path
         if images and not row.error and not file.exists():

@@ -1,4 +1,4 @@
-"""The large view of an image: the picture, what is known of it, and the keys that decide it."""
+"""The large view of an image: the picture, its facts, and the keys that decide it."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ NOON = 1_592_222_400  # 2020-06-15 12:00 UTC
 
 
 def photos(folder: Path) -> list[Row]:
-    """Make an image of each shape, and return its row."""
+    """Write an image of each shape, and return its row."""
     rows = []
     for number, size in enumerate(SHAPES.values()):
         Image.new("RGB", size, "teal").save(folder / f"{number}.png")
@@ -73,7 +73,7 @@ def test_a_page_that_was_moved_says_that_the_picture_is_a_thumbnail(browser: Bro
     browser.open(report.rename(tmp_path / "moved" / "report.html"))
     open_at(browser)
     browser.until(lambda: browser.texts("#viewer-facts dd")[0] == "thumbnail, 40 × 160")
-    browser.complaints()  # of the files that are not there
+    browser.complaints()  # about missing files, which are expected
 
 
 def test_zoom_shows_each_pixel_of_a_small_image(browser: Browser, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_buttons_of_digits_keep_their_size_after_a_typed_label(browser: Browser,
     assert all(browser.texts("#viewer-classes button"))
 
 
-#: 120 classes, of which the first is by far the most frequent.
+#: 120 classes; the first is by far the most frequent.
 NAMES = [f"{kind} dog with a name that is long, number {number}" for number in range(40) for kind in ("A", "B", "C")]
 
 
@@ -239,7 +239,7 @@ def test_the_button_of_the_theme_names_the_other_one(browser: Browser, report: P
 def test_a_row_of_an_error_has_no_picture_and_no_decision(browser: Browser, report: Path) -> None:
     browser.open(report)
     browser.find(f"#sheet [data-position='{len(ROWS) - 1}']").click()
-    assert browser.text("#viewer-answer") == "truncated: the file ends early"
+    assert browser.text("#viewer-result") == "truncated: the file ends early"
     browser.press("1", "SPACE", "x")
     assert not browser.find("#viewer-decide").is_displayed()
     browser.press("ESCAPE")

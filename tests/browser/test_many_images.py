@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 
 @dataclass
 class Scrolled:
-    """What scrolling took: the longest task in milliseconds, and how many cells were in the page at most."""
+    """The cost of scrolling: the longest task in milliseconds, and the most cells in the page."""
 
     longest: float
     cells: int
@@ -67,7 +67,7 @@ def test_50_000_images_are_there_at_once_and_scroll_without_a_stop(
 
 
 class _Same:
-    """The same picture for every image: 50,000 files would take longer to make than the page to show."""
+    """The same thumbnail for every image, because 50,000 files would take long to write."""
 
     def __init__(self, picture: bytes) -> None:
         self._picture = picture

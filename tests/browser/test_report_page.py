@@ -19,11 +19,11 @@ LATIN = os.fsdecode(b"photos/caf\xe9.png")
 
 
 def shown(browser: Browser) -> list[str]:
-    """The names of the images on the sheet, in their order."""
+    """Return the names of the images on the sheet, in their order."""
     return [label.split(":")[0].rpartition("/")[2] for label in browser.js(SHOWN)]
 
 
-#: In the order of the default: the doubtful across labels, the least confident first, and errors last.
+#: All names in the default order: rows to review first, the least confident first, errors last.
 EVERYTHING = [HOSTILE, "caf\\xe9.png", 'a "b", c.png', "Seven.png", "one.png", "sure.png", "gone.png", "cut.png"]
 
 
@@ -129,7 +129,7 @@ def test_the_keyboard_goes_through_the_sheet_and_back(browser: Browser, report: 
     browser.press("ARROW_RIGHT", "ENTER")
     assert browser.text("#viewer-path") == "photos/caf\\xe9.png"
     browser.press("ARROW_RIGHT", "ESCAPE")
-    browser.until(lambda: browser.js(focused) == 'a "b", c.png')  # where the person was last
+    browser.until(lambda: browser.js(focused) == 'a "b", c.png')  # the last image
 
 
 def test_review_goes_through_the_doubtful_by_keys_and_survives_a_reload(browser: Browser, report: Path) -> None:
@@ -151,7 +151,7 @@ def test_review_goes_through_the_doubtful_by_keys_and_survives_a_reload(browser:
     assert browser.text("#export") == "Export 2 reviewed"
     browser.find("#review").click()
     assert (browser.text("#viewer-title"), browser.text("#viewer-reviewed")) == ("3 of 3", "2 reviewed")
-    browser.press("u")  # what was decided before the reload
+    browser.press("u")  # undoes a decision from before the reload
     assert browser.text("#viewer-path") == "photos/caf\\xe9.png"
 
 
@@ -202,14 +202,14 @@ def test_up_to_nine_classes_have_keys_from_1_on_in_their_order(browser: Browser,
 
 
 def test_a_browser_that_keeps_nothing_is_said(chromium: Browser, report: Path) -> None:
-    # As where site data is blocked: asking for the storage throws.
+    # If a browser blocks site data, access to the storage throws.
     blocked = (
         "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError'); }})"
     )
     added = chromium.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": blocked})
     try:
         chromium.open(report)
-        assert chromium.text("#note").startswith("This browser keeps nothing for this page (SecurityError). Export")
+        assert chromium.text("#note").startswith("This browser does not save your progress (SecurityError). Export")
         chromium.find("#review").click()
         chromium.press("7", "ESCAPE")
         assert chromium.text("#export") == "Export 1 reviewed"
@@ -256,10 +256,10 @@ def test_a_page_says_which_models_answered_when_and_that_there_is_more(browser: 
         write(file, rows, facts, Links("./", ""), 1.8e9)
     browser.open(report)
     browser.find("#facts").find_element("xpath", "..").find_element("css selector", "summary").click()
-    told = dict(zip(browser.texts("#facts dt"), browser.texts("#facts dd"), strict=True))
-    assert told["Answered by 2 models"] == "digits@0123456789ab (1 image), digits@ba9876543210 (1 image)"
-    assert told["Speed"] == "5 images/s, 2 s in all"
-    assert "2001" in told["Started"]
+    shown_facts = dict(zip(browser.texts("#facts dt"), browser.texts("#facts dd"), strict=True))
+    assert shown_facts["Models"] == "digits@0123456789ab (1 image), digits@ba9876543210 (1 image)"
+    assert shown_facts["Speed"] == "5 images/s, 2 s in all"
+    assert "2001" in shown_facts["Started"]
     assert browser.text("#note p") == "2 of the job's 9 images have a row here."
 
 
@@ -289,7 +289,7 @@ def test_the_labels_of_an_image_are_one_and_no_label_is_no_error(browser: Browse
     assert browser.texts("[name=label] option") == ["all", "no label (1)", "sea|sand (1)"]
     assert browser.find("#labels-chart button").get_attribute("title") == "no label: 1, 1 to review"
     browser.find("#review").click()
-    assert browser.text("#viewer-answer").split("\n") == ["no label", "to review"]
+    assert browser.text("#viewer-result").split("\n") == ["no label", "to review"]
     assert browser.texts("#viewer-alternatives li") == ["sea\n20.0 %", "sun\n10.0 %"]
     assert browser.text("#viewer-now") == "none.png: no label, to review"
     assert browser.texts("#viewer-classes button span") == ["sand", "sea", "sea|sand", "sun"]

@@ -1,4 +1,4 @@
-"""A report of rows whose true labels are known."""
+"""A report of rows with true labels."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.browser.test_report_page import shown
 
 pytestmark = pytest.mark.browser
 
-#: The true labels of `ROWS`: two are wrong, one is not known, one is of an error.
+#: True labels of `ROWS`: two rows are wrong, one has no true label, one is an error.
 TRUTH = """path,label
 photos/one.png,1
 photos/Seven.png,7
@@ -35,7 +35,7 @@ def test_a_report_with_true_labels_says_how_many_are_right(browser: Browser, com
     cells = [[cell.text for cell in line.find_elements("css selector", "td")] for line in lines(browser)]
     assert heads == ["1", "7", "9"]
     assert cells == [["1", "1", ""], ["", "1", ""], ["", "1", ""]], "each line is a true label"
-    assert browser.texts("#truth .confusions li") == ["1 read as 7 1×", "9 read as 7 1×"]
+    assert browser.texts("#truth .confusions li") == ["1 classified as 7 1×", "9 classified as 7 1×"]
 
 
 def lines(browser: Browser) -> list[WebElement]:
@@ -51,7 +51,7 @@ def test_the_wrong_ones_are_a_filter(browser: Browser, compared: Path) -> None:
     assert [one.split("\n") for one in browser.texts(".cell.wrong .caption")] == [["7", "true: 1"], ["7", "true: 9"]]
     assert browser.js("return location.hash") == "#show=wrong"
     browser.find(".cell").click()
-    assert "✗ wrong, the true label is 1" in browser.text("#viewer-answer")
+    assert "✗ wrong, the true label is 1" in browser.text("#viewer-result")
 
 
 def test_a_confusion_leads_to_its_images(browser: Browser, compared: Path) -> None:
@@ -69,7 +69,7 @@ def test_an_image_of_no_class_is_right_where_it_is_called_unknown(browser: Brows
     browser.open(report_of(tmp_path, rows, truth=truth))
     assert browser.text("#truth summary") == "Accuracy 50.0 % 1 of 2 images right"
     browser.find("#truth summary").click()
-    assert browser.texts("#truth .confusions li") == ["unknown read as 1 1×"]
+    assert browser.texts("#truth .confusions li") == ["unknown classified as 1 1×"]
 
 
 def test_a_report_without_true_labels_has_no_choice_of_them(browser: Browser, report: Path) -> None:

@@ -1,4 +1,4 @@
-"""The report as a workbench: what needs a person, several images at once, and state in the address."""
+"""The report as a workbench: the review, several images at once, and the state in the address."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ SELECTED = "return document.querySelectorAll('#sheet [aria-selected=true]').leng
 
 
 def click(browser: Browser, position: int, *held: str, part: str = "") -> None:
-    """Click on a cell of the sheet while keys are held."""
+    """Click on a cell of the sheet with modifier keys."""
     actions = ActionChains(browser.driver)
     for key in held:
         actions.key_down(key)
@@ -30,22 +30,22 @@ def click(browser: Browser, position: int, *held: str, part: str = "") -> None:
 def test_the_page_starts_with_what_needs_a_person_and_shows_progress(browser: Browser, report: Path) -> None:
     browser.open(report)
     first = "return document.querySelector('main button').textContent"
-    assert browser.js(first) == "3 images need you"
+    assert browser.js(first) == "Review 3 images"
     assert browser.text("#hero-done") == "0 of 3 reviewed"
     browser.find("#review").click()
     browser.press("SPACE", "SPACE", "ESCAPE")
-    assert browser.text("#review") == "1 image needs you"
+    assert browser.text("#review") == "Review 1 image"
     assert browser.text("#hero-done") == "2 of 3 reviewed"
     assert browser.js("const {value, max} = document.getElementById('hero-bar'); return [value, max]") == [2, 3]
     browser.find("#review").click()
     assert browser.text("#viewer-title") == "3 of 3", "the review starts at the first that is not reviewed"
     browser.press("SPACE", "ESCAPE")
-    assert browser.text("#hero-text") == "Everything that was to review is reviewed. Export saves it."
+    assert browser.text("#hero-text") == "All images to review are reviewed. Export saves your decisions."
 
 
 def test_a_report_with_nothing_to_review_says_so(browser: Browser, tmp_path: Path) -> None:
     browser.open(report_of(tmp_path, [ROWS[0], ROWS[6]]))
-    assert browser.text("#hero-text") == "No image needs you: none is marked for review. 1 image could not be read."
+    assert browser.text("#hero-text") == "No image is marked for review. 1 image could not be read."
     assert not browser.find("#review").is_displayed()
 
 
@@ -193,7 +193,7 @@ def test_a_page_without_any_image_file_says_how_to_find_them(browser: Browser, t
     report = report_of(tmp_path, [row._replace(path=f"elsewhere/{row.path}") for row in rows], images=False)
     browser.open(report)
     assert "make the report with --images FOLDER" in browser.text("#note")
-    browser.complaints()  # of the files that are not there
+    browser.complaints()  # about missing files, which are expected
 
 
 def test_the_skip_link_leaves_the_filters_alone(browser: Browser, report: Path) -> None:

@@ -1,4 +1,4 @@
-"""`--broker` takes the place of the environment's broker, and hints name it."""
+"""`--broker` overrides the environment's broker, and hints include it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ NOBODY = {"PIGEONHOLE_BROKER_URL": "redis://127.0.0.1:1/0"}
 
 @pytest.fixture
 def broker(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The tests' Redis; the environment names one that is not there."""
+    """The tests' Redis; the environment names another, which does not exist."""
     for variable, value in (settings.to_environment() | NOBODY).items():
         monkeypatch.setenv(variable, value)
     return settings.broker_url

@@ -1,4 +1,4 @@
-"""What a shell offers after the beginning of a word: asked as bash, zsh and fish ask."""
+"""Shell completion, as bash, zsh and fish call it."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ Offered = Callable[[str], list[str]]
 
 
 def offered_by(line: str, folder: Path, environment: dict[str, str]) -> list[str]:
-    """Return what bash offers for the last word of a line; nothing else is printed."""
+    """Return the completions of bash for the last word of a line."""
     asked = {
         "_PIGEONHOLE_COMPLETE": "complete_bash",
         "COMP_WORDS": line,
@@ -44,7 +44,7 @@ def offered(settings: Settings, tmp_path: Path) -> Offered:
 
 @pytest.fixture
 def jobs(settings: Settings, clock: Clock) -> list[str]:
-    """Two jobs, a minute apart."""
+    """Two jobs, created a minute apart."""
     ledger = Ledger(settings, now=clock)
     first = ledger.create("digits", ())
     clock += 60

@@ -1,4 +1,4 @@
-"""Nothing that is still needed is deleted by accident."""
+"""`delete` removes the chosen jobs, and no unfinished job without `--force`."""
 
 import os
 import time

@@ -54,9 +54,7 @@ def refused(*arguments: object) -> str:
 def test_a_quantised_model_is_smaller_and_gives_the_labels_of_the_original() -> None:
     result = run(*LINE, "x.safetensors")
     assert result.exit_code == 0, result.output
-    assert "measured on 200 images of 203; 3 of those taken could not be read, the first for this reason: " in (
-        result.stderr
-    )
+    assert "measured on 200 images of 203; 3 could not be read, the first with the error: " in (result.stderr)
     content, original = checkpoint.read("x.safetensors"), checkpoint.read(checkpoint.find("digits"))
     about, was = content.checkpoint, original.checkpoint
     assert result.stdout == f"x.safetensors: digits-int8 {about.digest[:12]}, 10 classes\n"

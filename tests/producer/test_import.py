@@ -91,7 +91,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path: Path, monkeyp
     for name in ("bomb.pt", "whole.pt"):
         result = run("import", name, "-o", "x.safetensors")
         assert result.exit_code == 2
-        assert f"{name}: it holds more than weights, and loading that could run code" in result.stderr
+        assert f"{name}: it holds more than weights, so loading it could run code" in result.stderr
     assert sorted(os.listdir()) == ["bomb.pt", "whole.pt"]
 
 
@@ -100,12 +100,12 @@ def test_what_is_no_classic_state_dict_is_a_clear_error(tmp_path: Path) -> None:
     small = {"0.weight": torch.zeros(8, 1, 3, 3), "0.bias": torch.zeros(8)}
     for content, message in (
         (b"text", "x.pt: it "),
-        (b"", "x.pt: it is not a file that torch.save wrote"),
-        ([1, 2], "it holds no state_dict"),
-        ({"epoch": 3}, "it holds no state_dict"),
+        (b"", "x.pt: torch.save did not write this file"),
+        ([1, 2], "it is not a state_dict"),
+        ({"epoch": 3}, "it is not a state_dict"),
         (
             small,
-            "another network than classic and torchvision's: 0.weight [8, 1, 3, 3], 0.bias [8] (2 tensors). Export",
+            "neither classic nor one of torchvision's: 0.weight [8, 1, 3, 3], 0.bias [8] (2 tensors). Export",
         ),
     ):
         if isinstance(content, bytes):

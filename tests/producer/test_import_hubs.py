@@ -34,7 +34,7 @@ def logits(path: str = "x.safetensors") -> np.ndarray:
 
 
 def spread(module: Any) -> Any:
-    """A network whose logits differ from image to image more than fresh weights make them."""
+    """A network whose logits differ more between images than those of random weights."""
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.mul_(2)
@@ -71,7 +71,7 @@ def test_a_model_of_timms_takes_weights_from_a_file() -> None:
     assert "can't be read from bad.pth" in refused("timm:test_resnet", "-o", "x.safetensors", "--weights", "bad.pth")
     assert "timm has no model 'resnet'" in refused("timm:resnet", "-o", "x.safetensors")
     Path("empty").mkdir()
-    assert "holds no config.json" in refused("timm:empty", "-o", "x.safetensors")
+    assert "has no readable config.json" in refused("timm:empty", "-o", "x.safetensors")
 
 
 def saved(folder: str, labels: list[str], processor: dict[str, Any], **options: Any) -> Any:
@@ -138,9 +138,9 @@ def test_preprocessors_of_all_ages_are_understood(
 def test_what_a_folder_of_hugging_faces_lacks_is_one_sentence() -> None:
     out = ("-o", "x.safetensors")
     saved("unnamed", ["LABEL_0", "LABEL_1"], CROPPED)
-    assert "It has 2 classes without names; give --classes FILE" in refused("hf:unnamed", *out)
+    assert "The model has 2 classes without names; give --classes FILE" in refused("hf:unnamed", *out)
     saved("odd", ["a", "b"], {**CROPPED, "resample": 77})
-    assert "preprocessor_config.json says nothing that can be followed" in refused("hf:odd", *out)
+    assert "preprocessor_config.json can't be understood" in refused("hf:odd", *out)
     saved("many", ["a", "b"], CROPPED)
     (Path("odd") / "preprocessor_config.json").unlink()
     assert "hf:odd: preprocessor_config.json can't be read (No such file or directory)" in refused("hf:odd", *out)
@@ -160,9 +160,9 @@ def test_a_hub_that_can_not_be_reached_is_told_with_what_was_tried(monkeypatch: 
     pytest.importorskip("transformers")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     message = refused("hf:org/name", "-o", "x.safetensors")
-    assert "hf:org/name: config.json can't be had (" in message
-    assert "downloaded from https://huggingface.co/org/name; or give hf:FOLDER, with config.json" in message
+    assert "hf:org/name: config.json can't be loaded (" in message
+    assert "https://huggingface.co/org/name; or give hf:FOLDER" in message
     pytest.importorskip("timm")
     message = refused("timm:resnet18", "-o", "x.safetensors")
-    assert "timm:resnet18: its weights can't be had (" in message
+    assert "timm:resnet18: its weights can't be loaded (" in message
     assert "give --weights FILE, or timm:FOLDER" in message

@@ -23,7 +23,7 @@ from tests.models.conversion.small import CLASSES, SIDE, classifier, expected
 from tests.training.test_cli import run
 
 NAMES = ("ant", "bee", "cat", "dog", "elk")
-NETWORK = "shufflenet_v2_x0_5"  # 1.4 million parameters: the least of torchvision's to write and read
+NETWORK = "shufflenet_v2_x0_5"  # 1.4 million parameters, the fewest of torchvision's
 
 
 @pytest.fixture(autouse=True)
@@ -97,13 +97,13 @@ def test_what_is_missing_or_does_not_fit_is_one_sentence() -> None:
     Path("folder").mkdir()
     out = ("-o", "x.safetensors")
     for arguments, message in (
-        (("model.onnx",), "model.onnx: It has 5 classes without names; give --classes FILE, a name a line."),
-        (("model.onnx", "--classes", "few.txt"), "few.txt names 2 classes, and the model has 5."),
-        (("model.onnx", "--classes", "twice.txt"), "'a' comes twice (lines 1, 3)"),
+        (("model.onnx",), "model.onnx: The model has 5 classes without names; give --classes FILE, a name a line."),
+        (("model.onnx", "--classes", "few.txt"), "few.txt names 2 classes, but the model has 5."),
+        (("model.onnx", "--classes", "twice.txt"), "'a' occurs twice (lines 1, 3)"),
         (("model.onnx", "--classes", "none.txt"), "none.txt: can't be read (No such file or directory)"),
-        (("model.onnx", "--classes", "imagenet"), "imagenet names 1,000 classes, and the model has 5."),
+        (("model.onnx", "--classes", "imagenet"), "imagenet names 1,000 classes, but the model has 5."),
         (("model.onnx", "--classes", "names.txt", "--preprocess", "seen.json"), "Unknown kind 'centre'; known are"),
-        (("model.onnx", "--classes", "names.txt", "--mean", "0.5"), "--mean does not go with an ONNX file"),
+        (("model.onnx", "--classes", "names.txt", "--mean", "0.5"), "--mean does not apply to an ONNX file"),
         (("model.onnx", "--classes", "names.txt", "--name", "My Model"), "'My Model' can't name a model"),
         (("text.onnx", "--classes", "names.txt"), "text.onnx: It is not an ONNX file"),
         (("net.tflite",), "files with the ending .tflite can't be imported: convert it to ONNX with tf2onnx"),
@@ -169,7 +169,7 @@ def test_weights_that_are_of_no_network_that_is_known_are_told_in_a_line() -> No
     weights = dict(get_model(NETWORK, weights=None).state_dict())
     torch.save({**weights, "more.weight": torch.zeros(3)}, "more.pth")
     message = refused("more.pth", "-o", "x.safetensors", "--classes", "imagenet")
-    assert "another network than classic and torchvision's: conv1.0.weight [24, 3, 3, 3], " in message
+    assert "neither classic nor one of torchvision's: conv1.0.weight [24, 3, 3, 3], " in message
     assert "Export the model to ONNX" in message
     assert len(message) < 500
     torch.save({**weights, "conv1.0.weight": torch.zeros(32, 3, 3, 3)}, "wide.pth")

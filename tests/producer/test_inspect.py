@@ -27,28 +27,28 @@ def test_a_picture_is_shown_as_the_network_sees_it_with_its_answer(here: Path) -
     (here / "page.png").write_bytes(png(Image.fromarray(SEVEN)))
     result = run("inspect", "digits", "--image", "page.png")
     assert result.exit_code == 0, result.output
-    lines = dict(line.split(maxsplit=1) for line in result.stdout.replace("taken away", "away").splitlines())
+    lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
     assert lines["image"] == "page.png, 140 x 140 pixels"
     assert lines["paper"] == "grey level 235 of 255, even; dark ink: inverted"
-    assert lines["away"] == "nothing"
+    assert lines["removed"] == "nothing"
     assert lines["digit"].startswith("columns ")
-    assert lines["seen"] == "page-seen.png, 28 x 28 pixels"
-    assert lines["answer"].startswith("7, confidence ")
-    assert "marked for review" in lines["answer"]
+    assert lines["input"] == "page-seen.png, 28 x 28 pixels"
+    assert lines["result"].startswith("7, confidence ")
+    assert "marked for review" in lines["result"]
     seen = np.asarray(Image.open("page-seen.png"))
     assert np.array_equal(seen, prepare(Path("page.png").read_bytes(), DIGIT, 100_000)[:, :, 0])
 
 
 def test_a_picture_of_mnists_form_is_left_as_it_is(here: Path) -> None:
     result = run("inspect", "digits", "--image", TOP / "samples" / "003b50.png", "-o", "out.png")
-    assert "none: it has the form of MNIST's images already" in result.stdout
+    assert "none: the image looks like one of MNIST's already" in result.stdout
     assert Image.open("out.png").tobytes() == Image.open(TOP / "samples" / "003b50.png").tobytes()
 
 
 def test_the_box_is_in_pixels_of_the_upright_picture_that_was_never_shrunk(here: Path) -> None:
     large = Image.fromarray(SEVEN).resize((2800, 2800), Image.Resampling.BICUBIC).crop((0, 0, 2800, 2600))
     exif = Image.Exif()
-    exif[0x0112] = 6  # lying on its side: shown turned by a quarter
+    exif[0x0112] = 6  # rotated by 90 degrees
     lying = large.transpose(Image.Transpose.ROTATE_90)
     (here / "photo.jpg").write_bytes(encoded(lying, "JPEG", exif=exif.tobytes()))
     result = run("inspect", "digits", "--image", "photo.jpg", "--json")
@@ -103,9 +103,7 @@ def test_the_picture_itself_is_never_overwritten(here: Path) -> None:
     (here / "link.png").symlink_to("page.png")
     result = run("inspect", "digits", "--image", "page.png", "-o", "link.png")
     assert result.exit_code == 2
-    assert result.stderr == (
-        "pigeonhole: link.png is the picture itself, which is not overwritten; choose another -o.\n"
-    )
+    assert result.stderr == ("pigeonhole: link.png is the image itself and is not overwritten; choose another -o.\n")
     assert (here / "page.png").read_bytes() == content
 
 

@@ -35,7 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_onnx_file_of_sigmoids_gives_each_image_its_labels() -> None:
     _stdout, stderr = imported(*LINE, "--multi-label")
     assert f"it returns {CLASSES} probabilities of labels that do not exclude each other" in stderr
-    assert "multi-label: each class is a label whose probability reaches its threshold, 0.5\n" in stderr
+    assert "multi-label: a class is a label if its probability reaches its threshold, 0.5\n" in stderr
     assert stderr.endswith("Try it: pigeonhole classify DIR --model x.safetensors\n"), "it can't be evaluated"
     assert checkpoint.describe("x.safetensors").calibration == Calibration(thresholds=(0.5,) * CLASSES)
     pixels = np.random.default_rng(7).integers(0, 256, (20, SIDE, SIDE, 3), np.uint8)
@@ -62,12 +62,12 @@ def test_thresholds_are_one_for_all_classes_or_one_for_each_in_any_order() -> No
     ("text", "message"),
     [
         ("{", "t.json: it is not JSON ("),
-        ("[0.5]", "t.json: it is no JSON object of classes and thresholds"),
-        ('{"ant": 0.5, "ant": 0.6}', "t.json: the class 'ant' comes twice"),
+        ("[0.5]", "t.json: it is not a JSON object of classes and thresholds"),
+        ('{"ant": 0.5, "ant": 0.6}', "t.json: the class 'ant' occurs twice"),
         ('{"cow": 0.5}', "t.json: the model has no class 'cow'; its classes are 'ant', 'bee', 'cat', 'dog', 'elk'."),
-        ('{"ant": 1.5}', "t.json: the threshold of 'ant' is a number from 0 to 1, not 1.5"),
-        ('{"ant": true}', "t.json: the threshold of 'ant' is a number from 0 to 1, not True"),
-        ('{"ant": NaN}', "t.json: the threshold of 'ant' is a number from 0 to 1, not nan"),
+        ('{"ant": 1.5}', "t.json: the threshold of 'ant' must be a number from 0 to 1, not 1.5"),
+        ('{"ant": true}', "t.json: the threshold of 'ant' must be a number from 0 to 1, not True"),
+        ('{"ant": NaN}', "t.json: the threshold of 'ant' must be a number from 0 to 1, not nan"),
         ('{"ant": 0.5, "cat": 0}', "t.json: there is no threshold for 'bee', 'dog', 'elk'; name each class once."),
     ],
 )

@@ -1,4 +1,4 @@
-"""Help texts, and what the parser refuses."""
+"""Help texts and usage errors."""
 
 import re
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def test_a_help_text_fits_the_terminal_and_names_no_type_of_python(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_paragraph_is_wrapped_once(run: Run, command: str) -> None:
-    """No line but the last of a paragraph has room for the first word of the next line."""
+    """Check that each line of a paragraph is filled: the next word would not fit."""
     for paragraph in run(command, "--help").stdout.partition("\n\n")[2].split("\n\n"):
         lines = paragraph.splitlines()
         if paragraph.startswith((" ", "Arguments:", "Options:", "Example")):

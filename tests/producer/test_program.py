@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-# The signal comes in a finaliser, where Python ignores the KeyboardInterrupt.
+# The signal arrives in a finaliser, where Python ignores KeyboardInterrupt.
 _PROGRAM = """
 import os, signal, sys, time
 import producer.cli
@@ -59,7 +59,7 @@ def test_completion_is_installed_for_the_shell_it_is_asked_from(tmp_path: Path) 
     assert run.stdout.splitlines()[-1] == "status", run.stderr
 
 
-# Windows, as far as the program sees it before it ends: no fcntl, no SIGHUP.
+# A simulated Windows: no fcntl, no SIGHUP.
 _WINDOWS = """
 import signal, sys, threading
 sys.modules["fcntl"] = None

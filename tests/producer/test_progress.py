@@ -1,4 +1,4 @@
-"""Progress while a job runs, and `status --watch`: on a terminal in memory, on a dumb one, and in a log."""
+"""Progress while a job runs, and `status --watch`: on a terminal in memory, on a dumb terminal, and in a log."""
 
 import io
 import sys
@@ -43,11 +43,11 @@ class Terminal(io.StringIO):
         return True
 
     def write(self, text: str) -> int:
-        self._stream.feed(text.replace("\n", "\r\n"))  # as the terminal's driver does
+        self._stream.feed(text.replace("\n", "\r\n"))  # as a terminal does
         return super().write(text)
 
     def lines(self) -> list[str]:
-        """What it shows, without the empty lines at the end."""
+        """Return the visible lines, without empty lines at the end."""
         return "\n".join(line.rstrip() for line in self._screen.display).rstrip().split("\n")
 
 
@@ -74,7 +74,7 @@ def test_quiet_prints_nothing(terminal: Terminal, monkeypatch: pytest.MonkeyPatc
 
 
 def follow_for_ten_seconds(clock: Clock) -> None:
-    """Show an open job, which is closed later."""
+    """Show a job that is being submitted, and close it later."""
     with JobProgress(clock=clock) as progress:
         progress.show(status(state=JobState.RUNNING, submitting=True, images=500, done=0))
         clock += LINE_EVERY - 1
@@ -235,7 +235,7 @@ def test_an_outage_is_printed_above_the_bar(terminal: Terminal, monkeypatch: pyt
 
 
 class Looks:
-    """What happens between two looks."""
+    """Steps to run between two updates."""
 
     def __init__(self, *steps: Callable[[], object]) -> None:
         self._steps = list(steps)
@@ -248,7 +248,7 @@ class Looks:
 
 @pytest.fixture
 def job_progress(monkeypatch: pytest.MonkeyPatch) -> JobProgress:
-    """A progress that prints a line at every look."""
+    """A progress that prints a line at every update."""
     monkeypatch.setattr("producer.progress.LINE_EVERY", 0)
     return JobProgress()
 

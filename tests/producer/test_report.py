@@ -1,4 +1,4 @@
-"""`pigeonhole report`, but for what only a browser can tell: tests/browser/ does that."""
+"""`pigeonhole report`; tests/browser/ tests the page in a browser."""
 
 import base64
 import hashlib
@@ -41,7 +41,7 @@ HOSTILE = (
 
 
 class Page(HTMLParser):
-    """A report as a browser takes it apart: its elements, and what stands in its scripts and style."""
+    """A parsed report: its elements, and the texts of its scripts and style."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Page(HTMLParser):
 
 
 class Pictures:
-    """In place of thumbnails: notes whose are asked for."""
+    """Stands in for thumbnails, and records the requested paths."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
@@ -143,7 +143,7 @@ def test_the_digest_is_of_what_the_rows_say() -> None:
 
     one = digest(labelled("a.png"))
     assert digest(labelled("a.png"), facts=Facts(source="elsewhere.db"), thumbnails=Pictures(), limit=1) == one
-    assert digest(labelled("a.png")._replace(top=(("7", 0.9),))) == one  # a CSV file does not have it
+    assert digest(labelled("a.png")._replace(top=(("7", 0.9),))) == one  # a CSV file has no top classes
     assert digest(labelled("a.png", label="1")) != one
 
 
@@ -231,7 +231,7 @@ def test_what_can_t_be_a_report_is_said_before_anything_is_written(tmp_path: Pat
     source = tmp_path / "results.csv"
     source.write_bytes(CSV.header)
     for arguments, words in (
-        ((source, "-o", source), "is no name for a report: end it with .html"),
+        ((source, "-o", source), "does not end with .html"),
         ((source, "-o", tmp_path / "r.html", "--images", source), "is no folder"),
         ((source, "-o", tmp_path / "r.html", "--job", "one"), "is no database: leave it out"),
         ((tmp_path / "gone.csv", "-o", tmp_path / "r.html"), "No such file"),

@@ -10,20 +10,20 @@ from tests.conftest import ROOT
 
 
 def _colours() -> dict[str, tuple[str, str]]:
-    """Each colour's name → its light and its dark value."""
+    """Return the name of each colour → its light and its dark value."""
     style = (ROOT / "producer" / "report" / "assets" / "report.css").read_text()
     found = re.findall(r"--([a-z-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)", style)
     return {name: (light, dark) for name, light, dark in found}
 
 
 def _luminance(colour: str) -> float:
-    """WCAG 2.2's relative luminance of #rrggbb."""
+    """Return the relative luminance of #rrggbb by WCAG 2.2."""
     channels = [int(colour[at:end], 16) / 255 for at, end in pairwise((1, 3, 5, 7))]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-#: What stands on what, and WCAG AA's least ratio: 4.5 for text, 3 for what is not text and must be seen.
+#: Foreground and background, and the least contrast of WCAG AA: 4.5 for text, 3 for other visible parts.
 CONTRASTS = [
     *((text, back, 4.5) for text in ("ink", "muted", "accent") for back in ("paper", "card", "sunk")),
     *((text, "card", 4.5) for text in ("doubt", "error", "good")),

@@ -1,4 +1,4 @@
-"""`pigeonhole report`: what it learns of the image files, and the advice where they are not found."""
+"""`pigeonhole report`: the facts about image files, and the advice if they are missing."""
 
 import os
 from pathlib import Path

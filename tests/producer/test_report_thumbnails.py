@@ -61,14 +61,14 @@ def test_members_of_archives_have_thumbnails_too(kind: str, tmp_path: Path) -> N
     ]
 
 
-@pytest.mark.filterwarnings("ignore:Duplicate name")  # of Python's, which writes it all the same
+@pytest.mark.filterwarnings("ignore:Duplicate name")  # Python warns, but writes the duplicate
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_row_has_the_thumbnail_of_another_member_of_its_name(kind: str, tmp_path: Path) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "digit.png")
     data = (tmp_path / "digit.png").read_bytes()
     pack(tmp_path / f"a.{kind}", [("two.png", data), ("one.png", data), ("two.png", data)])
     paths = [f"a.{kind}::{name}" for name in ("two.png", "one.png", "two.png", "one.png")]
-    for some in (paths, paths[2:]):  # the other row of that name may be none of the most doubtful
+    for some in (paths, paths[2:]):  # the other row of that name may get no thumbnail
         found = dict(Thumbnails(str(tmp_path), Settings()).make(some))
         for position, path in enumerate(some):
             if path.endswith("two.png"):

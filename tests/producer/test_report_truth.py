@@ -1,4 +1,4 @@
-"""`pigeonhole report --truth`: where true labels come from."""
+"""`pigeonhole report --truth`: the sources of true labels."""
 
 import os
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_the_corrections_of_a_report_are_true_labels_also_those_for_spreadsheets
     [
         (None, "can't be read: No such file or directory; name a CSV file, or 'folders'"),
         ("path,class\na.png,1\n", "has no column 'label': its first line needs the columns path and label"),
-        ('path,label\n"a.png,1\n', "is no CSV file"),
+        ('path,label\n"a.png,1\n', "is not a CSV file"),
     ],
 )
 def test_a_file_without_true_labels_is_refused_by_its_name(tmp_path: Path, text: str | None, words: str) -> None:
@@ -72,7 +72,7 @@ def test_a_file_about_other_images_is_refused_and_no_report_is_left(tmp_path: Pa
     truth.write_text("path,label\na.jpg,7\n")
     result = run(source, "-o", output, "--truth", truth)
     assert result.exit_code == ExitCode.USAGE
-    assert "has no path of the rows: it has 'a.jpg', the rows have 'photos/a.png'" in result.stderr
+    assert "has none of the rows' paths: it has 'a.jpg', the rows have 'photos/a.png'" in result.stderr
     assert not output.exists()
     source.unlink()
     save([labelled("a.png")], str(source))

@@ -1,4 +1,4 @@
-"""A multi-label model that is known by its ONNX graph alone: what is told of it, and what can't be done with it."""
+"""A multi-label model with only an ONNX graph: its description, and the commands that refuse it."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ BRIGHT, GREY, DARK = 255, 128, 0
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A model that reads each of its classes from one of four pixels."""
+    """A model whose four classes each depend on one pixel."""
     nodes = [
         helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("Flatten", ["floats"], ["flat"]),

@@ -1,4 +1,4 @@
-"""What `status` and `wait` say of jobs that do not get on, as commands."""
+"""`status` and `wait` report jobs that make no progress."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.ledger.conftest import finished_job
 
 @pytest.fixture
 def abandoned(settings: Settings) -> str:
-    """An open job whose submitter was killed ten minutes ago."""
+    """A job whose submission was interrupted ten minutes ago."""
     return Ledger(settings, now=lambda: time.time() - 600).create("digits", ("my photos",))
 
 

@@ -1,4 +1,4 @@
-"""The names of a model's classes: from a file, or ImageNet's."""
+"""The names of a model's classes, from a file or from ImageNet."""
 
 import json
 from collections import Counter
@@ -9,7 +9,7 @@ from pathlib import Path
 from pigeonhole.errors import CheckpointError, UsageError
 
 IMAGENET = "imagenet"
-#: The first of 1,001 logits of networks that TensorFlow's authors trained.
+#: The name of the first of 1,001 logits, in networks trained with TensorFlow.
 BACKGROUND = "background"
 
 
@@ -23,26 +23,26 @@ def named(option: str | None, logits: int) -> tuple[str, ...]:
     """Return the names of a model's classes.
 
     Args:
-        option: "imagenet", or a file: a name a line, or JSON, a list or an object of positions and names.
-        logits: The number of values that the model returns.
+        option: The value of `--classes`: "imagenet", or a file with a name a line or JSON.
+        logits: The number of logits of the model.
 
     Raises:
-        UsageError: It is missing, or does not fit the model.
+        UsageError: The option is missing, or does not fit the model.
         CheckpointError: The file can't be used.
     """
     if option is None:
         also = ", or --classes imagenet" if logits in (1000, 1001) else ""
-        raise UsageError(f"It has {logits:,} classes without names; give --classes FILE, a name a line{also}.")
+        raise UsageError(f"The model has {logits:,} classes without names; give --classes FILE, a name a line{also}.")
     names = imagenet() if option == IMAGENET else read(Path(option))
     if option == IMAGENET and logits == len(names) + 1:
         names = (BACKGROUND, *names)
     if len(names) != logits:
-        raise UsageError(f"{option} names {len(names):,} classes, and the model has {logits:,}.")
+        raise UsageError(f"{option} names {len(names):,} classes, but the model has {logits:,}.")
     return names
 
 
 def distinct(names: Sequence[str]) -> tuple[str, ...]:
-    """Return names with their position behind those that come twice, such as "crane (134)"."""
+    """Return names without duplicates: equal names get their position, such as "crane (134)"."""
     counts = Counter(names)
     return tuple(name if counts[name] == 1 else f"{name} ({position})" for position, name in enumerate(names))
 
@@ -51,7 +51,7 @@ def read(path: Path) -> tuple[str, ...]:
     """Read a file of class names.
 
     Raises:
-        CheckpointError: It can't be read, or a name is empty or comes twice.
+        CheckpointError: The file can't be read, or a name is empty or a duplicate.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -59,16 +59,16 @@ def read(path: Path) -> tuple[str, ...]:
     except OSError as exc:
         raise CheckpointError(f"{path}: can't be read ({exc.strerror or exc}); check the path.") from exc
     except (ValueError, RecursionError) as exc:
-        raise CheckpointError(f"{path}: it holds no class names ({exc}); write a name a line, as UTF-8.") from exc
+        raise CheckpointError(f"{path}: it has no class names ({exc}); write a name a line, in UTF-8.") from exc
     while names and not names[-1]:
         names.pop()
     for line, name in enumerate(names, 1):
         if not name:
-            raise CheckpointError(f"{path}: line {line} is empty; every class has a name.")
+            raise CheckpointError(f"{path}: line {line} is empty; every class needs a name.")
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         lines = ", ".join(str(line) for line, name in enumerate(names, 1) if name == twice[0])
-        raise CheckpointError(f"{path}: {twice[0]!r} comes twice (lines {lines}); rename one of them.")
+        raise CheckpointError(f"{path}: {twice[0]!r} occurs twice (lines {lines}); rename one of them.")
     return tuple(names)
 
 

@@ -1,4 +1,4 @@
-"""Turn a torch model of another library into a graph of ours."""
+"""Exports a torch model of another library to an ONNX graph."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,7 +13,7 @@ from producer.models.importing.recipe import Recipe
 if TYPE_CHECKING:
     from torch import nn
 
-_COMPARED = 4  # images, on which the graph must return what the model returns
+_COMPARED = 4  # number of images on which graph and model must agree
 
 
 def exported(
@@ -23,13 +23,13 @@ def exported(
 
     Args:
         model: float32 [N, C, H, W] → float32 [N, classes], in eval mode.
-        prepare: The preprocessing, with its size.
-        channels: C.
-        classes: In the order of the logits.
-        findings: As of `Imported`.
+        prepare: The preprocessing with its size.
+        channels: The number of channels: C.
+        classes: The names of the classes, in the order of the logits.
+        findings: Notes for the user, as in `Imported`.
 
     Raises:
-        CheckpointError: It can't be exported, or the graph returns something else.
+        CheckpointError: The model can't be exported, or the graph returns other values.
     """
     import torch
 
@@ -37,7 +37,7 @@ def exported(
     from pigeonhole.models.networks.network import Network
 
     class Fed(Network):
-        """The model behind the pixels' normalisation."""
+        """The model with the normalisation of pixels before it."""
 
         folds: ClassVar = False
 

@@ -1,7 +1,7 @@
-"""Recognise torchvision's networks by the names and shapes of their weights.
+"""Recognises torchvision's networks by the names and shapes of their weights.
 
-assets/torchvision.json has what is needed of each network, so that none is built to be compared; run
-`scripts/torchvision_fingerprints.py` to write it again after torchvision gained a network.
+assets/torchvision.json has the fingerprint of each network, so that no network has to be built. After torchvision has
+gained a network, run `scripts/torchvision_fingerprints.py`.
 """
 
 import hashlib
@@ -13,16 +13,16 @@ from typing import NamedTuple
 Shapes = Mapping[str, tuple[int, ...]]
 
 _LENGTH = 16  # hexadecimal digits of a digest
-#: Weights that training alone uses: counters of batches, and heads beside the last layer.
+#: Names of weights that only training uses: counters of batches, and auxiliary heads.
 _TRAINING = ("num_batches_tracked",)
 _BESIDE = ("aux1.", "aux2.", "AuxLogits.")
 
 
 class Fingerprint(NamedTuple):
-    """A network as its weights show it.
+    """A network's fingerprint.
 
     Args:
-        head: The weights that have a row for each class.
+        head: The names of the weights with a row for each class.
         names: Digest of the names of all weights.
         shapes: Digest of the names and shapes of all weights but the head.
     """
@@ -55,10 +55,10 @@ def known() -> dict[str, Fingerprint]:
 
 
 def recognise(shapes: Shapes) -> tuple[str | None, list[str]]:
-    """Return the network that weights are of, and those that have weights of the same names.
+    """Return the network of some weights, and the networks whose weights have the same names.
 
     Args:
-        shapes: Name → shape.
+        shapes: Name of each weight → its shape.
     """
     found, alike = None, []
     computed: dict[tuple[str, ...], Fingerprint] = {}

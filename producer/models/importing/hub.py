@@ -1,8 +1,8 @@
-"""What models of Hugging Face's hub have in common."""
+"""Shared by the imports from Hugging Face's hub."""
 
 
 def quiet() -> None:
-    """Keep the hub's library from printing each attempt to reach it: what it raises in the end is enough."""
+    """Stop the hub's library from printing each attempt; its final error is enough."""
     from huggingface_hub.utils import logging
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
@@ -11,7 +11,7 @@ def quiet() -> None:
 
 
 def root(exc: BaseException) -> BaseException:
-    """Return the error that others were raised from: the network's, not the hub's advice on it."""
+    """Return the first error of a chain: the network's, not the hub's advice on it."""
     while exc.__cause__ is not None:
         exc = exc.__cause__
     return exc

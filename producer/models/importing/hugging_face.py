@@ -1,4 +1,4 @@
-"""Import an image classifier of Hugging Face's transformers: by its name, or from a folder."""
+"""Imports an image classifier of Hugging Face's transformers, by its name or from a folder."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from producer.models.importing.kind import Imported, ImportKind, ImportOptions
 from producer.models.importing.recipe import Recipe
 
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
-#: Pillow's numbers of interpolations, as the preprocessor's configuration has them.
+#: Pillow's number of an interpolation, as in the preprocessor's configuration → its name.
 _INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}
 _BYTE = 1 / 255
 _MULTI_LABEL = "multi_label_classification"
@@ -26,7 +26,7 @@ _WHOLE = 384  # pixels: ConvNeXT's processor crops below this size, and stretche
 
 
 class HuggingFace(ImportKind):
-    """A model of transformers, its weights from safetensors alone, its code from transformers alone."""
+    """A model of transformers; weights are read from safetensors only, and no code of the model's is run."""
 
     options: ClassVar = frozenset({"classes", "preprocess"})
     title = "hf:ORG/NAME"
@@ -51,7 +51,7 @@ class HuggingFace(ImportKind):
                 source, use_safetensors=True, trust_remote_code=False, local_files_only=Path(source).is_dir()
             ).eval()
         except Exception as exc:
-            # transformers, huggingface_hub and safetensors raise errors of many kinds here, and none of them is ours.
+            # transformers, huggingface_hub and safetensors raise many kinds of errors here.
             raise CheckpointError(_explained(source, "model.safetensors", exc)) from exc
         classes = _classes(model.config.id2label, options)
         channels = getattr(model.config, "num_channels", 3)
@@ -71,7 +71,7 @@ def _json(source: str, name: str) -> dict[str, Any]:
         try:
             path = hf_hub_download(source, name)
         except Exception as exc:
-            # Its errors are of requests, of the system and of its own.
+            # huggingface_hub raises errors of requests, of the system and its own.
             raise CheckpointError(_explained(source, name, exc)) from exc
     try:
         values = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -80,12 +80,12 @@ def _json(source: str, name: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as exc:
         raise CheckpointError(f"hf:{source}: {name} is not JSON ({exc}).") from exc
     if not isinstance(values, dict):
-        raise CheckpointError(f"hf:{source}: {name} is no JSON object.")
+        raise CheckpointError(f"hf:{source}: {name} is not a JSON object.")
     return values
 
 
 def _check(source: str, config: Mapping[str, Any]) -> None:
-    """Refuse what is no classifier of transformers."""
+    """Raise CheckpointError if a model is no image classifier of transformers."""
     if "architecture" in config and "model_type" not in config:
         raise UsageError(
             f"hf:{source} is a model of timm; write timm:{'' if Path(source).is_dir() else 'hf-hub:'}{source}."
@@ -98,7 +98,7 @@ def _recipe(source: str, values: Mapping[str, Any]) -> Recipe:
     """Return the preprocessing of a preprocessor's configuration.
 
     Raises:
-        CheckpointError: It does something that no preprocessing of ours does.
+        CheckpointError: None of our preprocessings does the same.
     """
     try:
         factor = float(values.get("rescale_factor", _BYTE)) if values.get("do_rescale", True) else 1.0
@@ -123,7 +123,7 @@ def _recipe(source: str, values: Mapping[str, Any]) -> Recipe:
         return Recipe("stretch", normalisation, height, width, None, interpolation)
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
         raise CheckpointError(
-            f"hf:{source}: {_PREPROCESSOR} says nothing that can be followed ({shown(repr(exc))}); give --preprocess."
+            f"hf:{source}: {_PREPROCESSOR} can't be understood ({shown(repr(exc))}); give --preprocess."
         ) from exc
 
 
@@ -137,7 +137,7 @@ def _size(value: Any) -> tuple[int, int]:  # noqa: ANN401 - a number, a pair or 
 
 
 def _classes(labels: Mapping[int, str], options: ImportOptions) -> tuple[str, ...]:
-    """Return the classes' names: as told, or as the configuration has them."""
+    """Return the names of the classes, from the options or else from the configuration."""
     names = tuple(str(labels[position]) for position in sorted(labels))
     if options.classes is not None or all(name == f"LABEL_{position}" for position, name in enumerate(names)):
         return class_names.named(options.classes, len(names))
@@ -145,7 +145,7 @@ def _classes(labels: Mapping[int, str], options: ImportOptions) -> tuple[str, ..
 
 
 def _logits_alone(model: Any) -> Any:  # noqa: ANN401 - transformers' classes have no common type with these
-    """Return a module that returns a model's logits alone."""
+    """Return a module that returns only the logits of a model."""
     from torch import Tensor, nn
 
     class Logits(nn.Module):
@@ -163,12 +163,12 @@ def _logits_alone(model: Any) -> Any:  # noqa: ANN401 - transformers' classes ha
 
 
 def _explained(source: str, name: str, exc: Exception) -> str:
-    """Return why a model can't be had, and what to do."""
+    """Return the message about a model that can't be loaded, with what to do."""
     reason = shown(root(exc))
     if Path(source).is_dir():
         return f"hf:{source}: the model in the folder can't be loaded ({reason}); it needs {_CONFIG} and {name}."
     cache = os.environ.get("HF_HOME", "~/.cache/huggingface")
     return (
-        f"hf:{source}: {name} can't be had ({reason}). It is looked for in {cache}, and then downloaded from "
+        f"hf:{source}: {name} can't be loaded ({reason}), neither from {cache} nor from "
         f"https://huggingface.co/{source}; or give hf:FOLDER, with {_CONFIG}, {_PREPROCESSOR} and model.safetensors."
     )

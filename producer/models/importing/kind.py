@@ -1,4 +1,4 @@
-"""What every kind of import has in common."""
+"""The base class of the kinds of imports, their options and their result."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """The options of `pigeonhole import` that decide what is made of a SOURCE; None where one is not given.
+    """The options of `pigeonhole import` about a SOURCE; None if an option is not given.
 
     Args:
         classes: "imagenet", or a file of class names.
         preprocess: "imagenet", or a JSON file (`producer.models.importing.recipe`).
         mean: Subtracted from the pixels, in units of 255.
         std: Divides the pixels, in units of 255.
-        network: The name of the network that weights are of.
-        weights: A file of weights, in place of those that a registry names.
+        network: The name of the weights' network.
+        weights: A file of weights, instead of those of a registry.
         multi_label: True if an image may have several labels.
-        threshold: Of a multi-label model: the probability from which a class is a label.
-        thresholds: Of a multi-label model: a file of one threshold for each class.
+        threshold: For a multi-label model, the probability from which a class is a label.
+        thresholds: For a multi-label model, a file with a threshold for each class.
     """
 
     classes: str | None = None
@@ -41,24 +41,24 @@ class ImportOptions:
     thresholds: Path | None = None
 
 
-#: The options that go with every kind.
+#: The options that all kinds take.
 _COMMON = frozenset({"multi_label", "threshold", "thresholds"})
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A model as a kind of import reads it: a graph, or a network of ours with its weights.
+    """An imported model: a graph, or one of our networks with its weights.
 
     Args:
-        network: As of `Checkpoint`.
-        arguments: As of `Checkpoint`.
-        classes: As of `Checkpoint`.
-        preprocessing: As of `Checkpoint`.
+        network: The network's name, as in `Checkpoint`.
+        arguments: The network's arguments, as in `Checkpoint`.
+        classes: The names of the classes, as in `Checkpoint`.
+        preprocessing: The preprocessing, as in `Checkpoint`.
         content: The graph as ONNX, or the network.
-        findings: What was found out and what was assumed, a line each, for the user.
-        cost: Of a graph; that of a network is measured when it is saved.
-        origin: For the record, beside the SOURCE.
-        multi_label: Whether the SOURCE says that an image may have several labels.
+        findings: Notes for the user about detected and assumed properties, a line each.
+        cost: The cost of a graph; that of a network is measured when it is saved.
+        origin: Facts for the record, beside the SOURCE.
+        multi_label: Whether the SOURCE itself is multi-label.
     """
 
     network: str
@@ -73,11 +73,11 @@ class Imported:
 
 
 class ImportKind(ABC):
-    """A kind of SOURCE that models are imported from."""
+    """A kind of SOURCE from which models are imported."""
 
-    #: The fields of `ImportOptions` that it uses beside the common ones; another one that is given is an error.
+    #: The fields of `ImportOptions` that the kind takes beside the common ones; others raise an error.
     options: ClassVar[frozenset[str]]
-    #: What it is called in messages.
+    #: The name of the kind in messages.
     title: ClassVar[str]
 
     @abstractmethod
@@ -85,16 +85,16 @@ class ImportKind(ABC):
         """Read a model.
 
         Args:
-            source: The SOURCE, without a scheme.
-            options: Those that are given.
+            source: The SOURCE without its scheme.
+            options: The options of the import.
 
         Raises:
-            TrainingError: It can't be read, or is no classifier of images.
+            TrainingError: The model can't be read, or is not an image classifier.
             UsageError: An option is missing or wrong.
         """
 
     def check(self, options: ImportOptions) -> None:
-        """Raise UsageError if an option is given that this kind has no use for."""
+        """Raise UsageError if an option is given that this kind does not take."""
         for name, value in vars(options).items():
             if value is not None and name not in self.options | _COMMON:
-                raise UsageError(f"--{name} does not go with {self.title}; leave it out.")
+                raise UsageError(f"--{name} does not apply to {self.title}; drop it.")

@@ -1,4 +1,4 @@
-"""Import an ONNX file."""
+"""Imports an ONNX file."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +11,7 @@ from producer.models.importing.kind import Imported, ImportKind, ImportOptions
 
 
 class OnnxFile(ImportKind):
-    """An ONNX file: layout, size and what it returns are found out; classes and preprocessing are told."""
+    """An ONNX file; layout, size and outputs are detected, classes and preprocessing come from the options."""
 
     options: ClassVar = frozenset({"classes", "preprocess"})
     title = "an ONNX file"
@@ -39,11 +39,11 @@ class OnnxFile(ImportKind):
 
 
 def _recipe(options: ImportOptions) -> tuple[recipe.Recipe, tuple[str, ...]]:
-    """Return the preprocessing that is asked for or assumed, and the assumption in words."""
+    """Return the preprocessing of the options, or the assumed one with a note about it."""
     if options.preprocess is not None:
         return recipe.chosen(options.preprocess), ()
     if options.classes == class_names.IMAGENET:
-        return recipe.imagenet(), ("assumed: --preprocess imagenet, as --classes imagenet is given",)
+        return recipe.imagenet(), ("assumed: --preprocess imagenet, because --classes imagenet is given",)
     return recipe.STRETCH, (
-        "assumed: images are stretched to that size, pixels are 0 to 1; give --preprocess if training did otherwise",
+        "assumed: images are stretched to that size, pixels are 0 to 1; give --preprocess if the training differed",
     )

@@ -1,4 +1,4 @@
-"""How images are prepared for an imported model: the option `--preprocess`, and what registries say."""
+"""The preprocessing of an imported model, from `--preprocess` or from a registry's configuration."""
 
 import json
 from collections.abc import Mapping
@@ -23,10 +23,10 @@ class Recipe:
 
     Args:
         kind: A name in `pigeonhole.imaging.preprocessing.KINDS`.
-        normalisation: Of the pixels; it becomes part of the graph.
-        height: Of the input, in pixels; None: what the model says.
-        width: Of the input, in pixels; None: what the model says.
-        resize: What the shorter side is resized to before the crop; None: as for ImageNet, 256 for 224.
+        normalisation: Normalisation of the pixels; it becomes part of the graph.
+        height: Height of the input in pixels; None: the model's.
+        width: Width of the input in pixels; None: the model's.
+        resize: Size of the shorter side before the crop, in pixels; None: as for ImageNet, 256 for 224.
         interpolation: "bilinear" or "bicubic".
     """
 
@@ -39,11 +39,11 @@ class Recipe:
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Height and width, if they are asked for."""
+        """Return height and width; None if they are not set."""
         return None if self.height is None or self.width is None else (self.height, self.width)
 
     def describe(self) -> str:
-        """Return what is done with an image, as a part of a sentence; the size must be known."""
+        """Return the preprocessing as text, as a part of a sentence; the size must be set."""
         assert self.size is not None
         place = f"{self.width} x {self.height} pixels"
         mean, std = (", ".join(f"{each:.4g}" for each in part) for part in vars(self.normalisation).values())
@@ -57,7 +57,7 @@ class Recipe:
         """Return the preprocessing for an input of this size.
 
         Raises:
-            TrainingError: A value is unknown.
+            TrainingError: A value is invalid.
         """
         if self.kind != _CROP:
             return Preprocessing(self.kind, height, width, channels)
@@ -73,7 +73,7 @@ def imagenet(mean: tuple[float, ...] = IMAGENET_MEAN, std: tuple[float, ...] = I
 
 
 def sized(prepare: Recipe, height: int, width: int) -> Recipe:
-    """Return a recipe with a size, unless it has one."""
+    """Return a recipe with this size, unless it already has one."""
     return prepare if prepare.size is not None else replace(prepare, height=height, width=width)
 
 
@@ -81,10 +81,10 @@ def chosen(option: str) -> Recipe:
     """Return the recipe of `--preprocess`.
 
     Args:
-        option: "imagenet", or a JSON file.
+        option: The value: "imagenet", or a JSON file.
 
     Raises:
-        CheckpointError: The file can't be used.
+        CheckpointError: The file can't be read, or a value in it is invalid.
     """
     if option == IMAGENET:
         return imagenet()
@@ -105,7 +105,7 @@ def chosen(option: str) -> Recipe:
 
 def _parsed(values: object) -> Recipe:
     if not isinstance(values, Mapping):
-        raise CheckpointError(f"It is no JSON object; its keys are {', '.join(_KEYS)}.")
+        raise CheckpointError(f"It is not a JSON object; the keys are {', '.join(_KEYS)}.")
     unknown = sorted(set(values) - set(_KEYS))
     if unknown:
         raise CheckpointError(f"Unknown key {unknown[0]!r}; known are {', '.join(_KEYS)}.")

@@ -1,4 +1,4 @@
-"""The kinds of import by name, and which SOURCE is of which.
+"""The registry of the kinds of imports.
 
 To add a kind, write one class (`producer.models.importing.kind.ImportKind`) and register it here: under its scheme, or
 as a file.
@@ -11,7 +11,7 @@ from pigeonhole.registry import Registry
 from producer.models.importing.kind import ImportKind
 
 _HERE = "producer.models.importing"
-#: By the scheme before the colon.
+#: Kinds by the scheme before the colon.
 SCHEMES: Registry[ImportKind] = Registry(
     {
         "hf": f"{_HERE}.hugging_face:HuggingFace",
@@ -19,9 +19,9 @@ SCHEMES: Registry[ImportKind] = Registry(
         "torchvision": f"{_HERE}.torchvision_network:TorchvisionNetwork",
     }
 )
-#: By the ending of a file's name.
+#: Kinds by the ending of a file's name.
 FILES: Registry[ImportKind] = Registry({".onnx": f"{_HERE}.onnx_file:OnnxFile"})
-#: Of every other file.
+#: The kind of all other files.
 _OTHERS: Registry[ImportKind] = Registry({"": f"{_HERE}.state_dict:StateDict"})
 
 #: Files of other programs → what to do with them.
@@ -33,11 +33,11 @@ _FOREIGN = {
 
 
 def find(source: str) -> tuple[ImportKind, str]:
-    """Return the kind of a SOURCE, and what follows its scheme.
+    """Return the kind of a SOURCE, and the SOURCE without its scheme.
 
     Raises:
         CheckpointError: There is no such file.
-        UsageError: It is of no known kind.
+        UsageError: The SOURCE is of no known kind.
     """
     scheme, colon, rest = source.partition(":")
     path = Path(source)
@@ -50,7 +50,7 @@ def find(source: str) -> tuple[ImportKind, str]:
     if path.is_dir():
         raise UsageError(
             f"{source} is a folder; write hf:{source} for a model of Hugging Face's transformers, timm:{source} for "
-            "one of timm's, or name a file in it."
+            "a model of timm, or name a file in it."
         )
     if not path.is_file():
         raise CheckpointError(

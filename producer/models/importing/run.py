@@ -1,4 +1,4 @@
-"""`pigeonhole import`: read a model of any kind, and write it as a model file."""
+"""`pigeonhole import`: reads a model of any kind, and writes it as a model file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +13,16 @@ from pigeonhole.version import VERSION
 from producer.models.importing import registry, thresholds
 from producer.models.importing.kind import ImportOptions
 
-_TRIED = 16  # images, that a model must compute before it is written
+_TRIED = 16  # number of images that a model must classify before it is written
 
 
 @dataclass(frozen=True)
 class Written:
-    """A model file that was imported.
+    """An imported model file.
 
     Args:
-        checkpoint: Its record.
-        findings: As of `Imported`.
+        checkpoint: The model's record.
+        findings: Notes for the user, as in `Imported`.
     """
 
     checkpoint: Checkpoint
@@ -33,18 +33,18 @@ def import_model(source: str, output: Path, name: str, options: ImportOptions, o
     """Import a model.
 
     Args:
-        source: A file, or a scheme and a name.
-        output: The model file.
+        source: The SOURCE: a file, or a scheme and a name.
+        output: The model file to write.
         name: The model's name.
-        options: Those that are given.
+        options: The options of the import.
         overwrite: Replace the output even if it is not an earlier import of this source.
 
     Returns:
-        The record as written. It is not calibrated: temperature 1, nothing marked for review.
+        The written model. It is not calibrated: temperature 1, no image is marked for review.
 
     Raises:
-        TrainingError: The source can't be read or is no classifier of images, or the output can't be written.
-        UsageError: The output is something else, or an option is missing or wrong.
+        TrainingError: The source can't be read or is not an image classifier, or the output can't be written.
+        UsageError: The output exists and is not an earlier import, or an option is missing or wrong.
     """
     checkpoint.check_name(name)
     label = _label(source)
@@ -65,7 +65,7 @@ def import_model(source: str, output: Path, name: str, options: ImportOptions, o
         found.cost,
         trained={"imported": label, "versions": {"pigeonhole": VERSION}, "finished": provenance.now(), **found.origin},
     )
-    # Few, since it is said of no network how large it is.
+    # Few images, because the network may be large.
     images = trial.images(found.preprocessing.shape, _TRIED)
     if isinstance(found.content, bytes):
         return Written(checkpoint.save_graph(output, found.content, record, images), findings)
@@ -73,16 +73,16 @@ def import_model(source: str, output: Path, name: str, options: ImportOptions, o
 
 
 def _labels(multi_label: tuple[float, ...] | None) -> tuple[str, ...]:
-    """Return, as a finding, which labels an image of a multi-label model has."""
+    """Return a note about the thresholds of a multi-label model."""
     if multi_label is None:
         return ()
     least, most = min(multi_label), max(multi_label)
     value = f"{least:g}" if least == most else f"from {least:g} to {most:g}"
-    return (f"multi-label: each class is a label whose probability reaches its threshold, {value}",)
+    return (f"multi-label: a class is a label if its probability reaches its threshold, {value}",)
 
 
 def _label(source: str) -> str:
-    """Return what the record says of a SOURCE: no path of this machine, which would be of no use elsewhere."""
+    """Return the text about a SOURCE for the record, without the paths of this machine."""
     scheme, colon, rest = source.partition(":")
     if colon and not Path(source).exists():
         return f"{scheme}:{Path(rest).resolve().name if Path(rest).is_dir() else rest}"

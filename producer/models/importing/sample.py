@@ -1,4 +1,4 @@
-"""The result of one picture, after an import: right names show that the preprocessing is the one of training."""
+"""Classifies a sample image after an import: right labels show that the preprocessing is that of the training."""
 
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -11,23 +11,23 @@ from pigeonhole.settings import Settings
 from producer.models.importing import class_names
 
 TOP = 5
-#: The picture for models of ImageNet's classes, and what it shows.
+#: The sample image for models with ImageNet's classes, and its content.
 BUILT_IN, SHOWS = "espresso.jpg", "a cup of espresso"
 
 
 def line(model: Path, picture: Path | None, settings: Settings) -> str | None:
-    """Return the five most probable classes of a picture, as one line.
+    """Return the five most probable classes of an image, as one line.
 
     Args:
         model: The model file.
-        picture: A picture; None: the built-in one, for models of ImageNet's classes alone.
-        settings: Of the runtime and the most pixels.
+        picture: Path of an image; None: the built-in sample, for models with ImageNet's classes only.
+        settings: The runtime, and the limit on pixels.
 
     Returns:
-        The line; None if there is no picture.
+        The line; None if there is no image.
 
     Raises:
-        TrainingError: The picture can't be read.
+        TrainingError: The image can't be read.
     """
     classifier = Classifier.load(model, settings)
     if picture is not None:

@@ -1,4 +1,4 @@
-"""Import a raw state_dict, which others saved with `torch.save(model.state_dict(), …)`; no code in the file is run."""
+"""Imports a state_dict that `torch.save(model.state_dict(), …)` wrote; code in the file is never run."""
 
 import pickle
 import re
@@ -16,15 +16,15 @@ from producer.models.importing.kind import Imported, ImportKind, ImportOptions
 if TYPE_CHECKING:
     from torch import Tensor
 
-NETWORK = "classic"  # the one network of ours that people publish the weights of
+NETWORK = "classic"  # the only network of ours with weights that others publish
 _HEAD = "layers.7"  # its last layer, which has a row for each class
-_WRAPPERS = ("state_dict", "model_state_dict", "model")  # under which training scripts put the weights
-#: What torch's wrappers for several GPUs and for compiling put before each name.
+_WRAPPERS = ("state_dict", "model_state_dict", "model")  # keys under which training scripts save weights
+#: Prefixes that torch's wrappers for several GPUs and for compiling add to each name.
 _PREFIXES = ("module.", "_orig_mod.")
 
 
 class StateDict(ImportKind):
-    """Weights alone: of the classic network, or of one of torchvision's, which is recognised by its weights."""
+    """Weights of the classic network, or of a network of torchvision's that is recognised by its weights."""
 
     options: ClassVar = frozenset({"classes", "preprocess", "mean", "std", "network"})
     title = "a state_dict"
@@ -39,7 +39,7 @@ class StateDict(ImportKind):
             return _classic(weights, options)
         if name is None:
             raise CheckpointError(
-                f"{source}: these are the weights of another network than {NETWORK} and torchvision's: "
+                f"{source}: these are weights of a network that is neither {NETWORK} nor one of torchvision's: "
                 f"{_listed(weights)}. {found}Export the model to ONNX where it was made, and import that."
             )
         imported = torchvision_network.with_weights(name, weights, options)
@@ -47,23 +47,23 @@ class StateDict(ImportKind):
 
 
 def read(path: Path) -> dict[str, "Tensor"]:
-    """Read a raw state_dict without running any code that it may hold.
+    """Read a state_dict without running code in it.
 
     Args:
         path: A file that `torch.save` wrote, or a safetensors file.
 
     Returns:
-        The tensors, on the CPU, under the names they were saved with.
+        Name → tensor on the CPU.
 
     Raises:
-        CheckpointError: It is missing, no such file, or holds more than tensors.
+        CheckpointError: The file is missing, has another format, or holds more than tensors.
     """
     content = _safetensors(path) if path.suffix == ".safetensors" else _torch(path)
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
     if not isinstance(content, Mapping) or not content or not all(_is_tensor(value) for value in content.values()):
-        raise CheckpointError(f"{path}: it holds no state_dict, a dictionary of tensors; save model.state_dict().")
+        raise CheckpointError(f"{path}: it is not a state_dict, a dictionary of tensors; save model.state_dict().")
     weights = {str(key): value for key, value in content.items()}
     for prefix in _PREFIXES:
         if all(key.startswith(prefix) for key in weights):
@@ -76,20 +76,20 @@ def _torch(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
 
     try:
         with warnings.catch_warnings():
-            # It warns of pickle's version before it refuses what it warns of.
+            # torch warns of pickle's version before it refuses the file.
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as exc:
         raise CheckpointError(f"{path}: there is no such file; check the path.") from exc
     except pickle.UnpicklingError as exc:
         raise CheckpointError(
-            f"{path}: it holds more than weights, and loading that could run code; save the weights alone, "
-            "with torch.save(model.state_dict(), …)."
+            f"{path}: it holds more than weights, so loading it could run code; save only the weights, with "
+            "torch.save(model.state_dict(), …)."
         ) from exc
     except Exception as exc:
-        # Its readers of old and new formats raise just about anything on a file that is neither.
+        # torch's readers raise errors of any kind on a file of another format.
         reason = (str(exc) or type(exc).__name__).strip().splitlines()[0]
-        raise CheckpointError(f"{path}: it is not a file that torch.save wrote ({reason}).") from exc
+        raise CheckpointError(f"{path}: torch.save did not write this file ({reason}).") from exc
 
 
 def _safetensors(path: Path) -> dict[str, "Tensor"]:
@@ -103,7 +103,7 @@ def _safetensors(path: Path) -> dict[str, "Tensor"]:
 
 
 def _recognised(weights: Mapping[str, "Tensor"], asked: str | None) -> tuple[str | None, str]:
-    """Return the network that weights are of, or is asked for, and a sentence on it."""
+    """Return the network of the options or else that of the weights, with a sentence about it."""
     if asked is not None:
         return asked, ""
     if _matched(weights) is not None:
@@ -112,7 +112,7 @@ def _recognised(weights: Mapping[str, "Tensor"], asked: str | None) -> tuple[str
     if name is not None:
         return name, f"this looks like {name}"
     if alike:
-        return None, f"Their names are those of {', '.join(alike)}, their shapes are not. "
+        return None, f"Their names are those of {', '.join(alike)}, but their shapes differ. "
     return None, ""
 
 
@@ -124,12 +124,12 @@ def _classic(weights: Mapping[str, "Tensor"], options: ImportOptions) -> Importe
     """Return the classic network with these weights.
 
     Raises:
-        CheckpointError: They are of another network.
+        CheckpointError: The weights belong to another network.
     """
     matched, made_for = _matched(weights), registry.load(NETWORK).preprocessing
     assert made_for is not None
     if matched is None:
-        raise CheckpointError(f"These are the weights of another network than {NETWORK}: {_listed(weights)}.")
+        raise CheckpointError(f"These are not the weights of {NETWORK}: {_listed(weights)}.")
     given = {key: value for key, value in (("mean", options.mean), ("std", options.std)) if value is not None}
     arguments = registry.complete(NETWORK, given, made_for)
     rows = len(matched[f"{_HEAD}.weight"])
@@ -141,10 +141,10 @@ def _classic(weights: Mapping[str, "Tensor"], options: ImportOptions) -> Importe
 
 
 def _matched(weights: Mapping[str, "Tensor"]) -> dict[str, "Tensor"] | None:
-    """Return the weights of an `nn.Sequential`, as float32, under the names of the classic network; None of another.
+    """Return the weights of an `nn.Sequential` as float32, with the names of the classic network; None if they differ.
 
-    They are matched by order and shape: the published numbers differ with the layers between that have no weights. The
-    number of classes may differ.
+    They are matched by order and shape, because their numbers depend on layers without weights. The number of classes
+    may differ.
     """
     expected = dict(registry.build(NETWORK, {}, 10).named_parameters())
     ordered, ours = sorted(weights, key=_natural), sorted(expected, key=_natural)
@@ -159,13 +159,13 @@ def _matched(weights: Mapping[str, "Tensor"]) -> dict[str, "Tensor"] | None:
 
 
 def _natural(key: str) -> list[tuple[int, int | str]]:
-    """Sort "10.weight" after "2.weight", and a layer's weight before its bias."""
+    """Return a sort key that puts "10.weight" after "2.weight", and a layer's weight before its bias."""
     parts = re.split(r"(\d+)", key.replace(".weight", ".a").replace(".bias", ".b"))
     return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
 
 
 def _listed(weights: Mapping[str, "Tensor"]) -> str:
-    """Return the first weights and the last, with their shapes."""
+    """Return the first and the last weights with their shapes, as text."""
     texts = [f"{key[:60]} {list(value.shape)}" for key, value in weights.items()]
     return ", ".join(texts if len(texts) <= 4 else [*texts[:2], "…", *texts[-2:]]) + f" ({len(texts)} tensors)"
 

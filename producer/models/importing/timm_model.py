@@ -1,4 +1,4 @@
-"""Import a model of timm: by its name, or a folder that timm saved."""
+"""Imports a model of timm, by its name or from a folder that timm wrote."""
 
 import json
 import os
@@ -16,12 +16,12 @@ from producer.models.importing.hub import quiet, root
 from producer.models.importing.kind import Imported, ImportKind, ImportOptions
 from producer.models.importing.recipe import Recipe
 
-#: What timm does with an image that is not square → our preprocessing.
+#: timm's crop mode → our preprocessing.
 _CROPS = {"center": "center-crop", "squash": "stretch"}
 
 
 class TimmModel(ImportKind):
-    """A model of timm, with the preprocessing that its configuration names; only tensors are read from its weights."""
+    """A model of timm, with the preprocessing of its configuration; only tensors are read from its weights."""
 
     options: ClassVar = frozenset({"classes", "preprocess", "weights"})
     title = "timm:NAME"
@@ -43,7 +43,7 @@ class TimmModel(ImportKind):
             model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay or None, **more).eval()
             data = resolve_model_data_config(model)
         except Exception as exc:
-            # timm, huggingface_hub and torch raise errors of many kinds here, and none of them is ours.
+            # timm, huggingface_hub and torch raise many kinds of errors here.
             raise CheckpointError(_explained(source, folder, options, exc)) from exc
         prepare = _recipe(source, data) if options.preprocess is None else recipe.chosen(options.preprocess)
         prepare = recipe.sized(prepare, *data["input_size"][1:])
@@ -52,21 +52,21 @@ class TimmModel(ImportKind):
 
 
 def _check_folder(source: str, config: Path) -> None:
-    """Raise CheckpointError if a folder is none that timm saved."""
+    """Raise CheckpointError if timm did not write the folder."""
     try:
         values = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as exc:
         raise CheckpointError(
-            f"timm:{source}: it holds no config.json that can be read, which timm writes beside the weights."
+            f"timm:{source}: it has no readable config.json, which timm writes beside the weights."
         ) from exc
     if not isinstance(values, dict) or "architecture" not in values:
         raise CheckpointError(
-            f"timm:{source}: its config.json names no architecture of timm's; for transformers' write hf:{source}."
+            f"timm:{source}: its config.json names no architecture of timm; for transformers, write hf:{source}."
         )
 
 
 def _overlay(options: ImportOptions) -> dict[str, Any]:
-    """Return what replaces parts of timm's configuration of a model."""
+    """Return the changes to timm's configuration of a model."""
     if options.weights is None:
         return {}
     if not options.weights.is_file():
@@ -89,26 +89,26 @@ def _recipe(source: str, data: Mapping[str, Any]) -> Recipe:
 
 
 def _classes(model: Any, options: ImportOptions) -> tuple[str, ...]:  # noqa: ANN401 - timm has no type for it
-    """Return the classes' names: as told, as the configuration has them, or ImageNet's for a model trained on it."""
+    """Return the names of the classes, from the options, the configuration, or ImageNet."""
     count = int(model.num_classes)
     labels = model.pretrained_cfg.get("label_names")
     if options.classes is None and labels and len(set(labels)) == count:
         return tuple(map(str, labels))
-    # timm's own rule: a model of 1,000 classes is one of ImageNet-1k (timm.data.infer_imagenet_subset).
+    # timm's own rule: a model with 1,000 classes was trained on ImageNet-1k (timm.data.infer_imagenet_subset).
     return class_names.named(options.classes or (class_names.IMAGENET if count == 1000 else None), count)
 
 
 def _explained(source: str, folder: Path, options: ImportOptions, exc: Exception) -> str:
-    """Return why a model can't be had, and what to do."""
+    """Return the message about a model that can't be loaded, with what to do."""
     reason = shown(root(exc))
     if options.weights is not None:
         return f"timm:{source}: its weights can't be read from {options.weights} ({reason})."
     if folder.is_dir():
         return f"timm:{source}: the model in the folder can't be loaded ({reason})."
     if "Unknown model" in str(exc) or "Invalid pretrained tag" in str(exc):
-        return f"timm has no model {source!r}, and there is no folder of that name; timm.list_models() has the names."
+        return f"timm has no model {source!r}, and there is no such folder; timm.list_models() lists the names."
     cache = os.environ.get("HF_HOME", "~/.cache/huggingface")
     return (
-        f"timm:{source}: its weights can't be had ({reason}). They are looked for in {cache}, and then downloaded from "
+        f"timm:{source}: its weights can't be loaded ({reason}), neither from {cache} nor from "
         "https://huggingface.co/timm; give --weights FILE, or timm:FOLDER with config.json and model.safetensors."
     )

@@ -1,4 +1,4 @@
-"""Import one of torchvision's networks, with its own weights or with others; both runtimes run it."""
+"""Imports a network of torchvision, with its own weights or others; both runtimes can run it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,12 +14,12 @@ from producer.models.importing.recipe import Recipe
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Networks whose published weights were made for another normalisation, which they have an option for.
+#: Networks whose published weights need another normalisation, for which these networks have an option.
 _TRANSFORMING = ("googlenet", "inception_v3")
 
 
 class TorchvisionNetwork(ImportKind):
-    """A network by torchvision's name, with the newest weights that torchvision has of it."""
+    """A network by its name in torchvision, with torchvision's newest weights."""
 
     options: ClassVar = frozenset({"classes", "preprocess", "weights"})
     title = "torchvision:NAME"
@@ -41,7 +41,7 @@ class TorchvisionNetwork(ImportKind):
         if options.classes is None:
             from torchvision.models import get_model_weights
 
-            # The names that torchvision has for these weights, which are ImageNet's for all of them today.
+            # torchvision's class names for these weights; today all of them are ImageNet's.
             return _imported(source, weights, tuple(get_model_weights(source).DEFAULT.meta["categories"]), options)
         return with_weights(source, weights, options)
 
@@ -50,20 +50,20 @@ def with_weights(name: str, weights: "Mapping[str, Tensor]", options: ImportOpti
     """Return one of torchvision's networks with these weights.
 
     Args:
-        name: torchvision's.
-        weights: Its state_dict.
-        options: classes, preprocess, mean and std count.
+        name: The network's name in torchvision.
+        weights: The state_dict.
+        options: The options; only classes, preprocess, mean and std are used.
 
     Raises:
-        CheckpointError: The weights are of another network.
-        UsageError: There is no such network, or the classes are not named.
+        CheckpointError: The weights belong to another network.
+        UsageError: There is no such network, or class names are missing.
     """
     head = _head(name, weights)
     return _imported(name, weights, class_names.named(options.classes, len(weights[head])), options)
 
 
 def preprocessing_of(name: str) -> Recipe:
-    """Return the preprocessing that torchvision has for its newest weights of a network."""
+    """Return torchvision's preprocessing for the newest weights of a network."""
     from torchvision.models import get_model_weights
 
     seen = get_model_weights(name).DEFAULT.transforms()
@@ -91,9 +91,9 @@ def _imported(name: str, weights: "Mapping[str, Tensor]", classes: tuple[str, ..
 
 
 def _recipe(name: str, options: ImportOptions) -> tuple[Recipe, tuple[str, ...]]:
-    """Return the preprocessing that is asked for, or torchvision's own, and that in words."""
+    """Return the preprocessing of the options, or torchvision's own with a note about it."""
     if options.preprocess is not None and (options.mean, options.std) != (None, None):
-        raise UsageError("--preprocess has mean and std in it; leave --mean and --std out.")
+        raise UsageError("--preprocess already sets mean and std; drop --mean and --std.")
     if options.preprocess is not None:
         return recipe.chosen(options.preprocess), ()
     own = preprocessing_of(name)

@@ -1,20 +1,20 @@
-// The state of the page in its address: filters, order, and the image that is open.
+// Keeps the state of the page in its address: filters, order, and the open image.
 
-/** The fields of the filters, by their names in the form and in the address. */
+/** The names of the filters, in the form and in the address. */
 const FIELDS = ["path", "label", "truth", "show", "low", "high", "sort"];
-const NAMED = ["label", "truth"]; // the address has names, which a report of other rows knows too
+const NAMED = ["label", "truth"]; // as names in the address, so that it also works in a report of other rows
 
 class Address {
-  /** @param {function()} changed  is called when a person goes back or forward, or edits the address */
+  /** @param {function()} changed  called after the user goes back or forward, or edits the address */
   constructor(form, rows, changed) {
     Object.assign(this, { form, rows, changed });
-    /** What is to be written when the browser has gone back. */
+    /** The arguments of `write` to apply once the browser has gone back. */
     this.pending = null;
     this.leaving = false;
     addEventListener("popstate", () => this.#arrived());
   }
 
-  /** Set the form as the address says, and return the row that is open, or null. */
+  /** Fill the form from the address, and return the open row, or null. */
   read() {
     const found = new URLSearchParams(location.hash.slice(1));
     const { elements } = this.form;
@@ -32,7 +32,7 @@ class Address {
   /**
    * Write the form and the open row to the address.
    * @param {number|null} row
-   * @param {boolean} step  whether "back" shall lead to what was there before
+   * @param {boolean} step  whether the browser's "back" returns to the previous state
    */
   write(row, step) {
     if (this.leaving) {
@@ -44,7 +44,7 @@ class Address {
     history[step ? "pushState" : "replaceState"](row === null ? null : { opened: step || history.state?.opened }, "", `#${text}`);
   }
 
-  /** Leave the image that is open: back to the sheet, if it was opened from there. */
+  /** Close the open image: go back to the sheet if it was opened from there. */
   close() {
     if (!history.state?.opened) {
       this.write(null, false);

@@ -1,11 +1,11 @@
-// The pictures of rows, and the cells of the contact sheet.
+// Makes the pictures of rows and the cells of the contact sheet.
 
-/** Pixels of the longer side up to which each pixel of an image is shown. */
+/** Pixels of the longer side up to which an image is shown without smoothing. */
 const SMALL = 64;
-/** Letters that a label may have beside the confidence. */
+/** The most letters of a label that fit beside the confidence. */
 const LONG = 5;
 
-/** Make an image, or what stands in its place where there is none to see. */
+/** Create an image, or its placeholder if the image can't be loaded. */
 function imageOf(source, alt, fallback) {
   const image = element("img", { alt, decoding: "async", draggable: "false" });
   image.addEventListener("load", () => image.classList.toggle("small", Math.max(image.naturalWidth, image.naturalHeight) <= SMALL), { once: true });
@@ -17,7 +17,7 @@ function imageOf(source, alt, fallback) {
 const embedded = (picture) => `data:image/webp;base64,${picture}`;
 const placeholder = (why) => element("div", { class: "empty" }, why);
 
-/** Provides the pictures of rows: embedded ones, and otherwise the files themselves. */
+/** Provides the pictures of rows: thumbnails, or else the files. */
 class Pictures {
   constructor(rows, thumbnails, links) {
     Object.assign(this, { rows, thumbnails, links });
@@ -27,12 +27,12 @@ class Pictures {
     const { picture, why } = this.thumbnails.get(row) ?? {};
     if (this.rows.error[row]) return placeholder("no picture");
     if (picture) return imageOf(embedded(picture), this.#alt(row), () => placeholder("no picture"));
-    return why ? placeholder(`no picture: ${why}`) : this.#linked(row, () => placeholder("no picture from here"));
+    return why ? placeholder(`no picture: ${why}`) : this.#linked(row, () => placeholder("image not found"));
   }
 
   /**
-   * Return the picture of a row, and replace it with the file itself when that is there.
-   * @param {function(HTMLImageElement, boolean)} loaded  is called with each image, and whether it is the file
+   * Return the picture of a row, and replace it by the file once that is loaded.
+   * @param {function(HTMLImageElement, boolean)} loaded  called with each image, and whether it is the file
    */
   full(row, loaded) {
     const { picture, why } = this.thumbnails.get(row) ?? {};
@@ -57,20 +57,20 @@ class Pictures {
   }
 }
 
-/** Makes what the contact sheet shows. */
+/** Makes the cells and headings of the contact sheet. */
 class Cells {
   constructor(rows, decisions, pictures) {
     Object.assign(this, { rows, decisions, pictures });
-    /** Whether labels need lines of their own. */
+    /** Whether labels are too long for one line with the confidence. */
     this.long = rows.labels.some((label) => label.length > LONG);
   }
 
-  /** Make a cell of a row; with `line`, an error is a line with its reason. */
+  /** Create the cell of a row; with `line`, an error is a line with its reason. */
   cell(row, line) {
     return line ? this.#line(row) : this.#picture(row);
   }
 
-  /** Make the heading of a section: its name, and counts. */
+  /** Create the heading of a section: its name and counts. */
   heading(section, group) {
     const doubtful = group.filter((row) => this.rows.review[row]).length;
     const name = section === ERRORS ? "Errors" : labelOf(this.rows, group[0]);

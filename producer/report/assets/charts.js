@@ -1,10 +1,10 @@
-// The labels as bars, and the confidence as an SVG drawn for the width there is.
+// Draws the labels as bars, and the confidences as an SVG of the available width.
 
 const BINS = 20;
-/** Labels that stand in their order; of more, the most frequent come first. */
+/** The most labels that are shown in alphabetical order; more are shown by frequency. */
 const IN_ORDER = 20;
 
-/** Count each label's rows, and those in doubt. */
+/** Count the rows of each label, and those to review. */
 function labelBars(rows) {
   const bars = rows.labels.map((name, index) => ({ index, name: name || "no label", all: 0, doubtful: 0 }));
   rows.label.forEach((label, row) => {
@@ -16,7 +16,7 @@ function labelBars(rows) {
   return seen.length <= IN_ORDER ? seen : seen.sort((one, other) => other.all - one.all);
 }
 
-/** Make a bar for each label, in full; `choose` is called with the label that a person picks. */
+/** Create a bar for each label; `choose` is called with the label that the user picks. */
 function labelsChart(rows, choose) {
   const bars = labelBars(rows);
   const longest = Math.max(1, ...bars.map((one) => one.all));
@@ -26,7 +26,7 @@ function labelsChart(rows, choose) {
     const [sure, doubt] = ["sure", "doubt"].map((kind) => element("span", { class: kind }));
     sure.style.width = `${((all - doubtful) / longest) * 100}%`;
     doubt.style.width = `${(doubtful / longest) * 100}%`;
-    // The choice of labels is there for the keyboard: 1,000 bars are no stops of Tab.
+    // Not in the Tab order, since there may be 1,000 bars: the filter has the same labels for keyboard users.
     const button = element("button", { type: "button", tabindex: -1, title: `${name}: ${said}`, "aria-label": `${name}: ${said}` },
       element("span", { class: "name" }, name), element("span", { class: "track" }, sure, doubt), element("span", { class: "count" }, inWords(all)));
     button.addEventListener("click", () => choose(index));
@@ -35,7 +35,7 @@ function labelsChart(rows, choose) {
   return list;
 }
 
-/** Draw a rectangle, if it has a size. */
+/** Draw a rectangle unless it is empty. */
 function bar(kind, x, y, width, height) {
   return width > 0 && height > 0 ? [element("svg:rect", { class: kind, x, y, width, height, rx: 2 })] : [];
 }
@@ -56,17 +56,17 @@ function confidenceBins(rows) {
   return bins;
 }
 
-/** Draw how sure the checkpoint was; a logarithm shows the few it was not beside the many it was. */
+/** Draw a histogram of the confidences; its scale is logarithmic, so that rare low confidences are visible. */
 function confidenceChart(rows, width) {
   const bins = confidenceBins(rows);
   const [height, left, right, bottom] = [190, 46, 20, 22];
   const decades = Math.max(1, Math.ceil(Math.log10(Math.max(1, ...bins.map((bin) => bin.all)))));
-  // An empty bin has no bar, and one image a small one: the scale begins at half of one.
+  // The scale starts at half an image, so that a bin with one image has a small bar.
   const tall = (count) => (count ? (Math.log10(2 * count) / Math.log10(2 * 10 ** decades)) * (height - 8) : 0);
   const step = (width - left - right) / BINS;
   const range = (at) => `${(at * 100) / BINS} to ${((at + 1) * 100) / BINS} %`;
-  const told = bins.map((bin, at) => (bin.all ? `${range(at)}: ${inWords(bin.all)}` : "")).filter(Boolean).join("; ");
-  const chart = drawing(width, height + bottom, `Images by confidence. ${told}`);
+  const summary = bins.map((bin, at) => (bin.all ? `${range(at)}: ${inWords(bin.all)}` : "")).filter(Boolean).join("; ");
+  const chart = drawing(width, height + bottom, `Images by confidence. ${summary}`);
   for (let power = 0; power <= decades; power += 1) {
     const y = height - tall(10 ** power);
     chart.append(element("svg:line", { class: "axis", x1: left, x2: width - right, y1: y, y2: y }),
@@ -74,7 +74,7 @@ function confidenceChart(rows, width) {
   }
   bins.forEach((bin, at) => {
     const [x, whole] = [left + at * step, tall(bin.all)];
-    // Of one bar, a logarithm of a part means nothing: the doubtful part is a share of its height.
+    // On a logarithmic scale parts do not add up, so the part to review is a linear share of the bar.
     const doubtful = bin.all ? (whole * bin.doubtful) / bin.all : 0;
     chart.append(element("svg:g", {},
       element("svg:title", {}, `${range(at)}: ${counted(bin.all)}, ${inWords(bin.doubtful)} to review`),
@@ -91,7 +91,7 @@ function drawing(width, height, told) {
   return element("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": told });
 }
 
-/** Draw a chart, and again whenever its place changes its width. */
+/** Draw a chart, and redraw it whenever its container changes its width. */
 function keepDrawn(place, draw) {
   let width = 0;
   new ResizeObserver(() => {

@@ -1,26 +1,26 @@
-// The rows as columns, what they say in words, and which of them a filter lets through.
+// Reads the rows, describes them as text, and filters them.
 
 /**
- * @typedef {Object} Rows  a row is its number; each column has one entry for it
- * @property {string[]} path  a byte that is no UTF-8 is a lone surrogate, U+DC80 to U+DCFF
+ * @typedef {Object} Rows  columns with an entry for each row; a row is known by its number
+ * @property {string[]} path  a byte that is not UTF-8 is a lone surrogate, U+DC80 to U+DCFF
  * @property {number[]} label  an index into `labels`, or -1 for an error
  * @property {(number|null)[]} confidence  0 to 1
  * @property {(number|null)[]} unknown  0 to 1, the probability that the image belongs to no class
- * @property {number[]} review  1 where the model was in doubt
+ * @property {number[]} review  1 if the row is marked for review
  * @property {string[]} error  `kind: message`, or empty
  * @property {number[]} model  an index into `models`
- * @property {number[][]} top  the best classes: index, probability, index, probability, …
- * @property {number[]} [truth]  an index into `labels`, or -1 where it is not known; the label "" is no class
- * @property {(number|null)[]} [size]  of the file, in bytes
- * @property {(number|null)[]} [date]  of its last change, in seconds since the epoch
- * @property {string[]} labels  several of one image are one, joined by |; none of one that is no error is ""
+ * @property {number[][]} top  the most probable classes: index, probability, index, probability, …
+ * @property {number[]} [truth]  an index into `labels`, or -1 if it is not known; the label "" means no class
+ * @property {(number|null)[]} [size]  size of the file in bytes
+ * @property {(number|null)[]} [date]  modification time of the file, in seconds since the epoch
+ * @property {string[]} labels  several labels of one image are joined by |; "" is an image without a label
  * @property {string[]} models
  */
 
-/** The probability from which on an image that is marked for review is called unknown. */
+/** The probability from which an image that is marked for review counts as unknown. */
 const UNKNOWN = 0.5;
 
-/** Read the page's blocks of JSON of one kind, and let go of their text. */
+/** Read the page's blocks of JSON of one kind, and remove them from the page. */
 function takeBlocks(kind) {
   return [...document.querySelectorAll(`script[data-kind="${kind}"]`)].map((block) => {
     const value = JSON.parse(block.textContent);
@@ -40,7 +40,7 @@ function readRows(facts) {
   return rows;
 }
 
-/** @returns {Map<number, {picture: string, why: string}>} row → its embedded picture, or why it has none */
+/** @returns {Map<number, {picture: string, why: string}>} row → its thumbnail, or the reason for its absence */
 function readThumbnails() {
   const found = new Map();
   for (const { row, picture, why } of takeBlocks("thumbnails")) {
@@ -49,29 +49,29 @@ function readThumbnails() {
   return found;
 }
 
-/** Return the label of a row in words. */
+/** Return the label of a row as text. */
 const labelOf = (rows, row) => rows.labels[rows.label[row]] || "no label";
 
-/** Return the true label of a row in words; null where it is not known. */
+/** Return the true label of a row as text; null if it is not known. */
 const truthOf = (rows, row) => ((rows.truth?.[row] ?? -1) < 0 ? null : rows.labels[rows.truth[row]] || "unknown");
 
-/** Return whether an image is called unknown. */
+/** Return whether an image counts as unknown. */
 const isUnknown = (rows, row) => Boolean(rows.review[row]) && rows.unknown[row] >= UNKNOWN;
 
-/** Tell whether a row's answer is right; null where it has none, or its true label is not known. */
+/** Return whether a row's label is right; null for an error row, or if the true label is not known. */
 function isRight(rows, row) {
   if ((rows.truth?.[row] ?? -1) < 0 || rows.error[row]) return null;
   const unknown = rows.labels[rows.truth[row]] === ""; // it belongs to no class: no label can be right
   return rows.truth[row] === rows.label[row] || (unknown && isUnknown(rows, row));
 }
 
-/** Say how sure a row is: its confidence, how likely it is unknown, and whether it is to review. */
+/** Describe the certainty of a row: its confidence, how likely it is unknown, and whether it is to review. */
 function certainty(rows, row) {
   const unknown = isUnknown(rows, row) ? `unknown ${percent(rows.unknown[row])}` : "";
   return [percent(rows.confidence[row]), unknown, rows.review[row] ? "to review" : ""].filter(Boolean).join(", ");
 }
 
-/** Say in words what a row is: for who does not see the picture. */
+/** Describe a row as text, for screen readers and tooltips. */
 function describe(rows, row) {
   const path = shownPath(rows.path[row]);
   if (rows.error[row]) return `${path}: ${rows.error[row]}`;
@@ -79,17 +79,17 @@ function describe(rows, row) {
   return `${path}: ${[labelOf(rows, row), certainty(rows, row), wrong].filter(Boolean).join(", ")}`;
 }
 
-/** Count how often each value comes. */
+/** Count each value. */
 function countBy(values) {
   const counts = new Map();
   for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
   return counts;
 }
 
-/** Return the kind of an error: what stands before its colon. */
+/** Return the kind of an error: the text before its colon. */
 const kindOf = (error) => error.split(":", 1)[0];
 
-/** Which rows each choice of "Show" lets through; `error:KIND` are those of that kind. */
+/** Choice of "Show" → whether it includes a row. `error:KIND`, for one kind of error, is not listed here. */
 const STATUSES = {
   "": () => true,
   review: (row, rows) => rows.review[row] === 1,
@@ -101,7 +101,7 @@ const STATUSES = {
   changed: (row, rows, decisions) => decisions.changes(row),
 };
 
-/** Return what tells whether a row has a status. */
+/** Return the function that decides whether a row matches a choice of "Show". */
 function hasStatus(status) {
   if (!status.startsWith("error:")) return STATUSES[status] ?? STATUSES[""];
   const kind = status.slice("error:".length);
@@ -109,7 +109,7 @@ function hasStatus(status) {
 }
 
 /**
- * Return the rows that a filter lets through, in their order.
+ * Return the rows that match a filter, in their order.
  * @param {{path: string, label: number|null, truth: number|null, show: string, low: number|null, high: number|null}} filter
  *   `low` and `high` from 0 to 1; null: any
  */
@@ -127,7 +127,7 @@ function filtered(order, rows, filter, decisions) {
     && (names === null || names[row].includes(text)));
 }
 
-/** Return the paths in lower case; made when the first search is. */
+/** Return the paths in lower case; they are computed at the first search. */
 function searchable(rows) {
   rows.searchable ??= rows.path.map((path) => shownPath(path).toLowerCase());
   return rows.searchable;

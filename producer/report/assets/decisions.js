@@ -1,78 +1,78 @@
-// What a person has decided: a log, of which everything else is told, and which survives a reload.
+// Logs the decisions of a review, and saves them in the browser.
 
-/** The label of a decision that the image belongs to no class: it is unknown. */
-const NONE = "";
+/** The label of a decision that an image is unknown. */
+const UNKNOWN_LABEL = "";
 
 class Decisions {
   /**
    * @param {Rows} rows
-   * @param {string} digest  of the rows: the same report finds its progress again, and no other does
+   * @param {string} digest  digest of the rows, under which the progress of this report is saved
    */
   constructor(rows, digest) {
     this.rowsOfPage = rows;
     this.key = `pigeonhole:decisions:${digest}`;
-    /** @type {[number, string, number?][]} row, label, and for several at once their number; in the order they were decided */
+    /** @type {[number, string, number?][]} row, label, and the number of rows if several were decided at once; oldest first */
     this.log = [];
     /** @type {Map<number, string>} */
     this.latest = new Map();
-    /** Why progress is not kept; empty while it is. */
+    /** The reason why progress is not saved; empty if it is. */
     this.trouble = "";
     this.load();
   }
 
-  /** Read what an earlier visit, or another tab, has kept. */
+  /** Load the progress that an earlier visit or another tab saved. */
   load() {
     try {
       const kept = localStorage.getItem(this.key);
       const log = JSON.parse(kept ?? "[]");
-      if (!Array.isArray(log) || !log.every((one) => this.#isDecision(one))) throw new SyntaxError("it is no log");
+      if (!Array.isArray(log) || !log.every((one) => this.#isDecision(one))) throw new SyntaxError("not a log");
       this.log = log;
       this.trouble = "";
     } catch (error) {
       this.trouble = error instanceof SyntaxError
-        ? "What was kept of an earlier review can't be read, and is left out."
-        : `This browser keeps nothing for this page (${error.name}).`;
+        ? "The saved progress of an earlier review can't be read and is ignored."
+        : `This browser does not save your progress (${error.name}).`;
     }
     this.latest = new Map(this.log.map(([row, label]) => [row, label]));
   }
 
-  /** Return what was decided of a row: a label, NONE, or undefined. */
+  /** Return the decision on a row: a label, UNKNOWN_LABEL, or undefined. */
   of(row) {
     return this.latest.get(row);
   }
 
-  /** Tell whether a row was given another label than it had. */
+  /** Return whether a decision changed the label of a row. */
   changes(row) {
     const label = this.latest.get(row);
     return label !== undefined && label !== this.rowsOfPage.labels[this.rowsOfPage.label[row]];
   }
 
-  /** Return the rows that were decided, in their order. */
+  /** Return the reviewed rows, in their order. */
   rows() {
     return [...this.latest.keys()].sort((one, other) => one - other);
   }
 
-  /** Return the labels that a person typed, which the rows don't have. */
+  /** Return the labels that were typed and that no row has. */
   added() {
     const known = new Set(this.rowsOfPage.labels);
-    return [...new Set(this.log.map(([, label]) => label))].filter((label) => label !== NONE && !known.has(label));
+    return [...new Set(this.log.map(([, label]) => label))].filter((label) => label !== UNKNOWN_LABEL && !known.has(label));
   }
 
-  /** Return all labels that an image can be given, in order. */
+  /** Return all labels to choose from, in order. */
   classes() {
-    return [...this.rowsOfPage.labels, ...this.added()].filter((label) => label !== NONE).sort(inOrder);
+    return [...this.rowsOfPage.labels, ...this.added()].filter((label) => label !== UNKNOWN_LABEL).sort(inOrder);
   }
 
-  /** Return the labels that were decided, the last first, each once. */
+  /** Return the labels of the last decisions, latest first, each once. */
   recent() {
-    return [...new Set(this.log.slice(-200).reverse().map(([, label]) => label))].filter((label) => label !== NONE);
+    return [...new Set(this.log.slice(-200).reverse().map(([, label]) => label))].filter((label) => label !== UNKNOWN_LABEL);
   }
 
   decide(row, label) {
     this.decideAll([[row, label]]);
   }
 
-  /** Decide several rows at once, which one undo takes back. */
+  /** Decide several rows at once; one undo reverts them all. */
   decideAll(pairs) {
     const several = pairs.length > 1 ? [(this.log.findLast((one) => one.length === 3)?.[2] ?? 0) + 1] : [];
     for (const [row, label] of pairs) {
@@ -82,7 +82,7 @@ class Decisions {
     this.#keep();
   }
 
-  /** Take back the last decision, of one row or of several; return its rows, none where there is no decision. */
+  /** Undo the last decision, on one row or on several; return its rows, or an empty list. */
   undo() {
     const group = this.log.at(-1)?.[2];
     const undone = [];
@@ -104,13 +104,13 @@ class Decisions {
       localStorage.setItem(this.key, JSON.stringify(this.log));
       this.trouble = "";
     } catch (error) {
-      this.trouble = `This browser keeps nothing for this page (${error.name}).`;
+      this.trouble = `This browser does not save your progress (${error.name}).`;
     }
   }
 }
 
-/** Say what was decided of a row. */
+/** Return a decision as text. */
 function wordsFor(decided, was) {
-  if (decided === NONE) return "✓ unknown";
+  if (decided === UNKNOWN_LABEL) return "✓ unknown";
   return decided === was ? `✓ ${decided}, confirmed` : `✓ ${decided}, was ${was || "no label"}`;
 }

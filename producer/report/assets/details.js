@@ -1,17 +1,17 @@
-// What the large view says of an image: the answer, its alternatives, and facts about the file.
+// The texts of the large view: the result, its alternatives, and facts about the file.
 
-/** Make the answer in words: the label, how sure it is, and the true label where that is known. */
-function answerOf(rows, row) {
+/** Create the text of the result: the label, its certainty, and the true label if it is known. */
+function resultOf(rows, row) {
   if (rows.error[row]) return [element("p", { class: "why" }, rows.error[row])];
   const sure = element("span", rows.review[row] ? { class: "doubt" } : {}, certainty(rows, row));
   const right = isRight(rows, row);
   const truth = right === null ? [] : [element("p", { class: right ? "mine" : "why" }, right ? "✓ right" : `✗ wrong, the true label is ${truthOf(rows, row)}`)];
-  return [element("p", { class: "answer" }, element("b", {}, labelOf(rows, row)), sure), ...truth];
+  return [element("p", { class: "result" }, element("b", {}, labelOf(rows, row)), sure), ...truth];
 }
 
 /**
- * Make the alternatives with their probabilities, and how likely the image is unknown.
- * @param {Map<string, string>} keys  label → its key, for those that a button sets
+ * Create the list of alternatives with their probabilities, and the probability that the image is unknown.
+ * @param {Map<string, string>} keys  label → key, for the labels that a button sets
  */
 function alternativesOf(rows, row, keys) {
   const { top } = rows;
@@ -34,7 +34,7 @@ function alternative(label, share, key, kind = "") {
   return element("li", { class: kind }, button);
 }
 
-/** Make the facts about the file; `image` is what is loaded of it, `isFile` false for a thumbnail. */
+/** Create the facts about the file; `image` is the loaded picture, and `isFile` is false for a thumbnail. */
 function factsOf(rows, row, image, isFile) {
   const natural = image && `${inWords(image.naturalWidth)} × ${inWords(image.naturalHeight)}`;
   const known = {
@@ -48,12 +48,12 @@ function factsOf(rows, row, image, isFile) {
     .map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)));
 }
 
-/** Copy a text; return whether that was allowed. */
+/** Copy a text to the clipboard; return whether the browser allowed it. */
 async function copyText(text, place) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
-  } catch { // a page from disk may not: then as browsers did before
+  } catch { // a page from disk may not use the clipboard API: use the older way
     const field = element("textarea", { class: "unseen", readonly: "" });
     field.value = text;
     place.append(field);

@@ -1,6 +1,6 @@
 // The form with the filters and the order.
 
-/** Offer the labels, the true labels and the kinds of errors that there are. */
+/** Fill the form with the labels, true labels and kinds of errors of the rows. */
 function offerChoices(form, rows) {
   const { label, truth, show, sort } = form.elements;
   label.append(...labelChoices(rows, rows.label, "no label"));
@@ -23,7 +23,7 @@ function labelChoices(rows, column, none) {
     .map(({ name, index }) => element("option", { value: index }, `${name || none} (${inWords(counts.get(index))})`));
 }
 
-/** Read the form. */
+/** Return the filter of the form. */
 function filterOf(form) {
   const { path, label, truth, show, low, high } = form.elements;
   const share = (input) => (Number.isNaN(input.valueAsNumber) ? null : input.valueAsNumber / 100);

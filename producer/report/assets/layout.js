@@ -1,6 +1,6 @@
-// Where each line of the contact sheet stands.
+// Computes the position of each line of the contact sheet.
 
-/** Pixels: of a cell at least, below its picture, of a line with an error, and of a heading. */
+/** In pixels: minimal width of a cell, height below its picture, height of an error's line and of a heading. */
 const CELL = 132;
 const CELL_SMALL = 104;
 const CAPTION = 34;
@@ -11,9 +11,9 @@ const HEADING = 54;
 /**
  * @typedef {Object} Line
  * @property {"heading"|"cells"|"failed"} kind
- * @property {number|null} section  that it belongs to
- * @property {number} from  position of its first row among those shown
- * @property {number} to  and of the one after its last
+ * @property {number|null} section  the line's section
+ * @property {number} from  position of its first row among the shown rows
+ * @property {number} to  position after its last row
  * @property {number} top  in pixels
  * @property {number} height
  */
@@ -54,7 +54,7 @@ function lastLine(lines, field, value) {
   return low;
 }
 
-/** Return the position in the same column of the next line of cells in a direction; headings are passed over. */
+/** Return the position in the same column of the next line of cells in a direction; headings are skipped. */
 function vertically(lines, active, direction, count = 1) {
   let at = lastLine(lines, "from", active);
   const column = active - lines[at].from;
@@ -67,7 +67,7 @@ function vertically(lines, active, direction, count = 1) {
   return found;
 }
 
-/** Return the position that a key leads to, or null. */
+/** Return the position that a key moves to, or null. */
 function movedBy(event, lines, active, last, gap) {
   const line = lines[lastLine(lines, "from", active)];
   const page = Math.max(1, Math.floor(innerHeight / (line.height + gap)) - 1);

@@ -1,4 +1,4 @@
-// Puts the page together.
+// Connects the parts of the page.
 
 class Page {
   constructor() {
@@ -46,7 +46,7 @@ class Page {
       field.addEventListener(select ? "change" : "input", () => this.#changed(select));
     }
     form.addEventListener("submit", (event) => event.preventDefault());
-    form.addEventListener("reset", () => setTimeout(() => this.#changed(true))); // the fields are empty only after it
+    form.addEventListener("reset", () => setTimeout(() => this.#changed(true))); // the fields are reset after this event
     byId("export").addEventListener("click", () => this.#export());
     byId("review").addEventListener("click", () => this.#review());
     byId("all").addEventListener("click", () => this.selection.set(this.sheet.shown));
@@ -54,14 +54,14 @@ class Page {
       event.preventDefault(); // the address has the filters
       byId("sheet").focus();
     });
-    addEventListener("storage", (event) => { // another tab has the same report
+    addEventListener("storage", (event) => { // another tab changed the progress of this report
       if (event.key !== this.decisions.key) return;
       this.decisions.load();
       this.#decided();
     });
   }
 
-  /** Show what the filters let through. */
+  /** Show the rows that match the filters. */
   #apply() {
     const { form, rows, sheet } = this;
     const sort = form.elements.sort.value;
@@ -79,7 +79,7 @@ class Page {
     this.#apply();
   }
 
-  /** Set filters, as if a person had; the others are cleared, and the sheet is seen. */
+  /** Set some filters, clear the others, and scroll to the sheet. */
   #set(values) {
     const sort = this.form.elements.sort.value;
     for (const name of FIELDS) this.form.elements[name].value = values[name] ?? "";
@@ -88,7 +88,7 @@ class Page {
     this.form.scrollIntoView();
   }
 
-  /** Show what the address says. */
+  /** Show the state of the address. */
   #arrived() {
     this.arriving = true;
     const row = this.address.read();
@@ -99,7 +99,7 @@ class Page {
     this.arriving = false;
   }
 
-  /** Show how much is decided, and what a person should know. */
+  /** Show the number of decisions, and the notes. */
   #told() {
     const count = this.decisions.latest.size;
     byId("export").disabled = count === 0;
@@ -123,7 +123,7 @@ class Page {
     this.address.close();
   }
 
-  /** Go through the doubtful that the other filters let through, from the first that is not reviewed. */
+  /** Open the rows to review that match the other filters, at the first that is not reviewed. */
   #review() {
     this.form.elements.show.value = "review";
     this.form.elements.sort.value = "doubt";

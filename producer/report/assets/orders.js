@@ -1,12 +1,12 @@
-// The orders of the rows, and the sections that they fall into.
+// Sorts the rows, and divides them into sections.
 
-/** Sort names as people do: 2 before 10. */
+/** Compare names with numbers in them by value: 2 before 10. */
 const inOrder = new Intl.Collator("en", { numeric: true }).compare;
 
 /** The section of errors, which are listed line by line. */
 const ERRORS = -1;
 
-/** Return each label's place among the labels in order. */
+/** Return the rank of each label in alphabetical order. */
 function ranks(rows) {
   const rank = new Array(rows.labels.length);
   rows.labels.map((name, index) => ({ name, index }))
@@ -19,7 +19,7 @@ const confidenceIn = (rows) => (one, other) => rows.confidence[one] - rows.confi
 const doubtIn = (rows) => (one, other) => rows.review[other] - rows.review[one] || confidenceIn(rows)(one, other);
 const unknownIn = (rows) => (one, other) => (rows.unknown[other] ?? -1) - (rows.unknown[one] ?? -1);
 
-/** Choice of "Sort" → how two rows compare, and the section of a row; `mixed` has errors among the others. */
+/** Choice of "Sort" → the comparison of two rows, and the section of a row; `mixed`: errors are not moved to the end. */
 const ORDERS = {
   doubt: { compare: doubtIn },
   label: {
@@ -35,7 +35,7 @@ const ORDERS = {
   submitted: { compare: () => () => 0, mixed: true },
 };
 
-/** Return all rows in an order; each is sorted once. */
+/** Return all rows in an order; each order is computed once. */
 function orderOf(rows, name) {
   rows.orders ??= {};
   return rows.orders[name] ??= sorted(rows, ORDERS[name]);
@@ -48,7 +48,7 @@ function sorted(rows, { compare, mixed }) {
     || (failed(one) ? 0 : order(one, other)) || one - other);
 }
 
-/** Return what gives the section of a row in an order: a label, ERRORS, or null for one without a heading. */
+/** Return the function for the section of a row in an order: a label, ERRORS, or null for no heading. */
 function sectionsOf(rows, name) {
   const { section, mixed } = ORDERS[name];
   if (section) return section(rows);

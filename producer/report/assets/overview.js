@@ -1,6 +1,6 @@
-// The head of the page: what needs a person, counts, facts about the run, and the theme.
+// The head of the page: the review, counts, facts about the run, and the theme.
 
-/** Shows how much is to review, and how much of it is done. */
+/** Shows how many images are to review, and how many of them are reviewed. */
 class Hero {
   constructor(rows, decisions) {
     this.decisions = decisions;
@@ -14,7 +14,7 @@ class Hero {
     const left = all - done;
     const button = byId("review");
     button.hidden = all === 0;
-    button.textContent = left ? `${counted(left)} ${left === 1 ? "needs" : "need"} you` : "Look at them again";
+    button.textContent = left ? `Review ${counted(left)}` : "Review again";
     button.classList.toggle("primary", left > 0);
     byId("export").classList.toggle("primary", all > 0 && left === 0);
     byId("hero-text").textContent = this.#words(all, left);
@@ -25,10 +25,10 @@ class Hero {
   }
 
   #words(all, left) {
-    if (left) return "The model was in doubt about them.";
-    if (all) return "Everything that was to review is reviewed. Export saves it.";
+    if (left) return "The model was uncertain about them.";
+    if (all) return "All images to review are reviewed. Export saves your decisions.";
     const errors = this.errors ? ` ${counted(this.errors)} could not be read.` : "";
-    return `No image needs you: none is marked for review.${errors}`;
+    return `No image is marked for review.${errors}`;
   }
 }
 
@@ -44,13 +44,13 @@ function showTiles(rows) {
     element("li", { class: kind }, element("b", {}, inWords(count)), " ", name)));
 }
 
-/** Show what is known of all rows, and nothing of what is not. */
+/** Show the known facts about all rows. */
 function showFacts(facts, rows) {
   const counts = countBy(rows.model);
   const models = rows.models.map((model, index) => (rows.models.length > 1
     ? `${model || "not known"} (${counted(counts.get(index))})` : model)).filter(Boolean);
   const known = {
-    [models.length > 1 ? `Answered by ${models.length} models` : "Model"]: models.join(", "),
+    [models.length > 1 ? "Models" : "Model"]: models.join(", "),
     Started: facts.started && dateInWords(facts.started),
     Finished: facts.finished && dateInWords(facts.finished),
     Speed: facts.images_per_second
@@ -65,21 +65,21 @@ function showFacts(facts, rows) {
   document.title = `Pigeonhole report: ${shownPath(facts.source)}`;
 }
 
-/** Return what a person should know of the page, one sentence each. */
+/** Return notes about the page, one sentence each. */
 function notesOf(facts, rows, decisions) {
   const labelled = rows.error.some((error) => !error);
   return [
     facts.images !== null && facts.images > rows.path.length
       && `${inWords(rows.path.length)} of the job's ${inWords(facts.images)} images have a row here.`,
     labelled && !rows.top.some((top) => top.length)
-      && "These rows have no alternatives to the labels: classify with --top 3, and the page shows them.",
+      && "These rows have no alternative labels: classify with --top 3 to see them here.",
     facts.missing > 0 && facts.missing === rows.error.filter((error) => !error).length
-      && "No image file was found: make the report with --images FOLDER, the folder in which they were classified.",
+      && "No image file was found: make the report with --images FOLDER, the folder where `classify` ran.",
     decisions.trouble && `${decisions.trouble} Export before you close it.`,
   ].filter(Boolean);
 }
 
-/** Light or dark: as the system has it, until a person says otherwise. */
+/** Set up the theme: that of the system, until the user chooses another. */
 function startTheme(button) {
   const system = matchMedia("(prefers-color-scheme: dark)");
   const root = document.documentElement;
@@ -88,10 +88,10 @@ function startTheme(button) {
   try {
     const kept = localStorage.getItem("pigeonhole:theme");
     if (kept) root.dataset.theme = kept;
-  } catch { /* nothing is kept here; the note says so */ }
+  } catch { /* the browser saves nothing; a note on the page says so */ }
   button.addEventListener("click", () => {
     root.dataset.theme = isDark() ? "light" : "dark";
-    try { localStorage.setItem("pigeonhole:theme", root.dataset.theme); } catch { /* for this visit, then */ }
+    try { localStorage.setItem("pigeonhole:theme", root.dataset.theme); } catch { /* it lasts for this visit only */ }
     show();
   });
   system.addEventListener("change", show);

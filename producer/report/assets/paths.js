@@ -1,9 +1,9 @@
-// Paths as people see them, as links, and as CSV: three spellings of the same bytes.
+// Formats paths as text, as links and as CSV.
 
 const LONE = /([\udc80-\udcff])/u;
 const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
-/** Spell a path so that nothing in it is invisible, turns the text around, or is half a character. */
+/** Escape invisible characters, changes of text direction and lone surrogates in a path. */
 function shownPath(path) {
   return path.replace(UNSEEN, (char) => {
     const code = char.codePointAt(0);
@@ -14,7 +14,7 @@ function shownPath(path) {
 }
 
 /**
- * Return a text as what a Blob is made of: texts, and single bytes where it has some that are no UTF-8.
+ * Return a text as parts of a Blob: texts, and single bytes for those that are not UTF-8.
  * @returns {(string|Uint8Array)[]}
  */
 function bytesOf(text) {
@@ -30,18 +30,18 @@ function linkOf(path, links) {
   return (path.startsWith("/") ? links.absolute : links.relative) + encoded.join("");
 }
 
-/** Quote a field of CSV where it needs that. */
+/** Quote a field of CSV if necessary. */
 function csvField(text) {
   return /[,"\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** Put a quote before what a spreadsheet would take for a formula, as `safe_text` in csv_rows.py does. */
+/** Put a quote before a text that a spreadsheet would read as a formula, as `safe_text` in csv_rows.py does. */
 function guarded(text) {
   return /^[=+\-@\t\r']/.test(text) ? `'${text}` : text;
 }
 
 /**
- * Return corrections.csv: a line for each row that was reviewed, in the order of the rows.
+ * Return corrections.csv: a line for each reviewed row, in the order of the rows.
  * The label of an unknown image is empty.
  */
 function correctionsOf(rows, decisions, csvSafe) {
@@ -54,7 +54,7 @@ function correctionsOf(rows, decisions, csvSafe) {
   return new Blob([`${path},label,was,confidence\n`, ...lines.flat()], { type: "text/csv" });
 }
 
-/** Have the browser save a file. */
+/** Save a file through the browser. */
 function save(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);

@@ -1,6 +1,6 @@
-// A search box for a label: among many classes, or a new one.
+// A search box for labels, which also accepts a new label.
 
-/** Labels that match a text, the best first: the same, then those that begin with it, then those that contain it. */
+/** Return the labels that match a text: first the same one, then those that start with it, then those that contain it. */
 function matching(labels, text) {
   const wanted = text.toLowerCase();
   const place = (label) => {
@@ -16,7 +16,7 @@ class Picker {
    * @param {HTMLElement} root
    * @param {string} prompt
    * @param {function(): string[]} labels
-   * @param {function(string)} choose  is called with the label that a person picks
+   * @param {function(string)} choose  called with the label that the user picks
    */
   constructor(root, prompt, labels, choose) {
     Object.assign(this, { root, labels, choose });
@@ -31,7 +31,7 @@ class Picker {
     for (const type of ["input", "focus"]) this.input.addEventListener(type, () => this.#show());
     this.input.addEventListener("blur", () => this.#hide());
     this.input.addEventListener("keydown", (event) => this.#key(event));
-    this.list.addEventListener("mousedown", (event) => event.preventDefault()); // the focus stays, and the list with it
+    this.list.addEventListener("mousedown", (event) => event.preventDefault()); // keeps the focus, and so the list open
     this.list.addEventListener("click", (event) => this.#pick(event.target.closest("[role=option]")));
   }
 

@@ -1,4 +1,4 @@
-// Several images at once: which are selected, and the bar that decides them.
+// Manages the selected images, and the bar that decides them.
 
 class Selection {
   /**
@@ -11,7 +11,7 @@ class Selection {
     this.picker = new Picker(bar.querySelector(".picker"), "Set all to…", () => decisions.classes(), (label) => this.#decide(() => label));
     this.actions = {
       confirm: () => this.#decide((row) => rows.labels[rows.label[row]]),
-      unknown: () => this.#decide(() => NONE),
+      unknown: () => this.#decide(() => UNKNOWN_LABEL),
       undo: () => this.#undo(),
       clear: () => this.set([]),
     };
@@ -27,7 +27,7 @@ class Selection {
     return this.selected.has(row);
   }
 
-  /** Select these rows and no others; an error has no label to decide. */
+  /** Select these rows and no others; error rows can't be selected. */
   set(rows) {
     this.selected = new Set(rows.filter((row) => !this.rows.error[row]));
     this.#changed();
@@ -39,17 +39,17 @@ class Selection {
     this.#changed();
   }
 
-  /** Let go of rows that are not shown any more: nothing is decided of an image that a person does not see. */
+  /** Deselect rows that are no longer shown, so that only visible images are decided. */
   keep(shown) {
     if (!this.size) return;
     const there = new Set(shown);
     this.set([...this.selected].filter((row) => there.has(row)));
   }
 
-  #changed(said = "") {
+  #changed(message = "") {
     const count = inWords(this.size);
-    this.bar.hidden = !this.size && !said;
-    this.bar.querySelector("[role=status]").textContent = said || `${count} selected`;
+    this.bar.hidden = !this.size && !message;
+    this.bar.querySelector("[role=status]").textContent = message || `${count} selected`;
     this.bar.querySelector('[data-action="confirm"]').textContent = `Confirm ${this.size === 1 ? "it" : `these ${count}`}`;
     for (const part of this.bar.querySelectorAll("[data-needs]")) part.hidden = (part.dataset.needs === "selection") !== (this.size > 0);
     this.on.changed();

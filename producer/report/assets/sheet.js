@@ -1,6 +1,6 @@
-// The contact sheet: of all its lines, only those near the window are in the page.
+// The contact sheet. Only the lines near the window are in the page.
 
-/** Pixels beyond the window in which lines are in the page. */
+/** Pixels above and below the window in which lines are drawn. */
 const BEYOND = 600;
 
 class Sheet {
@@ -8,14 +8,14 @@ class Sheet {
    * @param {HTMLElement} root
    * @param {Cells} cells  makes the cells of rows, and headings
    * @param {Selection} selection
-   * @param {function(number)} open  is called with a row that a person opens
+   * @param {function(number)} open  called with a row that the user opens
    */
   constructor(root, cells, selection, open) {
     Object.assign(this, { root, cells, selection, open });
     /** @type {number[]} */ this.shown = [];
     /** @type {Line[]} */ this.lines = [];
     /** @type {Map<number, HTMLElement>} line → its element, for those in the page */ this.drawn = new Map();
-    /** The position whose cell has the focus, or gets it by Tab. */
+    /** The position whose cell has the focus, or gets it with Tab. */
     this.active = 0;
     /** The position from which Shift selects. */
     this.anchor = 0;
@@ -25,22 +25,22 @@ class Sheet {
     new ResizeObserver(() => this.#resized()).observe(root);
     root.addEventListener("keydown", (event) => this.#key(event));
     root.addEventListener("click", (event) => this.#clicked(event));
-    root.addEventListener("mousedown", (event) => { if (event.shiftKey) event.preventDefault(); }); // it selects text
+    root.addEventListener("mousedown", (event) => { if (event.shiftKey) event.preventDefault(); }); // it would select text
   }
 
-  /** Show these rows, from the first. */
+  /** Show rows, starting with the first. */
   show(shown, sectionOf) {
     Object.assign(this, { shown, sectionOf, active: 0, anchor: 0 });
     this.#layOut();
   }
 
-  /** Mark the cells in the page that are selected. */
+  /** Mark the selected cells. */
   mark() {
     this.root.classList.toggle("selecting", this.selection.size > 0);
     for (const cell of this.root.querySelectorAll("[data-position]")) this.#marked(cell);
   }
 
-  /** Draw again what is in the page: something about its rows has changed. */
+  /** Redraw the lines in the page after a change of their rows. */
   refresh() {
     const held = this.root.contains(document.activeElement);
     this.#clear();
@@ -48,7 +48,7 @@ class Sheet {
     if (held) this.focus(this.active);
   }
 
-  /** Move the focus to a position, and the window to where it is seen. */
+  /** Move the focus to a position, and scroll to it. */
   focus(position) {
     this.active = Math.max(0, Math.min(this.shown.length - 1, position));
     this.#reveal(this.lines[this.#lineOf(this.active)]);
@@ -59,7 +59,7 @@ class Sheet {
     cell.focus({ preventScroll: true });
   }
 
-  /** Return the position of a row among those shown, or -1. */
+  /** Return the position of a row among the shown rows, or -1. */
   positionOf(row) {
     return this.shown.indexOf(row);
   }
@@ -87,7 +87,7 @@ class Sheet {
     this.root.replaceChildren();
   }
 
-  /** Draw before the next frame; a scroll event comes more often. */
+  /** Draw before the next frame, since scroll events are more frequent. */
   #soon() {
     if (this.waiting) return;
     this.waiting = true;
@@ -97,7 +97,7 @@ class Sheet {
     });
   }
 
-  /** Have those lines in the page that are near the window, and the one that Tab leads to; in their order. */
+  /** Draw the lines near the window and the one that Tab moves to, and remove the others. */
   #render() {
     if (!this.lines.length) return;
     const above = -this.root.getBoundingClientRect().top;
@@ -115,7 +115,7 @@ class Sheet {
     if (held < first) this.#drawn(held, after);
   }
 
-  /** Return the element of a line; one that is not in the page yet comes before another. */
+  /** Return the element of a line; a new one is inserted before another element. */
   #drawn(at, after) {
     if (!this.drawn.has(at)) this.root.insertBefore(this.#draw(at), after);
     return this.drawn.get(at);
@@ -149,7 +149,7 @@ class Sheet {
     cell.setAttribute("aria-selected", String(this.selection.has(this.shown[Number(cell.dataset.position)])));
   }
 
-  /** Return the line that a position's cell is in. */
+  /** Return the line of a position. */
   #lineOf(position) {
     return lastLine(this.lines, "from", position);
   }
@@ -177,7 +177,7 @@ class Sheet {
     else this.anchor = this.active;
   }
 
-  /** Do what a key that does not move means; return whether there is something. */
+  /** Run the action of a key that does not move the focus; return whether it has one. */
   #acts(event) {
     const row = this.shown[this.active];
     if (event.key === "Enter" || (event.key === " " && !event.ctrlKey)) this.open(row);

@@ -1,14 +1,14 @@
-// Where true labels are known: accuracy, and which labels are read as which.
+// Compares the rows with true labels: accuracy and confusions.
 
-/** Classes that a matrix has room for; of more, only what was confused is listed. */
+/** The most classes for a confusion matrix; with more, only the confusions are listed. */
 const MATRIX = 20;
 const CONFUSIONS = 40;
-/** Percent of colour behind a count, from the fewest to the most: text stays readable on it in both themes. */
+/** Percent of colour behind the lowest and the highest count; text stays readable on it in both themes. */
 const SHADES = [12, 40];
 
-/** Compare the answers with the true labels. */
+/** Compare the labels with the true labels. */
 function compared(rows) {
-  const found = { right: 0, wrong: 0, failed: 0, /** truth, answer → count */ counts: new Map(), labels: new Set() };
+  const found = { right: 0, wrong: 0, failed: 0, /** true label, label → count */ counts: new Map(), labels: new Set() };
   rows.truth.forEach((truth, row) => {
     if (truth < 0) return;
     const right = isRight(rows, row);
@@ -25,10 +25,10 @@ function compared(rows) {
 }
 
 /**
- * Show how right the answers are.
+ * Show the accuracy and the confusions.
  * @param {HTMLDetailsElement} place
- * @param {function(number|null, number|null)} choose  is called with the true label and the answer that a person picks;
- *   null, null: all that are wrong
+ * @param {function(number|null, number|null)} choose  called with the true label and the label that the user picks;
+ *   null, null: all wrong rows
  */
 function showTruth(place, rows, choose) {
   const found = compared(rows);
@@ -53,8 +53,8 @@ function matrix(found, labels, names, choose) {
     const count = found.counts.get(`${truth} ${label}`) ?? 0;
     const cell = element("td", { class: truth === label ? "right" : count ? "wrong" : "" });
     if (!count) return cell;
-    const said = `${names(truth)} read as ${names(label)}: ${counted(count)}`;
-    const button = element("button", { type: "button", tabindex: -1, title: said, "aria-label": said }, inWords(count));
+    const title = `${names(truth)} classified as ${names(label)}: ${counted(count)}`;
+    const button = element("button", { type: "button", tabindex: -1, title, "aria-label": title }, inWords(count));
     button.addEventListener("click", () => choose(truth, label));
     if (truth !== label) cell.style.setProperty("--share", `${SHADES[0] + ((SHADES[1] - SHADES[0]) * count) / most}%`);
     cell.append(button);
@@ -65,12 +65,12 @@ function matrix(found, labels, names, choose) {
     element("table", { class: "matrix" }, element("thead", {}, head), element("tbody", {}, ...body)));
 }
 
-/** List what was read as something else, most often first. */
+/** List the confusions, most frequent first. */
 function confusions(found, names, choose) {
   const wrong = [...found.counts].map(([key, count]) => [...key.split(" ").map(Number), count])
     .filter(([truth, label]) => truth !== label).sort((one, other) => other[2] - one[2]);
   const list = element("ul", { class: "confusions" }, ...wrong.slice(0, CONFUSIONS).map(([truth, label, count]) => {
-    const button = element("button", { type: "button" }, element("b", {}, names(truth)), " read as ", element("b", {}, names(label)), ` ${inWords(count)}×`);
+    const button = element("button", { type: "button" }, element("b", {}, names(truth)), " classified as ", element("b", {}, names(label)), ` ${inWords(count)}×`);
     button.addEventListener("click", () => choose(truth, label));
     return element("li", {}, button);
   }));

@@ -1,6 +1,6 @@
-// The large view: one image at a time, to look at and to decide by the keyboard.
+// The large view, which shows one image at a time and is operated by the keyboard.
 
-/** Neighbours on each side in the strip below the picture. */
+/** The number of neighbours on each side in the strip below the picture. */
 const NEIGHBOURS = 4;
 
 class Viewer {
@@ -9,7 +9,7 @@ class Viewer {
    * @param {Decisions} decisions
    * @param {Pictures} pictures
    * @param {{decided: function(number[]), shown: function(number, boolean), closed: function(number), exported: function()}} on
-   *   is told what happens; `shown` with a row and whether the view was opened for it, `closed` with the last one
+   *   callbacks: `decided` gets the rows, `shown` a row and whether the view was opened for it, `closed` the last row
    */
   constructor(rows, decisions, pictures, on) {
     Object.assign(this, { rows, decisions, pictures, on });
@@ -22,7 +22,7 @@ class Viewer {
     this.actions = {
       close: () => this.dialog.close(),
       confirm: () => this.#decide(rows.labels[rows.label[this.row]]),
-      unknown: () => this.#decide(NONE),
+      unknown: () => this.#decide(UNKNOWN_LABEL),
       undo: () => this.#undo(),
       previous: () => this.#show(this.at - 1),
       next: () => this.#show(this.at + 1),
@@ -43,7 +43,7 @@ class Viewer {
     return this.queue[this.at];
   }
 
-  /** Go through rows from one of them. */
+  /** Open the view with a queue of rows, at one of them. */
   open(queue, row) {
     this.queue = queue;
     this.at = 0;
@@ -55,11 +55,11 @@ class Viewer {
     return byId(`viewer-${name}`);
   }
 
-  /** Show a row; beyond the first and the last there is none. */
-  #show(at, said = "", opened = false) {
+  /** Show the row at a position of the queue, or a message if there is none. */
+  #show(at, message = "", opened = false) {
     if (at < 0 || at >= this.queue.length) {
-      this.#progress(); // something may have been decided
-      this.#say(at < 0 ? "This is the first image." : `This is the last image. ${said}`);
+      this.#progress(); // a decision may have changed it
+      this.#announce(at < 0 ? "This is the first image." : `This is the last image. ${message}`);
       return;
     }
     this.at = at;
@@ -67,7 +67,7 @@ class Viewer {
     this.on.shown(row, opened);
     this.#progress();
     this.#part("path").textContent = shownPath(rows.path[row]);
-    this.#part("answer").replaceChildren(...answerOf(rows, row));
+    this.#part("result").replaceChildren(...resultOf(rows, row));
     this.#facts(null, false);
     this.zoom.show(this.pictures.full(row, (image, isFile) => {
       if (row !== this.row) return;
@@ -78,11 +78,11 @@ class Viewer {
     this.#part("decide").hidden = rows.error[row] !== "";
     this.#classes();
     this.#decision();
-    this.#say(said, describe(rows, row));
+    this.#announce(message, describe(rows, row));
     this.#part("title").focus();
   }
 
-  /** Show where in the queue this is, and how much of it is reviewed. */
+  /** Show the position in the queue, and how much of the queue is reviewed. */
   #progress() {
     const reviewed = this.queue.reduce((sum, row) => sum + (this.decisions.of(row) === undefined ? 0 : 1), 0);
     this.#part("title").textContent = `${inWords(this.at + 1)} of ${inWords(this.queue.length)}`;
@@ -107,7 +107,7 @@ class Viewer {
     this.#part("strip").replaceChildren(...strip);
   }
 
-  /** Make the alternatives, and a button for each class that has a key and is none of them. */
+  /** Create the alternatives, and a button for each other class that has a key. */
   #classes() {
     const { keys, likely } = classKeys(this.rows, this.decisions, this.row);
     this.keys = keys;
@@ -129,7 +129,7 @@ class Viewer {
     return button;
   }
 
-  /** Show what is decided of the row. */
+  /** Show the decision on the row. */
   #decision() {
     const decided = this.decisions.of(this.row);
     const was = this.rows.labels[this.rows.label[this.row]];
@@ -147,8 +147,8 @@ class Viewer {
     this.decisions.decide(this.row, label);
     this.on.decided([this.row]);
     this.#decision();
-    const said = label === NONE ? "Unknown." : `Set to ${label}.`;
-    this.#show(this.at + 1, this.at + 1 < this.queue.length ? said : `${said} Export saves what you decided.`);
+    const message = label === UNKNOWN_LABEL ? "Unknown." : `Set to ${label}.`;
+    this.#show(this.at + 1, this.at + 1 < this.queue.length ? message : `${message} Export saves your decisions.`);
   }
 
   #picked(label) {
@@ -161,7 +161,7 @@ class Viewer {
   #undo() {
     const rows = this.decisions.undo();
     if (!rows.length) {
-      this.#say("There is nothing to undo.");
+      this.#announce("There is nothing to undo.");
       return;
     }
     this.on.decided(rows);
@@ -172,11 +172,11 @@ class Viewer {
 
   async #copy() {
     const path = shownPath(this.rows.path[this.row]);
-    this.#say(await copyText(path, this.dialog) ? "Path copied." : "This browser does not let the page copy.");
+    this.#announce(await copyText(path, this.dialog) ? "Path copied." : "This browser does not allow the page to copy.");
   }
 
-  /** Say what happened, and to who does not see the picture what is there now. */
-  #say(message, now = "") {
+  /** Show a message, and describe the current image to screen readers. */
+  #announce(message, now = "") {
     this.#part("said").textContent = message;
     this.#part("now").textContent = now;
   }
@@ -185,7 +185,7 @@ class Viewer {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     if (event.target.matches("input")) {
       if (event.key !== "Escape") return;
-      event.preventDefault(); // it leaves the field, not the view
+      event.preventDefault(); // it closes the field, not the view
       this.#part("title").focus();
       return;
     }
@@ -195,7 +195,7 @@ class Viewer {
     if (!event.repeat || event.key.startsWith("Arrow")) act(); // a key held down decides once
   }
 
-  /** Return what a key does, if anything. */
+  /** Return the action of a key, if it has one. */
   #actFor(event) {
     const key = event.key.toLowerCase();
     if (key === " ") return event.target.matches("button") ? null : this.actions.confirm; // else it presses the button

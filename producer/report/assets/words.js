@@ -1,9 +1,9 @@
 "use strict";
-// Elements, and numbers in words.
+// Makes elements, and formats numbers.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Make an element with attributes, and texts or elements inside. */
+/** Create an element with attributes, and texts or elements inside. */
 function element(name, attributes = {}, ...inside) {
   const made = name === "svg" || name.startsWith("svg:")
     ? document.createElementNS(SVG, name.replace("svg:", ""))
@@ -18,11 +18,11 @@ const inWords = new Intl.NumberFormat("en").format;
 const counted = (count, noun = "image") => `${inWords(count)} ${noun}${count === 1 ? "" : "s"}`;
 const dateInWords = (seconds) => new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" }).format(seconds * 1000);
 
-/** Format a share, rounded to a place of its percentage. Only 1 itself is 100 %, and only 0 itself is 0 %. */
+/** Format a share of 0 to 1 as a rounded percentage. Only 1 becomes "100 %", and only 0 becomes "0 %". */
 function percent(share, places = 1) {
   if (share === null) return "";
   const unit = 10 ** places;
-  // Rows have millionths: from them, no error of a float decides what is rounded up.
+  // Rows have six decimals: rounding to these first avoids errors of binary fractions.
   const rounded = Math.round(Math.round(share * 1e6) / (1e4 / unit));
   if (rounded === 100 * unit && share < 1) return `>${((rounded - 1) / unit).toFixed(places)} %`;
   if (rounded === 0 && share > 0) return `<${(1 / unit).toFixed(places)} %`;

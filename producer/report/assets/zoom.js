@@ -1,4 +1,4 @@
-// The picture of the large view: as it fits, or at a scale.
+// Shows the picture of the large view fitted to the pane, or at a scale.
 
 const SCALES = [1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16, 32];
 
@@ -9,7 +9,7 @@ class Zoom {
    */
   constructor(pane, bar) {
     Object.assign(this, { pane, bar });
-    /** Pixels of the screen for one of the image; null: as it fits. */
+    /** Screen pixels for each pixel of the image; null: fitted to the pane. */
     this.scale = null;
     this.actions = {
       fit: () => this.#set(null), actual: () => this.#set(1), toggle: () => this.#set(this.scale === null ? 1 : null),
@@ -19,13 +19,13 @@ class Zoom {
     pane.addEventListener("pointerdown", (event) => this.#drag(event));
   }
 
-  /** Show another picture, as it fits. */
+  /** Show another picture, fitted to the pane. */
   show(picture) {
     this.pane.replaceChildren(picture);
     this.#set(null);
   }
 
-  /** Draw again: the picture has been loaded, or replaced. */
+  /** Redraw after the picture was loaded or replaced. */
   refresh() {
     const image = this.pane.querySelector("img");
     const scaled = image !== null && this.scale !== null;
@@ -41,7 +41,7 @@ class Zoom {
     this.bar.querySelector("output").textContent = image?.naturalWidth ? `${Math.round(this.#current(image) * 100)} %` : "";
   }
 
-  /** Move the picture under the pane, if it is larger. */
+  /** Scroll the picture if it is larger than the pane. */
   pan(x, y) {
     this.pane.scrollBy(x, y);
   }
@@ -65,7 +65,7 @@ class Zoom {
   }
 
   #drag(event) {
-    if (!this.pane.classList.contains("scaled") || event.pointerType !== "mouse") return; // a finger scrolls by itself
+    if (!this.pane.classList.contains("scaled") || event.pointerType !== "mouse") return; // touch scrolls natively
     this.pane.setPointerCapture(event.pointerId);
     const move = (moved) => this.pan(-moved.movementX, -moved.movementY);
     this.pane.addEventListener("pointermove", move);
