@@ -1,4 +1,4 @@
-"""The logic between the figures and the table: whose turn it is, which figure is shown, whose labels differ."""
+"""The logic of a benchmark: the order of runs, the figures to show, and the comparison of labels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ ONE = Images("/images", ("/images/a",))
 
 
 class Stub:
-    """A system that notes what is asked of it."""
+    """A system that records its calls."""
 
     def __init__(self, name: str, labels: Sequence[str], log: list[str]) -> None:
         self.name, self.labels, self.log = name, labels, log

@@ -1,4 +1,4 @@
-"""What docker-compose.yml lets each container do; `make compose-test` tries it on an engine."""
+"""The permissions of each container in docker-compose.yml; `make compose-test` checks them on an engine."""
 
 import re
 import shlex
@@ -94,7 +94,7 @@ def test_no_container_is_given_the_engine() -> None:
 
 
 def _default(value: str) -> str:
-    """Give what `${NAME:-value}` is where nobody says otherwise."""
+    """Return the default value of `${NAME:-value}`."""
     named = re.fullmatch(r"\$\{\w+:?-(.*)\}", value)
     return named[1] if named else value
 
@@ -105,7 +105,7 @@ def _mounts(service: dict[str, Any]) -> list[Any]:
 
 
 def _mount(service: dict[str, Any], name: str) -> dict[str, Any]:
-    """Give the mount that has this source or target."""
+    """Return the mount with this source or target."""
     [found] = [one for one in _mounts(service) if isinstance(one, dict) and name in (one["source"], one["target"])]
     mount: dict[str, Any] = found
     return mount

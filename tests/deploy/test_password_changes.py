@@ -1,4 +1,4 @@
-"""Redis gets another password, in the file too, while producers and workers run."""
+"""The password of Redis, and its file, change while producers and workers run."""
 
 import os
 import socket
@@ -27,7 +27,7 @@ JOB = "20260101-000000-abcdef"
 
 @dataclass
 class Guarded:
-    """A Redis with a password, and the file that has it.
+    """A Redis with a password, and the password's file.
 
     Args:
         url: of the Redis, without its password.
@@ -44,7 +44,7 @@ class Guarded:
         return Settings.from_environment(self.environment)
 
     def change(self, redis: str, file: str) -> None:
-        """Set Redis' password and the file's, and close all connections, which were opened with the one before."""
+        """Set the password of Redis and of the file, and close all connections."""
         admin = connect(self.settings.broker_url)
         admin.config_set("requirepass", redis)
         self.file.write_text(file)
@@ -97,7 +97,7 @@ def test_a_connection_that_is_refused_reads_the_file_again(guarded: Guarded, mon
     queue.publish("digits", JOB, piece(batch_of("a.png")))
 
     def read(file: str) -> str:
-        """Return what the file has, and write the new password after the first time."""
+        """Return the content of the file, and write the new password after the first call."""
         reads.append(read_password(file))
         if len(reads) == 1:
             guarded.file.write_text("second")

@@ -1,4 +1,4 @@
-"""The password of the Redis in a file, as containers are given their secrets."""
+"""The password of Redis in a file, such as a container's secret."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A Redis that was away for longer than a worker's record lasts."""
+"""Redis was away for longer than the announcement of a worker lasts."""
 
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings

@@ -1,4 +1,4 @@
-"""The script that writes the two Redis users; tests/security/test_acl.py works as them."""
+"""The script that writes the two Redis users; tests/security/test_acl.py tests their permissions."""
 
 import hashlib
 import inspect
@@ -19,7 +19,7 @@ SCRIPT = ROOT / "deploy" / "redis_users.py"
 
 @pytest.fixture
 def passwords(tmp_path: Path) -> list[str]:
-    """Files with a password each."""
+    """Password files."""
     for name in ("producer", "worker"):
         (tmp_path / name).write_text(f"s3cret of the {name}\n", encoding="utf-8")
     return [str(tmp_path / name) for name in ("producer", "worker")]

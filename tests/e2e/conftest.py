@@ -1,4 +1,4 @@
-"""The program as a user runs it: a process of its own, in a folder with images."""
+"""Runs the program as a user does, in its own process and a folder with images."""
 
 import os
 import shutil
@@ -25,7 +25,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(settings: Settings, home: Path) -> Settings:
-    """The image root is the user's folder, as on two machines that mount it."""
+    """Settings whose image root is the user's folder, as on two machines that mount it."""
     return replace(settings, image_root=str(home))
 
 

@@ -1,4 +1,4 @@
-"""Archives as sources: their images have the labels that the files have."""
+"""Archives as sources: their images get the same labels as files."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def test_the_images_in_archives_have_the_labels_of_the_files(home: Path, embedde
     for kind in KINDS:
         pack(home / f"all.{kind}", [(file.name, file.read_bytes()) for file in files])
     run = embedded("classify", "samples", "all.*", "-o", "rows.csv")
-    assert run.returncode == 3, run.stderr  # some of the samples are no images
+    assert run.returncode == 3, run.stderr  # three of the samples are no images
     rows = rows_of((home / "rows.csv").read_bytes())
     path = [row.pop("path") for row in rows]
     assert len(rows) == 4 * len(files)

@@ -17,7 +17,7 @@ from tests.e2e.test_endings import leftovers, temporary
 
 __all__ = ["temporary"]
 
-# Interrupted in the midst of the rows, with nothing closed.
+# A program that is interrupted between two rows, without closing anything.
 _PROGRAM = """
 import os, signal
 from pigeonhole import Client
@@ -45,7 +45,7 @@ def test_what_the_documentation_shows_is_what_one_sees_and_it_ends_with_the_clie
         job = client.submit("samples/003b50.png")
         (row,) = client.wait(job)
         assert (row.path, row.label, row.model.partition("@")[0]) == ("samples/003b50.png", "8", "digits")
-        next(iter(client.classify("samples")))  # the others end with the block
+        next(iter(client.classify("samples")))  # leaving the block ends the run
         assert children(os.getpid(), b"pigeonhole.embedded.supervisor")
     assert not children(os.getpid(), b"pigeonhole.embedded.supervisor")
     with pytest.raises(UsageError, match="this Client is closed"):

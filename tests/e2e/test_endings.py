@@ -1,4 +1,4 @@
-"""How commands end: exit codes, interruptions, and what stays behind."""
+"""How commands end: exit codes, interruptions, and leftovers."""
 
 import json
 import os
@@ -24,13 +24,13 @@ StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def leftovers(folder: Path) -> list[str]:
-    """Embedded folders, and processes that were started for one."""
+    """Return embedded folders, and the processes that were started for them."""
     running = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:
-            continue  # it ended meanwhile
+            continue  # it has ended meanwhile
         if str(folder) in line:
             running.append(line)
     return running + [str(path) for path in folder.iterdir()]
@@ -38,7 +38,7 @@ def leftovers(folder: Path) -> list[str]:
 
 @pytest.fixture
 def temporary(tmp_path: Path) -> Iterator[Path]:
-    """Where embedded runs of this test put their files; short enough for a socket's path."""
+    """The temporary folder of embedded runs; its path is short enough for a socket."""
     folder = Path("/tmp") / f"ph-{os.getpid()}-{abs(hash(tmp_path)) % 10**8}"
     folder.mkdir()
     yield folder
@@ -67,7 +67,7 @@ def test_an_embedded_run_that_is_ended_leaves_nothing_but_whole_rows(
     run = start(home, temporary, "classify", "@list", "-o", "rows.csv")
     rows = home / "rows.csv.part"
     if part == "start-up":
-        # Not for its folder: a command killed before it has started what removes that leaves it, empty, behind.
+        # Not only for the folder: a command that is killed before its supervisor starts leaves that behind, empty.
         wait_for(lambda: any(temporary.glob("*/redis.log")), "the embedded Redis")
     else:
         wait_for(lambda: rows.exists() and rows.stat().st_size > 0, "the first row")
@@ -82,7 +82,7 @@ def test_an_embedded_run_that_is_ended_leaves_nothing_but_whole_rows(
         assert rows.read_bytes().endswith(b"\n")
 
 
-def test_an_interrupted_wait_says_how_to_go_on_and_can_be_run_again(
+def test_an_interrupted_wait_prints_how_to_resume_and_can_be_run_again(
     home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
     start_worker(PYTHONPATH=slow(home.parent / "slow"))
@@ -92,7 +92,7 @@ def test_an_interrupted_wait_says_how_to_go_on_and_can_be_run_again(
     wait_for((home / "x 1.csv.part").exists, "the output file")
     wait.send_signal(signal.SIGINT)
     _, said = wait.communicate(timeout=30)
-    # Python ends by the signal itself where that came while a dataclass was made; a shell says 130 in both cases.
+    # Python may end by the signal itself; a shell reports 130 in both cases.
     assert wait.returncode in (130, -signal.SIGINT)
     assert said.decode().endswith(
         f"pigeonhole: interrupted; job {job} continues; `pigeonhole wait {job} -o 'x 1.csv'` follows it "
@@ -126,7 +126,7 @@ def test_a_submission_that_is_interrupted_says_that_not_everything_was_submitted
     line = command("classify", "-", "-o", "x.csv")
     run = subprocess.Popen(line, cwd=home, env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert run.stdin is not None
-    run.stdin.write(b"samples/003b50.png\n" * 100)  # and no end of it
+    run.stdin.write(b"samples/003b50.png\n" * 100)  # and the pipe stays open
     run.stdin.flush()
     wait_for(lambda: any(status.images for status in Ledger(settings).statuses()), "the first batch")
     run.send_signal(signal.SIGINT)
@@ -224,7 +224,7 @@ def test_a_worker_whose_checkpoint_is_damaged_inside_stops_with_a_message(
     settings: Settings, tmp_path: Path, program: list[str]
 ) -> None:
     data = bytearray(checkpoints.find("digits").read_bytes())
-    data[-100] ^= 1  # the header is whole, so only the process that loads the weights can tell
+    data[-100] ^= 1  # the header is valid, so only loading the weights fails
     damaged = tmp_path / "damaged.safetensors"
     damaged.write_bytes(data)
     environment = os.environ | settings.to_environment() | {"PIGEONHOLE_MODEL": str(damaged)}
@@ -320,4 +320,4 @@ def test_a_batch_of_a_version_that_no_worker_knows_is_told_of_and_kept(
         assert shown.returncode == 0
         assert "1 dead letter (a batch that no worker could finish); the latest:" in shown.stderr.decode()
         assert f"  job {job}, batch 0: {said}" in shown.stderr.decode()
-    assert ledger.status(job).images - ledger.status(job).done == 1, "it is owed still"
+    assert ledger.status(job).images - ledger.status(job).done == 1, "it is still pending"

@@ -28,7 +28,7 @@ StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def many(home: Path, copies: int = 40) -> list[str]:
-    """A folder with thousands of images; returns them in the order that they are submitted in."""
+    """Create a folder with thousands of images; return them in the order of their submission."""
     image = (home / "samples" / "003b50.png").read_bytes()
     (home / "many").mkdir()
     for number in range(64 * copies):
@@ -228,27 +228,27 @@ def test_options_that_make_no_sense_are_told_with_what_does(embedded: Run, optio
     assert message in run.stderr
 
 
-# Where the rows can't be written
+# Rows that can't be written
 
 
 def after(statement: str, *arguments: str) -> list[str]:
-    """The program's command line, run after something was taken from its process."""
+    """Return a command line that runs the program after a limit is set on its process."""
     program = (
         f"import ctypes, os, resource, sys; {statement}; os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     )
     return [sys.executable, "-c", program, *command(*arguments)[1:]]
 
 
-#: No room for larger files, as on a full disk.
+#: Limits the size of files, as a full disk does.
 LITTLE_ROOM = "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))"
-#: Linux: not even root may write where its mode forbids it (prctl PR_CAPBSET_DROP, CAP_DAC_OVERRIDE).
+#: Drops CAP_DAC_OVERRIDE on Linux (prctl PR_CAPBSET_DROP), so that file modes apply to root too.
 NO_POWER = "ctypes.CDLL(None).prctl(24, 1)"
 
 
 def test_where_the_disk_is_full_the_same_command_goes_on_once_there_is_room(
     home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
-    """Over a broker: an embedded Redis would meet the limit as well."""
+    """With a broker, because an embedded Redis would meet the limit too."""
     listed = many(home, 10)
     start_worker()
     line = ["classify", "many", "-o", "rows.csv"]
@@ -318,7 +318,7 @@ def test_two_commands_do_not_write_to_one_file(home: Path, settings: Settings, b
     first.communicate()
 
 
-# Over a broker
+# With a broker
 
 
 def test_rows_that_are_safe_in_a_file_free_their_jobs_keys(
@@ -423,7 +423,7 @@ def test_a_job_that_redis_lost_while_it_was_followed_is_told_with_what_goes_on_w
 
 @pytest.fixture
 def cut_off(home: Path, settings: Settings) -> str:
-    """A job whose submission was killed after its first batches: the list came slowly."""
+    """A job whose submission was killed after its first batches."""
     many(home)
     (home / "list").write_text("".join(f"{path}\n" for path in sorted(map(str, Path(home / "many").iterdir()))))
     feed = (home / "list").read_bytes()
@@ -484,7 +484,7 @@ def test_a_submission_that_is_interrupted_names_the_command_that_finishes_it(
     run.stdin.flush()
     wait_for(lambda: any(status.images for status in Ledger(settings).statuses()), "the first batch")
     run.send_signal(signal.SIGINT)
-    run.wait(timeout=30)  # with its list still open: all that is on record is what was submitted before
+    run.wait(timeout=30)  # its list is still open: only the first batches are submitted
     _, said = run.communicate()
     (status,) = Ledger(settings).statuses()
     assert said.decode().endswith(

@@ -1,4 +1,4 @@
-"""Images in memory reach a worker that shares no folder with the program."""
+"""Images in memory are classified by a worker that shares no folder with the program."""
 
 import io
 import subprocess
@@ -109,7 +109,7 @@ def test_what_is_no_image_leaves_no_job(settings: Settings) -> None:
 def test_the_commands_take_a_job_of_images_in_memory(elsewhere: Settings, brokered: Run, home: Path) -> None:
     with Client(settings=elsewhere) as client:
         job = client.submit({"a digit": (home / "samples" / "003b50.png").read_bytes(), "=nothing": b"no image"})
-    for _ in range(2):  # the second time from the rows that are there
+    for _ in range(2):  # the second run keeps the rows of the first
         run = brokered("wait", job, "-o", "rows.csv", "--sort-into", "sorted")
         assert run.returncode == ExitCode.ERROR_ROWS, run.stderr
         path, label, *_ = (home / "rows.csv").read_text().splitlines()[1].split(",")

@@ -1,4 +1,4 @@
-"""Runs that go wrong as a whole, and end early because of `--max-errors`."""
+"""Runs with many errors end early with `--max-errors`."""
 
 import shutil
 import subprocess

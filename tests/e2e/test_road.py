@@ -1,4 +1,4 @@
-"""The whole road: producer → real Redis → real worker processes → rows."""
+"""End to end: producer → real Redis → real worker processes → rows."""
 
 import csv
 import io
@@ -22,12 +22,12 @@ ODD_NAMES = [b"caf\xe9.png", b"new\nline.png", b'comma,"quote".png', b"-dash.png
 
 
 def rows_of(data: bytes) -> list[dict[str, str]]:
-    """CSV as a reader gets it; surrogates stand for bytes that are not UTF-8."""
+    """Read rows of CSV; surrogates stand for bytes that are not UTF-8."""
     return list(csv.DictReader(io.StringIO(data.decode("utf-8", "surrogateescape"), newline="")))
 
 
 def with_odd_names(home: Path) -> list[str]:
-    """Put copies of a sample under names that few programs survive; returns them as they should come back."""
+    """Copy a sample to hostile names; return the paths as the rows must show them."""
     image = (home / "samples" / "003b50.png").read_bytes()
     (home / "odd").mkdir()
     for name in ODD_NAMES:

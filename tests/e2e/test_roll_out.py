@@ -1,4 +1,4 @@
-"""The whole circle: train on a folder, serve, classify, review, retrain, serve both, compare, stop the old one."""
+"""Roll out a model: train, serve, classify, review, retrain, serve both, compare, stop the old one."""
 
 import csv
 import json
@@ -18,12 +18,12 @@ from tests.e2e.test_road import rows_of
 from training.cli import app
 
 StartWorker = Callable[..., "subprocess.Popen[bytes]"]
-#: Class → how its pictures are striped: by rows, by columns, not at all.
+#: Class → the axis of its stripes; None: no stripes.
 STRIPES = {"rows": (1, 0), "columns": (0, 1), "plain": (0, 0)}
 
 
 def picture(path: Path, stripes: tuple[int, int], lot: np.random.Generator) -> None:
-    """Write a noisy picture of 32 x 32, striped along one axis or not."""
+    """Write a noisy image of 32 x 32 pixels, with stripes along an axis or without."""
     down, across = np.mgrid[:32, :32]
     phase = (down * stripes[0] + across * stripes[1]) / 6 * np.pi + lot.uniform(0, np.pi)
     pixels = np.stack([90 + 60 * np.sin(phase), np.full((32, 32), 60.0), np.full((32, 32), 30.0)], axis=2)
@@ -64,7 +64,7 @@ def test_a_checkpoint_is_trained_served_corrected_retrained_and_rolled_out_besid
     doubtful = [row for row in rows if row["review"] == "true"]
     assert doubtful, "it has hardly learned anything"
 
-    # As the report's review exports it; the person is right.
+    # In the format of the report's export; all corrections are right.
     with Path("corrections.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["path", "label", "was", "confidence"])

@@ -1,4 +1,4 @@
-"""The whole road with each runtime: the same rows, and the same model in each of them."""
+"""End to end with each runtime: the same rows, from the same model."""
 
 import csv
 import io
@@ -20,13 +20,13 @@ from tests.conftest import SHARED
 from tests.e2e.conftest import Run
 from training.datasets import registry as datasets
 
-#: How far confidences may differ between the runtimes.
+#: The largest difference of confidences between the runtimes.
 TOLERANCE = 1e-4
 
 
 @pytest.fixture(params=["digits", "imported"])
 def model(request: pytest.FixtureRequest, home: Path, embedded: Run) -> str:
-    """The shipped model; and one that was published as a raw state_dict, imported by the command."""
+    """The shipped model, and one that `import` made from a state_dict."""
     if request.param == "digits":
         return "digits"
     torch.manual_seed(1)

@@ -1,4 +1,4 @@
-"""More than a label, by real workers: `--top`, `--label-map`, and a model whose images have several labels or none."""
+"""Real workers with `--top`, `--label-map`, and a multi-label model."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -25,13 +25,13 @@ from tests.e2e.test_road import rows_of
 StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 CLASSES = ("sky", "sea", "sand", "sun", "sail")
 SEEN = Preprocessing("stretch", 32, 32, 3)
-#: Image → the labels and the probabilities of all classes, as torch itself computes them.
+#: Image → its labels and the probabilities of all classes, computed by torch.
 Expected = dict[str, tuple[set[str], dict[str, float]]]
 
 
 @pytest.fixture(scope="module")
 def beach(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Expected]:
-    """A folder with a multi-label model, 24 pictures, and one file that is none."""
+    """A folder with a multi-label model, 24 images, and a text file."""
     folder = tmp_path_factory.mktemp("beach")
     lot = np.random.default_rng(3)
     colours = lot.integers(0, 256, (24, 1, 1, 3))
@@ -46,7 +46,7 @@ def beach(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Expected]:
     with torch.inference_mode():
         shares = torch.sigmoid(network(torch.from_numpy(pictures)).double())
     ordered = shares.sort(dim=0).values
-    middles = ((ordered[11] + ordered[12]) / 2).tolist()  # half of the pictures have each class
+    middles = ((ordered[11] + ordered[12]) / 2).tolist()  # half of the images have each class
     record = Checkpoint(
         *("beach", "residual-small", arguments, CLASSES, SEEN),
         Calibration(review_below=1e-9, thresholds=tuple(middles)),
@@ -72,7 +72,7 @@ def served(
 
 
 def check(rows: list[Row], expected: Expected, top: int) -> None:
-    """Compare rows with what torch itself says."""
+    """Compare rows with the results of torch."""
     assert [row.path for row in rows] == [*expected, "in/text.png"]
     for row in rows[:-1]:
         labels, shares = expected[row.path]
@@ -136,7 +136,7 @@ def test_an_embedded_run_does_the_same(beach: tuple[Path, Expected], tmp_path: P
     check(list(read_results(str(tmp_path / "rows.jsonl"))), expected, 3)
 
 
-# --top and --label-map, by the shipped model
+# --top and --label-map with the shipped model
 
 
 def test_a_job_that_was_submitted_with_top_carries_as_many_classes(

@@ -26,10 +26,10 @@ from tests.packing import KINDS, pack
 from tests.sinks.formats import CSV, DB, PARQUET
 
 ODD = os.fsdecode(b"caf\xe9.png")
-#: What is in the folder `in`, in its order: name → label, or the kind of its error.
+#: The files of the folder `in`, in their order: name → label, or the kind of its error.
 IMAGES = {"a b.png": "8", ODD: "8", "empty.png": "empty", "below/a b.png": "6"}
 PACKED = ["below/a b.png", "empty.png", "a b.png"]
-#: SOURCE → what it names of that, in its order.
+#: SOURCE → its files, in their order.
 SOURCES = {
     "in/a b.png": ["a b.png"],
     "in": list(IMAGES),
@@ -44,7 +44,7 @@ Classify = Callable[..., Result]
 
 @pytest.fixture(scope="module")
 def broker(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """A Redis with one worker, for all of these tests."""
+    """A Redis with one worker, shared by these tests."""
     settings = Settings(broker_url=redis_url, prefix="test-sources-and-sinks")
     with starting_workers(settings, tmp_path_factory.mktemp("worker")) as start:
         start()
@@ -75,13 +75,13 @@ def run(broker: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cl
 
 
 def until_trusted(path: str) -> None:
-    """Wait until a worker trusts the times of a file that was just written: only then it is sorted."""
+    """Wait until the modification times of new files are trusted, so that they are sorted."""
     wait_for(lambda: identity_of(os.stat(path), time.time_ns()) != 0, "a tick of the file system's clock")
 
 
 @contextmanager
 def standard_input(path: str) -> Iterator[None]:
-    """Have a file for what the program reads as its standard input."""
+    """Replace standard input by a file."""
     before = os.dup(0)
     with open(path, "rb") as file:
         os.dup2(file.fileno(), 0)
@@ -93,7 +93,7 @@ def standard_input(path: str) -> Iterator[None]:
 
 
 def check(rows: list[Row], source: str) -> None:
-    """Every image that was named has its row, in order."""
+    """Check that each image of the sources has its row, in order."""
     named = SOURCES[source]
     inside = f"{source}::" if source.startswith("packed.") else "in/"
     assert [row.path for row in rows] == [f"{inside}{name}" for name in named]

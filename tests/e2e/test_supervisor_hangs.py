@@ -1,4 +1,4 @@
-"""Ctrl-C of an embedded run whose supervisor process does not do its part."""
+"""Ctrl-C of an embedded run whose supervisor process hangs."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.e2e.test_endings import leftovers, temporary
 
 __all__ = ["temporary"]
 
-#: Has the supervisor, and no other process, make a file and hang where it should end what it started.
+#: A site-packages file: the supervisor, and no other process, creates a file and hangs instead of ending its processes.
 _HANGS = """
 import os, sys, time
 

@@ -1,4 +1,4 @@
-"""Other projects around a worker: their variables, and their packages of the same names."""
+"""A worker beside other projects: their environment variables, and their packages of the same names."""
 
 import os
 import subprocess
@@ -20,12 +20,12 @@ from tests.ledger.conftest import Server
 
 SCRIPT = str(Path(sys.executable).parent / "pigeonhole")
 NAMES = ("worker", "producer", "training", "celery", "billiard", "redis", "kombu", "torch")
-#: What Python says where it imports one of them.
+#: The output of Python if one of them is imported.
 IMPORTED = "imported from the user"
 
 
 def celery_variables() -> list[str]:
-    """Return every variable from which Celery's own `celery worker` takes an option."""
+    """Return the environment variables from which `celery worker` takes options."""
     worker_command = celery_program.commands["worker"]
     named = {f"CELERY_WORKER_{parameter.name}" for parameter in worker_command.params}
     own = {str(parameter.envvar) for parameter in celery_program.params if parameter.envvar}
@@ -44,13 +44,13 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def surroundings(theirs: Server) -> dict[str, str]:
-    """Return another project's environment: each of Celery's variables names its Redis, which is no value for most."""
+    """Return the environment of another project: each of Celery's variables has the URL of its Redis."""
     return dict.fromkeys(celery_variables(), f"redis+socket://{theirs.socket}")
 
 
 @pytest.fixture
 def crowded(home: Path) -> Path:
-    """Return a working folder with modules and packages of the user's that must not be imported."""
+    """Return a working folder with modules that must not be imported."""
     for name in NAMES:
         (home / name).mkdir()
         (home / name / "__init__.py").write_text(f"raise SystemExit({IMPORTED!r})\n")
@@ -130,7 +130,7 @@ def test_a_foreign_package_that_python_finds_first_is_refused_in_one_sentence_wi
 
 
 def test_a_client_whose_embedded_worker_would_be_a_foreign_one_says_so(home: Path, tmp_path: Path) -> None:
-    """Its host may have a `worker` of its own; only PYTHONPATH reaches the processes that it starts."""
+    """The host program may have a package `worker`; only PYTHONPATH reaches the processes that it starts."""
     (tmp_path / "worker.py").write_text(f"raise SystemExit({IMPORTED!r})\n")
     program = (
         "import pigeonhole\n"

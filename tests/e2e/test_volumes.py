@@ -18,13 +18,13 @@ def test_a_command_waits_for_a_volume_that_was_unmounted_says_so_and_has_every_l
     for number in range(1000):
         shutil.copy(home / "samples" / "003b50.png", card / f"{number}.png")
     environment = os.environ | {"PYTHONPATH": slow(home.parent / "slow", 0.005), "PIGEONHOLE_PUBLISH_SECONDS": "1"}
-    environment["PIGEONHOLE_PROCESSES"] = "1"  # only what is mounted is known to a process that has read nothing yet
+    environment["PIGEONHOLE_PROCESSES"] = "1"  # a process that has read nothing yet knows only the mount points
     with said.open("wb") as file:
         line = command("classify", "card", "-o", "rows.csv")
         run = subprocess.Popen(line, cwd=home, env=environment, stderr=file)
     rows = home / "rows.csv.part"
     wait_for(lambda: rows.exists() and rows.stat().st_size > 0, "the first row")
-    card.rename(elsewhere)  # a mount point without its volume is an empty folder, another one than before
+    card.rename(elsewhere)  # unmounting replaces the folder by an empty one
     card.mkdir()
     try:
         wait_for(lambda: f"waiting: the folder '{card}' is gone or was replaced" in said.read_text(), "a message")

@@ -1,4 +1,4 @@
-"""A Redis as a careful person runs one: TLS with client certificates, users with as little as they need."""
+"""A hardened Redis: TLS with client certificates, and users with minimal permissions."""
 
 import os
 import socket
@@ -19,9 +19,9 @@ from tests.conftest import ROOT, tls_redis_server, wait_for
 from tests.security.target import Target
 
 PREFIX = "guarded"
-#: Not the first: to choose one must be allowed as well.
+#: Not database 0, so that SELECT must be permitted too.
 DATABASE = 1
-#: Passwords that neither a log nor an error may show; the characters are those that URLs and kombu stumble over.
+#: Passwords that no log or error may show; their characters are special in URLs and for kombu.
 PASSWORDS = {"producer": "pr;od@ucer/s3cret", "worker": "wo;rk@er/s3cret"}
 
 
@@ -34,14 +34,14 @@ class Certificate:
 
 
 class Authority:
-    """Signs certificates, with the `openssl` program."""
+    """A certificate authority that uses the `openssl` program."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.own = self._made("authority", "-x509", "-days", "2", "-addext", "keyUsage=critical,keyCertSign")
 
     def sign(self, name: str, days: int = 2, hosts: str = "DNS:localhost") -> Certificate:
-        """Give a certificate.
+        """Sign a certificate.
 
         Args:
             name: whose.
@@ -55,7 +55,7 @@ class Authority:
 
     def _made(self, name: str, *arguments: str) -> Certificate:
         made = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
-        # An elliptic curve's key is made at once; an RSA one takes a good part of a second.
+        # An elliptic curve's key is faster to make than an RSA key.
         _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
                  "-subj", f"/CN={name}", "-out", made.certificate, "-keyout", made.key, *arguments)  # fmt: skip
         return made
@@ -67,7 +67,7 @@ def _openssl(*arguments: object) -> None:
 
 @dataclass(frozen=True)
 class Guarded:
-    """A Redis with users, and with TLS where there is one that has it.
+    """A Redis with users, and with TLS if its build has it.
 
     Args:
         place: its port on `localhost`, or its Unix socket.
@@ -82,7 +82,7 @@ class Guarded:
     client: Certificate | None
 
     def url(self, user: str, host: str = "localhost", **changes: Path | None) -> str:
-        """Give a user's broker URL; changes replace or (None) leave out one of the files."""
+        """Return a user's broker URL; `changes` replace files, or drop them with None."""
         login = f"{user}:{quote(PASSWORDS[user], safe='')}"
         if self.authority is None or self.client is None:
             return f"unix://{login}@{self.place}?db={DATABASE}"
@@ -95,12 +95,12 @@ class Guarded:
         return f"rediss://{login}@{host}:{self.place}/{DATABASE}?{named}"
 
     def settings(self, user: str) -> Settings:
-        """Give a user's settings."""
+        """Return a user's settings."""
         return Settings(broker_url=self.url(user), prefix=PREFIX, image_root=str(ROOT))
 
     def refused(self) -> list[str]:
-        """Give what Redis refused to whom since this was last asked."""
-        # redis-py tells any server but 7.0 its name with CLIENT, and does without: the rest of CLIENT concerns others.
+        """Return the commands that Redis has refused since the last call, with their users."""
+        # redis-py sends its name with CLIENT, which is refused, and works without it.
         entries = [entry for entry in self.admin.acl_log() if not entry["object"].startswith("client")]
         self.admin.acl_log_reset()
         return [f"{entry['username']}: {entry['reason']} {entry['object']}" for entry in entries]
@@ -108,7 +108,7 @@ class Guarded:
 
 @pytest.fixture(scope="session")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    """One for all tests."""
+    """A certificate authority that all tests share."""
     folder, server = tmp_path_factory.mktemp("guarded"), tls_redis_server()
     socket_file, users = folder / "redis.sock", folder / "users.acl"
     users.write_text(f"user default off\nuser admin on nopass ~* &* +@all\n{_users(folder)}", encoding="utf-8")
@@ -132,7 +132,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 
 
 def _users(folder: Path) -> str:
-    """Give the lines that our own script writes."""
+    """Return the lines that `deploy/redis_users.py` writes."""
     files = []
     for user, password in PASSWORDS.items():
         (folder / user).write_text(password, encoding="utf-8")
@@ -142,7 +142,7 @@ def _users(folder: Path) -> str:
 
 
 def produce(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
-    """Run a command of the program with these settings, as a process of its own."""
+    """Run a command of the program with these settings, in a process of its own."""
     command = [sys.executable, "-m", "pigeonhole", *arguments]
     environment = os.environ | settings.to_environment()
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=60, check=False)
@@ -163,7 +163,7 @@ def _answers(client: Any) -> bool:
 
 @pytest.fixture(scope="session")
 def target(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """A real worker, the same one for all tests: none of them may end it."""
+    """A real worker that all tests share: none of them may end it."""
     folder = tmp_path_factory.mktemp("target")
     settings = Settings(broker_url=redis_url, prefix=f"test-{folder.name}-{os.getpid()}", image_root=str(ROOT))
     worker = Target(settings, folder)

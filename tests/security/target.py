@@ -1,4 +1,4 @@
-"""A real worker to throw things at, and messages as a producer's, to be changed."""
+"""A real worker as the target of hostile messages, and valid messages to modify."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ from tests.conftest import ROOT, children, wait_for
 
 MODEL = "digits"
 SAMPLE = "samples/003b50.png"
-#: The name of a batch that is on record nowhere.
+#: The name of a batch that does not exist.
 PIECE = f"0-{'0' * 32}"
 
 
@@ -58,25 +58,25 @@ class Target:
         self.children = children(self.process.pid)
 
     def close(self) -> None:
-        """End it."""
+        """End the worker."""
         self.process.kill()
         self.process.wait()
 
     def key(self, priority: int = 0) -> str:
-        """Give the Redis list of one priority."""
+        """Return the Redis list of one priority."""
         name = f"{self.settings.prefix}:{queue_name(MODEL)}"
         return f"{name}\x06\x16{priority}" if priority else name
 
     def throw(self, *items: bytes | dict[str, Any], priority: int = 0) -> None:
-        """Put something into the queue, and show that the worker takes it and goes on with a sound job."""
+        """Put data into the queue, and check that the worker takes it and then finishes a valid job."""
         for item in items:
             self.raw.lpush(self.key(priority), item if isinstance(item, bytes) else json.dumps(item))
         self.finish_a_sound_job()
 
     def finish_a_sound_job(self) -> None:
-        """Have one image classified behind all that is queued, by the process that was there from the beginning."""
+        """Check that the original process classifies an image after everything in the queue."""
         job = self.ledger.create(MODEL, ("test",))
-        # Published with the lowest priority, so that all else is taken before it.
+        # With the lowest priority, so that everything else is taken first.
         piece = self.ledger.add(job, 0, Batch((Group("file", "", "", (SAMPLE,)),)))
         self.ledger.close(job, 1)
         message = sound(job, str(piece))
@@ -88,7 +88,7 @@ class Target:
 
 
 def sound(job: str = "20260101-000000-abcdef", piece: str = PIECE) -> dict[str, Any]:
-    """Give a message as a producer publishes it; the job does not exist unless it is named."""
+    """Return a message of a producer; by default, its job does not exist."""
     name = str(uuid.uuid4())
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
     return {
@@ -114,12 +114,12 @@ def sound(job: str = "20260101-000000-abcdef", piece: str = PIECE) -> dict[str, 
 
 
 def encoded(body: object) -> str:
-    """Give a body as it stands in a message."""
+    """Encode the body of a message."""
     return base64.b64encode(json.dumps(body).encode()).decode()
 
 
 def changed(path: str, value: object) -> dict[str, Any]:
-    """Give a sound message with one field, `headers.id` for instance, replaced; by nothing where it is ABSENT."""
+    """Return a valid message in which one field, such as `headers.id`, is replaced, or removed if `value` is ABSENT."""
     message = sound()
     *folders, name = path.split(".")
     place = message

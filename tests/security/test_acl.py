@@ -1,4 +1,4 @@
-"""The two Redis users: enough for everything that is done as them, and for nothing else."""
+"""The two Redis users have the permissions that our programs need, and no others."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from pigeonhole.ledger.workers import Workers
 from tests.conftest import ROOT, wait_for
 from tests.security.conftest import PASSWORDS, PREFIX, Guarded, produce
 
-#: A command, with its arguments: to look around, to break, to get out.
+#: Commands with their arguments that an attacker would use to inspect, to break, or to escape.
 OUTSIDE = """
 FLUSHALL | FLUSHDB | SWAPDB 0 1 | SHUTDOWN NOSAVE | DEBUG SLEEP 0 | SAVE | BGSAVE | BGREWRITEAOF | SCRIPT FLUSH
 SCRIPT KILL | MODULE LIST | MODULE LOAD /x.so | REPLICAOF localhost 1 | SYNC | MIGRATE localhost 1 guarded:x 0 1
@@ -33,13 +33,13 @@ HGET other:job x | HSET other:job x 0 | DEL other:job | LPUSH other:queue 0 | ZA
 HGET guarded x | HGET guardedly:job x | SET * 0
 """
 COMMANDS = [command.strip() for line in OUTSIDE.strip().split("\n") for command in line.split("|")]
-#: What Redis 6.2 and 7 say: to the caller, to a script's caller, and of what configuration forbids to all.
+#: Error texts of Redis 6.2 and 7: for a caller, for a script's caller, and for disabled commands.
 REFUSED = r"(?i)no permissions|can't run this command|can't access at least one of the keys|not allowed"
 
 
 @pytest.fixture
 def worker(guarded: Guarded, tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A real worker, whose every command is counted from its first on."""
+    """A real worker, all of whose commands are counted."""
     guarded.refused()
     guarded.admin.config_resetstat()
     settings = guarded.settings("worker")
@@ -58,7 +58,7 @@ def test_all_that_is_done_can_be_done_as_these_users_and_needs_each_of_their_rig
 ) -> None:
     def run(*arguments: str) -> str:
         ended = produce(guarded.settings("producer"), *arguments)
-        assert ended.returncode in (0, 3), ended.stderr.decode()  # 3: some samples are meant to be no images
+        assert ended.returncode in (0, 3), ended.stderr.decode()  # 3: some samples are no images
         return ended.stdout.decode().strip()
 
     connect(guarded.url("producer")).lpush(f"{PREFIX}:classify.digits", "no message at all")
@@ -67,7 +67,7 @@ def test_all_that_is_done_can_be_done_as_these_users_and_needs_each_of_their_rig
     run("wait", job, "-o", str(tmp_path / "waited.csv"))
     assert guarded.refused() == []
     findings = json.loads(produce(guarded.settings("producer"), "doctor", "samples", "--json").stdout)["findings"]
-    # What Redis keeps is for its configuration to say, which holds passwords; and a message was none.
+    # CONFIG, which holds passwords, is refused; and one message was invalid.
     assert {one["name"] for one in findings if not one["ok"]} == {"persistence", "leftovers"}
     assert all(said.startswith("producer: command config") for said in guarded.refused())
     worker.send_signal(signal.SIGTERM)
@@ -75,7 +75,9 @@ def test_all_that_is_done_can_be_done_as_these_users_and_needs_each_of_their_rig
     unfinished = run("submit", "samples")
     run("status")
     run("status", unfinished)
-    guarded.admin.delete(f"{guarded.settings('producer').prefix}:sweeping")  # the worker's turn may still last
+    guarded.admin.delete(
+        f"{guarded.settings('producer').prefix}:sweeping"
+    )  # the worker's lock of the sweep may still be held
     for user in PASSWORDS:
         assert Workers(guarded.settings(user), client=connect(guarded.url(user))).may_sweep() is (user == "producer")
         sweep(Ledger(guarded.settings(user)), Queue(guarded.settings(user)))
@@ -96,7 +98,7 @@ def test_all_that_is_done_can_be_done_as_these_users_and_needs_each_of_their_rig
 
 @pytest.fixture(params=PASSWORDS)
 def client(request: pytest.FixtureRequest, guarded: Guarded) -> Iterator[Client]:
-    """A client as each of the users, beside which others' keys lie."""
+    """A client for each user, in a Redis with other programs' keys."""
     guarded.admin.hset("other:job", "x", "theirs")
     yield connect(guarded.url(request.param), retries=0)
     assert guarded.admin.hgetall("other:job") == {"x": "theirs"}

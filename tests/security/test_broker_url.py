@@ -1,4 +1,4 @@
-"""One URL, two readers: redis-py for the ledger, kombu for the queue. Both must mean the same server by it."""
+"""redis-py (the ledger) and kombu (the queue) both read the broker URL, and must connect to the same server."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ MATTERS = ("host", "port", "db", "path", "username", "password")
 
 
 def _of_kombu(url: str) -> dict[str, Any]:
-    """Give what kombu connects with; nothing is sent."""
+    """Return the connection parameters of kombu; nothing is sent."""
     connection: Connection = configure(Settings(broker_url=url)).connection_for_write()
     channel = connection.transport.Channel
     reads = channel.__new__(channel)  # its __init__ would connect

@@ -1,4 +1,4 @@
-"""What is no message of ours, right on the queue: a real worker takes it, tells why it drops it, and goes on."""
+"""Invalid messages in the queue: a real worker drops them, stores the reason, and continues."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Nothing but JSON is ever read, and a message decides nothing but which piece of which job is looked at."""
+"""Only JSON is read, and a message only selects a piece of a job."""
 
 import base64
 import pickle
@@ -15,7 +15,7 @@ from pigeonhole.ledger.task_queue import TASK
 from tests.security.target import PIECE, Target, changed, encoded, sound
 
 PICKLED = ("application/x-python-serialize", "application/pickle", "application/x-pickle", "pickle")
-#: Where Celery, in one of its releases or protocols, has looked for something to load.
+#: Fields that some release or protocol of Celery deserialises.
 HEADERS = (
     "callbacks",
     "errbacks",
@@ -32,7 +32,7 @@ EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
 
 
 class Bomb:
-    """Makes a file when it is loaded."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -43,14 +43,14 @@ class Bomb:
 
 @pytest.fixture
 def made(tmp_path: Path) -> Iterator[Path]:
-    """The file that a bomb makes. It must not be there in the end."""
+    """The file that a bomb creates; afterwards it must not exist."""
     file = tmp_path / "made"
     yield file
     assert not file.exists()
 
 
 def bomb(file: Path, protocol: int = 2) -> bytes:
-    """Give a task's arguments, pickled, with a bomb among them."""
+    """Return pickled arguments of a task, with a bomb among them."""
     return pickle.dumps(((Bomb(file), PIECE), {}, {}), protocol=protocol)
 
 
@@ -102,10 +102,10 @@ def test_a_pickle_in_a_header_or_embedded_is_never_loaded(target: Target, made: 
 
 
 def test_a_message_cannot_make_a_worker_publish(target: Target) -> None:
-    """Callbacks, error callbacks, chains, chords and a place to reply to: each would, were it obeyed."""
+    """Callbacks, error callbacks, chains, chords and a reply queue: each would publish a message if Celery obeyed."""
     call: dict[str, object] = {"task": TASK, "args": ["a", PIECE], "kwargs": {}, "options": {"queue": "elsewhere"}}
     call |= {"subtask_type": None, "immutable": True, "chord_size": None}
-    job = target.ledger.create("digits", ("test",))  # exists, so that its task succeeds
+    job = target.ledger.create("digits", ("test",))  # it exists, so that its task succeeds
     for name, value in (("callbacks", [call]), ("errbacks", [call]), ("chain", [call]), ("chord", call)):
         target.throw(sound(job) | {"body": encoded([[job, PIECE], {}, {name: value}])})
         target.throw(changed("body", encoded([["no such job", PIECE], {}, {name: value}])))

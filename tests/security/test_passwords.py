@@ -1,4 +1,4 @@
-"""The broker's password: not in a command line, not in a log, not in what a command says."""
+"""The broker's password is in no command line, no log and no message."""
 
 import os
 import subprocess
@@ -15,13 +15,13 @@ from tests.ledger.conftest import Server
 from tests.security.conftest import produce
 from tests.security.target import Target
 
-#: As it stands in the file, and in a URL; kombu and URLs stumble over its characters.
+#: The password in the file, and quoted for a URL; its characters are special in URLs and for kombu.
 PASSWORD, QUOTED = "s3;cr@t/W0rd", "s3%3Bcr%40t%2FW0rd"
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A Redis that asks for it."""
+    """A Redis that requires the password."""
     running = Server(tmp_path, "--requirepass", PASSWORD)
     yield running
     running.kill()
@@ -29,7 +29,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def settings(server: Server) -> Settings:
-    """With the password in the URL, where it is seen soonest."""
+    """Settings with the password in the URL, the worst case."""
     return Settings(broker_url=f"{server.url}?password={QUOTED}", image_root=str(ROOT))
 
 
@@ -39,7 +39,7 @@ def _assert_hidden(text: str, where: str) -> None:
 
 
 def _command_lines(ancestor: int) -> dict[int, str]:
-    """Give the command line of a process and all that came of it."""
+    """Return the command lines of a process and its descendants."""
     parents, lines, family = {}, {}, {ancestor}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -97,7 +97,7 @@ def test_nor_do_settings_whose_url_writes_an_arguments_name_in_another_way(name:
 
 
 def test_no_process_of_the_embedded_default_has_one_to_show(tmp_path: Path) -> None:
-    """Its Redis is a socket that only its owner may open, so there is none; nor does it learn of the other one's."""
+    """The embedded Redis needs no password: only its owner may open its socket. It must not get the broker's either."""
     environment = os.environ | {"PIGEONHOLE_BROKER_PASSWORD_FILE": str(tmp_path / "password")}
     (tmp_path / "password").write_text(PASSWORD)
     images = tmp_path / "images"

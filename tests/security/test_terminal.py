@@ -1,4 +1,4 @@
-"""What lies in Redis is shown on a terminal, and commands none: whoever may write it could clear it, or retitle it."""
+"""Text from Redis can't control a terminal: its control sequences are escaped."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,14 +16,14 @@ from producer.resuming import hinting
 from tests.ledger.conftest import batch_of, piece
 from tests.security.conftest import produce
 
-#: Gives a terminal's window another title. Where the output is no terminal, click would take out only colours.
+#: A sequence that changes the title of a terminal's window. Without a terminal, click removes only colours.
 RETITLED = "\x1b]0;owned\x07"
 SHOWN = r"\x1b]0;owned\x07"
 
 
 @pytest.fixture
 def job(settings: Settings) -> str:
-    """A job that says it to whoever looks at it or waits for it."""
+    """A job with that sequence in each of its texts."""
     ledger, batch = Ledger(settings), batch_of(f"{RETITLED}.png")
     job = ledger.create("digits", (RETITLED,))
     ledger.add(job, 0, batch)

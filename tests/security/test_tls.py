@@ -1,4 +1,4 @@
-"""TLS: who may connect, and what a person reads who may not. A real Redis, real certificates."""
+"""TLS with real certificates: who may connect, and the error messages for others."""
 
 import os
 import subprocess
@@ -20,21 +20,21 @@ pytestmark = pytest.mark.tls
 
 @pytest.fixture(scope="module")
 def urls(guarded: Guarded, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Give URLs with something wrong, by what is wrong."""
+    """Return wrong URLs by their fault."""
     assert guarded.authority is not None
-    stranger = Authority(tmp_path_factory.mktemp("stranger"))
-    expired, theirs = guarded.authority.sign("expired", days=-1), stranger.sign("stranger")
+    other = Authority(tmp_path_factory.mktemp("other"))
+    expired, theirs = guarded.authority.sign("expired", days=-1), other.sign("other")
     good = guarded.url("producer")
     return {
         "an authority that did not sign the server's certificate": guarded.url(
-            "producer", ssl_ca_certs=stranger.own.certificate
+            "producer", ssl_ca_certs=other.own.certificate
         ),
         "no authority but the system's": guarded.url("producer", ssl_ca_certs=None),
         "no client certificate": guarded.url("producer", ssl_certfile=None, ssl_keyfile=None),
         "an expired client certificate": guarded.url(
             "producer", ssl_certfile=expired.certificate, ssl_keyfile=expired.key
         ),
-        "a stranger's client certificate": guarded.url(
+        "another authority's client certificate": guarded.url(
             "producer", ssl_certfile=theirs.certificate, ssl_keyfile=theirs.key
         ),
         "a host that the certificate is not for": guarded.url("producer", host="127.0.0.1"),
@@ -48,10 +48,10 @@ def urls(guarded: Guarded, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 WORDS = {
     "an authority that did not sign the server's certificate": "CERTIFICATE_VERIFY_FAILED",
     "no authority but the system's": "CERTIFICATE_VERIFY_FAILED",
-    # Here it is Redis that refuses, and closes the connection; what of it a client sees depends on who is quicker.
+    # Redis closes the connection; the error that the client sees depends on timing.
     "no client certificate": "no answer from Redis",
     "an expired client certificate": "no answer from Redis",
-    "a stranger's client certificate": "no answer from Redis",
+    "another authority's client certificate": "no answer from Redis",
     "a host that the certificate is not for": "certificate is not valid for '127.0.0.1'",
     "no TLS": "no answer from Redis",
     "a wrong password": "check its user and password",
@@ -62,7 +62,7 @@ WORDS = {
 
 @pytest.fixture(scope="module")
 def refusals(urls: dict[str, str]) -> dict[str, list[BrokerUnreachable]]:
-    """Give what ledger and queue raise, by what is wrong; all at once, since each tries again for a second or two."""
+    """Return the errors of ledger and queue by fault; run in parallel, because each retries for seconds."""
 
     def attempt(url: str) -> list[BrokerUnreachable]:
         settings = Settings(broker_url=url, prefix="guarded")

@@ -28,7 +28,7 @@ WORKERS = 3
 LARGEST_WORKER = 450_000_000
 #: The base image, if PYTHON_IMAGE names no other.
 BASE = "python:3.11-slim-bookworm"
-#: Writes what people publish of the classic network: its weights, as torch saves them; here random ones.
+#: A script that saves random weights of the classic network with torch, as others publish them.
 SAVE_CLASSIC = """
 import torch
 from pigeonhole.models.networks.registry import build
@@ -36,15 +36,15 @@ from pigeonhole.models.networks.registry import build
 torch.manual_seed(1)
 torch.save(build("classic", {}, 10).layers.state_dict(), "/models/mnist_cnn.pt")
 """
-#: Times the samples for the larger job: seconds of work for all workers, so that one can be stopped in the middle.
+#: Copies of the samples in the larger job, which takes seconds, so that a worker can be stopped meanwhile.
 COPIES = 1_000
 #: Confidences of two runtimes, and of two builds of one, may differ by rounding.
 TOLERANCE = 1e-4
-#: `pigeonhole classify` ends so where some rows are errors, as three of the samples are meant to be.
+#: The exit code of `pigeonhole classify` with error rows; three of the samples are no images.
 ERROR_ROWS = 3
-#: The share of the images that it was trained on which a network must have right, to have learned something.
+#: The least share of its training images that a trained network must classify correctly.
 LEARNED = 0.9
-#: How long a worker may take to stop: as docker-compose.yml says.
+#: Seconds that a worker may take to stop, as in docker-compose.yml.
 GRACE = 310
 
 
@@ -60,7 +60,7 @@ class FileRow(NamedTuple):
 
 
 def main() -> int:
-    """Run it all and give the exit code."""
+    """Run all checks and return the exit code."""
     parser = argparse.ArgumentParser(description="Try docker-compose.yml with a real engine.")
     parser.add_argument("--no-training", action="store_true", help="Leave out the training image, the largest one.")
     training = not parser.parse_args().no_training
@@ -68,7 +68,7 @@ def main() -> int:
     try:
         with engine() as environment, folders() as work:
             environment |= {"IMAGES": f"{work}/images", "RESULTS": f"{work}/results", "MODELS": f"{work}/models"}
-            Trial(Stack(environment), work).run(training)
+            ComposeChecks(Stack(environment), work).run(training)
     except Failed as exc:
         say(f"FAILED: {exc}")
         return 1
@@ -78,7 +78,7 @@ def main() -> int:
 
 @contextmanager
 def folders() -> Iterator[Path]:
-    """Give a folder with images/, results/, models/, mnist/ and data/, which the containers' user may use."""
+    """Return a folder with images/, results/, models/, mnist/ and data/, which the containers' user may use."""
     work = Path(tempfile.mkdtemp(prefix="pigeonhole-compose-"))
     try:
         work.chmod(0o755)
@@ -96,8 +96,8 @@ def folders() -> Iterator[Path]:
         shutil.rmtree(work)
 
 
-class Trial:
-    """What is tried, in order.
+class ComposeChecks:
+    """All checks, in their order.
 
     Args:
         stack: the services.
@@ -109,7 +109,7 @@ class Trial:
         self._expected: dict[str, FileRow] = {}
 
     def run(self, training: bool) -> None:
-        """Try everything, and take down what was started."""
+        """Run all checks, and stop everything that was started."""
         self._build("redis", "producer", "worker", "prometheus")
         self._embedded()
         try:
@@ -146,7 +146,7 @@ class Trial:
         return int(self._stack.docker("image", "inspect", "-f", "{{.Size}}", image).stdout)
 
     def _embedded(self) -> None:
-        """Classify the samples without any container: what compose must agree with."""
+        """Classify the samples without containers; compose must return the same rows."""
         program, rows = Path(sys.executable).parent / "pigeonhole", self._work / "embedded.csv"
         check(program.exists(), f"{program} is missing: run this with `make compose-test`")
         own = {name: value for name, value in self._stack.environment.items() if name != "PATH"}
@@ -181,7 +181,7 @@ class Trial:
             time.sleep(0.5)
 
     def _hardened(self) -> None:
-        """Look from outside and from inside at what a container may do."""
+        """Check the permissions of a container, from outside and inside."""
         worker, redis = self._stack.containers("worker")[0], self._stack.containers("redis")[0]
         for service, container in (("worker", worker), ("redis", redis)):
             host = json.loads(self._stack.inspect(container, "{{json .HostConfig}}"))
@@ -199,7 +199,7 @@ class Trial:
         seen = self._inside(worker, "touch /images/x /models/x /run/broker/x || true")
         check(seen.count("Read-only") == 3, f"a worker can write where it should only read: {seen}")
         seen = self._inside(redis, "redis-cli ping")
-        check("NOAUTH" in seen, f"Redis talks to whoever has no password: {seen}")
+        check("NOAUTH" in seen, f"Redis answers clients without a password: {seen}")
         password = self._inside(redis, "cat /run/broker/password").strip()
         shown = self._stack.docker("inspect", worker, redis).stdout + self._stack.log(worker) + self._stack.log(redis)
         check(password and password not in shown, "Redis' password is shown by `docker inspect` or in a log")
@@ -233,7 +233,7 @@ class Trial:
         check(owner in (os.getuid(), ANY_USER), f"{name}: belongs to user {owner}")
 
     def _watch(self) -> None:
-        """Ask the doctor, and Prometheus."""
+        """Check the findings of the doctor and the metrics of Prometheus."""
         self._stack.task("producer", "doctor")
         say("doctor: all is well; it sent an image through the queue")
         self._stack("--profile", "monitoring", "up", "-d", "prometheus")
@@ -249,7 +249,7 @@ class Trial:
         say(f"Prometheus: sees {WORKERS} workers, and {wanted} images that they have done")
 
     def _who_did_what(self, job: str, images: int) -> dict[str, int]:
-        """Give the number of images by worker, from their logs; Failed unless each batch was done once."""
+        """Return the number of images by worker, from their logs; raise Failed unless each batch was done once."""
         done: dict[str, int] = {}
         numbers: list[str] = []
         for worker in self._workers():
@@ -264,13 +264,13 @@ class Trial:
         return done
 
     def _workers(self) -> list[str]:
-        """Give the workers' containers, those that were stopped included."""
+        """Return the workers' containers, including stopped ones."""
         label = f"label=com.docker.compose.project={self._stack.environment['COMPOSE_PROJECT_NAME']}"
         service = "label=com.docker.compose.service=worker"
         return self._stack.docker("ps", "--all", "--quiet", "--filter", label, "--filter", service).stdout.split()
 
     def _stop_gently(self) -> None:
-        """Stop a worker in the middle of a job: it finishes what it has in hand, and the others do the rest."""
+        """Stop a worker during a job: it finishes its current batches, and the others do the rest."""
         images = len(self._expected) * COPIES
         job = self._stack.task("producer", "submit", "/images/more").strip()
         worker = self._workers()[0]
@@ -297,7 +297,7 @@ class Trial:
         self._wait_until_healthy(worker)
 
     def _restart_redis(self) -> None:
-        """Kill Redis: the health check says so, what was acknowledged is still there, and work goes on."""
+        """Kill Redis: the health check fails, acknowledged data is still there, and work continues afterwards."""
         redis, worker = self._stack.containers("redis")[0], self._stack.containers("worker")[0]
         jobs = self._stack.task("producer", "status", "--json")
         self._stack.docker("kill", redis)
@@ -350,7 +350,7 @@ class Trial:
         """Train on a stand-in for MNIST and on a folder of class folders, and serve the latter's checkpoint."""
         pinned = self._stack.environment.get("TORCH")
         if is_lab(self._stack.environment):
-            # torchvision there fits no other torch than the index's.
+            # torchvision in the image only fits the index's torch.
             self._stack.environment["TORCH"] = "torch"
         self._build("training")
         self._stack.environment |= {"DATA": str(self._work / "mnist"), "TORCH": pinned or "torch"}
@@ -377,12 +377,12 @@ class Trial:
 
 
 def batches(job: str, log: str) -> list[tuple[str, str]]:
-    """Give number and images of each batch of a job that a worker's log tells of."""
+    """Return the number and the images of each batch of a job, from a worker's log."""
     return re.findall(rf"job {job}: batch (\d+): (\d+) images", log)
 
 
 def read(path: Path) -> list[FileRow]:
-    """Give the rows of a CSV."""
+    """Return the rows of a CSV file."""
     with path.open(newline="", encoding="utf-8") as file:
         return [
             FileRow(row["path"], row["label"], row["review"], row["error"], row["model"], float(row["confidence"] or 0))
@@ -391,7 +391,7 @@ def read(path: Path) -> list[FileRow]:
 
 
 def write_stand_in(raw: Path) -> None:
-    """Write files as MNIST's, of bars in place of digits: enough to see that training runs."""
+    """Write files in MNIST's format with bars instead of digits, to test that training runs."""
     raw.mkdir(parents=True)
     for part, images in (("train", 6000), ("t10k", 500)):
         labels = bytes(number % 10 for number in range(images))
@@ -401,7 +401,7 @@ def write_stand_in(raw: Path) -> None:
 
 
 def write_class_folders(top: Path) -> dict[str, str]:
-    """Copy the labelled samples into a folder for each label, and give the label of each by its name."""
+    """Copy the labelled samples into a folder for each label, and return name → label."""
     truth = {}
     with (ROOT / "samples-labels.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):

@@ -1,4 +1,4 @@
-"""The engine and the services that `compose.py` tries: found or brought up, and taken down again."""
+"""Starts and stops the Docker engine and the services that `compose.py` checks."""
 
 import os
 import subprocess
@@ -9,19 +9,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT.parent / "shared" / "compose-lab"
-#: The lab's pip has a CPU build of this one; the index it sees has only builds with CUDA, of gigabytes.
+#: The lab's pip has a CPU build of this package; its index has only builds with CUDA, of gigabytes.
 LAB_TORCH = "torch==2.13.0"
-#: The user in the containers, where whoever runs this is root: root's own uid would test nothing.
+#: The user in the containers, if this runs as root: root's own uid would test nothing.
 ANY_USER = 1000
 NO_ENGINE = 2
 
 
 class Failed(Exception):
-    """Raised when something is not as it should be; the message says what."""
+    """Raised when a check fails; the message names it."""
 
 
 def say(line: str) -> None:
-    """Print at once: builds take minutes."""
+    """Print a line unbuffered, because builds take minutes."""
     print(f"compose-test: {line}", flush=True)
 
 
@@ -33,8 +33,8 @@ def check(condition: object, wrong: str) -> None:
 
 @contextmanager
 def engine() -> Iterator[dict[str, str]]:
-    """Give the environment in which `docker` reaches an engine, and stop the engine if it was started here."""
-    # Settings of whoever runs this must reach neither side.
+    """Yield the environment in which `docker` reaches an engine; stop the engine afterwards if it was started here."""
+    # The caller's settings must reach neither side.
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("PIGEONHOLE_", "COMPOSE_"))
     }
@@ -60,17 +60,17 @@ def engine() -> Iterator[dict[str, str]]:
 
 
 def is_lab(environment: Mapping[str, str]) -> bool:
-    """Return whether the engine is the lab's, also where it was up before."""
+    """Return whether the engine is the lab's, even if it ran before."""
     return LAB.name in environment.get("DOCKER_HOST", "")
 
 
 def pinned(environment: dict[str, str]) -> dict[str, str]:
-    """Ask for the torch that the lab has, in the lab."""
+    """Require the torch that the lab has, if this runs in the lab."""
     return {"TORCH": LAB_TORCH} | environment if is_lab(environment) else environment
 
 
 def answers(environment: Mapping[str, str]) -> bool:
-    """Return whether `docker` is there and reaches an engine."""
+    """Return whether `docker` is installed and reaches an engine."""
     try:
         return subprocess.run(["docker", "info"], env=environment, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
@@ -78,7 +78,7 @@ def answers(environment: Mapping[str, str]) -> bool:
 
 
 class Stack:
-    """The services of docker-compose.yml under a project name of their own.
+    """The services of docker-compose.yml, under their own project name.
 
     Args:
         environment: in which `docker` reaches an engine, and which the file's ${…} are taken from.
@@ -87,7 +87,7 @@ class Stack:
     def __init__(self, environment: dict[str, str]) -> None:
         self.environment = environment
         plugin = self.docker("compose", "version", "--short", check_it=False)
-        # `docker compose` where the plugin is installed, else the older program of that name.
+        # `docker compose` if the plugin is installed, otherwise the older program `docker-compose`.
         self._program = ["docker", "compose"] if plugin.returncode == 0 else ["docker-compose"]
         try:
             version = plugin.stdout.strip() or self("version", "--short").stdout.strip()
@@ -97,7 +97,7 @@ class Stack:
         say(f"engine: Docker {server}, {' '.join(self._program)} {version}")
 
     def __call__(self, *arguments: str, codes: Sequence[int] = (0,)) -> subprocess.CompletedProcess[str]:
-        """Run compose; Failed with its output where the exit code is not one of `codes`."""
+        """Run compose; raise Failed with its output if the exit code is not one of `codes`."""
         return self._run([*self._program, *arguments], codes)
 
     def docker(self, *arguments: str, check_it: bool = True) -> subprocess.CompletedProcess[str]:
@@ -105,19 +105,19 @@ class Stack:
         return self._run(["docker", *arguments], (0,) if check_it else range(256))
 
     def containers(self, service: str) -> list[str]:
-        """Give the ids of a service's containers."""
+        """Return the ids of a service's containers."""
         return self("ps", "-q", service).stdout.split()
 
     def inspect(self, container: str, template: str) -> str:
-        """Give what `docker inspect` says of a container."""
+        """Return the output of `docker inspect` for a container."""
         return self.docker("inspect", "--format", template, container).stdout.strip()
 
     def log(self, container: str) -> str:
-        """Give what a container has printed, on both of its outputs, in order."""
+        """Return the output of a container: standard output and standard error, in order."""
         return self.docker("logs", container).stdout
 
     def task(self, service: str, *arguments: str, codes: Sequence[int] = (0,)) -> str:
-        """Run a one-off task as a user would, and give its standard output."""
+        """Run a one-off task as a user would, and return its standard output."""
         say(f"$ {' '.join(self._program)} run --rm {service} {' '.join(arguments)}")
         return self("run", "--rm", "-T", service, *arguments, codes=codes).stdout
 
@@ -127,7 +127,7 @@ class Stack:
             cwd=ROOT,
             env=self.environment,
             stdout=subprocess.PIPE,
-            # Of a log, both outputs in their order are wanted; a task's standard output is its result.
+            # A log needs both outputs in their order; a task's result is its standard output only.
             stderr=subprocess.STDOUT if command[1] in ("logs", "exec") else subprocess.PIPE,
             text=True,
             errors="replace",

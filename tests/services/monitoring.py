@@ -1,4 +1,4 @@
-"""`make monitoring-test`: a real Prometheus asks a real worker; what it counts is right, and its alerts fire.
+"""`make monitoring-test`: a real Prometheus scrapes a real worker; the counts are right, and the alerts fire.
 
 Needs the programs `prometheus` and `promtool` (Debian's package `prometheus`). Everything else it starts itself, on
 this machine's loopback, and ends. The alerts are deploy/alerts.yml's, with seconds where that has minutes.
@@ -26,17 +26,17 @@ from pigeonhole.embedded.servers import redis_server
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES, RULES_TEST = ROOT / "deploy" / "alerts.yml", ROOT / "tests" / "deploy" / "alerts_test.yml"
-#: Seconds that anything may take to come about.
+#: Timeout of each wait, in seconds.
 PATIENCE = 60.0
 NOT_INSTALLED = 2
 
 
 class Failed(Exception):
-    """Raised when something is not as it should be; the message says what."""
+    """Raised when a check fails; the message names it."""
 
 
 def main() -> int:
-    """Run it all and give the exit code."""
+    """Run all checks and return the exit code."""
     missing = [name for name in ("prometheus", "promtool") if shutil.which(name) is None]
     if missing:
         say(f"{' and '.join(missing)} is not on PATH: install Debian's package `prometheus`")
@@ -54,12 +54,12 @@ def main() -> int:
 
 
 def say(line: str) -> None:
-    """Print at once."""
+    """Print a line unbuffered."""
     print(f"monitoring-test: {line}", flush=True)
 
 
 def rules() -> None:
-    """Have promtool look at the configuration and try each alert."""
+    """Check the configuration and test each alert with promtool."""
     for arguments in (("check", "config", ROOT / "deploy" / "prometheus.yml"), ("test", "rules", RULES_TEST)):
         ended = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True, check=False)
         if ended.returncode:
@@ -98,14 +98,14 @@ class Site:
         self._start("prometheus", "prometheus", *options, f"--web.listen-address=127.0.0.1:{self._web}")
 
     def program(self, *arguments: str) -> str:
-        """Run a command of `pigeonhole` and give what it prints."""
+        """Run a command of `pigeonhole` and return its standard output."""
         command = [sys.executable, "-m", "pigeonhole", *arguments]
         return subprocess.run(
             command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False
         ).stdout
 
     def ask(self, query: str) -> dict[str, float]:
-        """Give what Prometheus answers: the last label of each series, by name, and its value."""
+        """Run a query; return the value of each series by its last label."""
         url = f"http://127.0.0.1:{self._web}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
         try:
             with urllib.request.urlopen(url, timeout=5) as reply:
@@ -115,11 +115,11 @@ class Site:
         return {" ".join(series["metric"].values()): float(series["value"][1]) for series in result}
 
     def firing(self) -> set[str]:
-        """Give the names of the alerts that fire."""
+        """Return the names of firing alerts."""
         return set(self.ask('count by (alertname) (ALERTS{alertstate="firing"})'))
 
     def wait(self, condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
-        """Wait until something is so; Failed when it does not come about."""
+        """Wait until a condition holds; raise Failed after the timeout."""
         give_up = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > give_up:
@@ -128,7 +128,7 @@ class Site:
             time.sleep(0.2)
 
     def processes(self) -> list[int]:
-        """Give the worker's pool processes."""
+        """Return the worker's pool processes."""
         listed = subprocess.run(["ps", "--ppid", str(self.worker.pid), "-o", "pid=,args="], capture_output=True,
                                 text=True, check=False).stdout  # fmt: skip
         return [int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line]
@@ -144,13 +144,13 @@ class Site:
 
 @contextmanager
 def site() -> Iterator[Site]:
-    """Give it; nothing of it is left."""
+    """Yield the installation, and remove it afterwards."""
     with tempfile.TemporaryDirectory(prefix="pigeonhole-monitoring-") as folder, ExitStack() as started:
         yield Site(Path(folder), started)
 
 
 def try_it(running: Site) -> None:
-    """Try what is counted, and each alert that can be brought about with one worker."""
+    """Check the counts, and each alert that one worker can trigger."""
     running.wait(lambda: running.ask('up{job="pigeonhole"} == 1'), "a first scrape")
     summary = json.loads(running.program("classify", "samples", "-q", "--json", "-o", "/dev/null"))
     expected = {"error": summary["errors"], "review": summary["reviews"]}
