@@ -1,4 +1,4 @@
-"""A Redis with its workers, as a job needs it: a shared one, or one of our own for the length of a command."""
+"""The connection of a command or client to Redis and workers: shared ones, or embedded ones that it starts itself."""
 
 import os
 import weakref
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Parts:
-    """The parts of an open connection, and what it has started for them."""
+    """The parts of an open connection; `embedded` is set if it has started its own Redis and workers."""
 
     ledger: Ledger
     queue: Queue
@@ -44,11 +44,12 @@ class _Parts:
 
 
 class Connection:
-    """A Redis with its workers: opens, submits, follows and manages jobs there.
+    """Opens, submits, follows and manages jobs in a Redis.
 
     Args:
-        settings: without a broker's URL, the first question brings up a Redis and workers, and `close` ends them.
-        retrying: how a Redis that goes away later is waited for.
+        settings: the settings. Without a broker URL, the first call starts an embedded Redis with workers, and `close`
+            ends them.
+        retrying: the retries while Redis is down.
 
     Raises:
         BrokerUnreachable: Redis does not answer.
@@ -60,23 +61,23 @@ class Connection:
         self.retrying.check = self.check
         self._parts: _Parts | None = None
         self._owned = ExitStack()
-        # Also where nobody closes it, and at the program's end, while Python's own files are still open.
+        # Also runs if the caller never calls `close`, and at exit, before Python closes its own files.
         self._end = weakref.finalize(self, self._owned.close)
         self._closed = False
         if settings.broker_url:
-            # The first question, of what may be a wrong URL: an answer that takes long is none.
+            # The URL may be wrong, so the first command has a short timeout.
             with connect(settings.broker_url, timeout=CONNECT_TIMEOUT) as client:
                 Ledger(settings, client=client).ping()
 
     def close(self) -> None:
-        """Stop what was started; nothing can be asked after that."""
+        """Stop the embedded Redis and workers, if there are any; later calls raise UsageError."""
         self._closed = True
         self._end()
 
     def check(self) -> None:
-        """Raise what ends all waiting: this is closed, or a Redis or workers of its own have ended."""
+        """Raise an error if the connection is closed, or its embedded Redis or workers have ended."""
         if self._closed:
-            raise UsageError("this Client is closed, and what it started itself has gone with it: make a new one")
+            raise UsageError("this Client is closed, with the Redis and workers that it started: make a new one")
         if self._parts and self._parts.embedded:
             self._parts.embedded.check()
 
@@ -87,20 +88,20 @@ class Connection:
 
     @property
     def queue(self) -> Queue:
-        """The messages that wait."""
+        """The task queues."""
         return self._open().queue
 
     @property
     def workers(self) -> Workers:
-        """The workers that announce themselves."""
+        """The announcements of workers."""
         return self._open().workers
 
     def serving(self) -> tuple[str, str]:
-        """Return the name of the model that answers, and its id as far as that is known: `name@digest` or a name.
+        """Return the name of the model, and its id: `name@digest` for embedded workers, otherwise the name again.
 
         Raises:
-            UsageError: no model can have that name.
-            EmbeddedFailed: workers of its own don't start.
+            UsageError: the model setting is not a valid name.
+            EmbeddedFailed: the embedded workers don't start.
         """
         parts = self._open()
         if parts.embedded:
@@ -109,15 +110,15 @@ class Connection:
         return name, name
 
     def new_job(self) -> str:
-        """Return an id for a job that is created later."""
+        """Return an id for a new job; see `create`."""
         return self.retrying(lambda: self.ledger.new_job())
 
     def create(self, sources: list[str], model: str | None = None, job: str | None = None) -> str:
         """Open a job and return its id.
 
         Args:
-            sources: as the user named them, for `status`.
-            model: whose queue it goes to; None: the setting's.
+            sources: the SOURCEs as the user named them, for `status`.
+            model: the name of the model, which selects the queue; None: that of the settings.
             job: an id from `new_job`; None: a new one.
         """
         name = self.model_name(model) if model else self.serving()[0]
@@ -137,7 +138,15 @@ class Connection:
         at_once: bool = True,
         top: int = TOP,
     ) -> Submission:
-        """Submit from a thread of its own, with connections of its own; see `pigeonhole.jobs.submit`."""
+        """Start to submit references in a thread with its own connections; see `pigeonhole.jobs.submit`.
+
+        Args:
+            job: the id of an open job.
+            references: the references that follow those of the run.
+            run: the run of a command that can be resumed; None: a temporary one.
+            at_once: start now; False: only once the job turns out to be open.
+            top: the number of most probable classes in each row.
+        """
         settings = self.ledger.settings
         own = Ledger(settings), Queue(settings)
         recorded = run or State.temporary().begin_run(job)
@@ -151,7 +160,7 @@ class Connection:
         check: Callable[[], None] = lambda: None,
         on_workers: Callable[[list[Announcement]], None] | None = None,
     ) -> Iterator[list[Row]]:
-        """Follow a job to its end, a batch at a time; see `Follower.rows`."""
+        """Yield the rows of a job until its end, a batch at a time; see `Follower.rows`."""
         follower = self.follower(on_status, check, on_workers)
         return (batch.rows(options) for batch in follower.batches(job))
 
@@ -170,15 +179,15 @@ class Connection:
         return Follower(self.ledger, self.queue, self.workers, on_status, both, self.retrying, on_workers)
 
     def end(self, job: str, on_status: Callable[[JobStatus], None] = lambda status: None) -> JobStatus:
-        """Wait for a job's end; see `Follower.end`."""
+        """Wait for a job's end, and return its status; see `Follower.end`."""
         return self.follower(on_status).end(job)
 
     def submitted(self, job: str, on_status: Callable[[JobStatus], None], check: Callable[[], None]) -> JobStatus:
-        """Wait until all images of a job are submitted; see `Follower.submitted`."""
+        """Wait until all images of a job are submitted, and return its status; see `Follower.submitted`."""
         return self.follower(on_status, check).submitted(job)
 
     def results(self, job: str, options: RowOptions = DEFAULT) -> Iterator[list[Row]]:
-        """Return the rows that a job has by now; see `pigeonhole.jobs.follow.results`."""
+        """Yield the finished rows of a job without waiting; see `pigeonhole.jobs.follow.results`."""
         return results(self.ledger, job, options)
 
     def jobs(self) -> list[JobStatus]:
@@ -189,23 +198,23 @@ class Connection:
         """Return the id of the job that a user names: by an id, the beginning of one, or `last`.
 
         Raises:
-            UsageError: the name fits several jobs, or there is no job yet.
-            UnknownJob: it fits none.
+            UsageError: several jobs match the name, or there is no job yet.
+            UnknownJob: no job matches.
         """
         if JOB.fullmatch(name):
             try:
                 return self.status(name).job
-            except MessageInvalid:  # it can be deleted, though its record is damaged
+            except MessageInvalid:  # its record is damaged, but it can be deleted
                 return name
             except UnknownJob:
-                pass  # as of any other name, similar ones are listed
+                pass  # `find_job` lists similar names
         return find_job(name, self.retrying(lambda: self.ledger.job_ids()))
 
     def resume(self, job: str) -> int:
         """Publish all pending pieces of a job again; safe at any time.
 
         Returns:
-            How many there were.
+            The number of pieces.
 
         Raises:
             UnknownJob: no such job.
@@ -217,22 +226,22 @@ class Connection:
         return len(pieces)
 
     def cancel(self, job: str) -> None:
-        """Drop a job's pending pieces; its rows stay. UnknownJob: there is none."""
+        """Cancel a job: drop its pending pieces and keep its rows. Raise UnknownJob if there is no such job."""
         self.retrying(lambda: self.ledger.cancel(job))
 
     def delete(self, job: str, missing_ok: bool = False) -> None:
-        """Delete a job and its rows. UnknownJob: there is none."""
+        """Delete a job and its rows; unless `missing_ok`, raise UnknownJob if there is no such job."""
         if not missing_ok:
             self.status(job)
-        with suppress(UnknownJob):  # where the first try's answer got lost, the second finds nothing
+        with suppress(UnknownJob):  # if the reply to the first try was lost, the second finds no job
             self.retrying(lambda: self.ledger.delete(job))
 
     def status(self, job: str) -> JobStatus:
-        """Return a job's counters. UnknownJob: there is none."""
+        """Return a job's counters; raise UnknownJob if there is no such job."""
         return self.retrying(lambda: self.ledger.status(job))
 
     def can_resume(self, run: Run, model: str) -> bool:
-        """Return whether the job of a run continues: it exists, has this model, and no other images than the run."""
+        """Return whether the job of a run can be resumed: it exists, and has this model and no other images."""
         if not run.job or run.complete:
             return False
         try:
@@ -246,16 +255,16 @@ class Connection:
 
     @staticmethod
     def model_name(model: str) -> str:
-        """Return the name of a model's queue; a checkpoint file is served under its own name, without the ending.
+        """Return the name of a model from its name or the path of its file.
 
         Raises:
-            UsageError: no checkpoint can have that name.
+            UsageError: it is not a valid name.
         """
         name = os.path.basename(model).removesuffix(SUFFIX) if model.endswith(SUFFIX) else model
         if not NAME.fullmatch(name):
             raise UsageError(
-                f"{model!r} is no model's name: that has 1 to 64 lower-case letters, digits or any of - _ . (or is a "
-                f"checkpoint file, which ends with {SUFFIX})"
+                f"{model!r} is not the name of a model: use 1 to 64 lower-case letters, digits or any of - _ . (or a "
+                f"model file, which ends with {SUFFIX})"
             )
         return name
 

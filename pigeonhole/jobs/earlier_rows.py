@@ -1,4 +1,4 @@
-"""The rows that a command keeps when it resumes, and the images that are still to be classified."""
+"""The rows of earlier runs that a resumed command keeps, and the images that it still has to classify."""
 
 import os
 from collections import Counter
@@ -22,30 +22,30 @@ if TYPE_CHECKING:
 
 
 class KeptRows(NamedTuple):
-    """The rows of one batch that are kept, and what each was computed from."""
+    """The rows of one batch that are kept, and the origin of each."""
 
     rows: list[Row]
     origins: list[Origin]
 
 
 class EarlierRows:
-    """The rows that a command keeps of its earlier runs.
+    """The rows of earlier runs that a resumed command keeps.
 
-    A row is kept if its model is still the one that answers and its file is the same as a worker saw when it read it,
-    or is gone: there will be no other row of that.
+    A row is kept if the model is the same, and the image file has not changed since a worker read it. A row whose file
+    was deleted is kept as well, since it can't be classified again.
 
     Args:
-        state: of the command; rows that are not kept are dropped from it.
-        checkpoint: of the model that answers: `name@digest`, or a name alone if its digest is not known.
+        state: the resume state of the command; rows that are not kept are dropped from it.
+        checkpoint: the current model: `name@digest`, or a name alone if its digest is not known.
         root: the producer's image root.
-        pending: runs whose jobs are still there; `take` gets what they deliver.
-        retry_errors: drop error rows.
-        options: what the user asks of rows.
+        pending: runs whose jobs still exist; their remaining batches are passed to `take`.
+        retry_errors: drop error rows, so that these images are classified again.
+        options: the options for rows.
 
     Attributes:
-        summary: of the rows that are kept.
-        dropped: the number of rows that are not, by reason.
-        of_run: the number of rows that are kept of each run, by its number.
+        summary: the counters of the rows that are kept.
+        dropped: the number of rows that are not kept, by reason.
+        of_run: the number of rows that are kept, by the number of their run.
     """
 
     def __init__(
@@ -73,26 +73,26 @@ class EarlierRows:
         """Yield the rows that are kept, a batch at a time, and note their images for `missing`.
 
         Raises:
-            OutputFailed: there is no room for the images.
+            OutputFailed: the disk has no room for the index of the images.
         """
         for run in self._state.runs:
-            stop = run.delivered if run in self._pending else None  # what follows a gap is delivered again
+            stop = run.delivered if run in self._pending else None  # the job delivers batches after a gap again
             for done, dropped in run.done(stop):
                 yield self._kept(run, done, dropped)
 
     def take(self, run: Run, done: DoneBatch) -> KeptRows:
-        """Record what a pending run delivers, and return the rows that are kept.
+        """Record a batch of a pending run, and return the rows that are kept.
 
-        Its images may have been read before the command was started again, so they are compared too.
+        Workers may have read its images long ago, so these are checked for changes, too.
         """
         run.deliver(done)
         return self._kept(run, done, frozenset())
 
     def missing(self, references: Iterable[Reference]) -> Iterator[Reference]:
-        """Yield the references that have no row; one that is named twice, and has one row, is yielded once.
+        """Yield the references that have no row; an image that is named twice and has one row is yielded once.
 
         Raises:
-            OutputFailed: the images can't be looked up.
+            OutputFailed: the index of the images can't be read or written.
         """
         if self._index is None:
             yield from references
@@ -105,7 +105,7 @@ class EarlierRows:
                 yield reference
 
     def message(self) -> str:
-        """Return what is kept and what is not, in words; empty where there was nothing."""
+        """Return a message about the rows that are kept and those that are not; empty if there were no rows."""
         if not self.summary.images and not self.dropped:
             return ""
         again = ", ".join(f"{count:,} {why}" for why, count in self.dropped.most_common())
@@ -114,7 +114,7 @@ class EarlierRows:
         )
 
     def close(self) -> None:
-        """Forget the images."""
+        """Delete the index of the images."""
         if self._index is not None:
             self._index.close()
 
@@ -123,7 +123,7 @@ class EarlierRows:
         kept, again = KeptRows([], []), list[int]()
         try:
             delivered = list(zip(done.rows(self._options), done.origins(), strict=True))
-        except MessageInvalid:  # of an earlier version, say
+        except MessageInvalid:  # damaged, or written by an earlier version
             self.dropped["or more in a batch that can't be read"] += 1
             return kept
         for at, (row, origin) in enumerate(delivered):
@@ -161,7 +161,7 @@ class EarlierRows:
         return source.identity(location)
 
     def _note(self, images: Iterable[tuple[str, Location]]) -> None:
-        """Note that images have a row, or will get one."""
+        """Add images that have a row to the index."""
         with explaining_no_room():
             if self._index is None:
                 self._index = scratch_database()
@@ -173,11 +173,11 @@ class EarlierRows:
 
 
 def _key(path: str, place: Place) -> bytes:
-    """Return what tells an image from others: two members of an archive may have one path."""
+    """Return the key of an image in the index; it has the place, since members of an archive may share a path."""
     return os.fsencode(path) + (b"\0" + repr(tuple(place)).encode() if place else b"")
 
 
 def _same_checkpoint(one: str, other: str) -> bool:
-    """Compare `name@digest`; where one has no digest, any will do."""
+    """Return whether two values of `name@digest` name the same model; a missing digest matches any."""
     (name, _, digest), (other_name, _, other_digest) = one.partition("@"), other.partition("@")
     return name == other_name and (digest == other_digest or not digest or not other_digest)

@@ -1,4 +1,4 @@
-"""A job's progress and its rows, as they arrive."""
+"""Follow a job: report its progress, and yield its batches as they are done."""
 
 import difflib
 import math
@@ -26,21 +26,21 @@ from pigeonhole.settings import Settings
 
 #: Batches that are fetched at once: some 16,000 rows in memory at the most.
 BATCHES_AT_ONCE = 8
-#: Seconds between two looks: the shortest after something came, the longest where nothing comes.
+#: The shortest and the longest pause between two polls, in seconds: after a new batch, and while none arrives.
 POLL_LEAST, POLL_MOST = 0.02, 0.25
-#: What each pause is to the one before.
+#: The factor between two pauses.
 _POLL_GROWTH = 1.1
-#: And the shortest when workers have the last batches in hand: the end of a short job is not slept through.
+#: The shortest pause, in seconds, while workers have the last batches, so that short jobs end quickly.
 POLL_LAST = 0.005
-#: Seconds without any worker for the job's queue after which following ends.
+#: Seconds without a worker for the job's queue after which `Follower` raises NoWorker.
 NO_WORKER_SECONDS = 10.0
-#: Seconds for which it counts that a worker could not understand a batch: it is tried again sooner than that.
+#: The age in seconds up to which a dead letter counts; an unreadable batch is retried, and reported again, sooner.
 DEAD_LETTER_SECONDS = 2 * (LEASE + SWEEP_EVERY)
-#: Seconds without an image done after which following ends if workers hold a pending batch back.
+#: Seconds without a finished image after which `Follower` raises NoWorker if workers hold a pending batch back.
 HELD_BACK_SECONDS = 60.0
-#: Seconds between two looks at who is at work, where somebody wants to know: workers announce themselves as often.
+#: Seconds between two calls of `on_workers`: workers announce themselves as often.
 COUNT_EVERY = 3.0
-#: Where Redis takes longer than this to answer, it was away, and the workers' announcements may have run out with it.
+#: Seconds without a reply after which Redis was down: announcements of workers may have expired meanwhile.
 OUTAGE = 1.0
 
 T = TypeVar("T")
@@ -51,13 +51,13 @@ class Follower:
     """Follows one job.
 
     Args:
-        ledger, queue, workers: of one Redis.
-        on_status: is told the job's counters at every look.
-        check: is called at every look, and while Redis is away; what it raises ends the following.
-        retrying: how a Redis that is away is waited for.
-        on_workers: is told now and then who consumes the job's queue; None: nobody is asked.
-        options: what the user asks of rows.
-        clock, sleep: in place of the real ones, for tests.
+        ledger, queue, workers: the parts of one Redis.
+        on_status: called with the job's status at every poll.
+        check: called at every poll, and while Redis is down; its exceptions end the call.
+        retrying: the retries while Redis is down.
+        on_workers: called every `COUNT_EVERY` seconds with the workers of the job's queue; None: not called.
+        options: the options for rows.
+        clock, sleep: replacements for tests.
     """
 
     ledger: Ledger
@@ -88,25 +88,25 @@ class Follower:
         """Yield the batches until the job's end, in the order of submission, as they are done.
 
         Args:
-            job: its id.
-            delivered: the digests of its first batches, which the caller has already: the others are yielded.
+            job: the job's id.
+            delivered: the digests of the first batches, which the caller has already; these are not yielded.
 
         Raises:
             UnknownJob: no such job, or it was deleted meanwhile.
-            JobCancelled: it was cancelled; the rows before the first that is missing have been given.
-            NoWorker: nobody has consumed the job's queue for a while, or workers have waited in vain for the volume
-                of its images; the job continues when they can.
-            NoSubmitter: it is open, and nobody has submitted to it for a while.
-            JobDamaged: it is finished, and rows are missing.
-            MessageInvalid: its record is damaged, or the workers understand none of its pending pieces.
-            BrokerUnreachable: Redis is away for longer than the policy allows.
+            JobCancelled: the job was cancelled; all batches before the first missing one have been yielded.
+            NoWorker: there was no worker for the job's queue for `NO_WORKER_SECONDS`, or the workers could not read the
+                volume of its images for `HELD_BACK_SECONDS`; the job continues once they can.
+            NoSubmitter: the job is open, and its submitter is lost.
+            JobDamaged: the job is finished, and rows are missing.
+            MessageInvalid: the job's record is damaged, or the workers can read none of its pending pieces.
+            BrokerUnreachable: Redis is down for longer than the retry policy allows.
         """
         digests, pause = list(delivered), POLL_LEAST
         self._swept = self._worker_seen = self.clock()
         while True:
             done = len(digests)
             self.check()
-            # Before the rows: whatever the status counts as done is there when the rows are read.
+            # The status first: all batches that it counts as done can then be read.
             status = self._retry(lambda: self.ledger.status(job))
             ready = self._retry(partial(self.ledger.read, job, done, BATCHES_AT_ONCE))
             for batch in ready:
@@ -119,7 +119,7 @@ class Follower:
                 pause = POLL_LEAST if status.submitting or status.batches_waiting else POLL_LAST
                 self._worker_seen = self.clock()
                 if len(ready) < BATCHES_AT_ONCE and done < status.batches and not status.over:
-                    self.sleep(pause)  # there is no more yet
+                    self.sleep(pause)  # the next batch is not done yet
             elif status.state is JobState.CANCELLED:
                 raise JobCancelled(job)
             elif status.over and done < status.batches:
@@ -133,10 +133,10 @@ class Follower:
                 pause = min(POLL_MOST, pause * _POLL_GROWTH)
 
     def _check_damage(self, status: JobStatus, done: int) -> None:
-        """Raise JobDamaged if rows were missing while the job was over; UnknownJob if it was deleted meanwhile.
+        """Raise JobDamaged if the job is over and rows are missing; raise UnknownJob if it was deleted meanwhile.
 
-        Redis may have forgotten the last commits between the status and the rows; then the job is pending again, or was
-        finished a second time. Where the status is still the same, the rows were read in that state.
+        Redis may have lost the last commits after the status was read. Then the job is pending again, or has finished a
+        second time. If the status is unchanged, the rows are missing in this state.
         """
         if self._retry(lambda: self.ledger.status(status.job)) == status:
             raise JobDamaged(
@@ -145,7 +145,7 @@ class Follower:
             )
 
     def end(self, job: str) -> JobStatus:
-        """Follow a job to its end without reading its rows, and give its counters then.
+        """Follow a job to its end without reading its rows, and return its last status.
 
         Raises:
             UnknownJob, JobCancelled, NoWorker, NoSubmitter, MessageInvalid, BrokerUnreachable: as `batches`.
@@ -153,7 +153,7 @@ class Follower:
         return self._until(job, lambda status: status.over)
 
     def submitted(self, job: str) -> JobStatus:
-        """Follow a job until all of its images are submitted, and return its counters then; raises what `end` does."""
+        """Follow a job until all of its images are submitted, and return its status; raise what `end` raises."""
         return self._until(job, lambda status: not status.submitting)
 
     def _until(self, job: str, reached: Callable[[JobStatus], bool]) -> JobStatus:
@@ -174,7 +174,7 @@ class Follower:
             pause = min(POLL_MOST, pause * _POLL_GROWTH)
 
     def await_worker(self, model: str) -> None:
-        """Wait until a worker serves a model. NoWorker: none does after `NO_WORKER_SECONDS`."""
+        """Wait until a worker serves a model; raise NoWorker if none does within `NO_WORKER_SECONDS`."""
         end = self.clock() + NO_WORKER_SECONDS
         while not any(worker.model == model for worker in self._retry(self.workers.alive)):
             self.check()
@@ -183,29 +183,29 @@ class Follower:
             self.sleep(POLL_MOST)
 
     def _check_batches(self, job: str, delivered: list[str]) -> None:
-        """Raise JobDamaged if the job has other batches than those that were delivered.
+        """Raise JobDamaged if the job's batches are not those that were delivered.
 
-        That is so where Redis forgot a part of the job, and another process submitted it again from changed sources.
+        This happens if Redis lost a part of the job and another process submitted it again from changed sources.
         """
         recorded = self._retry(lambda: self.ledger.digests(job, range(len(delivered))))
         if recorded != delivered:
-            self._retry(lambda: self.ledger.status(job))  # says so if it was deleted meanwhile
+            self._retry(lambda: self.ledger.status(job))  # raises UnknownJob if it was deleted meanwhile
             number = next(at for at, (one, other) in enumerate(zip(recorded, delivered, strict=True)) if one != other)
             raise JobDamaged(
-                f"job {job} has other images in its batch {number} than when that was delivered: Redis has lost a part "
-                "of the job, and it was submitted again from changed sources; submit it as a new job, or run the same "
+                f"job {job} has other images in batch {number} than when its rows were read: Redis lost a part of the "
+                "job, and it was submitted again from changed sources. Submit a new job, or run the same "
                 "`classify … -o FILE` again"
             )
 
     def _count(self, status: JobStatus) -> None:
-        """Report the workers, if somebody wants to know and was not told just now."""
+        """Call `on_workers`, unless it was called less than `COUNT_EVERY` seconds ago."""
         if self.on_workers is None or self.clock() - self._counted < COUNT_EVERY:
             return
         self._counted = self.clock()
         self.on_workers([worker for worker in self._retry(self.workers.alive) if worker.model == status.model])
 
     def _maintain(self, status: JobStatus) -> None:
-        """Look after lost batches, and whether anyone works or submits at all: maybe nobody else does."""
+        """Check for a submitter, workers and dead letters, and sweep, in case no worker does."""
         self._submitter.check(status)
         now = self.clock()
         if now - self._swept < SWEEP_EVERY:
@@ -216,16 +216,16 @@ class Follower:
         elif now - self._worker_seen >= NO_WORKER_SECONDS:
             raise NoWorker(no_worker(status.model, self.workers))
         self._retry(lambda: self._check_dead_letters(status))
-        self._retry(lambda: self.ledger.list_again(status.job))  # so that sweeps look at it
+        self._retry(lambda: self.ledger.list_again(status.job))  # sweeps skip jobs that are not listed
         if self._retry(self.workers.may_sweep):
             self._retry(lambda: sweep(self.ledger, self.queue))
 
     def _check_dead_letters(self, status: JobStatus) -> None:
-        """Notify if workers hold pending pieces back; raise an error if nothing else is left to do.
+        """Report pieces that workers hold back; raise an error if no other pieces are pending.
 
         Raises:
-            MessageInvalid: lately the workers have understood none of the pending pieces.
-            NoWorker: no image was done for a while, and pieces are held back.
+            MessageInvalid: lately, the workers could read none of the pending pieces.
+            NoWorker: pieces are held back, and no image was finished for `HELD_BACK_SECONDS`.
         """
         if status.done != self._progress[0]:
             self._progress = status.done, self.clock()
@@ -239,16 +239,16 @@ class Follower:
         if held:
             self.retrying.shown.held(held[-1])
             if self.clock() - self._progress[1] >= HELD_BACK_SECONDS:
-                raise NoWorker(f"no worker can read what is left of job {status.job}: {held[-1]}")
-        # By name: a letter may be about a batch that another worker has done since, or about none at all.
+                raise NoWorker(f"no worker can read the remaining images of job {status.job}: {held[-1]}")
+        # Compared by name: a dead letter may be about a batch that another worker has finished since.
         if status.batches_claimed or not len(dead) >= status.batches_waiting > 0:
             return
         if all(about(status.job, piece.key) in dead for piece in pending):
             why = list(dead.values())[-1]
-            raise MessageInvalid(f"the workers can't understand what is left of job {status.job}: {why}")
+            raise MessageInvalid(f"the workers can't read the remaining batches of job {status.job}: {why}")
 
     def _retry(self, step: Callable[[], T]) -> T:
-        """Do a step, waiting for Redis; while that was away, no worker could show itself."""
+        """Return the result of a step, with retries; after an outage, wait for workers from the beginning."""
         before = self.clock()
         done = self.retrying(step, self.check)
         if self.clock() - before >= OUTAGE:
@@ -257,11 +257,12 @@ class Follower:
 
 
 def results(ledger: Ledger, job: str, options: RowOptions = DEFAULT) -> Iterator[list[Row]]:
-    """Yield the rows of the batches that are done by now, a batch at a time, in the order of submission.
+    """Yield the rows of the finished batches, a batch at a time, in the order of submission, without waiting.
 
     Args:
-        ledger, job: whose rows.
-        options: what the user asks of rows.
+        ledger: the ledger with the job.
+        job: the job's id.
+        options: the options for rows.
 
     Raises:
         UnknownJob: no such job, or it was deleted meanwhile.
@@ -270,11 +271,11 @@ def results(ledger: Ledger, job: str, options: RowOptions = DEFAULT) -> Iterator
     for number in range(status.batches):
         for batch in ledger.read(job, number, 1):
             yield batch.rows(options)
-    ledger.status(job)  # says so if it was deleted meanwhile, and rows are missing for that
+    ledger.status(job)  # raises UnknownJob if it was deleted meanwhile, so that rows were missing
 
 
 def no_worker(model: str, workers: Workers) -> str:
-    """Return that no worker serves a model, and what to do, after a semicolon."""
+    """Return a message for a model without workers: the problem, a semicolon, and the remedy."""
     name = model if model in shipped() else f"{model}{SUFFIX}"
     worker, compose = "pigeonhole worker", "docker compose up -d --scale worker=2"
     if model != Settings.model:

@@ -1,4 +1,4 @@
-"""How a user names a job: by its id, the beginning of its id, or as `last`."""
+"""Find the job that a user names by its id, the beginning of its id, or `last`."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -7,27 +7,27 @@ from pigeonhole.errors import UnknownJob, UsageError
 
 #: The name of the newest job.
 LAST = "last"
-#: How many jobs an error lists.
+#: The number of jobs that an error message lists.
 _MOST = 5
-#: The letters that may be wrong in an id that is misspelt: one, and some room for `difflib`'s rounding.
+#: The number of wrong characters in an id for which a similar one is suggested: one, plus `difflib`'s rounding.
 _WRONG = 1.2
-#: The letters that a name needs to be like an id.
+#: The number of characters of the shortest name for which similar ids are suggested.
 _SHORTEST = 5
 
 
 def find_job(name: str, jobs: Sequence[str]) -> str:
-    """Return the id of the job that a name stands for.
+    """Return the id of the job that a user names.
 
     Args:
         name: an id, the beginning of one, or `last`.
         jobs: the ids of all jobs, oldest first.
 
     Raises:
-        UsageError: the name fits several jobs, or there is no job yet.
-        UnknownJob: it fits none.
+        UsageError: several jobs match the name, or there is no job yet.
+        UnknownJob: no job matches.
     """
     if name == LAST and not jobs:
-        raise UsageError("there is no job, so `last` names none: `pigeonhole submit` begins one")
+        raise UsageError("`last` is the newest job, and there is no job yet. Try: `pigeonhole submit SOURCE`")
     if name == LAST:
         return jobs[-1]
     found = [job for job in reversed(jobs) if job.startswith(name)] if name else []
@@ -36,8 +36,8 @@ def find_job(name: str, jobs: Sequence[str]) -> str:
     if len(found) > 1:
         more = f" and {len(found) - _MOST:,} more" if len(found) > _MOST else ""
         raise UsageError(
-            f"{name!r} fits {len(found):,} jobs: {', '.join(found[:_MOST])}{more}; give more of the id, or `last` for "
-            "the newest job"
+            f"{name!r} matches {len(found):,} jobs: {', '.join(found[:_MOST])}{more}. Type more of the id, or `last` "
+            "for the newest job"
         )
     if not found:
         raise UnknownJob(name, _similar(name, jobs))
@@ -45,7 +45,7 @@ def find_job(name: str, jobs: Sequence[str]) -> str:
 
 
 def _similar(name: str, jobs: Sequence[str]) -> list[str]:
-    """Return the newest jobs whose ids end with a name, or the one that begins almost like it."""
+    """Return the newest jobs whose ids end with a name, or one job whose id begins with a similar text."""
     if len(name) < _SHORTEST:
         return []
     ends = [job for job in reversed(jobs) if job.endswith(name)]

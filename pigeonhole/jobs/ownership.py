@@ -1,7 +1,7 @@
-"""Whose FILE is: a command replaces its own FILE only, and is alone with it.
+"""Ownership of FILE: a command replaces only its own FILE, and no two commands write it at the same time.
 
-The lock of the state is taken before anything is read. FILE is a command's own if its state says so, and FILE is still
-as it was written. A file that holds many jobs is added to, so it may be anybody's.
+The resume state is locked before anything is read. FILE belongs to a command if its state says so and FILE has not
+changed since. A database, which holds many jobs, may belong to anyone, since jobs are added to it.
 """
 
 import os
@@ -20,7 +20,7 @@ from pigeonhole.text import counted, printable
 
 
 def state_path(file: str) -> str:
-    """Return the path of the state of FILE."""
+    """Return the path of FILE's resume state."""
     folder, name = os.path.split(file)
     return os.path.join(folder, f".{name}.pigeonhole")
 
@@ -33,22 +33,23 @@ def open_state(
     retry_errors: bool = False,
     warn: Callable[[str], None] = lambda message: None,
 ) -> State:
-    """Lock and open the state of FILE for a command.
+    """Lock and open FILE's resume state for a command.
 
     Args:
-        path: of FILE.
-        command: that will write it.
-        format: of FILE.
-        overwrite: discard whatever is there.
+        path: the path of FILE.
+        command: the command that will write FILE.
+        format: the format of FILE.
+        overwrite: discard an existing FILE and its state.
         retry_errors: keep the state of a run that has finished.
-        warn: called with a message where the file system has no locks.
+        warn: called with a message if the file system has no locks.
 
     Returns:
         A new state, or that of the same command, whose rows may be kept.
 
     Raises:
-        OutputFailed: another command writes to FILE now, or no state can be written there.
-        UsageError: what is there is not this command's own, and would be lost; or there is no error to retry.
+        OutputFailed: another command is writing FILE, or the state can't be written.
+        UsageError: an existing FILE or state would be lost and is not this command's, or there are no labels to keep
+            for `retry_errors`.
     """
     file = target(path)
     try:
@@ -64,8 +65,8 @@ def open_state(
         if not _continues(state, command, file, retry_errors):
             if retry_errors:
                 raise UsageError(
-                    f"--retry-errors keeps the labels in FILE, and this command has written none to {path!r}: leave it "
-                    "out to classify everything"
+                    f"--retry-errors needs the rows of this command in {path!r}, and there are none: run it without "
+                    "--retry-errors"
                 )
             state.restart(command, mark_of(file))
     except BaseException:
@@ -77,7 +78,7 @@ def open_state(
 
 
 def mark_of(file: str) -> Mark | None:
-    """Return what a file is now; None where there is none, or an empty one."""
+    """Return the current size and time of a file; None if it does not exist or is empty."""
     try:
         status = os.stat(file)
     except OSError:
@@ -86,16 +87,16 @@ def mark_of(file: str) -> Mark | None:
 
 
 def _continues(state: State, command: Command, file: str, retry_errors: bool) -> bool:
-    """Return whether the rows in a state may be kept: its command was interrupted, or its errors are retried."""
+    """Return whether the rows in a state may be kept: the same command was interrupted, or its errors are retried."""
     if state.command != command or not state.runs:
         return False
     return not state.finished or (retry_errors and mark_of(file) == state.output)
 
 
 def _check(state: State, command: Command, file: str, format: Format) -> None:
-    """Raise UsageError if a command would lose rows, or a file, that are not its own."""
+    """Raise UsageError if the command would delete rows or a file of another command."""
     if state.command is None and state.runs:
-        raise UsageError(f"the state of {file!r}, {state_path(file)!r}, is damaged: {remedy()}")
+        raise UsageError(f"the resume state of {file!r}, {state_path(file)!r}, is damaged: {remedy()}")
     same = state.command == command
     differences = f" ({_differences(state.command, command)})" if state.command and not same else ""
     if not same and state.command is not None and not state.finished:
@@ -103,7 +104,7 @@ def _check(state: State, command: Command, file: str, format: Format) -> None:
         if kept:
             raise UsageError(
                 f"{file!r} is being written by another command that was interrupted with {counted(kept, 'row')}, "
-                f"{_command_line(state.command)}{differences}: run that again to resume it, {remedy()}"
+                f"{_command_line(state.command)}{differences}: run that command again to resume it, {remedy()}"
             )
     own = same and (state.replacing or mark_of(file) == state.output)
     if mark_of(file) is not None and not own and not format.many_jobs:
@@ -125,12 +126,12 @@ def _command_line(command: Command) -> str:
 
 
 class OwnFile:
-    """A sink that writes FILE, and records in its state that FILE is the command's own; see `File`.
+    """A sink that writes FILE and records in the resume state that it belongs to the command; see `File`.
 
     Args:
-        path: of FILE.
-        format: of FILE.
-        state: of the command.
+        path: the path of FILE.
+        format: the format of FILE.
+        state: the resume state of the command.
     """
 
     def __init__(self, path: str, format: Format, state: State) -> None:
@@ -151,7 +152,7 @@ class OwnFile:
         self.state.finish(mark_of(self._path))
 
     def close(self) -> None:
-        """Close FILE.part, and remove it if it has no row."""
+        """Close FILE.part; remove it if it has no rows."""
         self._file.close()
         if not self._rows and not self.state.finished:
             remove(self._file.part)

@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 class ProgressLine:
-    """One line that is redrawn on a terminal or in a notebook, and stays at the end; elsewhere only its end is written.
+    """A progress line, redrawn on a terminal or in a notebook; elsewhere only the last state is written.
 
-    It may be entered again after it was left early; after its end it shows nothing more.
+    A context that was left by an exception may be entered again. After a normal exit the line shows nothing more.
 
     Args:
-        stream: a text stream; None: standard error as it is now, since notebooks replace it.
-        clock: returns seconds that only rise.
+        stream: a text stream; None: the current `sys.stderr`, since notebooks replace it.
+        clock: returns seconds of a monotonic clock.
     """
 
     def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -63,7 +63,7 @@ class ProgressLine:
             self._shown = ""
 
     def around(self, batches: Iterator[T]) -> Iterator[T]:
-        """Yield what an iterator yields, with the line removed meanwhile."""
+        """Yield the items of an iterator, and remove the line while the caller handles one."""
         with self:
             for batch in batches:
                 self.clear()

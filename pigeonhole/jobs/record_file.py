@@ -1,7 +1,7 @@
 """An append-only file of records, each with its length and a checksum.
 
-A record is `MAGIC`, its kind, the length of its body and a CRC-32 of all that, in that order, little-endian; the body
-follows. A damaged record costs itself: reading continues at the next `MAGIC` that begins a sound one.
+A record is `MAGIC`, its kind, the length of its body, a CRC-32 of kind, length and body, and then the body;
+little-endian. Reading skips a damaged record and continues at the next `MAGIC` that begins a valid one.
 """
 
 import errno
@@ -19,14 +19,14 @@ from typing import NamedTuple
 
 from pigeonhole.errors import OutputFailed
 
-#: No text that is valid UTF-8 contains it.
+#: Not valid UTF-8, so no text in a body contains it.
 MAGIC = b"\xf7PH\n"
 _HEAD = struct.Struct("<4sBII")
 _CHECKED = struct.Struct("<BI")
 
 
 class Record(NamedTuple):
-    """One record: where it begins in the file, its kind from 0 to 255, and its body."""
+    """One record: its offset in the file, its kind from 0 to 255, and its body."""
 
     offset: int
     kind: int
@@ -34,11 +34,11 @@ class Record(NamedTuple):
 
 
 class RecordFile:
-    """A file of records, open for appending and for reading, from several threads.
+    """A file of records, open for appending and reading from several threads.
 
     Args:
-        handle: of the open file; `close` closes it.
-        name: of the file, for messages.
+        handle: the descriptor of the open file; `close` closes it.
+        name: the name of the file, for messages.
     """
 
     def __init__(self, handle: int, name: str) -> None:
@@ -50,15 +50,15 @@ class RecordFile:
 
     @classmethod
     def locked(cls, path: str, warn: Callable[[str], None]) -> "RecordFile":
-        """Open a file, which is created if it is missing, and lock it until it is closed.
+        """Open or create a file, and lock it until it is closed.
 
         Args:
-            path: of the file.
-            warn: called with a message where the file system has no locks.
+            path: the path of the file.
+            warn: called with a message if the file system has no locks.
 
         Raises:
-            OutputFailed: another process has locked it.
-            OSError: it can't be opened.
+            OutputFailed: another process has locked the file.
+            OSError: the file can't be opened.
         """
         while True:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -73,18 +73,22 @@ class RecordFile:
 
     @classmethod
     def temporary(cls) -> "RecordFile":
-        """Open a file without a name, which goes when it is closed; OutputFailed where that fails."""
+        """Open a temporary file that is deleted when it is closed; raise OutputFailed if that fails."""
         try:
             with tempfile.TemporaryFile() as file:
-                return cls(os.dup(file.fileno()), "the temporary file for what is submitted")
+                return cls(os.dup(file.fileno()), "the temporary file of submitted batches")
         except OSError as exc:
-            raise OutputFailed(f"no temporary file can be made: {exc.strerror}; set TMPDIR to another folder") from exc
+            raise OutputFailed(f"can't create a temporary file: {exc.strerror}. Set TMPDIR to another folder") from exc
 
     def append(self, kind: int, body: bytes) -> int:
-        """Append a record of a kind from 0 to 255, all of it or nothing, and return its offset.
+        """Append a record, all of it or nothing, and return its offset.
+
+        Args:
+            kind: the kind of the record, from 0 to 255.
+            body: its content.
 
         Raises:
-            OutputFailed: the disk is full, say.
+            OutputFailed: the record can't be written, for instance to a full disk.
         """
         data = _HEAD.pack(MAGIC, kind, len(body), _checksum(kind, body)) + body
         with self._lock:
@@ -100,7 +104,7 @@ class RecordFile:
             return offset
 
     def read(self, offset: int) -> Record:
-        """Return the record at an offset; ValueError where there is no sound one."""
+        """Return the record at an offset; raise ValueError if there is none, or it is damaged."""
         head = os.pread(self._handle, _HEAD.size, offset)
         if len(head) < _HEAD.size:
             raise ValueError(f"no record at {offset}")
@@ -113,7 +117,7 @@ class RecordFile:
         return Record(offset, kind, body)
 
     def __iter__(self) -> Iterator[Record]:
-        """Yield the sound records that are there now, in their order."""
+        """Yield the valid records in their order."""
         offset = 0
         while offset < self._size:
             try:
@@ -125,7 +129,7 @@ class RecordFile:
             offset += _HEAD.size + len(record.body)
 
     def clear(self) -> None:
-        """Remove all records; OutputFailed where that fails."""
+        """Remove all records; raise OutputFailed if that fails."""
         try:
             os.ftruncate(self._handle, 0)
         except OSError as exc:
@@ -133,12 +137,12 @@ class RecordFile:
         self._size = 0
 
     def sync(self) -> None:
-        """Flush the records to the disk, as far as the file system can."""
+        """Flush the records to the disk, if the file system supports it."""
         with suppress(OSError):
             os.fsync(self._handle)
 
     def remove(self) -> None:
-        """Remove the file, which is locked: a process that waits for the lock finds a new one."""
+        """Remove the file while it is locked; a process that waits for the lock then creates a new one."""
         with suppress(OSError):
             os.unlink(self.name)
 
@@ -147,7 +151,7 @@ class RecordFile:
         self._close()
 
     def _next(self, start: int) -> int:
-        """Return the offset of the next `MAGIC`, or the end."""
+        """Return the offset of the next `MAGIC`, or the size of the file if there is none."""
         if start >= self._size:
             return self._size
         with mmap.mmap(self._handle, self._size, access=mmap.ACCESS_READ) as content:
@@ -164,15 +168,15 @@ def _lock(handle: int, path: str, warn: Callable[[str], None]) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as exc:
         raise OutputFailed(
-            f"another command holds {path!r} and writes the file that it belongs to: wait for its end, or choose "
-            "another place with -o"
+            f"another command is writing the same file (it has locked {path!r}): wait for its end, or choose another "
+            "file with -o"
         ) from exc
     except OSError as exc:
         warn(f"{path!r} can't be locked ({exc.strerror}): do not run two commands on one file at the same time")
 
 
 def _is_at(path: str, handle: int) -> bool:
-    """Return whether an open file still has its name."""
+    """Return whether an open file is still the one at a path."""
     try:
         return os.path.samestat(os.fstat(handle), os.stat(path))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Retries while Redis is away or full, and the notice of an outage."""
+"""Retries while Redis is down or full, and notices about outages."""
 
 import logging
 import threading
@@ -17,13 +17,13 @@ logger = logging.getLogger(__name__)
 
 
 class OutageView(Protocol):
-    """Shows that Redis, or a volume, is waited for; called from any thread."""
+    """Shows that a command waits for Redis or for a volume; called from any thread."""
 
     def away(self, exc: BrokerUnreachable) -> None:
-        """Show that an outage has begun, and why."""
+        """Show that an outage has begun, with its error."""
 
     def back(self) -> None:
-        """Show that it is over."""
+        """Show that the outage is over."""
 
     def held(self, why: str) -> None:
         """Show why workers hold batches back; called every few seconds while they do."""
@@ -46,27 +46,27 @@ class Logged:
     """Writes outages to Python's log, for programs that use the library; see `OutageView`."""
 
     def away(self, exc: BrokerUnreachable) -> None:
-        """Log what is wrong."""
+        """Log the error of an outage."""
         logger.warning("waiting for Redis: %s", printable(str(exc)))
 
     def back(self) -> None:
-        """Log that it is over."""
+        """Log that the outage is over."""
         logger.warning("Redis is back")
 
     def held(self, why: str) -> None:
-        """Log why."""
+        """Log why workers hold batches back."""
         logger.warning("waiting: %s", printable(why))
 
 
 class Retrying:
-    """Retries steps while Redis is away or full. An outage is shown once, whichever threads meet it.
+    """Retries steps while Redis is down or full. An outage is shown once, even if several threads retry.
 
     Args:
-        seconds: after which a step is given up.
-        shown: is called when an outage begins and when it is over; another may take its place at any time.
+        seconds: the seconds after which retries end.
+        shown: shows outages; may be replaced at any time.
 
     Attributes:
-        check: is called before each pause; what it raises ends the retries. Another may take its place.
+        check: called before each pause; its exceptions end the retries. May be replaced.
     """
 
     def __init__(self, seconds: float = Settings.patience, shown: OutageView | None = None) -> None:
@@ -77,15 +77,15 @@ class Retrying:
         self._lock = threading.Lock()
 
     def __call__(self, step: Callable[[], T], meanwhile: Callable[[], None] = lambda: None) -> T:
-        """Do a step, and again if need be.
+        """Return the result of a step, retrying it while Redis is down or full.
 
         Args:
-            step: may be done more than once.
-            meanwhile: is called before each pause; what it raises ends the retries.
+            step: a function that may be called several times.
+            meanwhile: called before each pause; its exceptions end the retries.
 
         Raises:
-            BrokerRefuses: at once, since waiting does not help.
-            BrokerUnreachable: Redis is still away after the policy's time.
+            BrokerRefuses: Redis refuses access; raised without retries.
+            BrokerUnreachable: Redis is still down or full at the end of the retries.
         """
         waited = False
 

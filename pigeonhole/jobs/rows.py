@@ -1,4 +1,4 @@
-"""A job's rows, as a Python program reads them."""
+"""The rows of a job for Python programs."""
 
 import operator
 from collections.abc import Callable, Iterator
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 class Rows:
-    """A job's rows, in the order of submission, as they arrive.
+    """The rows of a job, in the order of submission, as they arrive.
 
-    To iterate keeps no row in memory: each iteration reads the job from its first row. An index or a slice keeps the
-    rows up to the last one that it needs, and waits for these alone.
+    Each iteration reads the job from its first row, and keeps no rows in memory. An index or a slice waits for the rows
+    up to the last one that it needs, and keeps these in memory.
 
     Args:
-        job: its id.
-        batches: reads the job's rows, a batch at a time.
-        size: returns their number, which is known before the rows are; None: they are read and counted.
+        job: the job's id.
+        batches: returns an iterator over the job's rows, a batch at a time.
+        size: returns the number of rows, which is known before all rows are; None: rows are read and counted.
 
     Attributes:
-        summary: counts the rows that the latest iteration has given so far.
+        summary: the counters of the rows that the latest iteration has yielded so far.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Rows:
     @overload
     def __getitem__(self, at: slice) -> list[Row]: ...
     def __getitem__(self, at: SupportsIndex | slice) -> Row | list[Row]:
-        """Wait for one row, or for those of a slice; a negative number waits for all."""
+        """Wait for one row or those of a slice, and return it or them; a negative index waits for all rows."""
         if isinstance(at, slice):
             self._keep(_needed(at))
             return self._kept[at]
@@ -74,14 +74,14 @@ class Rows:
         return f"<Rows of job {self.job}: {counts.images:,} read, {errors}, {counts.reviews:,} to review>"
 
     def batches(self) -> Iterator[list[Row]]:
-        """Yield the rows a batch at a time, which costs less where there are many."""
+        """Yield the rows a batch at a time, which is faster for large jobs."""
         summary = self.summary = Summary()
         for rows in self._batches():
             summary.add(rows)
             yield rows
 
     def to_arrow(self) -> "pyarrow.Table":
-        """Return all rows as a table of Arrow, with the columns and types of a Parquet file that `-o` writes.
+        """Return all rows as an Arrow table, with the columns and types of Parquet files that `-o` writes.
 
         Raises:
             UsageError: pyarrow is not installed.
@@ -102,7 +102,7 @@ class Rows:
             import pandas
         except ImportError as exc:
             raise UsageError(f"to_pandas() needs pandas: {install_hint('pandas')}") from exc
-        # Named one by one: pandas would guess the types, and fail at a path that is not UTF-8.
+        # With explicit types: pandas would guess them, and fail at a path that is not UTF-8.
         values = list(zip(*self, strict=True)) or [()] * len(Row._fields)
         kinds = {"confidence": "float64", "unknown": "float64", "review": bool}
         columns = {
@@ -113,9 +113,9 @@ class Rows:
         return pandas.DataFrame(columns)
 
     def _keep(self, number: int | None) -> bool:
-        """Keep the first rows, and return whether the job has that number of them; None: keep all, and return False."""
+        """Read and keep the first `number` rows, and return whether there are that many; None: all; return False."""
         if self._more is None:
-            self._more = self._batches()  # not counted: the summary is of whole iterations
+            self._more = self._batches()  # without `summary`, which counts iterations only
         try:
             while number is None or len(self._kept) < number:
                 rows = next(self._more, None)
@@ -123,13 +123,13 @@ class Rows:
                     return False
                 self._kept += rows
         except BaseException:
-            self._more, self._kept = None, []  # what failed is read again from the first row
+            self._more, self._kept = None, []  # the next call reads again from the first row
             raise
         return True
 
 
 def _needed(part: slice) -> int | None:
-    """Return how many of the first rows hold a slice; None: only all do."""
+    """Return the number of first rows that contain a slice; None: it may need all rows."""
     start, stop, step = (
         None if bound is None else operator.index(bound) for bound in (part.start, part.stop, part.step)
     )

@@ -1,8 +1,8 @@
-"""The resume state of a command: what it submitted, and the answers it got, batch by batch.
+"""The resume state of a command: the batches that it submitted, and their answers.
 
-A command that writes FILE keeps its state beside it, in `.FILE.pigeonhole`, and holds the lock of that file from before
-it reads it until it ends. FILE.part is computed from the state and may be lost. When the command has finished, the
-state stays: it says that FILE is this command's, and of which file each row was computed.
+A command that writes FILE stores its state in `.FILE.pigeonhole` beside it. It locks that file before reading it, until
+it ends. FILE.part can be computed from the state again. After the command has finished, the state remains: it proves
+that FILE belongs to this command, and records the image file of each row.
 
 A command has one run for each job that it submitted: one, unless it was interrupted.
 """
@@ -22,11 +22,11 @@ from pigeonhole.ledger.done import DoneBatch
 from pigeonhole.ledger.messages import Batch
 
 VERSION = 1
-#: The number of the run and of the batch; of a batch, its digest as well.
+#: The number of the run and of the batch; records of batches also have the digest.
 _ANSWERS, _BATCH = struct.Struct("<II"), struct.Struct("<II16s")
-#: Seconds after which answers are flushed to the disk.
+#: Seconds between two flushes of answers to the disk.
 _SYNC_EVERY = 1.0
-#: The value of an option that has none, in words.
+#: The shown value of an option that takes no value.
 _GIVEN = "given"
 
 
@@ -34,23 +34,23 @@ class _Kind(IntEnum):
     COMMAND = 1  # JSON: the version, and the `Command`; the first record
     RUN = 2  # JSON: {"run": its number, "job": its id, or ""}
     BATCH = 3  # run, batch, digest, and the batch as it is submitted
-    ANSWERS = 4  # run, batch, a line of JSON with [key, length] of each piece, and the answers as the ledger had them
+    ANSWERS = 4  # run, batch, a line of JSON with [key, length] of each piece, and the answers as stored in the ledger
     DROPPED = 5  # run, batch, and the positions of rows that are not kept
-    COMPLETE = 6  # JSON: {"run": its number}: all of its answers are here
-    OUTPUT = 7  # JSON: what FILE is, `Mark`, null while it is being replaced; and whether the command has finished
+    COMPLETE = 6  # JSON: {"run": its number}: all answers of the run are recorded
+    OUTPUT = 7  # JSON: the `Mark` of FILE, null while it is being replaced; and whether the command has finished
 
 
 @dataclass(frozen=True)
 class Command:
-    """What makes two commands the same: all that decides which images FILE has rows of.
+    """The identity of a command: the arguments and options that determine the rows in FILE.
 
     Args:
-        name: `classify`, `wait`, …
+        name: the command's name: `classify`, `wait`, …
         arguments: its SOURCEs, or its job.
-        null_separated: whether lists are.
-        folder: that it was started in, if the arguments depend on it.
-        image_root: of the producer, likewise.
-        options: that decide what the rows say: `RowOptions.identity`.
+        null_separated: whether entries of lists are separated by NUL bytes.
+        folder: the working folder, if the arguments depend on it; else empty.
+        image_root: the producer's image root, if the arguments depend on it; else empty.
+        options: the options that change rows: `RowOptions.identity`.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Command:
     options: tuple[str, ...] = ()
 
     def differences(self, now: "Command") -> list[str]:
-        """Return how a later command differs from this one: each option, with both of its values."""
+        """Return the differences of a later command: each option that differs, with both of its values."""
         if now.name != self.name:
             return [f"the command was {self.name!r} and is now {now.name!r}"]
         first = "SOURCE" if self.name == "classify" else "JOB"
@@ -77,7 +77,7 @@ class Command:
 
 
 def _value(value: str) -> str:
-    """Return the value of an option in words; of a file's digest the beginning."""
+    """Return the value of an option for a message; a file's digest is shortened."""
     if value in ("", _GIVEN):
         return value or f"not {_GIVEN}"
     return repr(value.partition(":")[2][:12] if value.startswith("sha256:") else value)
@@ -85,22 +85,22 @@ def _value(value: str) -> str:
 
 @dataclass(frozen=True)
 class Mark:
-    """What FILE was when a command had written it: its size in bytes, and its modification time in nanoseconds."""
+    """The size of FILE in bytes and its modification time in nanoseconds, after a command wrote it."""
 
     size: int
     mtime_ns: int
 
 
 class Run:
-    """The submission of one job, as `State` has it.
+    """The submission of one job, as recorded in `State`.
 
     Args:
-        records: of the state.
-        number: of the run, from 0.
-        job: its id; empty for a job whose Redis ends with the command.
+        records: the file of the state.
+        number: the number of the run, from 0.
+        job: the job's id; empty: the job is in an embedded Redis, which ends with the command.
 
     Attributes:
-        complete: whether the answers to all batches are here.
+        complete: whether the answers to all batches are recorded.
     """
 
     def __init__(self, records: RecordFile, number: int, job: str = "") -> None:
@@ -131,14 +131,14 @@ class Run:
             yield number, Batch.decode(self._references(number))
 
     def digests(self, stop: int) -> list[str]:
-        """Return the digests of the batches to before a number; ValueError where the record of one is damaged."""
+        """Return the digests of the batches below a number; raise ValueError if the record of one is damaged."""
         try:
             return [self._batches[number][1] for number in range(stop)]
         except KeyError as exc:
             raise ValueError(f"run {self.number} lacks batch {exc}") from exc
 
     def deliver(self, done: DoneBatch) -> None:
-        """Record the answers to a batch; they are on the disk within a second or so."""
+        """Record the answers to a batch; they are flushed to the disk about once a second."""
         pieces = json.dumps([[key, len(data)] for key, data in done.answers]).encode() + b"\n"
         head = _ANSWERS.pack(self.number, done.number) + pieces
         body = b"".join((head, *(data for _, data in done.answers)))
@@ -149,15 +149,15 @@ class Run:
 
     @property
     def delivered(self) -> int:
-        """The number of batches, from the first, whose answers are here without a gap."""
+        """The number of first batches, without a gap, whose answers are recorded."""
         return next(number for number in range(len(self._answers) + 1) if number not in self._answers)
 
     def done(self, stop: int | None = None) -> Iterator[tuple[DoneBatch, Set[int]]]:
-        """Yield the batches whose answers are here, to before a number; and the positions of rows that are not kept."""
+        """Yield the answered batches below a number, each with the positions of its rows that are not kept."""
         for number in sorted(self._answers):
             if stop is not None and number >= stop:
                 return
-            if number in self._batches:  # else its record is damaged, and the images are classified again
+            if number in self._batches:  # otherwise its record is damaged, and the images are classified again
                 body = self._records.read(self._answers[number]).body
                 yield _done(number, self._references(number), body), self._dropped.get(number, frozenset())
 
@@ -167,12 +167,12 @@ class Run:
         self._dropped.setdefault(number, set()).update(positions)
 
     def finish(self) -> None:
-        """Record that all answers are here."""
+        """Record that all answers of the run are recorded."""
         self._records.append(_Kind.COMPLETE, json.dumps({"run": self.number}).encode())
         self.complete = True
 
     def take(self, record: Record) -> None:
-        """Take in a record of this run that was written earlier."""
+        """Load a record of this run that was read from the file."""
         if record.kind == _Kind.BATCH:
             _, number, digest = _BATCH.unpack_from(record.body)
             self._batches[number] = record.offset, digest.hex()
@@ -185,7 +185,7 @@ class Run:
 
     def _take_answers(self, number: int, offset: int) -> None:
         self._answers[number] = offset
-        self._dropped.pop(number, None)  # those were of answers that came before
+        self._dropped.pop(number, None)  # these positions belong to earlier answers
 
     def _references(self, number: int) -> bytes:
         return self._records.read(self._batches[number][0]).body[_BATCH.size :]
@@ -195,14 +195,14 @@ class State:
     """The resume state of one command.
 
     Args:
-        records: where it is kept; `close` closes them.
+        records: the file of the state; `close` closes it.
 
     Attributes:
-        command: None for a state that is new, or a temporary one.
-        runs: in the order of submission.
-        output: what FILE was when this command had written it; None: there was none.
-        replacing: whether the command was replacing FILE when it ended.
-        finished: whether FILE has its rows.
+        command: the command of the state; None: the state is new or temporary.
+        runs: the runs in the order of submission.
+        output: the `Mark` of FILE after this command wrote it; None: FILE did not exist.
+        replacing: whether the command ended while it replaced FILE.
+        finished: whether FILE has all rows of the command.
 
     Raises:
         UsageError: another version wrote it.
@@ -219,15 +219,15 @@ class State:
 
     @classmethod
     def temporary(cls) -> "State":
-        """Return a state for a command that can't be resumed; OutputFailed where there is no room for it."""
+        """Return a state for a command that can't be resumed; raise OutputFailed if the disk has no room for it."""
         return cls(RecordFile.temporary())
 
     def restart(self, command: Command, output: Mark | None) -> None:
-        """Discard everything, and begin the state of a command.
+        """Discard all records, and begin the state of a command.
 
         Args:
-            command: whose state it is from now on.
-            output: what FILE is, if it is this command's own.
+            command: the command of the new state.
+            output: the `Mark` of FILE, if it belongs to this command.
         """
         self._records.clear()
         self.command, self.output, self.replacing, self.finished = command, output, False, False
@@ -249,11 +249,11 @@ class State:
         self._output({"mark": None, "finished": False})
 
     def finish(self, output: Mark | None) -> None:
-        """Record what FILE is now, with all rows."""
+        """Record the `Mark` of FILE, which now has all rows."""
         self._output({"mark": None if output is None else asdict(output), "finished": True})
 
     def close(self) -> None:
-        """Close the state, so that another command can have FILE; remove its file if it says nothing."""
+        """Close and unlock the state, so that another command can use FILE; remove the file if it is empty."""
         if self.command is not None and not self.runs and self.output is None and not self.finished:
             self._records.remove()
         self._records.close()
@@ -262,12 +262,12 @@ class State:
         self._records.append(kind, json.dumps(body).encode())
 
     def _run(self, number: int) -> Run:
-        """Return a run by its number, whether its own record is there or damaged."""
+        """Return a run by its number, even if its own record is damaged."""
         self.runs += [Run(self._records, at) for at in range(len(self.runs), number + 1)]
         return self.runs[number]
 
     def _take(self, record: Record) -> None:
-        """Take in one record."""
+        """Load one record."""
         kind, body = record.kind, record.body
         if kind in (_Kind.BATCH, _Kind.ANSWERS, _Kind.DROPPED):
             self._run(_ANSWERS.unpack_from(body)[0]).take(record)
@@ -296,8 +296,8 @@ class State:
         version = body.pop("v")
         if version != VERSION:
             raise UsageError(
-                f"{self._records.name!r} has version {version}, and this program reads {VERSION}: --overwrite discards "
-                "it, or choose another place with -o"
+                f"{self._records.name!r} has version {version}, and this program reads version {VERSION}: discard it "
+                "with --overwrite, or choose another file with -o"
             )
         lists: dict[str, Any] = {name: tuple(body[name]) for name in ("arguments", "options") if name in body}
         return Command(**body | lists)

@@ -1,4 +1,4 @@
-"""References → batches → ledger and queue."""
+"""Submission: divide references into batches, record these in the ledger, and publish their messages."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -17,21 +17,19 @@ from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.limits import TOP
 from pigeonhole.sources.reference import Reference
 
-#: The first batches are small, so that a small job spreads over all workers; they double up to the largest, so that
-#: a large job costs few messages. At each size there are this many: beside its images, a batch costs 2 ms of processor
-#: time, as much as 50 digits.
+#: The sizes of batches, and the number of batches of each size before it doubles. The first ones are small, so that a
+#: small job uses all workers. The last are large, since a batch costs 2 ms of processor time, as 50 digits do.
 SMALLEST, LARGEST = 64, 2048
 PER_SIZE = 2
-#: The references of this many batches are known when one is cut: where fewer are left, it is that share of them, so
-#: that towards the end batches get small again, and of a handful of workers nobody has much left to do when others are
-#: done. Nor is any a smaller share of the size that they have come to: for 2,048 that is a chunk, which a network takes
-#: at once, and less of it costs more.
+#: The number of batches for which references are read ahead. Near the end a batch gets 1/8 of the remaining references,
+#: so batches shrink and workers finish at about the same time. A batch has at least 1/8 of its regular size: of 2,048
+#: that is one chunk for the network, and a smaller chunk costs more per image.
 AHEAD = 8
-#: A batch holds no more bytes of files than this (but at least one file): about a second's work of photos.
+#: The largest total size of a batch's files in bytes, unless it has one file: photos for about a second of work.
 MOST_BYTES = 64_000_000
-#: A batch has no more classes in its rows than this: some 20 MB of memory where the rows are read.
+#: The largest number of probabilities in the rows of a batch: some 20 MB of memory in the producer.
 MOST_SCORES = 200_000
-#: What the references of a group share.
+#: The fields that all references of a group share.
 _FROM = attrgetter("scheme", "shown", "root")
 
 
@@ -44,27 +42,26 @@ def submit(
     run: Run | None = None,
     top: int = TOP,
 ) -> None:
-    """Put all references on record and publish their batches, then close the job.
+    """Record all references in batches and publish these, then close the job.
 
-    Each batch is recorded in the run, then in the ledger, before its message is published, so no message that gets lost
-    loses a batch. The batches that the run has already are submitted again first, and whenever Redis has forgotten a
-    part of what it had acknowledged: a batch that is on record stays as it is. The sources are walked once, so what
-    changes in them meanwhile cannot break the job.
+    Each batch is recorded in the run, then in the ledger, and then its message is published. So a lost message loses no
+    batch. Batches that the run has already are submitted first, and again if Redis has lost a part of the job; a batch
+    that is on record is not changed. The sources are read once, so changes to them meanwhile do no harm.
 
     Args:
-        ledger, queue: of one Redis.
-        job: an open one; of one that is complete it is only checked that these are its references.
-        references: that follow those of the run.
-        retrying: how a Redis that is away or full is waited for.
-        run: of a command that may be resumed; None: the batches are kept in a temporary file.
-        top: how many of its most probable classes each row shall have.
+        ledger, queue: the ledger and the queue of one Redis.
+        job: the id of an open job; for a complete job, only the references are compared.
+        references: the references that follow those of the run.
+        retrying: the retries while Redis is down or full.
+        run: the run of a command that may be resumed; None: batches are recorded in a temporary file.
+        top: the number of most probable classes in each row.
 
     Raises:
-        SourceError: a source can't be read to its end; the job stays open, with what was submitted.
-        UsageError: it was begun with other references.
-        OutputFailed: there is no room to record a batch.
-        BrokerUnreachable: Redis is away for longer than the policy allows.
-        JobCancelled, UnknownJob: somebody else cancelled or deleted it.
+        SourceError: a source can't be read to its end; the job stays open, with the batches so far.
+        UsageError: the job was started with other references.
+        OutputFailed: the disk has no room to record a batch.
+        BrokerUnreachable: Redis is down for longer than the retry policy allows.
+        JobCancelled, UnknownJob: the job was cancelled or deleted meanwhile.
     """
     if run is None:
         with closing(State.temporary()) as state:
@@ -76,7 +73,7 @@ def submit(
     with heartbeat(ledger, job):
         while not complete:
             recorded = run.batches()
-            new = ((run.add(batch), batch) for batch in following)  # none, the second time
+            new = ((run.add(batch), batch) for batch in following)  # empty in the second round
             for number, batch in chain(recorded, new):
                 piece = retrying(partial(ledger.add, job, number, batch))
                 if piece:
@@ -85,14 +82,14 @@ def submit(
 
 
 class Submission:
-    """Submits from a thread of its own, so that rows can be followed from the beginning.
+    """Submits in a thread, so that rows can be read while images are submitted.
 
     Args:
-        submit: does it; called once more where Redis has forgotten, after the end, that there was one.
-        at_once: or only when a look at the job shows that it is open.
+        submit: submits everything; called again if Redis has lost a part of the job after its end.
+        at_once: start now; False: only when `on_status` shows that the job is open.
 
     Attributes:
-        reported: whether `check` has raised what went wrong.
+        reported: whether `check` has raised the error of the submission.
     """
 
     def __init__(self, submit: Callable[[], None], at_once: bool = True) -> None:
@@ -106,26 +103,26 @@ class Submission:
 
     @property
     def settled(self) -> bool:
-        """True if it is over, and its error, if there is one, was raised."""
+        """True if the submission is over, and its error, if there is one, was raised."""
         return not self._thread.is_alive() and (self.reported or self._wrong is None)
 
     def check(self) -> None:
-        """Raise what went wrong with it, if something did; called before each look at the job."""
-        over = not self._thread.is_alive()  # first: what went wrong is set before the thread ends
+        """Raise the error of the submission, if there is one; called before each poll of the job."""
+        over = not self._thread.is_alive()  # first: the error is set before the thread ends
         if self._wrong:
             self.reported = True
             raise self._wrong
         self._was_over = over
 
     def on_status(self, status: JobStatus) -> None:
-        """Submit again if the job is open though no submission was going on before this look."""
+        """Submit again if the job is open although the submission was over before this poll."""
         if self._was_over and status.submitting:
             self._was_over = False
             self._thread = threading.Thread(target=self._run, name="submit", daemon=True)
             self._thread.start()
 
     def finish(self) -> None:
-        """Wait for the end of what is going on, whether it goes well or not."""
+        """Wait for the end of the submission, whether it succeeds or not."""
         if self._thread.is_alive():
             self._thread.join()
 
@@ -137,12 +134,12 @@ class Submission:
 
 
 def batches(references: Iterable[Reference], top: int = TOP) -> Iterator[Batch]:
-    """Cut a stream into batches: small ones first and last, and fewer images in each where files or rows are large."""
+    """Divide a stream into batches: small ones first and last, with fewer images if files or rows are large."""
     stream = iter(references)
     held = list[Reference]()
     for number in count():
         most = min(batch_size(number), MOST_SCORES // top)
-        # The first go out as they come: a list on standard input may come slowly.
+        # The first batches do not wait for references ahead: a list on standard input may come slowly.
         known = most if number < PER_SIZE else AHEAD * most
         held.extend(islice(stream, known - len(held)))
         if not held:
@@ -155,7 +152,7 @@ def batches(references: Iterable[Reference], top: int = TOP) -> Iterator[Batch]:
 
 
 def batch_size(number: int) -> int:
-    """Return the number of images that the batch of this number holds at most."""
+    """Return the largest number of images in the batch with this number."""
     return min(LARGEST, SMALLEST << (number // PER_SIZE))
 
 

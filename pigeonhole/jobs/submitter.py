@@ -1,4 +1,4 @@
-"""The heartbeat of a job's submitter, and what a follower concludes from its silence."""
+"""The heartbeat of a job's submitter, and its watch by followers."""
 
 import logging
 import math
@@ -15,21 +15,20 @@ from pigeonhole.text import timestamp
 
 logger = logging.getLogger(__name__)
 
-#: Seconds of silence after which a follower does not wait any longer: twelve heartbeats, and longer than a worker or a
-#: Redis needs to start again.
+#: Seconds without a heartbeat after which a follower gives up: twelve heartbeats, and longer than a restart of Redis.
 GIVE_UP_AFTER = 60.0
 
 
 @contextmanager
 def heartbeat(ledger: Ledger, job: str) -> Iterator[None]:
-    """Show for the length of a block that somebody submits to a job, however long a source or Redis takes."""
+    """Send heartbeats of a job's submitter during the block, however slow a source or Redis is."""
     over = threading.Event()
 
     def beat() -> None:
         while True:
             try:
                 ledger.note_submitter(job)
-            except PigeonholeError as exc:  # the submission itself waits for Redis, or ends with the error
+            except PigeonholeError as exc:  # the submission itself retries, or raises the error
                 logger.debug("job %s: no heartbeat: %s", job, exc)
             if over.wait(HEARTBEAT):
                 return
@@ -43,13 +42,14 @@ def heartbeat(ledger: Ledger, job: str) -> Iterator[None]:
 
 @dataclass
 class SubmitterWatch:
-    """Watches an open job for its submitter.
+    """Watches the submitter of an open job.
 
-    Redis' clock alone does not tell that a submitter is gone: it may have stepped, Redis may have been away, or this
-    process may have been stopped together with its submitter. So the silence must last while the job is looked at.
+    A long silence on Redis' clock is not enough to call a submitter lost: the clock may have stepped, Redis may have
+    been down, or this process may have been suspended together with the submitter. So the silence must also last for
+    `SILENT_AFTER` seconds of regular polls.
 
     Args:
-        clock: in seconds; tests replace it.
+        clock: returns seconds; replaced in tests.
     """
 
     clock: Callable[[], float]
@@ -58,7 +58,7 @@ class SubmitterWatch:
     _silent_since: float = field(default=0.0, init=False)
 
     def check(self, status: JobStatus) -> None:
-        """Raise NoSubmitter if an open job's submitter has been silent for too long; called at every look."""
+        """Raise NoSubmitter if an open job's submitter has been silent for too long; called at every poll."""
         now = self.clock()
         if status.silent is None or status.submitter_seen != self._known or now - self._checked > HEARTBEAT:
             self._silent_since = now
@@ -68,10 +68,10 @@ class SubmitterWatch:
 
 
 def no_submitter(status: JobStatus) -> str:
-    """Return in words that nobody submits to an open job any more, and what to do."""
+    """Return a message about the lost submitter of an open job, with the remedy."""
     again = shlex.join(["pigeonhole", "submit", "--job", status.job, *status.sources])
     since = timestamp(status.created if status.submitter_seen is None else status.submitter_seen)
     return (
-        f"nobody submits to job {status.job} any more, since {since}: `{again}` submits the rest, or "
-        f"`pigeonhole cancel {status.job}` ends it"
+        f"the submission of job {status.job} was cut off at {since}. Submit the rest: `{again}`, or cancel the job: "
+        f"`pigeonhole cancel {status.job}`"
     )

@@ -1,4 +1,4 @@
-"""The counters of a run: its rows by label, error and model."""
+"""The summary of a run: its rows by label, error and model."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from pigeonhole.ledger.status import JobStatus
 from pigeonhole.limits import UNKNOWN_FROM
 from pigeonhole.sources.skipped import Skipped
 
-# By position, which takes half the time of a name.
+# By position, which takes half the time of access by name.
 _LABEL, _CONFIDENCE, _REVIEW, _ERROR, _MODEL, _LABELS = (
     itemgetter(Row._fields.index(name)) for name in ("label", "confidence", "review", "error", "model", "labels")
 )
@@ -18,18 +18,19 @@ _LABEL, _CONFIDENCE, _REVIEW, _ERROR, _MODEL, _LABELS = (
 
 @dataclass
 class Summary:
-    """Counts rows as they pass by.
+    """Counts the rows of a run.
 
     Args:
-        models: rows by the checkpoint that answered.
-        labels: images by label; those with an error have none, and of a multi-label model an image may have several.
-        unlabelled: images that have neither a label nor an error.
-        errors, examples: errors by kind, and the first path of each kind.
-        reviews: labels that are marked for review.
-        unknown: images that are marked for review, with an `unknown` of `UNKNOWN_FROM` or more.
-        images: all rows, and
-        kept: those of them that an earlier run made.
-        skipped: files beside the images, by extension.
+        models: the number of rows by model.
+        labels: the number of images by label; an image counts for each of its labels.
+        unlabelled: the number of images that have neither a label nor an error.
+        errors: the number of errors by kind.
+        examples: the path of the first error of each kind.
+        reviews: the number of rows that are marked for review.
+        unknown: the number of images to review whose `unknown` is `UNKNOWN_FROM` or more.
+        images: the number of all rows.
+        kept: the number of rows that come from an earlier run.
+        skipped: the number of files that were skipped, by extension.
     """
 
     models: Counter[str] = field(default_factory=Counter)
@@ -45,7 +46,7 @@ class Summary:
     _confidence: float = field(default=0.0, init=False, repr=False)  # the sum over all images with a label
 
     def keep(self, row: Row) -> None:
-        """Count a row that an earlier run made."""
+        """Count a row of an earlier run."""
         self.images += 1
         self.kept += 1
         self.models[row.model] += 1
@@ -58,7 +59,7 @@ class Summary:
             self.unknown += row.review and (row.unknown or 0.0) >= UNKNOWN_FROM
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Count some rows; the loops are C's, since this is done for each of them."""
+        """Count rows; the loops run in C, for speed."""
         self.images += len(rows)
         self.models.update(map(_MODEL, rows))
         if {*map(_LABELS, rows)} != {None}:  # a multi-label model's
@@ -84,7 +85,7 @@ class Summary:
         return self._confidence / self.labelled if self.labelled else None
 
     def of_rows(self, status: JobStatus) -> JobStatus:
-        """Return a job's status with the counts of these rows, and the models that made them."""
+        """Return a job's status with the counts and the models of these rows."""
         return replace(
             status,
             model=", ".join(sorted(filter(None, self.models))) or status.model,
@@ -98,8 +99,8 @@ class Summary:
         """Return the summary as `--json` prints it.
 
         Args:
-            status: the job's, at its end.
-            startup_seconds: what starting the embedded Redis and workers took; not counted in the rate.
+            status: the job's status at its end.
+            startup_seconds: the seconds that the start of the embedded Redis and workers took; not part of the rate.
         """
         seconds, confidence = duration(status), self.mean_confidence
         return {

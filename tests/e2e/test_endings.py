@@ -315,7 +315,7 @@ def test_a_batch_of_a_version_that_no_worker_knows_is_told_of_and_kept(
         f"a batch in the ledger has version 9 and this program reads {VERSION}: run the same version of Pigeonhole on "
         "both sides"
     )
-    assert f"pigeonhole: the workers can't understand what is left of job {job}: {said}" in ended.stderr.decode()
+    assert f"pigeonhole: the workers can't read the remaining batches of job {job}: {said}" in ended.stderr.decode()
     for shown in (brokered("status", job), brokered("status")):
         assert shown.returncode == 0
         assert "1 dead letter (a batch that no worker could finish); the latest:" in shown.stderr.decode()

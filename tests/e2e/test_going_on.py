@@ -310,8 +310,8 @@ def test_two_commands_do_not_write_to_one_file(home: Path, settings: Settings, b
     second = brokered("classify", "-", "-o", "rows.csv", input=b"samples/003b50.png\n")
     assert second.returncode == 1
     assert second.stderr.endswith(
-        b"pigeonhole: another command holds '.rows.csv.pigeonhole' and writes the file that it belongs to: wait for "
-        b"its end, or choose another place with -o\n"
+        b"pigeonhole: another command is writing the same file (it has locked '.rows.csv.pigeonhole'): wait for "
+        b"its end, or choose another file with -o\n"
     )
     assert first.poll() is None
     first.kill()

@@ -264,8 +264,8 @@ def test_a_name_that_no_model_can_have_is_refused(settings: Settings, photos: Pa
         with pytest.raises(UsageError) as refused:
             client.submit("photos")
         assert str(refused.value) == (
-            f"{model!r} is no model's name: that has 1 to 64 lower-case letters, digits or any of - _ . (or is a "
-            "checkpoint file, which ends with .safetensors)"
+            f"{model!r} is not the name of a model: use 1 to 64 lower-case letters, digits or any of - _ . (or a "
+            "model file, which ends with .safetensors)"
         )
         assert client.jobs() == []
     with pytest.raises(SettingsError, match="PIGEONHOLE_MODEL is ''"):

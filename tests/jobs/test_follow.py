@@ -303,7 +303,7 @@ def test_where_workers_understand_nothing_of_what_is_left_following_ends_with_th
 
     scene.follower.workers = Workers(scene.settings)  # the letters' times are of Redis' own clock
     scene.then(*[later] * 500)
-    said = f"^the workers can't understand what is left of job {job}: a batch in the ledger has version 9$"
+    said = f"^the workers can't read the remaining batches of job {job}: a batch in the ledger has version 9$"
     with pytest.raises(MessageInvalid, match=said):
         scene.rows(job)
     assert scene.ledger.pending(job) == [nth(1)], "it is pending still: a worker of that version may come"
@@ -346,7 +346,7 @@ def test_batches_that_are_held_back_for_a_minute_end_following_unless_others_are
     scene.follower.workers = Workers(scene.settings)  # the letters' times are of Redis' own clock
     scene.then(*[later] * 1000)
     with pytest.raises(
-        NoWorker, match=rf"^no worker can read what is left of job {job}: the folder '/photos/' is gone"
+        NoWorker, match=rf"^no worker can read the remaining images of job {job}: the folder '/photos/' is gone"
     ):
         scene.rows(job)
     assert {*notices} == {why}
@@ -471,8 +471,8 @@ def test_a_job_that_redis_forgot_and_that_was_cut_otherwise_since_is_not_mixed_w
     with pytest.raises(MessageInvalid) as error:
         scene.rows(job)
     assert str(error.value) == (
-        f"job {job} has other images in its batch 1 than when that was delivered: Redis has lost a part of the job, "
-        "and it was submitted again from changed sources; submit it as a new job, or run the same `classify … -o FILE` "
+        f"job {job} has other images in batch 1 than when its rows were read: Redis lost a part of the job, "
+        "and it was submitted again from changed sources. Submit a new job, or run the same `classify … -o FILE` "
         "again"
     )
     assert error.value.exit_code == 1
@@ -562,8 +562,8 @@ def test_following_an_open_job_ends_when_nobody_submits_to_it_any_more(scene: Sc
     assert GIVE_UP_AFTER <= scene.clock.now - start <= GIVE_UP_AFTER + 1
     job = submitter.job
     assert str(gone.value) == (
-        f"nobody submits to job {job} any more, since {timestamp(start)}: `pigeonhole submit --job {job} in` submits "
-        f"the rest, or `pigeonhole cancel {job}` ends it"
+        f"the submission of job {job} was cut off at {timestamp(start)}. Submit the rest: `pigeonhole submit --job "
+        f"{job} in`, or cancel the job: `pigeonhole cancel {job}`"
     )
     start = scene.clock.now
     submitter.waits(1000)

@@ -24,13 +24,13 @@ def test_a_beginning_of_several_ids_lists_them_newest_first() -> None:
     with pytest.raises(UsageError) as raised:
         find_job("20261130", JOBS)
     assert str(raised.value) == (
-        "'20261130' fits 2 jobs: 20261130-091500-ffe000, 20261130-080000-abd456; give more of the id, or `last` for "
+        "'20261130' matches 2 jobs: 20261130-091500-ffe000, 20261130-080000-abd456. Type more of the id, or `last` for "
         "the newest job"
     )
 
 
 def test_of_many_jobs_that_fit_the_newest_five_are_listed() -> None:
-    with pytest.raises(UsageError, match=r"^'2' fits 1,000 jobs: 20260101-000999-abcdef, .* and 995 more; give more"):
+    with pytest.raises(UsageError, match=r"^'2' matches 1,000 jobs: 20260101-000999-abcdef, .* and 995 more. Type"):
         find_job("2", [f"20260101-{number:06}-abcdef" for number in range(1000)])
 
 
@@ -50,7 +50,7 @@ def test_what_is_like_no_id_is_not_guessed(name: str) -> None:
 
 
 def test_without_jobs_there_is_no_last_one() -> None:
-    with pytest.raises(UsageError, match=r"^there is no job, so `last` names none: `pigeonhole submit` begins one$"):
+    with pytest.raises(UsageError, match=r"there is no job yet. Try: `pigeonhole submit SOURCE`$"):
         find_job("last", [])
 
 

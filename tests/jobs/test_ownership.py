@@ -82,7 +82,7 @@ def test_the_file_and_the_rows_of_another_command_are_not_replaced(
     other = replace(command, **change)  # type: ignore[arg-type]
     assert refused(other) == (
         "'x.csv' is being written by another command that was interrupted with 2 rows, `classify in --top 5` in "
-        f"'/home/a' ({difference}): run that again to resume it, {REMEDY}"
+        f"'/home/a' ({difference}): run that command again to resume it, {REMEDY}"
     )
     finished("in", command=command)
     assert refused(other) == f"'x.csv' exists, and it is not this command's ({difference}): {REMEDY}"
@@ -134,8 +134,7 @@ def test_a_database_is_added_to_whoever_made_it(folder: Path) -> None:
 
 def test_without_rows_there_are_no_errors_to_retry(folder: Path) -> None:
     message = (
-        "--retry-errors keeps the labels in FILE, and this command has written none to 'x.csv': leave it out to "
-        "classify everything"
+        "--retry-errors needs the rows of this command in 'x.csv', and there are none: run it without --retry-errors"
     )
     assert refused(COMMAND, retry_errors=True) == message
     touch("in/a.png")
@@ -172,13 +171,14 @@ def test_a_state_that_can_not_be_understood_is_refused_and_not_guessed_at(folder
     interrupted("in")
     whole = Path(STATE).read_bytes()
     Path(STATE).write_bytes(b"\0" * 20 + whole[20:])
-    assert refused(COMMAND) == f"the state of 'x.csv', {STATE!r}, is damaged: {REMEDY}"
+    assert refused(COMMAND) == f"the resume state of 'x.csv', {STATE!r}, is damaged: {REMEDY}"
     with closing(open_state("x.csv", COMMAND, CSV, overwrite=True)) as state:
         state._records.clear()
         state._records.append(1, b'{"v": 2, "something": "new"}')
         submitted(state, references("in"))
     assert refused(COMMAND) == (
-        f"{STATE!r} has version 2, and this program reads 1: --overwrite discards it, or choose another place with -o"
+        f"{STATE!r} has version 2, and this program reads version 1: discard it with --overwrite, or choose another "
+        "file with -o"
     )
     assert runs_of(COMMAND, overwrite=True) == 0
 
@@ -216,7 +216,7 @@ def test_a_second_command_for_the_same_file_reads_nothing_until_the_first_has_en
     touch("in/a.png", "in/b.png")
     with closing(open_state("x.csv", COMMAND, CSV)):
         for command in (COMMAND, OTHER):
-            with pytest.raises(OutputFailed, match=rf"^another command holds '{STATE}' and writes the file that it "):
+            with pytest.raises(OutputFailed, match=rf"^another command is writing .*'{STATE}'"):
                 open_state("x.csv", command, CSV)
     finished("in", errors=[0])
     assert runs_of(COMMAND, retry_errors=True) == 1
@@ -232,7 +232,7 @@ def test_a_command_that_was_killed_is_in_nobodys_way(folder: Path) -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", program], env=environment, **pipes) as other:  # type: ignore[call-overload]
         other.stdout.readline()
-        with pytest.raises(OutputFailed, match="another command holds"):
+        with pytest.raises(OutputFailed, match="another command is writing"):
             open_state("x.csv", COMMAND, CSV)
         other.kill()
     assert runs_of(COMMAND) == 0

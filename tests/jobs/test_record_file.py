@@ -85,11 +85,11 @@ def test_where_the_disk_is_full_a_record_is_written_whole_or_not_at_all(records:
 
 def test_one_process_at_a_time_has_the_file(records: RecordFile, tmp_path: Path) -> None:
     path = str(tmp_path / "records")
-    with pytest.raises(OutputFailed, match=r"^another command holds '.*/records' and writes the file that it belongs "):
+    with pytest.raises(OutputFailed, match=r"^another command is writing the same file \(it has locked '.*/records'\)"):
         opened(tmp_path / "records")
     other = f"from pigeonhole.jobs.record_file import RecordFile; RecordFile.locked({path!r}, print)"
     run = subprocess.run([sys.executable, "-c", other], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert "OutputFailed: another command holds" in run.stderr
+    assert "OutputFailed: another command is writing" in run.stderr
     records.close()
     assert subprocess.run([sys.executable, "-c", other], cwd=ROOT, check=False).returncode == 0
 

@@ -201,8 +201,8 @@ def test_what_keeps_a_job_from_its_end_is_said_with_what_to_do() -> None:
     assert problems_of(status(read_at=1e6), 0) == []
     open_ = status(state=JobState.RUNNING, submitting=True, sources=("in",), submitter_seen=1000.0, read_at=1060.0)
     assert problems_of(open_, 1) == [
-        f"nobody submits to job {job} any more, since {timestamp(1000.0)}: `pigeonhole submit --job {job} in` submits "
-        f"the rest, or `pigeonhole cancel {job}` ends it"
+        f"the submission of job {job} was cut off at {timestamp(1000.0)}. Submit the rest: `pigeonhole submit --job "
+        f"{job} in`, or cancel the job: `pigeonhole cancel {job}`"
     ]
     assert problems_of(
         status(state=JobState.RUNNING, progressed=1000.0, read_at=1300.0, batches_waiting=3, starving=True, untried=2),

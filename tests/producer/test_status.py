@@ -37,7 +37,7 @@ def test_a_status_says_that_nobody_submits_and_when_the_last_sweep_was(
         said = run(settings, tmp_path, *arguments)
         assert said.returncode == 0
         problem, sweep = said.stderr.splitlines()
-        assert problem.startswith(f"nobody submits to job {abandoned} any more, since ")
+        assert problem.startswith(f"the submission of job {abandoned} was cut off at ")
         assert f"`pigeonhole submit --job {abandoned} 'my photos'` submits the rest" in problem
         assert sweep == "last sweep: none on record"
     Ledger(settings).note_sweep()
