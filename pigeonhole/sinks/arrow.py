@@ -1,4 +1,4 @@
-"""Rows as a table of Arrow: the columns and types of Parquet files and of `Rows.to_arrow`. It imports pyarrow."""
+"""Rows as an Arrow table, for Parquet files and `Rows.to_arrow`. This module imports pyarrow."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,7 +9,7 @@ from pigeonhole.sinks.whole import columns
 
 #: The columns that files of older versions lack.
 NEWER = ("labels", "unknown")
-#: Texts that repeat are dictionaries, stored once for each row group.
+#: The type of columns with repeated texts: a dictionary, which stores each text once.
 _REPEATED = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
 _BEST = pyarrow.struct([("label", pyarrow.string()), ("p", pyarrow.float64())])
 SCHEMA = pyarrow.schema(
@@ -29,12 +29,12 @@ SCHEMA = pyarrow.schema(
 
 
 def record_batch(rows: Sequence[Row]) -> pyarrow.RecordBatch:
-    """Return some rows, at least one, as a record batch."""
+    """Return one or more rows as a record batch."""
     arrays = [pyarrow.array(column, field.type) for column, field in zip(columns(rows), SCHEMA, strict=True)]
     return pyarrow.record_batch(arrays, schema=SCHEMA)
 
 
 def table(batches: Iterable[Sequence[Row]]) -> pyarrow.Table:
-    """Return all rows as one table, whose repeated texts share a dictionary for each column."""
+    """Return all rows as one table with one dictionary per column."""
     made = pyarrow.Table.from_batches([record_batch(rows) for rows in batches if rows], SCHEMA)
     return made.unify_dictionaries()

@@ -1,4 +1,4 @@
-"""CSV: a header, and a line for each row; as it is, or safe for spreadsheets."""
+"""CSV: a header and one line for each row, either plain or safe for spreadsheets."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pigeonhole.ledger.messages import Row
 from pigeonhole.sinks.format import LONGEST_LINE, LineFormat, checked_text
 
 _MARKS = ',"\r\n'
-#: What a formula begins with; the quote, so that it can be told from ours.
+#: First characters of formulas; also the quote, so that `original_text` removes only quotes that `safe_text` added.
 _RISKY = ("=", "+", "-", "@", "\t", "\r", "'")
 _FIELD = r'("(?:[^"]++|"")*+"|[^",\r\n]*+)'
 _COLUMNS = ("path", "label", "confidence", "unknown", "review", "error", "model")
@@ -21,7 +21,7 @@ _REQUIRED, _OLD_TOP = {*_COLUMNS} - {"unknown"}, "top"
 _TOP = re.compile(r"(?:top|p)_([1-9][0-9]*)")
 #: Bytes of the longest header: 1,000 classes have two columns each.
 LONGEST_HEADER = 20_000
-#: What the header of a `SafeCsv` begins with, and no other.
+#: The beginning of a `SafeCsv` header; that of a `Csv` has no quotes.
 _SAFE_MARK = b'"path"'
 
 
@@ -29,8 +29,8 @@ class Csv(LineFormat):
     """Comma-separated values; names that are not UTF-8 keep their bytes.
 
     Args:
-        top: how many of the most probable classes have columns: `top_1,p_1,top_2,p_2,…`.
-        columns: in place of those, as a file's header names them.
+        top: the number of most probable classes that get columns: `top_1,p_1,top_2,p_2,…`.
+        columns: the columns of an existing file, from its header; None: the standard columns and those for `top`.
     """
 
     name = "csv"
@@ -43,10 +43,10 @@ class Csv(LineFormat):
         self.header = (",".join(self._columns) + "\n").encode()
 
     def encode(self, rows: Sequence[Row]) -> bytes:
-        """Encode rows; the csv module of Python 3.12 and older leaves a carriage return unquoted."""
+        """Encode rows; not with the csv module, which leaves a carriage return unquoted up to Python 3.12."""
         paths = [row.path for row in rows]
         names = "".join(paths)
-        if any(mark in names for mark in _MARKS):  # rare: one search in all paths is cheaper than one in each
+        if any(mark in names for mark in _MARKS):  # rare, so one search in all paths is faster
             paths = [csv_field(path) for path in paths]
         fields, end = _Fields(), "" if self.top else "\n"
         lines = [
@@ -64,10 +64,10 @@ class Csv(LineFormat):
         return "".join(cells) + ",," * (self.top - len(cells)) + "\n"
 
     def parse(self, line: bytes) -> Row:
-        """Parse a row; without columns for it, it has no `top`."""
+        """Parse a row; `top` is empty if the file has no columns for it."""
         found = self._row.fullmatch(os.fsdecode(line))
         if found is None:
-            raise ValueError(f"{reprlib.repr(line)} has not {len(self._columns)} fields")
+            raise ValueError(f"{reprlib.repr(line)} does not have {len(self._columns)} fields")
         values = dict(zip(self._columns, map(_unquoted, found.groups()), strict=True))
         return Row(
             values["path"],
@@ -82,7 +82,7 @@ class Csv(LineFormat):
         )
 
     def scan(self, file: BinaryIO) -> Iterator[tuple[bytes, Row]]:
-        """Read rows; see `LineFormat.scan`. The header tells how they were written."""
+        """Read rows in the format that the header names; see `LineFormat.scan`."""
         header = file.readline(LONGEST_HEADER)
         file.seek(0)
         yield from LineFormat.scan(written_with(header) or self, file)
@@ -101,9 +101,9 @@ class Csv(LineFormat):
 
 
 class SafeCsv(Csv):
-    """CSV in which no text is a formula to a spreadsheet: one that might be has a single quote in front.
+    """CSV for spreadsheets: a text that a spreadsheet might take for a formula gets a single quote in front.
 
-    Its header is the same to others, and tells our readers to take the quotes away again.
+    The first column's name is quoted in the header. Other programs ignore that; ours then removes the single quotes.
     """
 
     def __init__(self, top: int = 0, columns: tuple[str, ...] | None = None) -> None:
@@ -146,7 +146,7 @@ class _Fields(dict[str, str]):
 
 
 def written_with(header: bytes) -> Csv | None:
-    """Return the format that wrote a header, a line with its end; None: it is not one of ours."""
+    """Return the format that wrote a header line; None: the header is not ours."""
     mark = next((mark for mark in (_SAFE_MARK, b"path") if header.startswith(mark)), None)
     if mark is None or not header.endswith(b"\n"):
         return None
@@ -160,7 +160,7 @@ def written_with(header: bytes) -> Csv | None:
 
 
 def _top_of(values: dict[str, str]) -> tuple[tuple[str, float], ...]:
-    """Return the most probable classes in the columns of a row."""
+    """Return the most probable classes of a row from its columns."""
     if values.get(_OLD_TOP):
         return tuple((checked_text(label), float(p)) for label, p in json.loads(values[_OLD_TOP]))
     ranks = takewhile(lambda rank: values.get(f"p_{rank}"), count(1))
@@ -172,12 +172,12 @@ def _number(field: str) -> float | None:
 
 
 def safe_text(text: str) -> str:
-    """Return a text with a single quote in front if a spreadsheet might take it for a formula, or for quoted so."""
+    """Return a text, with a single quote in front if it begins like a formula or with a single quote."""
     return "'" + text if text.startswith(_RISKY) else text
 
 
 def original_text(text: str) -> str:
-    """Return the text that `safe_text` was given."""
+    """Return the original of a text that `safe_text` returned."""
     return text.removeprefix("'")
 
 

@@ -1,4 +1,4 @@
-"""A sink that writes a file: it grows as FILE.part, and becomes FILE when the run is finished."""
+"""The sink that writes a file: rows are appended to FILE.part, which becomes FILE when the run is finished."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ class File:
     """Writes rows to FILE.part, which becomes FILE.
 
     Args:
-        path: of FILE. An existing pipe or device and an open file (/dev/stdout) are written to directly. A link leads
-            to its target.
-        format: of FILE; a pipe, a device and an open file take a `LineFormat` only.
+        path: the path of FILE. Pipes, devices and open files (/dev/stdout) are written directly, without FILE.part. A
+            link is resolved to its target.
+        format: the format of FILE; for pipes, devices and open files, a `LineFormat`.
 
     Attributes:
         part: the path of FILE.part, or of the pipe or device.
@@ -33,7 +33,7 @@ class File:
         self._format = format
         self.part = path if special else self._path + PART
         try:
-            # It is closed by `finish` or `close`.
+            # Closed by `finish` or `close`.
             self._file = open_special(path) if special else open(self.part, "wb", buffering=0)  # noqa: SIM115
         except OSError as exc:
             raise cannot_write(self.part, exc) from exc
@@ -68,7 +68,7 @@ class File:
 
     @contextmanager
     def _naming(self) -> Iterator[None]:
-        """Name the file in an error, and close it."""
+        """If the block fails, close the file and add its name to the error."""
         try:
             yield
         except PigeonholeError as exc:

@@ -1,4 +1,4 @@
-"""The interface of an output format: how the rows of a job are written to a file and read back."""
+"""The interface of output formats, which write the rows of a job to a file and read them back."""
 
 import os
 from abc import ABC, abstractmethod
@@ -9,7 +9,7 @@ from pigeonhole.errors import UsageError
 from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
 
-#: Bytes of the longest line that is read: a path has at most 2**20 bytes, and each may take six as an escape.
+#: The longest line that is read, in bytes: a path has at most 2**20 bytes, each of up to six as an escape.
 LONGEST_LINE = 1 << 23
 
 
@@ -19,7 +19,7 @@ class Format(ABC):
     Attributes:
         name: the value of `--format`.
         extensions: file name extensions in lower case, such as `.csv`; messages show the first.
-        many_jobs: whether one file holds the rows of several jobs.
+        many_jobs: whether one file can hold the rows of several jobs.
     """
 
     name: ClassVar[str]
@@ -32,22 +32,22 @@ class Format(ABC):
         """The format of the rows in FILE.part."""
 
     def check(self, path: str) -> None:  # noqa: B027  # most formats can always be written
-        """Raise UsageError or OutputFailed, before a run starts, if this format can't be written to a file."""
+        """Check, before a run starts, that this format can be written to a file; raise UsageError or OutputFailed."""
 
     @abstractmethod
     def finish(self, part: str, path: str, job: JobStatus | None) -> None:
         """Turn a complete FILE.part into FILE, or raise OSError or PigeonholeError and leave FILE.part."""
 
     def about(self, path: str, job: str | None, sources: Sequence[str] | None) -> tuple[JobStatus | None, int]:
-        """Return the job in a file, None if it records none, and the time of its last row in nanoseconds.
+        """Return the job that a file records, or None, and the time when its last row was written, in nanoseconds.
 
         Args:
-            path: of the file.
-            job: selects one of many jobs; None selects the last one.
-            sources: select the last job with these sources.
+            path: the path of the file.
+            job: the id of the job in a file with many jobs; None: the last job.
+            sources: the sources of the job: the last job with these is selected; None: any.
 
         Raises:
-            UsageError: the file can't be read, or holds no such job.
+            UsageError: the file can't be read, or has no such job.
         """
         try:
             with open(path, "rb") as file:
@@ -77,18 +77,18 @@ class LineFormat(Format):
 
     @abstractmethod
     def parse(self, line: bytes) -> Row:
-        """Parse an encoded row; raise KeyError, TypeError or ValueError if it is none."""
+        """Parse the line of a row; raise KeyError, TypeError or ValueError if it is invalid."""
 
     def join(self, lines: Iterator[bytes]) -> Iterator[bytes]:
-        """Join the lines of each row, where a row may have several; omit an incomplete last row."""
+        """Join the lines of rows with several lines; omit an incomplete last row."""
         return lines
 
     def finish(self, part: str, path: str, job: JobStatus | None) -> None:
-        """Rename FILE.part."""
+        """Rename FILE.part to FILE."""
         os.replace(part, path)
 
     def scan(self, file: BinaryIO) -> Iterator[tuple[bytes, Row]]:
-        """Read rows, each as its bytes and parsed, without an incomplete last row; raise UsageError for other data."""
+        """Yield each row as bytes and parsed; omit an incomplete last row; raise UsageError for invalid rows."""
         lines = iter(lambda: file.readline(LONGEST_LINE), b"")
         if self.header:
             header = next(lines, b"")
@@ -98,11 +98,11 @@ class LineFormat(Format):
             if not line.endswith(b"\n"):
                 if len(line) < LONGEST_LINE:
                     return
-                raise UsageError(f"its row {number:,} is no row of ours: it is longer than {LONGEST_LINE:,} bytes")
+                raise UsageError(f"its row {number:,} is invalid: it is longer than {LONGEST_LINE:,} bytes")
             try:
                 row = self.parse(line)
             except (KeyError, TypeError, ValueError, RecursionError) as exc:
-                raise UsageError(f"its row {number:,} is no row of ours: {exc}") from exc
+                raise UsageError(f"its row {number:,} is invalid: {exc}") from exc
             yield line, row
 
     def read(self, path: str, job: JobStatus | None) -> Iterator[Row]:
@@ -114,21 +114,21 @@ class LineFormat(Format):
         except OSError as exc:
             raise unreadable(path, exc) from exc
         except UsageError as exc:
-            raise UsageError(f"{path!r} holds no results of ours: {exc}") from exc
+            raise UsageError(f"{path!r} is not a results file of Pigeonhole: {exc}") from exc
 
 
 def unreadable(path: str, exc: OSError) -> UsageError:
-    """Return the error for a file of results that can't be read."""
+    """Return the error for a results file that can't be read."""
     return UsageError(f"{path!r} can't be read: {exc.strerror or exc}")
 
 
 def as_dicts(top: Sequence[tuple[str, float]]) -> list[dict[str, object]]:
-    """Return `Row.top` as every file spells it: the most probable classes as `{"label": …, "p": …}`."""
+    """Return `Row.top` as it is written to files: a list of `{"label": …, "p": …}`."""
     return [{"label": label, "p": p} for label, p in top]
 
 
 def checked_text(value: object) -> str:
-    """Return a text that was read from a file; raise TypeError or ValueError if no row can hold it."""
+    """Return a value from a file as the text of a row; raise TypeError or ValueError if it is no valid text."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a text")
     os.fsencode(value)  # ValueError for surrogates that stand for no byte

@@ -1,4 +1,4 @@
-"""JSON lines: an object for each row. Unfinished runs of formats that can't grow line by line are stored so too."""
+"""JSON lines: one object for each row. Other formats store the rows of an unfinished run in JSON lines, too."""
 
 import json
 from collections.abc import Sequence
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pigeonhole.ledger.messages import Row
 from pigeonhole.sinks.format import LineFormat, as_dicts, checked_text
 
-#: One encoder for all rows: `json.dumps` with options makes one for each, which doubles the time.
+#: One encoder for all rows: `json.dumps` with options creates one for each call, which doubles the time.
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 class JsonLines(LineFormat):
-    """JSON lines; a name that is not UTF-8 is spelled as `os.fsdecode` spells it.
+    """JSON lines; a name that is not UTF-8 is written as `os.fsdecode` returns it.
 
-    `labels` is there where a multi-label model answered, and `unknown` where the model has an output for it.
+    Rows of a multi-label model have `labels`; rows of a model with an output for "unknown" have `unknown`.
     """
 
     name = "jsonl"
@@ -50,5 +50,5 @@ def _line(row: Row) -> bytes:
             del body[name]
     try:
         return _ENCODER.encode(body).encode() + b"\n"
-    except UnicodeEncodeError:  # the lone surrogates of a name that is not UTF-8 need their escapes
+    except UnicodeEncodeError:  # a name that is not UTF-8 has lone surrogates, which need escapes
         return json.dumps(body).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""Parquet: typed columns in row groups; the job is in the file's metadata."""
+"""Parquet: typed columns in row groups, with the job in the file's metadata."""
 
 import importlib.util
 import json
@@ -17,24 +17,24 @@ from pigeonhole.sinks.format import unreadable
 from pigeonhole.sinks.whole import WholeFormat, row_of
 from pigeonhole.version import install_hint
 
-#: Chunks of a row group, the unit that a reader loads: 65,536 rows, about 2 MB.
+#: The number of chunks in a row group, the unit that readers load: 65,536 rows, about 2 MB.
 GROUP = 8
 #: The key of the file's metadata that holds the job, as JSON.
 _JOB = b"pigeonhole.job"
 
 
 class Parquet(WholeFormat):
-    """Apache Parquet, by pyarrow."""
+    """Apache Parquet, written with pyarrow."""
 
     name = "parquet"
     extensions = (".parquet",)
 
     def check(self, path: str) -> None:
-        """Raise UsageError if pyarrow is missing; without importing it, which is slow."""
+        """Raise UsageError if pyarrow is not installed; do not import it, which is slow."""
         if importlib.util.find_spec("pyarrow") is None:
             raise UsageError(
-                f"a .parquet file needs pyarrow, which is not installed: `{install_hint('parquet')}`, or end "
-                "FILE with .csv, .jsonl or .db"
+                f"a .parquet file needs pyarrow, which is not installed: `{install_hint('parquet')}`, or choose a FILE "
+                "that ends with .csv, .jsonl or .db"
             )
 
     def write(self, path: str, chunks: Iterable[Sequence[Row]], job: JobStatus, written_ns: int) -> None:
@@ -42,7 +42,7 @@ class Parquet(WholeFormat):
         try:
             with open(path + NEW, "wb") as file:
                 _write(file, chunks, job)
-                os.utime(file.fileno(), ns=(written_ns, written_ns))  # later changes of images were not seen
+                os.utime(file.fileno(), ns=(written_ns, written_ns))  # the rows are no newer than that
                 os.fsync(file.fileno())
             os.replace(path + NEW, path)
         except BaseException:
@@ -51,7 +51,7 @@ class Parquet(WholeFormat):
             raise
 
     def about(self, path: str, job: str | None, sources: Sequence[str] | None) -> tuple[JobStatus | None, int]:
-        """Return the job in the file's metadata, if there is one, and the file's time."""
+        """Return the job in the file's metadata, or None, and the file's modification time."""
         _, written_ns = super().about(path, job, sources)
         self.check(path)
         from pyarrow import parquet
@@ -109,4 +109,4 @@ def _readable(path: str) -> Iterator[None]:
     except OSError as exc:
         raise unreadable(path, exc) from exc
     except (pyarrow.ArrowException, KeyError, TypeError, ValueError) as exc:
-        raise UsageError(f"{path!r} holds no results of ours: {exc}") from exc
+        raise UsageError(f"{path!r} is not a results file of Pigeonhole: {exc}") from exc

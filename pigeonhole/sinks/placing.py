@@ -1,4 +1,4 @@
-"""Move a complete file to its name without ever overwriting another one."""
+"""Rename a complete file without overwriting another one."""
 
 import errno
 import os
@@ -9,18 +9,18 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)
 
 
 def place(part: str, at: str) -> None:
-    """Rename a file to a name that is free.
+    """Rename a file unless the new name is taken.
 
     Args:
-        part: the file.
-        at: its new name, on the same file system.
+        part: the path of the file.
+        at: its new path, on the same file system.
 
     Raises:
-        FileExistsError: the name is taken.
-        OSError: it can't have that name.
+        FileExistsError: the new path exists.
+        OSError: the file can't be renamed.
     """
     try:
-        os.link(part, at)  # unlike `rename`, it fails where something has the name
+        os.link(part, at)  # unlike `rename`, it fails if `at` exists
     except OSError as exc:
         if exc.errno not in _NO_LINKS:
             raise
@@ -30,14 +30,14 @@ def place(part: str, at: str) -> None:
 
 
 def clear(at: str) -> None:
-    """Remove the empty file that `place` leaves at a name if it is killed."""
+    """Remove the empty file that a killed `place` may have left."""
     with suppress(FileNotFoundError):
         if os.lstat(at).st_size == 0:
             os.unlink(at)
 
 
 def _place_without_links(part: str, at: str) -> None:
-    os.close(os.open(at, os.O_CREAT | os.O_EXCL | os.O_WRONLY))  # the name is ours now
+    os.close(os.open(at, os.O_CREAT | os.O_EXCL | os.O_WRONLY))  # reserves the name
     try:
         os.rename(part, at)
     except BaseException:

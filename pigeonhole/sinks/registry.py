@@ -1,4 +1,4 @@
-"""The registry of output formats. To add one, write its class in a file of its own and list it in `FORMATS`."""
+"""The registry of output formats. To add one, write its class in a new file and add it to `FORMATS`."""
 
 import os
 from collections.abc import Iterator
@@ -26,13 +26,13 @@ FORMATS: dict[str, Format] = {
 
 
 def format_of(path: str) -> Format:
-    """Return the format that a file's extension names; raise UsageError if none does."""
+    """Return the format for a file's extension; raise UsageError if there is none."""
     extension = os.path.splitext(path)[1].lower()
     for format in FORMATS.values():
         if extension in format.extensions:
             return format
     *known, last = (format.extensions[0] for format in FORMATS.values())
-    raise UsageError(f"{path!r} does not say a format: end it with {', '.join(known)} or {last}, or give --format")
+    raise UsageError(f"{path!r} has no known extension: use {', '.join(known)} or {last}, or choose one with --format")
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Results:
     """The rows of a finished run, which can be iterated over several times.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         format: the file's format.
-        job: the job, with the counts and models of its rows in the file; None where the format does not record it.
-        written_ns: when the last row was written, in nanoseconds since the epoch.
+        job: the job, with the counts and models of its rows in the file; None: the format does not record it.
+        written_ns: the time when the last row was written, in nanoseconds since the epoch.
     """
 
     path: str
@@ -52,7 +52,7 @@ class Results:
     written_ns: int
 
     def __iter__(self) -> Iterator[Row]:
-        """Read the rows in their order; raise UsageError if the file holds other data."""
+        """Read the rows in their order; raise UsageError if the file is not a results file."""
         return self.format.read(self.path, self.job)
 
 
@@ -62,15 +62,15 @@ def read_results(
     """Open the results that a command with `-o FILE` wrote.
 
     Args:
-        path: of FILE.
-        job: selects one of the jobs in a database; None selects the one that was written last.
-        format: None: the format that the path ends with.
-        sources: in a database, select the last job with these sources, as they were given.
+        path: the path of FILE.
+        job: the id of a job in a database; None: the job that was written last.
+        format: the format of FILE; None: that of its extension.
+        sources: the sources of a job in a database, as the user named them; the last such job is selected. None: any.
 
     Raises:
-        UsageError: there is no such file or job, or the file holds other data.
+        UsageError: there is no such file or job, or the file is not a results file.
     """
     format = format or format_of(path)
     if job is not None and not format.many_jobs:
-        raise UsageError(f"--job picks one of a database's jobs, and {path!r} is no database: leave it out")
+        raise UsageError(f"--job selects a job in a database, and {path!r} is not a database: run without --job")
     return Results(path, format, *format.about(path, job, sources))

@@ -1,4 +1,4 @@
-"""Sinks take the rows of a job: an open stream, or several sinks at once. See also `pigeonhole.sinks.file`."""
+"""The interface of sinks, which take the rows of a job, and the sink for open streams."""
 
 from collections.abc import Sequence
 from typing import BinaryIO, Protocol
@@ -13,13 +13,13 @@ class Sink(Protocol):
     """Takes the rows of a job in order, some at a time."""
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Take the next rows; raise OutputFailed if they can't be kept."""
+        """Take the next rows; raise OutputFailed if they can't be written."""
 
     def finish(self, job: JobStatus | None = None) -> None:
         """Complete the output; there are no more rows.
 
         Args:
-            job: the job at its end, if it is known.
+            job: the status of the job at its end; None: it is not known.
         """
 
 
@@ -27,8 +27,8 @@ class Stream:
     """Writes rows to an open binary stream, such as standard output.
 
     Args:
-        stream: stays open.
-        format: of the rows.
+        stream: the stream, which is not closed.
+        format: the format of the rows.
     """
 
     def __init__(self, stream: BinaryIO, format: LineFormat) -> None:
@@ -37,11 +37,11 @@ class Stream:
         self._header = format.header
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Write the rows, and the header before the first."""
+        """Write rows, with the header before the first."""
         self.copy(self._encode(rows))
 
     def copy(self, rows: bytes) -> None:
-        """Write encoded rows, and the header before the first."""
+        """Write encoded rows, with the header before the first."""
         data, self._header = self._header + rows, b""
         try:
             rest = memoryview(data)

@@ -1,4 +1,4 @@
-"""DIR/_sorted.db: which image `--sort-into DIR` has put where."""
+"""DIR/_sorted.db: the record of where `--sort-into DIR` has put each image."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from pigeonhole.ledger.messages import Row
 from pigeonhole.sources.reference import Identity, Location
 
 VERSION = 2
-#: In WAL mode, one commit for each image costs no synchronization with the disk.
+#: WAL mode with NORMAL: the commit for each image needs no flush to the disk.
 _OPEN = """
 PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA journal_mode = WAL;
@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS linked (
 PRAGMA user_version = {VERSION};
 UPDATE images SET current = 0 WHERE current;
 """
-# Members of one name are counted in the order of the archive, so that they stay who they are when it is packed anew.
+# Members with the same name are numbered in the order of the archive, so that they match after it is packed again.
 _TAKE = """
 INSERT INTO images (file, member, ordinal, scheme, place, identity, path, folder, error, current, done)
 VALUES (?1, ?2, ifnull(
@@ -66,15 +66,15 @@ class Image(NamedTuple):
     """An image of this run.
 
     Args:
-        number: in the record.
-        file: the absolute path of the file that it lies in: its own, or its archive's.
-        member: `::` and its name in the archive; empty where the file is its own.
-        ordinal: tells images of one file and name apart.
-        location: below `/`.
-        identity: of the file when the image was read; 0 where that is not known.
-        folder: that it belongs into, below DIR; empty where it has no label.
-        error: why it has no label; empty where it has one.
-        target: its path below DIR; empty where it has none.
+        number: the number in the record.
+        file: the absolute path of the image file, or of the archive that has the image.
+        member: `::` and its name in the archive; empty: it is a file.
+        ordinal: distinguishes members of an archive with the same name: 0, 1, …
+        location: the location of the image, with `/` as the root.
+        identity: the identity of the file when the image was read; 0: not known.
+        folder: the folder below DIR into which it is sorted; empty: it has an error.
+        error: the error of its row; empty: it has none.
+        target: its path below DIR; empty: it has none.
         done: whether it was put there.
     """
 
@@ -91,14 +91,14 @@ class Image(NamedTuple):
 
 
 class Record:
-    """The record of DIR, which stays locked until `close`.
+    """The record of DIR, which is locked until `close`.
 
     Args:
-        path: of the database.
+        path: the path of the database.
 
     Raises:
-        sqlite3.Error: it can't be opened, or another command has locked it.
-        OutputFailed: it is of another version.
+        sqlite3.Error: the database can't be opened, or another command has locked it.
+        OutputFailed: another version of Pigeonhole wrote the database.
     """
 
     def __init__(self, path: str) -> None:
@@ -112,24 +112,24 @@ class Record:
             raise
 
     def take(self, rows: Iterable[tuple[Row, Origin, str]]) -> None:
-        """Record rows, each with the folder that its image belongs into, below DIR."""
+        """Record rows, each with its origin and the folder of its image below DIR."""
         with self._database:
             self._database.execute("BEGIN")
             self._database.executemany(_TAKE, (_values(*row) for row in rows))
 
     def images(self) -> Iterator[Image]:
-        """Yield the images of this run in the order of their first rows; they may be changed meanwhile."""
+        """Yield the images of this run in the order of their first rows; the caller may change the record meanwhile."""
         last = 0
         while found := self._database.execute(_NEXT, (last,)).fetchall():
             yield from map(_image, found)
             last = found[-1][0]
 
     def put(self, image: Image, target: str, done: bool) -> bool:
-        """Record the target of an image; return whether it is free, which another image's is not."""
+        """Record the target of an image, and return True; return False if another image has that target."""
         return bool(self._database.execute(_PUT, (os.fsencode(target), done, image.number)).rowcount)
 
     def fail(self, image: Image, error: str) -> None:
-        """Record why an image can't be sorted."""
+        """Record the reason why an image can't be sorted."""
         self._database.execute(_FAIL, (os.fsencode(error).decode(errors="backslashreplace"), image.number))
 
     def failed(self) -> Iterator[tuple[str, str]]:
@@ -137,23 +137,23 @@ class Record:
         return ((os.fsdecode(path), error) for path, error in self._database.execute(_FAILED))
 
     def linking(self, identity: Identity, status: os.stat_result) -> None:
-        """Record a file before a hard link to it is made or removed, which changes its change time."""
+        """Record a file before a hard link to it is created or removed, which changes its change time."""
         statement = "INSERT OR IGNORE INTO linked VALUES (?, ?)"
         self._database.execute(statement, (_bytes(identity), _rest(status)))
 
     def was_linked(self, identity: Identity, status: os.stat_result) -> bool:
-        """Return whether a file differs from the one that was read only by what our hard links change."""
+        """Return whether a file that was read has changed only by our hard links: in its change time."""
         found = self._database.execute("SELECT rest FROM linked WHERE identity = ?", (_bytes(identity),)).fetchone()
         return found is not None and found[0] == _rest(status)
 
     def close(self) -> None:
-        """Unlock DIR."""
+        """Close the database, which unlocks DIR."""
         self._database.close()
 
     def _check_version(self, path: str) -> None:
         ((version,),) = self._database.execute("PRAGMA user_version")
         if version != VERSION and self._database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-            raise OutputFailed(f"{path!r} was made by another version of Pigeonhole: choose another DIR")
+            raise OutputFailed(f"{path!r} was written by another version of Pigeonhole: choose another DIR")
 
 
 def _values(row: Row, origin: Origin, folder: str) -> tuple[bytes, bytes, str, str, bytes, bytes, str, str | None]:
@@ -187,7 +187,7 @@ def _rest(status: os.stat_result) -> str:
 
 
 def _absolute(path: str) -> str:
-    """Return the absolute path of a file; a link stays what it is."""
+    """Return the absolute path of a file, with links in its folder resolved, but not the file itself."""
     folder, name = os.path.split(path)
     return os.path.join(_real(os.getcwd(), folder), name)
 

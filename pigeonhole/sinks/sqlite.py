@@ -1,7 +1,7 @@
 """SQLite: a database of many jobs, with a table of jobs and one of rows.
 
-One transaction writes it, with a rollback journal, SQLite's default: the database stays one file that can be copied,
-also on a network file system, and readers wait for seconds. A database that a user set to WAL stays in that mode.
+A job is written in one transaction with a rollback journal, SQLite's default. So the database is one file that can be
+copied, also on a network file system; readers wait some seconds. A database that a user set to WAL mode stays in it.
 """
 
 import json
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 #: `application_id` of our databases: "PGHL".
 APPLICATION = 0x5047484C
 VERSION = 2
-#: Seconds to wait for another program's lock: at the end of a run, and before a run.
+#: Seconds to wait for another program's lock: at the end of a run, and when checking before a run.
 LOCK_SECONDS, CHECK_SECONDS = 60.0, 1.0
 #: KiB of the page cache while a job is written.
 _CACHE = 65_536
 #: SQLite's error → the reason that is shown.
 _REASONS = {
-    "SQLITE_BUSY": "another program has it locked; end that, or choose another FILE",
-    "SQLITE_READONLY": "it may only be read; choose another FILE",
-    "SQLITE_NOTADB": "it is no SQLite database; choose another FILE",
+    "SQLITE_BUSY": "another program has locked it; end that program, or choose another FILE",
+    "SQLITE_READONLY": "it is read-only; choose another FILE",
+    "SQLITE_NOTADB": "it is not an SQLite database; choose another FILE",
 }
 
 TABLES = f"""
@@ -82,7 +82,7 @@ INSERT INTO jobs (job, state, sources, model, created, started, finished, writte
 ON CONFLICT (job) DO UPDATE SET state = excluded.state, started = excluded.started, finished = excluded.finished,
     written_ns = excluded.written_ns
 """
-# An error row has no model where nobody knows which worker made it.
+# Some error rows have no model, since the worker is not known.
 _WRITE_ROW = """
 INSERT INTO rows (job, path, path_bytes, label, confidence, review, error, model, top, labels, unknown)
 VALUES (?, ?, ifnull(?, x''), ?, ?, ?, ?, ifnull(?, ''), ?, ?, ?)
@@ -97,7 +97,7 @@ _READ_JOB = f"""
 SELECT {", ".join(_FIELDS)}, sources, written_ns FROM jobs
 WHERE job = ifnull(?, job) AND sources = ifnull(?, sources) ORDER BY written_ns DESC, rowid DESC LIMIT 1
 """
-# An index would make SQLite sort the rows of the job.
+# With an index, SQLite would have to sort the rows of the job.
 _READ_ROWS = """
 SELECT path, path_bytes, label, confidence, review, error, model, top, {newer} FROM rows NOT INDEXED WHERE job = ?
 ORDER BY number
@@ -112,18 +112,18 @@ class Sqlite(WholeFormat):
     many_jobs = True
 
     def check(self, path: str) -> None:
-        """Raise an error if there is a database that can't be written to, or that is not of this version of ours."""
+        """Raise OutputFailed or UsageError if an existing database can't be written, or is not ours."""
         if os.path.exists(path):
             with _writing(path, CHECK_SECONDS) as database:
                 database.execute("ROLLBACK")
 
     def write(self, path: str, chunks: Iterable[Sequence[Row]], job: JobStatus, written_ns: int) -> None:
-        """Write the rows of a job into a new or existing database, in place of those that it has of the job."""
+        """Write the rows of a job into a new or existing database; replace its rows of the same job."""
         with _writing(path, LOCK_SECONDS) as database:
             times = (job.created, job.started, job.finished, written_ns)
             model, _ = text_and_bytes(job.model)
             database.execute(_WRITE_JOB, (job.job, job.state, json.dumps(job.sources), model, *times))
-            # A path may have several rows, so nothing tells an earlier row of one from a further one.
+            # All rows are replaced: a path may have several rows, so single ones can't be matched.
             database.execute("DELETE FROM rows WHERE job = ?", (job.job,))
             for chunk in chunks:
                 *others, tops, labels, unknown = columns(chunk)
@@ -139,7 +139,7 @@ class Sqlite(WholeFormat):
             database.execute("COMMIT")
 
     def about(self, path: str, job: str | None, sources: Sequence[str] | None) -> tuple[JobStatus | None, int]:
-        """Return the selected job, or the last one, and when its last row was written."""
+        """Return the selected job, or the last one, and the time when its last row was written."""
         super().about(path, job, sources)
         with _reading(path) as database:
             selected = (job, None if sources is None else json.dumps(sources))
@@ -155,7 +155,7 @@ class Sqlite(WholeFormat):
         """Read the rows of a job."""
         assert job is not None  # `about` returned it; for the type checker
         with _reading(path) as database:
-            # Databases of older versions lack columns; the first job that is written adds them.
+            # Databases of older versions lack columns until the next job is written.
             missing = _missing(database)
             read = _READ_ROWS.format(newer=", ".join("NULL" if name in missing else name for name in _NEWER))
             for *others, top, labels, unknown in database.execute(read, (job.job,)):
@@ -165,7 +165,7 @@ class Sqlite(WholeFormat):
 
 @contextmanager
 def _writing(path: str, seconds: float) -> Iterator["sqlite3.Connection"]:
-    """Open a database in a transaction that excludes other writers; create our tables if it is empty."""
+    """Open a database in a transaction that excludes other writers; create the tables if it is empty."""
     import sqlite3
 
     try:
@@ -177,13 +177,13 @@ def _writing(path: str, seconds: float) -> Iterator["sqlite3.Connection"]:
                 _execute(database, TABLES)
             elif version < VERSION:
                 raise UsageError(
-                    f"{path!r} was made by an older version of Pigeonhole, whose tables hold one row for each path: "
-                    "it can be read, but to write rows choose another FILE"
+                    f"{path!r} was written by an older version of Pigeonhole, with one row for each path: it can be "
+                    "read only; to write rows, choose another FILE"
                 )
             else:
                 for name in _missing(database):
                     database.execute(f"ALTER TABLE rows ADD COLUMN {name} {_NEWER[name]}")
-            database.execute(f"PRAGMA user_version = {VERSION}")  # BEGIN alone succeeds where it is read-only
+            database.execute(f"PRAGMA user_version = {VERSION}")  # fails if it is read-only; BEGIN does not
             yield database
     except sqlite3.Error as exc:
         name = getattr(exc, "sqlite_errorname", "")
@@ -198,16 +198,16 @@ def _reading(path: str) -> Iterator["sqlite3.Connection"]:
     try:
         with closing(_connect(path, "ro", LOCK_SECONDS)) as database:
             if _version(database, path) is None:
-                raise UsageError(f"{path!r} is an empty database: it holds no results of ours")
+                raise UsageError(f"{path!r} is an empty database, without results of Pigeonhole")
             yield database
     except (sqlite3.Error, KeyError, TypeError, ValueError) as exc:
-        raise UsageError(f"{path!r} holds no results of ours, or can't be read: {exc}") from exc
+        raise UsageError(f"{path!r} is not a results file of Pigeonhole, or can't be read: {exc}") from exc
 
 
 def _connect(path: str, mode: str, seconds: float) -> "sqlite3.Connection":
     import sqlite3
 
-    # Absolute, after an empty authority: in //a/b.db, SQLite would take `a` for an authority.
+    # An absolute path after an empty authority: SQLite would take the `a` in //a/b.db for an authority.
     address = f"file://{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"
     return sqlite3.connect(address, timeout=seconds, isolation_level=None, uri=True)
 
@@ -218,29 +218,29 @@ def _of_version_0_2(best: tuple[str, float]) -> dict[str, object]:
 
 
 def _missing(database: "sqlite3.Connection") -> list[str]:
-    """Return the newer columns that the table of rows lacks."""
+    """Return the columns that the table of rows lacks, since an older version created it."""
     there = {name for _, name, *_ in database.execute("PRAGMA table_info(rows)")}
     return [name for name in _NEWER if name not in there]
 
 
 def _execute(database: "sqlite3.Connection", statements: str) -> None:
-    """Execute statements in the open transaction, which `executescript` would commit."""
+    """Execute statements within the open transaction; `executescript` would commit it."""
     for statement in statements.split(";\n"):
         database.execute(statement)
 
 
 def _version(database: "sqlite3.Connection", path: str) -> int | None:
-    """Return the version of our tables, None for an empty database; raise UsageError for others and newer ones."""
+    """Return the version of our tables, or None for an empty database; raise UsageError for any other database."""
     application, version = (
         int(database.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("application_id", "user_version")
     )
     if application == APPLICATION and version > VERSION:
         raise UsageError(
-            f"{path!r} was made by a newer version of Pigeonhole (its tables have version {version}, we know "
+            f"{path!r} was written by a newer version of Pigeonhole (its tables have version {version}, ours have "
             f"{VERSION}): use that version, or choose another FILE"
         )
     if application == APPLICATION:
         return version
     if application or version or database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-        raise UsageError(f"{path!r} is a database of something else: choose another FILE")
+        raise UsageError(f"{path!r} is a database of another program: choose another FILE")
     return None

@@ -1,4 +1,4 @@
-"""The base of formats that are written whole when a run is finished, and the typed columns that they share."""
+"""The base class of formats that are written at once when a run is finished, and their typed columns."""
 
 import os
 from abc import abstractmethod
@@ -15,9 +15,9 @@ _LINES = JsonLines()
 
 
 class WholeFormat(Format):
-    """A format that is written whole when a run is finished; until then FILE.part holds JSON lines."""
+    """A format that is written at once when a run is finished; until then, FILE.part has JSON lines."""
 
-    #: Rows that are passed to `write` at a time.
+    #: The number of rows that are passed to `write` at a time.
     chunk: ClassVar[int] = 8192
 
     @property
@@ -30,10 +30,10 @@ class WholeFormat(Format):
         """Write the rows of a job, all or none.
 
         Args:
-            path: of FILE.
+            path: the path of FILE.
             chunks: the rows, at most `chunk` at a time.
-            job: the job; the format records the counts and models of the rows in place of its own.
-            written_ns: when the last row was written, in nanoseconds since the epoch.
+            job: the job; its counts and models are replaced by those of the rows.
+            written_ns: the time when the last row was written, in nanoseconds since the epoch.
 
         Raises:
             OSError, PigeonholeError: FILE can't be written.
@@ -50,9 +50,9 @@ class WholeFormat(Format):
 
 
 def columns(rows: Sequence[Row]) -> tuple[Sequence[Any], ...]:
-    """Return columns: path, path_bytes, label, confidence, review, error, model, top, labels and unknown.
+    """Return rows as columns: path, path_bytes, label, confidence, review, error, model, top, labels and unknown.
 
-    Empty texts are None. A text that is not UTF-8 has escapes, and then `path_bytes` has the path's bytes.
+    Empty texts become None. A text that is not UTF-8 gets escapes; for a path, `path_bytes` then has its bytes.
     """
     paths, labels, confidences, reviews, errors, models, tops, several, unknown = zip(*rows, strict=True)
     shown, spelled = zip(*map(text_and_bytes, paths), strict=True)
@@ -62,7 +62,7 @@ def columns(rows: Sequence[Row]) -> tuple[Sequence[Any], ...]:
 
 
 def row_of(values: Iterable[Any]) -> Row:
-    """Return the row with these values, one of each column; raise KeyError, TypeError or ValueError if it is none."""
+    """Return the row with these values, one per column; raise KeyError, TypeError or ValueError for invalid ones."""
     shown, spelled, label, confidence, review, error, model, top, labels, unknown = values
     best = tuple((one["label"], one["p"]) for one in top or ())
     several = None if labels is None else tuple(map(checked_text, labels))
@@ -80,7 +80,7 @@ def text_and_bytes(path: str) -> tuple[str, bytes | None]:
 
 
 def path_of(shown: object, spelled: bytes | None) -> str:
-    """Return the path that `text_and_bytes` split; raise TypeError or ValueError if it is none."""
+    """Return the path from the results of `text_and_bytes`; raise TypeError or ValueError if they are invalid."""
     return os.fsdecode(spelled) if spelled else checked_text(shown)
 
 

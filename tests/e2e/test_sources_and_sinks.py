@@ -165,7 +165,7 @@ def test_a_glob_that_matches_the_folder_that_is_sorted_into_classifies_each_imag
     assert (first.exit_code, again.exit_code) == (3, 3), again.output
     assert len(list(read_results("rows.csv"))) == len(IMAGES)
     assert "lies in 'in/sorted' is left out, since images are sorted into it" in again.stderr
-    assert f"0 images sorted into 'in/sorted' ({len(IMAGES) - 1} were there)" in again.stderr
+    assert f"0 images sorted into 'in/sorted' ({len(IMAGES) - 1} already there)" in again.stderr
 
 
 def test_a_job_is_waited_for_into_a_database_and_sorted_once(run: Classify) -> None:

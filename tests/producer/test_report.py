@@ -197,7 +197,7 @@ def test_the_command_makes_a_page_of_a_file(tmp_path: Path) -> None:
 def test_rows_in_a_file_of_any_name_are_read_as_the_format_that_is_given(tmp_path: Path) -> None:
     source, output = tmp_path / "rows.txt", tmp_path / "report.html"
     source.write_bytes(CSV.header + CSV.encode([labelled("a.png")]))
-    assert "does not say a format" in run(source, "-o", output).stderr
+    assert "has no known extension" in run(source, "-o", output).stderr
     assert run(source, "-o", output, "--format", "csv").exit_code == ExitCode.OK
     assert Page(output.read_text()).column("path") == ["a.png"]
 
@@ -233,7 +233,7 @@ def test_what_can_t_be_a_report_is_said_before_anything_is_written(tmp_path: Pat
     for arguments, words in (
         ((source, "-o", source), "does not end with .html"),
         ((source, "-o", tmp_path / "r.html", "--images", source), "is no folder"),
-        ((source, "-o", tmp_path / "r.html", "--job", "one"), "is no database: leave it out"),
+        ((source, "-o", tmp_path / "r.html", "--job", "one"), "is not a database: run without --job"),
         ((tmp_path / "gone.csv", "-o", tmp_path / "r.html"), "No such file"),
         (("20260101-000000-abcdef", "-o", tmp_path / "r.html"), "no broker is set"),
         ((source, "-o", tmp_path / "gone" / "r.html"), "choose another place with -o"),
@@ -257,7 +257,7 @@ def test_a_report_that_fails_leaves_the_one_before_it(tmp_path: Path) -> None:
     source, output = tmp_path / "results.csv", tmp_path / "report.html"
     source.write_bytes(CSV.header + CSV.encode([labelled("a.png")]) + b"no row\n")
     output.write_text("before")
-    assert "no row of ours" in run(source, "-o", output, "--overwrite").stderr
+    assert "is invalid" in run(source, "-o", output, "--overwrite").stderr
     assert output.read_text() == "before"
     assert len(os.listdir(tmp_path)) == 2
 

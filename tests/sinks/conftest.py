@@ -1,4 +1,4 @@
-"""Sinks are tested with the ledger's Redis and the sources' folders."""
+"""Fixtures: the tests of sinks use the ledger's Redis and the sources' folders."""
 
 from tests.ledger.conftest import clock, raw, start_redis
 from tests.sources.conftest import as_nobody, folder

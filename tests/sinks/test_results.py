@@ -1,4 +1,4 @@
-"""Results in formats that are made in the end, and results that are read back, whatever they were written in."""
+"""Parquet and SQLite files, and results that are read back from all formats."""
 
 import json
 import os
@@ -65,14 +65,14 @@ def test_rows_are_read_back_as_often_as_they_are_asked_for(folder: Path) -> None
 
 def test_what_holds_no_results_is_told(folder: Path) -> None:
     Path("rows.csv").write_text("image,class\n")
-    with pytest.raises(UsageError, match=r"^'rows.csv' holds no results of ours: it does not begin with path,label,"):
+    with pytest.raises(UsageError, match=r"^'rows.csv' is not a results file of Pigeonhole: it does not begin with "):
         list(read_results("rows.csv"))
     for format in FORMATS.values():
         with pytest.raises(UsageError, match=rf"^'gone.{format.name}' can't be read: No such file or directory$"):
             read_results(f"gone.{format.name}")
 
 
-# Both that are made in the end
+# Parquet and SQLite
 
 
 @pytest.mark.parametrize("format", MADE)
@@ -207,7 +207,7 @@ def test_without_pyarrow_parquet_is_refused_with_the_name_of_the_extra(monkeypat
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
-        UsageError, match=f"pyarrow, which is not installed: `{re.escape(install_hint('parquet'))}`, or end"
+        UsageError, match=f"pyarrow, which is not installed: `{re.escape(install_hint('parquet'))}`, or choose"
     ):
         row_format("rows.parquet", None)
 
@@ -216,7 +216,7 @@ def test_what_is_no_parquet_of_ours_is_told(folder: Path) -> None:
     import pandas
 
     Path("rows.parquet").write_bytes(b"PAR1, or so it says")
-    with pytest.raises(UsageError, match=r"^'rows.parquet' (holds no results of ours|can't be read): "):
+    with pytest.raises(UsageError, match=r"^'rows.parquet' (is not a results file of Pigeonhole|can't be read): "):
         read_results("rows.parquet")
     pandas.DataFrame({"path": ["a"], "label": ["7"]}).to_parquet("rows.parquet")
     with pytest.raises(UsageError, match=r"it has no column confidence, error, model, path_bytes, review, top$"):
@@ -266,8 +266,8 @@ def test_a_database_of_the_first_version_is_read_and_not_written(folder: Path) -
     ask("PRAGMA user_version = 1")
     assert list(read_results("rows.db")) == ROWS
     assert refused("rows.db") == (
-        "'rows.db' was made by an older version of Pigeonhole, whose tables hold one row for each path: it can be "
-        "read, but to write rows choose another FILE"
+        "'rows.db' was written by an older version of Pigeonhole, with one row for each path: it can be read only; to "
+        "write rows, choose another FILE"
     )
 
 
@@ -320,9 +320,9 @@ def test_a_database_that_can_not_take_rows_is_told_before_anything_runs(
     assert Path("empty.db").stat().st_size == 0
 
     Path("text.db").write_text("no database")
-    assert refused("text.db") == "'text.db' can't be written: it is no SQLite database; choose another FILE"
+    assert refused("text.db") == "'text.db' can't be written: it is not an SQLite database; choose another FILE"
     ask("CREATE TABLE photos (name)", path="theirs.db")
-    assert refused("theirs.db") == "'theirs.db' is a database of something else: choose another FILE"
+    assert refused("theirs.db") == "'theirs.db' is a database of another program: choose another FILE"
     write(ROWS, "rows.db")
     assert row_format("rows.db", None) is DB
     with closing(sqlite3.connect("rows.db", isolation_level=None)) as other:
@@ -331,26 +331,26 @@ def test_a_database_that_can_not_take_rows_is_told_before_anything_runs(
         sqlite.CHECK_SECONDS = 0.01
         try:
             assert refused("rows.db") == (
-                "'rows.db' can't be written: another program has it locked; end that, or choose another FILE"
+                "'rows.db' can't be written: another program has locked it; end that program, or choose another FILE"
             )
         finally:
             sqlite.CHECK_SECONDS = seconds
     ask("PRAGMA user_version = 9")
     assert refused("rows.db") == (
-        "'rows.db' was made by a newer version of Pigeonhole (its tables have version 9, we know 2): use that version, "
-        "or choose another FILE"
+        "'rows.db' was written by a newer version of Pigeonhole (its tables have version 9, ours have 2): use that "
+        "version, or choose another FILE"
     )
     ask("PRAGMA user_version = 2")
     Path("rows.db").chmod(0o444)
     with as_nobody(folder):
-        assert refused("rows.db") == "'rows.db' can't be written: it may only be read; choose another FILE"
+        assert refused("rows.db") == "'rows.db' can't be written: it is read-only; choose another FILE"
 
 
 def test_a_damaged_row_in_a_database_is_told(folder: Path) -> None:
     write(ROWS, "rows.db")
     with closing(sqlite3.connect("rows.db")) as connection, connection:
         connection.execute("UPDATE rows SET top = 'none' WHERE number = 2")
-    with pytest.raises(UsageError, match=r"^'rows.db' holds no results of ours, or can't be read: "):
+    with pytest.raises(UsageError, match=r"^'rows.db' is not a results file of Pigeonhole, or can't be read: "):
         list(read_results("rows.db"))
 
 

@@ -1,4 +1,4 @@
-"""Rows that are read back: what a run goes on with is what an earlier one wrote."""
+"""Rows that are read back from the lines of an earlier run."""
 
 import csv
 import io
@@ -82,25 +82,25 @@ def test_a_quote_in_plain_csv_is_part_of_the_name() -> None:
     ("format", "data", "message"),
     [
         ("csv", b"path,label\n", "it does not begin with path,label,confidence,unknown,review,error,model"),
-        ("csv", CSV.header + CSV.encode([SEVEN]) + b"a,b\n", "its row 2 is no row of ours: b'a,b\\n' has not 7 fields"),
-        ("csv", CSV.header + b"a,7,high,,false,,m\n", "its row 1 is no row of ours: could not convert string"),
-        ("csv", CSV.header + b'a"b",7,0.5,,false,,m\n', "its row 1 is no row of ours"),
-        ("jsonl", b"\0\0\n", "its row 1 is no row of ours"),
-        ("jsonl", b"[]\n", "its row 1 is no row of ours"),
-        ("jsonl", JSONL.encode([SEVEN]).replace(b'"in/7.png"', b"7"), "its row 1 is no row of ours: 7 is not a text"),
-        ("jsonl", JSONL.encode([SEVEN]).replace(b"in/7", b"\\ud800"), "its row 1 is no row of ours"),
+        ("csv", CSV.header + CSV.encode([SEVEN]) + b"a,b\n", "its row 2 is invalid: b'a,b\\n' does not have 7 fields"),
+        ("csv", CSV.header + b"a,7,high,,false,,m\n", "its row 1 is invalid: could not convert string"),
+        ("csv", CSV.header + b'a"b",7,0.5,,false,,m\n', "its row 1 is invalid"),
+        ("jsonl", b"\0\0\n", "its row 1 is invalid"),
+        ("jsonl", b"[]\n", "its row 1 is invalid"),
+        ("jsonl", JSONL.encode([SEVEN]).replace(b'"in/7.png"', b"7"), "its row 1 is invalid: 7 is not a text"),
+        ("jsonl", JSONL.encode([SEVEN]).replace(b"in/7", b"\\ud800"), "its row 1 is invalid"),
         (
             "jsonl",
             JSONL.encode([SEVEN]).replace(b'"label": "7"', b'"label": 7', 1),
-            "its row 1 is no row of ours: 7 is not a",
+            "its row 1 is invalid: 7 is not a",
         ),
         (
             "jsonl",
             JSONL.encode([SEVEN]).replace(b'"confidence": ', b'"confidence": "x", "c": '),
-            "its row 1 is no row of ours",
+            "its row 1 is invalid",
         ),
-        ("jsonl", b"x" * (1 << 23) + b"\n", "its row 1 is no row of ours: it is longer than 8,388,608 bytes"),
-        ("csv", CSV.header + b'"' + b"x\n" * (1 << 23), "its row 1 is no row of ours"),
+        ("jsonl", b"x" * (1 << 23) + b"\n", "its row 1 is invalid: it is longer than 8,388,608 bytes"),
+        ("csv", CSV.header + b'"' + b"x\n" * (1 << 23), "its row 1 is invalid"),
     ],
 )
 def test_what_we_did_not_write_is_told_with_its_row(format: str, data: bytes, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Rows with several labels, with none, and with more of the best classes, in every format."""
+"""Rows with several labels, without labels, and with more of the most probable classes, in all formats."""
 
 import csv
 import io
@@ -131,7 +131,7 @@ def test_csv_of_version_0_2_is_read() -> None:
 
 @pytest.mark.parametrize("top", ["owl", '{""a"": 1}', '[[""a""]]', "[[1, 0.5]]", '[[""a"", ""b""]]'])
 def test_what_is_no_list_of_classes_is_refused(top: str) -> None:
-    with pytest.raises(UsageError, match="its row 1 is no row of ours"):
+    with pytest.raises(UsageError, match="its row 1 is invalid"):
         list(CSV.scan(io.BytesIO(f'path,label,confidence,review,error,model,top\na,7,0.5,false,,m,"{top}"\n'.encode())))
 
 
@@ -169,7 +169,7 @@ def test_a_table_shows_the_best_classes_where_they_are_asked_for(capsys: pytest.
         assert capsys.readouterr().out.count("owl") == words
 
 
-# What is made of rows
+# Files
 
 
 def counted_rows(rows: Sequence[Row], kept: bool) -> Summary:

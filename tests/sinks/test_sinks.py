@@ -128,7 +128,7 @@ def test_jsonl_has_the_same_keys_and_the_best_classes() -> None:
 def test_any_name_is_read_back_from_jsonl_as_python_spells_it(name: bytes) -> None:
     line = JSONL.encode([named(name)])
     assert line.count(b"\n") == 1
-    line.decode()  # UTF-8, whatever the name
+    line.decode()  # UTF-8
     assert os.fsencode(json.loads(line)["path"]) == name
 
 
@@ -242,7 +242,7 @@ def test_a_full_disk_is_told_in_words() -> None:
 
 @contextmanager
 def at_most(size: int) -> Iterator[None]:
-    """No file of this process grows further: what does not fit is not written, as on a full disk."""
+    """Limit the size of this process' files, so that writes fail as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -314,7 +314,7 @@ def test_an_extension_that_names_none_is_told_with_what_does(path: str) -> None:
         format_of(path)
     assert (
         str(error.value)
-        == f"{path!r} does not say a format: end it with .csv, .jsonl, .parquet or .db, or give --format"
+        == f"{path!r} has no known extension: use .csv, .jsonl, .parquet or .db, or choose one with --format"
     )
 
 

@@ -1,4 +1,4 @@
-"""`--sort-into DIR`: every image in one folder, whatever happens, and nothing overwritten."""
+"""`--sort-into DIR`: each image in one folder after interruptions and changes, and nothing overwritten."""
 
 import errno
 import hashlib
@@ -30,8 +30,8 @@ from tests.packing import KINDS, pack
 from tests.sinks.test_sinks import SEVEN
 
 pytestmark = pytest.mark.usefixtures("folder")
-Means = Literal["symbolic", "hard", "copy"]
-MEANS = pytest.mark.parametrize("means", ["symbolic", "hard", "copy"])
+Method = Literal["symbolic", "hard", "copy"]
+METHODS = pytest.mark.parametrize("method", ["symbolic", "hard", "copy"])
 
 
 def images(*paths: str) -> None:
@@ -45,7 +45,7 @@ def row(path: str, label: str = "7", review: bool = False, error: str = "") -> R
 
 
 def origins(rows: Iterable[Row]) -> list[Origin]:
-    """Return what rows were computed from if their images are read now; of members of one name, one after the other."""
+    """Return the origins of rows whose images are read now; members with the same name are taken in their order."""
     seen = Counter[str]()
     return [origin(path, (seen.update([path]), seen[path] - 1)[1]) for path in (row.path for row in rows)]
 
@@ -67,15 +67,15 @@ def identity(file: str) -> Identity:
     return identity_of(os.stat(file)) if os.path.exists(file) else 1
 
 
-def sort(*rows: Row, means: Means = "symbolic", read: Sequence[Origin] | None = None) -> str:
-    with closing(Sorter("out", means)) as sorter:
+def sort(*rows: Row, method: Method = "symbolic", read: Sequence[Origin] | None = None) -> str:
+    with closing(Sorter("out", method)) as sorter:
         sorter.write(rows, read or origins(rows))
         sorter.finish()
         return sorter.report()
 
 
 def found() -> dict[str, str]:
-    """What lies in the folder: path → the image's own, which is what stands in it."""
+    """Return the files in the folder: path → content, which is the path of the original image."""
     files = (path for path in Path("out").rglob("*") if path.is_file() and not path.name.startswith("_"))
     return {str(path.relative_to("out")): os.fsdecode(path.read_bytes()) for path in files}
 
@@ -89,21 +89,21 @@ def test_the_list_of_errors_can_be_safe_for_spreadsheets(csv_safe: bool, shown: 
     assert Path("out/_errors.csv").read_text() == f"path,error\n{shown},missing: no such file\n"
 
 
-@MEANS
-def test_images_get_into_the_folder_of_their_label_and_doubtful_ones_apart(means: Means) -> None:
+@METHODS
+def test_images_get_into_the_folder_of_their_label_and_doubtful_ones_apart(method: Method) -> None:
     images("in/a.png", "in/b.png", "in/c.png")
     told = sort(
-        row("in/a.png"), row("in/b.png", "4", review=True), row("in/c.png", error="truncated: of, 3"), means=means
+        row("in/a.png"), row("in/b.png", "4", review=True), row("in/c.png", error="truncated: of, 3"), method=method
     )
     assert found() == {"7/a.png": "in/a.png", "_review/4/b.png": "in/b.png"}
     assert Path("out/_errors.csv").read_text() == 'path,error\nin/c.png,"truncated: of, 3"\n'
     assert told == "2 images sorted into 'out'; 1 listed in 'out/_errors.csv'"
     there = Path("out/7/a.png")
-    assert there.is_symlink() == (means == "symbolic")
-    assert there.samefile("in/a.png") == (means != "copy")
-    if means == "symbolic":
+    assert there.is_symlink() == (method == "symbolic")
+    assert there.samefile("in/a.png") == (method != "copy")
+    if method == "symbolic":
         assert there.readlink() == Path("in/a.png").absolute()
-    if means == "copy":
+    if method == "copy":
         assert there.stat().st_mtime == Path("in/a.png").stat().st_mtime
 
 
@@ -129,7 +129,7 @@ def test_equal_names_get_a_digest_of_their_path_and_nothing_is_overwritten() -> 
 def test_an_image_whose_names_are_both_taken_is_listed() -> None:
     images("in/x.png", "out/7/x.png", f"out/7/x-{digest('in/x.png')}.png")
     sort(row("in/x.png"))
-    assert 'in/x.png,"not-sorted: other files have its names' in Path("out/_errors.csv").read_text()
+    assert 'in/x.png,"not-sorted: other files have the names' in Path("out/_errors.csv").read_text()
 
 
 def test_a_name_as_long_as_names_may_be_has_room_for_its_suffix() -> None:
@@ -139,36 +139,36 @@ def test_a_name_as_long_as_names_may_be_has_room_for_its_suffix() -> None:
     assert sorted(found().values()) == [f"a/{long}", f"b/{long}"]
 
 
-@MEANS
-def test_an_image_is_sorted_once_and_stays_where_somebody_moved_it(means: Means) -> None:
+@METHODS
+def test_an_image_is_sorted_once_and_stays_where_somebody_moved_it(method: Method) -> None:
     images("in/a.png", "in/b.png", "in/c.png")
     rows = [row("in/a.png"), row("./in/../in/b.png", "1", review=True), row("in/a.png"), row("in/c.png", "2")]
-    assert sort(*rows, means=means) == "3 images sorted into 'out'"
+    assert sort(*rows, method=method) == "3 images sorted into 'out'"
     Path("out/9").mkdir()
     Path("out/_review/1/b.png").rename("out/9/b.png")
     Path("out/2/c.png").unlink()
     changed = [row("in/a.png"), row(str(Path("in/b.png").absolute()), "3"), row("in/c.png", "3")]
     for again in (rows, changed):
-        assert sort(*again, means=means) == "0 images sorted into 'out' (3 were there)"
+        assert sort(*again, method=method) == "0 images sorted into 'out' (3 already there)"
     assert found() == {"7/a.png": "in/a.png", "9/b.png": "in/b.png"}
 
 
-@MEANS
-def test_an_image_whose_label_has_changed_leaves_its_folder(means: Means) -> None:
+@METHODS
+def test_an_image_whose_label_has_changed_leaves_its_folder(method: Method) -> None:
     images("in/a.png", "in/b.png")
-    sort(row("in/a.png"), row("in/b.png"), means=means)
-    assert sort(row("in/a.png", "3"), row("in/b.png"), means=means) == "1 image sorted into 'out' (1 were there)"
+    sort(row("in/a.png"), row("in/b.png"), method=method)
+    assert sort(row("in/a.png", "3"), row("in/b.png"), method=method) == "1 image sorted into 'out' (1 already there)"
     assert found() == {"3/a.png": "in/a.png", "7/b.png": "in/b.png"}
 
 
-@MEANS
-def test_a_file_that_has_changed_is_never_under_its_old_label(means: Means) -> None:
+@METHODS
+def test_a_file_that_has_changed_is_never_under_its_old_label(method: Method) -> None:
     images("in/a.png", "in/b.png")
-    sort(row("in/a.png"), row("in/b.png"), means=means)
+    sort(row("in/a.png"), row("in/b.png"), method=method)
     Path("in/a.png").write_bytes(b"a three")
     Path("in/b.png").write_bytes(b"no image")
-    sort(row("in/a.png", "3"), row("in/b.png", error="not-an-image: no"), means=means)
-    copies = {"7/a.png": "in/a.png", "7/b.png": "in/b.png"} if means == "copy" else {}
+    sort(row("in/a.png", "3"), row("in/b.png", error="not-an-image: no"), method=method)
+    copies = {"7/a.png": "in/a.png", "7/b.png": "in/b.png"} if method == "copy" else {}
     assert found() == {"3/a.png": "a three", **copies}, "a copy has the bytes that had its label"
 
 
@@ -186,7 +186,7 @@ def test_what_is_sorted_at_last_is_not_listed_any_more() -> None:
     images("in/a.png")
     sort(row("in/a.png", error="crashed: twice"), row("gone.png"))
     assert Path("out/_errors.csv").read_text() == (
-        "path,error\nin/a.png,crashed: twice\ngone.png,not-here: it can't be seen from here\n"
+        "path,error\nin/a.png,crashed: twice\ngone.png,not-here: it is not on this machine\n"
     )
     images("gone.png")
     sort(row("in/a.png"), row("gone.png"))
@@ -194,17 +194,17 @@ def test_what_is_sorted_at_last_is_not_listed_any_more() -> None:
     assert not Path("out/_errors.csv").exists()
 
 
-@MEANS
+@METHODS
 @pytest.mark.parametrize("kept", [0, 1, 2])
 @pytest.mark.parametrize("linked", [False, True])
 @pytest.mark.parametrize("label", ["7", "3"])
 def test_a_pass_that_was_killed_is_completed_by_the_next(
-    means: Means, kept: int, linked: bool, label: str, monkeypatch: pytest.MonkeyPatch
+    method: Method, kept: int, linked: bool, label: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images("a/x.png", "b/x.png", "c/x.png")
     rows = [row("a/x.png"), row("b/x.png"), row("c/x.png")]
     read = origins(rows)
-    with closing(Sorter("out", means)) as sorter:
+    with closing(Sorter("out", method)) as sorter:
 
         def killing(system: Callable[..., None]) -> Callable[..., None]:
             def call(*names: str) -> None:
@@ -224,16 +224,16 @@ def test_a_pass_that_was_killed_is_completed_by_the_next(
                 sorter.finish()
     assert len(found()) == kept + linked
     rows[kept] = rows[kept]._replace(label=label)
-    assert sort(*rows, means=means, read=read) == f"{counted(3 - kept, 'image')} sorted into 'out'" + (
-        f" ({kept} were there)" if kept else ""
+    assert sort(*rows, method=method, read=read) == f"{counted(3 - kept, 'image')} sorted into 'out'" + (
+        f" ({kept} already there)" if kept else ""
     )
     assert sorted(found().values()) == ["a/x.png", "b/x.png", "c/x.png"]
     assert [path.partition("/")[0] for path, name in found().items() if name == rows[kept].path] == [label]
 
 
-@pytest.mark.parametrize(("means", "links"), [("symbolic", True), ("hard", True), ("copy", True), ("copy", False)])
+@pytest.mark.parametrize(("method", "links"), [("symbolic", True), ("hard", True), ("copy", True), ("copy", False)])
 def test_a_place_that_somebody_takes_at_the_last_moment_is_never_overwritten(
-    means: Means, links: bool, monkeypatch: pytest.MonkeyPatch
+    method: Method, links: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images("in/a.png")
 
@@ -250,7 +250,7 @@ def test_a_place_that_somebody_takes_at_the_last_moment_is_never_overwritten(
     link = os.link
     monkeypatch.setattr(os, "link", late(os.link))
     monkeypatch.setattr(os, "symlink", late(os.symlink))
-    sort(row("in/a.png"), means=means)
+    sort(row("in/a.png"), method=method)
     assert found() == {"7/a.png": "out/7/a.png", f"7/a-{digest('in/a.png')}.png": "in/a.png"}
 
 
@@ -273,11 +273,11 @@ def test_a_copy_that_was_killed_on_a_file_system_without_links_is_completed(
     child = os.fork()
     if not child:
         monkeypatch.setattr(os, "rename", killed)
-        sort(row("in/a.png"), means="copy")
+        sort(row("in/a.png"), method="copy")
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     assert found() == {"7/a.png": "in/a.png" if renamed else ""}
-    sort(row("in/a.png"), means="copy")
+    sort(row("in/a.png"), method="copy")
     assert found() == {"7/a.png": "in/a.png"}
 
 
@@ -301,7 +301,7 @@ def test_a_label_becomes_a_folders_name(label: str, name: str) -> None:
     assert folder_of(label) == name
 
 
-#: No lone surrogates but those that stand for a byte: neither a message nor a file of rows has others.
+#: Without lone surrogates that stand for no byte, which can't occur in messages and files.
 ODD = st.text(st.sampled_from("/%._-2EF\0 \n\udce9aé") | st.characters(exclude_categories=["Cs"]), max_size=200)
 
 
@@ -340,13 +340,13 @@ def test_what_can_not_be_put_there_is_listed_and_a_full_disk_ends_it(monkeypatch
         sorter.write(rows, origins(rows))
         sorter.finish()
         assert sorter.failed == 1
-    assert Path("out/_errors.csv").read_text().endswith("in/a.png,not-sorted: Invalid cross-device link: --copy can\n")
+    assert Path("out/_errors.csv").read_text().endswith("in/a.png,not-sorted: Invalid cross-device link: use --copy\n")
     with closing(Sorter("out", "hard")) as sorter, monkeypatch.context() as patched:
         patched.setattr(os, "link", fails(errno.ENOSPC))
         rows = [row("in/b.png")]
         sorter.write(rows, origins(rows))
         with pytest.raises(
-            OutputFailed, match=r"^'out' can't be sorted into: No space left on device; run the same command again"
+            OutputFailed, match=r"^can't sort into 'out': No space left on device. When that is solved, run the same"
         ):
             sorter.finish()
     sort(row("in/a.png"), row("in/b.png"))
@@ -357,17 +357,17 @@ def test_what_lies_in_the_folder_itself_is_not_sorted() -> None:
     images("in/a.png")
     sort(row("in/a.png"), row("out/7/a.png"))
     assert found() == {"7/a.png": "in/a.png"}
-    assert "out/7/a.png,not-sorted: it lies in the folder that is sorted into" in Path("out/_errors.csv").read_text()
+    assert "out/7/a.png,not-sorted: it lies in the folder of --sort-into" in Path("out/_errors.csv").read_text()
 
 
-@MEANS
-def test_an_image_whose_only_file_lies_in_the_folder_is_left_there(means: Means) -> None:
+@METHODS
+def test_an_image_whose_only_file_lies_in_the_folder_is_left_there(method: Method) -> None:
     images("in/a.png")
-    sort(row("in/a.png"), means="copy")
+    sort(row("in/a.png"), method="copy")
     Path("in/a.png").unlink()
     Path("in/a.png").symlink_to(Path("out/7/a.png").absolute())
     for again in (row("in/a.png", "3"), row("in/a.png", error="truncated: x")):
-        sort(again, means=means)
+        sort(again, method=method)
         assert found() == {"7/a.png": "in/a.png"}
 
 
@@ -394,11 +394,11 @@ def test_members_of_archives_are_copied_whatever_their_names(
             sorter.write(rows, origins(rows))
             with pytest.raises(KeyboardInterrupt):
                 sorter.finish()
-    told = sort(*reversed(rows), means="hard")
+    told = sort(*reversed(rows), method="hard")
     assert sorted(found().values()) == sorted(HOSTILE)
     assert all(Path("out", path).parent == Path("out/7") and not Path("out", path).is_symlink() for path in found())
     assert not Path("out/_errors.csv").exists(), told
-    assert sort(*rows) == f"0 images sorted into 'out' ({len(rows)} were there)"
+    assert sort(*rows) == f"0 images sorted into 'out' ({len(rows)} already there)"
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -413,7 +413,7 @@ def test_each_of_two_members_of_one_name_gets_under_its_own_label(kind: str) -> 
     sorted_once = {"7/a.png": "first", "7/b.png": "b", "3/a.png": "second", third: "third"}
     assert found() == sorted_once
     pack(Path(f"x.{kind}"), [("new.txt", b"packed anew"), *content])
-    assert sort(*rows) == "0 images sorted into 'out' (4 were there)"
+    assert sort(*rows) == "0 images sorted into 'out' (4 already there)"
     rows[0] = row(path, error="truncated: x")
     sort(*rows)
     assert found() == sorted_once, "a copy stays: it has the bytes that had the label"
@@ -426,11 +426,11 @@ def test_a_member_that_a_list_names_twice_is_one_image() -> None:
     assert found() == {"7/a.png": "a"}
 
 
-@MEANS
+@METHODS
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("before", [False, True])
 def test_an_image_whose_file_changed_after_it_was_classified_is_listed_in_place_of_sorted(
-    means: Means, packed: bool, before: bool
+    method: Method, packed: bool, before: bool
 ) -> None:
     images("in/b.png")
     file = Path("x.tar" if packed else "in/a.png")
@@ -442,17 +442,17 @@ def test_an_image_whose_file_changed_after_it_was_classified_is_listed_in_place_
     rows = [row("x.tar::a.png" if packed else "in/a.png"), row("in/b.png")]
     read = origins(rows)
     if before:
-        sort(*rows, means=means, read=read)
+        sort(*rows, method=method, read=read)
     write(b"a three")
-    sort(*rows, means=means, read=read)
-    if before and (packed or means == "copy"):
+    sort(*rows, method=method, read=read)
+    if before and (packed or method == "copy"):
         assert found() == {"7/a.png": "a seven", "7/b.png": "in/b.png"}, "what was put there was classified"
         return
     assert found() == {"7/b.png": "in/b.png"}
     assert Path("out/_errors.csv").read_text() == (
         f"path,error\n{rows[0].path},not-sorted: it was changed since it was classified: run the same command again\n"
     )
-    sort(*rows, means=means)
+    sort(*rows, method=method)
     assert found() == {"7/a.png": "a three", "7/b.png": "in/b.png"}
 
 
@@ -470,7 +470,7 @@ def test_a_file_that_changes_while_it_is_copied_is_listed(packed: bool, monkeypa
         return status
 
     monkeypatch.setattr(os, "fstat", changing)
-    sort(row(path), means="copy", read=read)
+    sort(row(path), method="copy", read=read)
     assert found() == {}
     assert "not-sorted: it was changed since it was classified" in Path("out/_errors.csv").read_text()
 
@@ -492,19 +492,19 @@ def test_another_file_in_the_place_of_one_while_that_is_copied_is_listed(monkeyp
             os.rename("away", "in")
 
     monkeypatch.setattr(os, "open", exchanging)
-    sort(row("in/a.png"), means="copy", read=read)
+    sort(row("in/a.png"), method="copy", read=read)
     assert found() == {}
     assert "not-sorted: it was changed while it was copied" in Path("out/_errors.csv").read_text()
 
 
-@MEANS
-def test_an_image_whose_identity_is_not_known_is_listed(means: Means) -> None:
+@METHODS
+def test_an_image_whose_identity_is_not_known_is_listed(method: Method) -> None:
     images("in/a.png")
-    sort(row("in/a.png"), means=means, read=[Origin(Location("file", "", "in/a.png"), 0)])
+    sort(row("in/a.png"), method=method, read=[Origin(Location("file", "", "in/a.png"), 0)])
     assert found() == {}
     assert Path("out/_errors.csv").read_text() == (
-        'path,error\nin/a.png,"not-sorted: its file was changed just before it was read, and perhaps just after: run '
-        'the same command again"\n'
+        'path,error\nin/a.png,"not-sorted: it was changed just before it was classified, and may have changed since: '
+        'run the same command again"\n'
     )
 
 
@@ -513,10 +513,10 @@ def test_hard_links_that_we_made_are_no_change_of_the_file() -> None:
     os.link("in/a.png", "in/b.png")
     rows = [row("in/a.png"), row("in/b.png")]
     read = origins(rows)
-    assert sort(*rows, means="hard", read=read) == "2 images sorted into 'out'"
-    assert sort(*rows, means="hard", read=read) == "0 images sorted into 'out' (2 were there)"
+    assert sort(*rows, method="hard", read=read) == "2 images sorted into 'out'"
+    assert sort(*rows, method="hard", read=read) == "0 images sorted into 'out' (2 already there)"
     relabelled = [row("in/a.png", "3"), row("in/b.png")]
-    assert sort(*relabelled, means="hard", read=read) == "1 image sorted into 'out' (1 were there)"
+    assert sort(*relabelled, method="hard", read=read) == "1 image sorted into 'out' (1 already there)"
     assert found() == {"3/a.png": "in/a.png", "7/b.png": "in/a.png"}
 
 
@@ -525,7 +525,7 @@ def test_a_record_of_another_version_is_refused() -> None:
     with closing(sqlite3.connect("out/_sorted.db")) as record:
         record.execute("PRAGMA user_version = 1")
     with pytest.raises(
-        OutputFailed, match=r"_sorted.db' was made by another version of Pigeonhole: choose another DIR"
+        OutputFailed, match=r"_sorted.db' was written by another version of Pigeonhole: choose another DIR"
     ):
         Sorter("out")
 
@@ -541,21 +541,21 @@ def test_a_member_that_can_not_be_had_is_listed() -> None:
     sort(*(row(f"{name}.png") for name in ("x.tar::a", "broken.zip::a", "locked.zip::a", "gone.zip::a")))
     assert found() == {"7/a.png": "a"}
     assert Path("out/_errors.csv").read_text().splitlines()[1:] == [
-        'broken.zip::a.png,"not-sorted: the archive ends before it does: it is cut off, or was changed since"',
+        'broken.zip::a.png,"not-sorted: the archive ends within it: it is cut off, or was changed since"',
         'locked.zip::a.png,"not-sorted: it is encrypted; unpack it, or pack it without a password"',
-        "gone.zip::a.png,not-here: it can't be seen from here",
+        "gone.zip::a.png,not-here: it is not on this machine",
     ]
 
 
 def test_an_image_of_a_source_without_files_is_not_here() -> None:
     sort(row("checker:5/0.png"), read=[Origin(Location("checker", "", "0.png", (1,)), 1)])
-    assert Path("out/_errors.csv").read_text() == "path,error\nchecker:5/0.png,not-here: it can't be seen from here\n"
+    assert Path("out/_errors.csv").read_text() == "path,error\nchecker:5/0.png,not-here: it is not on this machine\n"
 
 
 @pytest.mark.parametrize("name", ["_errors.csv", "_sorted.db"])
 def test_a_folder_with_something_of_our_names_is_refused(name: str) -> None:
     images(f"out/{name}")
-    with pytest.raises((UsageError, OutputFailed), match=r"^'out' "):
+    with pytest.raises((UsageError, OutputFailed), match=r"'out'"):
         Sorter("out")
     assert Path("out", name).read_text() == f"out/{name}"
 
@@ -563,7 +563,7 @@ def test_a_folder_with_something_of_our_names_is_refused(name: str) -> None:
 def test_a_folder_that_another_command_sorts_into_is_refused() -> None:
     with (
         closing(Sorter("out")),
-        pytest.raises(OutputFailed, match=r"^'out' can't be sorted into: another command sorts"),
+        pytest.raises(OutputFailed, match=r"^can't sort into 'out': another command is sorting"),
     ):
         Sorter("out")
     Sorter("out").close()
@@ -571,7 +571,7 @@ def test_a_folder_that_another_command_sorts_into_is_refused() -> None:
 
 def test_a_folder_that_is_none_is_told() -> None:
     images("out")
-    with pytest.raises(UsageError, match=r"^'out' is a file, and --sort-into takes a folder: choose another DIR$"):
+    with pytest.raises(UsageError, match=r"^'out' is a file, and --sort-into needs a folder: choose another DIR$"):
         Sorter("out")
 
 
