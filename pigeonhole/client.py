@@ -29,7 +29,7 @@ from pigeonhole.settings import ENV_PREFIX, Settings, masked
 from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Root
 
-#: The texts to show in place of class names, or the file that they stand in.
+#: A label map: texts to show in place of class names, or the path of a file with them.
 Texts: TypeAlias = str | os.PathLike[str] | Mapping[str, str]
 
 
@@ -40,20 +40,20 @@ class Client:
         for row in client.classify("photos/"):
             print(row.path, row.label, row.confidence)
 
-    With a broker's URL, the client uses the workers at that Redis. Without one, the first call starts a Redis and
-    workers of the client's own, which takes seconds, and `close` ends them: use the client as a context manager. It is
-    for one thread.
+    With a broker URL, the client uses the workers at that Redis. Without one, the first call starts an embedded Redis
+    and workers, which takes seconds, and `close` ends them: use the client as a context manager. A client is for one
+    thread.
 
     Args:
-        broker_url: the URL of a Redis; None: the value of PIGEONHOLE_BROKER_URL; empty: a Redis of the client's own.
-        model: the name of the model that classifies; for workers of the client's own also a model file.
-        image_root: the folder that program and workers both see the images in; the client's own workers see all files
-            of the user.
-        settings: all settings, in place of the environment's and `broker_url`.
+        broker_url: the URL of a Redis; None: the value of PIGEONHOLE_BROKER_URL; empty: an embedded Redis.
+        model: the name of the model; for embedded workers, also the path of a model file.
+        image_root: the folder that contains the images, for this program and for the workers; embedded workers can
+            read all files of the user.
+        settings: all settings, instead of `broker_url` and the environment.
 
     Raises:
         BrokerUnreachable: Redis does not answer.
-        SettingsError: a value can't be used.
+        SettingsError: a setting has an invalid value.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Stop what the client has started; jobs at a shared broker go on, and what was begun is submitted first.
+        """Complete the submissions to a shared broker, whose jobs continue, or stop the embedded Redis and workers.
 
         Raises:
             PigeonholeError: the error of a submission, if it was not raised before.
@@ -113,27 +113,28 @@ class Client:
         review_below: float | None = None,
         progress: bool = False,
     ) -> Rows:
-        """Submit images, and return their rows, which arrive while the workers are busy.
+        """Submit images, and return their rows as they arrive.
 
         rows = client.classify(["photos/", Image.open("one.png")], progress=True)
 
-        Leaving the iteration early, by an exception too, cancels nothing; `cancel` does.
+        The job continues if the iteration is left early, also by an exception; `cancel` ends it.
 
         Args:
-            sources: as on the command line, where paths in rows are spelled as they are here; and images in memory, as
-                bytes of a file, uint8 arrays or Pillow's images. Their rows have the path `image 0`, by their place
-                among the sources, or their key in a mapping.
-            top: how many of the most probable classes each row carries; None: 3.
-            label_map: texts to show in place of class names; its file, or the texts by name.
+            sources: SOURCEs as on the command line, and images in memory: the bytes of a file, uint8 arrays or Pillow
+                images. Rows have the path as in `sources`; for images in memory, `image 0` with their position among
+                the sources, or their key in a mapping.
+            top: the number of most probable classes in each row; None: 3.
+            label_map: texts to show in place of class names: a mapping by name, or the path of a file.
             unknown_label: the label of images that the model marks for review and whose `unknown` is 0.5 or more; None:
                 their most probable class.
-            review_below: the confidence, from 0 to 1, under which rows are marked for review; None: the model's.
-            progress: show on standard error, while the rows are read, how far the job is.
+            review_below: rows with a lower confidence than this, from 0 to 1, are marked for review; None: the model
+                decides.
+            progress: show the job's progress on standard error while the rows are read.
 
         Raises:
-            SourceError: one does not exist, or holds no image; when iterated, that one can't be read to its end.
-            UsageError: no model can have that name, or an option or an image can't be used; when iterated, the label
-                map names a class that the model does not have.
+            SourceError: a source does not exist or has no image; during iteration: a source can't be read to its end.
+            UsageError: the model's name is invalid, or an option or image is; during iteration: the label map names a
+                class that the model does not have.
         """
         options, given = _options(review_below, top, label_map, unknown_label), listed(sources)
         walk = expand(given, Root(self._connection.settings.image_root))
@@ -143,16 +144,16 @@ class Client:
         return self._rows(job, options, progress, submission)
 
     def submit(self, sources: Sources, job: str | None = None, *, top: int | None = None) -> str:
-        """Submit images, and return the job's id when all of them are on record.
+        """Submit images, and return the job's id once all of them are recorded in Redis.
 
         Args:
-            sources: as in `classify`.
-            job: a job whose submission was cut off; it is finished with the same sources, and the same `top`.
-            top: as in `classify`.
+            sources: the images, as in `classify`.
+            job: the id of a job whose submission was cut off, to complete it with the same sources and the same `top`.
+            top: the number of most probable classes in each row, as in `classify`.
 
         Raises:
-            SourceError: one does not exist, holds no image, or can't be read to its end.
-            UsageError: no model can have that name, or the job was begun with other images.
+            SourceError: a source does not exist, has no image, or can't be read to its end.
+            UsageError: the model's name is invalid, or the job was started with other images.
             UnknownJob, JobCancelled: the job was deleted or cancelled meanwhile.
         """
         given, options = listed(sources), RowOptions(top=top)
@@ -162,7 +163,7 @@ class Client:
         try:
             self._connection.submit(job, walk, options.top or TOP)
         except (SourceError, BrokerUnreachable, KeyboardInterrupt) as exc:
-            exc.add_note(f"job {job} stays open, with what was submitted: submit(…, job={job!r}) adds the rest")
+            exc.add_note(f"job {job} stays open, with the images so far: submit(…, job={job!r}) adds the rest")
             raise
         return job
 
@@ -176,16 +177,16 @@ class Client:
         review_below: float | None = None,
         progress: bool = False,
     ) -> Rows:
-        """Return a job's rows as they arrive; to iterate raises what `Follower.rows` does.
+        """Return a job's rows as they arrive; iteration raises what `Follower.batches` raises.
 
         Args:
-            job: its id.
-            top: the number of classes in a row, at most what the job's rows carry; None: all of these.
+            job: the job's id.
+            top: the number of most probable classes in each row, at most that of the job; None: that of the job.
             label_map, unknown_label, review_below, progress: as in `classify`.
 
         Raises:
-            UnknownJob: there is none.
-            UsageError: an option can't be used.
+            UnknownJob: there is no such job.
+            UsageError: an option is invalid.
         """
         options = _options(review_below, top, label_map, unknown_label)
         self.status(job)
@@ -201,11 +202,11 @@ class Client:
         review_below: float | None = None,
         progress: bool = False,
     ) -> Rows:
-        """Wait for a job's end, and return its rows; `progress` shows how far the job is meanwhile.
+        """Wait for a job's end, and return its rows; `progress` shows its progress meanwhile.
 
         Raises:
-            UsageError: as `rows`.
-            UnknownJob, JobCancelled, NoWorker, MessageInvalid, BrokerUnreachable: as `Follower.rows`.
+            UsageError: an option is invalid.
+            UnknownJob, JobCancelled, NoWorker, MessageInvalid, BrokerUnreachable: as in `Follower.batches`.
         """
         options = _options(review_below, top, label_map, unknown_label)
         if progress:
@@ -224,7 +225,7 @@ class Client:
         unknown_label: str | None = None,
         review_below: float | None = None,
     ) -> Rows:
-        """Return the rows that a job has by now. UnknownJob, UsageError: as `rows`."""
+        """Return the finished rows of a job without waiting; raise UnknownJob or UsageError as `rows` does."""
         options = _options(review_below, top, label_map, unknown_label)
         self.status(job)
         return Rows(job, lambda: self._connection.results(job, options))
@@ -234,14 +235,14 @@ class Client:
         return self._connection.jobs()
 
     def status(self, job: str) -> JobStatus:
-        """Return a job's counters. UnknownJob: there is none."""
+        """Return a job's counters; raise UnknownJob if there is no such job."""
         return self._connection.status(job)
 
     def resume(self, job: str) -> int:
         """Publish all pending batches of a job again; safe at any time.
 
         Returns:
-            How many there were.
+            The number of pending batches.
 
         Raises:
             UnknownJob: no such job.
@@ -249,11 +250,11 @@ class Client:
         return self._connection.resume(job)
 
     def cancel(self, job: str) -> None:
-        """Drop the images of a job that are not done; its rows stay. UnknownJob: there is none."""
+        """Cancel a job: drop its pending images and keep its rows. Raise UnknownJob if there is no such job."""
         self._connection.cancel(job)
 
     def delete(self, job: str) -> None:
-        """Delete a job and its rows. UnknownJob: there is none."""
+        """Delete a job and its rows; raise UnknownJob if there is no such job."""
         self._connection.delete(job)
 
     def _rows(self, job: str, options: RowOptions, progress: bool, submission: Submission | None = None) -> Rows:
@@ -276,10 +277,10 @@ class Client:
 
 def _from_environment(broker_url: str | None) -> Settings:
     given = dict(os.environ)
-    if broker_url is not None:  # as a variable: a password file is for whatever broker is used
+    if broker_url is not None:  # as a variable, so that the password file of the environment is used
         given[f"{ENV_PREFIX}BROKER_URL"] = broker_url
     settings = Settings.from_environment(given)
-    # Workers of the user's own: what the user can read, they may.
+    # Embedded workers may read all files that the user can read.
     return settings if settings.broker_url else replace(settings, image_root="/")
 
 

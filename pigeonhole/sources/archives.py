@@ -1,6 +1,7 @@
-"""Archives as sources: nothing is unpacked, and a member's name is nothing but a name that is shown.
+"""The base class of archive sources.
 
-The producer lists each member with its place in the archive, so a worker goes straight to it.
+The producer lists each member with its place in the archive, and a worker reads the bytes at that place. Nothing is
+unpacked to disk, so a member's name is for display only and can't lead anywhere.
 """
 
 import gzip
@@ -22,24 +23,24 @@ from pigeonhole.sources.folders import is_found
 from pigeonhole.sources.reference import Location, Place, Reference, Root
 from pigeonhole.sources.source import Opened, Source, check_regular, identity_of
 
-#: Between an archive's path and a member's name.
+#: The separator between an archive's path and a member's name.
 INSIDE = "::"
-#: The endings of archives of kinds that are not read.
+#: The endings of archives that are not supported.
 _OTHERS = (".7z", ".rar", *(f".{tar}{end}" for tar, end in product(("tar.", "t"), ("bz2", "xz", "zst", "lzma", "lz4"))))
-#: Where a system's offsets in files end.
+#: File offsets are below this number.
 _END = 1 << 63
-#: What tarfile, zipfile and the modules that they are built on raise where bytes are not what they should be.
+#: The exceptions that tarfile, zipfile and the modules below them raise for damaged archives.
 BROKEN = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, struct.error, EOFError),
     *(ValueError, OverflowError, NotImplementedError, RecursionError, IndexError),
 )
 
-#: Reads a number of bytes from an offset on; fewer at the end.
+#: A function (offset, size) → bytes, which returns fewer bytes at the end of the file.
 Reads = Callable[[int, int], bytes]
 
 
 class Member(NamedTuple):
-    """A file in an archive, or a link. `size` is what it takes there, in bytes, as far as that is known."""
+    """A file or link in an archive. `size` is its size there in bytes, or an estimate."""
 
     name: str
     size: int
@@ -47,7 +48,7 @@ class Member(NamedTuple):
 
 
 class Archive(Source):
-    """Archives of one format; see `Source`. A worker keeps the last archive open until `close`."""
+    """A source of images in archives of one format. The last archive stays open until `close`."""
 
     def __init__(self, root: Root, max_bytes: int = Settings.max_bytes) -> None:
         super().__init__(root, max_bytes)
@@ -57,26 +58,26 @@ class Archive(Source):
     @classmethod
     @abstractmethod
     def contents(cls, file: IO[bytes]) -> Iterator[Member]:
-        """Stream the regular files in an archive, in its order, and its links, in which a worker finds no image.
+        """Yield the regular files and links in an archive, in its order; workers report links as errors.
 
         Raises:
-            BROKEN, OSError: it is damaged, or can't be read.
+            BROKEN, OSError: the archive is damaged, or can't be read.
         """
 
     @abstractmethod
     def read(self, handle: int, place: Place) -> bytes:
-        """Read one member from an open archive, and never more than `max_bytes`.
+        """Read one member from an open archive, at most `max_bytes`.
 
         Raises:
-            ImageError: it can't be, with the reason.
-            ValueError, TypeError: there is no such place.
+            ImageError: the member can't be read; the error has the reason.
+            ValueError, TypeError: the place is invalid.
         """
 
     def list(self, argument: str) -> Iterator[Reference]:
-        """Stream an archive's images; hidden members are left out, as in a folder."""
+        """Yield references to an archive's images; hidden members are left out, as in a folder."""
         root = self.root.below_or_absolute(argument)
         for name, size, place in members(argument):
-            # `tar c .` writes a dot before each name; what a path upward means does not matter here.
+            # `tar c .` begins each name with a dot. A `..` does no harm, since nothing is unpacked.
             plain = "/".join([part for part in name.split("/") if part not in ("", ".", "..")])
             if is_found(plain):
                 yield Reference(self.scheme, argument, root, f"{INSIDE}{name}", place, size)
@@ -86,12 +87,12 @@ class Archive(Source):
     def open(self, location: Location) -> Opened:
         """Read a member; see `Source.open`."""
         handle = self._opened(location.root)
-        # Before it is read: a change in between must show as one.
+        # Before reading, so that a change while reading gives another identity.
         begun, status = self.clock(), os.fstat(handle)
         try:
             data = self.read(handle, location.place)
         except (TypeError, ValueError, OverflowError) as exc:
-            raise ImageError(ErrorKind.CORRUPT, f"its place in the archive is no place: {location.place}") from exc
+            raise ImageError(ErrorKind.CORRUPT, f"its place in the archive is invalid: {location.place}") from exc
         return Opened(data, identity_of(status, begun))
 
     def close(self) -> None:
@@ -115,7 +116,7 @@ class Archive(Source):
 
 
 def archive_kind(path: str) -> type[Archive] | None:
-    """Return the kind of archive that an existing file is by its name, or None."""
+    """Return the archive source for an existing file by its name; None: it is no archive."""
     from pigeonhole.sources.registry import by_ending
 
     kind = by_ending(path)
@@ -123,18 +124,18 @@ def archive_kind(path: str) -> type[Archive] | None:
 
 
 def check_kind(path: str) -> None:
-    """Raise SourceError where a file is an archive of a kind that is not read, by its name."""
+    """Raise SourceError if a file is an unsupported archive by its name."""
     if path.lower().endswith(_OTHERS) and os.path.isfile(path):
         from pigeonhole.sources.registry import endings
 
         *kinds, last = endings()
         raise SourceError(
-            f"{path!r}: this kind of archive isn't read, and {', '.join(kinds)} and {last} are: unpack or repack it"
+            f"{path!r}: this kind of archive is not supported: unpack it, or repack it as {', '.join(kinds)} or {last}"
         )
 
 
 def files_of(path: str) -> list[str]:
-    """Return the files that a row's path may be about: the path itself, or the archives that exist in it."""
+    """Return the files that a row's path may name: the path itself, or the existing archives in it."""
     archives, at = list[str](), path.find(INSIDE)
     while at >= 0:
         if archive_kind(path[:at]):
@@ -144,10 +145,10 @@ def files_of(path: str) -> list[str]:
 
 
 def members(path: str) -> Iterator[Member]:
-    """Stream the members of an archive.
+    """Yield the members of an archive.
 
     Raises:
-        SourceError: it can't be read, is damaged, or holds something that can't be named or found again.
+        SourceError: the archive can't be read, is damaged, or has a member with an invalid name or place.
     """
     kind = archive_kind(path)
     try:
@@ -156,16 +157,16 @@ def members(path: str) -> Iterator[Member]:
                 if len(os.fsencode(member.name)) > LONGEST_PATH:
                     raise ValueError(f"a name in it has more than {LONGEST_PATH:,} bytes")
                 if not 0 <= min(member.place) <= max(member.place) < _END:
-                    raise ValueError(f"{member.name!r} lies where no file has a place")
+                    raise ValueError(f"{member.name!r} has an impossible offset or size")
                 yield member
     except BROKEN as exc:
-        raise SourceError(f"the archive {path!r} is damaged, or none that can be read: {exc}; pack it anew") from exc
+        raise SourceError(f"the archive {path!r} is damaged or not supported: {exc}. Create it again") from exc
     except OSError as exc:
         raise SourceError(f"the archive {path!r} can't be read: {exc.strerror}") from exc
 
 
 def reads(handle: int) -> Reads:
-    """Return what reads from an open file."""
+    """Return a function that reads from an open file."""
 
     def read(offset: int, size: int) -> bytes:
         parts = []
@@ -178,12 +179,12 @@ def reads(handle: int) -> Reads:
 
 
 def whole(data: bytes, size: int) -> bytes:
-    """Return data that is complete; ImageError where there is less of it."""
+    """Return data; raise ImageError if it has less than `size` bytes."""
     if len(data) < size:
-        raise ImageError(ErrorKind.TRUNCATED, "the archive ends before it does: it is cut off, or was changed since")
+        raise ImageError(ErrorKind.TRUNCATED, "the archive ends within it: it is cut off, or was changed since")
     return data
 
 
 def changed(how: str) -> ImageError:
-    """Return the error of a member that is not where it was when the archive was submitted."""
-    return ImageError(ErrorKind.CHANGED, f"{how}: the archive is not what it was when it was submitted")
+    """Return the error for a member of an archive that has changed since it was submitted."""
+    return ImageError(ErrorKind.CHANGED, f"{how}: the archive was changed after it was submitted")

@@ -1,8 +1,7 @@
-"""Open a file that lies beneath a folder, whatever its path says and even if links are swapped meanwhile.
+"""Open a file only if it lies beneath a folder, even for a hostile path or links that are replaced meanwhile.
 
-Linux resolves a path and refuses to leave the folder in one step (`openat2`, since 5.6). Where that is not to be had
-(macOS, an older kernel, a sandbox that doesn't let it through), the file is opened and the system asked where it
-lies: no byte from outside is read either way, though the second opens what it then refuses.
+Linux resolves a path within a folder in one step (`openat2`, since 5.6). Without it (macOS, older kernels, some
+sandboxes), the file is opened first, and then its real path is checked. Neither way reads a byte from outside.
 """
 
 import ctypes
@@ -12,21 +11,21 @@ import os
 import sys
 from functools import cache
 
-# O_NONBLOCK: a FIFO nobody writes to would hold the worker for ever. O_NOCTTY: a terminal must not become ours.
+# O_NONBLOCK: a FIFO without a writer would block for ever. O_NOCTTY: a terminal must not become the controlling one.
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
-# <linux/openat2.h>; the number is the same on every machine that Python's wheels are made for.
+# From <linux/openat2.h>; the number is the same on all architectures that have Python wheels.
 _OPENAT2 = 437
 _NO_MAGIC_LINKS = 0x02
 _NO_SYMLINKS = 0x04
 _BENEATH = 0x08
 
-#: The kernel gives up on a `..` when anything is renamed anywhere at that moment; the next attempt mostly succeeds.
+#: The number of attempts: a concurrent rename anywhere makes the kernel give up on `..` with EAGAIN.
 _ATTEMPTS = 100
 
 
 class LeadsOutside(Exception):
-    """Raised when a path does not end beneath its folder."""
+    """Raised when a path leads outside of its folder."""
 
 
 class _OpenHow(ctypes.Structure):
@@ -36,27 +35,27 @@ class _OpenHow(ctypes.Structure):
 def open_beneath(root: str, reference: str) -> int:
     """Open a file for reading.
 
-    Links are followed, upward and absolute ones too, as long as the file that they lead to lies beneath the root.
+    All links are followed if their final target lies beneath the root.
 
     Args:
-        root: an absolute path.
-        reference: relative to the root, without NUL bytes.
+        root: the absolute path of the root folder.
+        reference: the path of the file relative to the root, without NUL bytes.
 
     Returns:
         A file descriptor, which the caller closes.
 
     Raises:
-        LeadsOutside: it lies outside the root, or would if it were there.
-        OSError: it can't be opened.
+        LeadsOutside: the path leads outside the root, whether the file exists or not.
+        OSError: the file can't be opened.
     """
     if root == "/":
-        return os.open(root + reference, _READ)  # nothing lies outside
+        return os.open(root + reference, _READ)  # every file lies beneath `/`
     return _open_resolved(root, reference) if has_openat2() else _open_and_ask(root, reference)
 
 
 @cache
 def has_openat2() -> bool:
-    """Return whether this system allows `openat2`: asked once in a process, of a folder that can always be opened."""
+    """Return whether this system allows `openat2`; tried once per process with the root folder."""
     if not sys.platform.startswith("linux"):
         return False
     try:
@@ -72,8 +71,8 @@ def _open_resolved(root: str, reference: str) -> int:
     except OSError as exc:
         if exc.errno != errno.EXDEV:
             raise
-    # The path leaves the root, if only to come back: an absolute link does. So it is resolved here, and what comes
-    # out is opened by its real name; a link that was swapped in since then is not followed.
+    # The path leaves the root and may come back, for instance by an absolute link. So it is resolved here, and the real
+    # path is opened without following links, which may have been replaced meanwhile.
     real_root = os.path.realpath(root)
     real = os.path.realpath(os.path.join(real_root, reference))
     if not _is_beneath(real, real_root):
@@ -82,7 +81,7 @@ def _open_resolved(root: str, reference: str) -> int:
 
 
 def _openat2(root: str, path: str, resolve: int) -> int:
-    # The root is opened each time: one that is unmounted and mounted again is not missed, for 2 µs.
+    # The root is opened each time, for 2 µs, since it may have been mounted again.
     folder = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     how = _OpenHow(_READ, 0, resolve)
     try:
@@ -111,12 +110,12 @@ def _open_and_ask(root: str, reference: str) -> int:
     try:
         handle = os.open(path, _READ)
     except OSError as exc:
-        # What lies outside is not to be asked for: neither whether it is there nor what it is.
+        # The error must not reveal whether a file outside exists.
         if not _is_beneath(os.path.realpath(path), real_root):
             raise LeadsOutside(reference) from exc
         raise
     try:
-        # Links can't be swapped any more behind this check.
+        # The file is open, so replaced links do not matter any more.
         if not _is_beneath(_path_of(handle), real_root):
             raise LeadsOutside(reference)
     except BaseException:

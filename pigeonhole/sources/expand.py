@@ -1,11 +1,11 @@
-"""The SOURCEs that the user named → a stream of image references.
+"""Expand the user's SOURCEs into a stream of image references.
 
-A SOURCE is a file, a folder, an archive, a glob, `-` (a list on standard input), `@FILE` (a list in a file), or names a
-registered source by its scheme. All of it is streamed: nothing here holds more than one window of a folder's names.
+A SOURCE is a file, a folder, an archive, a glob, `-` (a list on standard input), `@FILE` (a list in a file), or
+`scheme:…` for a registered source. Expansion is lazy: at most one window of a folder's names is in memory.
 
-Extensions decide inside folders and archives only; a file that is named, matched or listed is tried whatever its name.
-An image that several SOURCEs name is taken once, for the first of them. A list is taken as it is. No folder's walk
-looks into archives.
+Inside folders and archives, only files with known extensions are images. A file that is named, matched by a glob or
+listed is submitted whatever its name. An image that several SOURCEs name is submitted once, for the first of them; the
+entries of lists are not compared. Archives inside folders are not read.
 """
 
 import errno
@@ -27,7 +27,7 @@ from pigeonhole.sources.reference import Reference, Root, relative, with_slash
 from pigeonhole.sources.skipped import Skipped
 from pigeonhole.sources.source import Source
 
-_EMPTY = f"holds no image; known by their extension are {' '.join(sorted(EXTENSIONS))}"
+_EMPTY = f"holds no image; the known extensions are {' '.join(sorted(EXTENSIONS))}"
 
 
 def expand(
@@ -38,19 +38,18 @@ def expand(
     warn: Callable[[str], None] = lambda message: None,
     skipped: Skipped | None = None,
 ) -> Iterator[Reference]:
-    """Stream the references that the user's SOURCEs name, in their order.
+    """Return an iterator over the references of all SOURCEs, in their order.
 
     Args:
-        sources: as on the command line; a reference stands for itself.
-        root: what references are relative to.
-        null_separated: lists separate their entries with NUL bytes rather than newlines.
-        sort_into: a folder whose images are left out: it holds those that an earlier run has sorted.
-        warn: called with a message when the first one is left out.
-        skipped: counts the files in folders and archives that are not named as images are.
+        sources: the SOURCEs as on the command line; references are passed on.
+        root: the image root, to which references are relative.
+        null_separated: the entries of lists are separated by NUL bytes instead of newlines.
+        sort_into: a folder to leave out, since an earlier run has sorted images into it.
+        warn: called with a message when the first image in `sort_into` is left out.
+        skipped: counts the files in folders and archives that have no image extension.
 
     Raises:
-        SourceError: a SOURCE does not exist, holds no image, or lies outside the root. The call itself raises it,
-            before the first reference is yielded.
+        SourceError: a SOURCE does not exist, has no image, or lies outside the root. The call itself raises this.
     """
     taken, streams = _Taken(root), list[Iterator[Reference]]()
     skipped = Skipped() if skipped is None else skipped
@@ -58,9 +57,7 @@ def expand(
         if isinstance(source, Reference):
             streams.append(iter((source,)))
         elif _is_list(source):
-            streams.append(
-                _begun(_list(source, root, null_separated, skipped), f"{source!r} is a list without entries")
-            )
+            streams.append(_begun(_list(source, root, null_separated, skipped), f"the list {source!r} is empty"))
         elif kind := registry.named(source):
             streams.append(_begun(_listing(kind, root, source, skipped), f"{source!r} holds no image"))
         else:
@@ -74,7 +71,7 @@ def expand(
 
 
 def _outside(folder: str, references: Iterator[Reference], warn: Callable[[str], None]) -> Iterator[Reference]:
-    """Leave out what lies in a folder; each folder on the way is resolved once, for links may lead there."""
+    """Yield the references that do not lie in a folder, with links resolved; warn once if one does."""
     top, warned = with_slash(os.path.realpath(folder)), False
 
     @lru_cache(4096)
@@ -86,18 +83,18 @@ def _outside(folder: str, references: Iterator[Reference], warn: Callable[[str],
             yield reference
         elif not warned:
             warned = True
-            warn(
-                f"{reference.file!r} and whatever else lies in {folder!r} is left out, since images are sorted into it"
-            )
+            warn(f"{reference.file!r} and all other files in {folder!r} are left out, since images are sorted into it")
 
 
 class _Local(NamedTuple):
     """A SOURCE that is a local path.
 
     Args:
-        name: as the user named it.
+        name: the SOURCE as the user named it.
         kind: `file`, `folder` or `glob`.
-        rooted: its path below the root; a glob's is that of the `folder` that its `pattern` begins in.
+        rooted: its path below the root; for a glob, the path of `folder` below the root.
+        folder: for a glob, the folder before its pattern.
+        pattern: for a glob, the parts of its pattern.
     """
 
     name: str
@@ -107,13 +104,13 @@ class _Local(NamedTuple):
     pattern: tuple[str, ...] = ()
 
     def takes(self, file: str) -> bool:
-        """Return whether a glob takes a file that it matches: `*/` is about folders, and `**/` about images in them."""
+        """Return whether a glob selects a file that matches: `*/` selects folders only, and `**/` images in folders."""
         if not self.name.endswith("/"):
             return True
         return self.name.rstrip("/").rpartition("/")[2] == "**" and is_found(file.rpartition("/")[2])
 
     def prefixes(self, path: str, root: Root) -> Iterator[int]:
-        """Yield each number of first names of a path below the root that the glob matches."""
+        """Yield the length, in names, of each leading part of a path below the root that matches the glob."""
         inside = relative(path, self.rooted)
         if inside:
             top = with_slash(os.path.join(root.path, self.rooted))
@@ -121,7 +118,7 @@ class _Local(NamedTuple):
             yield from (above + count for count in prefixes(top, inside, self.pattern))
 
     def walks_over(self, path: str, root: Root, is_folder: bool = False) -> bool:
-        """Return whether walking a folder that the glob matches finds this file or folder."""
+        """Return whether the walk of a folder that matches the glob finds this file or folder."""
         names = path.split("/")
         return any(
             count < len(names) and is_found("/".join(names[count:]), is_folder) for count in self.prefixes(path, root)
@@ -129,10 +126,10 @@ class _Local(NamedTuple):
 
 
 class _Taken:
-    """What local SOURCEs take, by their ranks in the order of naming; never the images in them.
+    """The local SOURCEs so far, with their ranks in the order of naming, to find images that are named twice.
 
     Args:
-        root: all paths are below it.
+        root: the image root, to which all paths are relative.
     """
 
     def __init__(self, root: Root) -> None:
@@ -149,7 +146,7 @@ class _Taken:
             (self._folders if source.kind == "folder" else self._files).setdefault(source.rooted, rank)
 
     def before(self, rank: int, path: str, is_folder: bool = False) -> bool:
-        """Return whether a SOURCE of a lower rank takes a file, or the whole of a folder."""
+        """Return whether a SOURCE of a lower rank includes a file, or a whole folder."""
         if (self._folders if is_folder else self._files).get(path, rank) < rank:
             return True
         return self._walked_over(rank, path, is_folder) or any(
@@ -159,7 +156,7 @@ class _Taken:
         )
 
     def _walked_over(self, rank: int, path: str, is_folder: bool) -> bool:
-        """Return whether walking one of the folders finds it."""
+        """Return whether the walk of a folder of a lower rank finds a path."""
         at = len(path) if self._folders else 0
         while at > 0:
             at = path.rfind("/", 0, at)
@@ -170,7 +167,7 @@ class _Taken:
 
 
 def _nothing(path: str, is_folder: bool = False) -> bool:
-    """Return False: there is no earlier SOURCE that takes a path."""
+    """Return False: there is no earlier SOURCE that includes a path."""
     return False
 
 
@@ -196,14 +193,14 @@ def _inside(source: str, root: Root) -> str:
         if not os.path.isdir(root.path):
             raise SourceError(f"PIGEONHOLE_IMAGE_ROOT is {root.path!r}, and no such folder is there")
         raise SourceError(
-            f"{source!r} lies outside the image root {root.path!r}: set PIGEONHOLE_IMAGE_ROOT to a folder that holds "
-            "it, here and (as it is mounted there) for the workers"
+            f"{source!r} lies outside the image root {root.path!r}: set PIGEONHOLE_IMAGE_ROOT to a folder that "
+            "contains it, here and for the workers (as it is mounted there)"
         )
     return rooted
 
 
 def _begun(references: Iterator[Reference], empty: str) -> Iterator[Reference]:
-    """Draw the first reference already now; SourceError with that text where there is none."""
+    """Return the references after drawing the first one; raise SourceError with the text `empty` if there is none."""
     first = next(references, None)
     if first is None:
         raise SourceError(empty)
@@ -211,7 +208,7 @@ def _begun(references: Iterator[Reference], empty: str) -> Iterator[Reference]:
 
 
 def _listed(source: _Local, root: Root, taken: Callable[..., bool], skipped: Skipped) -> Iterator[Reference]:
-    """Stream what a local SOURCE names and no earlier one takes."""
+    """Return an iterator over the references of a local SOURCE that no earlier SOURCE includes."""
     if source.kind == "glob":
         found = _glob(source, root, taken, skipped)
         first = next(found, None)
@@ -219,13 +216,13 @@ def _listed(source: _Local, root: Root, taken: Callable[..., bool], skipped: Ski
     if source.kind == "file":
         return _begun(_file(source.name, root, skipped), f"{source.name!r} {_EMPTY}")
     found = _begun(in_folder(source.name, source.rooted, skipped), f"{source.name!r} {_EMPTY}")
-    if taken is _nothing:  # the common case: no question for each image
+    if taken is _nothing:  # the common case: no check of each image
         return found
     return (reference for reference in found if not taken(reference.root + reference.path))
 
 
 def _glob(source: _Local, root: Root, taken: Callable[..., bool], skipped: Skipped) -> Iterator[Reference]:
-    """Stream what a glob matches and no earlier SOURCE takes; SourceError where it matches no image at all."""
+    """Yield the references of a glob that no earlier SOURCE includes; raise SourceError if it matches no image."""
     found = False
     for path in matching(source.folder, source.pattern):
         rooted, is_folder = root.below_or_absolute(path), os.path.isdir(path)

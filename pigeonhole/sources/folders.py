@@ -1,4 +1,4 @@
-"""Folders that stream: the standard library's functions hold a whole folder's names at once, or a whole tree's."""
+"""Walk folders in bounded memory: the standard library's functions hold all names of a folder or a tree."""
 
 import errno
 import os
@@ -16,23 +16,23 @@ _EXTENSIONS = (
     "png jpg jpeg jpe jfif gif bmp dib tif tiff webp avif heic heif hif jp2 j2k jpx ico icns tga pbm pgm ppm pnm pcx "
     "dds qoi"
 )
-#: By these, in any case, a file in a folder is known as an image. Pillow reads more; name or list such files.
+#: The extensions, in any case, of images in folders. Pillow reads more formats; such files can be named or listed.
 EXTENSIONS = frozenset(_EXTENSIONS.split())
-#: A folder's names are sorted within windows of this many: in order for nearly everyone, in bounded memory for all.
+#: A folder's names are sorted within windows of this size, so larger folders are not sorted as a whole.
 WINDOW = 65_536
-#: To ask for a file's size costs more than all else that is done for it here: one file in this many is asked.
+#: One file in this many is asked for its size, since `stat` costs more than all other work for a file here.
 _SAMPLED = 16
-#: What a link says that leads nowhere: to itself, below a file, or to no possible name.
+#: The errors of broken links: to themselves, to a path below a file, or to an impossible name.
 _NOWHERE = (errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def in_folder(shown: str, root: str, skipped: Skipped) -> Iterator[Reference]:
-    """Stream a folder's images, files first, then the folders below; hidden ones are left out, links are followed.
+    """Yield references to a folder's images: files first, then subfolders. Follow links, and leave hidden ones out.
 
     Args:
         shown: the folder as the user named it.
-        root: the folder below the image root.
-        skipped: counts the files that are not known as images.
+        root: the folder's path below the image root.
+        skipped: counts the files that have no image extension.
 
     Raises:
         SourceError: a folder can't be read.
@@ -49,12 +49,12 @@ def in_folder(shown: str, root: str, skipped: Skipped) -> Iterator[Reference]:
 
 
 def is_found(path: str, is_folder: bool = False) -> bool:
-    """Return whether a walk finds an image, or a folder, at this path below its beginning."""
+    """Return whether a walk includes a file, or a folder, with this path below its start: no hidden names."""
     return not path.startswith(".") and "/." not in path and (is_folder or _is_image(path.rpartition("/")[2]))
 
 
 def sampled_sizes() -> Callable[[str | os.DirEntry[str]], int]:
-    """Return what estimates the sizes of one file after the other: each as that of the last that was asked."""
+    """Return a function that estimates the sizes of a sequence of files: it checks one in `_SAMPLED`."""
     asked, size = cycle(range(_SAMPLED)), 0
 
     def size_of(file: str | os.DirEntry[str]) -> int:
@@ -67,7 +67,7 @@ def sampled_sizes() -> Callable[[str | os.DirEntry[str]], int]:
 
 
 def size_or_zero(file: str | os.DirEntry[str]) -> int:
-    """Return a file's size in bytes; 0 where it is gone, or a link to nowhere, as the worker will say in its row."""
+    """Return a file's size in bytes; 0 if there is no such file, which the worker will report."""
     try:
         return os.stat(file).st_size
     except OSError:
@@ -75,19 +75,19 @@ def size_or_zero(file: str | os.DirEntry[str]) -> int:
 
 
 def windows(folder: str) -> Iterator[list[os.DirEntry[str]]]:
-    """Stream a folder's entries, a sorted window at a time; OSError where it can't be read."""
+    """Yield a folder's entries, a sorted window at a time; raise OSError if it can't be read."""
     with os.scandir(folder) as entries:
         while True:
             window = sorted(islice(entries, WINDOW), key=lambda entry: entry.name)
             if len(window) < WINDOW:
                 break
             yield window
-    # Now it is closed: a walk down a deep tree from here keeps no folder open on the way.
+    # After closing the folder, so that a walk into subfolders keeps no folder open.
     yield window
 
 
 def is_folder(entry: os.DirEntry[str], links: bool = True) -> bool:
-    """Return whether an entry is a folder or (with `links`) a link to one; OSError where it may not be asked."""
+    """Return whether an entry is a folder or (with `links`) a link to one; raise OSError without permission."""
     try:
         return entry.is_dir(follow_symlinks=links)
     except OSError as exc:
@@ -97,9 +97,9 @@ def is_folder(entry: os.DirEntry[str], links: bool = True) -> bool:
 
 
 def flattened(items: Iterator[Any]) -> Iterator[Any]:
-    """Yield the items of a generator, and in the place of each generator among them its items.
+    """Yield the items of a generator, with each generator among them replaced by its items, recursively.
 
-    `yield from` would do it too, but only for a thousand folders in each other.
+    Unlike `yield from`, this has no limit of about a thousand nested folders.
     """
     stack = [items]
     while stack:
@@ -113,18 +113,18 @@ def flattened(items: Iterator[Any]) -> Iterator[Any]:
 
 
 def unreadable(exc: OSError) -> str:
-    """Return in words which folder can't be read, and why."""
+    """Return a message about a folder that can't be read."""
     return f"the folder {exc.filename!r} can't be read: {exc.strerror}"
 
 
 def _walk(top: str, below: str, above: tuple[tuple[int, int], ...], skipped: Skipped) -> Iterator[Any]:
-    """Yield (folder below top, images in it), a window at a time, and such generators for the folders in it.
+    """Yield (folder below top, images in it), a window at a time, and such a generator for each subfolder.
 
     Args:
-        top: where the walk began, with a slash at its end.
-        below: the folder below it: empty, or with a slash at its end.
-        above: device and inode of the folders on the way here; one of them again is a circle of links.
-        skipped: counts the files that are not known as images.
+        top: the start of the walk, with a slash at its end.
+        below: the folder's path below `top`: empty, or with a slash at its end.
+        above: device and inode of the parent folders, to detect cycles of links.
+        skipped: counts the files that have no image extension.
 
     Raises:
         OSError: a folder can't be read.

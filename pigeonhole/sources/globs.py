@@ -1,4 +1,4 @@
-"""Globs that stream, and that report a folder which can't be read: the standard library's do neither."""
+"""Match globs in bounded memory, and report unreadable folders: the standard library's globs do neither."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -8,20 +8,20 @@ from typing import Any, TypeAlias
 from pigeonhole.errors import SourceError
 from pigeonhole.sources.folders import flattened, is_folder, unreadable, windows
 
-#: Positions in a pattern that the names on the way so far may have brought us to.
+#: The positions in a pattern that the names so far may have reached.
 _States: TypeAlias = frozenset[int]
 _START: _States = frozenset({0})
 
 
 def has_magic(text: str) -> bool:
-    """Return whether a text is a pattern rather than a path."""
+    """Return whether a text has wildcards."""
     return any(character in text for character in "*?[")
 
 
 def split(source: str) -> tuple[str, tuple[str, ...]]:
-    """Split a glob into the folder before it (empty, or with a slash at its end) and the pattern's parts.
+    """Split a glob into the folder before its pattern (empty, or with a slash at its end) and the pattern's parts.
 
-    What exists as it is spelled is no pattern, whatever brackets are in its name.
+    A part that exists literally is a folder's name, even if it has brackets.
     """
     at = 0
     while (slash := source.find("/", at)) >= 0 and os.path.isdir(source[: slash + 1]):
@@ -31,10 +31,10 @@ def split(source: str) -> tuple[str, tuple[str, ...]]:
 
 
 def prefixes(folder: str, path: str, pattern: Sequence[str]) -> Iterator[int]:
-    """Yield each number of first names of an existing path below the folder that `matching` yields as a path."""
+    """Yield the length, in names, of each leading part of an existing path below the folder that matches."""
     states, names = _spread(_START, pattern), path.split("/")
     for count, name in enumerate(names, 1):
-        # Whether it is a link matters to `**` only, and the last may be anything.
+        # Only `**` needs to know whether a name is a folder and no link; the last name may be anything.
         is_folder = count < len(names) and "**" in pattern and not os.path.islink(folder + "/".join(names[:count]))
         states = _step(states, pattern, name, is_folder)
         if len(pattern) in states:
@@ -42,15 +42,15 @@ def prefixes(folder: str, path: str, pattern: Sequence[str]) -> Iterator[int]:
 
 
 def matching(folder: str, pattern: Sequence[str]) -> Iterator[str]:
-    """Stream the paths that match, each once, those in a folder before those in the folders below it.
+    """Yield each path that matches once; the paths in a folder come before those in its subfolders.
 
     Args:
-        folder: where to begin: empty, or with a slash at its end.
-        pattern: as `split` gives it. `*` and `?` leave hidden names out; `**` stands for any number of folders, and
+        folder: the folder to begin with: empty, or with a slash at its end.
+        pattern: the parts from `split`. `*` and `?` do not match hidden names; `**` matches any number of folders, and
             does not follow links.
 
     Raises:
-        SourceError: a folder on the way can't be read.
+        SourceError: a folder can't be read.
     """
     return flattened(_matching(folder, pattern, _spread(_START, pattern)))
 
@@ -68,24 +68,24 @@ def _matching(folder: str, pattern: Sequence[str], states: _States) -> Iterator[
             for below, reached in deeper:
                 yield _matching(below, pattern, reached)
     except (FileNotFoundError, NotADirectoryError):
-        return  # a pattern's folder that is not there matches nothing
+        return  # a missing folder matches nothing
     except OSError as exc:
         raise SourceError(unreadable(exc)) from exc
 
 
 def _candidates(folder: str, heads: set[str]) -> Iterator[list[tuple[str, bool]]]:
-    """Yield names that may match one of the heads, and whether each is a folder and no link to one, some at a time."""
+    """Yield lists of (name, whether it is a folder and no link) for names that may match one of the heads."""
     listed = any(has_magic(head) for head in heads)
     if listed:
         for window in windows(folder or "."):
             yield [(entry.name, is_folder(entry, links=False)) for entry in window]
-    # Names without magic are asked for rather than looked for; and no listing has `.` and `..`.
+    # Names without wildcards are checked directly, without a listing; and no listing has `.` and `..`.
     asked = heads & {".", ".."} if listed else heads
     yield [(name, False) for name in sorted(asked) if os.path.lexists(folder + name)]
 
 
 def _step(states: _States, pattern: Sequence[str], name: str, is_folder: bool) -> _States:
-    """Return the positions in a pattern that a name leads to from some others."""
+    """Return the positions in a pattern that are reached from `states` by a name."""
     ahead = [at for at in states if at < len(pattern)]
     reached = {at + 1 for at in ahead if _part_matches(name, pattern[at])}
     if is_folder and not name.startswith("."):
@@ -94,7 +94,7 @@ def _step(states: _States, pattern: Sequence[str], name: str, is_folder: bool) -
 
 
 def _spread(states: _States, pattern: Sequence[str]) -> _States:
-    """Add the positions that are reached without a name, since `**` may stand for no folder at all."""
+    """Return positions with those added that need no name, since `**` also matches no folder."""
     spread = set(states)
     for at in states:
         while at < len(pattern) and pattern[at] == "**":

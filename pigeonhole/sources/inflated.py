@@ -1,4 +1,4 @@
-"""A gzip file read forward: each worker process inflates an archive once, and not once a batch."""
+"""Read a gzip file forward, so that a worker process inflates an archive once and not for each batch."""
 
 import os
 import zlib
@@ -7,25 +7,25 @@ from typing import IO
 from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.sources.reference import Identity
 
-#: Bytes that are inflated at once on the way to a place.
+#: The number of bytes that are inflated at once while skipping.
 _STEP = 1 << 18
 
 
 def is_gzip(file: IO[bytes]) -> bool:
-    """Return whether a file is gzip by its first bytes: a `.tar.gz` inflated on its way here often keeps its name."""
+    """Return whether a file is gzip by its first bytes: a download may be inflated and still end with `.tar.gz`."""
     magic = file.read(2)
     file.seek(0)
     return magic == b"\x1f\x8b"
 
 
 class Inflated:
-    """The bytes that one gzip file inflates to.
+    """The inflated bytes of one gzip file.
 
     Args:
-        identity: of the file; all that is inflated must come of the same. None: of no file.
+        identity: the identity of the file; a changed file needs a new object. None: no file yet.
 
     Attributes:
-        at: how far it is inflated, in bytes of what comes out.
+        at: the number of bytes that are inflated so far.
     """
 
     def __init__(self, identity: Identity | None = None) -> None:
@@ -37,11 +37,11 @@ class Inflated:
         self._damage = ""
 
     def read(self, handle: int, offset: int, size: int) -> bytes:
-        """Return bytes from a place on that is not behind us; fewer at the end.
+        """Return `size` inflated bytes from an offset, which is not below `at`; fewer at the end.
 
         Raises:
-            ImageError: what comes before them, or they, can't be inflated, and so nothing after them.
-            OSError: reading the file failed; what was inflated of these bytes is lost.
+            ImageError: the file can't be inflated up to the end of these bytes.
+            OSError: reading the file failed; bytes that were inflated in this call are lost.
         """
         while self.at < offset and self._next(handle, min(_STEP, offset - self.at)):
             pass
@@ -52,12 +52,12 @@ class Inflated:
         return b"".join(parts)
 
     def _next(self, handle: int, most: int) -> bytes:
-        """Return what comes next; nothing at the end."""
+        """Return the next inflated bytes; none at the end."""
         if self._damage:
             raise ImageError(ErrorKind.CORRUPT, self._damage)
         while True:
-            if self._inflater.eof:  # one stream may follow another: pigz, bgzip and `cat` make such
-                self._input = self._inflater.unused_data.lstrip(b"\0")  # some are padded
+            if self._inflater.eof:  # another stream may follow, as pigz, bgzip and `cat` write them
+                self._input = self._inflater.unused_data.lstrip(b"\0")  # streams may be padded
                 self._inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
             if not self._input:
                 self._input = os.pread(handle, _STEP, self._offset)
@@ -65,7 +65,7 @@ class Inflated:
             try:
                 data = self._inflater.decompress(self._input, most)
             except zlib.error as exc:
-                self._damage = f"the archive can't be inflated from {self.at:,} bytes on: {exc}"
+                self._damage = f"the archive is damaged after {self.at:,} inflated bytes: {exc}"
                 raise ImageError(ErrorKind.CORRUPT, self._damage) from exc
             ended = not self._input
             self._input = self._inflater.unconsumed_tail

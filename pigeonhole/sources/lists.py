@@ -1,4 +1,4 @@
-"""Lists of paths: `-`, standard input, and `@FILE`."""
+"""Read lists of paths: `-` (standard input) and `@FILE`."""
 
 import codecs
 import os
@@ -11,20 +11,20 @@ from pigeonhole.errors import SourceError
 from pigeonhole.limits import LONGEST_PATH
 from pigeonhole.text import printable
 
-#: Bytes that are read at once.
+#: The number of bytes that are read at once.
 _BLOCK = 1 << 16
-#: Characters that a message shows of an entry which is too long.
+#: The number of characters of an overlong entry that a message shows.
 _SHOWN = 60
-#: Milliseconds until an interruption is noticed that came just before a wait: a signal ends only what it finds waiting.
+#: Milliseconds of one wait for input: Ctrl-C just before a wait is noticed after it.
 _LOOK = 1000
 _SEPARATORS = "its entries are separated by newlines, or with -0 by NUL bytes"
 
 
 def entries(name: str, null_separated: bool) -> Iterator[str]:
-    """Stream the paths in a list, empty ones left out; a name that is not UTF-8 is spelled as `os.fsdecode` does.
+    """Yield the paths in a list, without empty ones, decoded with `os.fsdecode`.
 
     Raises:
-        SourceError: it can't be read, or is not a list; or an entry is longer than any path.
+        SourceError: the list can't be read, or is not a list, or has an entry that is too long for a path.
     """
     try:
         with open(0 if name == "-" else name[1:], "rb", buffering=0, closefd=name != "-") as file:
@@ -34,7 +34,7 @@ def entries(name: str, null_separated: bool) -> Iterator[str]:
                 if len(entry) > LONGEST_PATH:
                     which = f"{'entry' if null_separated else 'line'} {number:,} of the list {name!r}"
                     raise SourceError(
-                        f"{which} has more than {LONGEST_PATH:,} bytes, and no path is longer "
+                        f"{which} has more than {LONGEST_PATH:,} bytes, which is too long for a path "
                         f"({printable(os.fsdecode(entry[:_SHOWN]))}…): {_SEPARATORS}"
                     )
                 if entry:
@@ -44,16 +44,16 @@ def entries(name: str, null_separated: bool) -> Iterator[str]:
 
 
 def _split(file: RawIOBase, separator: bytes) -> Iterator[bytes]:
-    """Split a stream, which is read as it comes, so that a slow list is worked on before its end.
+    """Yield the entries of a stream as they arrive, so that the entries of a slow list are used at once.
 
-    An entry without an end is yielded once it is longer than a path may be.
+    An entry is also yielded, incomplete, once it is too long for a path.
     """
     rest, ending, first = b"", b"", True
     while block := _next(file):
         *whole, rest = (rest + block).split(separator)
         if first and whole and separator == b"\n":
             whole[0] = whole[0].removeprefix(codecs.BOM_UTF8)
-            ending = b"\r" if whole[0].endswith(b"\r") else b""  # Windows', if the first line has it
+            ending = b"\r" if whole[0].endswith(b"\r") else b""  # the first line shows Windows' line endings
             first = False
         yield from (entry.removesuffix(ending) for entry in whole)
         if len(rest) > LONGEST_PATH + len(ending):
@@ -62,7 +62,7 @@ def _split(file: RawIOBase, separator: bytes) -> Iterator[bytes]:
 
 
 def _next(file: RawIOBase) -> bytes:
-    """Return the bytes that have arrived, once there are any; nothing at the end."""
+    """Wait for bytes and return those that have arrived; none at the end."""
     waiting = select.poll()
     waiting.register(file, select.POLLIN)
     while not waiting.poll(_LOOK):

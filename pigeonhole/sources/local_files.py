@@ -1,4 +1,4 @@
-"""Image files of their own: the source of everything that no other source lists."""
+"""The source of image files that are not in archives."""
 
 import os
 from collections.abc import Iterator
@@ -14,10 +14,10 @@ class LocalFiles(Source):
     scheme = "file"
 
     def list(self, argument: str) -> Iterator[Reference]:
-        """Return the reference to one file, whether it exists or not."""
+        """Yield the reference to one file, whether it exists or not."""
         root = self.root.below_or_absolute(argument)
-        # Split where both begin to be the same, so that a list's entries share their beginnings.
-        common = len(os.path.commonprefix((argument[::-1], root[::-1])))  # noqa: RUF071  # characters are what is meant
+        # The common end of both becomes `path`, so that a list's entries share `shown` and `root`.
+        common = len(os.path.commonprefix((argument[::-1], root[::-1])))  # noqa: RUF071  # characters are meant
         at = len(argument) - common
         yield Reference(self.scheme, argument[:at], root[: len(root) - common], argument[at:])
 
@@ -29,10 +29,10 @@ class LocalFiles(Source):
             check_regular(status)
             size = status.st_size
             check_size(size, self.max_bytes)
-            # One byte more than it should have, so that a file which grows meanwhile can't fill the memory.
+            # At most one byte more than its size, so that a growing file can't fill the memory.
             data = os.read(handle, size + 1)
             while len(data) != size and (part := os.read(handle, size + 1 - len(data))):
-                data += part  # a network file system may give a file in parts
+                data += part  # a network file system may return a file in parts
             return Opened(data, identity_of(status, begun))
         finally:
             os.close(handle)

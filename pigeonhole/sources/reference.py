@@ -1,4 +1,4 @@
-"""References: what the producer lists of an image and the worker opens it by."""
+"""References to images, which the producer creates and the worker opens."""
 
 import os
 from dataclasses import dataclass
@@ -6,21 +6,21 @@ from typing import NamedTuple, TypeAlias
 
 from pigeonhole.errors import SourceError
 
-#: Where an image lies in a larger file, in whole numbers from 0 to below 2**63 that its source defines.
+#: The place of an image in an archive: integers from 0 to below 2**63, whose meaning its source defines.
 Place: TypeAlias = tuple[int, ...]
 
-#: 64 bits that differ where a file's size, one of its times, or its inode does: what a file was when it was read.
+#: A 64-bit hash of a file's size, times and inode, to detect whether the file has changed since it was read.
 Identity: TypeAlias = int
 
 
 class Location(NamedTuple):
-    """Where a worker finds one image.
+    """The location at which a worker finds one image.
 
     Args:
-        scheme: of the source that opens it: `file`, `zip`, `tar`, …
-        root: the beginning of its path below the image root: of a file's path, or the whole path of an archive.
-        path: the rest of a file's path; of an archive's member `::` and its name.
-        place: where it lies in `root`; empty where it is a file of its own.
+        scheme: the scheme of the source that opens it: `file`, `zip`, `tar`, …
+        root: the beginning of a file's path below the image root, or the whole path of an archive.
+        path: the rest of a file's path; for an archive's member, `::` and its name.
+        place: the place in the archive `root`; empty: it is a file.
     """
 
     scheme: str
@@ -30,17 +30,17 @@ class Location(NamedTuple):
 
     @property
     def file(self) -> str:
-        """The path below the image root of the file that it lies in: its own, or its archive's."""
+        """The path below the image root of the image file, or of the archive that contains the image."""
         return self.root if self.place else self.root + self.path
 
 
 class Reference(NamedTuple):
-    """One image, as the producer lists it. It is shown to the user as `shown + path`.
+    """One image, as the producer lists it. Its path for the user is `shown + path`.
 
     Args:
         scheme, root, path, place: its `Location`.
         shown: the beginning of its path as the user named it.
-        size: its file's size in bytes, or an estimate: batches are cut by it.
+        size: the size of its file in bytes, or an estimate, which limits the size of batches.
     """
 
     scheme: str
@@ -52,32 +52,32 @@ class Reference(NamedTuple):
 
     @property
     def file(self) -> str:
-        """The file that it lies in, as the user named it: itself, or its archive."""
+        """The image file, or the archive that contains the image, as the user named it."""
         return self.shown if self.place else self.shown + self.path
 
 
 @dataclass(frozen=True)
 class Root:
-    """An image root: the folder that references are relative to.
+    """An image root: the folder to which references are relative.
 
     Args:
-        path: absolute; below `/` lies everything.
+        path: the absolute path of the folder; `/` contains all files.
     """
 
     path: str
 
     def below(self, path: str) -> str | None:
-        """Return a path relative to the root, or None where it lies outside.
+        """Return a path relative to the root, or None if it lies outside.
 
-        A path that is inside by its spelling keeps its spelling; links are resolved only otherwise.
+        Links are resolved only if the path does not lie inside without that.
 
         Raises:
-            SourceError: the working folder is gone.
+            SourceError: the working folder was deleted.
         """
         try:
             absolute = os.path.join(os.getcwd(), path)
         except FileNotFoundError as exc:
-            raise SourceError("the folder that this runs in is gone: change to another") from exc
+            raise SourceError("the working folder was deleted: change to another") from exc
         if ".." not in absolute.split("/"):
             inside = relative(_normal(absolute), _normal(self.path))
             if inside is not None:
@@ -90,13 +90,13 @@ class Root:
         return relative(real, root) if inside is None else inside
 
     def below_or_absolute(self, path: str) -> str:
-        """Return a path relative to the root; outside, the absolute path, which a worker refuses in its row."""
+        """Return a path relative to the root; if it lies outside, its absolute path, which workers refuse."""
         inside = self.below(path)
         return os.path.abspath(path) if inside is None else inside
 
 
 def relative(path: str, folder: str) -> str | None:
-    """Return a path relative to a folder (empty: the folder itself), or None where it is not inside."""
+    """Return a path relative to a folder (empty: the folder itself), or None if it is not inside."""
     if path == folder:
         return ""
     prefix = with_slash(folder)
@@ -104,10 +104,10 @@ def relative(path: str, folder: str) -> str | None:
 
 
 def with_slash(folder: str) -> str:
-    """Return a folder's path with a slash at its end; the empty one stays empty."""
+    """Return a folder's path with a slash at its end; an empty path stays empty."""
     return folder if folder in ("", "/") or folder.endswith("/") else folder + "/"
 
 
 def _normal(path: str) -> str:
-    """Normalize an absolute path; `normpath` leaves two slashes at its beginning."""
+    """Normalize an absolute path, with one slash at its beginning, where `normpath` may leave two."""
     return "/" + os.path.normpath(path).lstrip("/")

@@ -1,4 +1,4 @@
-"""The sources, by scheme and by the endings of local files. To add one, add its class here."""
+"""The registry of sources, by scheme and by the endings of local files. To add one, add its class here."""
 
 from collections.abc import Sequence
 
@@ -12,24 +12,24 @@ SOURCES: list[type[Source]] = [ZipArchives, TarArchives, LocalFiles, ImagesInMem
 
 
 def by_scheme(scheme: str) -> type[Source] | None:
-    """Return the source of a scheme, or None."""
+    """Return the source for a scheme, or None."""
     return next((kind for kind in SOURCES if kind.scheme == scheme), None)
 
 
 def by_ending(path: str) -> type[Source] | None:
-    """Return the source that lists a local file of that name on its own, or None."""
+    """Return the source for a local file by its ending, or None."""
     name = path.lower()
     return next((kind for kind in SOURCES if kind.endings and name.endswith(kind.endings)), None)
 
 
 def named(argument: str) -> type[Source] | None:
-    """Return the source that a SOURCE `scheme:…` names, or None: then it is a local path."""
+    """Return the source for a SOURCE `scheme:…`; None: it is a local path."""
     scheme, colon, _ = argument.partition(":")
     kind = by_scheme(scheme) if colon else None
-    # A local file has no scheme in front: `zip:x` is a file's name, as it always was.
+    # Sources of local files are not named by scheme: `zip:x` is the name of a file.
     return None if kind is None or kind is LocalFiles or kind.endings else kind
 
 
 def endings() -> Sequence[str]:
-    """Return the endings of local files that have a source of their own."""
+    """Return all endings of local files for which there is a source."""
     return [ending for kind in SOURCES for ending in kind.endings]

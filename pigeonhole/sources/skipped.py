@@ -1,17 +1,17 @@
-"""Files that folders and archives hold beside images, counted by extension."""
+"""Count the files in folders and archives that are no images, by extension."""
 
 import os
 from collections import Counter
 
 from pigeonhole.text import counted
 
-#: Extensions that are counted one by one, and those that a message shows; the others are counted together.
+#: The number of extensions that are counted separately, and that a message shows; all others are counted together.
 _MOST, _SHOWN = 100, 5
 _LONGEST = 10
 
 
 class Skipped(Counter[str]):
-    """The number of files for each extension in lower case (`.txt`); "" is for names without one."""
+    """The number of skipped files by extension in lower case (`.txt`); "" stands for no extension and for rare ones."""
 
     def add(self, name: str) -> None:
         """Count a file by its name."""
@@ -20,7 +20,7 @@ class Skipped(Counter[str]):
         self[extension if is_one and (extension in self or len(self) < _MOST) else ""] += 1
 
     def text(self) -> str:
-        """Return a message such as `3 files skipped (2 .txt, 1 without extension)`; empty if there is none."""
+        """Return a message such as `3 files skipped (2 .txt, 1 without extension)`; empty if there are none."""
         if not self:
             return ""
         shown = self.most_common(_SHOWN)

@@ -1,4 +1,4 @@
-"""The source of `.tar` and `.tar.gz` files. Only headers are read of a `.tar`; a `.tar.gz` is inflated for that."""
+"""The source of `.tar` and `.tar.gz` files. To list a `.tar`, only headers are read; a `.tar.gz` must be inflated."""
 
 import gzip
 import os
@@ -14,24 +14,24 @@ from pigeonhole.sources.inflated import Inflated, is_gzip
 from pigeonhole.sources.reference import Identity, Place, Root
 from pigeonhole.sources.source import check_size, identity_of
 
-#: Bytes of a header, and what everything in the format is a multiple of.
+#: The block size of the format in bytes, which is also the size of a header.
 _BLOCK = 512
-#: Where a header has its member's type, and the types of hard and symbolic links.
+#: The offset of a member's type in its header, and the types of hard and symbolic links.
 _TYPE, _LINKS = 156, b"12"
-#: A header that comes before another, with its long name for instance, is held in memory.
+#: The largest extended header, for instance with a long name, in bytes: tarfile reads it into memory.
 _LONGEST_HEADER = 1 << 20
 _BEFORE_ANOTHER = frozenset({b"x", b"g", b"X", b"L", b"K"})
-#: Bytes that are read at once.
+#: The number of bytes that are read at once.
 _STEP = 1 << 16
 
 
 class TarPlace(NamedTuple):
-    """Where a member of a `.tar` lies, or of a `.tar.gz`.
+    """The place of a member in a `.tar` or `.tar.gz`.
 
     Args:
-        offset: where its bytes begin, in the file or in what that inflates to.
-        size: how many there are.
-        check: the CRC-32 of its header, the block before them: the format has none of the bytes.
+        offset: the offset of its bytes in the file, or in the inflated file.
+        size: the number of its bytes.
+        check: the CRC-32 of its header, the block before its bytes; the format has no checksum of the bytes.
     """
 
     offset: int
@@ -40,7 +40,7 @@ class TarPlace(NamedTuple):
 
 
 class TarArchives(Archive):
-    """`.tar` and `.tar.gz` files; see `Archive`. It remembers how far a `.tar.gz` is inflated, across `close`."""
+    """A source of images in `.tar` and `.tar.gz` files; see `Archive`. `close` keeps the state of inflation."""
 
     scheme = "tar"
     endings = (".tar", ".tar.gz", ".tgz")
@@ -51,7 +51,7 @@ class TarArchives(Archive):
 
     @classmethod
     def contents(cls, file: IO[bytes]) -> Iterator[Member]:
-        """Stream the regular files and the links, in the archive's order; see `Archive.contents`."""
+        """Yield the regular files and links, in the archive's order; see `Archive.contents`."""
         inflated = gzip.GzipFile(fileobj=file) if is_gzip(file) else file
         with tarfile.open(
             fileobj=inflated, mode="r:", tarinfo=_Info, encoding="utf-8", errors="surrogateescape"
@@ -64,7 +64,7 @@ class TarArchives(Archive):
                 if info.isreg() or info.islnk() or info.issym():
                     place = TarPlace(info.offset_data, info.size, info.check)
                     yield Member(info.name, info.size, place)
-            while inflated.read(_STEP):  # what follows the archive's end, and then gzip's checksum of it all
+            while inflated.read(_STEP):  # up to the end of the file, so that gzip checks its checksum
                 pass
 
     def read(self, handle: int, place: Place) -> bytes:
@@ -74,7 +74,7 @@ class TarArchives(Archive):
         read = self._inflating(handle) if os.pread(handle, 2, 0) == b"\x1f\x8b" else reads(handle)
         header = whole(read(max(0, there.offset - _BLOCK), _BLOCK), _BLOCK)
         if zlib.crc32(header) != there.check:
-            raise changed("where it lay in the archive is something else")
+            raise changed("the bytes at its place in the archive are not its own")
         if header[_TYPE] in _LINKS:
             raise ImageError(
                 ErrorKind.NOT_A_FILE, "it is a link in the archive: pack it with `tar --dereference --hard-dereference`"
@@ -98,7 +98,7 @@ class TarArchives(Archive):
 
 
 class _Info(tarfile.TarInfo):
-    """A member that knows its header's checksum; one header that is damaged is no end of the archive."""
+    """A tar member with the checksum of its header; a damaged header is an error and not the end of the archive."""
 
     __slots__ = ("check",)
     check: int
@@ -109,7 +109,7 @@ class _Info(tarfile.TarInfo):
             info = super().frombuf(buf, encoding, errors)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # typeshed lacks it
             raise
-        except tarfile.HeaderError as exc:  # tarfile would take it for the end
+        except tarfile.HeaderError as exc:  # tarfile would treat it as the end
             raise tarfile.ReadError(f"{exc}, where another member or the archive's end should be") from exc
         if info.size < 0 or (info.type in _BEFORE_ANOTHER and info.size > _LONGEST_HEADER):
             raise tarfile.ReadError(f"a header in it says that {info.size:,} bytes follow")
@@ -119,6 +119,6 @@ class _Info(tarfile.TarInfo):
 
 def _headers(archive: tarfile.TarFile) -> Iterator[_Info]:
     while (info := archive.next()) is not None:
-        archive.members.clear()  # type: ignore[attr-defined]  # or it would hold them all
+        archive.members.clear()  # type: ignore[attr-defined]  # otherwise tarfile keeps all members in memory
         assert isinstance(info, _Info)  # for the type checker
         yield info

@@ -1,4 +1,4 @@
-"""The source of `.zip` files. Python's `zipfile` holds their list of members in memory: about 0.6 KB for each."""
+"""The source of `.zip` files. Python's `zipfile` keeps their list of members in memory: about 0.6 KB for each."""
 
 import os
 import stat
@@ -13,22 +13,22 @@ from pigeonhole.sources.archives import Archive, Member, changed, reads, whole
 from pigeonhole.sources.reference import Place
 from pigeonhole.sources.source import check_size
 
-#: A member's own header: signature, flags, method, and the lengths of the name and the extra field that follow it.
+#: A member's local header: signature, flags, method, and the lengths of the name and the extra field behind it.
 _LOCAL = struct.Struct("<4s2xHH16xHH")
 _SIGNATURE = b"PK\3\4"
-#: The flags of a member that is encrypted, and of one whose name is UTF-8.
+#: The flags of an encrypted member, and of a name in UTF-8.
 _ENCRYPTED, _UTF8 = 0x1, 0x800
 
 
 class ZipPlace(NamedTuple):
-    """Where a member of a `.zip` lies.
+    """The place of a member in a `.zip`.
 
     Args:
-        offset: of its own header in the file.
-        stored: bytes that it takes there.
-        size: bytes of the image.
-        method: of its compression, as the format numbers them.
-        check: the image's CRC-32.
+        offset: the offset of its local header in the file.
+        stored: its compressed size in bytes.
+        size: the size of the image in bytes.
+        method: the number of the compression method.
+        check: the CRC-32 of the image.
     """
 
     offset: int
@@ -39,17 +39,17 @@ class ZipPlace(NamedTuple):
 
 
 class ZipArchives(Archive):
-    """`.zip` files; see `Archive`."""
+    """A source of images in `.zip` files; see `Archive`."""
 
     scheme = "zip"
     endings = (".zip",)
 
     @classmethod
     def contents(cls, file: IO[bytes]) -> Iterator[Member]:
-        """Stream the members; see `Archive.contents`."""
+        """Yield the members; see `Archive.contents`."""
         with zipfile.ZipFile(file) as archive:
             for info in archive.infolist():
-                # A link is listed as well: a worker finds no image in the few bytes that it has.
+                # A link is listed as well; its few bytes are no image, so a worker reports an error.
                 if _kind(info) in (0, stat.S_IFREG, stat.S_IFLNK) and not info.is_dir():
                     stored, size = info.compress_size, info.file_size
                     place = ZipPlace(info.header_offset, stored, size, info.compress_type, info.CRC)
@@ -63,13 +63,13 @@ class ZipArchives(Archive):
         header = whole(read(there.offset, _LOCAL.size), _LOCAL.size)
         signature, flags, method, name, extra = _LOCAL.unpack(header)
         if signature != _SIGNATURE or method != there.method:
-            raise changed("where it lay in the archive is something else")
+            raise changed("the bytes at its place in the archive are not its own")
         if flags & _ENCRYPTED:
             raise ImageError(ErrorKind.UNSUPPORTED, "it is encrypted; unpack it, or pack it without a password")
         if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ImageError(
                 ErrorKind.UNSUPPORTED,
-                f"it is compressed by method {method}, and only stored and deflated members are read",
+                f"it is compressed by method {method}: only stored and deflated members are supported",
             )
         data = whole(read(there.offset + len(header) + name + extra, there.stored), there.stored)
         if method == zipfile.ZIP_DEFLATED:
@@ -83,7 +83,7 @@ class ZipArchives(Archive):
 
 def _inflated(data: bytes, size: int) -> bytes:
     try:
-        # One byte more than it should have, and a bomb goes no further.
+        # At most one byte more than its size, which stops zip bombs.
         return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
     except zlib.error as exc:
         raise ImageError(ErrorKind.CORRUPT, f"it can't be inflated: {exc}; the archive is damaged") from exc
@@ -94,6 +94,6 @@ def _kind(info: zipfile.ZipInfo) -> int:
 
 
 def _name(info: zipfile.ZipInfo) -> str:
-    """Return a name as the system spells it: its bytes, where the archive does not say that it is UTF-8."""
+    """Return a member's name; if it is not marked as UTF-8, its bytes are decoded as the system's file names are."""
     says_utf8 = info.flag_bits & _UTF8
-    return info.filename if says_utf8 else os.fsdecode(info.filename.encode("cp437"))  # as zipfile decoded them
+    return info.filename if says_utf8 else os.fsdecode(info.filename.encode("cp437"))  # zipfile has decoded it so

@@ -298,7 +298,7 @@ def test_a_folder_that_is_gone_from_under_the_user_is_told(tmp_path: Path) -> No
     program = "import os, sys; os.chdir(sys.argv[1]); os.rmdir(sys.argv[1]); os.execv(sys.executable, sys.argv[2:])"
     line = [sys.executable, "-c", program, str(tmp_path / "gone"), *command("classify", "a*.png")]
     run = subprocess.run(line, capture_output=True, timeout=60, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    assert (run.returncode, run.stderr) == (2, b"pigeonhole: the folder that this runs in is gone: change to another\n")
+    assert (run.returncode, run.stderr) == (2, b"pigeonhole: the working folder was deleted: change to another\n")
 
 
 def test_a_batch_of_a_version_that_no_worker_knows_is_told_of_and_kept(

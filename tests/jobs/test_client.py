@@ -1,4 +1,4 @@
-"""The Python interface over a broker; tests/e2e/test_client.py has it with a Redis and workers of its own."""
+"""The Python interface with a shared broker; tests/e2e/test_client.py tests it with embedded workers."""
 
 import os
 import re
@@ -33,7 +33,7 @@ from tests.sources.conftest import touch
 
 PATHS = [f"photos/{number:03}.png" for number in range(150)]
 
-#: More than are known of a list before its first batch is cut.
+#: More entries than are read ahead before the first batch.
 MANY = 4 * PATHS
 
 
@@ -44,14 +44,14 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 def photos(folder: Path) -> Path:
-    """150 images: three batches."""
+    """Return a folder of 150 images: three batches."""
     touch(*PATHS)
     return folder
 
 
 @pytest.fixture
 def answering(settings: Settings) -> Iterator[None]:
-    """Somebody who does what a worker would, for all jobs, while the test runs."""
+    """Answer all batches in a thread as a worker would, while the test runs."""
     over = threading.Event()
 
     def work() -> None:
@@ -118,7 +118,7 @@ def test_rows_may_be_iterated_again_and_counted(client: Client, photos: Path, an
 
 @pytest.fixture
 def feed(photos: Path) -> Iterator[Callable[[list[str]], None]]:
-    """A function that writes paths to the list that `@list` is; without any, it is at its end."""
+    """Yield a function that writes paths to the list `@list`; without paths, it ends the list."""
     os.mkfifo("list")
     there = [os.open("list", os.O_RDWR)]
 
@@ -166,7 +166,7 @@ def test_an_interruption_waits_for_no_submission(settings: Settings, feed: Calla
 
 @pytest.fixture
 def breaking(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list that turns out to be none after its first hundred paths."""
+    """Return a list that breaks after its first hundred paths."""
     Path("list").write_bytes("".join(f"{path}\n" for path in PATHS[:100]).encode() + b"\0\n")
 
 
@@ -176,7 +176,7 @@ def test_what_goes_wrong_with_the_submission_is_raised_where_the_rows_are_read(
     rows = client.classify("@list")
     with pytest.raises(SourceError, match=r"^the list '@list' holds NUL bytes"):
         list(rows)
-    client.close()  # says it once
+    client.close()  # the error is raised once
 
 
 def test_or_when_the_client_is_closed(settings: Settings, breaking: None) -> None:
@@ -214,7 +214,7 @@ def test_a_submission_that_breaks_says_which_job_to_go_on_with(client: Client, b
         client.submit("@list")
     (status,) = client.jobs()
     assert broke.value.__notes__ == [
-        f"job {status.job} stays open, with what was submitted: submit(…, job={status.job!r}) adds the rest"
+        f"job {status.job} stays open, with the images so far: submit(…, job={status.job!r}) adds the rest"
     ]
     Path("list").write_text("".join(f"{path}\n" for path in PATHS))
     assert client.submit("@list", job=status.job) == status.job
@@ -228,7 +228,7 @@ def test_a_source_that_is_not_there_leaves_no_job(client: Client, folder: Path) 
     assert client.jobs() == []
 
 
-# Which broker, which model
+# Broker and model
 
 
 def test_the_environment_says_which_broker_and_an_argument_says_it_louder(
@@ -277,7 +277,7 @@ def test_a_model_that_nobody_serves_yet_is_waited_for_by_its_job(settings: Setti
         assert client.status(client.submit("photos")).model == "later.v2"
 
 
-# A Redis of its own, without its workers
+# An embedded Redis that loses its workers
 
 
 def test_when_its_own_redis_ends_it_says_so_and_waits_for_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Folders of files for sources to find."""
+"""Fixtures: folders of files for the tests of sources."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -18,13 +18,13 @@ NOBODY = 65_534
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, in which the test runs."""
+    """Return an empty folder, which is the working folder of the test."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def touch(*names: str | bytes) -> None:
-    """Make empty files, and the folders they are in, below the current folder."""
+    """Create empty files and their folders below the working folder."""
     for name in map(os.fsencode, names):
         os.makedirs(os.path.dirname(name) or b".", exist_ok=True)
         with open(name, "wb"):
@@ -32,18 +32,18 @@ def touch(*names: str | bytes) -> None:
 
 
 def shown(*sources: str, root: str = "/", null_separated: bool = False) -> list[str]:
-    """Give the paths that sources are shown as."""
+    """Return the shown path of each reference."""
     return [path for path, _ in pairs(expand(sources, Root(root), null_separated))]
 
 
 def pairs(references: Iterator[Reference]) -> list[tuple[str, str]]:
-    """Give (shown, rooted) of references."""
+    """Return the shown path of each reference, and its path below the root."""
     return [(reference.shown + reference.path, reference.root + reference.path) for reference in references]
 
 
 @pytest.fixture
 def as_nobody() -> Callable[[Path], AbstractContextManager[None]]:
-    """A block in which this process is no root, and may enter a folder: what it may not read, it can't."""
+    """Run the block without root's rights, so that unreadable files can't be read; the folder stays accessible."""
 
     @contextmanager
     def block(folder: Path) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Archives as SOURCES: which of their members are images, where these lie, and what becomes of damaged ones."""
+"""Archives as SOURCEs: their images, the places of these, and damaged archives."""
 
 import gzip
 import io
@@ -138,7 +138,7 @@ def test_names_are_given_byte_for_byte_where_they_are_not_utf_8(folder: Path) ->
     for kind in ("tar", "tar.gz"):
         pack(folder / f"x.{kind}", [(odd, A), (plain, A)])
         assert shown(f"x.{kind}") == [f"x.{kind}::{odd}", f"x.{kind}::{plain}"]
-    # Old programs do not say what a name is spelled in.
+    # Old programs do not record the encoding of a name.
     pack(folder / "x.zip", [("caf?.png", A), ("gr??e.png", A), (plain, A)])
     data = (folder / "x.zip").read_bytes().replace(b"caf?.png", b"caf\xe9.png")
     (folder / "x.zip").write_bytes(data.replace(b"gr??e.png", "grüe.png".encode()))
@@ -202,9 +202,9 @@ def test_what_begins_a_file_decides_whether_a_tar_is_inflated(folder: Path) -> N
 def test_an_archive_without_an_image_is_told(folder: Path) -> None:
     for kind in KINDS:
         pack(folder / f"x.{kind}", [("notes.txt", b"")])
-        assert refused(f"x.{kind}").startswith(f"'x.{kind}' holds no image; known by their extension are ")
+        assert refused(f"x.{kind}").startswith(f"'x.{kind}' holds no image; the known extensions are ")
         pack(folder / f"x.{kind}", [])
-        assert refused(f"x.{kind}").startswith(f"'x.{kind}' holds no image; known by their extension are ")
+        assert refused(f"x.{kind}").startswith(f"'x.{kind}' holds no image; the known extensions are ")
     assert refused("x.*") == "'x.*' matches no image"
 
 
@@ -212,12 +212,12 @@ def test_an_archive_without_an_image_is_told(folder: Path) -> None:
 def test_an_archive_of_a_kind_that_is_not_read_is_told_and_which_are(folder: Path, name: str) -> None:
     touch(name)
     assert refused(name) == (
-        f"{name!r}: this kind of archive isn't read, and .zip, .tar, .tar.gz and .tgz are: unpack or repack it"
+        f"{name!r}: this kind of archive is not supported: unpack it, or repack it as .zip, .tar, .tar.gz or .tgz"
     )
 
 
 def broken() -> dict[str, bytes]:
-    """Name → bytes of archives of which something is missing or wrong."""
+    """Return damaged archives: name → bytes."""
     folder = Path()
     tar, zipped = (pack(folder / f"sound.{kind}", IMAGES).read_bytes() for kind in ("tar", "zip"))
     deflated = gzip.compress(tar, mtime=0)
@@ -247,7 +247,7 @@ def broken() -> dict[str, bytes]:
 
 
 def summed(header: bytes, changes: dict[int, bytes]) -> bytes:
-    """Change a tar's header and make its checksum right again."""
+    """Change a tar header and correct its checksum."""
     new = bytearray(header)
     for at, value in changes.items():
         new[at : at + len(value)] = value
@@ -262,11 +262,11 @@ def test_a_damaged_archive_is_told_by_its_name_and_never_read_in_part_in_silence
         said = refused(name)
         assert said.startswith(f"the archive {name!r} "), name
     assert refused("sparse.tar") == (
-        "the archive 'sparse.tar' is damaged, or none that can be read: 'a.png' is stored with holes, as "
-        "`tar --sparse` does; pack it anew"
+        "the archive 'sparse.tar' is damaged or not supported: 'a.png' is stored with holes, as "
+        "`tar --sparse` does. Create it again"
     )
-    assert "File is not a zip file; pack it anew" in refused("text.zip")
-    assert "Unknown compression method; pack it anew" in refused("text.tar.gz")
+    assert "File is not a zip file. Create it again" in refused("text.zip")
+    assert "Unknown compression method. Create it again" in refused("text.tar.gz")
     (folder / "list").write_text("text.zip\n")
     assert refused("*.zip").startswith("the archive 'empty.zip' ")
     assert refused("@list").startswith("the archive 'text.zip' ")

@@ -18,7 +18,7 @@ INSIDE, OUTSIDE = b"from inside", b"from outside"
 
 @pytest.fixture(params=["openat2", "open and ask"], autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every test here holds for both ways of opening a file."""
+    """Run each test with both ways of opening a file."""
     if request.param == "openat2" and not has_openat2():
         pytest.skip("this system has no openat2")
     monkeypatch.setattr(beneath, "has_openat2", lambda: request.param == "openat2")
@@ -26,7 +26,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A root with a file in a folder, beside a folder that it must not be left for."""
+    """Return a root with a file in a folder, beside a folder outside."""
     for folder, content in (("root/folder", INSIDE), ("outside/folder", OUTSIDE)):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "x.png").write_bytes(content)
@@ -50,7 +50,7 @@ def content(root: Path | str, reference: str) -> bytes:
         "folder/../../../../../../../../../../etc/passwd",
         "../outside/fifo.png",
         "../root-and-more/x.png",
-        "../outside/is-it-there.png",  # whether it is would be worth knowing to somebody
+        "../outside/is-it-there.png",  # its existence must not be revealed either
         "..",
     ],
 )
@@ -111,7 +111,7 @@ def test_a_link_of_proc_to_an_open_file_never_leads_out(root: Path) -> None:
         with pytest.raises(LeadsOutside):
             open_beneath(str(root), "outside.png")
         assert content(root, "inside.png") == INSIDE
-        # Where the root holds such links itself, they are not followed, or refused for where they lead.
+        # Such links within the root are not followed, or refused because of their targets.
         with pytest.raises((LeadsOutside, OSError)):
             open_beneath("/proc/self", f"fd/{outside}")
     finally:
@@ -141,24 +141,24 @@ def test_what_can_not_be_opened_says_why_and_leaves_nothing_open(root: Path) -> 
     ):
         with pytest.raises(error):
             open_beneath(str(root), reference)
-    # Not a count of all that is open: what other tests have left may be cleaned away meanwhile.
+    # Not the number of all open files: those of other tests may be closed meanwhile.
     assert not _open_below(root.parent)
     with open(root / "folder" / "x.png", "rb"):
         assert len(_open_below(root.parent)) == 1
 
 
 def _open_below(folder: Path) -> list[str]:
-    """Where the files and folders lie that this process has open below a folder."""
+    """Return the paths of the files and folders below a folder that this process has open."""
     found = []
     for number in os.listdir("/proc/self/fd"):
-        with suppress(FileNotFoundError):  # the one that listed them
+        with suppress(FileNotFoundError):  # the descriptor that listed them
             found.append(os.readlink(f"/proc/self/fd/{number}"))
     return [path for path in found if path.startswith(str(folder))]
 
 
 @pytest.fixture(params=["file", "absolute link", "folder"])
 def swapped(request: pytest.FixtureRequest, root: Path) -> Iterator[str]:
-    """A reference that leads in and out by turns, thousands of times a second, as long as the test takes."""
+    """Yield a reference that leads inside and outside in turn, thousands of times a second."""
     outside = root.parent / "outside"
     (root / "out").symlink_to(outside / "folder")
     (root / "in").symlink_to(root / "folder")
@@ -190,9 +190,9 @@ def swapped(request: pytest.FixtureRequest, root: Path) -> Iterator[str]:
 def test_a_link_swapped_between_check_and_open_never_gives_a_byte_from_outside(root: Path, swapped: str) -> None:
     seen = {INSIDE: 0, OUTSIDE: 0}
     refused = 0
-    # Thousands of reads, and until both have come often enough: the system decides how they meet.
+    # Thousands of reads, until both results have occurred often enough: the scheduler decides.
     while sum(seen.values()) + refused < 3000 or min(seen[INSIDE], refused) < 20:
-        with suppress(OSError):  # for a moment it is not there, or a link where a folder was
+        with suppress(OSError):  # it may be missing for a moment, or a link in place of a folder
             try:
                 seen[content(root, swapped)] += 1
             except LeadsOutside:
@@ -200,7 +200,7 @@ def test_a_link_swapped_between_check_and_open_never_gives_a_byte_from_outside(r
     assert seen[OUTSIDE] == 0
 
 
-# A seccomp filter, as container engines set one (<linux/filter.h>): what openat2 is answered with; all else passes.
+# A seccomp filter as container engines use it (<linux/filter.h>): it sets the result of openat2 and allows all else.
 FILTERED = """
 import ctypes, os, struct, sys
 from pigeonhole.sources.beneath import LeadsOutside, has_openat2, open_beneath
@@ -229,7 +229,7 @@ def test_where_openat2_is_forbidden_the_other_way_is_taken_and_the_root_of_all_n
     command = [sys.executable, "-c", FILTERED, str(ANSWERS[answer]), str(root)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     first, _, rest = run.stdout.partition("\n")
-    if answer == "death":  # openat2 kills: whoever reads below "/" never calls it
+    if answer == "death":  # openat2 would kill the process; reading below "/" never calls it
         assert run.returncode < 0
     else:
         assert rest == "False;from inside;outside\n", run.stderr

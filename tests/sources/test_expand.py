@@ -154,7 +154,7 @@ def test_a_tree_deeper_than_python_s_stack_is_walked_to_its_end(folder: Path) ->
         assert shown("in") == [f"{path}/a.png"]
         assert shown("in/**/*.png") == [f"{path}/a.png"]
     finally:
-        subprocess.run(["rm", "-r", "in"], check=True)  # pytest's own way to remove it ends at a thousand folders
+        subprocess.run(["rm", "-r", "in"], check=True)  # pytest can't remove more than a thousand nested folders
 
 
 @pytest.mark.parametrize("order", list(permutations(["in", "in/sub", "in/sub/a.png", "in/b.png"])))
@@ -162,7 +162,7 @@ def test_a_source_inside_another_is_taken_once_for_the_first_that_is_named(
     folder: Path, order: tuple[str, ...]
 ) -> None:
     touch("in/sub/a.png", "in/b.png", "in/sub/deep/c.png")
-    # What each gives alone, less what one before it gave.
+    # The references of each SOURCE alone, without those of earlier SOURCEs.
     assert shown(*order) == [*dict.fromkeys(path for source in order for path in shown(source))]
 
 
@@ -194,7 +194,7 @@ def test_a_folder_whose_name_begins_like_another_s_is_not_inside_it(folder: Path
         ("*/", "'*/' matches no image"),
         ("@no-such", "the list '@no-such' can't be read: No such file or directory"),
         ("@empty", "the list '@empty' can't be read: Is a directory"),
-        ("@blank", "'@blank' is a list without entries"),
+        ("@blank", "the list '@blank' is empty"),
     ],
 )
 def test_a_source_that_is_of_no_use_is_told_at_once(folder: Path, source: str, said: str) -> None:
@@ -209,7 +209,7 @@ def test_a_source_that_is_of_no_use_is_told_at_once(folder: Path, source: str, s
 def test_a_folder_without_images_is_told_with_what_would_be_one(folder: Path) -> None:
     touch("empty/notes.txt")
     said = refused("empty")
-    assert said.startswith("'empty' holds no image; known by their extension are avif bmp ")
+    assert said.startswith("'empty' holds no image; the known extensions are avif bmp ")
     assert all(f" {extension}" in said for extension in EXTENSIONS)
 
 
@@ -261,7 +261,7 @@ def test_an_interruption_that_no_system_call_is_told_of_ends_a_list_that_stays_o
     writer = os.open("list", os.O_RDWR)  # both ends: it stays open
     os.write(writer, b"a.png\n")
     assert next(reader) == "a.png"
-    # As a signal that comes between Python's look for one and the read; the thread waits until that blocks.
+    # As a signal between Python's check for signals and the read; the thread waits until the read blocks.
     blocked = threading.Timer(0.2, _thread.interrupt_main)
     blocked.start()
     with pytest.raises(KeyboardInterrupt):
@@ -308,8 +308,8 @@ def test_an_entry_that_is_longer_than_any_path_is_refused_by_its_list_and_number
         with pytest.raises(SourceError) as error:
             list(expand(["@list"], Root("/")))
         assert str(error.value) == (
-            f"line 3 of the list '@list' has more than 4,096 bytes, and no path is longer ({'d' * 60}…): its entries "
-            "are separated by newlines, or with -0 by NUL bytes"
+            f"line 3 of the list '@list' has more than 4,096 bytes, which is too long for a path ({'d' * 60}…): its "
+            "entries are separated by newlines, or with -0 by NUL bytes"
         )
 
 
@@ -323,7 +323,7 @@ def test_a_list_with_the_other_separator_is_told(folder: Path, monkeypatch: pyte
         expand(["@endless"], Root("/"), null_separated=True)
     beginning = r"a.png\n" * 10
     assert str(error.value) == (
-        "entry 1 of the list '@endless' has more than 4,096 bytes, and no path is longer "
+        "entry 1 of the list '@endless' has more than 4,096 bytes, which is too long for a path "
         f"({beginning}…): its entries are separated by newlines, or with -0 by NUL bytes"
     )
 
@@ -356,8 +356,8 @@ def test_a_source_outside_the_root_is_refused_with_how_to_set_it(folder: Path) -
     for source in ("out", "out/b.png", "in/../out", "out/*", ".", f"{folder}/in2/../out"):
         (folder / "in2").mkdir(exist_ok=True)
         assert refused(source, root=f"{folder}/in").endswith(
-            f" lies outside the image root '{folder}/in': set PIGEONHOLE_IMAGE_ROOT to a folder that holds it, here "
-            "and (as it is mounted there) for the workers"
+            f" lies outside the image root '{folder}/in': set PIGEONHOLE_IMAGE_ROOT to a folder that contains it, here "
+            "and for the workers (as it is mounted there)"
         )
     assert refused("out", root=f"{folder}/in").startswith("'out' lies")
 
@@ -399,7 +399,7 @@ def test_a_link_inside_the_root_keeps_its_name_wherever_it_leads(folder: Path) -
     (folder / "root/link").symlink_to("in")
     (folder / "root/lost").symlink_to("../out")
     assert pairs(expand(["root/link"], Root(f"{folder}/root"))) == [("root/link/a.png", "link/a.png")]
-    # The worker refuses it: what a mounted root is on its side, nobody knows here.
+    # The worker decides, since the root may be mounted elsewhere on its side.
     assert pairs(expand(["root/lost"], Root(f"{folder}/root"))) == [("root/lost/b.png", "lost/b.png")]
 
 
@@ -411,7 +411,7 @@ def test_dots_after_a_link_lead_to_where_the_link_does(folder: Path) -> None:
     assert pairs(expand(["link/.."], Root("/")))[0] == ("link/../a.png", f"{folder}/real/a.png"[1:])
 
 
-# Streaming
+# Memory and laziness
 
 
 def test_windows_of_a_large_folder_are_each_in_order(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -448,7 +448,7 @@ def test_memory_does_not_grow_with_the_number_of_images(folder: Path) -> None:
         tracemalloc.stop()
         return most
 
-    # 45,000 references would take ten times that; other threads of these tests may hold something too.
+    # 45,000 references would take ten times that; other threads of these tests may use memory, too.
     assert peak(50_000) < peak(5_000) + 1_000_000
 
 
@@ -468,7 +468,7 @@ def test_memory_does_not_grow_with_the_number_of_folders(folder: Path, monkeypat
         return most
 
     os.mkdir("in")
-    # 2,700 folders would take 550,000 more; other threads of these tests may hold something too.
+    # 2,700 folders would take 550,000 more; other threads of these tests may use memory, too.
     assert peak(3_000) < peak(300) + 275_000
 
 
@@ -489,7 +489,7 @@ def test_what_lies_in_the_folder_that_is_sorted_into_is_left_out(folder: Path, s
     top = f"{folder}/photos/" if absolute else "linked/" if source == "linked/*" else "photos/"
     assert sorted({reference.shown + reference.path for reference in found}) == [f"{top}a.png", f"{top}sorted.png"]
     (message,) = said
-    assert message.endswith("lies in 'photos/sorted' is left out, since images are sorted into it")
+    assert message.endswith("other files in 'photos/sorted' are left out, since images are sorted into it")
 
 
 def test_a_folder_that_is_sorted_into_and_holds_nothing_leaves_nothing_out(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Globs, and what is taken once when they overlap: examples, and trees and sources that nobody thought of."""
+"""Globs, and images that overlapping globs match once: examples, and random trees and sources."""
 
 import glob
 import os
@@ -109,7 +109,7 @@ def test_a_hidden_file_that_a_glob_leaves_out_is_left_to_the_others(folder: Path
     assert shown("in/**/*.png", "in/.c/*.png") == ["in/a.png", "in/.c/d.png"]
 
 
-# Trees and sources that nobody thought of
+# Random trees and sources
 
 _FOLDERS = st.sampled_from(["a", "b", ".h", "[ab]", "x.png"])
 _FILES = st.sampled_from(["1.png", "2.PNG", "n.txt", ".h.png", "[1].png", "a"])
@@ -144,7 +144,7 @@ def _walked(folder: str) -> Iterator[str]:
 
 
 def _expected(source: str) -> set[str]:
-    """What a source names, after the standard library; as real paths."""
+    """Return the real paths of a source's images, according to the standard library."""
     if os.path.isdir(source):
         found = set(_walked(source))
     elif os.path.exists(source):
@@ -175,10 +175,10 @@ def test_sources_give_what_each_gives_alone_and_everything_once(tree: list[str],
         rooted = [os.path.join(top, path) for _, path in given_out]
         assert [os.path.realpath(path) for path, _ in given_out] == [os.path.realpath(path) for path in rooted]
         assert len(set(rooted)) == len(rooted)
-        if not any("[ab]" in source for source in usable):  # which is a name here, and a pattern there
+        if not any("[ab]" in source for source in usable):  # a literal name in one place and a pattern in the other
             alone = set().union(*(_expected(source) for source in usable))
             assert {os.path.realpath(path) for path in rooted} == alone
-        firsts = dict[str, str]()  # each image is taken for the first that names it, by whatever spelling
+        firsts = dict[str, str]()  # each image belongs to the first SOURCE that names it, in any spelling
         for source in usable:
             for path, below in pairs(expand([source], Root(top))):
                 firsts.setdefault(below, path)

@@ -1,4 +1,4 @@
-"""The identity of a file: what tells the rows of an earlier run whether their images are the same."""
+"""The identity of a file, which shows whether it has changed since an earlier run."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ def status_at(modified: int, changed: int) -> os.stat_result:
         (0, NOW - 19 * MILLISECOND - 1, False),  # the kernel's clock may not have ticked since
         (NOW - 19 * MILLISECOND - 1, 0, False),
         (0, NOW - 21 * MILLISECOND - 1, True),
-        (0, NOW - SECOND, False),  # a file system of whole seconds, or of two
+        (0, NOW - SECOND, False),  # a file system with a resolution of one or two seconds
         (NOW - SECOND, NOW - SECOND, False),
         (0, NOW - 1990 * MILLISECOND, False),
         (0, NOW - 2 * SECOND, True),
@@ -46,7 +46,7 @@ def test_a_file_has_no_identity_while_a_later_change_may_get_the_same_times(
 
 
 def opened_at(source: Source, location: Location, after: int) -> int:
-    """Return the identity that a worker gets which opens an image some nanoseconds after its file's last change."""
+    """Return the identity for a worker that opens an image some nanoseconds after its file's last change."""
     changed = os.stat(os.path.join(source.root.path, location.file)).st_ctime_ns
     source.clock = lambda: changed + after
     try:
@@ -63,7 +63,7 @@ def test_a_file_that_was_rewritten_within_the_same_tick_is_not_taken_for_the_one
 
 
 def places(folder: Path, kind: str) -> tuple[Source, list[Location]]:
-    """Pack an archive; return its source and the locations of its members."""
+    """Create an archive; return its source and the locations of its members."""
     archive, scheme = (
         pack(folder / f"x.{kind}", [("a.png", b"an image"), ("b.png", b"another")]),
         kind.partition(".")[0],
@@ -82,7 +82,7 @@ def test_a_member_has_the_identity_of_its_archive(folder: Path, kind: str) -> No
     assert opened_at(source, first, after=1) == 0
 
 
-@pytest.mark.parametrize("kind", ["zip", "tar"])  # inflating a `.tar.gz` notices it, and there is no image
+@pytest.mark.parametrize("kind", ["zip", "tar"])  # inflating a `.tar.gz` detects the change, and returns an error
 def test_an_archive_that_changes_while_a_member_is_read_shows_as_changed(
     folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

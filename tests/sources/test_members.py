@@ -1,4 +1,4 @@
-"""Members of archives: read where they lie, and never taken for another."""
+"""Members of archives: each is read at its place, and never confused with another."""
 
 import errno
 import gzip
@@ -49,7 +49,7 @@ def reader(tmp_path: Path) -> ImageReader:
 
 
 def packed(folder: Path, kind: str, **options: object) -> tuple[str, list[Place]]:
-    """An archive of some samples, and where they lie in it."""
+    """Return an archive of some samples, and the locations of these."""
     path = pack(folder / f"x.{kind}", IMAGES.items(), **options)
     return path.name, places_of(path)
 
@@ -59,7 +59,7 @@ def places_of(path: Path) -> list[Place]:
 
 
 def member_at(archive: str, place: Place) -> Location:
-    """Return where a worker finds a member: the place of one in a `.zip` has five numbers."""
+    """Return the location of a member; a place of five numbers is in a `.zip`."""
     return Location("zip" if len(place) == 5 else "tar", archive, "::x.png", place)
 
 
@@ -107,7 +107,7 @@ def test_streams_that_follow_each_other_are_one_tar(tmp_path: Path, reader: Imag
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The archives that were opened."""
+    """Return a list that gets the archives that are opened."""
     paths = []
 
     def opening(root: str, path: str) -> int:
@@ -120,7 +120,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def took(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many bytes each read gave."""
+    """Return a list that gets the number of bytes of each read."""
     sizes = []
     really = os.pread
 
@@ -142,7 +142,7 @@ def test_a_process_inflates_an_archive_once_whatever_number_of_batches_it_is_in(
             reader.pixels(member_at(name, place))
         reader.close()
     assert len(opened) == -(-len(places) // 5)
-    # And of each member the two bytes that gzip is known by.
+    # Also two bytes for each member, to detect gzip.
     assert sum(took) == (tmp_path / name).stat().st_size + 2 * len(places)
     took.clear()
     same(reader, name, places[0], next(iter(IMAGES)))
@@ -184,7 +184,7 @@ def test_a_process_that_died_is_made_up_for_by_parts_that_are_read_on_their_own(
     name, places = packed(tmp_path, "tar.gz")
     whole = Batch((Group("tar", name, name, tuple(f"::{image}" for image in IMAGES), tuple(places)),))
     half = len(places) // 2
-    for start, stop in ((half, len(places)), (0, half)):  # the second half first: the first is behind it then
+    for start, stop in ((half, len(places)), (0, half)):  # the second half first, so that the first lies behind
         part = Batch.decode(whole.part(start, stop).encode())
         for location, image in zip(part.located(), list(IMAGES)[start:stop], strict=True):
             assert location == ("tar", name, f"::{image}", places[list(IMAGES).index(image)])
@@ -222,7 +222,7 @@ def test_what_a_truncated_archive_still_holds_is_read_and_nothing_else(
         except ImageError as exc:
             kinds.append(str(exc))
     assert kinds == sorted(kinds)
-    cut_off = "truncated: the archive ends before it does: it is cut off, or was changed since"
+    cut_off = "truncated: the archive ends within it: it is cut off, or was changed since"
     assert set(kinds) == {"read", cut_off}
 
 
@@ -230,7 +230,7 @@ def test_what_a_truncated_archive_still_holds_is_read_and_nothing_else(
 def test_an_archive_that_was_exchanged_never_gives_one_image_for_another(
     tmp_path: Path, reader: ImageReader, kind: str
 ) -> None:
-    # All of one size, so that all lie where others lay.
+    # All of the same size, so that members lie where others were.
     stored = {"compression": zipfile.ZIP_STORED} if kind == "zip" else {}
     pictures = [data for height in range(20, 60) if len(data := png((28, height))) == 79]
     images = [(f"{at}.png", data) for at, data in enumerate(pictures[:8])]
@@ -244,7 +244,7 @@ def test_an_archive_that_was_exchanged_never_gives_one_image_for_another(
         reader.pixels(member_at(path.name, place))
     said = [error(reader, path.name, place) for place in places[4:]]
     assert {kind for kind, _ in said} <= {"changed", "corrupt"}
-    assert all("changed since" in message or "not what it was" in message for _, message in said)
+    assert all("changed since" in message or "was changed after" in message for _, message in said)
 
 
 def test_an_archive_that_is_rewritten_while_it_is_inflated_is_told(
@@ -299,7 +299,7 @@ def test_what_can_not_be_read_in_a_zip_says_why(tmp_path: Path, reader: ImageRea
         kind, message = error(reader, "x.zip", places_of(path)[0])
         assert (kind, message) == (
             "unsupported",
-            f"it is compressed by method {compression}, and only stored and deflated members are read",
+            f"it is compressed by method {compression}: only stored and deflated members are supported",
         )
         reader.close()
     pack(path, [("a.png", png())])

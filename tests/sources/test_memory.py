@@ -1,4 +1,4 @@
-"""The source of images in memory: its references carry the bytes."""
+"""The source of images in memory, whose references contain the bytes."""
 
 import base64
 import os
@@ -64,5 +64,5 @@ def test_a_name_that_no_row_can_show_is_refused(name: str) -> None:
 
 
 def test_the_command_line_says_who_has_the_images() -> None:
-    with pytest.raises(SourceError, match=r"^'memory:3' stands for images in the memory of a Python program"):
+    with pytest.raises(SourceError, match=r"^'memory:3' names images in the memory of a Python program"):
         expand(["memory:3"], Root("/"))

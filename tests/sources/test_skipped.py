@@ -1,4 +1,4 @@
-"""Files that are left out since their names are not those of images."""
+"""Skipped files, whose extensions are not those of images."""
 
 import zipfile
 from pathlib import Path
