@@ -1,4 +1,4 @@
-"""Extensions are tested with a small MNIST and with the worker's classifier, in an empty folder."""
+"""Fixtures: extensions are tested with a small MNIST and the worker's classifier, in an empty folder."""
 
 from tests.sources.conftest import folder
 from tests.training.conftest import tiny_mnist

@@ -15,7 +15,7 @@ from training.datasets.splits import Split, digest
 
 
 def drawn(preprocessing: Preprocessing, count: int, seed: int) -> Split:
-    """Dark and bright images in turn."""
+    """Return dark and bright images in turn."""
     shape = (count, preprocessing.height, preprocessing.width, preprocessing.channels)
     noise = torch.randint(0, 100, shape, generator=torch.Generator().manual_seed(seed))
     labels = torch.arange(count) % 2
@@ -23,14 +23,14 @@ def drawn(preprocessing: Preprocessing, count: int, seed: int) -> Split:
 
 
 class Shades(DataSet):
-    """`shades:NAME`: images that are made up, 40 to train on, 10 to validate on and 20 to test on."""
+    """`shades:NAME`: generated images, 40 for training, 10 for validation and 20 for the test."""
 
     scheme = "shades"
     network = "residual-small"
     classes = ("dark", "bright")
 
     def read(self, options: ReadOptions) -> TrainingData:
-        """Make all images."""
+        """Return all images."""
         preprocessing = options.preprocessing or Preprocessing("stretch", 16, 16, 1)
         training, test = drawn(preprocessing, 40, options.seed), self.labelled(preprocessing)
         return TrainingData(
@@ -45,7 +45,7 @@ class Shades(DataSet):
         )
 
     def labelled(self, preprocessing: Preprocessing) -> LabelledImages:
-        """Make the test images."""
+        """Return the test images."""
         split = drawn(preprocessing, 20, 1000)
         return LabelledImages("shades that are made up", split, tuple(f"shade {index}" for index in range(len(split))))
 

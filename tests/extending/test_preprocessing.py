@@ -22,12 +22,12 @@ from training.datasets import mnist
 
 
 class Negative(Stretch):
-    """Stretches the picture and inverts it."""
+    """Stretches an image and inverts it."""
 
     summary = "stretched to the network's size and inverted"
 
     def fitted(self, image: Decoded) -> NDArray[np.uint8]:
-        """Return the negative."""
+        """Return the negative of an image."""
         return 255 - super().fitted(image)
 
 

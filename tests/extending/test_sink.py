@@ -20,7 +20,7 @@ from tests.e2e.conftest import SAMPLES
 
 
 class Tabs(LineFormat):
-    """A line for each row, with tabs between the fields."""
+    """One line for each row, with tabs between the fields."""
 
     name = "tabs"
     extensions = (".tabs", ".tsv")

@@ -1,4 +1,4 @@
-"""A new kind of source needs one class and its registration: a toy source goes all the way from SOURCE to row."""
+"""A new source needs one class and its registration: a toy source is tested from SOURCE to row."""
 
 import io
 from collections.abc import Iterator
@@ -27,12 +27,12 @@ from worker.processor import Processor
 
 
 class Checkerboards(Source):
-    """`checker:5` names five images that are drawn when they are opened; the place of each is the side of a square."""
+    """`checker:5` names five images, drawn when they are opened; the place of each is the side of its squares."""
 
     scheme = "checker"
 
     def list(self, argument: str) -> Iterator[Reference]:
-        """Return the references to as many checkerboards as the SOURCE says."""
+        """Yield the references to the number of checkerboards in the SOURCE."""
         _, _, count = argument.partition(":")
         if not count.isdecimal():
             raise SourceError(f"{argument!r}: {count!r} is no number of checkerboards")
@@ -40,7 +40,7 @@ class Checkerboards(Source):
             yield Reference(self.scheme, f"{argument}/", "", f"{number}.png", (number + 1,))
 
     def open(self, location: Location) -> Opened:
-        """Draw one checkerboard; a drawing has no file, and the identity of its square."""
+        """Draw one checkerboard; its identity is that of its squares, since there is no file."""
         (side,) = location.place
         image = Image.new("L", (28, 28))
         image.putdata([255 * ((x // side + y // side) % 2) for y in range(28) for x in range(28)])
@@ -49,13 +49,13 @@ class Checkerboards(Source):
         return Opened(file.getvalue(), identity=side)
 
     def identity(self, location: Location) -> Identity:
-        """Return the same identity as `open`: a drawing never changes."""
+        """Return the same identity as `open`, since a drawing never changes."""
         return location.place[0]
 
 
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The toy source is among the others."""
+    """Register the toy source."""
     monkeypatch.setattr(registry, "SOURCES", [*registry.SOURCES, Checkerboards])
 
 
@@ -67,7 +67,7 @@ def submitted(settings: Settings, ledger: Ledger, *sources: str) -> str:
 
 
 def rows(settings: Settings, ledger: Ledger, classifier: Classifier, job: str) -> list[Row]:
-    """Work off a job as a worker process does; return its rows as the producer follows them."""
+    """Process a job as a worker does; return its rows as the producer reads them."""
     processor = Processor(settings, classifier, ledger)
     for piece in ledger.pending(job):
         assert processor.work(job, piece)

@@ -1,4 +1,4 @@
-"""Jobs are tested with the ledger's Redis and the sources' folders."""
+"""Fixtures: the tests of jobs use the ledger's Redis and the sources' folders."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,6 +16,6 @@ __all__ = ["as_nobody", "clock", "connection", "folder", "raw", "start_redis"]
 
 @pytest.fixture
 def connection(settings: Settings) -> Iterator[Connection]:
-    """A connection to the tests' Redis."""
+    """Yield a connection to the tests' Redis."""
     with closing(Connection(settings, Retrying())) as connection:
         yield connection

@@ -1,4 +1,4 @@
-"""Runs of a command without Redis: what it submitted, and the answers that a worker would give."""
+"""Simulated runs of a command without Redis: its batches, and answers like a worker's."""
 
 from array import array
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ def references(*sources: str) -> Iterator[Reference]:
 
 
 def answers_to(batch: Batch, model: str = MODEL, errors: Iterable[int] = ()) -> Answers:
-    """Return what a worker answers that reads the files of a batch now, when they are old enough to be trusted."""
+    """Return answers to a batch like a worker's, with the files' current identities as if they were not recent."""
     identities = array("Q")
     for location in batch.located():
         kind = by_scheme(location.scheme)
@@ -43,7 +43,7 @@ def deliver(run: Run, number: int, batch: Batch, answers: Answers) -> None:
 
 
 def submitted(state: State, images: Iterable[Reference], job: str = "") -> tuple[Run, list[Batch]]:
-    """Record a run of these images, of which nothing is delivered yet."""
+    """Record a run of these images without answers."""
     run, cut = state.begin_run(job), list(batches(images))
     for batch in cut:
         run.add(batch)
@@ -53,14 +53,14 @@ def submitted(state: State, images: Iterable[Reference], job: str = "") -> tuple
 def interrupted(
     *sources: str, model: str = MODEL, errors: Iterable[int] = (), path: str = "x.csv", command: Command = COMMAND
 ) -> None:
-    """Run a command until all images of its first batch have rows, and kill it."""
+    """Simulate a command that is killed when all images of its first batch have rows."""
     with closing(open_state(path, command, CSV, overwrite=True)) as state:
         run, cut = submitted(state, references(*sources))
         deliver(run, 0, cut[0], answers_to(cut[0], model, errors))
 
 
 def finished(*sources: str, errors: Iterable[int] = (), path: str = "x.csv", command: Command = COMMAND) -> None:
-    """Run a command to its end."""
+    """Simulate a command that runs to its end."""
     with closing(open_state(path, command, CSV)) as state, closing(OwnFile(path, CSV, state)) as file:
         run, cut = submitted(state, references(*sources))
         for number, batch in enumerate(cut):
@@ -75,7 +75,7 @@ def finished(*sources: str, errors: Iterable[int] = (), path: str = "x.csv", com
 def resumed(
     checkpoint: str = MODEL, path: str = "x.csv", retry_errors: bool = False, pending: bool = False
 ) -> Iterator[EarlierRows]:
-    """Open what the same command keeps."""
+    """Open the earlier rows of the same command."""
     with closing(open_state(path, COMMAND, CSV, retry_errors=retry_errors)) as state:
         runs = state.runs if pending else ()
         with closing(EarlierRows(state, checkpoint, ROOT, runs, retry_errors)) as kept:

@@ -1,4 +1,4 @@
-"""Which rows a command keeps when it resumes, and what it classifies again."""
+"""Rows that a resumed command keeps, and images that it classifies again."""
 
 import os
 import shutil
@@ -77,12 +77,12 @@ def link(path: str, to: str) -> None:
 
 
 def same_but_for_its_inode(path: str) -> None:
-    """Exchange a file as another memory card would: its size and modification time are the same."""
+    """Replace a file by another with the same size and modification time, as on another memory card."""
     shutil.copy2(path, "copy")
     os.rename("copy", path)
 
 
-#: How a path comes to lead to another file: its path, what is there before, and what is done.
+#: Ways in which a path may lead to another file: the path, the files before, and the change.
 CHANGES: dict[str, tuple[str, Callable[[], object], Callable[[], object]]] = {
     "it was written": ("a/1.png", lambda: None, lambda: rewrite("a/1.png")),
     "its times were set back": ("a/1.png", lambda: None, lambda: os.utime("a/1.png", (0, 0))),
@@ -110,7 +110,7 @@ def test_a_file_that_is_another_than_the_worker_read_loses_its_row(folder: Path,
 
 
 def test_what_the_worker_read_decides_and_not_what_was_there_before_or_after(folder: Path) -> None:
-    """A folder is exchanged while the command runs, and put back."""
+    """A folder is replaced while the command runs, and restored."""
     touch("a/1.png", "a/2.png", "b/1.png", "b/2.png")
     with closing(open_state("x.csv", COMMAND, CSV)) as state:
         run, (batch,) = submitted(state, references("a"))
@@ -149,7 +149,7 @@ def test_what_is_gone_keeps_its_row(folder: Path) -> None:
 def test_the_rows_of_another_model_are_made_again(folder: Path) -> None:
     touch("in/a.png")
     interrupted("in", model="digits@ba9876543210")
-    with resumed("digits") as kept:  # over a broker only its name is known
+    with resumed("digits") as kept:  # with a broker, only the model's name is known
         assert paths_of(kept) == ["in/a.png"]
     with resumed() as kept:
         assert paths_of(kept) == []
@@ -247,7 +247,7 @@ def test_rows_come_from_all_earlier_runs_in_their_order(folder: Path) -> None:
 
 
 def test_what_a_pending_job_delivers_is_compared_as_well(folder: Path) -> None:
-    """Workers had read a part of it before the command was started again."""
+    """Workers had read a part of the images before the command was started again."""
     touch(*(f"in/{number:03}.png" for number in range(200)))
     interrupted("in")  # 64 of them have rows
     with resumed(pending=True) as kept:
@@ -285,7 +285,7 @@ def test_rows_of_an_archive_are_kept_unless_it_was_changed(folder: Path, linked:
 
 def test_members_of_an_archive_are_told_apart_by_their_place(folder: Path) -> None:
     with zipfile.ZipFile("x.zip", "w") as archive, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of zipfile, that a name is there twice
+        warnings.simplefilter("ignore")  # zipfile warns about the duplicate name
         for content in ("one", "other"):
             archive.writestr("a.png", content)
         archive.writestr("b.png", "b")

@@ -1,4 +1,4 @@
-"""Following a job on a real Redis; the sleep between two looks is where the tests do what others would."""
+"""Following a job on a real Redis; tests do the work of others in the sleep between two polls."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -47,7 +47,7 @@ DIGITS = Announcement(name="celery@one", model="digits", digest="d", version="1"
 
 
 def images(number: int) -> Batch:
-    """The batch of this number in every job here: one image."""
+    """Return the batch with this number in each test job: one image."""
     return batch_of(f"{number}.png")
 
 
@@ -56,7 +56,7 @@ def nth(number: int) -> Piece:
 
 
 class Scene:
-    """A job of some batches of one image each, somebody who follows it, and what happens while they sleep."""
+    """A job of batches with one image each, its follower, and the steps that happen while that sleeps."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings, self.clock = settings, clock
@@ -82,7 +82,7 @@ class Scene:
             assert self.ledger.commit(job, nth(number), answers_for(images(number)))
 
     def done_once_published(self, job: str) -> None:
-        """Be a worker that does both batches of a job when their messages are there."""
+        """Answer both batches of a job as a worker, once their messages are published."""
         self.workers.announce(DIGITS)
         if self.queue.depth("digits") == 2:
             self.done(job, 0, 1)
@@ -104,7 +104,7 @@ class Scene:
 def scene(settings: Settings, clock: Clock) -> Iterator[Scene]:
     made = Scene(settings, clock)
     yield made
-    for one in (made.ledger, made.follower.ledger, made.workers):  # parts of a scene refer to each other
+    for one in (made.ledger, made.follower.ledger, made.workers):  # the parts of a scene refer to each other
         one.client.close()
 
 
@@ -237,7 +237,7 @@ def test_a_worker_that_comes_in_time_or_again_is_enough(scene: Scene) -> None:
     scene.then(
         wait(NO_WORKER_SECONDS - 1),
         lambda: scene.workers.announce(DIGITS),
-        *[wait(SWEEP_EVERY)] * 3,  # seen, seen and gone
+        *[wait(SWEEP_EVERY)] * 3,  # present, present and gone
         lambda: came_and_went.append(scene.workers.alive()),
         lambda: scene.workers.announce(DIGITS),
         wait(SWEEP_EVERY),
@@ -316,8 +316,8 @@ def test_letters_about_what_is_done_since_or_about_nothing_do_not_end_following(
     def later() -> None:
         scene.workers.announce(DIGITS)
         if scene.ledger.status(job).done == 0:
-            letters.add(about(job, 0), "a batch in the ledger has version 9")  # says a worker that is too old
-            letters.add(about(job, "garbage"), "no piece is called so")  # as anybody may who writes to the queue
+            letters.add(about(job, 0), "a batch in the ledger has version 9")  # the message of an outdated worker
+            letters.add(about(job, "garbage"), "no piece is called so")  # anyone may send this
             scene.done(job, 0)
         elif sum(scene.slept) > 60:
             scene.done(job, 1, 2)
@@ -385,7 +385,7 @@ def test_a_job_that_is_deleted_while_it_is_followed_is_told(scene: Scene) -> Non
 
 
 class DeletedAfterStatus(Ledger):
-    """A ledger from which a job is deleted just when its status has been read for the n-th time."""
+    """A ledger that deletes a job right after its status was read for the n-th time."""
 
     def __init__(self, settings: Settings, looks: int) -> None:
         super().__init__(settings)
@@ -419,7 +419,7 @@ def test_results_of_a_job_that_is_deleted_while_they_are_read_do_not_look_comple
 
 
 class DeletedBetweenRowsAndReferences(Ledger):
-    """A ledger from which a job is deleted just when the first of its two looks at a batch has been made."""
+    """A ledger that deletes a job between its two reads of a batch."""
 
     def read(self, job: str, start: int, limit: int) -> list[list[tuple[object, object]]]:  # type: ignore[override]
         hmget = self.client.hmget
@@ -452,7 +452,7 @@ def test_what_was_delivered_before_is_not_given_again(scene: Scene) -> None:
 def test_a_job_that_redis_forgot_and_that_was_cut_otherwise_since_is_not_mixed_with_what_was_delivered(
     scene: Scene, raw: Client
 ) -> None:
-    """Its second batch was delivered, then forgotten, and submitted again from a folder that had changed."""
+    """The second batch was delivered, then lost, and submitted again from a changed folder."""
     job = scene.job(3)
     scene.done(job, 0, 1)
 
@@ -492,12 +492,12 @@ def test_a_finished_job_without_all_its_rows_is_told_of(scene: Scene, raw: Clien
 
 
 class ForgetsBetweenTwoLooks(Ledger):
-    """A ledger whose Redis forgets the last commits once, just when a status has shown that the job is finished.
+    """A ledger whose Redis loses the last commits once, right after a status has shown that the job is finished.
 
     Args:
-        raw: the Redis itself.
-        keys: what it holds then.
-        again: commits them again, just after the rows have been read.
+        raw: a client of the Redis.
+        keys: the content that the Redis then has.
+        again: repeats the commits, right after the rows were read.
     """
 
     def __init__(self, scene: Scene, raw: Client, keys: dict[bytes, bytes], again: Callable[[], object]) -> None:
@@ -526,7 +526,7 @@ def test_a_sound_job_of_which_redis_forgets_the_last_commits_between_two_looks_i
     job = scene.job(2)
     scene.done(job, 0)
     before = {key: raw.dump(key) for key in raw.scan_iter(f"{scene.settings.prefix}:*")}
-    scene.then(lambda: scene.done(job, 1))  # once the first batch is given
+    scene.then(lambda: scene.done(job, 1))  # once the first batch was yielded
 
     def again() -> None:
         scene.clock += 1
@@ -540,7 +540,7 @@ def test_a_sound_job_of_which_redis_forgets_the_last_commits_between_two_looks_i
 
 
 class Submitter:
-    """Submits to the job of a scene, and sleeps there in its steps."""
+    """The submitter of a scene's job, whose heartbeats are steps of the scene."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
@@ -573,7 +573,7 @@ def test_following_an_open_job_ends_when_nobody_submits_to_it_any_more(scene: Sc
 
 
 class EverWorking(Workers):
-    """Workers that are always there."""
+    """Workers that are always announced."""
 
     def alive(self) -> list[Announcement]:
         return [DIGITS]
@@ -585,7 +585,7 @@ def test_a_submitter_that_is_there_is_waited_for(scene: Scene, what: str) -> Non
     scene.workers = scene.follower.workers = EverWorking(scene.settings, now=scene.clock)
     if what == "slow source":
         submitter.waits(300, heartbeat=True)
-    elif what == "clock stepped":  # that of Redis, not the follower's
+    elif what == "clock stepped":  # Redis' clock, not the follower's
         scene.ledger._now = lambda: scene.clock.now + (1000 if len(scene.slept) > 5 else 0)
         submitter.waits(SILENT_AFTER - 1)
         submitter.waits(300, heartbeat=True)

@@ -1,4 +1,4 @@
-"""How a user names a job."""
+"""Names of jobs: ids, beginnings of ids, and `last`."""
 
 import pytest
 

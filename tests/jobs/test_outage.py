@@ -1,4 +1,4 @@
-"""A Redis that is away, full, or has forgotten: the submission and the following go on when it is back."""
+"""Outages: submission and following continue after Redis was down, full, or has lost writes."""
 
 import itertools
 import os
@@ -32,7 +32,7 @@ WORKER = Announcement(name="celery@one", model="digits", digest="d", version="1"
 
 
 class Shown:
-    """Notes what is told, and does something when an outage begins."""
+    """Records notices, and calls a function when an outage begins."""
 
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:
         self.reported: list[str] = []
@@ -51,7 +51,7 @@ class Shown:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis of the test's own, which has everything on its disk at once."""
+    """Yield a Redis for this test, which writes everything to disk at once."""
     server = RedisServer(tmp_path, fsync="always")
     yield server
     server.close()
@@ -63,7 +63,7 @@ def own(server: RedisServer) -> Settings:
 
 
 def with_event(count: int, at: int, event: Callable[[], object]) -> Iterator[Reference]:
-    """Yield references, in the midst of which something happens."""
+    """Yield references, and call a function in the middle."""
     for number, reference in enumerate(references(count)):
         if number == at:
             event()
@@ -73,7 +73,7 @@ def with_event(count: int, at: int, event: Callable[[], object]) -> Iterator[Ref
 
 
 def complete(settings: Settings, job: str, images: int) -> bool:
-    """Return whether everything is on record, once, and nothing else."""
+    """Return whether all images are on record once, and no others."""
     ledger = Ledger(settings)
     status = ledger.status(job)
     listed = [path for piece in ledger.pending(job) for path in references_of(ledger, job, piece).shown()]
@@ -88,7 +88,7 @@ def references_of(ledger: Ledger, job: str, piece: Piece) -> Batch:
 
 
 def do_all(ledger: Ledger, job: str) -> None:
-    """Do what a worker would."""
+    """Answer all pending pieces as a worker would."""
     for piece in ledger.pending(job):
         batch = ledger.claim(job, piece)
         assert batch is not None
@@ -119,7 +119,7 @@ def test_retries_end(server: RedisServer, own: Settings) -> None:
 
 
 class FullAfterAdd(Ledger):
-    """A ledger whose Redis is full as soon as the last of three batches is on record."""
+    """A ledger whose Redis becomes full once the last of three batches is on record."""
 
     def add(self, job: str, number: int, batch: Batch) -> Piece | None:
         added = super().add(job, number, batch)
@@ -166,7 +166,7 @@ def test_what_waiting_does_not_mend_is_told_at_once(start_redis: Callable[..., S
 
 
 def forgets(server: RedisServer, size: Callable[[], int]) -> Callable[[], None]:
-    """Make a Redis forget what it wrote after its file had some size."""
+    """Make a Redis lose all writes after its file had a given size."""
 
     def forget() -> None:
         server.kill()
@@ -288,7 +288,7 @@ def test_a_submission_that_goes_on_is_not_begun_a_second_time(settings: Settings
     submission.on_status(open_status)
     gate.set()
     submission.finish()
-    submission.on_status(open_status)  # what it saw may be from before the end
+    submission.on_status(open_status)  # this status may be from before the end
     submission.finish()
     assert len(walks) == 1
 
@@ -339,7 +339,7 @@ def test_following_goes_on_when_redis_is_back_and_gives_workers_time_to_come_bac
         step = next(steps)
         if step == 3:
             server.kill()
-        if step == 5:  # the worker, too, has found Redis again
+        if step == 5:  # the worker has reconnected, too
             workers.announce(WORKER)
         if step == 10:
             do_all(ledger, job)

@@ -1,4 +1,4 @@
-"""Whose FILE is: who may replace it, and that one command at a time has it."""
+"""Ownership of FILE: which command may replace it, and that only one command at a time writes it."""
 
 import os
 import subprocess
@@ -27,14 +27,14 @@ STATE = ".x.csv.pigeonhole"
 
 
 def refused(command: Command, path: str = "x.csv", format: Format = CSV, **options: Any) -> str:
-    """Return why a command may not have FILE."""
+    """Return the error of a command that may not write FILE."""
     with pytest.raises(UsageError) as error:
         open_state(path, command, format, **options)
     return str(error.value)
 
 
 def runs_of(command: Command, path: str = "x.csv", format: Format = CSV, **options: Any) -> int:
-    """Return how many earlier runs a command resumes."""
+    """Return the number of earlier runs that a command resumes."""
     with closing(open_state(path, command, format, **options)) as state:
         return len(state.runs)
 
@@ -212,7 +212,7 @@ def test_a_command_that_ends_before_it_submits_leaves_nothing_behind(folder: Pat
 
 
 def test_a_second_command_for_the_same_file_reads_nothing_until_the_first_has_ended(folder: Path) -> None:
-    """It gets the lock in the moment in which the first one has finished, and finds what that wrote."""
+    """The second command gets the lock right after the first one has finished, and finds its rows."""
     touch("in/a.png", "in/b.png")
     with closing(open_state("x.csv", COMMAND, CSV)):
         for command in (COMMAND, OTHER):

@@ -1,4 +1,4 @@
-"""The file of records: what it gives back, whatever happened to it."""
+"""The file of records: it returns all undamaged records."""
 
 import errno
 import fcntl
@@ -97,7 +97,7 @@ def test_one_process_at_a_time_has_the_file(records: RecordFile, tmp_path: Path)
 def test_a_file_that_was_removed_by_its_last_owner_is_made_anew(
     records: RecordFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another command opens the file, and gets the lock only when it has been removed."""
+    """Another command opens the file, and gets the lock only after it was removed."""
     real = fcntl.flock
 
     def late(handle: int, operation: int) -> None:

@@ -24,7 +24,7 @@ ROWS = [Row(f"{number}.png", "1", 0.5, False, "", "digits", ()) for number in ra
 
 
 def of(*batches: list[Row], read: list[int] | None = None) -> Rows:
-    """Rows of a job whose batches are these; `read` gets the size of each batch that is read."""
+    """Return the rows of a job with these batches; the size of each batch that is read is appended to `read`."""
 
     def batch() -> Iterator[list[Row]]:
         for rows in batches:
@@ -147,7 +147,7 @@ class _Screen(io.StringIO):
 
 
 def _seconds() -> Callable[[], float]:
-    """A clock that gains a second at each look."""
+    """Return a clock that advances by a second at each call."""
     ticks = iter(range(10_000))
     return lambda: float(next(ticks))
 
@@ -164,7 +164,7 @@ def test_a_library_prints_nothing_unless_it_is_asked_to(
     list(client.wait(job))
     assert capfd.readouterr() == ("", "")
     rows = client.classify("photos", progress=True)
-    assert [rows[:], list(rows)] == 2 * [list(rows)]  # the end is shown once
+    assert [rows[:], list(rows)] == 2 * [list(rows)]  # the last state is shown once
     list(client.rows(job, progress=True))
     client.wait(job, progress=True)
     assert capfd.readouterr() == ("", 3 * "150 of 150 images (100%), 0 errors, 0 to review\n")

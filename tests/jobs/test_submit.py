@@ -22,7 +22,7 @@ from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Reference, Root
 from tests.sources.conftest import touch
 
-#: Waits for nothing.
+#: Retries without waiting.
 AT_ONCE = Retrying(0)
 
 
@@ -129,7 +129,7 @@ def test_a_job_without_references_is_finished_at_once(ledger: Ledger, queue: Que
 
 
 class Fails(Queue):
-    """Publishes some, and then Redis is gone."""
+    """A queue that publishes some messages before Redis goes down."""
 
     def __init__(self, settings: Settings, after: int) -> None:
         super().__init__(settings)
@@ -175,7 +175,7 @@ def test_every_batch_of_a_list_that_is_submitted_can_be_claimed(folder: Path, le
     claimed = [ledger.claim(job, piece) for piece in ledger.pending(job)]
     assert sum(len(batch) for batch in claimed if batch) == 3000
     job = ledger.create("digits", ("@list",))
-    (folder / "list").write_bytes((b"x" * 1_000_000 + b"\n") * 64)  # more than a message may have
+    (folder / "list").write_bytes((b"x" * 1_000_000 + b"\n") * 64)  # more than the limit of a message
     with pytest.raises(SourceError, match=r"^line 1 of the list '@list' has more than 4,096 bytes, and no path is lon"):
         submit(ledger, queue, job, expand(["@list"], Root("/")), AT_ONCE)
     assert ledger.pending(job) == []

@@ -69,7 +69,7 @@ def test_a_submitter_that_waits_for_room_in_redis_is_heard(start_redis: Callable
 
 @pytest.fixture
 def open_job(settings: Settings, clock: Clock) -> tuple[Ledger, str]:
-    """A job of which one batch is done, and one waits, and whose submitter was killed."""
+    """Open a job with a finished and a waiting batch whose submitter was killed; return its id."""
     ledger = Ledger(settings, now=clock)
     job = ledger.create("digits", ("in",))
     ledger.add(job, 0, A)
@@ -123,7 +123,7 @@ def test_a_clock_that_steps_forward_cancels_no_job_whose_submitter_is_there(
     queue = Queue(settings)
     ledger.note_sweep()
     clock += 10 * settings.result_ttl
-    for _ in range(11):  # of these, each is soon after the last
+    for _ in range(11):  # each of these soon after the last
         sweep(ledger, queue)
         clock += 5
     assert ledger.status(job).submitting

@@ -1,4 +1,4 @@
-"""A Redis that a test may kill, fill or lock, and small batches with their answers."""
+"""Fixtures: a Redis that a test may kill, fill or lock, and small batches with their answers."""
 
 import subprocess
 from array import array
@@ -16,13 +16,13 @@ from pigeonhole.ledger.pieces import Piece
 from pigeonhole.ledger.redis_client import Client, connect
 from tests.conftest import wait_for
 
-# A busy machine takes longer for an example now and then; that is no fault of ours.
+# On a busy machine, a single example may take long.
 hypothesis.settings.register_profile("ours", deadline=None)
 hypothesis.settings.load_profile("ours")
 
 
 class Server:
-    """A real Redis of one test's own."""
+    """A real Redis for one test."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.socket = str(folder / "own.sock")
@@ -47,7 +47,7 @@ class Server:
 
 @pytest.fixture
 def start_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
-    """A function that starts a Redis with the arguments it is given; it ends with the test."""
+    """Yield a function that starts a Redis with more arguments; the Redis ends with the test."""
     started: list[Server] = []
 
     def start(*arguments: str) -> Server:
@@ -61,12 +61,12 @@ def start_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
 
 @pytest.fixture
 def raw(redis_url: str) -> Client:
-    """The tests' Redis itself, to look at keys."""
+    """Yield a client of the tests' Redis, to inspect keys."""
     return connect(redis_url)
 
 
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that the test moves."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self.now = now

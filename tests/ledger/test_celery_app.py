@@ -18,13 +18,13 @@ from pigeonhole.settings import Settings
 from tests.ledger.conftest import Server
 
 BROKERS = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL", "CELERY_RESULT_BACKEND")
-#: What Celery imports where it finds these.
+#: The modules that Celery would import.
 MODULES = ("CELERY_LOADER", "CELERY_CONFIG_MODULE", "DJANGO_SETTINGS_MODULE")
 
 
 @pytest.fixture
 def theirs(start_redis: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> Server:
-    """Return the Redis that every variable of the other project names."""
+    """Return the Redis that all variables of the other project name."""
     server = start_redis()
     for name in BROKERS:
         monkeypatch.setenv(name, f"redis+socket://{server.socket}")
@@ -50,7 +50,7 @@ def test_a_client_sends_to_its_own_redis_and_leaves_its_host_as_it_is(
 
 
 def _ways(app: App) -> dict[str, str]:
-    """Return where each way to connect leads."""
+    """Return the URL to which each way to connect leads."""
     ways = {
         "read": app.connection_for_read(),
         "write": app.connection_for_write(),

@@ -1,4 +1,4 @@
-"""Records that are not what we wrote, anywhere in Redis, and a clock that steps: recovery continues, and says so."""
+"""Recovery from damaged records anywhere in Redis, and from a clock that steps."""
 
 import math
 
@@ -23,7 +23,7 @@ DIGEST = A.digest
 
 
 class Bench:
-    """A job whose first batch is in hand and whose second waits, both overdue, and everything around it."""
+    """A job whose first batch is claimed and whose second waits, both overdue, with ledger, queue and clock."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings, self.clock = settings, clock

@@ -1,4 +1,4 @@
-"""What could not be understood is kept with its reason, in bounds."""
+"""Dead letters: unreadable messages are stored with a reason, and in bounded number."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A job on a real Redis: what each step does, and what it does when it comes late, twice or at the wrong time."""
+"""The ledger on a real Redis: each step on time, late, twice, and at the wrong time."""
 
 import re
 from array import array
@@ -215,7 +215,7 @@ def test_when_the_last_sweep_was_stays_known_for_a_while(settings: Settings, clo
     assert not ledger.swept_lately()
     ledger.note_sweep()
     clock += SWEEP_GAP / 2
-    for _ in range(2):  # asked again, since the reply was lost, it says the same
+    for _ in range(2):  # a retry after a lost reply has the same result
         assert ledger.swept_lately()
     clock += SWEEP_GAP / 2
     assert not ledger.swept_lately()
@@ -225,7 +225,7 @@ def test_a_piece_of_references_that_redis_forgot_is_none_of_those_now_on_record(
     job = open_job(ledger)
     ledger.claim(job, FIRST)
     before, keys = ledger.status(job), _content(raw, ledger, job)
-    forgotten = piece(B)  # batch 0 was B until Redis forgot that
+    forgotten = piece(B)  # batch 0 was B until Redis lost it
     assert ledger.claim(job, forgotten) is None
     assert ledger.renew(job, [forgotten]) == 0
     assert not ledger.release(job, forgotten)
@@ -286,7 +286,7 @@ def test_a_cancelled_job_keeps_the_rows_it_has_and_has_nothing_pending(ledger: L
         ledger.add(job, 2, B)
     with pytest.raises(JobCancelled, match=said):
         ledger.close(job, 2)
-    ledger.cancel(job)  # again, as when the first reply was lost: nothing changes
+    ledger.cancel(job)  # a retry after a lost reply changes nothing
     assert ledger.status(job) == status
     assert ledger.status(job) == status
 

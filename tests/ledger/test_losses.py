@@ -1,4 +1,4 @@
-"""Worker losses: an image that kills its reader ends alone, and costs no other its row."""
+"""Worker losses: an image that crashes its reader gets isolated, and all other images get their rows."""
 
 import math
 import random
@@ -18,12 +18,12 @@ from tests.ledger.conftest import A, Clock, answers_for, batch_of, piece
 
 BLAME = ("crashed", "reading it ends the process (SIGSEGV)")
 ONE = batch_of("a.png")
-#: Its image, once a process was lost with it.
+#: The only image of the batch, after a process was lost with it.
 ALONE = piece(ONE, 0, 0, 1)
 
 
 def images(count: int) -> Batch:
-    """A batch in two groups, so that parts of it begin and end within and between them."""
+    """Return a batch in two groups, so that its parts begin and end within and between groups."""
     names = tuple(f"{number:04}.png" for number in range(count))
     return Batch((Group("file", "a/", "", names[: count // 3]), Group("file", "b/", "", names[count // 3 :])))
 
@@ -36,7 +36,7 @@ def job_of(ledger: Ledger, batch: Batch) -> str:
 
 
 def work_off(ledger: Ledger, job: str, batch: Batch, killers: set[str]) -> int:
-    """Do a worker's work on a published batch, lost where a killer is in hand; return the number of losses."""
+    """Process a published batch as workers do, losing each piece with a killer image; return the number of losses."""
     published, losses = [piece(batch)], 0
     while published:
         taken = published.pop(random.randrange(len(published)))
@@ -44,7 +44,7 @@ def work_off(ledger: Ledger, job: str, batch: Batch, killers: set[str]) -> int:
         if part is None:
             continue
         if killers & {location.path for location in part.located()}:
-            if taken.quarantined:  # a worker tries it in a process of its own, which dies in its place
+            if taken.quarantined:  # the isolation run crashes in place of the worker process
                 ledger.commit(job, taken, Answers.failed("digits@1", [BLAME]))
                 continue
             losses += 1

@@ -22,7 +22,7 @@ from pigeonhole.sources.tar_archives import TarPlace
 from pigeonhole.sources.zip_archives import ZipPlace
 from tests.ledger.conftest import answers_for, batch_of
 
-#: What a file system can hold: any bytes but NUL, spelled as Python does.
+#: All names that a file system may have: any bytes but NUL, decoded as Python does.
 paths = st.binary(max_size=30).map(lambda name: os.fsdecode(name.replace(b"\0", b"")))
 numbers = st.integers(0, 2**63 - 1)
 places = st.lists(numbers, min_size=1, max_size=6).map(tuple)
@@ -73,7 +73,7 @@ def column(*numbers: int, size: int = 1) -> str:
     return base64.b64encode(b"".join(number.to_bytes(size, "little") for number in numbers)).decode()
 
 
-#: 900,000 millionths and none: their lowest bytes, the next, and the third.
+#: 900,000 and 0 millionths: their lowest bytes, the next, and the third.
 FAIR_PPM = [column(0xA0, 0), column(0xBB, 0), column(0x0D, 0)]
 
 
@@ -81,7 +81,7 @@ def fair_batch(*groups: object, **changes: object) -> dict[str, object]:
     return {"v": VERSION, "top": 3, "groups": groups} | changes
 
 
-#: Of answers.
+#: The fields of answers.
 PARTS = ["model", "labels", "images", "top", "best", "ppm", "review", "errors", "runtime", "identities", "batch"]
 
 
@@ -211,7 +211,7 @@ def test_another_version_is_refused_with_what_to_do(message: type[Batch | Answer
     assert said in str(refused.value)
 
 
-#: As version 3 wrote them: two references, and an answer and an error.
+#: Messages of version 3: two references, and an answer and an error.
 BATCH_OF_3 = "eAGrVipTsjLWUUovyi8tKFayio5WyszTV9JRysjPTdUHM6OVEvUK8tKBYklgOlYnOjY2thYA/9MRlw=="
 ANSWERS_OF_3 = (
     "eAEtjLkKwzAQRH/FTK3CR05BIIL8QGrjwo43zoJkGclHEfLvWYVUy9t5M2+s0JWC8z1ZaPQ88ByveVFWu/3heDq3HRRs25GN0DVy"
@@ -396,7 +396,7 @@ def test_as_many_classes_as_answers_can_name_come_back() -> None:
 def test_numbers_are_packed_alike_whatever_the_byte_order_of_the_machine(numbers: list[int]) -> None:
     little = columns.packed(array("I", numbers))
     other = array("I", numbers)
-    other.byteswap()  # as they lie in the memory of a machine of the other kind
+    other.byteswap()  # as in the memory of a machine with the other byte order
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.byteorder", {"little": "big", "big": "little"}[sys.byteorder])
         assert columns.packed(other) == little
@@ -485,7 +485,7 @@ def test_a_message_that_inflates_without_end_is_refused_before_it_fills_the_memo
 
 
 def test_the_largest_batch_that_we_write_can_be_read() -> None:
-    longest = "\udcff" * 4096  # each byte is six characters of JSON
+    longest = "\udcff" * 4096  # six characters of JSON for each byte
     batch = batch_of(*[longest] * 2048)
     assert len(Batch.decode(batch.encode())) == 2048
 

@@ -1,4 +1,4 @@
-"""The queue and the sweep; messages are really published to a real Redis, and nobody consumes them."""
+"""The queue and the sweep, with messages in a real Redis that no worker consumes."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ from tests.ledger.conftest import Clock, answers_for, batch_of, piece
 
 
 def images(number: int) -> Batch:
-    """The batch of this number in every job here: one image."""
+    """Return the batch with this number in each test job: one image."""
     return batch_of(f"{number}.png")
 
 
@@ -31,7 +31,7 @@ def nth(number: int, start: int = 0, stop: int | None = None) -> Piece:
 
 
 class Bench:
-    """A ledger with a clock of its own, and a queue beside it."""
+    """A ledger with a clock of its own, and a queue."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings, self.clock = settings, clock
@@ -46,11 +46,11 @@ class Bench:
         return job
 
     def sweep(self) -> int:
-        self.ledger.note_sweep()  # as if others had swept all the time
+        self.ledger.note_sweep()  # as if workers had swept all the time
         return sweep(self.ledger, self.queue)
 
     def messages(self, raw: Client, model: str = "digits") -> list[tuple[str, Piece]]:
-        """Give (job, piece) of what is queued, first to be taken first."""
+        """Return (job, piece) of each queued message, in the order in which workers take them."""
         queued: list[tuple[str, Piece]] = []
         for step in range(LOWEST_PRIORITY + 1):
             name = f"{self.settings.prefix}:{queue_name(model)}"
@@ -62,7 +62,7 @@ class Bench:
         return queued
 
     def lose(self, raw: Client, model: str = "digits") -> None:
-        """Take every message out of the queue behind the system's back."""
+        """Delete all messages from the queue."""
         for key in raw.scan_iter(f"{self.settings.prefix}:{queue_name(model)}*"):
             raw.delete(key)
 
@@ -107,7 +107,7 @@ def test_where_nothing_is_lost_nothing_is_published_again(bench: Bench) -> None:
     job = bench.job(5)
     bench.ledger.claim(job, nth(0))
     assert bench.sweep() == 0
-    bench.clock += bench.settings.publish_seconds + 1  # waiting long, but only because the queue is long
+    bench.clock += bench.settings.publish_seconds + 1  # waits for long because the queue is long
     assert bench.sweep() == 0
     assert bench.queue.depth("digits") == 5
 
@@ -120,7 +120,7 @@ def test_a_claimed_batch_is_published_again_once_its_lease_has_run_out(bench: Be
         bench.clock += 1
     bench.clock += LEASE - 4
     assert bench.sweep() == 0
-    bench.clock += 1  # the first is due to the second
+    bench.clock += 1  # when the second sweep is due
     assert bench.sweep() == 1
     assert bench.messages(raw) == [(job, nth(0, 0, 1))]
     status = bench.ledger.status(job)
@@ -155,7 +155,7 @@ def test_only_what_is_claimed_can_be_renewed(bench: Bench) -> None:
 
 
 def test_where_nobody_swept_for_a_while_a_lease_that_ran_out_says_nothing(bench: Bench) -> None:
-    """Redis was away: those who hold leases could not renew them, and are not dead for that."""
+    """Redis was down, so workers could not renew their leases, and do not count as lost."""
     job = bench.job(1)
     bench.sweep()
     bench.ledger.claim(job, nth(0))
@@ -250,7 +250,7 @@ def test_all_pending_pieces_can_be_asked_for_overdue_or_not(bench: Bench) -> Non
 
 def test_a_sweep_that_fails_after_the_ledger_noted_it_is_made_up_for_by_a_later_one(bench: Bench, raw: Client) -> None:
     job = bench.job(3, published=False)
-    bench.ledger.claim(job, nth(2))  # a job that gets on
+    bench.ledger.claim(job, nth(2))  # a job that advances
     bench.clock += bench.settings.publish_seconds
 
     class Fails(Queue):
@@ -287,7 +287,7 @@ def test_every_key_carries_the_prefix_and_two_prefixes_share_a_redis_unnoticed(
         assert bench.sweep() == 2
         assert bench.queue.depth("digits") == 5
         assert [status.job for status in bench.ledger.statuses()] == [job]
-    # A worker of an earlier test may still be ending.
+    # A worker of an earlier test may still be running.
     new = {key for key in raw.scan_iter("*") if not key.startswith(b"test-")} - before
     assert {key.split(b":")[0] for key in new} == {b"own-x", b"own-y"}
     raw.delete(*new)

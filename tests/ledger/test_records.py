@@ -1,4 +1,4 @@
-"""Jobs in numbers: how long they stay, how they are listed, and records that are not what we wrote."""
+"""Records of jobs: expiry, lists, and damaged records."""
 
 import itertools
 
@@ -63,7 +63,7 @@ def test_there_may_be_no_jobs(ledger: Ledger) -> None:
 def test_a_job_that_has_expired_is_forgotten(ledger: Ledger, raw: Client, settings: Settings) -> None:
     expired, other = finished_job(ledger, "a.png"), finished_job(ledger, "b.png")
     for key in keys_of(raw, settings, expired):
-        raw.pexpire(key, 0)  # what time would do
+        raw.pexpire(key, 0)  # as expiry would do
     assert [status.job for status in ledger.statuses()] == [other]
     assert raw.zrange(f"{settings.prefix}:jobs", 0, -1) == [other.encode()]
     with pytest.raises(UnknownJob):

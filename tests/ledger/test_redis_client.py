@@ -1,4 +1,4 @@
-"""Only our errors leave the contract, whatever redis-py, kombu and Redis come up with."""
+"""All errors of redis-py, kombu and Redis become errors of ours."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from tests.ledger.conftest import Server, answers_for, batch_of, piece
 
 Starts = Callable[..., Server]
 URL = "redis://user:hunter2@localhost:6379/0"
-#: What each public method is called with in these tests; one that is new has to be added here.
+#: The arguments for each public method in these tests; add a new method here.
 NO_JOB = "20200101-000000-abcdef"
 LEDGER_CALLS: dict[str, tuple[object, ...]] = {
     "ping": (),
@@ -70,7 +70,7 @@ KINDS = sorted(set(every_kind()), key=lambda kind: kind.__name__)
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_error_of_redis_py_becomes_one_of_ours_and_keeps_its_cause(kind: type[redis.RedisError]) -> None:
-    # A redirection's text is a slot and an address.
+    # The text of a redirection is a slot and an address.
     text = "7 it:1" if issubclass(kind, redis.exceptions.AskError) else "it went wrong"
     original = kind(text)
     with pytest.raises(PigeonholeError) as caught, translated(URL):

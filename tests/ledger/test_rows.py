@@ -1,4 +1,4 @@
-"""Rows of several labels, of some of the classes, and with other texts than the classes' names."""
+"""Rows with several labels, with some of the classes, and with a label map."""
 
 import os
 from array import array
@@ -18,7 +18,7 @@ from tests.ledger.test_messages import column, fair_answers, packed
 
 NAMES = ("dog", "cat", "a|b", "owl")
 BATCH = batch_of("x", "y", "z")
-#: x has a dog and a cat, y neither, z is an error; in millionths.
+#: Three images: x has a dog and a cat, y has neither, z is an error. Probabilities are in millionths.
 SEVERAL = Answers(
     model="m@1",
     labels=NAMES,
@@ -37,7 +37,7 @@ def test_an_image_has_all_its_labels_and_none_is_no_error() -> None:
     assert SEVERAL.rows(BATCH) == [
         Row(
             *("x", "dog|cat", 0.9, False, "", "m@1"),
-            (("dog", 0.9), ("owl", 0.6), ("cat", 0.4)),  # all labels are in it, however few were asked for
+            (("dog", 0.9), ("owl", 0.6), ("cat", 0.4)),  # `top` always has all labels
             ("dog", "cat"),
         ),
         Row("y", "", None, True, "", "m@1", (("owl", 0.2), ("dog", 0.1)), ()),
@@ -78,7 +78,7 @@ def test_a_label_map_of_another_model_is_refused_with_the_first_answers() -> Non
     assert failed.rows(batch_of("z"), wrong) == [ERROR], "it says nothing of the classes"
 
 
-#: Of x and y, "unknown" is more probable than not, and y is marked for review; z is an error.
+#: Three images: x and y have an `unknown` above 0.5, and y is marked for review; z is an error.
 UNKNOWN = Answers(
     model="m@1",
     labels=NAMES,

@@ -1,4 +1,4 @@
-"""A large job beside a stream of small ones that keeps all workers busy, on a clock of the test's own."""
+"""Starvation: a large job beside a stream of small ones that keeps all workers busy, with a fake clock."""
 
 import json
 from base64 import b64decode
@@ -21,7 +21,7 @@ LARGE, SMALL = 100_000, 200
 
 
 def batches(images: int) -> list[Batch]:
-    """Batches as large as those that are submitted."""
+    """Return batches of the regular sizes."""
     cut = list[Batch]()
     while images:
         size = min(images, batch_size(len(cut)))
@@ -31,7 +31,7 @@ def batches(images: int) -> list[Batch]:
 
 
 class Site:
-    """A queue, and workers that always find the next message of a small job that has just come."""
+    """A queue and simulated workers, for which there is always a message of a new small job."""
 
     def __init__(self, settings: Settings, clock: Clock, raw: Client) -> None:
         self.settings, self.clock, self.raw = settings, clock, raw
@@ -47,7 +47,7 @@ class Site:
         return job
 
     def take(self) -> tuple[str, Piece] | None:
-        """Take the next message, as a worker does."""
+        """Take the next message as a worker does."""
         for step in range(LOWEST_PRIORITY + 1):
             name = f"{self.settings.prefix}:{queue_name('digits')}"
             message = self.raw.rpop(name if step == 0 else f"{name}\x06\x16{step}")
@@ -76,7 +76,7 @@ def test_a_stream_of_small_jobs_does_not_starve_a_large_one(site: Site) -> None:
     large = site.submit(batches(LARGE))
     small = batches(SMALL)
     for second in range(60):
-        for _ in range(2):  # more comes than two workers can do
+        for _ in range(2):  # more work than two workers can do
             site.submit(small)
         site.work(5)
         if second % SWEEP_EVERY == 0:
@@ -127,7 +127,7 @@ def test_a_job_that_gets_on_is_not_published_ahead_of_others(site: Site, progres
         site.sweep()
         assert site.queue.depth("digits") == depth
         if progress == "in hand":
-            break  # later its lease would run out
+            break  # before its lease expires
 
 
 def test_a_job_that_gets_on_by_itself_again_starves_no_more(site: Site) -> None:
@@ -135,7 +135,7 @@ def test_a_job_that_gets_on_by_itself_again_starves_no_more(site: Site) -> None:
     site.clock += STARVING_AFTER
     site.sweep()
     assert site.ledger.status(large).starving
-    site.work(1)  # the one that was published ahead of all others
+    site.work(1)  # the piece that was published ahead of all others
     assert site.ledger.status(large).starving
     site.work(2)  # its other message, and the next batch
     assert not site.ledger.status(large).starving
