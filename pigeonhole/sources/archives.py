@@ -30,13 +30,13 @@ _OTHERS = (".7z", ".rar", *(f".{tar}{end}" for tar, end in product(("tar.", "t")
 #: File offsets are below this number.
 _END = 1 << 63
 #: The exceptions that tarfile, zipfile and the modules below them raise for damaged archives.
-BROKEN = (
+DAMAGE = (
     *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, struct.error, EOFError),
     *(ValueError, OverflowError, NotImplementedError, RecursionError, IndexError),
 )
 
 #: A function (offset, size) → bytes, which returns fewer bytes at the end of the file.
-Reads = Callable[[int, int], bytes]
+Reader = Callable[[int, int], bytes]
 
 
 class Member(NamedTuple):
@@ -61,7 +61,7 @@ class Archive(Source):
         """Yield the regular files and links in an archive, in its order; workers report links as errors.
 
         Raises:
-            BROKEN, OSError: the archive is damaged, or can't be read.
+            DAMAGE, OSError: the archive is damaged, or can't be read.
         """
 
     @abstractmethod
@@ -159,13 +159,13 @@ def members(path: str) -> Iterator[Member]:
                 if not 0 <= min(member.place) <= max(member.place) < _END:
                     raise ValueError(f"{member.name!r} has an impossible offset or size")
                 yield member
-    except BROKEN as exc:
+    except DAMAGE as exc:
         raise SourceError(f"the archive {path!r} is damaged or not supported: {exc}. Create it again") from exc
     except OSError as exc:
         raise SourceError(f"the archive {path!r} can't be read: {exc.strerror}") from exc
 
 
-def reads(handle: int) -> Reads:
+def reader(handle: int) -> Reader:
     """Return a function that reads from an open file."""
 
     def read(offset: int, size: int) -> bytes:

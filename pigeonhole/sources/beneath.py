@@ -50,7 +50,7 @@ def open_beneath(root: str, reference: str) -> int:
     """
     if root == "/":
         return os.open(root + reference, _READ)  # every file lies beneath `/`
-    return _open_resolved(root, reference) if has_openat2() else _open_and_ask(root, reference)
+    return _open_resolved(root, reference) if has_openat2() else _open_and_check(root, reference)
 
 
 @cache
@@ -105,7 +105,7 @@ def _syscall() -> "ctypes._FuncPointer":
     return function
 
 
-def _open_and_ask(root: str, reference: str) -> int:
+def _open_and_check(root: str, reference: str) -> int:
     path, real_root = os.path.join(root, reference), os.path.realpath(root)
     try:
         handle = os.open(path, _READ)

@@ -57,9 +57,9 @@ def expand(
         if isinstance(source, Reference):
             streams.append(iter((source,)))
         elif _is_list(source):
-            streams.append(_begun(_list(source, root, null_separated, skipped), f"the list {source!r} is empty"))
+            streams.append(_nonempty(_list(source, root, null_separated, skipped), f"the list {source!r} is empty"))
         elif kind := registry.named(source):
-            streams.append(_begun(_listing(kind, root, source, skipped), f"{source!r} holds no image"))
+            streams.append(_nonempty(_listing(kind, root, source, skipped), f"{source!r} holds no image"))
         else:
             local = _local(source, root)
             taken_before = partial(taken.before, rank) if rank else _nothing
@@ -199,7 +199,7 @@ def _inside(source: str, root: Root) -> str:
     return rooted
 
 
-def _begun(references: Iterator[Reference], empty: str) -> Iterator[Reference]:
+def _nonempty(references: Iterator[Reference], empty: str) -> Iterator[Reference]:
     """Return the references after drawing the first one; raise SourceError with the text `empty` if there is none."""
     first = next(references, None)
     if first is None:
@@ -214,8 +214,8 @@ def _listed(source: _Local, root: Root, taken: Callable[..., bool], skipped: Ski
         first = next(found, None)
         return found if first is None else chain((first,), found)
     if source.kind == "file":
-        return _begun(_file(source.name, root, skipped), f"{source.name!r} {_EMPTY}")
-    found = _begun(in_folder(source.name, source.rooted, skipped), f"{source.name!r} {_EMPTY}")
+        return _nonempty(_file(source.name, root, skipped), f"{source.name!r} {_EMPTY}")
+    found = _nonempty(in_folder(source.name, source.rooted, skipped), f"{source.name!r} {_EMPTY}")
     if taken is _nothing:  # the common case: no check of each image
         return found
     return (reference for reference in found if not taken(reference.root + reference.path))

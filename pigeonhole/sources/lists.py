@@ -16,7 +16,7 @@ _BLOCK = 1 << 16
 #: The number of characters of an overlong entry that a message shows.
 _SHOWN = 60
 #: Milliseconds of one wait for input: Ctrl-C just before a wait is noticed after it.
-_LOOK = 1000
+_POLL_MS = 1000
 _SEPARATORS = "its entries are separated by newlines, or with -0 by NUL bytes"
 
 
@@ -65,6 +65,6 @@ def _next(file: RawIOBase) -> bytes:
     """Wait for bytes and return those that have arrived; none at the end."""
     waiting = select.poll()
     waiting.register(file, select.POLLIN)
-    while not waiting.poll(_LOOK):
+    while not waiting.poll(_POLL_MS):
         pass
     return cast(bytes, file.read(_BLOCK))

@@ -9,7 +9,7 @@ from typing import IO, NamedTuple, Self
 
 from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.settings import Settings
-from pigeonhole.sources.archives import Archive, Member, Reads, changed, reads, whole
+from pigeonhole.sources.archives import Archive, Member, Reader, changed, reader, whole
 from pigeonhole.sources.inflated import Inflated, is_gzip
 from pigeonhole.sources.reference import Identity, Place, Root
 from pigeonhole.sources.source import check_size, identity_of
@@ -71,7 +71,7 @@ class TarArchives(Archive):
         """Read one member; see `Archive.read`."""
         there = TarPlace(*place)
         check_size(there.size, self.max_bytes)
-        read = self._inflating(handle) if os.pread(handle, 2, 0) == b"\x1f\x8b" else reads(handle)
+        read = self._inflating(handle) if os.pread(handle, 2, 0) == b"\x1f\x8b" else reader(handle)
         header = whole(read(max(0, there.offset - _BLOCK), _BLOCK), _BLOCK)
         if zlib.crc32(header) != there.check:
             raise changed("the bytes at its place in the archive are not its own")
@@ -81,7 +81,7 @@ class TarArchives(Archive):
             )
         return whole(read(there.offset, there.size), there.size)
 
-    def _inflating(self, handle: int) -> Reads:
+    def _inflating(self, handle: int) -> Reader:
         def identity() -> Identity:
             return identity_of(os.fstat(handle))
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import IO, NamedTuple
 
 from pigeonhole.errors import ErrorKind, ImageError
-from pigeonhole.sources.archives import Archive, Member, changed, reads, whole
+from pigeonhole.sources.archives import Archive, Member, changed, reader, whole
 from pigeonhole.sources.reference import Place
 from pigeonhole.sources.source import check_size
 
@@ -59,7 +59,7 @@ class ZipArchives(Archive):
         """Read one member; see `Archive.read`."""
         there = ZipPlace(*place)
         check_size(max(there.size, there.stored), self.max_bytes)
-        read = reads(handle)
+        read = reader(handle)
         header = whole(read(there.offset, _LOCAL.size), _LOCAL.size)
         signature, flags, method, name, extra = _LOCAL.unpack(header)
         if signature != _SIGNATURE or method != there.method:
