@@ -2,9 +2,9 @@
 
     python -m tests.chaos --runs 10 --seed 1
 
-Each job is compared row by row with the same job undisturbed, and the rows of each command with what is there in the
-end. Each run has a Redis of its own, on a file that is written once a second, and two workers of two processes. What
-happens, to whom and how long after the last is drawn from the seed; what that hits depends on the machine.
+Each job is compared row by row with an undisturbed run, and the rows of each command with the images at its end. Each
+run has its own Redis, whose file is written once a second, and two workers of two processes. The seed determines the
+faults, their targets and the pauses between them; their effects also depend on the machine.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from tests.faults.site import Site
 
 
 def main() -> int:
-    """Run it and give the exit code."""
+    """Run the chaos tests and return the exit code."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=1, help="how many, each with the next seed [1]")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the first run [random]")
@@ -65,7 +65,7 @@ def _site(folder: Path, name: str, pause: float) -> Site:
 
 
 def _table(calm: Undisturbed, outcomes: list[Outcome]) -> str:
-    """Give all that was injected, and what became of the rows, a column for each run."""
+    """Return a table of the injected faults and their results, with a column for each run."""
     kinds = sorted({kind for outcome in outcomes for kind in outcome.faults})
     lines = [["seed", *(str(outcome.seed) for outcome in outcomes), "all"]]
     counts = {kind: [outcome.faults[kind] for outcome in outcomes] for kind in kinds}

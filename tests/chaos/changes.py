@@ -1,7 +1,7 @@
-"""One command, run again and again, under which its images, its volume, its Redis and its FILE change.
+"""A command that is run again and again while its images, its volume, its Redis and its FILE change.
 
-It is killed at every change. Run to its end once nothing changes any more, FILE must have one row for each image that
-is there, and each label must be that of the content that the image has now.
+It is killed at every change. Then it runs to its end without changes: FILE must have one row for each existing image,
+with the label of the image's current content.
 """
 
 import os
@@ -19,7 +19,7 @@ from tests.chaos.run import ERROR_ROWS, PATIENCE, WORKERS, Outcome, start_comman
 from tests.faults.rows import Difference, FileRow, read
 from tests.faults.site import SAMPLES, Site
 
-#: How often each happens in a run.
+#: The number of events of each kind in a run.
 PLAN = {
     "commands killed": 3,
     "images rewritten": 6,
@@ -30,18 +30,18 @@ PLAN = {
     "other commands on FILE": 2,
     "Redis forgets": 3,
 }
-#: Seconds between two changes, at least and at most.
+#: The smallest and largest number of seconds between two changes.
 GAP = (0.3, 2.5)
-#: How a second command ends that finds the first at work, and another one that would replace its FILE.
+#: The last words of a second command that finds the first at work, and of another one that would replace its FILE.
 BUSY, REFUSED = 1, 2
 
 
 class Volumes:
-    """Two volumes with the same names and other images, of which one is mounted; folders where nothing may be mounted.
+    """Two volumes with the same names and different images, one of which is mounted; folders without rights to mount.
 
     Args:
-        folder: where they are kept.
-        at: where the one in use is.
+        folder: the folder of the volumes.
+        at: the mount point.
     """
 
     def __init__(self, folder: Path, at: Path) -> None:
@@ -60,7 +60,7 @@ class Volumes:
         self._mount()
 
     def exchange(self) -> None:
-        """Put the other volume in the place of this one."""
+        """Mount the other volume."""
         self._unmount()
         self.current = 1 - self.current
         self._mount()
@@ -83,13 +83,13 @@ class Volumes:
 
 
 class Changes:
-    """Changes what one command works on.
+    """Changes the images and the FILE of one command.
 
     Args:
-        site: with its workers running.
-        samples: the row that each sample has when nothing disturbs it, by its name; without those that have an error.
-        draw: where all chance comes from.
-        images: how many there are on each volume.
+        site: the site, with running workers.
+        samples: the undisturbed row of each sample by its name, without errors.
+        draw: the random generator.
+        images: the number of images on each volume.
     """
 
     def __init__(self, site: Site, samples: Mapping[str, FileRow], draw: random.Random, images: int) -> None:
@@ -111,7 +111,7 @@ class Changes:
         self._command = self._start()
 
     def run(self) -> Difference:
-        """Inject everything, and compare the rows of the last run with what is there."""
+        """Inject all changes, and compare the rows of the last run with the images at the end."""
         actions: dict[str, Callable[[], None]] = {
             "commands killed": lambda: None,
             "images rewritten": lambda: self._write(self._any()),
@@ -126,7 +126,7 @@ class Changes:
             self._size = self._site.redis.size()
             time.sleep(self._draw.uniform(*GAP))
             kind = self._plan.popleft()
-            # While the command is at work or, as often, between two of its runs.
+            # While the command runs or, as often, between two of its runs.
             if kind not in ("second commands", "other commands on FILE", "Redis forgets"):
                 self._kill(self._command)
             actions[kind]()
@@ -146,7 +146,7 @@ class Changes:
 
     def _difference(self, rows: list[FileRow]) -> Difference:
         contents = {f"images/{name}": sample for name, sample in self._contents[self._volumes.current].items()}
-        there = Counter(row.path for row in rows if row.path in contents)  # what is gone keeps its row
+        there = Counter(row.path for row in rows if row.path in contents)  # a deleted image keeps its row
         changed = [row for row in rows if row.path in contents and not row.says_as(self._samples[contents[row.path]])]
         for row in changed[:3]:
             self.failures.append(f"{row.path} holds {contents[row.path]}, and its row is {row[1:]}")
@@ -161,7 +161,7 @@ class Changes:
         return self._draw.choice(sorted(self._contents[self._volumes.current]))
 
     def _write(self, name: str) -> None:
-        """Write an image with the content of any sample; the file stays the same if there is one."""
+        """Write the content of a random sample to an image, into the same file if it exists."""
         sample = self._draw.choice(self._names)
         (self._site.images / name).write_bytes((SAMPLES / sample).read_bytes())
         self._contents[self._volumes.current][name] = sample
@@ -169,13 +169,13 @@ class Changes:
     def _rename(self) -> None:
         name = self._any()
         contents = self._contents[self._volumes.current]
-        # To the end, or over another one.
+        # Append at the end, or overwrite one.
         new = f"9{name}" if self._draw.random() < 0.5 else self._any()
         os.rename(self._site.images / name, self._site.images / new)
         contents[new] = contents.pop(name)
 
     def _second(self) -> None:
-        """Start the same command once more, while the first is at work or has just ended."""
+        """Start the same command again while the first one runs or has just ended."""
         code = self._start().wait(timeout=PATIENCE)
         if code not in (0, ERROR_ROWS, BUSY):
             self.failures.append(f"a second command ended with {code}: {self._said()}")
@@ -187,7 +187,7 @@ class Changes:
                 self.failures.append(f"another command replaced FILE: it ended with {code}")
 
     def _forget(self) -> None:
-        """Kill Redis, and have its file lose what it got since the last change, and more than the command knows."""
+        """Kill Redis, and truncate its file to the last change, or further than the command has seen."""
         self._site.redis.kill()
         size = self._site.redis.size()
         self.injected["bytes that Redis forgot"] += self._site.redis.truncate(
@@ -213,7 +213,7 @@ class Changes:
 
 
 def changing(site: Site, rows: Mapping[str, FileRow], seed: int, images: int) -> Outcome:
-    """Run a command to its end while what it works on changes."""
+    """Run a command to its end while its images, volume, Redis and FILE change."""
     started = time.monotonic()
     samples = {name: row for name, row in rows.items() if not row.error}
     for name in WORKERS:

@@ -1,4 +1,4 @@
-"""What is done to an installation in the middle of a job, and what it takes to go on after that."""
+"""Inject faults into an installation during a job, and restart the parts that have ended."""
 
 import heapq
 import os
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from tests.faults.proxy import Proxy
 from tests.faults.site import Site, Worker
 
-#: How often each happens in a run, besides one long outage of Redis and what befalls the submission.
+#: The number of faults of each kind in a run, besides one long outage of Redis and the faults of the submission.
 PLAN = {
     "processes killed": 16,
     "workers killed whole": 4,
@@ -28,29 +28,29 @@ PLAN = {
     "followers killed": 3,
 }
 OUTAGE = "Redis killed and away for long"
-#: Seconds within which workers must consume again after that.
+#: Seconds within which workers must consume again after the outage.
 BACK = 10.0
-#: Seconds between two faults, at least and at most.
+#: The smallest and largest number of seconds between two faults.
 GAP = (0.3, 2.5)
 
 
 @dataclass
 class Faults:
-    """Breaks a site, and starts again what a service manager would.
+    """Injects faults into a site, and restarts ended processes as a service manager would.
 
     Args:
-        site: with its workers running.
-        draw: where all chance comes from.
-        away: seconds of the long outage.
+        site: the site, with running workers.
+        draw: the random generator.
+        away: the seconds of the long outage.
     """
 
     site: Site
     draw: random.Random
     away: float
-    #: The job, once it is there, and what kills whoever follows it; told by whoever does.
+    #: The job, once it exists, and a function that kills its follower; set by the follower.
     job: str = ""
     kill_follower: Callable[[], bool] = lambda: False
-    #: How many of each kind; seconds from Redis' first answer after the long outage to a claim; what went wrong.
+    #: The number of faults of each kind; seconds from Redis' return after the outage to a claim; failures.
     injected: Counter[str] = field(default_factory=Counter)
     back: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -58,24 +58,24 @@ class Faults:
     def __post_init__(self) -> None:
         kinds = [kind for kind, times in PLAN.items() for _ in range(times)]
         self.draw.shuffle(kinds)
-        # Not among the last: then there might be nothing left to claim when Redis is back.
+        # Not among the last faults: then all might be done when Redis is back.
         kinds.insert(self.draw.randrange(len(kinds) // 2), OUTAGE)
         self._plan = deque(kinds)
         self._due = 0.0
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._sizes: deque[tuple[float, int]] = deque()
         self._redis_up = True
-        #: Workers that we have ended, and those that we have told to.
+        #: The workers that we have killed, and those that we have asked to stop.
         self._killed: set[str] = set()
         self._stopping: set[str] = set()
 
     @property
     def over(self) -> bool:
-        """Whether all is done and made good."""
+        """Whether all faults were injected and repaired."""
         return not self._plan and not self._later
 
     def turn(self) -> None:
-        """Do what is due; called again and again."""
+        """Inject the next fault if it is due, and restart ended processes; called regularly."""
         now = time.monotonic()
         while self._later and self._later[0][0] <= now:
             heapq.heappop(self._later)[2]()
@@ -85,10 +85,10 @@ class Faults:
                 self._plan.popleft()
                 self._due = time.monotonic() + self.draw.uniform(*GAP)
             else:
-                self._plan.rotate(-1)  # whom it would hit is not there now
+                self._plan.rotate(-1)  # there is no target now
 
     def tend(self) -> None:
-        """Start workers that have ended, and remember how long Redis' file was when."""
+        """Restart ended workers, and record the size of Redis' file with the time."""
         now = time.monotonic()
         self._sizes.append((now, self.site.redis.size()))
         while len(self._sizes) > 1 and self._sizes[1][0] < now - 1:
@@ -101,11 +101,11 @@ class Faults:
                 self.failures.append(f"worker {name} ended with {code}: {self.site.log(name)}")
             self._killed.discard(name)
             self._stopping.discard(name)
-            worker.kill()  # whatever of it is left
+            worker.kill()  # its remaining processes
             self.site.start_worker(name, wait=False)
 
     def inject(self, kind: str) -> bool:
-        """Do it; gives False where it can't be done now."""
+        """Inject a fault; return False if that is not possible now."""
         actions = {
             "processes killed": self._kill_process,
             "workers killed whole": self._kill_worker,
@@ -126,7 +126,7 @@ class Faults:
         return done
 
     def kill_redis(self, away: float) -> bool:
-        """Kill it, have its file lose up to a second, and start it again after a while."""
+        """Kill Redis, truncate its file by up to a second of writes, and restart it after a while."""
         if self._redis_up:
             self._fell_redis()
             self._after(away, self._start_redis)
@@ -145,7 +145,7 @@ class Faults:
         self._redis_up = True
 
     def _outage(self) -> bool:
-        """Redis is away for long, with no other fault, and workers must be back soon after it is."""
+        """Stop Redis for long, without other faults, and check that workers return soon after it."""
         if self._later or not self._redis_up or not all(self.site.ready(name) for name in self.site.workers):
             return False
         self._fell_redis()
@@ -172,9 +172,9 @@ class Faults:
         self._redis_up = True
 
     def _kill_process(self) -> bool:
-        """Kill a process of a worker's pool, or an isolation run's.
+        """Kill a process of a worker's pool, or an isolation run.
 
-        Not billiard's semaphore tracker: when that ends, so does the worker, as where it is killed whole.
+        Billiard's semaphore tracker is spared: without it the whole worker ends, which is another fault.
         """
         descendants = {
             pid: line for pid, line in self._worker().descendants().items() if b"semaphore_tracker" not in line
@@ -200,13 +200,13 @@ class Faults:
         if worker.name in self._stopping or not self._redis_up:
             return False
         if not self.site.ready(worker.name, since=worker.begun):
-            return False  # while it starts, Python itself is ended by a SIGTERM, and has nothing in hand
+            return False  # during its start, a SIGTERM ends Python itself, which has no piece yet
         self._stopping.add(worker.name)
         worker.process.send_signal(signal.SIGTERM)
         return True
 
     def _stall(self, proxy: Proxy) -> bool:
-        """Stall the connections that are open for good, or all, new ones too, for a while."""
+        """Stall the open connections for ever, or all connections, with new ones, for a while."""
         for_all = self.draw.random() < 0.5
         proxy.stall(new=for_all, to_server=self.draw.random() < 0.5)
         if for_all:

@@ -1,4 +1,4 @@
-"""One job, submitted, followed and compared: undisturbed, and under faults."""
+"""Submit, follow and compare one job, undisturbed and under faults."""
 
 import random
 import signal
@@ -17,8 +17,8 @@ from tests.faults.rows import Difference, FileRow, difference, read
 from tests.faults.site import Site
 
 WORKERS = ("one", "two")
-#: How `wait` ends where some rows are errors, as some of the samples' are; and where no worker has shown itself for
-#: a while: it is run again, as that says.
+#: The exit codes of `wait` if rows have errors, as some samples do, and if there was no worker for a while; in the
+#: second case it is run again, as its message advises.
 ERROR_ROWS, NO_WORKER = 3, 5
 #: Seconds after which a run counts as hanging.
 PATIENCE = 900.0
@@ -26,12 +26,12 @@ PATIENCE = 900.0
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What a run should give.
+    """The result of an undisturbed run.
 
     Args:
-        listed: what was submitted.
-        rows: what is said of each sample, by its name.
-        seconds: from the submission to the last row.
+        listed: the submitted paths.
+        rows: the row of each sample, by its name.
+        seconds: the seconds from the submission to the last row.
     """
 
     listed: list[str]
@@ -41,7 +41,7 @@ class Undisturbed:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run under faults."""
+    """The outcome of a run under faults."""
 
     seed: int
     faults: Counter[str]
@@ -52,7 +52,7 @@ class Outcome:
 
     @property
     def wrong(self) -> bool:
-        """Whether anything was not as it should be."""
+        """Whether there were failures, or rows differ from those of the undisturbed run."""
         return bool(self.difference or self.failures)
 
     def __str__(self) -> str:
@@ -63,7 +63,7 @@ class Outcome:
 
 
 def undisturbed(site: Site, copies: int) -> Undisturbed:
-    """Submit and follow a job of so many copies of the samples, and break nothing."""
+    """Submit and follow a job with copies of the samples, without faults."""
     with closing(site):
         listed = site.copy_samples(copies)
         for name in WORKERS:
@@ -84,7 +84,7 @@ def undisturbed(site: Site, copies: int) -> Undisturbed:
 
 
 def chaotic(site: Site, calm: Undisturbed, seed: int, away: float) -> Outcome:
-    """Do the same under faults."""
+    """Submit and follow the same job under faults."""
     with closing(site):
         site.copy_samples(len(calm.listed) // len(calm.rows))
         faults = Faults(site, random.Random(seed), away)
@@ -102,7 +102,7 @@ def chaotic(site: Site, calm: Undisturbed, seed: int, away: float) -> Outcome:
 
 
 def _submit(site: Site, faults: Faults, listed: list[str]) -> None:
-    """Submit the list; kill the producer in its middle, and Redis under the next, until one comes to its end."""
+    """Submit the list: kill the first producer on its way and Redis during the next, and repeat until one succeeds."""
     first = _submission(site)
     _feed(first, listed[: len(listed) // 3])
     while not faults.job:
@@ -115,10 +115,10 @@ def _submit(site: Site, faults: Faults, listed: list[str]) -> None:
     second = _submission(site, faults.job)
     _feed(second, listed[: len(listed) // 2])
     faults.inject("Redis killed")
-    # From a thread: it takes nothing from the pipe while it waits for Redis, which is started again here.
+    # In a thread: the producer does not read while it waits for Redis, which is restarted here.
     threading.Thread(target=_feed, args=(second, listed[len(listed) // 2 :], True), daemon=True).start()
     while _ended(second, faults) != 0:
-        # Redis has forgotten a part, and what came through a pipe can't be read again: so it says.
+        # Redis has lost a part, and a pipe can't be read again, so the producer ends with a message.
         second = _submission(site, faults.job)
         threading.Thread(target=_feed, args=(second, listed, True), daemon=True).start()
 
@@ -157,7 +157,7 @@ def start_command(site: Site, *arguments: str, stdin: int = subprocess.DEVNULL) 
 
 
 def _said(site: Site) -> str:
-    """Give what the producer's commands said last."""
+    """Return the last output of the producer's commands."""
     return " / ".join(site.log("producer").read_text().splitlines()[-3:])
 
 
@@ -169,7 +169,7 @@ def _ended(process: "subprocess.Popen[bytes]", faults: Faults) -> int:
 
 
 def _follow(site: Site, faults: Faults, give_up: float) -> None:
-    """Follow the job to its end, again each time that the follower is killed."""
+    """Follow the job to its end, and start again whenever the follower is killed."""
     follower = _wait(site, faults.job)
 
     def kill() -> bool:

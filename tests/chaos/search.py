@@ -1,4 +1,4 @@
-"""The search of tests/model, further than the tests have time for."""
+"""Explore the states of tests/model with larger budgets than the tests have time for."""
 
 import logging
 import tempfile
@@ -10,7 +10,7 @@ from tests.faults.server import RedisServer
 from tests.model.explore import Budget, Explorer
 from tests.model.world import World
 
-#: Images in each batch, and what may happen.
+#: The number of images in each batch, and the budget.
 SEARCHES = (
     ((2,), Budget(faults=1)),
     ((2, 1), Budget(faults=1)),
@@ -21,8 +21,8 @@ SEARCHES = (
 
 
 def search() -> None:
-    """Search each, and say how far that was; Violation where an invariant does not hold."""
-    logging.disable(logging.CRITICAL)  # each of many deaths would be told
+    """Explore each of them, and print the numbers of states; raise Violation if an invariant does not hold."""
+    logging.disable(logging.CRITICAL)  # each of many losses would be logged
     with tempfile.TemporaryDirectory() as folder:
         redis = RedisServer(Path(folder), "--appendonly", "no")
         try:

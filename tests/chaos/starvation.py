@@ -2,7 +2,7 @@
 
     python -m tests.chaos.starvation --seconds 60
 
-It prints how much of the large job is done in that time, and fails below a tenth.
+It prints the finished share of the large job after that time, and fails below a tenth.
 """
 
 import argparse
@@ -21,12 +21,12 @@ from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.sources.reference import Reference
 from tests.faults.site import Site
 
-#: Small jobs that are unfinished at any time: more than the processes can take at once.
+#: The number of unfinished small jobs at any time: more than the processes can take at once.
 OUTSTANDING = 8
 
 
 def main() -> int:
-    """Run it, and return the exit code."""
+    """Run the starvation test, and return the exit code."""
     parser = argparse.ArgumentParser(prog="make starvation", description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=60.0, help="that it lasts [60]")
     parser.add_argument("--large", type=int, default=100_000, help="images of the large job [100000]")
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def starve(site: Site, listed: list[str], large: int, small: int, seconds: float) -> int:
-    """Submit one large job, then small ones all the time; return how many images of the large one are done."""
+    """Submit one large job, then small ones continuously; return the number of finished images of the large one."""
     ledger, queue = site.ledger, Queue(site.direct)
     job = _submitted(ledger, queue, listed, large)
     running, finished, idle = list[str](), 0, 0

@@ -1,4 +1,4 @@
-"""An installation that is broken in many ways, and what its rows should be."""
+"""Fixtures: an installation to break in many ways, and its undisturbed rows."""
 
 import subprocess
 import sys
@@ -19,14 +19,14 @@ from tests.conftest import ROOT, wait_for
 from tests.faults.rows import FileRow, difference, read
 from tests.faults.site import Site
 
-#: So many copies of the 203 samples: a dozen batches.
+#: The number of copies of the 203 samples: a dozen batches.
 COPIES = 5
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One for all tests: each mends what it broke. Its worker `first` has two processes."""
-    # What is lost is found by the next sweep, not only after the defaults' 15 and 20 s.
+    """Yield the site of all tests, each of which ends its faults; the worker `first` has two processes."""
+    # Short times, so that the next sweep finds lost work, and not only after 15 and 20 s.
     site = Site(tmp_path_factory.mktemp("site"), publish_seconds=1, lease=4.0)
     try:
         site.copy_samples(COPIES)
@@ -38,7 +38,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def undisturbed(site: Site) -> dict[str, FileRow]:
-    """The row of each sample, by its name, from a run without any fault."""
+    """Return the row of each sample, by its name, from a run without faults."""
     command = [sys.executable, "-m", "pigeonhole", "classify", "images/000", "-o", "undisturbed.csv", "-q"]
     subprocess.run(
         command, cwd=site.folder, env=site.environment() | {"PYTHONPATH": str(ROOT)}, timeout=60, check=False
@@ -47,7 +47,7 @@ def undisturbed(site: Site) -> dict[str, FileRow]:
 
 
 class Job:
-    """A job of this test's own, followed by a thread while the test breaks things."""
+    """A job that a thread follows while the test injects faults."""
 
     def __init__(self, site: Site, undisturbed: dict[str, FileRow], images: int | None) -> None:
         self.site, self._undisturbed, self._images = site, undisturbed, images
@@ -58,42 +58,42 @@ class Job:
 
     @property
     def listed(self) -> list[str]:
-        """What is submitted, in its order."""
+        """The paths of the submitted images, in their order."""
         return [reference.shown + reference.path for reference in self.references()]
 
     def submit(self) -> "Job":
-        """Put all of it on record, and in the queue."""
+        """Submit all images."""
         self.connection.submit(self.id, self.references())
         return self
 
     def follow(self) -> "Future[list[FileRow]]":
-        """Follow it to its end, as `wait` does, from a thread."""
+        """Follow the job to its end in a thread, as `wait` does."""
         return self._pool.submit(lambda: [FileRow.of(row) for rows in self.connection.follow(self.id) for row in rows])
 
     def await_claimed(self) -> set[str]:
-        """Wait until some of it is in hand, and give these pieces."""
+        """Wait until workers have claimed pieces of it, and return these."""
         self.site.await_claim(self.id, set(), within=60)
         return set(self.site.claimed(self.id))
 
     def assert_whole(self, rows: list[FileRow]) -> None:
-        """Each image in exactly one row, in the order of submission, and it says what it says undisturbed."""
+        """Assert that each image has exactly one row, in the order of submission, as in the undisturbed run."""
         assert not difference(rows, self.listed, self._undisturbed)
         assert [row.path for row in rows] == self.listed
         status = self.site.ledger.status(self.id)
         assert (status.state, status.done, status.images) == ("finished", len(rows), len(rows))
 
     def references(self) -> Iterator[Reference]:
-        """What it is of."""
+        """The references of all images."""
         return islice(expand(self.sources, Root(self.site.settings.image_root)), self._images)
 
 
 @pytest.fixture
 def new_job(site: Site, undisturbed: dict[str, FileRow]) -> Iterator[Callable[..., Job]]:
-    """A function that opens a job of all images, or of the first so many; faults end with the test."""
+    """Yield a function that opens a job of all images, or of the first ones; faults end with the test."""
     yield lambda images=None: Job(site, undisturbed, images)
     site.mend()
     for status in site.ledger.statuses(active_only=True):  # the test has failed
-        # Whoever has some of it in hand when the next test shuts the gate would wait there, and take nothing else.
+        # Otherwise workers with a piece of this job would wait at the closed gate of the next test.
         with suppress(AssertionError):
             wait_for(partial(_is_over, site, status.job), f"the end of {status.job}")
         site.ledger.cancel(status.job)

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 
 class _Connection:
-    """One connection: bytes flow in a direction while its event is set."""
+    """One connection; bytes flow in a direction while its event is set."""
 
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client, self.server = client, server
@@ -21,27 +21,27 @@ class _Connection:
 
     def cut(self) -> None:
         for end in (self.client, self.server):
-            # Not `close`: a thread is reading from it, and would go on with whoever gets its number next.
-            with suppress(OSError):  # the other side was faster
+            # Not `close`: a thread is reading, and would continue with the next file that gets the same descriptor.
+            with suppress(OSError):  # closed by the other side already
                 end.shutdown(socket.SHUT_RDWR)
         self.to_server.set()
         self.to_client.set()
 
     def _pump(self, source: socket.socket, sink: socket.socket, flowing: threading.Event) -> None:
-        """Pass on what comes from one end, until one of the two is closed or cut."""
-        with suppress(OSError):  # cut: the other end learns it below
+        """Forward bytes from one end until either end is closed or cut."""
+        with suppress(OSError):  # cut: the other end is closed below
             while flowing.wait() and (data := source.recv(65536)):
-                flowing.wait()  # it may have stalled while we waited for these
+                flowing.wait()  # the stall may have begun while we waited for these bytes
                 sink.sendall(data)
         self.cut()
-        source.close()  # each pump closes the end that it reads from, and nobody else does
+        source.close()  # only this pump closes the end that it reads from
 
 
 class Proxy:
-    """Passes connections on to a server on loopback, until it is told otherwise.
+    """Forwards connections to a server on loopback until a fault is injected.
 
     Args:
-        port: the server's.
+        port: the port of the server.
     """
 
     def __init__(self, port: int) -> None:
@@ -54,7 +54,7 @@ class Proxy:
         self.accept()
 
     def cut(self) -> int:
-        """Cut all connections that are open, and give their number; new ones are served."""
+        """Cut all open connections and return their number; new ones are served."""
         with self._lock:
             connections, self._connections = self._connections, []
         for connection in connections:
@@ -62,11 +62,11 @@ class Proxy:
         return len(connections)
 
     def stall(self, new: bool, to_server: bool = True) -> None:
-        """Pass nothing on, and close nothing.
+        """Stop forwarding without closing connections.
 
         Args:
-            new: connections that are made from now on as well: they are let in, and hear nothing.
-            to_server: not in that direction either; else what is sent arrives, and only its answer doesn't.
+            new: also stall new connections, which are accepted.
+            to_server: also stall bytes to the server; otherwise requests arrive, and only replies are missing.
         """
         with self._lock:
             self._stalls_new = new
@@ -76,7 +76,7 @@ class Proxy:
                     connection.to_server.clear()
 
     def flow(self) -> None:
-        """Pass on what was held back, and all that comes."""
+        """Forward again, including the bytes that were held back."""
         with self._lock:
             self._stalls_new = False
             for connection in self._connections:
@@ -84,7 +84,7 @@ class Proxy:
                 connection.to_client.set()
 
     def refuse(self) -> None:
-        """Cut all connections and refuse new ones, as a machine does where no server is."""
+        """Cut all connections and refuse new ones, as a machine without a server does."""
         self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listener.close()
         self._thread.join()
@@ -97,7 +97,7 @@ class Proxy:
         self._thread.start()
 
     def close(self) -> None:
-        """End it."""
+        """Close the proxy and its connections."""
         self.refuse()
 
     def _serve(self, listener: socket.socket) -> None:
@@ -109,7 +109,7 @@ class Proxy:
             try:
                 connection = _Connection(client, socket.create_connection(self._target))
             except OSError:
-                client.close()  # whoever is not there behind us is not there
+                client.close()  # the server is down, so the proxy looks down, too
                 continue
             with self._lock:
                 self._connections = [other for other in self._connections if other.client.fileno() >= 0]
@@ -121,12 +121,12 @@ class Proxy:
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on now.
+    """Return a port on which nobody listens.
 
-    It is none that the system gives to those who connect (from 32,768 up on Linux): while nobody listens, a client
-    that tries again and again would some day be connected with itself, and the port be taken.
+    The port is below those of outgoing connections (from 32,768 up on Linux). Otherwise a client that retries while
+    nobody listens would at some time connect to itself and occupy the port.
     """
-    # Without a seed of anybody's: two that run at once shall not look in the same order.
+    # Not seeded: two test runs at the same time must not try ports in the same order.
     for port in random.SystemRandom().sample(range(20_000, 32_000), 100):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port

@@ -1,4 +1,4 @@
-"""The rows of a job under faults, against those of a run that nobody disturbed."""
+"""Compare the rows of a job under faults with those of an undisturbed run."""
 
 import csv
 from collections import Counter
@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from pigeonhole.ledger.messages import Row
 
-#: Two runs may cut their chunks differently, and a network's sums be rounded differently for that.
+#: The tolerance of probabilities: runs may divide images into chunks differently, which changes rounding.
 TOLERANCE = 1e-5
 
 
 class FileRow(NamedTuple):
-    """What a row says that may not depend on faults."""
+    """The part of a row that must not depend on faults."""
 
     path: str
     label: str
@@ -24,17 +24,17 @@ class FileRow(NamedTuple):
 
     @classmethod
     def of(cls, row: Row) -> "FileRow":
-        """Take it from what following a job gives."""
+        """Return the part of a row of a followed job."""
         return cls(row.path, row.label, row.error, row.review, row.confidence or 0.0)
 
     def says_as(self, other: "FileRow") -> bool:
-        """Return whether both say the same of an image, whatever each calls it."""
+        """Return whether two rows have the same result, whatever their paths are."""
         return self[1:-1] == other[1:-1] and abs(self.confidence - other.confidence) <= TOLERANCE
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How many images have no row, more than one, a row that says something else, or an error they are innocent of."""
+    """The numbers of images without a row, with several, with another result, or with an error that a fault caused."""
 
     lost: int
     twice: int
@@ -46,12 +46,12 @@ class Difference:
 
 
 def difference(rows: Iterable[FileRow], listed: Sequence[str], undisturbed: Mapping[str, FileRow]) -> Difference:
-    """Compare rows with what they should be.
+    """Compare rows with those of an undisturbed run.
 
     Args:
-        rows: of the job under faults.
+        rows: the rows of the job under faults.
         listed: the paths that were submitted, each once.
-        undisturbed: the row of each, by the file's name: copies of a file say the same.
+        undisturbed: the expected row by the file's name, which is the same for all copies of a file.
     """
     seen: Counter[str] = Counter()
     changed = blamed = 0
@@ -62,7 +62,7 @@ def difference(rows: Iterable[FileRow], listed: Sequence[str], undisturbed: Mapp
             blamed += 1
         elif not row.says_as(wanted):
             changed += 1
-    wrong = seen.keys() - set(listed)  # a row for what nobody submitted
+    wrong = seen.keys() - set(listed)  # a row for a path that was not submitted
     return Difference(
         lost=sum(path not in seen for path in listed),
         twice=sum(times > 1 for times in seen.values()),
@@ -72,7 +72,7 @@ def difference(rows: Iterable[FileRow], listed: Sequence[str], undisturbed: Mapp
 
 
 def read(file: Path) -> list[FileRow]:
-    """Give the rows of a CSV that `pigeonhole` wrote."""
+    """Read the rows of a CSV file that `pigeonhole` wrote."""
     with file.open(newline="", encoding="utf-8") as lines:
         return [
             FileRow(row["path"], row["label"], row["error"], row["review"] == "true", float(row["confidence"] or 0))

@@ -1,4 +1,4 @@
-"""A real Redis on an append-only file, which can be killed, started again, stopped, and made to forget its end."""
+"""A real Redis with an append-only file that can be killed, restarted, suspended, and made to lose its last writes."""
 
 import os
 import signal
@@ -15,12 +15,12 @@ from tests.faults.proxy import free_port
 
 
 class RedisServer:
-    """A Redis on loopback, always on the same port and the same file.
+    """A Redis on loopback, always with the same port and the same file.
 
     Args:
-        folder: of its file and its log.
-        fsync: `always`, `everysec` or `no`.
-        arguments: more of its options.
+        folder: the folder of its file and its log.
+        fsync: its option `appendfsync`: `always`, `everysec` or `no`.
+        arguments: further options.
     """
 
     def __init__(self, folder: Path, *arguments: str, fsync: str = "everysec") -> None:
@@ -30,19 +30,19 @@ class RedisServer:
         self._command = [redis_server(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)]
         self._command += ["--save", "", "--appendonly", "yes", "--appendfsync", fsync, "--aof-load-truncated", "yes"]
         self._command += arguments
-        # One that asks once: whether it is there now is what we want to know.
+        # Without retries, to see whether it answers now.
         self.client = connect(self.url, retries=0)
         self.start()
 
     @property
     def process(self) -> "subprocess.Popen[bytes]":
-        """The server; another one after each start."""
+        """The server process; each start creates a new one."""
         return self._process
 
     def start(self) -> None:
-        """Start it, on what its file holds, and wait until it answers.
+        """Start the server with its file, and wait until it answers.
 
-        A transaction that was cut off in its middle is cut out first, as `deploy/redis.sh` does, which says why.
+        An incomplete transaction at the end of the file is removed first; `deploy/redis.sh` has the reason.
         """
         self._mend()
         with (self._folder / "redis.log").open("ab") as log:
@@ -50,31 +50,31 @@ class RedisServer:
         wait_for(self._answers, f"Redis: {self._folder / 'redis.log'}")
 
     def kill(self) -> None:
-        """Kill it (SIGKILL); what it has written to its file stays there."""
+        """Kill the server (SIGKILL); its file keeps all data that were written."""
         self._process.kill()
         self._process.wait()
 
     def freeze(self) -> None:
-        """Stop it (SIGSTOP): it keeps its connections and answers nothing."""
+        """Suspend the server (SIGSTOP): it keeps its connections and does not reply."""
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on after `freeze`."""
+        """Continue the server after `freeze`."""
         self._process.send_signal(signal.SIGCONT)
 
     def size(self) -> int:
-        """Give the bytes in the file that it appends to."""
+        """Return the size of its append-only file in bytes."""
         return self._file().stat().st_size
 
     def truncate(self, size: int) -> int:
-        """Cut its file to a size, as a power failure can, and give the bytes cut off; only while it is killed."""
+        """Truncate its file, as a power failure may do, and return the number of bytes lost; only after `kill`."""
         file = self._file()
         cut = max(0, file.stat().st_size - size)
         os.truncate(file, file.stat().st_size - cut)
         return cut
 
     def close(self) -> None:
-        """End it for good."""
+        """Stop the server."""
         self.client.close()
         self.kill()
 
@@ -82,13 +82,13 @@ class RedisServer:
         manifest = self._folder / "appendonlydir" / "appendonly.aof.manifest"
         file = manifest if manifest.exists() else self._folder / "appendonly.aof"
         if file.exists():
-            program = self._folder / "redis-check-aof"  # the server's own binary, which goes by its name
+            program = self._folder / "redis-check-aof"  # the server's own program, as its name shows
             program.unlink(missing_ok=True)
             program.symlink_to(redis_server())
             subprocess.run([program, "--fix", file], input=b"y\n", stdout=subprocess.DEVNULL, check=True)
 
     def _file(self) -> Path:
-        """Redis 7 has a folder of them and appends to the last; before, there was one."""
+        """The file to which the server appends: since Redis 7 the last one of a folder, before that a single file."""
         single = self._folder / "appendonly.aof"
         if single.exists():
             return single

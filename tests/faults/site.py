@@ -1,4 +1,4 @@
-"""A whole installation to break: a Redis on a file, workers behind proxies, and images that take their time."""
+"""A whole installation to break: a Redis with a file, workers behind proxies, and images that open slowly."""
 
 import os
 import shutil
@@ -47,12 +47,12 @@ PIL.Image.open = slowly
 
 
 class Gate:
-    """While it is shut, whoever opens an image waits: a batch is in hand for as long as a test wants.
+    """A gate for opening images: while it is shut, workers wait, so a batch stays claimed as long as a test needs.
 
     Args:
-        folder: of the file by which the workers' processes know.
-        seconds: that opening an image takes when it is open.
-        lease: seconds that the workers' claims last.
+        folder: the folder of the files with which the workers' processes see the gate.
+        seconds: the seconds that opening an image takes while the gate is open.
+        lease: the seconds that the workers' claims last.
     """
 
     def __init__(self, folder: Path, seconds: float, lease: float) -> None:
@@ -63,29 +63,29 @@ class Gate:
         self.pythonpath = str(folder / "python")
 
     def shut(self) -> None:
-        """Let nobody open an image."""
+        """Shut the gate: workers that open an image wait."""
         self._file.touch()
 
     def open(self) -> None:
-        """Let all go on."""
+        """Open the gate: all workers continue."""
         self._file.unlink(missing_ok=True)
         for held in self._file.parent.glob("gate.*"):
             held.unlink()
 
     def held(self) -> set[int]:
-        """Give the processes that wait before it, alive or killed since it was shut."""
+        """Return the ids of the processes that have waited since it was shut, including killed ones."""
         return {int(held.name.removeprefix("gate.")) for held in self._file.parent.glob("gate.*")}
 
 
 @dataclass
 class Worker:
-    """A worker, parent and pool processes, whose connections go through a proxy of its own.
+    """A worker, with parent and pool processes, behind its own proxy.
 
     Args:
-        name: before the @ of its name.
-        process: the parent.
-        proxy: its own.
-        begun: when it was started, in seconds since the epoch.
+        name: the part of its name before the @.
+        process: the parent process.
+        proxy: the proxy between the worker and Redis.
+        begun: the time of its start, in seconds since the epoch.
     """
 
     name: str
@@ -94,7 +94,7 @@ class Worker:
     begun: float
 
     def descendants(self) -> dict[int, bytes]:
-        """Give the processes that it has started, and theirs, such as trials: each with its command line."""
+        """Return its child processes and theirs, such as isolation runs, each with its command line."""
         found, parents = dict[int, bytes](), [str(self.process.pid)]
         while parents:
             for pid in _children(parents.pop()):
@@ -103,21 +103,21 @@ class Worker:
         return found
 
     def kill(self) -> None:
-        """Kill it whole (SIGKILL)."""
+        """Kill the worker with all of its processes (SIGKILL)."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
 class Site:
-    """One Redis, a producer's way to it, and workers.
+    """One Redis, a producer's proxy to it, and workers.
 
     Args:
-        folder: for everything it writes.
-        pause: seconds that opening an image takes.
-        lease: seconds that the workers' claims last.
-        fsync: when Redis makes sure that its file is written: `always`, `everysec` or `no`.
-        settings: what differs from the defaults, besides broker and image root.
+        folder: the folder for all files.
+        pause: the seconds that opening an image takes.
+        lease: the seconds that the workers' claims last.
+        fsync: Redis' option `appendfsync`: `always`, `everysec` or `no`.
+        settings: settings that differ from the defaults, besides broker and image root.
     """
 
     def __init__(
@@ -136,32 +136,32 @@ class Site:
             image_root=str(folder),
             **settings,  # type: ignore[arg-type]  # as the caller spells them
         )
-        # What a test looks at, it looks at past the proxies.
+        # Tests inspect Redis directly, without a proxy.
         self.direct = replace(self.settings, broker_url=self.redis.url)
         self.ledger = Ledger(self.direct)
         self.workers: dict[str, Worker] = {}
         self._proxies: dict[str, Proxy] = {}
 
     def copy_samples(self, copies: int) -> list[str]:
-        """Link the shipped samples into so many folders, and give all paths in the order in which they are found."""
+        """Link the shipped samples into a number of folders, and return all paths in the order of a walk."""
         for copy in range(copies):
             shutil.copytree(SAMPLES, self.images / f"{copy:03}", copy_function=_linked)
         return [f"images/{path.relative_to(self.images)}" for path in sorted(self.images.glob("*/*.png"))]
 
     def environment(self, broker_url: str = "") -> dict[str, str]:
-        """Give the environment of a process of ours, with no setting of whoever runs this."""
+        """Return the environment for our processes, without settings of the user who runs the tests."""
         others = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
         settings = replace(self.settings, broker_url=broker_url or self.settings.broker_url)
         return others | settings.to_environment()
 
     def start_worker(self, name: str, processes: int = 2, wait: bool = True, **changes: str) -> Worker:
-        """Start a worker behind the proxy of that name.
+        """Start a worker behind the proxy with its name.
 
         Args:
-            name: before the @ of its name.
-            processes: of its pool.
-            wait: until all of them can classify.
-            changes: to its environment.
+            name: the part of its name before the @.
+            processes: the number of its pool processes.
+            wait: wait until all of these can classify.
+            changes: changes to its environment.
         """
         proxy = self.proxy(name)
         command = [sys.executable, "-m", "celery", "-A", "worker.app", "worker", "--hostname", f"{name}@site"]
@@ -179,39 +179,39 @@ class Site:
         return self.workers[name]
 
     def proxy(self, name: str) -> Proxy:
-        """Give the proxy between a worker and Redis, the same each time that the worker is started."""
+        """Return the proxy between a worker and Redis, which is the same after a restart of the worker."""
         if name not in self._proxies:
             self._proxies[name] = Proxy(self.redis.port)
         return self._proxies[name]
 
     def wait_ready(self, name: str, processes: int) -> None:
-        """Wait until so many processes of a worker can classify, as it says from now on."""
+        """Wait until a worker announces, from now on, that a number of its processes can classify."""
         now = server_time(self.redis.client)
         wait_for(lambda: self.ready(name, now) >= processes, f"{processes} processes of {name} ({self.log(name)})")
 
     def ready(self, name: str, since: float = 0.0) -> int:
-        """Give how many processes of a worker can classify, as it last said after a point in time."""
+        """Return the number of a worker's processes that can classify, as last announced after a point in time."""
         workers = Workers(self.direct, client=self.redis.client).alive()
         said = [worker for worker in workers if worker.name == f"{name}@site" and worker.seen > since]
-        # One of that name that was killed is there for a while yet.
+        # The announcement of a killed worker with the same name may not have expired.
         return max(said, key=lambda worker: worker.seen).processes if said else 0
 
     def log(self, name: str) -> Path:
-        """Give the file that a worker writes its log to."""
+        """Return the path of a worker's log."""
         return self.folder / f"{name}.log"
 
     def claimed(self, job: str) -> dict[str, float]:
-        """Give the pieces that workers have in hand, each with the time until which its claim lasts."""
+        """Return the claimed pieces, each with the time when its lease expires."""
         members = self.redis.client.zrange(f"{self.settings.prefix}:job:{job}:claimed", 0, -1, withscores=True)
         return {piece.decode(): until for piece, until in members}
 
     def await_claim(self, job: str, known: "set[str] | dict[str, float]", within: float) -> float:
-        """Wait until a piece is claimed that was not, and give the seconds that took.
+        """Wait until a new piece is claimed, and return the seconds that this took.
 
         Args:
-            job: whose.
+            job: the job's id.
             known: the pieces that were claimed before.
-            within: as many seconds at most.
+            within: the largest number of seconds to wait.
         """
         started = time.monotonic()
         while not self.claimed(job).keys() - set(known):
@@ -220,7 +220,7 @@ class Site:
         return time.monotonic() - started
 
     def double_messages(self) -> int:
-        """Put every message that waits into the queue a second time, and give their number."""
+        """Duplicate all messages in the queue, and return their number."""
         doubled = 0
         for queue in self._queues():
             messages = self.redis.client.lrange(queue, 0, -1)
@@ -229,7 +229,7 @@ class Site:
         return doubled
 
     def delete_messages(self) -> int:
-        """Delete every message that waits, and give their number."""
+        """Delete all messages in the queue, and return their number."""
         deleted = 0
         for queue in self._queues():
             deleted += self.redis.client.llen(queue)
@@ -237,17 +237,17 @@ class Site:
         return deleted
 
     def _queues(self) -> list[str]:
-        """Give the keys of the lists that messages wait in: one for each priority."""
+        """Return the keys of the queue's lists: one for each priority."""
         return sorted(key.decode() for key in self.redis.client.scan_iter(f"{self.settings.prefix}:classify.*"))
 
     def mend(self) -> None:
-        """Put an end to all faults, but for processes that are gone."""
+        """End all faults, except for processes that have ended."""
         self.gate.open()
         for proxy in (self.producer, *self._proxies.values()):
             proxy.flow()
 
     def close(self) -> None:
-        """End everything."""
+        """Stop all processes."""
         for worker in self.workers.values():
             worker.kill()
         for proxy in (self.producer, *self._proxies.values()):
@@ -275,4 +275,4 @@ def _command_line(pid: str) -> bytes:
     try:
         return (Path("/proc") / pid / "cmdline").read_bytes()
     except OSError:
-        return b""  # it ended meanwhile
+        return b""  # the process has ended meanwhile

@@ -20,7 +20,7 @@ def test_connections_are_cut_again_and_again_on_both_sides(site: Site, new_job: 
         site.gate.open()
         wait_for(partial(_has_rows, site, job, done), f"{done} rows")
         site.gate.shut()
-        # Where the last cut is not got over yet, there is nothing to cut.
+        # Nothing to cut if nobody has reconnected since the last cut.
         for side, proxy in (("the worker", site.workers["first"].proxy), ("the producer", site.producer)):
             wait_for(partial(_is_cut, proxy), f"a connection of {side}")
     site.gate.open()

@@ -1,4 +1,4 @@
-"""Fault 6: messages come twice, or are gone."""
+"""Fault 6: messages are duplicated or lost."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Fault 3: Redis is killed, forgets what it had not yet written, and is away for a while."""
+"""Fault 3: Redis is killed, loses unwritten data, and is down for a while."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from tests.faults.site import Site
 from tests.ledger.conftest import answers_for, batch_of, piece
 
 NewJob = Callable[..., Job]
-#: Seconds within which workers must consume again, from Redis' first answer.
+#: Seconds after Redis' first reply within which workers must consume again.
 BACK = 10.0
 
 
@@ -63,9 +63,9 @@ def test_a_commit_that_a_crash_cut_in_its_middle_does_not_come_back_by_halves(tm
         before = redis.size()
         ledger.commit(job, piece(batch), answers_for(batch))
         redis.kill()
-        redis.truncate(redis.size() - 40)  # behind the rows, before the counters
+        redis.truncate(redis.size() - 40)  # after the rows, before the counters
         assert redis.size() > before
-        for _ in range(2):  # Redis would carry that half out at the second start
+        for _ in range(2):  # Redis would execute that half at the second start
             redis.start()
             assert ledger.client.hgetall(f"pigeonhole:job:{job}:rows") == {}
             assert ledger.pending(job) == [piece(batch)]

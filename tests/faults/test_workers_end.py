@@ -53,5 +53,5 @@ def test_what_a_worker_that_vanished_whole_had_in_hand_another_takes_over(site: 
     wait_for(lambda: len(site.gate.held()) == 3, "all three processes with a batch in hand")
     worker.kill()
     site.gate.open()
-    # Not at once: the others can't tell it from one that takes its time until its lease has run out.
+    # Not at once: until its lease expires, it may just be slow.
     job.assert_whole(rows.result(timeout=60))

@@ -1,7 +1,7 @@
-"""Every order in which two workers, a sweep and a cancellation can go about one job, with faults in between.
+"""Explore all interleavings of two workers, a sweep and a cancellation on one job, with faults.
 
-The states form a graph without circles, since each fault and each of the clock's steps can happen only so often. It is
-searched depth first; a state that was seen before is not searched again.
+The states form an acyclic graph, since the number of faults and of clock steps is limited. It is searched depth first,
+and each state once.
 """
 
 from collections.abc import Iterator
@@ -13,27 +13,27 @@ from pigeonhole.ledger.pieces import Piece
 from tests.model.world import Held, Moment, Running, World
 
 OVER = ("finished", "cancelled", "deleted")
-#: Seconds by which the clock steps: longer than all that is timed but the life of a job that is over.
+#: Seconds by which the clock steps: longer than all timeouts, except for the expiry of finished jobs.
 STEP = 1000.0
 
 
 class Violation(AssertionError):
-    """An invariant does not hold; the message tells which, and how it came to that."""
+    """Raised when an invariant does not hold; the message names it and the events that led to it."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How often things may happen, in all.
+    """The largest number of events of each kind.
 
     Args:
-        faults: a worker's process is lost and its parent sees it, or a worker vanishes whole and nobody does; a message
-            is lost, or comes twice.
-        times: all leases run out, with sweeps meanwhile or without.
-        sweeps, cancels, deletes: these programs are begun.
-        steps: Redis' clock steps back, or forward.
-        saves: Redis writes to disk what it holds.
-        forgets: it forgets all that it has not written, and what it held at the beginning is written; then a submission
-            that finds the job open begins again, if `submits` allows.
+        faults: losses of a worker process that its parent notices, losses of a whole worker, lost messages and
+            duplicated messages.
+        times: expiries of all leases, with or without sweeps meanwhile.
+        sweeps, cancels, deletes: starts of these programs.
+        steps: steps of Redis' clock, back or forward.
+        saves: writes of Redis' content to disk.
+        forgets: losses of all that Redis has not written since the last save, or else since the beginning.
+        submits: repeated submissions after a loss, if the job is open.
     """
 
     faults: int = 1
@@ -49,14 +49,14 @@ class Budget:
 
 @dataclass(frozen=True)
 class State:
-    """Where everybody is at one moment.
+    """The state of the job and of all programs at one moment.
 
     Args:
-        moment: what there is.
-        workers: what each does, None where it waits for a message; sorted, since it does not matter which does what.
-        sweep, cancel, submit: how far these are, None where they have not begun, or are done.
-        left: of the budget.
-        saved: what Redis has written to disk; None: all that it held at the beginning.
+        moment: the content of Redis, the messages and the time.
+        workers: the program of each worker, None if it waits for a message; sorted, since workers are alike.
+        sweep, cancel, submit: the progress of these programs; None: not started, or done.
+        left: the rest of the budget.
+        saved: the content that Redis has written to disk; None: that of the beginning.
     """
 
     moment: Moment
@@ -68,43 +68,43 @@ class State:
     saved: Held | None = None
 
     def spent(self, what: str) -> "State":
-        """Return it with one thing less that may happen."""
+        """Return the state with one event of a kind less in the budget."""
         return replace(self, left=replace(self.left, **{what: getattr(self.left, what) - 1}))
 
     def at_work(self, worker: int, running: Running | None) -> "State":
-        """Return it with a worker that does something else."""
+        """Return the state with another program for a worker."""
         workers = (*self.workers[:worker], running, *self.workers[worker + 1 :])
         return replace(self, workers=tuple(sorted(workers, key=_order)))
 
 
-#: What can happen, and the state after that.
+#: An event, and the state after it.
 Event = tuple[str, State]
 
 
 @dataclass
 class Explorer:
-    """Searches all states of a world.
+    """Explores all states of a world.
 
     Args:
-        world: at its beginning.
-        budget: of faults.
-        workers: how many.
+        world: the world at its beginning.
+        budget: the budget of events.
+        workers: the number of workers.
     """
 
     world: World
     budget: Budget
     workers: int = 2
     events: int = field(default=0, init=False)
-    # A state's number, the one that it was first reached from (with what happened then), and all that follow it.
+    # For each state: its number, the state and event from which it was first reached, and its successors.
     _number: dict[State, int] = field(default_factory=dict, init=False)
     _came: list[tuple[int, str]] = field(default_factory=list, init=False)
     _next: list[set[int]] = field(default_factory=list, init=False)
-    # What was checked already.
+    # The moments that were checked already.
     _ends: set[Moment] = field(default_factory=set, init=False)
     _changes: set[tuple[Held, Held]] = field(default_factory=set, init=False)
 
     def run(self) -> "Explorer":
-        """Search everything.
+        """Explore all states.
 
         Raises:
             Violation: an invariant does not hold.
@@ -116,7 +116,7 @@ class Explorer:
             number = self._number[state]
             for name, after in self._events(state):
                 if after == state:
-                    continue  # a lease that is as new as it can be was renewed
+                    continue  # the newest possible lease was renewed
                 self.events += 1
                 if after not in self._number:
                     self._reached(after, number, name)
@@ -132,7 +132,7 @@ class Explorer:
         return len(self._number)
 
     def interleavings(self) -> int:
-        """Return the number of ways from the beginning to an end, each through other states."""
+        """Return the number of different paths from the beginning to an end."""
         ways: dict[int, int] = {}
         todo = [0]
         while todo:
@@ -144,7 +144,7 @@ class Explorer:
         return ways[0]
 
     def _reached(self, state: State, number: int, name: str) -> None:
-        """Number a state and check it, when it is reached for the first time."""
+        """Number and check a state that is reached for the first time."""
         self._number[state] = len(self._number)
         self._came.append((number, name))
         self._next.append(set())
@@ -161,14 +161,14 @@ class Explorer:
 
     @contextmanager
     def _told(self, state: State) -> Iterator[None]:
-        """Add to a violation how it came to that."""
+        """Return a violation with the events that led to it."""
         try:
             yield
         except Violation as exc:
             raise Violation(f"{exc}, after: {'; '.join(self._path(self._number[state]))}") from None
 
     def _check_end(self, moment: Moment) -> None:
-        """From here on no fault happens; but all that were at work are gone, and all messages are."""
+        """Check that the job finishes without further faults, after all programs and messages were lost."""
         moment = replace(moment, messages=())
         if moment in self._ends:
             return
@@ -177,7 +177,7 @@ class Explorer:
         if end.held.state == "open":
             end = self.world.run(end, "submit")
             check(self.world, end.held)
-        # Each round may find one more piece whose holder is gone, and split it; the first finds times that lie ahead.
+        # Each round may split another piece of a lost worker; the first one corrects times in the future.
         for _ in range(5 + sum(self.world.sizes)):
             end = self.world.run(self.world.later(end, swept=True), "sweep")
             while end.messages:
@@ -193,7 +193,7 @@ class Explorer:
         for worker, running in enumerate(state.workers):
             if running is not None:
                 yield from self._of_worker(state, worker, running)
-            elif None not in state.workers[:worker]:  # two that are idle are alike
+            elif None not in state.workers[:worker]:  # idle workers are alike
                 for piece, without in _messages(state):
                     yield f"a worker claims {piece}", self._worked(without, worker, Running("work", piece))
         if state.sweep or state.left.sweeps:
@@ -218,7 +218,7 @@ class Explorer:
         yield from self._of_redis(state)
 
     def _of_redis(self, state: State) -> Iterator[Event]:
-        """Yield what may happen to Redis: its clock steps, or it forgets."""
+        """Yield the events of Redis: steps of its clock, saves and losses."""
         if state.left.steps:
             for step in (STEP, -STEP):
                 moment = replace(state.moment, now=state.moment.now + step)
@@ -231,7 +231,7 @@ class Explorer:
                 yield "Redis forgets", replace(state.spent("forgets"), moment=moment)
 
     def _of_nobody(self, state: State) -> Iterator[Event]:
-        """Yield what may happen to the clock and to messages."""
+        """Yield the events of time and messages."""
         if state.left.times:
             for swept in (True, False):
                 later = self.world.later(state.moment, swept)
@@ -243,7 +243,7 @@ class Explorer:
                 yield f"the message of {piece} comes twice", replace(state.spent("faults"), moment=twice)
 
     def _of_worker(self, state: State, worker: int, running: Running) -> Iterator[Event]:
-        """Yield what may become of a worker that has a piece in hand, or of its parent that saw it lost."""
+        """Yield the events of a worker with a piece, or of its parent after it was lost."""
         yield f"the {running.program} on {running.piece} continues", self._worked(state, worker, running)
         if running.program == "work":
             moment = self.world.run(state.moment, "renew", running.piece)
@@ -266,7 +266,7 @@ class Explorer:
 
 
 def check(world: World, held: Held) -> None:
-    """Raise Violation unless all that must hold at every moment does."""
+    """Raise Violation unless all invariants hold in a state."""
     over = held.state in OVER
     digests = {int(number): digest.decode() for number, digest in held.digests}
     _want(digests == {number: batch.digest for number, batch in held.batches.items()}, "a digest is wrong")
@@ -301,7 +301,7 @@ def check(world: World, held: Held) -> None:
 
 
 def check_step(before: Held, after: Held) -> None:
-    """Raise Violation where something that was final has changed."""
+    """Raise Violation if a step has changed something final."""
     if after.state == "deleted":
         return
     _want(before.rows <= after.rows, "a row was changed or lost")
@@ -320,7 +320,7 @@ def _images(held: Held, piece: Piece) -> list[tuple[int, int]]:
 
 
 def _messages(state: State) -> Iterator[tuple[Piece, State]]:
-    """Yield each message that waits, and the state without it."""
+    """Yield each waiting message, with the state without it."""
     messages = state.moment.messages
     for at, piece in enumerate(messages):
         if piece not in messages[:at]:

@@ -1,4 +1,4 @@
-"""Claim, commit, loss, sweep, cancellation, lost and doubled messages, in every order: nothing lost, nothing twice."""
+"""All interleavings of claim, commit, loss, sweep, cancellation and faults: no row is lost or stored twice."""
 
 import logging
 from dataclasses import replace
@@ -14,21 +14,21 @@ from tests.model.world import World
 
 @pytest.fixture(autouse=True)
 def no_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Each of thousands of losses is told in it."""
+    """Disable the log, to which each of thousands of losses would be written."""
     caplog.set_level(logging.CRITICAL, "pigeonhole")
 
 
 @pytest.fixture
 def world(settings: Settings) -> World:
-    """A job of one batch of two images."""
+    """Return a world with a job of one batch of two images."""
     return World(settings, connect(settings.broker_url), (2,))
 
 
 @pytest.mark.parametrize(("times", "workers"), [(0, 2), (1, 1)])
 def test_in_no_order_of_events_is_a_row_lost_or_stored_twice(world: World, times: int, workers: int) -> None:
-    """`make chaos` searches both at once: two workers, and leases that run out."""
+    """`make chaos` explores two workers and expiring leases at once."""
     explorer = Explorer(world, Budget(faults=1, times=times, sweeps=1, cancels=1), workers).run()
-    # As many as there are at least: a search that ends too soon finds nothing either.
+    # The number of states is checked, since a search that ends too soon finds no violation.
     assert explorer.states > 2_000
     assert explorer.interleavings() > 1_000_000
 
@@ -118,7 +118,7 @@ def test_a_script_that_is_broken_is_found_out(
 
 
 def _break(monkeypatch: pytest.MonkeyPatch, script: str, sound: str, broken: str) -> None:
-    """Replace a part of a script for the length of a test."""
+    """Replace a part of a script during a test."""
     on_job = scripts.on_job
     assert sound in on_job(script)
     monkeypatch.setattr(

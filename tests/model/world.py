@@ -1,7 +1,7 @@
-"""A job in a real Redis that can be put back to any moment, and programs that stop after each round trip to it.
+"""A job in a real Redis that can be restored to any moment, and programs that stop after each round trip to it.
 
-What runs is the product's own code: the scripts in Redis, `Ledger`, `sweep`, and what a worker's parent does about a
-lost process. Only Celery's queue is a list here, since what matters of it is that messages come in any order.
+The real code runs: the scripts in Redis, `Ledger`, `sweep`, and the handling of a lost process. Only Celery's queue is
+replaced by a list, from which messages are taken in any order.
 """
 
 from array import array
@@ -44,7 +44,7 @@ end
 
 @dataclass(frozen=True)
 class Held:
-    """All that Redis holds of the job, in an order that does not depend on how it came there."""
+    """The content of Redis about the job, in an order that does not depend on its history."""
 
     record: frozenset[tuple[bytes, bytes]]
     refs: frozenset[tuple[bytes, bytes]]
@@ -60,7 +60,7 @@ class Held:
 
     @cached_property
     def state(self) -> str:
-        """The job's: `open`, `closed`, `finished`, `cancelled`; or `deleted`."""
+        """The state of the job: `open`, `closed`, `finished`, `cancelled`; or `deleted`."""
         return dict(self.record).get(b"state", b"deleted").decode()
 
     @cached_property
@@ -69,13 +69,13 @@ class Held:
         return {int(number): Batch.decode(data) for number, data in self.refs}
 
     def counter(self, name: bytes) -> int:
-        """Return one of the record's numbers."""
+        """Return a counter of the job's record."""
         return int(dict(self.record).get(name, 0))
 
 
 @dataclass(frozen=True)
 class Moment:
-    """What Redis holds, the messages that wait in any order, and the time."""
+    """The content of Redis, the waiting messages without an order, and the time."""
 
     held: Held
     messages: tuple[Piece, ...]
@@ -84,13 +84,13 @@ class Moment:
 
 @dataclass(frozen=True)
 class Running:
-    """A program somewhere in its middle: with the answers that it has got so far it gets there again.
+    """A program that is interrupted after a round trip; replaying its replies leads to the same point.
 
     Args:
-        program: which one, a method of `World`.
-        piece: what it was started with.
-        answers: of Redis and the queue, in order.
-        times: that it has read on its way there.
+        program: the name of the program, a method of `World`.
+        piece: the piece with which it was started.
+        answers: the replies of Redis and the queue so far, in order.
+        times: the times that it has read so far.
     """
 
     program: str
@@ -99,21 +99,21 @@ class Running:
     times: tuple[float, ...] = ()
 
     def __hash__(self) -> int:
-        return hash((self.program, self.piece, len(self.answers)))  # the answers may be lists
+        return hash((self.program, self.piece, len(self.answers)))  # replies may be lists
 
 
 class World:
     """One job of one Redis.
 
     Args:
-        settings: with a prefix of its own.
-        client: to that Redis.
-        sizes: images in each batch.
-        renamed: whether one image of each batch has another name whenever it is submitted again.
+        settings: settings with a prefix of their own.
+        client: a client of the Redis.
+        sizes: the number of images in each batch.
+        renamed: one image of each batch gets another name when it is submitted again.
 
     Attributes:
-        start: when all is submitted.
-        earlier: what Redis held before: no job, an open one, and one after each batch.
+        start: the moment when all images are submitted.
+        earlier: the content of Redis before that: without a job, with an open job, and after each batch.
     """
 
     def __init__(self, settings: Settings, client: Client, sizes: tuple[int, ...], renamed: bool = False) -> None:
@@ -127,10 +127,10 @@ class World:
         self._keys = [*self._own, f"{settings.prefix}:active", f"{settings.prefix}:swept"]
         self._dump, self._restore = client.register_script(_DUMP), client.register_script(_RESTORE)
         self._messages = list[Piece]()
-        # What Redis gave for what it holds; the same may come in several ways, by the order in which it came there.
+        # Redis' dumps for a content; the same content may have several, which depend on its history.
         self._known: dict[tuple[bytes | int, ...], Held] = {}
         self._dumps: dict[Held, tuple[bytes | int, ...]] = {}
-        # Others may be at work, and more may happen: a step depends on nothing but these two.
+        # The result of a step depends only on these two, so it is cached.
         self._steps: dict[tuple[Moment, Running], tuple[Moment, Running | None]] = {}
         self.earlier = [self._look().held]
         for number in range(len(sizes)):
@@ -148,7 +148,7 @@ class World:
         return Batch((Group("file", "", "", tuple(names)),))
 
     def step(self, moment: Moment, running: Running) -> tuple[Moment, Running | None]:
-        """Run one round trip of a program; return the moment after it, and where the program is, None at its end."""
+        """Run one round trip of a program; return the moment after it, and the program there, or None at its end."""
         key = (moment, running)
         if key not in self._steps:
             self._put_back(moment)
@@ -164,18 +164,18 @@ class World:
         return self._steps[key]
 
     def run(self, moment: Moment, program: str, piece: Piece | None = None) -> Moment:
-        """Run a program to its end, with nobody in between."""
+        """Run a program to its end without interruption."""
         running: Running | None = Running(program, piece)
         while running is not None:
             moment, running = self.step(moment, running)
         return moment
 
     def later(self, moment: Moment, swept: bool) -> Moment:
-        """Move the clock: all leases run out, and all that waits becomes overdue.
+        """Advance the clock, so that all leases expire and all waiting pieces are overdue.
 
         Args:
-            moment: until when.
-            swept: whether somebody swept meanwhile; else nobody could, since Redis was away.
+            moment: the moment from which to advance.
+            swept: whether there were sweeps meanwhile; if not, Redis was down.
         """
         moment = replace(moment, now=moment.now + LEASE + 1)
         return self.run(moment, "note_sweep") if swept else moment
@@ -204,16 +204,16 @@ class World:
         expiring = frozenset(key for key in self._own if self._client.ttl(key) > 0)
         return Held(record, refs, digests, rows, parts, waiting, claimed, active, swept, there, expiring)
 
-    # The programs. Each is run again from its beginning for each of its steps.
+    # The programs. For each step, a program runs again from its beginning.
 
     def _work(self, ledger: Ledger, queue: Queue, piece: Piece) -> None:
-        """Claim and commit, as a worker process does."""
+        """Claim and commit a piece, as a worker process does."""
         batch = ledger.claim(self._job, piece)
         if batch is not None:
             ledger.commit(self._job, piece, answers_to(batch))
 
     def _lose(self, ledger: Ledger, queue: Queue, piece: Piece) -> None:
-        """Note a loss, as the parent of a lost process does."""
+        """Record a loss, as the parent of a lost process does."""
         losses._services[:] = [(ledger, queue, MODEL, MODEL)]
         request: Any = _Request(args=(self._job, str(piece)))
         losses.WatchedRequest._take_note(request)
@@ -236,24 +236,24 @@ class World:
             ledger.delete(self._job)
 
     def _submit(self, ledger: Ledger, queue: Queue, piece: None) -> None:
-        """Submit all over again, as a submission does that finds its job open."""
+        """Submit all images again, as a submission does if its job turns out to be open."""
         with suppress(UnknownJob, JobCancelled):
             for number in range(len(self.sizes)):
-                with suppress(UsageError):  # another batch is on record, and stays
+                with suppress(UsageError):  # another batch is on record, and is not changed
                     if added := ledger.add(self._job, number, self._batch(number, again=True)):
                         queue.publish(MODEL, self._job, added)
             ledger.close(self._job, len(self.sizes))
 
 
 def answers_to(batch: Batch) -> Answers:
-    """Return answers from which the images can be told."""
+    """Return answers that identify their images."""
     images = len(batch)
     best, ppm = array("H", range(images)), array("I", [900_000] * images)
     return Answers(MODEL, tuple(batch.shown()), images, 1, best, ppm)
 
 
 class Paused(BaseException):
-    """A program has made its one step. No `Exception`: nothing but the world may catch it."""
+    """Raised when a program has made its step; no `Exception`, so that only the world catches it."""
 
 
 @dataclass
@@ -262,9 +262,9 @@ class _Request:
 
 
 class _Steps:
-    """Answers round trips as they were answered before, lets one more happen, and stops at the next.
+    """Replays the replies of earlier round trips, executes one more, and stops at the next.
 
-    So are questions for the time: a program that is run again shall decide as it did.
+    The times that a program has read are replayed as well, so that it makes the same decisions.
     """
 
     def __init__(self, answers: tuple[Any, ...], times: tuple[float, ...]) -> None:
@@ -295,7 +295,7 @@ class _Steps:
 
 
 class _StepLedger(Ledger):
-    """A ledger that decides by the same time when it is run again; what it sends with a script is new each time."""
+    """A ledger that reads replayed times; scripts get the current time."""
 
     def _clock(self) -> float:
         return self.client.steps.time(super()._clock())  # type: ignore[no-any-return]
@@ -315,7 +315,7 @@ class _StepClient:
         return _StepPipeline(self._client.pipeline(**options), self.steps)
 
     def hget(self, key: str, field: str) -> Any:
-        """Read a batch's references together with the step before: they hardly ever change."""
+        """Read a batch's references without a step of their own: they hardly ever change."""
         return self.steps.at_once(lambda: self._client.hget(key, field))
 
     def __getattr__(self, command: str) -> Callable[..., Any]:
@@ -329,7 +329,7 @@ def _registered(client: Client, source: str) -> Callable[..., Any]:
 
 
 class _StepPipeline:
-    """A pipeline, which is one step."""
+    """A pipeline, which is executed as one step."""
 
     def __init__(self, pipe: Client, steps: _Steps) -> None:
         self._pipe, self._steps = pipe, steps
