@@ -87,7 +87,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if sys.platform == "win32":  # it has no fcntl
+    if sys.platform == "win32":  # Windows has no fcntl
         raise ImportError("Windows is not supported; run it in WSL or in Docker (docs/guide/compose.md)")
     module, attribute = _LAZY[name]
     return getattr(importlib.import_module(module), attribute)

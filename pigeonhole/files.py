@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writing of files: after a crash, a file is complete or does not exist."""
 
 import errno
 import os
@@ -9,12 +9,12 @@ from pigeonhole.errors import TrainingError
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all, also when the machine stops; it replaces one of that name.
+    """Write a file atomically, and replace an existing one; a crash of the machine leaves no partial file.
 
     Raises:
-        TrainingError: It can't be written.
+        TrainingError: The file can't be written.
     """
-    # In the same folder, so that the rename can't cross a file system.
+    # In the same folder, because a rename can't cross file systems.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -25,7 +25,7 @@ def write(path: Path, content: bytes) -> None:
     except OSError as exc:
         raise unwritable(path, exc) from exc
     finally:
-        with suppress(OSError):  # gone already when all went well
+        with suppress(OSError):  # it does not exist any more if all went well
             temporary.unlink()
 
 
@@ -36,5 +36,5 @@ def unwritable(path: Path, exc: OSError) -> TrainingError:
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """A path as text that any output takes: bytes that are not UTF-8 show as such."""
+    r"""Return a path as text that can be printed: bytes that are not UTF-8 become escapes such as `\xe9`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

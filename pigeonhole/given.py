@@ -1,4 +1,4 @@
-"""What a Python program submits: SOURCEs as on the command line, images in memory, or both."""
+"""The sources that a Python program passes to `Client`: SOURCEs as on the command line, images in memory, or both."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,17 +12,17 @@ from pigeonhole.sources.reference import Reference
 
 #: A SOURCE as on the command line (an image, a folder, an archive, a glob, `@list.txt`), or an image in memory.
 Given: TypeAlias = str | os.PathLike[str] | InMemory
-#: One of these, several, or images in memory by their names.
+#: One source, several of them, or a mapping from names to images in memory.
 Sources: TypeAlias = Given | Iterable[Given] | Mapping[str, InMemory]
 
 
 def listed(sources: Sources) -> list[str | Reference]:
-    """Return SOURCEs by their names, and images in memory as references, in the order that they are given in.
+    """Return the sources in order: SOURCEs as text, and images in memory as references that contain the image.
 
-    An image in memory is named by its place in that order, `image 0`, or by its key in a mapping.
+    An image in memory is named `image N` by its position, or by its key in a mapping.
 
     Raises:
-        UsageError: one is neither a SOURCE nor an image that can be encoded.
+        UsageError: one of them is neither a SOURCE nor an image that can be encoded.
     """
     if isinstance(sources, Mapping):
         return [_image(image, name) for name, image in sources.items()]
@@ -40,7 +40,7 @@ def listed(sources: Sources) -> list[str | Reference]:
 
 
 def names(sources: Sequence[str | Reference]) -> list[str]:
-    """Return what a job's record calls its sources; a number stands for images in memory."""
+    """Return the names of sources for a job's record; images in memory become one name with their number."""
     named = list[str]()
     for carried, group in groupby(sources, key=lambda source: isinstance(source, Reference)):
         some = list(group)

@@ -1,14 +1,14 @@
-"""This installation's own packages: whether Python finds them by their names, or another project's."""
+"""A check that Python imports this installation's packages, not another project's packages of the same names."""
 
 import importlib.util
 import os
 
-#: What the program imports beside this package; another project may well have packages of these names.
+#: The program's other packages. Their names are common, so another project may have packages of the same names.
 PACKAGES = ("producer", "worker", "training")
 
 
 def foreign_package() -> str | None:
-    """Return what is wrong where another package hides one of ours; None where nothing is."""
+    """Return a message if another project's package hides one of ours; None: all is well."""
     folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     for name in PACKAGES:
         ours = os.path.join(folder, name, "__init__.py")
@@ -16,7 +16,7 @@ def foreign_package() -> str | None:
         found = spec.origin if spec and spec.origin else "nothing"
         if os.path.realpath(found) != os.path.realpath(ours):
             return (
-                f"Python finds {found} for the package {name!r}, which must be {ours}: take the folder of the first "
-                "out of PYTHONPATH"
+                f"Python finds {found} for the package {name!r}, which must be {ours}: remove the folder of the first "
+                "from PYTHONPATH"
             )
     return None

@@ -11,19 +11,19 @@ from functools import cached_property
 from pigeonhole.errors import UsageError
 from pigeonhole.text import printable
 
-#: The first line of a CSV file that is no entry.
+#: The optional header line of a CSV file.
 _HEADER = ["class", "label"]
-#: Bytes of the largest file that is read: 65,535 classes with long names take a tenth of it.
+#: The largest file, in bytes; 65,535 classes with long names take a tenth of this.
 _MOST_BYTES = 64_000_000
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Class names → the texts to show. Several classes may share a text; a class that is not in it keeps its name.
+    """Class names → the texts to show. Several classes may share a text; a class that is not listed keeps its name.
 
     Args:
-        texts: of the classes.
-        path: where they come from, for messages.
+        texts: class name → text.
+        path: the file that the map was read from, for messages.
     """
 
     texts: Mapping[str, str]
@@ -32,10 +32,10 @@ class LabelMap:
 
     @classmethod
     def of(cls, given: "str | os.PathLike[str] | Mapping[str, str]") -> "LabelMap":
-        """Return a map from a file's path, or from what stands in such a file.
+        """Return a map from the path of a file, or from a mapping of class names to texts.
 
         Raises:
-            UsageError: the file can't be read, or is no label map.
+            UsageError: the file can't be read, or is not a label map.
         """
         if not isinstance(given, Mapping):
             return cls.read(given)
@@ -43,10 +43,10 @@ class LabelMap:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "LabelMap":
-        """Read a JSON object, or CSV of two columns: the class, and its text. A first line `class,label` is skipped.
+        """Read a JSON object, or CSV with two columns: class and text. A header line `class,label` is skipped.
 
         Raises:
-            UsageError: the file can't be read, or is no label map.
+            UsageError: the file can't be read, or is not a label map.
         """
         name = os.fspath(path)
         try:
@@ -64,7 +64,7 @@ class LabelMap:
 
     @cached_property
     def digest(self) -> str:
-        """32 hexadecimal digits of the content: two files with the same texts are the same map."""
+        """A digest of the texts, 32 hexadecimal digits, so that two files with the same texts are the same map."""
         text = json.dumps(sorted(self.texts.items()))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -78,15 +78,15 @@ class LabelMap:
             meant = f"; did you mean {printable(near[0])!r}?" if near else f"; it has {_some(classes)}"
             others = f", and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
             raise UsageError(
-                f"the label map {self.path!r} names {printable(unknown[0])!r}{others}, and the model has no such "
+                f"the label map {self.path!r} names {printable(unknown[0])!r}{others}, but the model has no such "
                 f"class{meant}"
             )
 
     def names(self, classes: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the texts of a model's classes; of the first model that it is asked about, they are checked.
+        """Return the texts for a model's classes. For the first model, also check the map.
 
         Raises:
-            UsageError: see `check`.
+            UsageError: the map names a class that the first model does not have.
         """
         if classes not in self._names:
             if classes and not self._names:
@@ -112,7 +112,7 @@ def _csv_pairs(text: str, path: str) -> list[tuple[object, object]]:
         for fields in reader:
             if len(fields) not in (0, 2):
                 raise UsageError(
-                    f"the label map {path!r} has {len(fields)} columns in line {reader.line_num:,}, and needs two: the "
+                    f"the label map {path!r} has {len(fields)} columns in line {reader.line_num:,}, but needs two: the "
                     "class, and the text to show"
                 )
             if fields and (pairs or fields != _HEADER):
@@ -134,9 +134,11 @@ def _checked(pairs: Iterable[tuple[object, object]], path: str) -> dict[str, str
         try:
             text.encode()
         except UnicodeEncodeError as exc:
-            raise UsageError(f"the label map {path!r} has a text for {name!r:.60} that is no Unicode") from exc
+            raise UsageError(
+                f"the label map {path!r} has a text for {name!r:.60} that is not valid Unicode: correct it"
+            ) from exc
     if not texts:
-        raise UsageError(f"the label map {path!r} is empty: give it a class and its text, or leave it out")
+        raise UsageError(f"the label map {path!r} is empty: add a class and its text, or leave it out")
     return texts
 
 

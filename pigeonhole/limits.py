@@ -1,16 +1,16 @@
-"""The numbers that sources, models and messages agree on."""
+"""Limits and defaults that sources, models and messages share."""
 
-#: Probabilities are whole millionths: shorter than floats, and the same on every machine.
+#: Probabilities are stored in whole millionths, which are shorter than floats and the same on every machine.
 PPM = 1_000_000
-#: How many of the best classes a row carries, unless a job asks for another number.
+#: The number of most probable classes in a row, unless a job asks for another number.
 TOP = 3
-#: The most that a job may ask for.
+#: The largest number of classes in a row that a job may ask for.
 MOST_TOP = 1_000
-#: The most labels that a multi-label model gives an image; the most probable ones.
+#: The most labels of one image, for a multi-label model; the most probable ones are kept.
 MOST_LABELS = 1_000
-#: Indices of classes are of 16 bits.
+#: The most classes of a model, because messages store the index of a class in 16 bits.
 MOST_CLASSES = 65_535
-#: Bytes of the longest path that is listed: Linux opens none that is longer, and a batch of 2,048 can be read back.
+#: The longest path of an image, in bytes. It is Linux's limit, and a batch of 2,048 such paths can still be read back.
 LONGEST_PATH = 4096
 #: The value of `Row.unknown` from which on an image counts as unknown, if it is marked for review too.
 UNKNOWN_FROM = 0.5

@@ -1,25 +1,25 @@
-"""Output files: what a path leads to, and how a complete file replaces another."""
+"""Output files: links, pipes and devices as outputs, and removing and flushing files."""
 
 import os
 import stat
 from contextlib import suppress
 from typing import BinaryIO
 
-#: Suffix of a file that grows until it is complete.
+#: Suffix of a file that is not complete yet.
 PART = ".part"
-#: Suffix of a file that replaces another one once it is complete.
+#: Suffix of a complete file that is about to replace another.
 NEW = ".new"
-#: The longest chain of links that is followed, as in Linux.
+#: The longest chain of links that is followed; Linux has the same limit.
 DEEPEST_LINK = 40
 
 
 def target(path: str) -> str:
-    """Return the file that a path leads to: rows replace a link's target, not the link."""
+    """Return the target of a link, or the path itself: rows replace a link's target, not the link."""
     return os.path.realpath(path) if os.path.islink(path) else path
 
 
 def descriptor(path: str) -> int | None:
-    """Return the open file that /dev/stdout, /dev/fd/1 or a link to one stands for; None for other paths."""
+    """Return the file descriptor of /dev/stdout, /dev/fd/1 or a link to one of these; None for other paths."""
     for _ in range(DEEPEST_LINK):
         folder, name = os.path.split(path)
         if name.isdecimal() and os.path.realpath(folder) == os.path.realpath("/dev/fd"):
@@ -27,32 +27,32 @@ def descriptor(path: str) -> int | None:
         try:
             path = os.path.join(folder, os.readlink(path))
         except OSError:
-            break  # no link, or one that we may not follow
+            break  # it is not a link, or we may not read it
     return None
 
 
 def is_special(path: str) -> bool:
-    """Return whether rows are written to a path directly: a pipe, a device, or a file that is open already."""
+    """Return whether rows must be written to a path directly: a pipe, a device, or an open file descriptor."""
     with suppress(OSError):
         return descriptor(path) is not None or not stat.S_ISREG(os.stat(path).st_mode)
     return False
 
 
 def open_special(path: str) -> BinaryIO:
-    """Open such a path; an open file is duplicated, since opening it again would empty it."""
+    """Open a special path. A file descriptor is duplicated, because opening its file again would empty it."""
     number = descriptor(path)
     return open(path if number is None else os.dup(number), "wb", buffering=0)
 
 
 def remove(*paths: str) -> None:
-    """Remove files, as far as they exist."""
+    """Remove the files that exist."""
     for path in paths:
         with suppress(FileNotFoundError):
             os.unlink(path)
 
 
 def sync_folder(path: str) -> None:
-    """Flush the name of a file to the disk."""
+    """Flush the folder of a file to the disk, so that a new name of the file survives a crash."""
     folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
     try:
         with suppress(OSError):  # some file systems can't flush folders

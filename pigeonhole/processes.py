@@ -1,4 +1,4 @@
-"""A process that ends with the one that started it. Imports next to nothing: the supervisor starts with it."""
+"""A way to end a process with its parent. The supervisor process imports it first, so it imports little itself."""
 
 import ctypes
 import os
@@ -9,16 +9,16 @@ _PR_SET_PDEATHSIG = 1
 
 
 def end_with(parent: int) -> None:
-    """On Linux have the kernel kill this process when its parent ends, however that ends; elsewhere nothing does.
+    """Ask Linux to kill this process when its parent ends, for any reason; on other systems, do nothing.
 
-    The kernel goes by the *thread* that started this process: it must be one that lives as long as its process does,
-    such as the main thread.
+    Linux watches the *thread* that started this process, so that thread must live as long as the parent, such as its
+    main thread.
 
     Args:
-        parent: the id of the process that started this one. If that has ended already, this ends now.
+        parent: the id of the process that started this one. If it has ended already, this process ends now.
     """
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before the kernel was asked
+    if os.getppid() != parent:  # the parent ended before the call of prctl
         os.kill(os.getpid(), signal.SIGKILL)

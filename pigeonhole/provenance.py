@@ -1,4 +1,4 @@
-"""Where a model file comes from: when it was made, and with which versions."""
+"""The origin of a model file: the time it was made, and the versions that made it."""
 
 import platform
 from datetime import UTC, datetime
@@ -7,12 +7,12 @@ from pigeonhole.version import VERSION
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of this program, Python and torch, which decide what a training comes to."""
+    """Return the versions of this program, Python and torch, on which the result of a training depends."""
     import torch
 
     return {"pigeonhole": VERSION, "python": platform.python_version(), "torch": torch.__version__}
 
 
 def now() -> str:
-    """Return the time, UTC, ISO 8601 to the second."""
+    """Return the current time in UTC, in ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,13 +1,13 @@
-"""A command replaces a file only if it is its own: an earlier result of the same command, or an empty file."""
+"""A check before a command replaces a file: it must be an earlier output of the same command, or empty."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from pigeonhole.errors import UsageError
 
-#: The element by which our pages are known.
+#: The element that marks an HTML page as ours.
 GENERATOR = '<meta name="generator" content="Pigeonhole">'
-#: Bytes at the beginning of a page in which that stands.
+#: The number of bytes at the beginning of a page that contain this element.
 _HEAD = 4096
 
 
@@ -15,10 +15,10 @@ def check_own(path: str | Path, is_own: Callable[[Path], bool], overwrite: bool,
     """Raise UsageError if a command would replace a file that is not its own.
 
     Args:
-        path: of the file that the command will write.
-        is_own: tells whether the file that is there is the command's own.
-        overwrite: replace it whatever it is.
-        option: that names another place.
+        path: the file that the command will write.
+        is_own: returns whether an existing file is an output of the command.
+        overwrite: whether to replace any file.
+        option: the option that sets the path, for the message.
     """
     file = Path(path)
     if overwrite or not file.is_file() or not file.stat().st_size or is_own(file):
@@ -32,7 +32,7 @@ def not_own(path: str, why: str = "it is not this command's", option: str = "-o"
 
 
 def remedy(option: str = "-o") -> str:
-    """Return what to do about a file that is not replaced."""
+    """Return the advice to the user about a file that is not replaced."""
     return f"give --overwrite to replace it, or choose another place with {option}"
 
 

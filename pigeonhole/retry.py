@@ -1,4 +1,4 @@
-"""The retry policy: what is tried again, how often and after which pauses, all in one place."""
+"""The retry policies: which operations are retried, how often, and after which pauses."""
 
 import math
 import time
@@ -12,12 +12,14 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """When a step that failed in passing is tried again.
+    """The number of retries after transient errors, and the pauses before them.
 
     Args:
-        retries: how often at the most; None: without a limit.
-        first, step, longest: seconds of the first pause, what each further one adds, and of the longest.
-        seconds: no retry begins later than this after the first try.
+        retries: the largest number of retries; None: no limit.
+        first: the first pause, in seconds.
+        step: the increase of each further pause, in seconds.
+        longest: the longest pause, in seconds.
+        seconds: no retry starts later than this after the first try.
     """
 
     retries: int | None = None
@@ -32,50 +34,50 @@ class RetryPolicy:
             yield min(self.first + number * self.step, self.longest)
 
 
-#: A command whose connection is lost, by redis-py: some two seconds where connecting fails at once. All commands of the
-#: ledger may be sent again: what is done twice there counts once. redis-py doubles the pauses, with jitter.
+#: Commands of redis-py after a lost connection: about two seconds if connections are refused. All commands of
+#: the ledger are idempotent, so they may be sent twice. redis-py doubles the pauses, with jitter.
 COMMAND = RetryPolicy(retries=4, first=0.05, longest=1.0)
-#: Publishing a message, by kombu: as long as a command.
+#: Publishing a message with kombu: about as long as a command.
 PUBLISH = RetryPolicy(retries=4, step=0.2, longest=1.0)
-#: A worker's connection to the queue. By default kombu waits 2, 4, … 30 s: after a minute without Redis it would come
-#: back half a minute late.
+#: A worker's connection to the queue. By default kombu waits 2, 4, … 30 s, so that a worker would stay away for up to
+#: half a minute after Redis is back.
 CONNECT = RetryPolicy(first=0.5, step=0.5, longest=2.0)
-#: An image that can't be read: five tries in one second.
+#: Reading an image: five tries in one second.
 READ = RetryPolicy(retries=4, first=0.1, step=0.1)
 
 
 def outage(seconds: float) -> RetryPolicy:
-    """Return the policy while Redis is away or full: `PIGEONHOLE_PATIENCE` seconds."""
+    """Return the policy while Redis is down or full; `seconds` is `PIGEONHOLE_PATIENCE`."""
     return RetryPolicy(first=0.5, longest=0.5, seconds=seconds)
 
 
 def retry(
     step: Callable[[], R],
     policy: RetryPolicy,
-    passing: Callable[[Exception], bool],
-    waiting: Callable[[Exception], None] = lambda exc: None,
+    is_transient: Callable[[Exception], bool],
+    before_pause: Callable[[Exception], None] = lambda exc: None,
     sleep: Callable[[float], object] = time.sleep,
 ) -> R:
-    """Do a step, and again while it fails in passing.
+    """Call a function, and call it again after transient errors.
 
     Args:
-        step: may be done more than once.
-        policy: when it is tried again.
-        passing: tells whether an error may be gone at the next try; any other is raised at once.
-        waiting: called with the error before each pause; what it raises ends the retries.
-        sleep: pauses for a number of seconds; where it returns False there is no further try.
+        step: the function. It must be safe to call it more than once.
+        policy: the number of retries, and the pauses before them.
+        is_transient: returns whether an error may be gone at the next try; any other error is raised at once.
+        before_pause: called with the error before each pause; an exception that it raises ends the retries.
+        sleep: pauses for a number of seconds; if it returns False, there is no further try.
 
     Raises:
-        Exception: the step's last.
+        Exception: the last error of `step`.
     """
     give_up = time.monotonic() + policy.seconds
     for pause in policy.pauses():
         try:
             return step()
         except Exception as exc:
-            if not passing(exc) or time.monotonic() > give_up:
+            if not is_transient(exc) or time.monotonic() > give_up:
                 raise
-            waiting(exc)
+            before_pause(exc)
             if sleep(pause) is False:
                 raise
     return step()

@@ -1,4 +1,4 @@
-"""The options of a run that decide its rows: one object from the command line to the follower."""
+"""The options of a run that decide the content of its rows."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from pigeonhole.limits import MOST_TOP
 
 @dataclass(frozen=True)
 class RowOptions:
-    """What the user asks of rows.
+    """The user's options for the rows of a run.
 
     Args:
-        review_below: the confidence, from 0 to 1, under which a row is marked for review; None: as the model decides.
-        top: how many of the most probable classes a row carries, at most; None: as many as its job asked for.
-        label_map: the texts to show in place of the classes' names; None: the names.
-        unknown_label: the label of images that the model marks for review and that have an `unknown` of 0.5 or more;
-            None: their most probable class.
+        review_below: rows with a confidence below this, from 0 to 1, are marked for review; None: the model decides.
+        top: the largest number of most probable classes in a row; None: the number that the job asked for.
+        label_map: the texts to show in place of class names; None: class names.
+        unknown_label: the label of images that the model marks for review and whose `unknown` is 0.5 or more; None:
+            their most probable class.
 
     Raises:
         UsageError: a value can't be used.
@@ -29,33 +29,33 @@ class RowOptions:
 
     def __post_init__(self) -> None:
         if self.review_below is not None and not 0 <= self.review_below <= 1:
-            raise UsageError(f"{self.review_below} is no confidence: rows are marked for review under one from 0 to 1")
+            raise UsageError(f"{self.review_below} is not a confidence to review below: choose a number from 0 to 1")
         if self.top is not None and not 1 <= self.top <= MOST_TOP:
             raise UsageError(f"a row can't carry {self.top} classes: choose a number from 1 to {MOST_TOP:,}")
         if self.unknown_label is not None and not self.unknown_label.strip():
-            raise UsageError("the label of unknown images is empty: give a text such as 'unknown'")
+            raise UsageError("the label of unknown images is empty: choose a text such as 'unknown'")
 
     def words(self) -> list[str]:
-        """Return the words that say the same on the command line."""
+        """Return these options as arguments of the command line."""
         words = [] if self.review_below is None else ["--review-below", str(self.review_below)]
         words += [] if self.top is None else ["--top", str(self.top)]
         words += [] if self.unknown_label is None else ["--unknown-label", self.unknown_label]
         return words if self.label_map is None else [*words, "--label-map", self.label_map.path]
 
     def identity(self) -> tuple[str, ...]:
-        """Return the options that make a command another one: the same sources, but other rows."""
+        """Return the options that belong to the identity of a run: with other values, the rows are different."""
         words = [] if self.top is None else ["--top", str(self.top)]
         words += [] if self.unknown_label is None else ["--unknown-label", self.unknown_label]
         return (*words, *([] if self.label_map is None else ["--label-map", f"sha256:{self.label_map.digest}"]))
 
 
 def check_unknown_label(text: str, model: str, knows: bool) -> None:
-    """Raise UsageError if a model can't tell unknown images.
+    """Raise UsageError if a model has no output for unknown images.
 
     Args:
-        text: the label for them.
-        model: its name.
-        knows: whether it has an output for "unknown".
+        text: the label for unknown images.
+        model: the model's name.
+        knows: whether the model has an output for "unknown".
     """
     if not knows:
         raise UsageError(
@@ -63,5 +63,5 @@ def check_unknown_label(text: str, model: str, knows: bool) -> None:
         )
 
 
-#: Rows as the model decides.
+#: The model and the job decide everything.
 DEFAULT = RowOptions()

@@ -1,4 +1,4 @@
-"""Scratch databases: for lists of paths of which only a part fits into memory."""
+"""Temporary databases for lists of paths that may not fit into memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def scratch_database() -> "sqlite3.Connection":
-    """Return an empty database of this process's own, on disk as far as it is large, and gone when it is closed."""
+    """Return an empty, private database, which is in memory while it is small, and is deleted when it is closed."""
     import sqlite3
 
-    # It is read where references are submitted, which is a thread of its own.
+    # Another thread, which submits references, reads it.
     database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
     database.execute("PRAGMA journal_mode = OFF")
     return database
@@ -22,10 +22,12 @@ def scratch_database() -> "sqlite3.Connection":
 
 @contextmanager
 def explaining_no_room() -> Iterator[None]:
-    """Raise OutputFailed with a remedy where there is no room for a scratch database."""
+    """Convert errors of a scratch database to OutputFailed with a remedy; usually the disk is full."""
     import sqlite3
 
     try:
         yield
     except sqlite3.Error as exc:
-        raise OutputFailed(f"the paths don't fit on the disk: {exc}; set TMPDIR to where there is room") from exc
+        raise OutputFailed(
+            f"the list of paths can't be written to a temporary file: {exc}; set TMPDIR to a folder with free space"
+        ) from exc

@@ -1,4 +1,4 @@
-"""One frozen settings object, read once from the environment and passed on."""
+"""The settings: one frozen object, read once from the environment."""
 
 import os
 import re
@@ -11,27 +11,28 @@ from urllib.parse import quote, urlsplit
 from pigeonhole.errors import SettingsError
 
 ENV_PREFIX = "PIGEONHOLE_"
-#: The argument of a broker's URL that names the file with its password.
+#: The argument of a broker's URL with the path of the file that contains the password.
 PASSWORD_FILE = "password_file"
 _SCHEMES = ("redis://", "rediss://", "unix://")
-#: What stands before the last @ and after the first colon but the scheme's; and two of redis-py's arguments.
+#: A password in a URL: the text from the first colon after the scheme to the last @.
 _PASSWORD = re.compile(r"^([^:/@]*://)?+([^/@:]*):.*@", re.DOTALL)
-#: It knows these by their names however they are written: as `pass%77ord`, or with a line break in it.
+#: redis-py's arguments that hold passwords. It also accepts the names in other spellings: percent-encoded letters, such
+#: as `pass%77ord`, and line breaks.
 _LETTERS = {
     name: "".join(rf"(?:{letter}|%{ord(letter):x})[\t\r\n]*" for letter in name) for name in ("ssl_", "password")
 }
 _PASSWORD_ARGUMENT = re.compile(
     rf"([?&][\t\r\n]*(?:{_LETTERS['ssl_']})?{_LETTERS['password']}=)[^&]*", re.DOTALL | re.IGNORECASE
 )
-#: More than Redis takes for a time to live would be refused by it, in the middle of a commit.
+#: The largest value of a number. Redis would refuse a larger time to live, in the middle of a commit.
 _MOST = 10**12
 _RUNTIMES = ("auto", "onnxruntime", "torch")
 _PRECISIONS = ("auto", "f32", "bf16", "f16", "int8")
 _DEVICES = re.compile(r"auto|cpu|cuda|cuda:\d+(,cuda:\d+)*")
 _LOG_FORMATS = ("text", "json")
-#: Kubernetes sets `PIGEONHOLE_X_PORT` to such a URL for a Service that is called `pigeonhole-x`.
+#: Kubernetes sets `PIGEONHOLE_X_PORT` to such a URL for a Service named `pigeonhole-x`.
 _SERVICE = re.compile(r"(tcp|udp|sctp)://")
-#: An unknown name with as many letters wrong, or fewer, is taken for a known one that is misspelt.
+#: An unknown variable that differs from a known one by at most this number of letters counts as a typing error.
 _MISSPELT = 2
 
 T = TypeVar("T")
@@ -43,30 +44,32 @@ def _setting(default: T, doc: str) -> T:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings; each field is the variable `PIGEONHOLE_` and its name in capitals.
+    """The settings. The variable of a field is `PIGEONHOLE_` and the field's name in capitals.
 
     Raises:
-        SettingsError: a value can't be used; the message names the variable, the value and what fits.
+        SettingsError: a value can't be used; the message has the variable, the value and the allowed values.
     """
 
-    broker_url: str = _setting("", "Redis: `redis://…`, `rediss://…` or `unix:///path`; empty: an embedded one")
-    broker_password_file: str = _setting("", "a file with that Redis' password, such as a container's secret")
-    prefix: str = _setting("pigeonhole", "what every key in Redis begins with, so that a Redis can be shared")
-    image_root: str = _setting("/", "folder that references are relative to; a worker reads nothing outside it")
-    model: str = _setting("digits", "worker: a checkpoint file, or the shipped `digits`; producer: a model's name")
-    runtime: str = _setting("auto", "what runs the network: `auto`, `onnxruntime` or `torch`")
-    precision: str = _setting("auto", "in which it is computed: `auto`, `f32`, `bf16`, `f16` or `int8`")
-    device: str = _setting("auto", "where workers run the network: `auto`, `cpu`, `cuda` (all) or `cuda:0,cuda:1`")
-    processes: int = _setting(0, "worker processes; 0: one for each core this machine or container may use")
+    broker_url: str = _setting("", "Redis: `redis://…`, `rediss://…` or `unix:///path`; empty: an embedded Redis")
+    broker_password_file: str = _setting("", "file with the password of that Redis, such as a container's secret")
+    prefix: str = _setting("pigeonhole", "prefix of every key in Redis, so that several programs can share it")
+    image_root: str = _setting("/", "folder that paths are relative to; a worker reads nothing outside it")
+    model: str = _setting("digits", "workers: a model file, or the shipped `digits`; commands: a model's name")
+    runtime: str = _setting("auto", "workers: library that runs the network: `auto`, `onnxruntime` or `torch`")
+    precision: str = _setting("auto", "workers: precision of the network: `auto`, `f32`, `bf16`, `f16` or `int8`")
+    device: str = _setting("auto", "workers: device of the network: `auto`, `cpu`, `cuda` (all) or `cuda:0,cuda:1`")
+    processes: int = _setting(0, "worker processes; 0: one for each core that this machine or container may use")
     chunk: int = _setting(256, "images that go through the network at once")
-    max_pixels: int = _setting(80_000_000, "an image of more pixels is an error row, told from its header")
-    max_bytes: int = _setting(256_000_000, "a file of more bytes is an error row")
-    batch_seconds: int = _setting(300, "a process that takes longer for a batch is ended, and the batch split")
-    publish_seconds: int = _setting(15, "a batch published this long ago and gone from the queue is published again")
-    patience: int = _setting(600, "seconds that a Redis which went away, or is full, is waited for")
+    max_pixels: int = _setting(80_000_000, "an image with more pixels, by its header, becomes an error row")
+    max_bytes: int = _setting(256_000_000, "a file with more bytes becomes an error row")
+    batch_seconds: int = _setting(300, "seconds for a batch; after that, its process is ended, and the batch is split")
+    publish_seconds: int = _setting(15, "seconds until a batch that is missing from the queue is published again")
+    patience: int = _setting(600, "seconds to wait for a Redis that is down or full")
     result_ttl: int = _setting(604_800, "workers: seconds that a finished job's rows stay in Redis")
-    log_format: str = _setting("text", "how workers write their log: `text`, or `json`, one object a line")
-    metrics_port: str = _setting("", "workers: where Prometheus finds metrics: `9100` (of 127.0.0.1), `0.0.0.0:9100`")
+    log_format: str = _setting("text", "workers: format of the log: `text`, or `json` with one object a line")
+    metrics_port: str = _setting(
+        "", "workers: address of the metrics for Prometheus: `9100` (127.0.0.1), `0.0.0.0:9100`"
+    )
 
     def __post_init__(self) -> None:
         if self.broker_url and not _is_broker(self.broker_url):
@@ -96,7 +99,7 @@ class Settings:
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
-        """The address and port at which a worker serves its metrics; None: nowhere."""
+        """The address and port at which a worker serves its metrics; None: it serves none."""
         host, _, port = self.metrics_port.rpartition(":")
         if "/" in host or not re.fullmatch(r"\d{1,5}", port) or not 1 <= int(port) <= 65535:
             return None
@@ -110,14 +113,14 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
         """Read every `PIGEONHOLE_…` variable.
 
-        An unknown one is ignored, unless it looks like a misspelt setting: a Kubernetes Service that is called
-        `pigeonhole-redis` brings `PIGEONHOLE_REDIS_SERVICE_HOST` and others.
+        An unknown variable is ignored, unless it looks like a misspelt setting. Kubernetes sets unknown ones, such as
+        `PIGEONHOLE_REDIS_SERVICE_HOST` for a Service named `pigeonhole-redis`.
 
         Args:
-            environment: in place of the process's own.
+            environment: the variables to read; None: those of this process.
 
         Raises:
-            SettingsError: a variable is a misspelt setting, or its value can't be used.
+            SettingsError: a variable looks like a misspelt setting, or its value can't be used.
         """
         environment = os.environ if environment is None else environment
         known = {ENV_PREFIX + f.name.upper(): f for f in fields(cls)}
@@ -129,25 +132,25 @@ class Settings:
                 meant = next((name for name in known if _is_misspelt(variable, name)), None)
                 if meant:
                     raise SettingsError(f"unknown setting {variable}: did you mean {meant}?")
-        # It ends up where it is used, and nowhere else: an embedded Redis must not be asked for this one's password.
+        # The file becomes part of the URL, so that an embedded Redis never uses this password.
         password_file = str(values.pop("broker_password_file", ""))
         if password_file and values.get("broker_url"):
             values["broker_url"] = _with_password_file(str(values["broker_url"]), password_file)
         return cls(**values)  # type: ignore[arg-type]  # each value was parsed as its field's type says
 
     def to_environment(self) -> dict[str, str]:
-        """Return the variables from which `from_environment` makes these settings again."""
+        """Return the variables from which `from_environment` reads these settings again."""
         return {ENV_PREFIX + f.name.upper(): str(getattr(self, f.name)) for f in fields(self)}
 
 
 def read_password(file: str) -> str:
-    """Return the password that a file holds."""
+    """Return the password in a file."""
     return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
 
 
 def masked(url: str) -> str:
-    """Return a URL with its password, if it has one, as `***`: for logs, errors and `repr`."""
-    # Not by parsing it: in a URL that is not well formed, the password is where nobody looks for it.
+    """Return a URL with `***` in place of its password, for logs, errors and `repr`."""
+    # Without parsing: in a malformed URL, a parser would not find the password.
     return _PASSWORD_ARGUMENT.sub(r"\1***", _PASSWORD.sub(r"\1\2:***@", url))
 
 
@@ -159,14 +162,14 @@ def _is_broker(url: str) -> bool:
         if parts.scheme == "unix":
             return bool(parts.path)
         return (parts.port or 1) > 0 and re.fullmatch(r"/?\d*", parts.path) is not None  # its path is a database
-    except ValueError:  # a bracket without its fellow, a port that is no number
+    except ValueError:  # an unmatched bracket, or a port that is not a number
         return False
 
 
 def _with_password_file(url: str, file: str) -> str:
-    """Put the name of a password's file into a URL, as an argument that `pigeonhole.ledger.redis_client` knows."""
+    """Add the path of a password file to a URL, as an argument that `pigeonhole.ledger.redis_client` reads."""
     if not _is_broker(url):
-        return url  # refused as it is
+        return url  # `Settings` refuses it
     try:
         read_password(file)
     except (OSError, UnicodeDecodeError) as exc:
@@ -193,19 +196,19 @@ def _refused(name: str, value: object, wanted: str) -> SettingsError:
     if name.endswith("_port") and _SERVICE.match(str(value)):
         service = f"{ENV_PREFIX}{name}".lower().removesuffix("_port").replace("_", "-")
         cause = (
-            f". Kubernetes sets it so for a Service that is called {service!r}: set `enableServiceLinks: false` in the "
-            "pod, or rename the Service"
+            f". Kubernetes sets this for a Service named {service!r}: set `enableServiceLinks: false` in the pod, or "
+            "rename the Service"
         )
     return SettingsError(f"{ENV_PREFIX}{name.upper()} is {value!r}: it must be {wanted}{cause}")
 
 
 def _is_misspelt(variable: str, known: str) -> bool:
-    """Return whether a variable is probably meant to be a known one: few letters are wrong, or whole words missing."""
+    """Return whether a variable is probably a misspelt known one: a few wrong letters, or missing words at the end."""
     return known.startswith(f"{variable}_") or _distance(variable, known) <= _MISSPELT
 
 
 def _distance(one: str, other: str) -> int:
-    """Return the number of letters to insert, remove or replace that makes one string of another (Levenshtein)."""
+    """Return the Levenshtein distance: the fewest insertions, deletions and replacements from one text to another."""
     row = list(range(len(other) + 1))
     for number, letter in enumerate(one, 1):
         left = [number]

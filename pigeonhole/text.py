@@ -1,10 +1,10 @@
-"""Text helpers: untrusted text made safe to print, counts and times in words."""
+"""Text for people: untrusted text made safe to print, counts and times in words."""
 
 import time
 
 
 def printable(text: str) -> str:
-    """Return a text in which everything that a terminal would obey, or can't show, is an escape."""
+    """Return a text that is safe to print: control and unprintable characters become escapes."""
     shown = text.encode("utf-8", "backslashreplace").decode()
     if shown.isprintable():
         return shown
@@ -12,12 +12,12 @@ def printable(text: str) -> str:
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """Return a number of things in words: `1 row`, `2,048 rows`, `2 batches` where that is the plural."""
+    """Return a number and a noun, in the plural if needed: `1 row`, `2,048 rows`, `2 batches` with that plural."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def span(seconds: float) -> str:
-    """Return a length of time in words: `90 s`, `5 min`, `3 h`, `2 days`."""
+    """Return a duration in words: `90 s`, `5 min`, `3 h`, `2 days`."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:
@@ -26,17 +26,17 @@ def span(seconds: float) -> str:
 
 
 def timestamp(seconds: float) -> str:
-    """Format a time since the epoch, in local time, to the second."""
+    """Return a time, in seconds since the epoch, as local date and time to the second."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def model_identity(name: str, digest: str, precision: str) -> str:
-    """Return what rows carry of a model: its name, the first 12 digits of its digest, and its precision if not f32.
+    """Return the text that names a model in rows: `digits@0123456789ab`, or `digits@0123456789ab+bf16`.
 
     Args:
-        name: The model's.
-        digest: Of its file, in hexadecimal.
-        precision: In which the network is computed: "f32", "bf16".
+        name: The model's name.
+        digest: The digest of its file, in hexadecimal; the first 12 digits are shown.
+        precision: The precision of the network, such as "bf16"; "f32" is not shown.
     """
     exact = f"{name}@{digest[:12]}"
     return exact if precision == "f32" else f"{exact}+{precision}"

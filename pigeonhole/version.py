@@ -3,16 +3,16 @@
 import os
 from importlib.metadata import version
 
-#: The name on the package index, where `pigeonhole` is another project. A test compares it with pyproject.toml.
+#: The name on the package index, where `pigeonhole` is another project. A test checks that pyproject.toml has it, too.
 DISTRIBUTION = "pigeonhole-images"
 VERSION = version(DISTRIBUTION)
 
 
 def install_hint(extra: str) -> str:
-    """Return the command that installs an extra, into the checkout if this is one.
+    """Return the command that installs an optional part of Pigeonhole, into the checkout if this is one.
 
     Args:
-        extra: A name in `[project.optional-dependencies]` of pyproject.toml, such as "local".
+        extra: Its name in `[project.optional-dependencies]` of pyproject.toml, such as "local".
     """
     folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     if not os.path.isfile(os.path.join(folder, "pyproject.toml")):

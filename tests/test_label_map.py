@@ -31,7 +31,7 @@ def test_it_is_a_json_object_or_csv_of_two_columns_whatever_it_is_called(tmp_pat
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "is empty: give it a class and its text"),
+        (b"", "is empty: add a class and its text"),
         (b"{}", "is empty"),
         (b"class,label\n", "is empty"),
         (b'{"a": 1}', "has 1 for 'a': give each class one text"),
@@ -40,10 +40,10 @@ def test_it_is_a_json_object_or_csv_of_two_columns_whatever_it_is_called(tmp_pat
         (b"a,\n", "has '' for 'a'"),
         (b'{"a": "b", "a": "c"}', "has two texts for 'a': give it one"),
         (b"a,b\na,c\n", "has two texts for 'a'"),
-        (b'{"a": "\\ud800"}', "that is no Unicode"),
+        (b'{"a": "\\ud800"}', "that is not valid Unicode"),
         (b'{"a": "b"', "is not JSON"),
         (b'{"a": ' + b"[" * 100_000, "is not JSON"),
-        (b"a,b\na b c\n", "has 1 columns in line 2, and needs two"),
+        (b"a,b\na b c\n", "has 1 columns in line 2, but needs two"),
         (b'a,"b\n', "is neither a JSON object nor CSV"),
         (b"caf\xe9,b\n", "is not UTF-8 text: save it as UTF-8"),
     ],

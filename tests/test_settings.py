@@ -93,11 +93,10 @@ def test_a_service_of_kubernetes_changes_no_setting(name: str) -> None:
 def test_a_service_that_takes_the_name_of_a_setting_is_named_with_the_remedy() -> None:
     with pytest.raises(SettingsError) as refused:
         Settings.from_environment(service("pigeonhole-metrics"))
-    assert str(refused.value) == (
-        "PIGEONHOLE_METRICS_PORT is 'tcp://10.43.0.7:6379': it must be a port from 1 to 65535, or an address and a "
-        "port. Kubernetes sets it so for a Service that is called 'pigeonhole-metrics': set "
-        "`enableServiceLinks: false` in the pod, or rename the Service"
-    )
+    said = str(refused.value)
+    assert said.startswith("PIGEONHOLE_METRICS_PORT is 'tcp://10.43.0.7:6379'")
+    assert "'pigeonhole-metrics'" in said
+    assert "`enableServiceLinks: false`" in said
 
 
 @pytest.mark.parametrize("name", ["Q" * 40, "Q", "REDIS_URL", "BATCH_SIZE", ""])

@@ -181,7 +181,7 @@ def test_a_label_map_of_another_model_is_refused_before_any_row(
     words = ["classify", "samples", "-o", "x.csv", "--label-map", "map.csv"]
     refused = run(*words)
     assert refused.returncode == ExitCode.USAGE
-    assert b"the label map 'map.csv' names '88', and the model has no such class; did you mean '8'?" in refused.stderr
+    assert b"the label map 'map.csv' names '88', but the model has no such class; did you mean '8'?" in refused.stderr
     assert not (home / "x.csv").exists()
     (home / "map.csv").write_text("class,label\n8,eight\n")
     mended = run(*words, "-q")

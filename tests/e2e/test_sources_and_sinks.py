@@ -139,7 +139,7 @@ def test_a_threshold_of_the_users_decides_what_is_to_review_wherever_that_is_sai
 def test_a_threshold_that_is_no_confidence_is_refused(run: Classify, command: str, below: str) -> None:
     done = run(command, "in", "--review-below", below)
     assert done.exit_code == 2
-    assert f"invalid value for '--review-below': {below} is no confidence" in done.stderr
+    assert f"invalid value for '--review-below': {below} is not a confidence" in done.stderr
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -123,8 +123,8 @@ def test_a_foreign_package_that_python_finds_first_is_refused_in_one_sentence_wi
     ours = Path(worker.__file__).parent.parent / name / "__init__.py"
     assert run.returncode == 2
     assert run.stderr == (
-        f"pigeonhole worker: Python finds {foreign} for the package {name!r}, which must be {ours}: take the folder of "
-        "the first out of PYTHONPATH\n"
+        f"pigeonhole worker: Python finds {foreign} for the package {name!r}, which must be {ours}: remove the folder "
+        "of the first from PYTHONPATH\n"
     )
     assert Ledger(settings).statuses() == []
 

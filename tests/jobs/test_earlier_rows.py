@@ -306,5 +306,5 @@ def test_where_the_paths_have_no_room_it_is_said_with_what_helps(folder: Path) -
         paths_of(kept)
         assert kept._index is not None
         kept._index.execute("PRAGMA max_page_count = 1")
-        with pytest.raises(OutputFailed, match=r"^the paths don't fit on the disk: .*; set TMPDIR to where there is "):
+        with pytest.raises(OutputFailed, match="set TMPDIR"):
             kept._note((f"{number}.png", Location("file", "", f"{number}.png")) for number in range(1000))
