@@ -1,9 +1,9 @@
-"""Checkpoints: the only module that saves or loads model files.
+"""Save and load model files ("checkpoints"). No other module does this.
 
-A checkpoint is one safetensors file: the weights, the ONNX graph that computes with them as a tensor of bytes
-(`pigeonhole.models.graph`), and one metadata key, `pigeonhole`, whose JSON is the record (`pigeonhole.models.record`).
-It is one key because the library writes several in random order. Reading the record needs the standard library only,
-reading weights and graph numpy; torch is imported to build a network.
+A checkpoint is one safetensors file. It contains the weights, the ONNX graph as a tensor of bytes
+(`pigeonhole.models.graph`), and the record as JSON (`pigeonhole.models.record`). The record is in one metadata key,
+`pigeonhole`, because the library writes several keys in random order. Reading the record needs the standard library
+only; reading weights and graph needs numpy; building a network needs torch.
 """
 
 import difflib
@@ -58,7 +58,7 @@ KEY = "pigeonhole"
 SUFFIX = ".safetensors"
 
 _SHIPPED = Path(__file__).resolve().parent / "shipped"
-_MAX_ARGUMENT = 2048  # of a network: channels, layers; two layers of that many channels take 150 MB
+_MAX_ARGUMENT = 2048  # largest number in a network's arguments, such as channels; two layers of 2,048 take 150 MB
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class Content:
     """A model file that was read and verified.
 
     Args:
-        path: The file.
-        checkpoint: Its record.
-        weights: Name → array, as `Network.state_dict` names them.
+        path: The path of the file.
+        checkpoint: The record in the file.
+        weights: Name → array, with the names of `Network.state_dict`.
         graph: The ONNX graph, which takes its weights from `weights`; empty if there is none.
     """
 
@@ -81,10 +81,10 @@ class Content:
 def find(name_or_path: str | os.PathLike[str]) -> Path:
     """Return the file of a checkpoint: a path, or the name of a shipped one (`digits`).
 
-    A shipped name wins over a file of that name in the working folder; write `./digits` for the file.
+    The name of a shipped checkpoint wins over a file of that name in the working folder; `./digits` is the file.
 
     Raises:
-        CheckpointError: It is neither.
+        CheckpointError: There is no such file, and no shipped checkpoint of that name.
     """
     text = os.fspath(name_or_path)
     file = _SHIPPED / f"{text}{SUFFIX}"
@@ -96,7 +96,7 @@ def find(name_or_path: str | os.PathLike[str]) -> Path:
     what = "is a folder" if path.is_dir() else "doesn't exist"
     near = _near(text)
     raise CheckpointError(
-        f"The checkpoint {text!r} {what}; give a {SUFFIX} file, or the name of a shipped one: "
+        f"The checkpoint {text!r} {what}; give a {SUFFIX} file, or the name of a shipped checkpoint: "
         f"{', '.join(shipped()) or 'none'}.{f' Did you mean {near}?' if near else ''}"
     )
 
@@ -117,12 +117,12 @@ def _near(text: str) -> str | None:
 
 
 def describe(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read the record of a checkpoint, and check that the file is whole.
+    """Read the record of a checkpoint, and check that the file is complete.
 
-    It reads the header only, however large the weights are. `read` verifies weights, graph and digest.
+    This reads only the header of the file. `read` also verifies weights, graph and digest.
 
     Raises:
-        CheckpointError: It is missing, truncated, no checkpoint of ours, or of an unknown version or network.
+        CheckpointError: The file is missing, truncated, not a checkpoint of ours, or of an unknown version or network.
     """
     path = Path(path)
     try:
@@ -134,10 +134,10 @@ def describe(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def read(path: str | os.PathLike[str]) -> Content:
-    """Read a checkpoint whole, and verify it.
+    """Read a whole checkpoint, and verify it.
 
     Raises:
-        CheckpointError: As `describe`; or weights hold NaN or infinity, or don't match the digest.
+        CheckpointError: As for `describe`; or weights contain NaN or infinity, or don't match the digest.
     """
     path = Path(path)
     checkpoint = describe(path)
@@ -145,8 +145,8 @@ def read(path: str | os.PathLike[str]) -> Content:
     digest = _digest(checkpoint, found)
     if digest != checkpoint.digest:
         raise CheckpointError(
-            f"{path}: its content has the digest {digest[:12]}…, and it says {checkpoint.digest[:12]}…; "
-            "it was changed after it was written: copy or make it again."
+            f"{path}: its content has the digest {digest[:12]}…, but its record says {checkpoint.digest[:12]}…; "
+            "the file was changed after it was written: copy or make it again."
         )
     graph = found.pop(graphs.TENSOR, None)
     return Content(path, checkpoint, found, b"" if graph is None else graph.tobytes())
@@ -156,14 +156,14 @@ def load(path: str | os.PathLike[str], device: str = "cpu") -> tuple[Checkpoint,
     """Read a checkpoint and build its network in torch.
 
     Args:
-        path: The file.
-        device: torch's name of it: "cpu", "cuda", "cuda:1".
+        path: The path of the file.
+        device: The device, by torch's name: "cpu", "cuda", "cuda:1".
 
     Returns:
         The record, and the network in eval mode on that device.
 
     Raises:
-        CheckpointError: As `read`; or the weights don't fit the network, or there are none but in the graph.
+        CheckpointError: As for `read`; or the weights don't fit the network, or the file has a graph only.
     """
     content = read(path)
     return content.checkpoint, network_of(content, device)
@@ -176,9 +176,9 @@ def network_of(content: Content, device: str = "cpu") -> "Network":
     checkpoint, path = content.checkpoint, content.path
     if TORCH not in checkpoint.runtimes:
         raise CheckpointError(
-            f"{path}: it is a graph for ONNX Runtime, and torch can't run it; use the runtime {ONNX_RUNTIME}."
+            f"{path}: it has only a graph for ONNX Runtime, which torch can't run; use the runtime {ONNX_RUNTIME}."
         )
-    # Copied, since numpy's view of the file may be read-only.
+    # Copied, because numpy's view of the file may be read-only.
     weights = {key: torch.from_numpy(value.copy()) for key, value in content.weights.items()}
     try:
         _check_arguments(checkpoint.arguments)
@@ -190,7 +190,7 @@ def network_of(content: Content, device: str = "cpu") -> "Network":
     try:
         return network.to(device).eval()
     except (RuntimeError, AssertionError, ValueError) as exc:
-        # torch says "Torch not compiled with CUDA enabled" with an AssertionError.
+        # torch raises AssertionError for "Torch not compiled with CUDA enabled".
         available = "cpu, cuda" if torch.cuda.is_available() else "cpu"
         raise CheckpointError(f"The device {device!r} can't be used ({exc}); this machine has: {available}.") from exc
 
@@ -201,22 +201,22 @@ def save(
     checkpoint: Checkpoint,
     images: "NDArray[np.uint8] | None" = None,
 ) -> Checkpoint:
-    """Write a checkpoint: whole or not at all, and the same bytes for the same content.
+    """Write a checkpoint atomically; the same content always becomes the same bytes.
 
-    The network is exported to ONNX, and the graph is kept if both runtimes give the same results. If they do not, or
-    the export fails, the file is for torch alone, and `trained["onnx"]` says why.
+    The network is exported to ONNX. The graph is stored if both runtimes return the same results. If they do not, or if
+    the export fails, only torch can run the file, and `trained["onnx"]` has the reason.
 
     Args:
-        path: The file; replaced if it exists.
-        network: Trained, on any device; it is saved folded (`Network.fold`).
-        checkpoint: Its record; cost, runtimes and digest are computed here.
-        images: uint8 [N, H, W, C], on which both runtimes are compared, at most 256 of them; None: random ones.
+        path: The path of the file, which is replaced if it exists.
+        network: The trained network, on any device; it is saved folded (`Network.fold`).
+        checkpoint: The record; its cost, runtimes and digest are computed here.
+        images: uint8 [N, H, W, C], images to compare both runtimes on, at most 256 of them; None: random images.
 
     Returns:
-        The record, as `describe` reads it back.
+        The record, as `describe` will read it.
 
     Raises:
-        CheckpointError: The content could not be loaded again.
+        CheckpointError: The weights don't fit the record, so the file could not be loaded.
         TrainingError: The file can't be written.
     """
     from pigeonhole.models import export
@@ -244,26 +244,26 @@ def save(
 def save_graph(
     path: str | os.PathLike[str], graph: bytes, checkpoint: Checkpoint, images: "NDArray[np.uint8] | None" = None
 ) -> Checkpoint:
-    """Write a checkpoint of a model that is known by its graph only.
+    """Write a checkpoint of a model that has only an ONNX graph.
 
     Args:
-        path: The file; replaced if it exists.
-        graph: An ONNX model whose weights lie in it: `pigeonhole.models.graph.INPUT`, uint8
+        path: The path of the file, which is replaced if it exists.
+        graph: An ONNX model with all its weights inside: `pigeonhole.models.graph.INPUT`, uint8
             [N, height, width, channels] → `OUTPUT`, float32 [N, logits].
-        checkpoint: Its record, of the network `GRAPH_ONLY`; runtimes and digest are computed here.
-        images: uint8 [N, H, W, C] that the graph must compute, at most 256 of them; None: random ones.
+        checkpoint: The record, with the network `GRAPH_ONLY`; its runtimes and digest are computed here.
+        images: uint8 [N, H, W, C], images to test the graph with, at most 256 of them; None: random images.
 
     Returns:
-        The record, as `describe` reads it back.
+        The record, as `describe` will read it.
 
     Raises:
-        CheckpointError: ONNX Runtime can't compute the graph, for some number of images at least.
+        CheckpointError: ONNX Runtime can't compute the graph, at least for some number of images.
         TrainingError: The file can't be written.
     """
     from pigeonhole.models import export
 
     if checkpoint.network != GRAPH_ONLY:
-        raise CheckpointError(f"A model that is a graph has the network {GRAPH_ONLY!r}, not {checkpoint.network!r}.")
+        raise CheckpointError(f"A model with only a graph has the network {GRAPH_ONLY!r}, not {checkpoint.network!r}.")
     record = replace(checkpoint, runtimes=(ONNX_RUNTIME,))
     export.check(graph, record, images)
     return _write(Path(path), record, {}, graph)
@@ -276,7 +276,7 @@ def _write(path: Path, checkpoint: Checkpoint, weights: "Tensors", graph: bytes)
     tensors = dict(weights)
     if graph:
         tensors[graphs.TENSOR] = np.frombuffer(graph, np.uint8)
-    # Through JSON and back, so that what is returned is what will be read: lists for tuples, and so on.
+    # Parsed again, so that the returned record is exactly the one that will be read: lists for tuples, and so on.
     text = replace(checkpoint, digest=_digest(checkpoint, tensors)).to_json()
     files.write(path, serialise(tensors, metadata={KEY: text}))
     return Checkpoint.from_json(text)
@@ -287,25 +287,25 @@ def _checked(header: Mapping[str, Any]) -> Checkpoint:
     text = metadata.get(KEY) if isinstance(metadata, dict) else None
     if not isinstance(text, str):
         raise CheckpointError(
-            "It is a safetensors file, though no pigeonhole checkpoint; make one with `pigeonhole train` or `import`."
+            "It is a safetensors file, but not a pigeonhole checkpoint; make one with `pigeonhole train` or `import`."
         )
     try:
         checkpoint = Checkpoint.from_json(text)
     except RecursionError as exc:
-        raise CheckpointError("Its metadata is nested too deeply for any that we write.") from exc
+        raise CheckpointError("Its metadata is nested too deeply to be ours; copy or make the file again.") from exc
     known = checkpoint.network in (GRAPH_ONLY, *networks.NETWORKS)
     if not known and checkpoint.arguments.get("library") != "torchvision":
         raise CheckpointError(
-            f"It needs the network {checkpoint.network!r}, and this version knows "
+            f"It needs the network {checkpoint.network!r}, but this version knows "
             f"{', '.join(networks.NETWORKS)}; use a newer pigeonhole."
         )
     if (ONNX_RUNTIME in checkpoint.runtimes) != (graphs.TENSOR in header):
-        raise CheckpointError("Its record and its tensors differ in whether there is an ONNX graph; make it again.")
+        raise CheckpointError("Only one of its record and its tensors has an ONNX graph; make the file again.")
     return checkpoint
 
 
 def _check_arguments(value: object) -> None:
-    """Refuse arguments of a network that takes many times the memory of the weights in the file."""
+    """Raise CheckpointError if a network's arguments ask for much more memory than the weights in the file."""
     if isinstance(value, Mapping | list):
         for part in value.values() if isinstance(value, Mapping) else value:
             _check_arguments(part)
@@ -318,8 +318,8 @@ def _check_weights(weights: Mapping[str, "Tensor"], expected: Mapping[str, "Tens
 
     missing, unknown = sorted(set(expected) - set(weights)), sorted(set(weights) - set(expected))
     if missing or unknown:
-        what = f"lacks {missing[0]!r}" if missing else f"has {unknown[0]!r} too many"
-        raise CheckpointError(f"The weights don't fit the network: it {what}.")
+        what = f"lack {missing[0]!r}" if missing else f"have an unknown {unknown[0]!r}"
+        raise CheckpointError(f"The weights don't fit the network: they {what}.")
     for key, value in weights.items():
         wanted = expected[key]
         if value.shape != wanted.shape or value.dtype != wanted.dtype:
@@ -328,15 +328,15 @@ def _check_weights(weights: Mapping[str, "Tensor"], expected: Mapping[str, "Tens
                 f"not {wanted.dtype} {list(wanted.shape)}."
             )
         if not torch.isfinite(value).all():
-            raise CheckpointError(f"The weights {key!r} hold NaN or infinity: training diverged; train again.")
+            raise CheckpointError(f"The weights {key!r} contain NaN or infinity: training diverged; train again.")
 
 
 def _digest(checkpoint: Checkpoint, tensors: "Tensors") -> str:
-    """Return the digest of all that decides a result, the graph included; the same whatever reads the tensors."""
+    """Return the digest of everything that decides a result, including the graph; it is the same for any array type."""
     digest = hashlib.sha256(json.dumps(checkpoint.deciding(), sort_keys=True).encode())
     for key in sorted(tensors):
         value = tensors[key]
-        # Spelled as torch spells a dtype, as version 0.2 did: its files keep their digests.
+        # The dtype has torch's spelling, as in version 0.2, so that its files keep their digests.
         digest.update(f"\n{key} torch.{value.dtype} {list(value.shape)}\n".encode())
         digest.update(value.tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""A model that is ready to classify: loaded once per process, then called with chunks of pixels."""
+"""A model that is loaded once per process, and then classifies chunks of pixels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A model in a runtime; `load` makes one.
+    """A model, loaded in a runtime. `load` returns one.
 
     Args:
         checkpoint: The model file's record.
-        runtime: Runs its network.
+        runtime: The runtime that runs the network.
     """
 
     checkpoint: Checkpoint
@@ -35,15 +35,15 @@ class Classifier:
 
     @classmethod
     def load(cls, path: Path, settings: Settings) -> "Classifier":
-        """Load a checkpoint and warm it up.
+        """Load a checkpoint and run it once.
 
         Args:
             path: The model file.
-            settings: `runtime`, `precision` and `device` say how it is run.
+            settings: `runtime`, `precision` and `device` decide how it is run.
 
         Raises:
-            CheckpointError: It can't be used, or has more classes than a result can name.
-            SettingsError: It can't be used in that way.
+            CheckpointError: The file can't be used, or has more classes than messages can store.
+            SettingsError: The model can't be run with these settings.
         """
         import numpy as np
 
@@ -52,28 +52,29 @@ class Classifier:
         about = content.checkpoint
         if len(about.classes) > MOST_CLASSES:
             raise CheckpointError(
-                f"{path}: it has {len(about.classes):,} classes, and results can name {MOST_CLASSES:,} at most; "
+                f"{path}: it has {len(about.classes):,} classes, but at most {MOST_CLASSES:,} are possible; "
                 "use a checkpoint with fewer."
             )
         classifier = cls(about, runtimes.load(content, choose(about, settings)))
         logits = classifier.runtime.logits(np.zeros((1, *about.preprocessing.shape), np.uint8))
         if logits.shape != (1, about.logits):
             raise CheckpointError(
-                f"{path}: it has {len(about.classes)} classes, and its network {logits.shape[-1]} logits."
+                f"{path}: it has {len(about.classes)} classes, but its network returns {logits.shape[-1]} logits; "
+                "make the file again."
             )
         return classifier
 
     @property
     def identity(self) -> str:
-        """The model as rows name it: `Checkpoint.identity` in the runtime's precision."""
+        """The text that names the model in rows: `Checkpoint.identity` in the runtime's precision."""
         return self.checkpoint.identity(self.runtime.precision)
 
     def predict(self, pixels: "NDArray[np.uint8]", top: int = TOP) -> Scores:
-        """Classify a chunk.
+        """Classify a chunk of images.
 
         Args:
             pixels: uint8 [N, height, width, channels], as the model's preprocessing returns them.
-            top: how many of the most probable classes to return.
+            top: the number of most probable classes to return.
         """
         about = self.checkpoint
         return score(self.runtime.logits(pixels), about.calibration, len(about.classes), top)

@@ -1,4 +1,4 @@
-"""The record of a model file, as text for a terminal."""
+"""Text for a terminal that describes a model file's record."""
 
 import json
 from collections.abc import Mapping
@@ -10,14 +10,19 @@ from pigeonhole.models.record import Calibration
 
 
 def text(described: Checkpoint, path: Path) -> str:
-    """Return a record as lines of text; `path` is the model file's."""
+    """Return a record as lines of text.
+
+    Args:
+        described: The record.
+        path: The path of the model file.
+    """
     seen, cost, trained = described.preprocessing, described.cost, described.trained
     others = '; and one logit for "unknown"' if described.calibration.outlier else ""
     rows = [
         ("checkpoint", f"{described.name}, {path.stat().st_size:,} bytes, {path}"),
         ("digest", described.digest),
         ("network", described.network),
-        ("cost", f"{cost.multiply_adds:,} multiply-adds an image, {cost.parameters:,} parameters"),
+        ("cost", f"{cost.multiply_adds:,} multiply-adds per image, {cost.parameters:,} parameters"),
         ("classes", f"{len(described.classes)}: {', '.join(described.classes)}{others}"),
         (
             "preprocessing",
@@ -37,7 +42,7 @@ def text(described: Checkpoint, path: Path) -> str:
 
 
 def review_line(described: Checkpoint) -> str:
-    """Return, in words, which images are marked for review, and how many."""
+    """Return, in words, the condition for marking an image for review, and the share of marked images."""
     calibration = described.calibration
     if not calibration.review_below:
         return "no image is marked, since the model is not calibrated"
@@ -81,7 +86,7 @@ def _runtimes_line(described: Checkpoint) -> str:
 
 
 def _thresholds(calibration: Calibration) -> list[tuple[str, str]]:
-    """Return the line about the thresholds of a multi-label model; none for others."""
+    """Return the line about the thresholds of a multi-label model; no line for other models."""
     if calibration.thresholds is None:
         return []
     least, most = min(calibration.thresholds), max(calibration.thresholds)
@@ -89,7 +94,7 @@ def _thresholds(calibration: Calibration) -> list[tuple[str, str]]:
     return [("labels", f"every class that reaches its threshold: {each}")]
 
 
-def _measured_line(figures: Any) -> str:  # noqa: ANN401 - free JSON, which others may have written
+def _measured_line(figures: Any) -> str:  # noqa: ANN401 - JSON of any form, perhaps of another program
     try:
         low, high = figures["interval"]
         return f"{figures['accuracy']:.2%} right of {figures['images']:,} images (95% interval {low:.2%} to {high:.2%})"
@@ -108,5 +113,5 @@ def _training_line(values: Mapping[str, Any]) -> str:
             + f"seed {values['seed']}, {values['seconds']:.0f} s on {values['device']}, "
             + f"{values['finished']} ({versions})"
         )
-    except (KeyError, TypeError, ValueError, AttributeError):  # likewise
-        return "not said"
+    except (KeyError, TypeError, ValueError, AttributeError):  # another program may have written the JSON
+        return "unknown"

@@ -1,4 +1,4 @@
-"""A network in torch → an ONNX graph that takes its weights from the model file. It needs the package `onnx`."""
+"""Export a torch network to an ONNX graph that takes its weights from the model file. It needs the package `onnx`."""
 
 import re
 import warnings
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
     from pigeonhole.models.tensor_file import Tensors
 
-#: Pinned, so that a graph does not depend on the releases that made it; any ONNX Runtime of 2022 and later reads both.
+#: Versions of ONNX, pinned so that a graph does not depend on the installed packages. Releases since 2022 read both.
 OPSET, IR_VERSION = 17, 8
-#: Images that both runtimes are compared on.
+#: The number of images on which both runtimes are compared.
 COMPARED = 256
-#: The most that a confidence may differ between the runtimes.
+#: The largest difference of a confidence between the runtimes.
 TOLERANCE = 1e-4
-#: Numbers of images at once that a graph is tried with: one that works for one of them may fail for another.
+#: Batch sizes to test a graph with, because a graph may work for one size and fail for another.
 BATCHES = (1, 2, 7)
-#: Bytes of the images that are tried at once: 256 photos take gigabytes of activations.
+#: Bytes of images in one run, because the activations of 256 photos would take gigabytes.
 _AT_ONCE = 4_000_000
-_SEED = 20_260_101  # of the random images
+_SEED = 20_260_101  # seed of the random images
 
 
 def compared(
@@ -41,20 +41,20 @@ def compared(
     """Export a network, run it in both runtimes, and compare their results.
 
     Args:
-        network: In eval mode on the CPU, as it is saved.
-        weights: Its state, which the graph takes its weights from where they are the same bytes.
-        about: Its record.
-        images: uint8 [N, H, W, C] to compare on; None: random ones.
+        network: The network, in eval mode on the CPU, as it is saved.
+        weights: The stored weights; the graph refers to those that it has with the same bytes.
+        about: The record.
+        images: uint8 [N, H, W, C], images to compare on; None: random images.
 
     Returns:
-        The graph, and nothing; or nothing, and the reason in words.
+        The graph and an empty text; or, if there is no usable graph, no bytes and the reason in words.
     """
     import torch
 
     try:
         graph = with_stored_weights(graph_of(network, about.preprocessing.shape), weights)
         pixels = _sample(about, images)
-        # As it will be read from the file, whose record is of no matter for this.
+        # The same content as if read from the file; the runtime does not need the final record.
         theirs = _logits(Content(Path(about.name), about, weights, graph), pixels)
     except TrainingError as exc:
         return b"", str(exc)
@@ -63,7 +63,7 @@ def compared(
     classes, calibration = len(about.classes), about.calibration
     if calibration.thresholds is None and not same_labels(ours, theirs, calibration, classes).all():
         return b"", "torch and ONNX Runtime give different labels"
-    # Of a multi-label model each class counts. A probability at its threshold may fall on either side of it.
+    # For a multi-label model, all probabilities are compared: one at its threshold may be rounded to either side.
     seen = confidences if calibration.thresholds is None else probabilities
     distance = np.abs(seen(ours, calibration, classes) - seen(theirs, calibration, classes)).max()
     if not distance <= TOLERANCE:
@@ -72,23 +72,23 @@ def compared(
 
 
 def check(graph: bytes, about: Checkpoint, images: NDArray[np.uint8] | None) -> None:
-    """Run a graph on images: one at a time, two, and more.
+    """Test a graph on images, in batches of several sizes.
 
     Raises:
-        CheckpointError: ONNX Runtime can't, or what it returns are not finite numbers, one for each logit.
+        CheckpointError: ONNX Runtime can't run the graph, or does not return one finite number for each logit.
     """
     _logits(Content(Path(about.name), about, {}, graph), _sample(about, images))
 
 
 def graph_of(network: "nn.Module", shape: tuple[int, int, int]) -> bytes:
-    """Export a network.
+    """Export a network to ONNX.
 
     Args:
-        network: In eval mode on the CPU: uint8 [N, H, W, C] → float32 [N, L].
+        network: The network, in eval mode on the CPU: uint8 [N, H, W, C] → float32 [N, L].
         shape: Height, width and channels of its images.
 
     Returns:
-        An ONNX model with all weights in it and without what says where it was made.
+        An ONNX model with all its weights, and without texts about its origin.
 
     Raises:
         TrainingError: `onnx` is not installed, or the network can't be exported.
@@ -102,7 +102,7 @@ def graph_of(network: "nn.Module", shape: tuple[int, int, int]) -> bytes:
     try:
         with TemporaryDirectory(prefix="pigeonhole-") as folder, warnings.catch_warnings(), torch.inference_mode():
             file = Path(folder) / "graph.onnx"
-            # It is deprecated in favour of one that takes 50 times as long and another package.
+            # This exporter is deprecated. The new one takes 50 times as long, and needs another package.
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 network,
@@ -115,7 +115,7 @@ def graph_of(network: "nn.Module", shape: tuple[int, int, int]) -> bytes:
                 dynamic_axes={INPUT: {0: "N"}, OUTPUT: {0: "N"}},
             )
             model = onnx.load(file)
-    except Exception as exc:  # what a network does while it is traced
+    except Exception as exc:  # tracing runs the network's code, which may raise anything
         reason = (str(exc) or type(exc).__name__).strip().splitlines()[0]
         raise TrainingError(f"The network can't be exported to ONNX ({reason}).") from exc
     model.ir_version = IR_VERSION
@@ -123,7 +123,7 @@ def graph_of(network: "nn.Module", shape: tuple[int, int, int]) -> bytes:
 
 
 def stripped(model: "onnx.ModelProto") -> "onnx.ModelProto":
-    """Remove, in place, what does not bear on results: texts, names of files, and who made it."""
+    """Remove, in place, the parts of a model that no result depends on: texts, file names, and its producer."""
     for field in ("doc_string", "producer_name", "producer_version", "domain", "metadata_props"):
         model.ClearField(field)
     for part in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output, *model.graph.initializer):
@@ -134,21 +134,21 @@ def stripped(model: "onnx.ModelProto") -> "onnx.ModelProto":
 
 
 def with_stored_weights(graph: bytes, weights: "Tensors") -> bytes:
-    """Take the weights that are stored in the model file out of a graph; others stay in it.
+    """Replace weights in a graph by references to the same weights in the model file.
 
     Args:
         graph: An ONNX model.
-        weights: The stored ones, by name.
+        weights: The weights in the model file, by name.
 
     Returns:
-        The graph, whose initializers have the names of the weights they stand for.
+        The graph. The initializers that it takes from the model file have the names of the weights there.
     """
     import onnx
     from onnx import numpy_helper
 
     model = onnx.load_from_string(graph)
     stored = {_content(value): name for name, value in sorted(weights.items())}
-    # The exporter keeps one of equal weights, and names copies of it after the others.
+    # The exporter stores equal weights once, and creates copies of it under the names of the others.
     taken = {tensor.name for tensor in model.graph.initializer} | {
         output for node in model.graph.node for output in node.output
     }
@@ -157,7 +157,7 @@ def with_stored_weights(graph: bytes, weights: "Tensors") -> bytes:
         content, own = _content(numpy_helper.to_array(tensor)), weights.get(tensor.name)
         name = tensor.name if own is not None and _content(own) == content else stored.get(content)
         if name is None or name in names.values() or name in taken - {tensor.name}:
-            continue  # computed from weights, a constant, or a copy
+            continue  # it stays in the graph: computed from weights, a constant, or a copy
         names[tensor.name] = name
         tensor.ClearField("raw_data")
         tensor.name, tensor.data_location = name, onnx.TensorProto.EXTERNAL
@@ -172,7 +172,7 @@ def _content(value: NDArray[Any]) -> tuple[str, tuple[int, ...], bytes]:
 
 
 def with_inline_weights(graph: bytes, weights: "Tensors") -> bytes:
-    """Undo `with_stored_weights`: return an ONNX model that is whole by itself."""
+    """Undo `with_stored_weights`: return an ONNX model that contains all its weights."""
     import onnx
     from onnx import numpy_helper
 
@@ -185,12 +185,12 @@ def with_inline_weights(graph: bytes, weights: "Tensors") -> bytes:
 
 def _sample(about: Checkpoint, images: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
     if images is not None and len(images):
-        return np.array(images[:COMPARED])  # torch wants memory that may be written
+        return np.array(images[:COMPARED])  # a copy, because torch needs writable memory
     return np.random.default_rng(_SEED).integers(0, 256, (COMPARED, *about.preprocessing.shape), np.uint8)
 
 
 def _logits(content: Content, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Run a graph on images, in parts of different sizes: float32 [N, L]."""
+    """Run a graph on images, and test it with batches of different sizes: float32 [N, L]."""
     from pigeonhole.models.runtimes.onnx_runtime import OnnxRuntime
 
     about = content.checkpoint

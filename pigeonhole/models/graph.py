@@ -1,7 +1,8 @@
-"""The ONNX graph in a model file, as far as it must be understood before ONNX Runtime may have it.
+"""Check the external data of the ONNX graph in a model file, before ONNX Runtime loads the graph.
 
-A graph may name files for its weights ("external data"), which a hostile one would use to read what it should not. Ours
-names the model file's own tensors, and nothing else is let through. Reading it takes no `onnx`: a worker has none.
+A graph may name other files for its weights ("external data"), so a hostile graph could read any file. Our graphs name
+only tensors of the model file, and a graph with other external data is refused. This module parses protobuf itself,
+because workers do not have the package `onnx`.
 """
 
 from collections.abc import Iterator
@@ -9,15 +10,15 @@ from typing import NamedTuple
 
 from pigeonhole.errors import CheckpointError
 
-#: The name of the tensor that holds the graph: uint8 [bytes].
+#: The name of the model file's tensor that contains the graph: uint8 [bytes].
 TENSOR = "onnx"
-#: Where a weight lies that is a tensor of the model file, as the graph spells it.
+#: The location, in the graph, of a weight that is a tensor of the model file.
 LOCATION = "tensor-of-the-model-file"
 #: The one input, uint8 [N, height, width, channels], and the one output, float32 [N, logits], of every graph.
 INPUT, OUTPUT = "pixels", "logits"
 
-_DEEPEST = 100  # messages in messages; protobuf's own limit
-# onnx.proto: the kind of a message → its fields that lead to tensors, by number → their kind.
+_DEEPEST = 100  # nested messages; protobuf has the same limit
+# From onnx.proto: a kind of message → its fields that may contain tensors: number → kind.
 _FIELDS = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -27,8 +28,8 @@ _FIELDS = {
     "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
     "sparse": {1: "tensor", 2: "tensor"},
 }
-_NAME, _EXTERNAL, _IS_EXTERNAL = 8, 13, 14  # fields of a tensor
-_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5  # protobuf's kinds of fields
+_NAME, _EXTERNAL, _IS_EXTERNAL = 8, 13, 14  # numbers of a tensor's fields
+_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5  # protobuf's wire types
 
 
 class _Field(NamedTuple):
@@ -38,7 +39,7 @@ class _Field(NamedTuple):
 
 
 def stored_weights(graph: bytes) -> list[str]:
-    """Return the names of the weights that are tensors of the model file.
+    """Return the names of a graph's weights that are tensors of the model file.
 
     Raises:
         CheckpointError: The graph names other external data, or is damaged.
@@ -53,9 +54,9 @@ def stored_weights(graph: bytes) -> list[str]:
 
 
 def _collect(path: tuple[str, ...], tensor: memoryview, found: list[str]) -> None:
-    """Add the name of a tensor whose data lies elsewhere; refuse it if that is not the model file."""
+    """Add the name of a tensor with external data to `found`; raise CheckpointError if it is not in the model file."""
     name, external = "", False
-    entries = list[tuple[str, str]]()  # a key may come twice, and readers differ in which they take
+    entries = list[tuple[str, str]]()  # a list, because a key may be there twice, and readers differ in which they use
     for field in _fields(tensor):
         if field.number == _NAME:
             name = bytes(field.content).decode()
@@ -72,14 +73,14 @@ def _collect(path: tuple[str, ...], tensor: memoryview, found: list[str]) -> Non
     if entries != [("location", LOCATION)] or path != ("model", "graph"):
         where = dict(entries).get("location", "")[:200]
         raise CheckpointError(
-            f"Its ONNX graph wants the data of {name[:200]!r} from the file {where!r}, which is refused: "
-            "a model file holds all of its weights."
+            f"Its ONNX graph takes the data of {name[:200]!r} from the file {where!r}, which is refused: "
+            "a model file must contain all of its weights."
         )
     found.append(name)
 
 
 def _tensors(message: memoryview, kind: str, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], memoryview]]:
-    """Yield every tensor in a message, with the kinds of the messages around it."""
+    """Yield every tensor in a message, with the kinds of the messages that contain it."""
     if kind == "tensor":
         yield path, message
         return
@@ -114,7 +115,7 @@ def _fields(message: memoryview) -> Iterator[_Field]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """Return the number that begins at a byte, and where the next field begins."""
+    """Return the variable-length number at a position, and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         byte = message[at]

@@ -1,8 +1,8 @@
-"""Quantises a model: weights and activations in int8, for ONNX Runtime on a CPU. It needs the package `onnx`.
+"""Quantise a model: weights and activations in int8, for ONNX Runtime on a CPU. It needs the package `onnx`.
 
-Static quantisation (B. Jacob et al., "Quantization and Training of Neural Networks for Efficient
+This is static quantisation (B. Jacob et al., "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference", 2018): the ranges of the activations are measured on images beforehand. Weights have
-a scale for each output channel. docs/guide/models.md has the measurements that the choices here follow.
+a scale for each output channel. docs/guide/models.md has the measurements behind the choices in this module.
 """
 
 from collections.abc import Iterator
@@ -25,25 +25,24 @@ from pigeonhole.models.scores import same_labels
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-#: Images at once while the ranges are measured and the results compared.
+#: Images in one run, while ranges are measured and results compared.
 _AT_ONCE = 16
-#: What takes the time of a network, and the activations behind it, which become limits of the numbers; the rest stays
-#: in float32.
+#: Operators to quantise: those that take most of the time, and the activations after them. The rest stays in float32.
 _OPERATORS = ["Conv", "Gemm", "MatMul", "Relu", "Clip"]
 #: The last layer returns float32, or all logits of an image would be multiples of 1/255 of their range.
 _OPTIONS = {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]}
-#: The first version of ONNX's operators with a scale for each channel.
+#: The first version of ONNX's operators that supports a scale for each channel.
 _OPSET = 13
 
 
 @dataclass(frozen=True)
 class Quantised:
-    """A model file that was quantised.
+    """A quantised copy of a model file.
 
     Args:
-        checkpoint: Its record.
-        images: How many the ranges were measured on.
-        same: Those of them whose label, or labels, are those of the original.
+        checkpoint: The copy's record.
+        images: The number of images on which the ranges were measured.
+        same: The number of these images that have the same labels as with the original.
     """
 
     checkpoint: Checkpoint
@@ -52,19 +51,19 @@ class Quantised:
 
 
 def quantise(content: Content, images: NDArray[np.uint8], output: Path, name: str) -> Quantised:
-    """Write a quantised copy of a model, a file of its own.
+    """Write a quantised copy of a model to another file.
 
     Args:
         content: The model file.
-        images: uint8 [N, H, W, C], typical ones that it was trained on; some hundreds are enough.
+        images: uint8 [N, H, W, C], typical training images; a few hundred are enough.
         output: The file to write.
         name: The copy's name.
 
     Returns:
-        The copy. Calibration and thresholds are those of the original.
+        The copy. It has the calibration and thresholds of the original.
 
     Raises:
-        CheckpointError: The model has no graph, is quantised already, or can't be; or there are no images.
+        CheckpointError: The model has no graph, is quantised already, or can't be quantised; or there are no images.
         TrainingError: The file can't be written.
     """
     about = content.checkpoint
@@ -91,7 +90,7 @@ def check(content: Content) -> None:
     """Raise CheckpointError if a model can't be quantised."""
     about = content.checkpoint
     if about.precision != "f32":
-        raise CheckpointError(f"{content.path}: it is in {about.precision} already; give the model in f32.")
+        raise CheckpointError(f"{content.path}: it has the precision {about.precision} already; give a model in f32.")
     if not content.graph:
         raise CheckpointError(
             f"{content.path}: it has no ONNX graph ({about.why_no_graph}), and only a graph can be quantised."
@@ -105,7 +104,7 @@ def _quantised(content: Content, images: NDArray[np.uint8]) -> bytes:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Images(CalibrationDataReader):  # type: ignore[misc]  # it has no types
-        """Hands the images over in parts."""
+        """Passes the images to the quantiser in parts."""
 
         def __init__(self) -> None:
             self._parts = _parts(images)
@@ -119,7 +118,7 @@ def _quantised(content: Content, images: NDArray[np.uint8]) -> bytes:
         whole, prepared, quantised = (Path(folder) / f"{step}.onnx" for step in ("whole", "prepared", "quantised"))
         try:
             onnx.save(_recent(onnx.load_from_string(with_inline_weights(content.graph, content.weights))), whole)
-            # Inference of symbolic shapes would need another package.
+            # Symbolic shape inference would need another package.
             quant_pre_process(whole, prepared, skip_symbolic_shape=True)
             model = _named(onnx.load(prepared))
             onnx.save(model, prepared)
@@ -131,23 +130,23 @@ def _quantised(content: Content, images: NDArray[np.uint8]) -> bytes:
                 op_types_to_quantize=_OPERATORS,
                 nodes_to_exclude=_kept(model, content.checkpoint.preprocessing.channels),
                 per_channel=True,
-                # Weights of 7 bits. A processor without VNNI adds two products in 16 bits, which larger ones overflow.
+                # 7-bit weights: a processor without VNNI adds two products in 16 bits, and 8-bit weights overflow that.
                 reduce_range=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 extra_options=_OPTIONS,
             )
             result = _own_domains(stripped(onnx.load(quantised)))
-        except Exception as exc:  # whatever the quantiser meets in a graph that it does not know
+        except Exception as exc:  # the quantiser raises anything for a graph that it does not support
             reason = (str(exc) or type(exc).__name__).strip().splitlines()[0][:200]
             raise CheckpointError(f"{content.path}: ONNX Runtime can't quantise its graph ({reason}).") from exc
     if not any(node.op_type == "QuantizeLinear" for node in result.graph.node):
-        raise CheckpointError(f"{content.path}: its graph has no layer that can be quantised; it stays in f32.")
+        raise CheckpointError(f"{content.path}: its graph has no layer that can be quantised; use it in f32.")
     return bytes(result.SerializeToString(deterministic=True))
 
 
 def _recent(model: "ModelProto") -> "ModelProto":
-    """Return a model in a version of ONNX's operators that can be quantised."""
+    """Return a model, converted if its version of ONNX's operators is too old for quantisation."""
     from onnx import version_converter
 
     versions = [each.version for each in model.opset_import if each.domain in ("", "ai.onnx")]
@@ -158,14 +157,14 @@ def _recent(model: "ModelProto") -> "ModelProto":
 
 
 def _named(model: "ModelProto") -> "ModelProto":
-    """Name, in place, each node of a graph, so that it can be excluded."""
+    """Set, in place, a unique name for each node of a graph, so that nodes can be excluded by name."""
     for number, node in enumerate(model.graph.node):
         node.name = f"{node.op_type}-{number}"
     return model
 
 
 def _own_domains(model: "ModelProto") -> "ModelProto":
-    """Remove, in place, the sets of operators that no node is of; ONNX Runtime adds all that it knows."""
+    """Remove, in place, operator sets that no node uses, because ONNX Runtime adds all sets that it knows."""
     used = {node.domain for node in model.graph.node}
     own = [each for each in model.opset_import if each.domain in used]
     del model.opset_import[:]
@@ -174,11 +173,13 @@ def _own_domains(model: "ModelProto") -> "ModelProto":
 
 
 def _kept(model: "ModelProto", channels: int) -> list[str]:
-    """Return the convolutions of the image itself: with so few inputs, int8 takes longer than float32.
+    """Return the names of the convolutions that stay in float32: those of the image itself.
+
+    They have few input channels, and for these int8 takes longer than float32.
 
     Args:
         model: The graph.
-        channels: Of the image.
+        channels: The channels of the image.
     """
     shapes = {each.name: tuple(each.dims) for each in model.graph.initializer}
     return [

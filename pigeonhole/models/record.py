@@ -1,4 +1,4 @@
-"""The record in a model file: typed, checked, plain JSON. It needs no torch, numpy or Pillow."""
+"""The record in a model file: typed, checked, and stored as JSON. This module needs no torch, numpy or Pillow."""
 
 import json
 import math
@@ -12,34 +12,35 @@ from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.text import model_identity
 
 VERSION = 2
-#: Runtimes that a model file may be made for (`pigeonhole.models.runtimes.registry`).
+#: The runtimes that a model file may name (`pigeonhole.models.runtimes.registry`).
 ONNX_RUNTIME, TORCH = "onnxruntime", "torch"
-#: The network of a model that is known by its graph only.
+#: The network's name for a model that has only an ONNX graph.
 GRAPH_ONLY = "onnx"
-# A checkpoint's name is the name of its workers' queue.
+# The name of a model is part of the name of its queue in Redis.
 LONGEST_NAME = 64
 NAME = re.compile(rf"[a-z0-9._-]{{1,{LONGEST_NAME}}}")
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
-Number = TypeVar("Number", bound=Any)  # a float, or a tensor or an array of them
+Number = TypeVar("Number", bound=Any)  # a float, or a tensor or array of floats
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Turns logits into confidence and review score.
+    """Parameters that turn logits into confidence and review score.
 
     Args:
-        temperature: What the logits are divided by before the softmax; above 0.
-        review_below: The review score, 0…1, below which a person should look.
-        outlier: Whether the network has one logit more than classes, the last: "unknown". It takes part in the softmax
-            and is never a label; its share lowers the confidence in the classes.
-        outlier_in_confidence: How common out-of-distribution images are assumed to be in the confidence, as a multiple
-            of their share in training.
-        outlier_in_review: Likewise, in the review score; the two scores differ in nothing else.
-        thresholds: Of a multi-label model, one probability for each class: every class that reaches its threshold is a
-            label. Each logit has a sigmoid of its own, and the review score is the distance of the nearest probability
-            from its threshold. None: a softmax, and one label.
+        temperature: The logits are divided by this before the softmax; above 0.
+        review_below: Images with a review score below this, 0…1, are marked for review.
+        outlier: Whether the network has one more logit than classes, the last one: "unknown". It is part of the
+            softmax, so it lowers the confidence in the classes, but it is never a label.
+        outlier_in_confidence: The assumed share of out-of-distribution images for the confidence, as a multiple of
+            their share in training.
+        outlier_in_review: The assumed share of out-of-distribution images for the review score, as a multiple of their
+            share in training. The review score is otherwise the confidence.
+        thresholds: For a multi-label model: one probability per class. Every class that reaches its threshold is a
+            label. Each logit has its own sigmoid, and the review score is the distance of the nearest probability from
+            its threshold. None: a softmax, and one label.
     """
 
     temperature: float = 1.0
@@ -74,9 +75,9 @@ class Calibration:
             raise CheckpointError('A multi-label model has no logit for "unknown": leave out thresholds or outlier.')
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as plain JSON values."""
+        """Return the calibration as plain JSON values."""
         values: dict[str, Any] = {"temperature": self.temperature, "review_below": self.review_below}
-        # What came later is left out where it changes nothing, so that an older checkpoint keeps its digest.
+        # A newer field with its default is left out, so that older checkpoints keep their digests.
         if self.outlier:
             values["outlier"] = True
         if self.thresholds is not None:
@@ -84,15 +85,15 @@ class Calibration:
         return {**values, **{key: getattr(self, key) for key in _WEIGHTS if getattr(self, key) != 1}}
 
     def confidence(self, probability: Number, other: Number) -> Number:
-        """Return how likely a class is, as a row shows it.
+        """Return the confidence in a class, as rows show it.
 
-        Bayes' rule for another share of out-of-distribution images than in training (M. Saerens, P. Latinne,
+        This is Bayes' rule for another share of out-of-distribution images than in training (M. Saerens, P. Latinne,
         C. Decaestecker, "Adjusting the Outputs of a Classifier to New a Priori Probabilities", 2002).
 
         Args:
-            probability: Of a class, by the softmax at this temperature, 0…1: a number, or a float64 tensor or array,
-                because the remainder of `other` may be close to 0.
-            other: Of "unknown", likewise; 0 where there is no logit for it.
+            probability: The class's probability by the softmax at this temperature, 0…1. A number, or a float64 tensor
+                or array; float32 is too coarse if `other` is close to 1.
+            other: The probability of "unknown" by the same softmax, of the same type; 0 without a logit for it.
 
         Returns:
             A value of the same shape, 0…1.
@@ -100,11 +101,20 @@ class Calibration:
         return _weighed(probability, other, self.outlier_in_confidence)
 
     def review_score(self, probability: Number, other: Number) -> Number:
-        """Return what is compared with `review_below`; arguments as of `confidence`, of the most probable class."""
+        """Return the review score, which is compared with `review_below`.
+
+        Args:
+            probability: The probability of the most probable class, as for `confidence`.
+            other: The probability of "unknown", as for `confidence`.
+        """
         return _weighed(probability, other, self.outlier_in_review)
 
     def unknown(self, probability: Number) -> Number:
-        """Return how likely "unknown" is, weighted as in the review score; `probability` as `other` of `confidence`."""
+        """Return the probability of "unknown", with the assumed share of the review score.
+
+        Args:
+            probability: The probability of "unknown" by the softmax, as `other` of `confidence`.
+        """
         weighted: Number = _weighed(probability * self.outlier_in_review, probability, self.outlier_in_review)
         return weighted
 
@@ -119,41 +129,41 @@ def _weighed(probability: Number, other: Number, weight: float) -> Number:
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one image.
+    """The size of a network.
 
     Args:
-        multiply_adds: Of the convolutions and linear layers.
-        parameters: All of them.
+        multiply_adds: The multiply-adds of its convolutions and linear layers for one image.
+        parameters: The number of its parameters.
     """
 
     multiply_adds: int
     parameters: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return the record as plain JSON values."""
+        """Return the cost as plain JSON values."""
         return {"multiply_adds": self.multiply_adds, "parameters": self.parameters}
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model file without its weights.
+    """The record of a model file: everything but its weights and graph.
 
     Args:
-        name: Of the model; lower-case letters, digits, "-", "_" and ".", at most 64: it names a queue.
+        name: The model's name, which is part of its queue's name: at most 64 lower-case letters, digits, "-", "_", ".".
         network: The network's name in `pigeonhole.models.networks.registry`.
-        arguments: The network's own, plain JSON values.
-        classes: Labels, in the order of the logits; one more logit follows where `calibration.outlier` says so.
-        preprocessing: Turns an image into what the network sees.
-        calibration: Turns logits into confidence and review score.
-        cost: Per image.
-        trained: On what, how, when, with which versions; plain JSON values, for people.
-        measured: Accuracy and the like; plain JSON values, for people.
-        runtimes: What can run the model: "onnxruntime" where the file holds a graph, "torch" where it holds weights.
-        digest: SHA-256, in hexadecimal, of what decides a result: network, arguments, classes, preprocessing,
-            calibration, weights and graph.
+        arguments: The network's arguments; plain JSON values.
+        classes: Names of the classes, in the order of the logits. With `calibration.outlier`, one more logit follows.
+        preprocessing: The preprocessing of images.
+        calibration: Parameters that turn logits into confidence and review score.
+        cost: The size of the network.
+        trained: The training: data, recipe, time and versions; plain JSON values, for people.
+        measured: Accuracy and other measurements; plain JSON values, for people.
+        runtimes: The runtimes that can run the model: "onnxruntime" needs a graph in the file, "torch" needs weights.
+        digest: SHA-256, in hexadecimal, of everything that decides a result: network, arguments, classes,
+            preprocessing, calibration, weights and graph.
 
     Raises:
-        CheckpointError: A value that can't be right.
+        CheckpointError: A value is not allowed.
     """
 
     name: str
@@ -172,17 +182,17 @@ class Checkpoint:
         check_name(self.name)
         if not self.runtimes or not set(self.runtimes) <= {ONNX_RUNTIME, TORCH}:
             raise CheckpointError(
-                f"It needs the runtime {', '.join(map(str, self.runtimes)) or 'none'!r}, and this version knows "
+                f"It needs the runtime {', '.join(map(str, self.runtimes)) or 'none'!r}, but this version knows "
                 f"{ONNX_RUNTIME} and {TORCH}; use a newer pigeonhole."
             )
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise CheckpointError(f"A checkpoint needs at least 2 different classes, not {list(self.classes)!r}.")
         if not all(isinstance(label, str) and label for label in self.classes):
-            raise CheckpointError(f"Classes are named by text that isn't empty, not {list(self.classes)!r}.")
+            raise CheckpointError(f"Names of classes must be texts that aren't empty, not {list(self.classes)!r}.")
         thresholds = self.calibration.thresholds
         if thresholds is not None and len(thresholds) != len(self.classes):
             raise CheckpointError(
-                f"It has {len(thresholds)} thresholds for {len(self.classes)} classes; give one for each."
+                f"It has {len(thresholds)} thresholds for {len(self.classes)} classes; each class needs one."
             )
 
     @property
@@ -192,24 +202,24 @@ class Checkpoint:
 
     @property
     def precision(self) -> str:
-        """The precision in which the weights are stored: "f32", or "int8" of a model that was quantised."""
+        """The precision of the stored weights: "f32", or "int8" for a quantised model."""
         return str(self.arguments.get("precision", "f32")) if self.network == GRAPH_ONLY else "f32"
 
     @property
     def why_no_graph(self) -> str:
-        """The reason, in words, why there is no ONNX graph, if there is none."""
+        """The reason, in words, for a missing ONNX graph."""
         return str(self.trained.get("onnx", "it was saved without one"))
 
     def identity(self, precision: str | None = None) -> str:
-        """Return what rows carry of a model: its name, the first 12 digits of its digest, and its precision if not f32.
+        """Return the text that names the model in rows, such as `digits@0123456789ab`.
 
         Args:
-            precision: In which the network is computed; None: as it is stored.
+            precision: The precision in which the network is computed; None: that of the stored weights.
         """
         return model_identity(self.name, self.digest, precision or self.precision)
 
     def deciding(self) -> dict[str, Any]:
-        """Return the part, as JSON values, that decides a result together with the weights; the digest covers it."""
+        """Return the fields that decide a result, as JSON values; the digest covers them, the weights and the graph."""
         return {
             "network": self.network,
             "arguments": dict(self.arguments),
@@ -234,10 +244,10 @@ class Checkpoint:
 
     @classmethod
     def from_json(cls, text: str) -> "Checkpoint":
-        """Parse what `to_json` wrote.
+        """Parse the result of `to_json`.
 
         Raises:
-            CheckpointError: It is not JSON, of another version, or a part is missing, unknown or impossible.
+            CheckpointError: It is not JSON or of another version; or a field is missing, unknown or not allowed.
         """
         values = _parse(text)
         try:
@@ -263,10 +273,10 @@ class Checkpoint:
 
 
 def check_name(name: str) -> str:
-    """Return `name` if a checkpoint may have it.
+    """Return `name` if it is allowed as the name of a model.
 
     Raises:
-        CheckpointError: It can't name a queue.
+        CheckpointError: The name is not allowed.
     """
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise CheckpointError(
@@ -285,10 +295,10 @@ def _parse(text: str) -> dict[str, Any]:
     version = values.get("version")
     if type(version) is not int or not 1 <= version <= VERSION:
         raise CheckpointError(
-            f"It is of format version {version!r}, and this pigeonhole reads versions 1 to {VERSION}; "
-            "use a pigeonhole of the version that wrote it, or a newer one."
+            f"It has the format version {version!r}, but this pigeonhole reads versions 1 to {VERSION}; "
+            "use the pigeonhole that wrote it, or a newer one."
         )
-    if version == 1:  # of pigeonhole 0.2, which knew torch only
+    if version == 1:  # pigeonhole 0.2 wrote it, which had torch only
         values.setdefault("runtimes", [TORCH])
     keys = {"version", *(field.name for field in fields(Checkpoint))}
     missing, unknown = sorted(keys - set(values)), sorted(set(values) - keys)

@@ -1,8 +1,8 @@
-"""Logits → the result of an image: the best classes, their calibrated probabilities, and whether to review them.
+"""Logits → results of images: the most probable classes, their calibrated probabilities, and the review mark.
 
-A network may have one more logit than classes, the last, for "unknown". It takes part in the softmax and is never a
+A network may have one more logit than classes, the last one, for "unknown". It is part of the softmax, but never a
 label. A multi-label model has a sigmoid for each class in place of the softmax, and every class that reaches its
-threshold is a label. Workers and evaluation share this module; it needs numpy only, whatever ran the network.
+threshold is a label. Workers and evaluation share this module. It needs numpy only, for every runtime.
 """
 
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from pigeonhole.limits import MOST_LABELS, PPM
 from pigeonhole.models.record import Calibration
 
-#: With this many classes or fewer, sorting all of them costs less than looking for the best first.
+#: Up to this number of classes, sorting all of them is faster than a partial sort.
 _SORTED_WHOLE = 64
 
 
 class Labels(NamedTuple):
-    """The labels of N images by a multi-label model: M in all.
+    """The labels of N images by a multi-label model, M labels in total.
 
     Args:
-        counts: int64 [N], how many labels each image has: 0 to `MOST_LABELS`.
-        best: int64 [M], their classes, image by image, each image's most probable first.
-        ppm: int64 [M], their probabilities in millionths.
+        counts: int64 [N], the number of labels of each image: 0 to `MOST_LABELS`.
+        best: int64 [M], the indices of the labels' classes, image by image, most probable first.
+        ppm: int64 [M], the probabilities of the labels, in millionths.
     """
 
     counts: NDArray[np.int64]
@@ -36,12 +36,12 @@ class Scores(NamedTuple):
     """The results of N images.
 
     Args:
-        best: int64 [N, K], indices of the K most probable classes, best first.
-        ppm: int64 [N, K], their calibrated probabilities in millionths.
-        review: bool [N], whether a person should look, by the calibration's threshold.
-        labels: of a multi-label model; None: the best class is the label.
-        unknown: int64 [N], the probability of "unknown" in millionths, weighted as in the review score; None without a
-            logit for it.
+        best: int64 [N, K], the indices of the K most probable classes, most probable first.
+        ppm: int64 [N, K], the calibrated probabilities of these classes, in millionths.
+        review: bool [N], whether an image is marked for review, by the calibration.
+        labels: the labels by a multi-label model; None: the most probable class is the label.
+        unknown: int64 [N], the probability of "unknown" (`Calibration.unknown`), in millionths; None without a logit
+            for it.
     """
 
     best: NDArray[np.int64]
@@ -52,18 +52,18 @@ class Scores(NamedTuple):
 
 
 def score(logits: NDArray[np.float32], calibration: Calibration, classes: int, top: int) -> Scores:
-    """Return the best classes of each image.
+    """Return the results of N images.
 
     Args:
-        logits: float32 [N, L], L being `classes`, or one more.
-        calibration: of the model.
-        classes: how many classes there are.
-        top: K, how many of them to return; fewer where there are fewer classes.
+        logits: float32 [N, L], where L is `classes`, or one more with a logit for "unknown".
+        calibration: the model's calibration.
+        classes: the number of classes.
+        top: K, the number of most probable classes to return; fewer if there are fewer classes.
     """
     known, unknown = _probabilities(logits, calibration, classes)
     best = _largest(known, min(top, classes))  # int64 [N, K]
     probabilities = np.take_along_axis(known, best, axis=1)
-    # Rows show rounded numbers, so the decision is made on rounded numbers.
+    # Rows show rounded numbers, so the review mark must follow from rounded numbers.
     ppm = _ppm(calibration.confidence(probabilities, unknown[:, None]))
     if calibration.thresholds is not None:
         return Scores(best, ppm, *_by_thresholds(known, calibration.thresholds, calibration.review_below))
@@ -100,7 +100,14 @@ def probabilities(logits: NDArray[np.float32], calibration: Calibration, classes
 def same_labels(
     one: NDArray[np.float32], other: NDArray[np.float32], calibration: Calibration, classes: int
 ) -> NDArray[np.bool_]:
-    """Return for which images two runs have the same label, or all the same labels: float32 [N, L] twice → bool [N]."""
+    """Return the images for which two runs have exactly the same labels: bool [N].
+
+    Args:
+        one: float32 [N, L], the logits of one run.
+        other: float32 [N, L], the logits of the other run.
+        calibration: the calibration for both.
+        classes: the number of classes.
+    """
     thresholds = calibration.thresholds
     if thresholds is None:
         same: NDArray[np.bool_] = likeliest(one, classes) == likeliest(other, classes)
@@ -113,7 +120,7 @@ def same_labels(
 
 
 def review_scores(logits: NDArray[np.float32], calibration: Calibration, classes: int) -> NDArray[np.float64]:
-    """Return what is compared with `Calibration.review_below`: float32 [N, L] → float64 [N] in 0…1."""
+    """Return the review scores, which are compared with `Calibration.review_below`: float32 [N, L] → float64 [N]."""
     known, unknown = _probabilities(logits, calibration, classes)
     if calibration.thresholds is not None:
         nearest: NDArray[np.float64] = np.abs(known - np.array(calibration.thresholds)).min(axis=1)
@@ -125,7 +132,7 @@ def review_scores(logits: NDArray[np.float32], calibration: Calibration, classes
 def _probabilities(
     logits: NDArray[np.float32], calibration: Calibration, classes: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the probabilities of the classes, [N, classes], and of unknown, [N]; 0 without a logit for it."""
+    """Return the probabilities of the classes, [N, classes], and of "unknown", [N]; 0 without a logit for it."""
     scaled = logits.astype(np.float64) / calibration.temperature
     if calibration.thresholds is not None:
         return np.exp(-np.logaddexp(0, -scaled)), np.zeros(len(scaled))  # the sigmoid, without overflow
@@ -138,16 +145,16 @@ def _probabilities(
 def _by_thresholds(
     known: NDArray[np.float64], thresholds: Sequence[float], review_below: float
 ) -> tuple[NDArray[np.bool_], Labels]:
-    """Return which images a person should look at, [N], and the labels of all: the classes that reach their thresholds.
+    """Return which images are marked for review, [N], and the labels: the classes that reach their thresholds.
 
     Args:
-        known: [N, classes], their probabilities.
-        thresholds: of each class, 0…1.
-        review_below: the distance of the nearest probability from its threshold, below which a person should look.
+        known: [N, classes], the probabilities of the classes.
+        thresholds: the threshold of each class, 0…1.
+        review_below: an image is marked if a probability is nearer to its threshold than this.
     """
     above = _above(known, thresholds)
-    images, classes = np.nonzero(above >= 0)  # [M], image by image, and class by class
-    order = np.lexsort((-known[images, classes], images))  # stable: of equals, the first class comes first
+    images, classes = np.nonzero(above >= 0)  # [M] each, ordered by image, then by class
+    order = np.lexsort((-known[images, classes], images))  # stable: of equal probabilities, the first class comes first
     images, classes = images[order], classes[order]
     counts = np.bincount(images, minlength=len(known))
     rank = np.arange(len(images)) - (np.cumsum(counts) - counts)[images]
@@ -157,12 +164,12 @@ def _by_thresholds(
 
 
 def _above(known: NDArray[np.float64], thresholds: Sequence[float]) -> NDArray[np.int64]:
-    """Return how far each probability is above its threshold, in millionths: [N, classes]."""
+    """Return each probability minus its threshold, in millionths: [N, classes]."""
     return _ppm(known) - _ppm(np.array(thresholds))
 
 
 def _largest(values: NDArray[np.float64], count: int) -> NDArray[np.int64]:
-    """Return the positions of the largest values of each row, largest first; of equals, the first: [N, count]."""
+    """Return the positions of the largest values in each row, largest first, ties in order: [N, count]."""
     width = values.shape[1]
     if width <= _SORTED_WHOLE:
         return np.argsort(-values, axis=1, kind="stable")[:, :count]

@@ -108,5 +108,5 @@ def test_a_checkpoint_with_more_classes_than_answers_can_name_is_refused_in_word
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("pigeonhole.models.classifier.MOST_CLASSES", 9)
-    with pytest.raises(CheckpointError, match=r"it has 10 classes, and results can name 9 at most; use a checkpoint"):
+    with pytest.raises(CheckpointError, match=r"it has 10 classes, but at most 9 are possible; use a checkpoint"):
         Classifier.load(checkpoints.find("digits"), Settings())

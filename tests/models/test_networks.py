@@ -37,7 +37,7 @@ def test_the_order_of_a_batch_changes_no_answer(name: str) -> None:
 
 
 def test_a_network_for_digits_refuses_pictures_of_another_size() -> None:
-    with pytest.raises(TrainingError, match="'digits' takes pictures of 28 x 28 in grey, not of 64 x 48 in colour"):
+    with pytest.raises(TrainingError, match="'digits' takes images of 28 x 28 in grey, not of 64 x 48 in colour"):
         networks.complete("digits", {}, Preprocessing("stretch", 48, 64, 3))
 
 

@@ -95,11 +95,11 @@ def test_bf16_on_a_cpu_is_for_processors_that_have_it() -> None:
 @pytest.mark.parametrize(
     ("at", "settings", "message"),
     [
-        (machine(), {"device": "cuda"}, "'cuda' and torch finds no CUDA device here: use 'auto' or 'cpu'"),
-        (machine(True), {"device": "cuda:1"}, "torch finds only cuda:0 here"),
+        (machine(), {"device": "cuda"}, "'cuda', but torch finds no CUDA device on this machine: use 'auto' or 'cpu'"),
+        (machine(True), {"device": "cuda:1"}, "torch finds only cuda:0 on this machine"),
         (machine(installed=("onnxruntime",)), {"device": "cuda"}, r"needs torch: pip install '.*\[torch\]'"),
-        (machine(True), {"device": "cuda", "runtime": "onnxruntime"}, "runs on a CPU only, not on cuda:0"),
-        (machine(), {"runtime": "torch", "precision": "bf16"}, "which this processor does not compute in: use 'f32'"),
+        (machine(True), {"device": "cuda", "runtime": "onnxruntime"}, "can't run on cuda:0"),
+        (machine(), {"runtime": "torch", "precision": "bf16"}, "which this processor does not support: use 'f32'"),
         (machine(), {"precision": "bf16"}, "in f32: use 'auto', or PIGEONHOLE_RUNTIME=torch"),
         (machine(installed=()), {}, r"needs onnxruntime, which is not installed: pip install '.*\[worker\]'"),
     ],
@@ -145,7 +145,7 @@ def at_an_offset(model: onnx.ModelProto) -> None:
 def test_a_graph_that_wants_other_files_is_refused(change: Change) -> None:
     model = onnx.load_from_string(checkpoints.read(DIGITS).graph)
     change(model)
-    with pytest.raises(CheckpointError, match=r"which is refused: a model file holds all of its weights"):
+    with pytest.raises(CheckpointError, match=r"which is refused: a model file must contain all of its weights"):
         stored_weights(model.SerializeToString())
 
 

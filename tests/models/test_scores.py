@@ -111,7 +111,7 @@ def test_thresholds_are_in_the_record_of_a_multi_label_model_alone() -> None:
         (("0.5",) * 4, "A threshold must be a number from 0 to 1, not '0.5'"),
         ((True,) * 4, "A threshold must be a number from 0 to 1, not True"),
         (0.5, "thresholds must be a list of numbers, not 0.5"),
-        ((0.5, 0.5), "It has 2 thresholds for 4 classes; give one for each"),
+        ((0.5, 0.5), "It has 2 thresholds for 4 classes; each class needs one"),
     ],
 )
 def test_thresholds_that_can_not_be_are_refused(thresholds: tuple[float, ...], message: str) -> None:

@@ -84,7 +84,7 @@ def test_an_unknown_name_lists_ours_and_says_that_torchvisions_go() -> None:
 
 def test_a_picture_that_a_network_can_not_take_is_an_error_before_training() -> None:
     small = Preprocessing("stretch", 28, 28, 3)
-    with pytest.raises(TrainingError, match=r"can't take pictures of 28 x 28 .* made for 224 x 224"):
+    with pytest.raises(TrainingError, match=r"can't take images of 28 x 28 .* made for 224 x 224"):
         defaults.for_folder("alexnet", 100, small, mirrored=True)
 
 
@@ -104,13 +104,13 @@ def test_pretrained_takes_the_file_in_torchs_cache_and_begins_the_head_afresh(ca
 def test_weights_that_can_not_be_had_are_an_error_that_says_where_the_file_is_looked_for(cache: Path) -> None:
     with pytest.raises(TrainingError) as raised:
         vision.pretrained(NAME)
-    assert f"torchvision's weights for {NAME!r} can't be had (<urlopen error Name or service not known>)" in str(
+    assert f"torchvision's weights for {NAME!r} are not available (<urlopen error Name or service not known>)" in str(
         raised.value
     )
-    assert f"looked for at {cache}, and then downloaded from https://" in str(raised.value)
+    assert f"read from {cache}, or else downloaded from https://" in str(raised.value)
     assert "put that file there, or leave --pretrained out" in str(raised.value)
     cache.write_bytes(b"no weights")
-    with pytest.raises(TrainingError, match="can't be had"):
+    with pytest.raises(TrainingError, match="are not available"):
         vision.pretrained(NAME)
 
 

@@ -96,7 +96,7 @@ def test_the_name_may_be_chosen_and_an_onnx_file_be_written() -> None:
 def test_what_can_not_be_quantised_is_one_sentence(here: Path) -> None:
     assert run(*LINE, "x.safetensors").exit_code == 0
     again = refused("x.safetensors", "--int8", "--images", SAMPLES, "-o", "y.safetensors")
-    assert "x.safetensors: it is in int8 already; give the model in f32." in again
+    assert "x.safetensors: it has the precision int8 already; give a model in f32." in again
     (here / "empty").mkdir()
     line = ("digits", "--int8", "-o", "y.safetensors", "--images")
     assert "holds no image" in refused(*line, "empty")

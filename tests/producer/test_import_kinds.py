@@ -201,7 +201,7 @@ def test_a_network_by_name_takes_weights_from_a_file_or_says_where_it_looked(
     monkeypatch.setattr(torch.hub, "_hub_dir", str(here / "hub"))
     monkeypatch.setattr("torch.hub.urlopen", refuse)
     message = refused(f"torchvision:{NETWORK}", "-o", "x.safetensors")
-    assert f"looked for at {here / 'hub' / 'checkpoints'}" in message
+    assert f"read from {here / 'hub' / 'checkpoints'}" in message
     assert "give --weights FILE" in message
     assert "no classification network 'resnet'" in refused("torchvision:resnet", "-o", "x.safetensors")
     torch.save(get_model(NETWORK, weights=None).state_dict(), "w.pth")

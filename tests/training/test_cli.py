@@ -253,8 +253,8 @@ def test_a_checkpoint_that_is_not_there_is_a_line_and_exit_code_2(tmp_path: Path
         result = run(*command)
         assert result.exit_code == 2
         assert result.stderr == (
-            "pigeonhole: The checkpoint 'nine' doesn't exist; give a .safetensors file, or the name of a shipped one: "
-            "digits, digits-int8.\n"
+            "pigeonhole: The checkpoint 'nine' doesn't exist; give a .safetensors file, or the name of a shipped "
+            "checkpoint: digits, digits-int8.\n"
         )
 
 
@@ -264,7 +264,7 @@ def test_inspect_shows_what_a_checkpoint_is() -> None:
     assert result.exit_code == 0, result.output
     for part in (
         described.digest,
-        f"{described.cost.multiply_adds:,} multiply-adds an image",
+        f"{described.cost.multiply_adds:,} multiply-adds per image",
         f"{described.cost.parameters:,} parameters",
         "digit, 28 x 28 pixels, grey",
         "10: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
@@ -283,7 +283,7 @@ def test_inspect_shows_a_checkpoint_that_says_other_things_than_ours(tmp_path: P
     result = run("inspect", path)
     assert result.exit_code == 0, result.output
     assert '8, 9; and one logit for "unknown"' in result.stdout
-    assert "trained        not said" in result.stdout
+    assert "trained        unknown" in result.stdout
 
 
 def test_inspect_prints_json_for_a_program(trained: tuple[Path, Result]) -> None:

@@ -1,4 +1,4 @@
-"""Turn an ONNX file of unknown origin into a graph of ours: bytes in, logits out, any number of images."""
+"""Convert an ONNX file of unknown origin to a graph of our form: bytes in, logits out, any number of images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,21 +15,21 @@ from pigeonhole.models.conversion.wrap import Meaning, Normalisation
 from pigeonhole.models.export import BATCHES
 from pigeonhole.models.graph import OUTPUT
 
-_TRIED = 16  # images, on which probabilities are told from logits
+_TRIED = 16  # test images, to find out whether the graph returns logits or probabilities
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A graph of ours, and what was found out about the file that it comes from.
+    """A graph of our form, and findings about the file that it was converted from.
 
     Args:
         graph: The ONNX model: `pixels`, uint8 [N, H, W, C] → `logits`, float32 [N, L].
-        placement: How the file's own input is fed.
-        logits: L.
-        meaning: What the file itself returns.
-        batches: How the file's graph takes many images, in words.
-        producer: The program that wrote the file, by its own account.
-        parameters: The numbers that were trained.
+        placement: The layout and size of the file's input.
+        logits: L, the number of logits.
+        meaning: The kind of values that the file's graph returns.
+        batches: The number of images that the file's graph takes at once, in words.
+        producer: The name of the program that wrote the file, as the file says.
+        parameters: The number of trained parameters.
     """
 
     graph: bytes
@@ -59,14 +59,14 @@ def convert(
     """Convert a model.
 
     Args:
-        model: As `foreign.parse` returns it.
-        normalisation: Of the pixels.
-        size: Height and width for a graph that takes any; None: 224 x 224.
-        classes: How many there are, if that is known.
-        multi_label: Whether an image may have several of them.
+        model: The file's model, as `foreign.parse` returns it.
+        normalisation: The normalisation of pixels that the model needs.
+        size: Height and width for a graph that takes any size; None: 224 x 224.
+        classes: The number of classes, if it is known.
+        multi_label: Whether an image may have several labels.
 
     Raises:
-        CheckpointError: It takes no images, returns no classes, or can't be run.
+        CheckpointError: The model does not take images, does not return classes, or can't be run.
     """
     placement, outputs = _first_that_runs(model, normalisation, size)
     name = trial.output_of(outputs, classes)
@@ -95,23 +95,23 @@ def convert(
 def _first_that_runs(
     model: ModelProto, normalisation: Normalisation, size: tuple[int, int] | None
 ) -> tuple[Placement, dict[str, trial.Output]]:
-    """Return how the model is fed, and what it returns for one image."""
+    """Return the first placement with which the model runs, and its outputs for one image."""
     first: CheckpointError | None = None
     for placement in placements(foreign.image_input(model), size):
         try:
-            # A batch that is fixed at more than one image is tried as one that is not fixed.
+            # Tried with one image, also if the file fixes the batch at another number.
             session = trial.session(wrap.with_pixels(model, replace(placement, batch=1), normalisation))
             return placement, session.run(trial.images(placement.shape, 1))
         except CheckpointError as exc:
             first = first or exc
-    assert first is not None  # `placements` returns one at least
+    assert first is not None  # `placements` returns at least one
     raise first
 
 
 def _batched(
     built: Callable[[int | None], ModelProto], placement: Placement, wanted: trial.Output, pixels: NDArray[np.uint8]
 ) -> tuple[ModelProto, str]:
-    """Return a model for any number of images, and how it comes to that."""
+    """Return a model that takes any number of images, and the way it does so, in words."""
     reason = ""
     was = "" if placement.batch is None else f" (the file says {placement.batch})"
     for graph in (built(None), wrap.with_free_batch(built(None))):

@@ -1,4 +1,4 @@
-"""Convert an ONNX file in a process of its own: a hostile graph asks for any memory and time, or crashes it."""
+"""Convert an ONNX file in a separate process, because a hostile graph may take any memory and time, or crash."""
 
 import json
 import os
@@ -17,8 +17,8 @@ from pigeonhole.models.conversion.foreign import read
 from pigeonhole.models.conversion.layout import Layout, Placement
 from pigeonhole.models.conversion.wrap import Meaning, Normalisation
 
-TIMEOUT = 600.0  # seconds; a network of 300 million parameters takes one
-_SHARE = 0.75  # of this machine's memory, which the process may have
+TIMEOUT = 600.0  # seconds; a network of 300 million parameters takes one second
+_SHARE = 0.75  # the share of this machine's memory that the process may use
 
 
 def convert_file(
@@ -29,15 +29,18 @@ def convert_file(
     multi_label: bool = False,
     timeout: float = TIMEOUT,
 ) -> Converted:
-    """Read and convert an ONNX file; the other arguments are as of `convert`.
+    """Read and convert an ONNX file.
 
     Args:
-        path: The file.
-        multi_label: Whether an image may have several classes.
-        timeout: Seconds that it may take.
+        path: The path of the file.
+        normalisation: The normalisation of pixels that the model needs.
+        size: Height and width for a graph that takes any size; None: 224 x 224.
+        classes: The number of classes, if it is known.
+        multi_label: Whether an image may have several labels.
+        timeout: The longest time for the conversion, in seconds.
 
     Raises:
-        CheckpointError: It can't be read or converted, or asks for more memory or time than it may have.
+        CheckpointError: The file can't be read or converted, or takes too much memory or time.
     """
     with tempfile.TemporaryDirectory(prefix="pigeonhole-import-") as folder:
         graph, answers = Path(folder) / "graph.onnx", Path(folder) / "answer.json"
@@ -48,7 +51,9 @@ def convert_file(
         try:
             done = subprocess.run(command, capture_output=True, timeout=timeout, check=False)
         except subprocess.TimeoutExpired as exc:
-            raise CheckpointError(f"{path}: its graph takes more than {timeout:.0f} s; it is too large.") from exc
+            raise CheckpointError(
+                f"{path}: converting its graph takes more than {timeout:.0f} s; the graph is too large."
+            ) from exc
         if done.returncode:
             raise CheckpointError(f"{path}: its graph can't be run ({_ending(done)}); the file is damaged.")
         answer = json.loads(answers.read_text(encoding="utf-8"))
@@ -58,7 +63,7 @@ def convert_file(
 
 
 def main() -> None:
-    """Answer one request, which is the process's argument, in the files that it names."""
+    """Convert one file. The process's argument is the request as JSON, which names the output files."""
     request = json.loads(sys.argv[1])
     limit = int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * _SHARE)
     _, most = resource.getrlimit(resource.RLIMIT_AS)
@@ -86,7 +91,7 @@ def _converted(answer: dict[str, Any], graph: bytes) -> Converted:
 
 
 def _ending(done: "subprocess.CompletedProcess[bytes]") -> str:
-    """Return how a process ended, in words."""
+    """Return the reason, in words, why a process ended."""
     if done.returncode < 0:
         return f"ONNX Runtime was ended by {signal.Signals(-done.returncode).name}"
     lines = done.stderr.decode(errors="replace").strip().splitlines()

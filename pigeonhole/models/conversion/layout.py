@@ -1,4 +1,4 @@
-"""How a graph of unknown origin takes images: the order of its dimensions, its size, its channels."""
+"""The input of a graph of unknown origin: the order of its dimensions, its size, its channels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from onnx import ValueInfoProto
 
 from pigeonhole.errors import CheckpointError
 
-SIDE = 224  # pixels, of a graph that takes any size, where nothing else is asked for
-_MAX_SIDE = 4096  # pixels; as of `pigeonhole.imaging.preprocessing`
+SIDE = 224  # pixels, the default for a graph that takes any size
+_MAX_SIDE = 4096  # pixels; the same limit as in `pigeonhole.imaging.preprocessing`
 
 
 class Layout(StrEnum):
-    """The order of the dimensions: channels before or after the place in the image."""
+    """The order of an input's dimensions: channels before or after height and width."""
 
     NCHW = "NCHW"
     NHWC = "NHWC"
@@ -21,14 +21,14 @@ class Layout(StrEnum):
 
 @dataclass(frozen=True)
 class Placement:
-    """One way to feed a graph.
+    """The form of a graph's input.
 
     Args:
-        layout: The order of its dimensions.
-        height: In pixels.
-        width: In pixels.
-        channels: 1 or 3.
-        batch: The images that it takes at once; None: any number.
+        layout: The order of the dimensions.
+        height: The height of images, in pixels.
+        width: The width of images, in pixels.
+        channels: The channels of images, 1 or 3.
+        batch: The number of images at once; None: any number.
     """
 
     layout: Layout
@@ -39,12 +39,12 @@ class Placement:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels."""
+        """The shape of one image: height, width and channels."""
         return self.height, self.width, self.channels
 
 
 def dimensions(value: ValueInfoProto) -> list[int | None]:
-    """Return the four dimensions of an input; None for one that may be anything."""
+    """Return the four dimensions of an input; None stands for a dimension of any length."""
     kind = value.type.tensor_type
     if not kind.HasField("shape"):
         return [None] * 4
@@ -52,14 +52,14 @@ def dimensions(value: ValueInfoProto) -> list[int | None]:
 
 
 def placements(value: ValueInfoProto, size: tuple[int, int] | None) -> list[Placement]:
-    """Return the ways to feed a graph that its input allows, the likeliest first; a trial decides among them.
+    """Return the possible forms of a graph's input, the most likely first; the caller tries them.
 
     Args:
         value: The input.
-        size: Height and width for a graph that takes any; None: 224 x 224.
+        size: Height and width for a graph that takes any size; None: 224 x 224.
 
     Raises:
-        CheckpointError: The input is no batch of images in grey or in red, green and blue.
+        CheckpointError: The input is not a batch of grey or RGB images.
     """
     found = list(_placements(dimensions(value), size or (SIDE, SIDE)))
     if not found:
@@ -69,11 +69,11 @@ def placements(value: ValueInfoProto, size: tuple[int, int] | None) -> list[Plac
         )
     if max(found[0].height, found[0].width) > _MAX_SIDE:
         raise CheckpointError(
-            f"Its input is of {found[0].width} x {found[0].height} pixels, and {_MAX_SIDE} a side are the most."
+            f"Its input has {found[0].width} x {found[0].height} pixels, but a side has at most {_MAX_SIDE}."
         )
     if size is not None and (found[0].height, found[0].width) != size:
         raise CheckpointError(
-            f"Its input is of {found[0].width} x {found[0].height} pixels, and --preprocess asks for "
+            f"Its input has {found[0].width} x {found[0].height} pixels, but --preprocess asks for "
             f"{size[1]} x {size[0]}; leave height and width out there."
         )
     return found
@@ -82,9 +82,9 @@ def placements(value: ValueInfoProto, size: tuple[int, int] | None) -> list[Plac
 def _placements(dims: list[int | None], size: tuple[int, int]) -> Iterator[Placement]:
     batch = dims[0]
     by_layout = {Layout.NCHW: (dims[1], dims[2], dims[3]), Layout.NHWC: (dims[3], dims[1], dims[2])}
-    # A layout whose channels are said comes before one whose channels may be anything.
-    for said in (True, False):
+    # A layout with a fixed number of channels comes before one with any number.
+    for is_fixed in (True, False):
         for layout, (channels, height, width) in by_layout.items():
             for count in (3, 1):
-                if channels == count if said else channels is None:
+                if channels == count if is_fixed else channels is None:
                     yield Placement(layout, height or size[0], width or size[1], count, batch)

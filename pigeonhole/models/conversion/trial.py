@@ -1,4 +1,4 @@
-"""Run a graph of unknown origin on a few images, and find out what it returns."""
+"""Run a graph of unknown origin on a few images, and find out the meaning of its outputs."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ from pigeonhole.models.conversion.foreign import shown
 from pigeonhole.models.conversion.wrap import Meaning
 from pigeonhole.models.graph import INPUT
 
-_CLOSE = 1e-3  # logits that differ by less, and by less than this share of the largest, are equal
-_SUM = 1e-3  # by which a sum of probabilities may miss 1, in half precision
+_CLOSE = 1e-3  # tolerance for logits: absolute, or relative to the largest if that is above 1
+_SUM = 1e-3  # tolerance for a sum of probabilities, for graphs in half precision
 
 Output = NDArray[np.generic]
 
@@ -22,7 +22,7 @@ class Refused(CheckpointError):
 
 
 def images(shape: Sequence[int], count: int) -> NDArray[np.uint8]:
-    """Return images that differ in brightness, contrast and structure: uint8 [count, H, W, C], the same each time."""
+    """Return test images with different contrast and structure, always the same: uint8 [count, H, W, C]."""
     height, width, channels = shape
     drawn = np.random.default_rng(1)
     rows, columns = (np.arange(size) * 8 // size for size in (height, width))
@@ -34,10 +34,10 @@ def images(shape: Sequence[int], count: int) -> NDArray[np.uint8]:
 
 
 def session(model: ModelProto) -> "Session":
-    """Load a graph.
+    """Load a graph in ONNX Runtime.
 
     Raises:
-        Refused: ONNX Runtime can't.
+        Refused: ONNX Runtime can't load it.
     """
     return Session(model.SerializeToString())
 
@@ -54,22 +54,22 @@ class Session:
 
         try:
             self._session = open_session(graph, {})
-        except Exception as exc:  # its exceptions have no common base but this
+        except Exception as exc:  # ONNX Runtime's exceptions have no other common base class
             raise Refused(f"ONNX Runtime can't load its graph: {shown(exc)}") from exc
         self.names = [each.name for each in self._session.get_outputs()]
 
     def run(self, pixels: NDArray[np.uint8]) -> dict[str, Output]:
-        """Return the outputs that are arrays, by name.
+        """Run the graph, and return its outputs that are arrays, by name.
 
         Args:
             pixels: uint8 [N, H, W, C].
 
         Raises:
-            Refused: ONNX Runtime can't compute them.
+            Refused: ONNX Runtime can't compute the outputs.
         """
         try:
             values = self._session.run(None, {INPUT: pixels})
-        except Exception as exc:  # likewise
+        except Exception as exc:  # as above
             raise Refused(f"ONNX Runtime can't compute its graph for {len(pixels)} images: {shown(exc)}") from exc
         return {name: each for name, each in zip(self.names, values, strict=True) if isinstance(each, np.ndarray)}
 
@@ -78,11 +78,11 @@ def output_of(outputs: dict[str, Output], classes: int | None) -> str:
     """Return the name of the one output that has a value for each class.
 
     Args:
-        outputs: Of one image.
-        classes: How many there are; None: any number of at least 2.
+        outputs: The outputs for one image.
+        classes: The number of classes; None: any number from 2.
 
     Raises:
-        CheckpointError: None has, or several have.
+        CheckpointError: There is no such output, or there are several.
     """
     fitting = {name: each.shape[1] for name, each in outputs.items() if _is_row(each)}
     exact = {name: length for name, length in fitting.items() if length == classes} or fitting
@@ -95,37 +95,37 @@ def output_of(outputs: dict[str, Output], classes: int | None) -> str:
 
 
 def meaning_of(values: Output, multi_label: bool = False) -> Meaning:
-    """Return what the values of many images are.
+    """Return the meaning of the values that a graph returns: logits or probabilities.
 
     Args:
-        values: float [N, L].
-        multi_label: Whether the model is said to have labels that do not exclude each other.
+        values: float [N, L], the values for N images.
+        multi_label: Whether the user says that an image may have several labels.
 
     Raises:
-        CheckpointError: They are not finite, the same for all images, or contradict `multi_label`.
+        CheckpointError: The values are not finite, are the same for all images, or contradict `multi_label`.
     """
     rows = values.reshape(len(values), -1).astype(np.float64)
     if not np.isfinite(rows).all():
-        raise CheckpointError("It returns values that are no numbers (NaN or infinity): the file is damaged.")
+        raise CheckpointError("It returns NaN or infinity: the file is damaged.")
     if np.ptp(rows, axis=0).max() == 0:
-        raise CheckpointError("It returns the same values whatever the image: the file is damaged or not trained.")
+        raise CheckpointError("It returns the same values for every image: the file is damaged or not trained.")
     if rows.min() < 0 or rows.max() > 1 + _SUM:
         return Meaning.LOGITS
     exclusive = np.abs(rows.sum(axis=1) - 1).max() < _SUM
     if exclusive and multi_label:
         raise CheckpointError(
-            "Its values are probabilities that add up to 1, so an image has one label: leave out --multi-label."
+            "It returns probabilities that add up to 1, so an image has one label: leave out --multi-label."
         )
     if not exclusive and not multi_label:
         raise CheckpointError(
-            "Its values lie between 0 and 1 and do not add up to 1: a probability for each label on its own. "
-            "Give --multi-label if an image may have several labels."
+            "It returns values from 0 to 1 that do not add up to 1, as independent probabilities of several labels: "
+            "give --multi-label if an image may have several labels."
         )
     return Meaning.PROBABILITIES if exclusive else Meaning.SIGMOIDS
 
 
 def differs(found: Output, wanted: Output) -> bool:
-    """Return whether logits differ by more than rounding."""
+    """Return whether logits differ by more than rounding errors."""
     if found.shape != wanted.shape or not np.isfinite(found).all():
         return True
     allowed = _CLOSE * max(1.0, float(np.abs(wanted).max()))

@@ -1,4 +1,4 @@
-"""Build nodes around a graph of unknown origin, so that it takes bytes and returns logits, as all our graphs do."""
+"""Add nodes before and after a graph of unknown origin, so that it takes bytes and returns logits, as our graphs do."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from pigeonhole.models.conversion.foreign import graphs, image_input, shown
 from pigeonhole.models.conversion.layout import Layout, Placement
 from pigeonhole.models.graph import INPUT, OUTPUT
 
-_OWN = "pigeonhole"  # begins the name of each value that is added here
-_LEAST = 1e-30  # probability: a smaller one counts as this, since the logarithm of 0 is infinite
-_MOST = 1 - 2**-23  # probability: of a sigmoid, a larger one counts as this, for the same reason
+_OWN = "pigeonhole"  # prefix of the name of each value that is added here
+_LEAST = 1e-30  # smaller probabilities are raised to this, because the logarithm of 0 is infinite
+_MOST = 1 - 2**-23  # larger sigmoids are lowered to this, because the inverse of 1 is infinite
 #: The types that an input of images may have.
 _TYPES = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.UINT8}
 
 
 class Meaning(StrEnum):
-    """What the values are that a graph returns."""
+    """The meaning of the values that a graph returns."""
 
     LOGITS = "logits"
     PROBABILITIES = "probabilities"
@@ -31,11 +31,11 @@ class Meaning(StrEnum):
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What happens to pixels before the graph has them: (pixel / 255 − mean) / std.
+    """The normalisation of pixels before the graph: (pixel / 255 − mean) / std.
 
     Args:
-        mean: Of each channel, or one for all, in units of 255.
-        std: Of each channel, or one for all, in units of 255.
+        mean: The mean of each channel, or one for all, as a share of 255.
+        std: The standard deviation of each channel, or one for all, as a share of 255.
     """
 
     mean: tuple[float, ...] = (0.0,)
@@ -48,10 +48,10 @@ class Normalisation:
             )
 
     def factors(self, placement: Placement) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return what pixels of 0…255 are multiplied by and what is then added: float32 of one number a channel."""
+        """Return scale and shift, so that scale · pixel + shift is the normalised pixel: float32, one per channel."""
         if len(self.mean) > placement.channels:
             raise CheckpointError(
-                f"mean and std are of {len(self.mean)} channels, and the graph takes {placement.channels}."
+                f"mean and std have {len(self.mean)} channels, but the graph takes {placement.channels}."
             )
         mean, std = (np.broadcast_to(np.array(each, np.float64), placement.channels) for each in (self.mean, self.std))
         shape = (-1, 1, 1) if placement.layout is Layout.NCHW else (-1,)
@@ -62,17 +62,17 @@ def with_pixels(model: ModelProto, placement: Placement, normalisation: Normalis
     """Return a model that takes `pixels`, uint8 [N, H, W, C], in place of its own input.
 
     Args:
-        model: As `foreign.parse` returns it.
-        placement: How its input is fed.
-        normalisation: Of the pixels; an input of bytes takes them as they are.
+        model: The file's model, as `foreign.parse` returns it.
+        placement: The form of its input.
+        normalisation: The normalisation of pixels; an input of type uint8 takes pixels without it.
     """
     wrapped = _renamed(model, lambda name: name in (INPUT, OUTPUT) or name.startswith(f"{_OWN}/"))
     graph, value = wrapped.graph, image_input(wrapped)
     kind = value.type.tensor_type.elem_type
     if kind not in _TYPES:
         name = TensorProto.DataType.Name(kind) if kind in TensorProto.DataType.values() else str(kind)
-        raise CheckpointError(f"Its input {shown(value.name)!r} is of type {name}, and images are floats or bytes.")
-    # Bytes are moved before they are floats: a quarter of the memory.
+        raise CheckpointError(f"Its input {shown(value.name)!r} is of type {name}, but images are floats or bytes.")
+    # Transposed as bytes, because floats take four times the memory.
     steps = [_Step("Transpose", perm=[0, 3, 1, 2])] if placement.layout is Layout.NCHW else []
     if kind != TensorProto.UINT8:
         scale, shift = normalisation.factors(placement)
@@ -86,7 +86,7 @@ def with_pixels(model: ModelProto, placement: Placement, normalisation: Normalis
     _set_nodes(graph, [*_chain(steps, INPUT, value.name), *graph.node])
     del graph.input[:]
     graph.input.append(_value(INPUT, TensorProto.UINT8, placement.batch, *placement.shape))
-    for output in graph.output:  # its shape may be that of one image
+    for output in graph.output:  # the shape in the file may be that of one image
         output.type.tensor_type.ClearField("shape")
     return wrapped
 
@@ -97,11 +97,11 @@ def with_logits(
     """Return a model with one output, `logits`: float32 [N, L].
 
     Args:
-        model: As `with_pixels` returns it.
-        output: The one of its outputs to take.
-        meaning: Of that output; of probabilities the logarithm is taken, of sigmoids the inverse.
-        shape: Of that output for one image: 1, L, and perhaps more dimensions of length 1, which are dropped.
-        batch: The images that it takes at once; None: any number.
+        model: A model as `with_pixels` returns it.
+        output: The name of the output to use.
+        meaning: The meaning of this output. Probabilities are converted by the logarithm, sigmoids by their inverse.
+        shape: The shape of this output for one image: 1, L, and perhaps more dimensions of length 1, which are dropped.
+        batch: The number of images at once; None: any number.
     """
     wrapped = ModelProto()
     wrapped.CopyFrom(model)
@@ -129,7 +129,8 @@ def with_logits(
 def with_free_batch(model: ModelProto) -> ModelProto:
     """Return a model in which no Reshape to a constant shape fixes the batch at one image.
 
-    Exporters write `[1, 1280]` for "one row an image" where the batch was 1. The results show whether it meant that.
+    If a model was exported with a batch of 1, "one row per image" became the constant shape `[1, 1280]`. The caller
+    compares results to check that this was the meaning.
     """
     freed = ModelProto()
     freed.CopyFrom(model)
@@ -146,21 +147,21 @@ def with_free_batch(model: ModelProto) -> ModelProto:
             continue
         shape = numpy_helper.to_array(constants[node.input[1]]).tolist()
         if isinstance(shape, list) and len(shape) > 1 and shape[0] == 1:
-            # 0 is the length that the input has, -1 what is left over; -1 may stand once.
+            # In a shape, 0 means the input's length, and -1 the remaining length, which is allowed only once.
             first = 0 if -1 in shape else -1
             node.input[1] = _weight(graph, f"shape-{number}", np.array([first, *shape[1:]], np.int64))
     return freed
 
 
 def image_by_image(model: ModelProto, placement: Placement, logits: int) -> ModelProto:
-    """Return a model that runs one for a batch of 1 on each image of any batch.
+    """Return a model for any batch that runs another model, for a batch of 1, on each image.
 
     Args:
-        model: As `with_logits` returns it.
-        placement: How its input is fed.
-        logits: The number that it returns for an image.
+        model: The other model, as `with_logits` returns it.
+        placement: The form of its input.
+        logits: The number of logits for an image.
     """
-    # No name in the body may be one of the graph around it.
+    # Names in the loop's body must differ from names in the graph that contains it.
     inner = _renamed(model, lambda name: name in (INPUT, OUTPUT))
     image, result = f"{_OWN}/image", f"{_OWN}/result"
     one = _weight(inner.graph, "one", np.array([1, *placement.shape], np.int64))
@@ -182,14 +183,14 @@ def image_by_image(model: ModelProto, placement: Placement, logits: int) -> Mode
 
 
 class _Step:
-    """A node between two others: its operator, its second input if it has one, and its attributes."""
+    """A node in a chain: its operator, its second input if it has one, and its attributes."""
 
-    def __init__(self, operator: str, other: str = "", **attributes: Any) -> None:  # noqa: ANN401 - ONNX's numbers, lists and graphs
+    def __init__(self, operator: str, other: str = "", **attributes: Any) -> None:  # noqa: ANN401 - numbers, lists and graphs of ONNX
         self.operator, self.other, self.attributes = operator, other, attributes
 
 
 def _chain(steps: Sequence[_Step], first: str, last: str) -> list[NodeProto]:
-    """Return nodes one after another, from one value to another."""
+    """Return a chain of nodes from the value `first` to the value `last`."""
     nodes, value = [], first
     for number, step in enumerate(steps or [_Step("Identity")], 1):
         following = last if number >= len(steps) else f"{_OWN}/{first}-{number}"
@@ -216,7 +217,7 @@ def _set_nodes(graph: GraphProto, nodes: Sequence[NodeProto]) -> None:
 
 
 def _renamed(model: ModelProto, taken: Callable[[str], bool]) -> ModelProto:
-    """Return a copy in which the values whose names are taken have others."""
+    """Return a copy of a model in which the values whose names are `taken` are renamed."""
     copy = ModelProto()
     copy.CopyFrom(model)
     everywhere = list(graphs(copy.graph))

@@ -9,12 +9,12 @@ from pigeonhole.models.networks.network import Network
 
 
 class Classic(Network):
-    """Two convolutions, two linear layers, as published; 28 x 28 x 1 only.
+    """Two convolutions and two linear layers, as published; for images of 28 x 28 x 1 only.
 
     Args:
-        classes: How many logits.
-        mean: As of `Network`; the published network subtracts nothing.
-        std: As of `Network`.
+        classes: The number of logits.
+        mean: As for `Network`; the published network does not subtract a mean.
+        std: As for `Network`.
     """
 
     preprocessing = Preprocessing("stretch", 28, 28, 1)
@@ -33,6 +33,6 @@ class Classic(Network):
         )
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """uint8 [N, 28, 28, 1] → float32 logits [N, classes]."""
+        """Return the logits: uint8 [N, 28, 28, 1] → float32 [N, classes]."""
         logits: Tensor = self.layers(self.pixels(pixels))
         return logits

@@ -8,23 +8,23 @@ from torch import Tensor, nn
 from pigeonhole.models.networks.network import Network
 from pigeonhole.models.networks.registry import DIGIT
 
-# Of the pixels of MNIST's 60,000 training images, in units of 255.
+# Mean and standard deviation of the pixels in MNIST's 60,000 training images, as a share of 255.
 _MEAN, _STD = 0.1307, 0.3081
 
 
 class Digits(Network):
-    """Convolutions that halve the picture early, then one linear layer; 28 x 28 x 1 only.
+    """Convolutions, of which the first two halve the picture, and one linear layer; for images of 28 x 28 x 1 only.
 
-    The cost of a convolution grows with its area, so the first two stride: the others work on 7 x 7 and less, where
-    channels are cheap.
+    The cost of a convolution grows with the area of its output. After two strides, the other convolutions work on 7 x 7
+    pixels or fewer, where more channels cost little.
 
     Args:
-        classes: How many logits.
-        widths: Channels of each convolution; the first is 5 x 5, the others 3 x 3.
-        strides: Of each convolution.
-        paddings: Of each convolution, in pixels on each side.
-        mean: As of `Network`.
-        std: As of `Network`.
+        classes: The number of logits.
+        widths: The channels of each convolution; the first is 5 x 5, the others are 3 x 3.
+        strides: The stride of each convolution.
+        paddings: The padding of each convolution, in pixels on each side.
+        mean: As for `Network`.
+        std: As for `Network`.
     """
 
     preprocessing = DIGIT
@@ -51,19 +51,19 @@ class Digits(Network):
         self.head = nn.Linear(inputs * side * side, classes)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """uint8 [N, 28, 28, 1] → float32 logits [N, classes]."""
+        """Return the logits: uint8 [N, 28, 28, 1] → float32 [N, classes]."""
         features = self.layers(self.pixels(pixels))  # [N, widths[-1], side, side]
         logits: Tensor = self.head(features.flatten(1))
         return logits
 
 
 class DigitsLarge(Digits):
-    """More channels, at a larger area."""
+    """`Digits` with more channels and larger feature maps."""
 
     arguments: ClassVar = {"widths": (48, 96, 128, 192), "strides": (2, 1, 2, 1), "paddings": (1, 0, 1, 0)}
 
 
 class DigitsSmall(Digits):
-    """Fewer channels."""
+    """`Digits` with fewer channels."""
 
     arguments: ClassVar = {"widths": (16, 24, 32, 48), "paddings": (0, 1, 0, 0)}

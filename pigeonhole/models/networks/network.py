@@ -1,4 +1,4 @@
-"""What all networks have in common."""
+"""The base class of all networks."""
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,18 +17,18 @@ from pigeonhole.models.networks.pixels import Pixels
 class Network(nn.Module):
     """Base of all networks: uint8 [N, H, W, C] → float32 logits [N, classes].
 
-    A subclass takes `classes`, `mean`, `std` and arguments of its own, all plain JSON values, all but `classes` with a
-    default. A default is what model files mean that were written before the argument was added: it never changes.
-    `forward` begins with `self.pixels`, so scale and normalisation are part of the network.
+    A subclass takes `classes`, `mean`, `std` and arguments of its own. All are plain JSON values, and all but `classes`
+    have a default. A default never changes, because model files from before the argument was added rely on it.
+    `forward` begins with `self.pixels`, so that scaling and normalisation are part of the network.
 
     Args:
-        mean: Subtracted from the pixels, in units of 255: a number, or one for each channel.
-        std: Divides the pixels, likewise.
+        mean: The mean that is subtracted from pixels, as a share of 255: a number, or one for each channel.
+        std: The standard deviation by which pixels are divided, as a share of 255: a number, or one for each channel.
     """
 
-    #: The one preprocessing that the network is made for; None where it takes pictures of any size.
+    #: The only preprocessing that the network can take; None: it takes images of any size.
     preprocessing: ClassVar[Preprocessing | None] = None
-    #: The arguments of new networks, where they differ from the defaults.
+    #: The arguments of new networks that differ from the defaults.
     arguments: ClassVar[Mapping[str, Any]] = {}
     #: Whether `fold` removes batch normalisation.
     folds: ClassVar[bool] = True
@@ -39,14 +39,14 @@ class Network(nn.Module):
 
     @classmethod
     def fitting(cls, seen: Preprocessing) -> Mapping[str, Any]:
-        """Return the arguments, plain JSON values, of a new network for images of this preprocessing."""
+        """Return the arguments of a new network for images with this preprocessing; plain JSON values."""
         return cls.arguments
 
     def normalised(self) -> Iterator[tuple[str, nn.Sequential, int]]:
-        """Yield each place of a batch normalisation that can be folded: one right after a convolution.
+        """Yield the batch normalisations that can be folded: those right after a convolution.
 
         Yields:
-            The path of an `nn.Sequential`, the module, and the convolution's index in it.
+            The path of an `nn.Sequential`, that module, and the convolution's index in it.
         """
         for path, block in self.named_modules() if self.folds else ():
             if isinstance(block, nn.Sequential):
@@ -57,8 +57,8 @@ class Network(nn.Module):
     def fold(self) -> Self:
         """Fold each batch normalisation into the convolution before it, in place, and return the network in eval mode.
 
-        The convolution gains a bias and the batch normalisation becomes `nn.Identity`; the logits stay the same up to
-        rounding. Folding twice changes nothing.
+        The convolution gets a bias, and the batch normalisation becomes `nn.Identity`. The logits stay the same, up to
+        rounding. Folding a folded network changes nothing.
         """
         self.eval()
         for _, block, at in list(self.normalised()):
@@ -67,21 +67,21 @@ class Network(nn.Module):
         return self
 
     def folded(self) -> Self:
-        """Return a folded copy on the CPU, as it is saved and served."""
+        """Return a folded copy on the CPU, the form in which networks are saved and run by workers."""
         return copy.deepcopy(self).cpu().to(memory_format=torch.contiguous_format).fold()
 
     def cost(self, preprocessing: Preprocessing) -> tuple[int, int]:
-        """Return what one image costs.
+        """Return the cost of one image, and the size of the network.
 
         Args:
-            preprocessing: The size of the images.
+            preprocessing: The preprocessing of images, which has their size.
 
         Returns:
-            Multiply-adds of the convolutions and linear layers for one image (padding counted, biases and activations
-            not), and the number of parameters.
+            The multiply-adds of convolutions and linear layers for one image (with padding, without biases and
+            activations), and the number of parameters.
 
         Raises:
-            TrainingError: It can't take pictures of that size.
+            TrainingError: The network can't take images of that size.
         """
         total = 0
 
@@ -100,8 +100,8 @@ class Network(nn.Module):
         except (RuntimeError, AssertionError, ValueError) as exc:
             text = str(exc).splitlines()[0]
             raise TrainingError(
-                f"This network can't take pictures of {preprocessing.width} x {preprocessing.height} ({text}); "
-                "those of torchvision are made for 224 x 224."
+                f"This network can't take images of {preprocessing.width} x {preprocessing.height} ({text}); "
+                "torchvision's networks are made for 224 x 224."
             ) from exc
         finally:
             self.train(was_training)

@@ -1,4 +1,4 @@
-"""From bytes to what a network computes with."""
+"""The first layer of each network: bytes → normalised floats."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 class Pixels(nn.Module):
-    """uint8 [N, H, W, C] in 0…255 → float32 [N, C, H, W], (x / 255 − mean) / std, in channels-last memory.
+    """Normalises pixels, (x / 255 − mean) / std: uint8 [N, H, W, C] in 0…255 → float32 [N, C, H, W], channels last.
 
     Args:
-        mean: Of each channel, in units of 255; a number stands for one channel.
-        std: Of each channel, likewise.
+        mean: The mean of each channel, as a share of 255; a number for one channel.
+        std: The standard deviation of each channel, as a share of 255; a number for one channel.
     """
 
     scale: Tensor
@@ -27,6 +27,6 @@ class Pixels(nn.Module):
         self.register_buffer("shift", (-centre / spread).float().reshape(-1, 1, 1))  # [C, 1, 1]
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Scale and normalise."""
-        # A view: N, H, W, C in memory is what "channels last" means.
+        """Return the normalised pixels."""
+        # `permute` only returns a view: [N, H, W, C] in memory is torch's "channels last" format.
         return pixels.permute(0, 3, 1, 2).to(self.scale.dtype) * self.scale + self.shift

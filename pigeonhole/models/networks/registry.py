@@ -1,7 +1,7 @@
-"""The networks by name, and how one is built.
+"""The networks by name, and functions to build one.
 
-To add a network, write one class (`pigeonhole.models.networks.network.Network`) and register it here. Names and checks
-of names need no torch: classes are imported when one is built.
+To add a network, write one class (`pigeonhole.models.networks.network.Network`) and register it here. Listing and
+checking names needs no torch, because a class is imported when its network is built.
 """
 
 import inspect
@@ -15,7 +15,7 @@ from pigeonhole.registry import Registry
 if TYPE_CHECKING:
     from pigeonhole.models.networks.network import Network
 
-#: What MNIST's images go through, for a network that has no preprocessing of its own.
+#: The preprocessing of MNIST's images, for a network that has no preprocessing of its own.
 DIGIT = Preprocessing("digit", 28, 28, 1)
 
 _HERE = "pigeonhole.models.networks"
@@ -36,7 +36,7 @@ def load(name: str) -> "type[Network]":
     """Import and return a network's class: a registered one, or one of torchvision's classification networks.
 
     Raises:
-        TrainingError: No network has that name, or torchvision would have to be asked and is not installed.
+        TrainingError: No network has that name, or it is not registered and torchvision is not installed.
     """
     if name in NETWORKS:
         return NETWORKS.load(name)
@@ -51,20 +51,20 @@ def load(name: str) -> "type[Network]":
 
 
 def build(name: str, arguments: Mapping[str, Any], classes: int) -> "Network":
-    """Build a network with fresh weights, as it is trained; `Network.fold` makes it what is saved and served.
+    """Build a network with fresh weights, for training; `Network.fold` brings it into the form that is saved.
 
     Args:
-        name: As of `load`.
-        arguments: Of that network, by name; plain JSON values.
-        classes: How many logits it returns, at least 2.
+        name: The network's name, as for `load`.
+        arguments: The network's arguments by name; plain JSON values.
+        classes: The number of logits that it returns, at least 2.
 
     Raises:
-        TrainingError: An unknown name, or arguments that this network doesn't take.
+        TrainingError: The name is unknown, or the network doesn't take these arguments.
     """
     network: Callable[..., Network] = load(name)
     if classes < 2:
-        raise TrainingError(f"A network tells at least 2 classes apart, not {classes}.")
-    # Model files of version 0.2 record `normalised`: whether batch norm is still there, which it never is in a file.
+        raise TrainingError(f"A network needs at least 2 classes, not {classes}.")
+    # Model files of version 0.2 have the argument `normalised`, for batch norm, which is always folded in a file.
     taken = {key: value for key, value in arguments.items() if key != "normalised"}
     try:
         return network(classes=classes, **taken)
@@ -73,25 +73,25 @@ def build(name: str, arguments: Mapping[str, Any], classes: int) -> "Network":
 
 
 def complete(name: str, arguments: Mapping[str, Any], seen: Preprocessing = DIGIT) -> dict[str, Any]:
-    """Return `arguments` with the network's defaults spelled out, for a model file that outlives them.
+    """Return all arguments of a network, with the defaults for new networks, to be recorded in a model file.
 
     Args:
-        name: As of `load`.
-        arguments: The ones that differ from the defaults.
-        seen: The preprocessing of the images, which some networks fit themselves to.
+        name: The network's name, as for `load`.
+        arguments: The arguments that differ from the defaults.
+        seen: The preprocessing of the images; the defaults of some networks depend on it.
 
     Returns:
-        Plain JSON values, for `build`.
+        The arguments for `build`; plain JSON values.
 
     Raises:
-        TrainingError: An unknown name, or a network that takes no pictures of that size.
+        TrainingError: The name is unknown, or the network can't take images of that size.
     """
     network = load(name)
     own = network.preprocessing
     if own and own.shape != seen.shape:
         raise TrainingError(
-            f"The network {name!r} takes pictures of {_words(own)}, not of {_words(seen)}; "
-            "--network residual takes any."
+            f"The network {name!r} takes images of {_words(own)}, not of {_words(seen)}; "
+            "--network residual takes any size."
         )
     defaults = {
         key: parameter.default

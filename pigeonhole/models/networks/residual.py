@@ -1,7 +1,7 @@
 """Residual networks for pictures of any size, small enough for a CPU, in three sizes.
 
-K. He et al., "Deep Residual Learning for Image Recognition", 2016. Every number of channels is a multiple of 16:
-oneDNN, which computes torch's convolutions on a CPU, works on 16 of them at once.
+K. He et al., "Deep Residual Learning for Image Recognition", 2016. Every number of channels is a multiple of 16,
+because oneDNN, which computes torch's convolutions on a CPU, works on 16 channels at once.
 """
 
 import math
@@ -15,23 +15,23 @@ from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models.networks.network import Network
 
 _WIDTHS = (32, 64, 128, 256)  # channels at 1, 1/2, 1/4 and 1/8 of the side after the first convolution
-_AT_ONCE = 16  # channels, as said above
-_LAST = 4  # pixels: about the side of the last map, whatever the picture's
+_AT_ONCE = 16  # channels that oneDNN works on at once
+_LAST = 4  # pixels: the approximate side of the last feature map, for every size of images
 
 
 class Residual(Network):
-    """A convolution, stages of residual blocks, the mean over the last map, one linear layer.
+    """A convolution, stages of residual blocks, global average pooling, one linear layer.
 
     Args:
-        classes: How many logits.
-        widths: Channels of the first convolution, then of each stage.
-        strides: Of the first convolution, then of each stage.
-        blocks: In each stage; the first block strides.
-        mean: As of `Network`.
-        std: As of `Network`.
+        classes: The number of logits.
+        widths: The channels of the first convolution, then of each stage.
+        strides: The stride of the first convolution, then of each stage.
+        blocks: The number of blocks in each stage; the first block has the stride.
+        mean: As for `Network`.
+        std: As for `Network`.
     """
 
-    part: ClassVar[float] = 1.0  # of `_WIDTHS`, in a new network
+    part: ClassVar[float] = 1.0  # channels of a new network, as a multiple of `_WIDTHS`
     depth: ClassVar[int] = 1  # blocks in a stage of a new network
 
     def __init__(
@@ -55,7 +55,7 @@ class Residual(Network):
         self.head = nn.Linear(inputs, classes)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """uint8 [N, H, W, C] → float32 logits [N, classes]."""
+        """Return the logits: uint8 [N, H, W, C] → float32 [N, classes]."""
         first = functional.relu(self.stem(self.pixels(pixels)), inplace=True)  # [N, widths[0], h, w]
         features = self.stages(first)  # [N, widths[-1], about 4, about 4]
         logits: Tensor = self.head(features.mean(dim=(2, 3)))
@@ -63,10 +63,10 @@ class Residual(Network):
 
     @classmethod
     def fitting(cls, seen: Preprocessing) -> dict[str, Any]:
-        """Return the arguments of a network that halves the side until about 4 pixels are left.
+        """Return the arguments of a network that halves the side of images until about 4 pixels are left.
 
-        Up to three stages halve it. For larger pictures the first convolution strides too; beyond that, narrow stages
-        come first.
+        Up to three stages halve the side. For larger images the first convolution has a stride, too. For still larger
+        images, more stages with few channels come first.
         """
         halvings = max(1, round(math.log2(min(seen.height, seen.width) / _LAST)))
         stages = min(halvings, 3) + max(0, halvings - 4)
@@ -81,31 +81,31 @@ class Residual(Network):
 
 
 class ResidualLarge(Residual):
-    """Wider, and twice as deep."""
+    """`Residual` with 1.5 times the channels and twice the blocks."""
 
     part, depth = 1.5, 2
 
 
 class ResidualSmall(Residual):
-    """Half as wide."""
+    """`Residual` with half the channels."""
 
     part = 0.5
 
 
 class _Block(nn.Module):
-    """Two convolutions, and a shortcut past them."""
+    """Two convolutions, and a shortcut connection."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.first = _convolution(inputs, outputs, 3, stride)
         self.second = _convolution(outputs, outputs, 3, 1)
-        # The mean of each square, where the picture shrinks: a stride alone would leave three pixels of four out.
+        # Average pooling before a stride: the stride alone would ignore three of four pixels.
         self.pool = nn.AvgPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity()
         fits = stride == 1 and inputs == outputs
         self.past = nn.Identity() if fits else _convolution(inputs, outputs, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, inputs, h, w] → [N, outputs, h / stride, w / stride], rounded up."""
+        """Return the features: [N, inputs, h, w] → [N, outputs, h / stride, w / stride], rounded up."""
         inner = self.second(functional.relu(self.first(x), inplace=True))
         return functional.relu(inner + self.past(self.pool(x)), inplace=True)
 

@@ -1,6 +1,6 @@
-"""Which runtime, precision and devices serve a model: decided once, before a worker announces itself.
+"""Choose the runtime, precision and devices for a model, once, before a worker announces itself.
 
-It imports neither numpy nor torch: a worker's parent process decides, and its processes load.
+This module imports neither numpy nor torch, because a worker's parent process chooses, and its child processes load.
 """
 
 import importlib.util
@@ -18,12 +18,12 @@ from pigeonhole.models.record import ONNX_RUNTIME, TORCH, Checkpoint
 from pigeonhole.settings import ENV_PREFIX, Settings
 from pigeonhole.version import install_hint
 
-#: The extra that brings each runtime, and the module that it is.
+#: Runtime → the extra that installs it; and its Python module.
 _EXTRAS = {ONNX_RUNTIME: "worker", TORCH: "torch"}
 _MODULES = {ONNX_RUNTIME: "onnxruntime", TORCH: "torch"}
-#: What Linux says of a processor that multiplies bfloat16 itself; on others torch emulates it, slower than float32.
+#: Linux's flags of a processor that supports bfloat16. On others, torch emulates it, slower than float32.
 _BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-#: The devices of NVIDIA's driver. Without one of them torch, which takes seconds to import, is not asked for GPUs.
+#: The device files of NVIDIA's driver. Without one of them there is no GPU, and the slow import of torch is skipped.
 _DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
 _ASKING = 120.0  # seconds that torch may take to list the GPUs
 _GPUS = (
@@ -34,12 +34,12 @@ _GPUS = (
 
 @dataclass(frozen=True)
 class Machine:
-    """What a machine has to run networks on.
+    """Functions that describe a machine's devices and runtimes.
 
     Args:
-        gpus: One for each CUDA device: whether it computes in bfloat16 (compute capability 8 or more).
-        has_bf16: Whether the processor multiplies bfloat16.
-        installed: Whether a runtime of that name is installed.
+        gpus: Returns, for each CUDA device, whether it supports bfloat16 (compute capability 8 or more).
+        has_bf16: Returns whether the processor supports bfloat16.
+        installed: Returns whether a runtime of a name is installed.
     """
 
     gpus: Callable[[], tuple[bool, ...]]
@@ -49,12 +49,12 @@ class Machine:
 
 @dataclass(frozen=True)
 class Choice:
-    """How a model is run.
+    """The chosen way to run a model.
 
     Args:
-        runtime: Its name in `registry.RUNTIMES`.
-        precision: "f32", "bf16", "f16" or "int8".
-        devices: "cpu" alone, or CUDA devices, each of which runs the network for several processes.
+        runtime: The runtime's name in `registry.RUNTIMES`.
+        precision: The precision of the network: "f32", "bf16", "f16" or "int8".
+        devices: "cpu" only, or CUDA devices, each of which is shared by several worker processes.
     """
 
     runtime: str
@@ -63,26 +63,26 @@ class Choice:
 
     @property
     def kind(self) -> str:
-        """Runtime and precision, as answers and announcements carry them: `onnxruntime/f32`."""
+        """Runtime and precision, as in the messages of workers: `onnxruntime/f32`."""
         return f"{self.runtime}/{self.precision}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """The settings, as variables, from which `choose` makes this choice again."""
+        """The environment variables with which `choose` returns this choice again."""
         values = {"RUNTIME": self.runtime, "PRECISION": self.precision, "DEVICE": ",".join(self.devices)}
         return {ENV_PREFIX + name: value for name, value in values.items()}
 
 
 def choose(about: Checkpoint, settings: Settings, machine: Machine | None = None) -> Choice:
-    """Decide how a model is run here.
+    """Choose how to run a model on this machine.
 
     Args:
-        about: The model.
-        settings: `runtime`, `precision` and `device`, each of which may be `auto`.
-        machine: In place of this one.
+        about: The model's record.
+        settings: The settings `runtime`, `precision` and `device`, each of which may be `auto`.
+        machine: The machine; None: this one.
 
     Raises:
-        SettingsError: The model, the machine or what is installed does not allow it.
+        SettingsError: The settings don't fit the model, the machine or the installed runtimes.
     """
     machine = machine or THIS
     devices = _devices(about, settings, machine)
@@ -91,7 +91,7 @@ def choose(about: Checkpoint, settings: Settings, machine: Machine | None = None
 
 
 def _devices(about: Checkpoint, settings: Settings, machine: Machine) -> tuple[str, ...]:
-    """Return the devices that are asked for; all GPUs, where `auto` may use them."""
+    """Return the devices to use. `auto` uses all GPUs if torch can run the model, or else the CPU."""
     if settings.device == "auto":
         can = settings.runtime != ONNX_RUNTIME and TORCH in about.runtimes and machine.installed(TORCH)
         return _numbered(machine.gpus()) or ("cpu",) if can else ("cpu",)
@@ -104,7 +104,7 @@ def _devices(about: Checkpoint, settings: Settings, machine: Machine) -> tuple[s
     if not wanted or not set(wanted) <= set(found):
         there = f"only {', '.join(found)}" if found else "no CUDA device"
         raise SettingsError(
-            f"PIGEONHOLE_DEVICE is {settings.device!r} and torch finds {there} here: use 'auto' or 'cpu'"
+            f"PIGEONHOLE_DEVICE is {settings.device!r}, but torch finds {there} on this machine: use 'auto' or 'cpu'"
         )
     return wanted
 
@@ -114,12 +114,12 @@ def _numbered(gpus: tuple[bool, ...]) -> tuple[str, ...]:
 
 
 def _runtime(about: Checkpoint, settings: Settings, devices: tuple[str, ...], machine: Machine) -> str:
-    """Return the runtime: ONNX Runtime on a CPU, torch on a GPU or if the model file has no graph."""
+    """Return the runtime. `auto` uses ONNX Runtime on a CPU, and torch on a GPU or if the model file has no graph."""
     possible = [TORCH] if devices != ("cpu",) else [ONNX_RUNTIME, TORCH]
     if settings.runtime != "auto":
         if settings.runtime not in possible:
             raise SettingsError(
-                f"PIGEONHOLE_RUNTIME is {settings.runtime!r}, which runs on a CPU only, not on {devices[0]}"
+                f"PIGEONHOLE_RUNTIME is {settings.runtime!r}, which can't run on {devices[0]}: use 'auto' or 'torch'"
             )
         possible = [settings.runtime]
     able = [runtime for runtime in possible if runtime in about.runtimes]
@@ -143,15 +143,13 @@ def _precision(about: Checkpoint, settings: Settings, runtime: str, devices: tup
         # ONNX Runtime computes in the precision of the graph.
         if asked not in ("auto", about.precision):
             raise SettingsError(
-                f"PIGEONHOLE_PRECISION is {asked!r}, and {runtime} runs the model {about.name!r} in "
+                f"PIGEONHOLE_PRECISION is {asked!r}, but {runtime} runs the model {about.name!r} in "
                 f"{about.precision}: use 'auto', or PIGEONHOLE_RUNTIME={TORCH}"
             )
         return about.precision
     if devices == ("cpu",):
         if asked == "f16" or (asked == "bf16" and not machine.has_bf16()):
-            raise SettingsError(
-                f"PIGEONHOLE_PRECISION is {asked!r}, which this processor does not compute in: use 'f32'"
-            )
+            raise SettingsError(f"PIGEONHOLE_PRECISION is {asked!r}, which this processor does not support: use 'f32'")
         return "f32" if asked == "auto" else asked
     half = "bf16" if all(machine.gpus()) else "f16"
     return half if asked == "auto" else asked
@@ -159,7 +157,7 @@ def _precision(about: Checkpoint, settings: Settings, runtime: str, devices: tup
 
 @cache
 def _gpus() -> tuple[bool, ...]:
-    """Ask torch, in a process of its own, for the CUDA devices."""
+    """List the CUDA devices with torch, in a separate process."""
     if not any(driver.exists() for driver in _DRIVERS):
         return ()
     command = [sys.executable, "-P", "-c", _GPUS]
@@ -168,7 +166,7 @@ def _gpus() -> tuple[bool, ...]:
         return tuple(map(bool, json.loads(run.stdout)))
     except (OSError, subprocess.SubprocessError, ValueError) as exc:
         raise SettingsError(
-            f"torch can't list the CUDA devices ({exc}): set PIGEONHOLE_DEVICE=cpu, or mend it"
+            f"torch can't list the CUDA devices ({exc}): set PIGEONHOLE_DEVICE=cpu, or repair the driver"
         ) from exc
 
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime: runs the graph in a model file, on a CPU."""
+"""The runtime `onnxruntime`: ONNX Runtime runs the graph in a model file, on a CPU."""
 
 import re
 from typing import TYPE_CHECKING, ClassVar
@@ -16,22 +16,22 @@ from pigeonhole.models.runtimes.runtime import Runtime
 if TYPE_CHECKING:
     from pigeonhole.models.tensor_file import Tensors
 
-_FATAL = 4  # the level of its log from which on it writes to standard error: what it raises is enough
-#: How its allocators say that there is not enough memory.
+_FATAL = 4  # log level: ONNX Runtime logs to standard error, and raises the errors anyway
+#: Messages of ONNX Runtime's allocators when there is not enough memory.
 _OUT_OF_MEMORY = re.compile(r"failed to allocate|bad_alloc|out of memory", re.I)
 _SHOWN = 300  # characters of a message, which may quote a damaged graph
 
 
 class OnnxRuntime(Runtime):
-    """A session of ONNX Runtime with one thread: there is a worker process for each core.
+    """A session of ONNX Runtime with one thread, because there is a worker process for each core.
 
     Args:
         content: The model file.
-        precision: As of `Runtime`.
-        device: "cpu".
+        precision: As for `Runtime`.
+        device: Always "cpu".
 
     Raises:
-        CheckpointError: The graph can't be run, or is not as `pigeonhole.models.graph` says.
+        CheckpointError: The graph can't be run, or its inputs, outputs or external data are not as in our graphs.
     """
 
     name: ClassVar = ONNX_RUNTIME
@@ -40,14 +40,17 @@ class OnnxRuntime(Runtime):
         super().__init__(precision, device)
         names = graphs.stored_weights(content.graph)
         if missing := sorted(set(names) - set(content.weights)):
-            raise CheckpointError(f"{content.path}: its graph wants the weights {missing[0]!r}, which are not there.")
+            raise CheckpointError(
+                f"{content.path}: its graph needs the weights {missing[0]!r}, which the file does not have; "
+                "make the file again."
+            )
         weights = {name: content.weights[name] for name in names}
         try:
             self._session = open_session(content.graph, weights)
             self._check(content)
         except CheckpointError:
             raise
-        except Exception as exc:  # its exceptions have no common base but this
+        except Exception as exc:  # ONNX Runtime's exceptions have no other common base class
             raise CheckpointError(f"{content.path}: ONNX Runtime can't load its graph: {_text(exc)}") from exc
 
     def _check(self, content: Content) -> None:
@@ -62,7 +65,7 @@ class OnnxRuntime(Runtime):
             raise CheckpointError(f"{content.path}: its graph returns {outputs}, not floats called {graphs.OUTPUT!r}.")
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See `Runtime.logits`."""
+        """Run the graph; see `Runtime.logits`."""
         try:
             found: NDArray[np.float32] = self._session.run([graphs.OUTPUT], {graphs.INPUT: pixels})[0]
         except Exception as exc:
@@ -77,10 +80,10 @@ def open_session(graph: bytes, weights: "Tensors") -> onnxruntime.InferenceSessi
 
     Args:
         graph: The ONNX model.
-        weights: Its external initializers, by name.
+        weights: The graph's external initializers, by name.
 
     Raises:
-        Exception: ONNX Runtime's own, which have no other base in common.
+        Exception: An exception of ONNX Runtime; these have no other common base class.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -1,7 +1,7 @@
-"""The runtimes by name, and how one is loaded.
+"""The runtimes by name, and a function to load a model in one.
 
-To add a runtime, write one class (`pigeonhole.models.runtimes.runtime.Runtime`) whose arguments are
-a `Content`, a precision and a device, and register it here; `choice` decides when it is used.
+To add a runtime, write one class (`pigeonhole.models.runtimes.runtime.Runtime`) whose arguments are a `Content`, a
+precision and a device, and register it here. `choice` decides when it is used.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What runs a network: pixels in, logits out."""
+"""The base class of runtimes, which run networks: pixels in, logits out."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 
 class Runtime(ABC):
-    """A model, loaded and ready on one device.
+    """A model that is loaded on one device.
 
     Args:
-        precision: In which it computes: "f32", "bf16", "f16" or "int8".
-        device: Where: "cpu", "cuda:0".
+        precision: The precision of the network: "f32", "bf16", "f16" or "int8".
+        device: The device, such as "cpu" or "cuda:0".
     """
 
-    #: Its name in `registry.RUNTIMES`.
+    #: The runtime's name in `registry.RUNTIMES`.
     name: ClassVar[str]
 
     def __init__(self, precision: str, device: str) -> None:
@@ -23,7 +23,7 @@ class Runtime(ABC):
 
     @property
     def kind(self) -> str:
-        """Its name and precision, as answers and announcements carry them: `onnxruntime/f32`."""
+        """Runtime and precision, as in the messages of workers: `onnxruntime/f32`."""
         return f"{self.name}/{self.precision}"
 
     @abstractmethod
@@ -37,6 +37,6 @@ class Runtime(ABC):
             float32 [N, logits].
 
         Raises:
-            MemoryError: There is not enough memory for N images; fewer may do.
-            Exception: The runtime's own, if it can't compute them for another reason.
+            MemoryError: There is not enough memory for N images; fewer images may work.
+            Exception: An exception of the runtime, for any other reason.
         """

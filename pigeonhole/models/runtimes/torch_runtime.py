@@ -1,4 +1,4 @@
-"""torch: runs the network whose weights a model file holds, on a CPU or a GPU."""
+"""The runtime `torch`: torch runs the network with the weights in a model file, on a CPU or a GPU."""
 
 import re
 from typing import ClassVar
@@ -13,22 +13,22 @@ from pigeonhole.models.checkpoint import Content
 from pigeonhole.models.record import TORCH
 from pigeonhole.models.runtimes.runtime import Runtime
 
-#: What torch calls a precision.
+#: Precision → torch's dtype.
 _DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
-#: How torch's allocators, cuBLAS and cuDNN say that there is not enough memory, in a RuntimeError's words.
+#: Messages in a RuntimeError of torch's allocators, cuBLAS and cuDNN when there is not enough memory.
 _OUT_OF_MEMORY = re.compile(r"out of memory|can(no|')t allocate|alloc_failed", re.I)
 
 
 class TorchRuntime(Runtime):
-    """A network in torch with one thread: there is a worker process for each core.
+    """A network in torch with one thread, because there is a worker process for each core.
 
     Args:
         content: The model file.
-        precision: As of `Runtime`.
-        device: torch's name of it.
+        precision: As for `Runtime`.
+        device: The device, by torch's name.
 
     Raises:
-        CheckpointError: The network can't be built, or not on that device.
+        CheckpointError: The network can't be built, or can't use the device.
     """
 
     name: ClassVar = TORCH
@@ -40,7 +40,7 @@ class TorchRuntime(Runtime):
         self._network = network.to(_DTYPES[precision]).to(memory_format=torch.channels_last)
 
     def logits(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See `Runtime.logits`."""
+        """Run the network; see `Runtime.logits`."""
         found: NDArray[np.float32] = self.forward(torch.from_numpy(pixels).to(self.device)).cpu().numpy()
         return found
 
@@ -48,12 +48,12 @@ class TorchRuntime(Runtime):
         """Run the network: uint8 [N, H, W, C] → float32 [N, logits], both on the device.
 
         Raises:
-            MemoryError, Exception: As of `Runtime.logits`.
+            MemoryError, Exception: As for `Runtime.logits`.
         """
         try:
             with torch.inference_mode():
                 return self._network(pixels).float()  # type: ignore[no-any-return]
-        except RuntimeError as exc:  # for nearly everything
+        except RuntimeError as exc:  # torch raises it for nearly all errors
             if _OUT_OF_MEMORY.search(str(exc)):
                 raise MemoryError(str(exc)) from exc
             raise
