@@ -1,7 +1,7 @@
-"""`make bench`: Pigeonhole beside the ways in which people do the same work today, in one run.
+"""`make bench`: compare Pigeonhole with other common ways to classify images, in one run.
 
-Nothing else should run meanwhile. Each section is printed when it is measured; docs/benchmarks.md and its plots are
-written at the end of a whole run.
+No other program should run at the same time. Each section is printed when it is measured. docs/benchmarks.md and its
+plots are written at the end of a complete run.
 """
 
 import argparse
@@ -16,18 +16,18 @@ SECTIONS = ("systems", "photos", "imagenet", "commands", "workers", "stages")
 
 
 def main() -> None:
-    """Measure, print, and write."""
+    """Measure, print and write the sections."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="Pigeonhole and the bare loop on the samples, and print")
-    parser.add_argument("--only", choices=SECTIONS, action="append", help="measure this and print; write nothing")
-    parser.add_argument("--data", type=Path, default=ROOT / ".." / "shared" / "mnist", help="holds MNIST/raw")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where to write")
+    parser.add_argument("--quick", action="store_true", help="compare with the bare loop on the samples; write nothing")
+    parser.add_argument("--only", choices=SECTIONS, action="append", help="measure this section; write nothing")
+    parser.add_argument("--data", type=Path, default=ROOT / ".." / "shared" / "mnist", help="folder with MNIST/raw")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder to write to")
     for name, value in vars(Scale()).items():
         parser.add_argument(f"--{name}", type=int, help=f"[{value:,}]")
     arguments = parser.parse_args()
     given = {name: getattr(arguments, name) for name in vars(Scale()) if getattr(arguments, name) is not None}
     machine.limit()
-    # Only now, when the limits on threads are set, what reads them.
+    # Imported after the limits on threads are set, because its imports read them.
     from benchmarks import report
 
     with tempfile.TemporaryDirectory(prefix="pigeonhole-bench-") as folder:

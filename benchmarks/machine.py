@@ -1,4 +1,4 @@
-"""The machine that figures are from, and what every system on it is limited to."""
+"""The machine of a benchmark, and the limits on every system."""
 
 import os
 import platform
@@ -8,14 +8,14 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-#: The processors that everything runs on, and the processes that each system may have for its work.
+#: The number of processors that all systems may use, and of processes for each system.
 PROCESSORS = PROCESSES = 2
-#: One thread for each process: two processes with two threads each would fight for two cores. All libraries that bring
-#: a pool of threads read one of these.
+#: Environment variables for one thread per process, because two processes with two threads each would compete for two
+#: cores. Each library with a thread pool reads one of them.
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"
 )
-#: Whose versions decide a figure.
+#: Packages whose versions influence the figures.
 PACKAGES = (
     "torch",
     "numpy",
@@ -31,17 +31,17 @@ PEERS = ("ray", "pyarrow", "daft", "timm", "torchvision")
 
 
 def limit() -> None:
-    """Keep this process, and all that it starts, to the same two processors and to one thread each."""
+    """Limit this process and its child processes to two processors and one thread each."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:PROCESSORS])
     os.environ |= ONE_THREAD
     for name in [name for name in os.environ if name.startswith(("PIGEONHOLE_", "CELERY_"))]:
-        del os.environ[name]  # the figures are the defaults'
+        del os.environ[name]  # figures are measured with default settings
 
 
 @contextmanager
 def environment(changes: Mapping[str, str | None]) -> Iterator[None]:
-    """Change the environment for what is started meanwhile; None removes a variable."""
+    """Change environment variables during a `with` block; None removes a variable."""
     before = {name: os.environ.get(name) for name in changes}
     try:
         _set(changes)
@@ -59,7 +59,7 @@ def _set(values: Mapping[str, str | None]) -> None:
 
 
 def describe(used: int = PROCESSORS) -> str:
-    """Give the machine in words, of whose cores some are used."""
+    """Return a description of the machine, of which `used` cores are used."""
     cpu = next(
         (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), ""
     )
@@ -69,7 +69,7 @@ def describe(used: int = PROCESSORS) -> str:
 
 
 def versions() -> str:
-    """Give Python's version and those of the packages that are installed."""
+    """Return the versions of Python and of the installed packages."""
     found = [f"Python {platform.python_version()}"]
     for package in (*PACKAGES, *PEERS):
         try:

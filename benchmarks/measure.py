@@ -1,4 +1,4 @@
-"""What is measured of a system, and how: in rounds that alternate, so that whatever else changes hits all alike."""
+"""Measure systems in alternating rounds, so that other changes on the machine affect all of them."""
 
 import importlib.util
 import statistics
@@ -11,18 +11,17 @@ from typing import Protocol
 
 from pigeonhole.version import install_hint
 
-#: Images that a system classifies before each of its rounds, unless it is told otherwise: one large batch for each of
-#: two processes.
+#: The default number of images that warm up a system before each round: one large batch for each of two processes.
 WARM_UP = 4096
 
 
 @dataclass(frozen=True)
 class Images:
-    """Files on disk.
+    """Image files on disk.
 
     Args:
-        folder: in which, or in whose folders, all of them and nothing else lie; absolute.
-        paths: of all, absolute, sorted. Where some have fewer images of the same kind, theirs are the first, by name.
+        folder: the absolute path of the folder that contains all images, also in sub-folders, and nothing else.
+        paths: the absolute paths of all images, sorted. A system with fewer images gets the first ones, by name.
     """
 
     folder: str
@@ -32,44 +31,44 @@ class Images:
         return len(self.paths)
 
     def names(self) -> list[str]:
-        """Give the paths below the folder."""
+        """Return the paths relative to the folder."""
         return [path.removeprefix(f"{self.folder}/") for path in self.paths]
 
 
 class Clock:
-    """Runs from when it is made, or from the last restart."""
+    """A clock that runs from its creation, or from the last restart."""
 
     def __init__(self) -> None:
         self._made = self._begun = time.perf_counter()
 
     def restart(self, at: float | None = None) -> None:
-        """Begin anew: a system that can't get ready before it is given images calls this once it is.
+        """Restart the clock. A system that needs the images to get ready calls this when it is ready.
 
         Args:
-            at: when it was, by `time.perf_counter` of any process; None: now.
+            at: the time of the restart, by `time.perf_counter` of any process; None: now.
         """
         self._begun = time.perf_counter() if at is None else at
 
     def read(self) -> tuple[float, float]:
-        """Give the seconds since the last restart, and since this was made."""
+        """Return the seconds since the last restart, and since the creation."""
         now = time.perf_counter()
         return now - self._begun, now - self._made
 
 
 class System(Protocol):
-    """A way to classify images. It is started and stopped for each round, so that none runs beside another."""
+    """A way to classify images. It is started and stopped in each round, so that only one system runs at a time."""
 
     def start(self) -> None:
-        """Start what it needs, and wait until that is ready."""
+        """Start all processes, and wait until they are ready."""
 
     def run(self, images: Images, clock: Clock) -> Iterable[str]:
-        """Classify, and give a label for each image, in the order of its paths; "" where there is none.
+        """Return a label for each image, in the order of the paths; "" for an image without a label.
 
-        The time is taken when it returns: where rows are on disk by then, their labels may be read back later.
+        The time is measured until this returns. A system whose rows are on disk then may read the labels later.
         """
 
     def stop(self) -> None:
-        """End all that was started."""
+        """End all processes."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,14 @@ class Entry:
     """A system in a comparison.
 
     Args:
-        name: as the tables call it.
-        system: makes it.
-        images: what each round classifies.
-        warm_up: what is classified before.
-        settings: its settings, in words, with their reasons.
-        comparable: whether its labels can be compared with the first's: it has the same network.
-        needs: the package without which it is left out.
-        wanted: how many times as fast the first shall be at least, and what to go for.
+        name: the system's name in tables.
+        system: returns the system.
+        images: the images of each round.
+        warm_up: the images to classify before each round.
+        settings: the system's settings, in words, with reasons.
+        comparable: whether it has the same network as the first system, so that labels can be compared.
+        needs: the package that it needs; without it, the system is skipped.
+        wanted: two targets for the first system's speed, as a multiple of this system's: required and desired.
     """
 
     name: str
@@ -98,19 +97,19 @@ class Entry:
 
     @property
     def missing(self) -> bool:
-        """Whether its package is not installed."""
+        """Return whether the package that it needs is missing."""
         return bool(self.needs) and importlib.util.find_spec(self.needs) is None
 
 
 @dataclass
 class Measured:
-    """A system's rounds.
+    """The measured rounds of a system.
 
     Args:
         entry: the system.
-        rates: images per second in each round, since it was ready.
-        whole: the same with the time that it took to get ready after it was given the images.
-        labels: of the last round, by the images' names.
+        rates: images per second in each round, from the time when it was ready.
+        whole: images per second in each round, including the time to get ready after it got the images.
+        labels: name of an image → its label in the last round.
     """
 
     entry: Entry
@@ -120,20 +119,25 @@ class Measured:
 
     @property
     def rate(self) -> float:
-        """The median."""
+        """The median of the rounds, in images per second."""
         return statistics.median(self.rates)
 
 
 def alternate(entries: Iterable[Entry], rounds: int, say: Callable[[str], None]) -> list[Measured]:
-    """Measure: A B C A B C …; what lacks its package is left out, and that is said.
+    """Measure systems in alternating rounds, A B C A B C …; skip systems whose package is missing.
+
+    Args:
+        entries: the systems.
+        rounds: the number of rounds of each system.
+        say: prints a line of progress.
 
     Raises:
-        RuntimeError: a system does not give a label for each image.
+        RuntimeError: a system does not return a label for each image.
     """
     measured = []
     for entry in entries:
         if entry.missing:
-            say(f"{entry.name}: left out, since {entry.needs} is not installed: {install_hint('bench')}")
+            say(f"{entry.name}: skipped, because {entry.needs} is not installed: {install_hint('bench')}")
         else:
             measured.append(Measured(entry))
     for number in range(rounds):
@@ -152,7 +156,7 @@ def _round(measured: Measured) -> None:
         seconds, whole = clock.read()
         labels = list(answers)
     if len(labels) != len(entry.images):
-        raise RuntimeError(f"{entry.name} gave {len(labels):,} labels for {len(entry.images):,} images")
+        raise RuntimeError(f"{entry.name} returned {len(labels):,} labels for {len(entry.images):,} images")
     measured.rates.append(len(entry.images) / seconds)
     measured.whole.append(len(entry.images) / whole)
     measured.labels = dict(zip(entry.images.names(), labels, strict=True))
@@ -160,7 +164,7 @@ def _round(measured: Measured) -> None:
 
 @contextmanager
 def running(system: System) -> Iterator[System]:
-    """Start a system, and stop it whatever happens."""
+    """Start a system, and stop it at the end, also after an error."""
     try:
         system.start()
         yield system
@@ -169,6 +173,6 @@ def running(system: System) -> Iterator[System]:
 
 
 def differing(one: Measured, other: Measured) -> tuple[int, int]:
-    """Give how many images both have a label for that is not the same, and how many images both were given."""
+    """Return the number of images with different labels, and the number of images that both systems classified."""
     both = one.labels.keys() & other.labels.keys()
     return sum(one.labels[path] != other.labels[path] for path in both), len(both)

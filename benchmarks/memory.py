@@ -1,12 +1,12 @@
-"""What the kernel says of a process's memory."""
+"""The memory of a process, by the kernel."""
 
 from pathlib import Path
 
 
 def peak(pid: int) -> int:
-    """Give a process's peak of resident memory in bytes, 0 where it is gone.
+    """Return a process's peak of resident memory, in bytes; 0 if it has ended.
 
-    rusage would count that of whoever started it too, from before it ran its own program.
+    `getrusage` would include the memory of the parent process, from before the child ran its own program.
     """
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()

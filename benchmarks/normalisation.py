@@ -1,4 +1,4 @@
-"""What bringing a picture into MNIST's form takes, for pictures that have it and for those that have not."""
+"""Measure the time of the digit normalisation, for pictures in MNIST's form and for others."""
 
 import statistics
 import time
@@ -14,7 +14,7 @@ from benchmarks.tables import spread, table
 from pigeonhole.imaging.preprocessing import Preprocessing
 
 IMAGES = 250
-SIDE = 200  # pixels, of a scene
+SIDE = 200  # pixels, width and height of a scene
 _DIGIT = Preprocessing("digit", 28, 28, 1)
 
 Grey = NDArray[np.uint8]
@@ -22,11 +22,11 @@ Grey = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Normalised:
-    """Pictures of one kind.
+    """The measured times for pictures of one kind.
 
     Args:
-        name: of the kind.
-        seconds: for each picture, in each round.
+        name: the name of the kind.
+        seconds: the time per picture, in each round.
     """
 
     name: str
@@ -46,7 +46,7 @@ def _off_centre(digit: Grey, lot: np.random.Generator) -> Grey:
 
 
 def _scene(digit: Grey, lot: np.random.Generator) -> Grey:
-    """A digit somewhere on paper, in a light that falls off to one side, with a sensor's noise."""
+    """Draw a digit somewhere on paper, in light that is darker on one side, with a sensor's noise."""
     side = int(lot.integers(SIDE // 2, 3 * SIDE // 4))
     top, left = lot.integers(0, SIDE - side, 2)
     ink = np.zeros((SIDE, SIDE))
@@ -59,7 +59,7 @@ def _scene(digit: Grey, lot: np.random.Generator) -> Grey:
 
 
 KINDS: dict[str, Callable[[Grey, np.random.Generator], Grey]] = {
-    "as MNIST's are: the short way": _as_it_is,
+    "in MNIST's form: the short cut": _as_it_is,
     "28 x 28, the same in black on white": _inverted,
     "28 x 28, black on white, off-centre": _off_centre,
     f"{SIDE} x {SIDE}, ink on paper in uneven light, noise": _scene,
@@ -67,28 +67,28 @@ KINDS: dict[str, Callable[[Grey, np.random.Generator], Grey]] = {
 
 
 def measure(files: Sequence[Path], rounds: int) -> list[Normalised]:
-    """Time each kind, made of the first of the files, so many times.
+    """Measure each kind of picture in several rounds.
 
     Args:
-        files: digits in MNIST's form.
-        rounds: how many.
+        files: digits in MNIST's form; the first ones are used.
+        rounds: the number of rounds.
     """
     digits = [np.asarray(Image.open(file)) for file in files[:IMAGES]]
     found = []
     for name, make in KINDS.items():
         pictures = [make(digit, np.random.default_rng(number)) for number, digit in enumerate(digits)]
         taken = []
-        for _ in range(rounds + 1):  # the first one warms up
+        for _ in range(rounds + 1):  # the first round is a warm-up
             started = time.perf_counter()
             _, errors = _DIGIT.apply_all(pictures)
             taken.append((time.perf_counter() - started) / len(pictures))
-        assert not errors  # a picture that is blank ends early
+        assert not errors  # a blank picture would take less time
         found.append(Normalised(name, taken[1:]))
     return found
 
 
 def as_table(measured: Sequence[Normalised]) -> str:
-    """Give the figures in Markdown."""
+    """Return the figures as a table in Markdown."""
     rows = [
         [
             each.name,
@@ -97,4 +97,4 @@ def as_table(measured: Sequence[Normalised]) -> str:
         ]
         for each in measured
     ]
-    return table(["picture", "µs an image", "least", "most", "images/s on one core"], rows)
+    return table(["picture", "µs per image", "least", "most", "images/s on one core"], rows)

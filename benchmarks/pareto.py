@@ -1,8 +1,8 @@
-"""Accuracy against cost: trains each network by its default recipe with several seeds; `make pareto`.
+"""Measure accuracy against cost: train each network with its default recipe and several seeds; `make pareto`.
 
-It writes a table into docs/experiments.md and draws docs/pareto.svg. A training is what `pigeonhole train` does with no
-more than a network and a seed. What each came to is a line of JSON in a folder, so a run that was interrupted goes on
-with those that are there; what another recipe made is not counted, and stays.
+It writes a table to docs/guide/training.md and draws docs/pareto.svg. Each training is `pigeonhole train` with a network and
+a seed only. Its result is a line of JSON in a folder, so that an interrupted run resumes. Results of other recipes in
+that folder are ignored.
 """
 
 import argparse
@@ -32,12 +32,12 @@ LINES = "runs.jsonl"
 
 @dataclass(frozen=True)
 class Task:
-    """One training.
+    """One training to do.
 
     Args:
-        network: its name.
-        seed: of all that is drawn.
-        epochs: None for the network's own recipe; another number is a trial.
+        network: the network's name.
+        seed: the seed of the training.
+        epochs: the number of epochs, for a trial; None: that of the network's recipe.
     """
 
     network: str
@@ -45,7 +45,7 @@ class Task:
     epochs: int | None = None
 
     def recipe(self) -> dict[str, Any]:
-        """How it trains, as its checkpoint will say it."""
+        """Return the recipe as the checkpoint will record it."""
         recipe = plan(self.network).recipe
         plain = replace(recipe, epochs=self.epochs or recipe.epochs).to_json()
         return dict(json.loads(json.dumps(plain)))
@@ -53,15 +53,20 @@ class Task:
 
 @dataclass(frozen=True)
 class Run:
-    """What one training came to.
+    """The result of one training.
 
     Args:
-        network, seed, recipe: which it was.
+        network: the network's name.
+        seed: the seed of the training.
+        recipe: the recipe of the training.
         data: the digest of the training images.
-        multiply_adds, parameters: what an image costs the network.
-        images, errors: MNIST's test images, and how many of them are wrong.
-        seconds: of training, with making its pool of other images and without loading the data.
-        machine, versions: on what.
+        multiply_adds: the network's multiply-adds per image.
+        parameters: the number of the network's parameters.
+        images: the number of MNIST's test images.
+        errors: the number of wrong labels among them.
+        seconds: the time of the training, including the synthetic data, without loading MNIST.
+        machine: the machine, in words.
+        versions: package → version.
     """
 
     network: str
@@ -78,19 +83,19 @@ class Run:
 
     @property
     def accuracy(self) -> float:
-        """The share of the test images that is right, 0…1."""
+        """The share of test images with the right label, 0…1."""
         return 1 - self.errors / self.images
 
     def is_of(self, task: Task) -> bool:
-        """Whether it is what a task asks for, by today's recipe."""
+        """Return whether this is the result of a task, with the current recipe."""
         return (self.network, self.seed, self.recipe) == (task.network, task.seed, task.recipe())
 
 
 def runs(folder: Path) -> list[Run]:
-    """Read what a folder has; a last line that was not written to its end is left out.
+    """Read the results in a folder; ignore an incomplete last line.
 
     Raises:
-        ValueError: there is a line that is not ours.
+        ValueError: a line is not a result of this program.
     """
     found = []
     path = folder / LINES
@@ -99,12 +104,14 @@ def runs(folder: Path) -> list[Run]:
         try:
             found.append(Run(**json.loads(line)))
         except (TypeError, ValueError) as exc:
-            raise ValueError(f"line {number} of {path} is no training of ours ({exc}): choose another --work") from exc
+            raise ValueError(
+                f"line {number} of {path} is not a result of a training ({exc}): use another --work"
+            ) from exc
     return found
 
 
 def keep(folder: Path, run: Run) -> None:
-    """Add one, in the place of half a line that somebody left who was killed."""
+    """Append a result; replace an incomplete last line, which a killed run may have left."""
     path = folder / LINES
     before = path.read_bytes() if path.exists() else b""
     with path.open("r+b" if before else "wb") as file:
@@ -114,17 +121,17 @@ def keep(folder: Path, run: Run) -> None:
 
 
 def found(task: Task, there: Iterable[Run]) -> Run | None:
-    """Give the latest of a task."""
+    """Return the latest result of a task; None if there is none."""
     return next((run for run in reversed(list(there)) if run.is_of(task)), None)
 
 
 def train(task: Task, data: Path, folder: Path) -> Run:
-    """Train one network, or go on with that; the checkpoint stays in the folder.
+    """Train one network, or resume its training; the checkpoint stays in the folder.
 
     Raises:
-        SystemExit: training failed, and has said why, or was interrupted.
+        SystemExit: the training failed with a message, or was interrupted.
     """
-    # Named after the recipe too: what another one left there is nothing to go on from.
+    # The name includes the recipe, because the training of another recipe can't be resumed.
     recipe = zlib.crc32(json.dumps(task.recipe()).encode())
     path = folder / f"{task.network}-{task.seed}-{recipe:08x}.safetensors"
     command = [sys.executable, "-m", "training", "train", "--dataset", "mnist", "--data", str(data)]
@@ -132,7 +139,9 @@ def train(task: Task, data: Path, folder: Path) -> Run:
     command += ["--resume"] if resume.file_of(path).exists() else []
     command += [] if task.epochs is None else ["--epochs", str(task.epochs)]
     if code := subprocess.run(command, check=False).returncode:
-        raise SystemExit(f"{task.network}, seed {task.seed}: training ended with {code}; run this again to go on")
+        raise SystemExit(
+            f"{task.network}, seed {task.seed}: training ended with exit code {code}; to resume, run again"
+        )
     written = checkpoint.describe(path)
     test, trained = written.measured["test"], written.trained
     return Run(
@@ -151,13 +160,13 @@ def train(task: Task, data: Path, folder: Path) -> Run:
 
 
 def networks(measured: Sequence[Run]) -> list[list[Run]]:
-    """Give the trainings of each network, the cheapest network first."""
+    """Return the results grouped by network, the cheapest network first."""
     names = {run.network: run.multiply_adds for run in measured}
     return [[run for run in measured if run.network == name] for name in sorted(names, key=lambda name: names[name])]
 
 
 def table(measured: Sequence[Run]) -> str:
-    """Give the figures in Markdown."""
+    """Return the figures as a table in Markdown."""
     lines = [
         "| network | multiply-adds | parameters | epochs | test, right: mean | least to most | deviation | seconds |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
@@ -174,11 +183,11 @@ def table(measured: Sequence[Run]) -> str:
 
 
 def part(measured: Sequence[Run], trial: bool) -> str:
-    """Give what stands in the document.
+    """Return the part of the document.
 
     Args:
-        measured: all trainings that are asked for.
-        trial: they were cut short.
+        measured: the results of all tasks.
+        trial: whether the trainings were shortened.
     """
     seeds = sorted({run.seed for run in measured})
     machines = sorted({run.machine for run in measured})
@@ -195,11 +204,11 @@ points, `seconds` the median of a training, with making its pool of other images
 
 
 def plot(measured: Sequence[Run], file: Path) -> None:
-    """Draw each network's mean, with the least and the most as whiskers, each seed as a small dot, and the front."""
-    matplotlib.rcParams["svg.hashsalt"] = "pigeonhole"  # the same figures, the same file
+    """Draw each network's mean with whiskers from least to most, each seed as a dot, and the Pareto front."""
+    matplotlib.rcParams["svg.hashsalt"] = "pigeonhole"  # so that the same figures result in the same file
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    front = list[tuple[int, float]]()  # those that no cheaper one is as good as
+    front = list[tuple[int, float]]()  # networks that are better than every cheaper one
     for each in networks(measured):
         cost, right = each[0].multiply_adds, [100 * run.accuracy for run in each]
         mean = statistics.mean(right)
@@ -219,24 +228,24 @@ def plot(measured: Sequence[Run], file: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train what is missing, and write the document and the plot."""
+    """Do the missing trainings, and write the table and the plot."""
     parser = argparse.ArgumentParser(prog="make pareto", description=__doc__.partition(";")[0])
-    parser.add_argument("--data", type=Path, required=True, help="the folder that holds MNIST")
-    parser.add_argument("--work", type=Path, required=True, help="the folder that keeps what was trained")
+    parser.add_argument("--data", type=Path, required=True, help="the folder that contains MNIST")
+    parser.add_argument("--work", type=Path, required=True, help="the folder for results and checkpoints")
     parser.add_argument("--networks", nargs="+", choices=tuple(NETWORKS), default=tuple(RECIPES), metavar="NAME")
-    parser.add_argument("--seeds", type=int, default=3, help="how many: 0, 1, …")
-    parser.add_argument("--epochs", type=int, help="in place of the recipe's, for a trial")
+    parser.add_argument("--seeds", type=int, default=3, help="the number of seeds: 0, 1, …")
+    parser.add_argument("--epochs", type=int, help="the number of epochs, for a trial")
     parser.add_argument(
         "--docs", type=Path, default=DOCS, help="the folder with experiments.md, for the table and the plot"
     )
     options = parser.parse_args(arguments)
     if options.seeds < 1:
-        parser.error(f"--seeds says how many trainings a network gets, at least 1, not {options.seeds}")
-    document = options.docs / "experiments.md"
-    replaced(document.read_text(encoding="utf-8"), "pareto", "")  # told now, not after hours
+        parser.error(f"--seeds is the number of trainings of each network, at least 1, not {options.seeds}")
+    document = options.docs / "training.md"
+    replaced(document.read_text(encoding="utf-8"), "pareto", "")  # fails now, not after hours of training
     options.work.mkdir(parents=True, exist_ok=True)
     measured = []
-    # One seed of each first: a run that is cut off has something of all.
+    # One seed of each network first, so that an interrupted run has results of all networks.
     for task in [Task(name, seed, options.epochs) for seed in range(options.seeds) for name in options.networks]:
         run = found(task, runs(options.work))
         if run is None:
@@ -245,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{run.network}, seed {run.seed}: {run.accuracy:.2%}, {run.seconds:.0f} s", flush=True)
         measured.append(run)
     if len({run.data for run in measured}) > 1:
-        parser.error(f"not all that {options.work} keeps was trained on the same images: choose another --work")
+        parser.error(f"the results in {options.work} are of different training images: choose another --work")
     text = document.read_text(encoding="utf-8")
     document.write_text(replaced(text, "pareto", part(measured, options.epochs is not None)), encoding="utf-8")
     plot(measured, options.docs / "pareto.svg")

@@ -12,7 +12,7 @@ from benchmarks.stages import OF_THE_WORKER, Stage
 
 
 def systems(measured: Sequence[Measured], file: Path) -> None:
-    """Draw the medians as bars, with the least and the most as whiskers."""
+    """Draw the medians as bars, with whiskers from least to most."""
     figure, axes = _figure(len(measured))
     names = [each.entry.name.replace("`", "") for each in measured]
     rates = [each.rate for each in measured]
@@ -31,13 +31,13 @@ def stages(measured: Sequence[Stage], file: Path) -> None:
     colours = ["C0" if stage.name in OF_THE_WORKER else "C7" for stage in measured]
     bars = axes.barh([stage.name for stage in measured], [stage.micros for stage in measured], color=colours)
     axes.bar_label(bars, [f"{stage.micros:.1f}" for stage in measured], padding=4)
-    axes.set_title("Time per image by stage, each by itself on one core (blue: in the worker's process)")
-    axes.set_xlabel("µs an image")
+    axes.set_title("Time per image by stage, each measured alone on one core (blue: in the worker's process)")
+    axes.set_xlabel("µs per image")
     _save(figure, axes, file)
 
 
 def _figure(bars: int) -> tuple[Figure, Axes]:
-    matplotlib.rcParams["svg.hashsalt"] = "pigeonhole"  # the same figures, the same file
+    matplotlib.rcParams["svg.hashsalt"] = "pigeonhole"  # so that the same figures result in the same file
     figure = Figure(figsize=(9, 1.2 + 0.4 * bars), layout="constrained")
     return figure, figure.subplots()
 

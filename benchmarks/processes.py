@@ -1,25 +1,25 @@
-"""Processes that hold something and work with it when they are asked: for systems that have no queue."""
+"""Processes that load something once and then do tasks, for systems without a queue."""
 
 import multiprocessing
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-#: Makes what a process holds: a function of what it is asked.
+#: Runs once in each process, and returns the function that does its tasks.
 Make = Callable[..., Callable[[Any], Any]]
 
 
 class Processes:
-    """Some spawned processes, each with a pipe of its own.
+    """Spawned processes, each with its own pipe.
 
     Args:
-        count: how many.
-        make: a function at the top of its module, called in each of them.
-        arguments: of that function.
+        count: the number of processes.
+        make: a function at the top of a module, which is called in each process and returns the function for tasks.
+        arguments: the arguments of `make`.
     """
 
     def __init__(self, count: int, make: Make, *arguments: object) -> None:
-        context = multiprocessing.get_context("spawn")  # as Pigeonhole's own: a fork of torch hangs
+        context = multiprocessing.get_context("spawn")  # as in Pigeonhole, because torch hangs after a fork
         self._pipes: list[Connection] = []
         self._processes = []
         for _ in range(count):
@@ -33,13 +33,13 @@ class Processes:
             pipe.recv()
 
     def ask(self, tasks: list[Any]) -> list[Any]:
-        """Give each process one task, and wait for all of their answers; EOFError where one has ended."""
+        """Send one task to each process, and wait for all results; raise EOFError if a process has ended."""
         for pipe, task in zip(self._pipes, tasks, strict=True):
             pipe.send(task)
         return [pipe.recv() for pipe in self._pipes]
 
     def stop(self) -> None:
-        """End them."""
+        """End the processes."""
         for pipe in self._pipes:
             pipe.close()
         for process in self._processes:

@@ -1,6 +1,7 @@
-"""Time a model against its quantised copy in ONNX Runtime: python -m benchmarks.quantisation MODEL COPY --images DIR.
+"""Compare the speed of a model and its quantised copy: python -m benchmarks.quantisation MODEL COPY --images DIR.
 
-Both take turns on the same chunks, in one process with one thread. CPU time counts, since other programs may run.
+Both run in alternation on the same chunk, in one process with one thread. CPU time is counted, because other programs
+may run at the same time.
 """
 
 import argparse
@@ -19,8 +20,8 @@ from pigeonhole.sources.reference import Location, Root
 
 
 def main() -> None:
-    """Print the CPU time an image of each, and how often their labels agree."""
-    parser = argparse.ArgumentParser(description="Time a model against its quantised copy.")
+    """Print the CPU time per image of each model, and the number of equal labels."""
+    parser = argparse.ArgumentParser(description="Compare the speed of a model and its quantised copy.")
     parser.add_argument("models", nargs=2, metavar="MODEL", help="a model file, or a shipped model's name")
     parser.add_argument("--images", required=True, help="a folder of images")
     parser.add_argument("--chunk", type=int, default=256, help="images at once")
@@ -40,7 +41,7 @@ def main() -> None:
     times *= 1e6 / len(pixels[: asked.chunk])
     for model, each in zip(models, times.T, strict=True):
         low, middle, high = np.percentile(each, (10, 50, 90))
-        print(f"{model.identity}: {middle:,.1f} µs an image (10% to 90%: {low:,.1f} to {high:,.1f})")
+        print(f"{model.identity}: {middle:,.1f} µs per image (10% to 90%: {low:,.1f} to {high:,.1f})")
     ratios = np.percentile(times[:, 0] / times[:, 1], (10, 50, 90))
     print(
         f"times as fast: {ratios[1]:.2f} ({ratios[0]:.2f} to {ratios[2]:.2f}), {asked.rounds} rounds of {asked.chunk}"

@@ -1,4 +1,4 @@
-"""Measures the sections, prints each, and writes docs/benchmarks.md with its two plots."""
+"""Measure the sections, print each, and write docs/benchmarks.md with its two plots."""
 
 import datetime
 import shlex
@@ -15,15 +15,15 @@ from benchmarks.stages import Stage
 from benchmarks.systems import Scale
 from pigeonhole.version import install_hint
 
-#: Images by which the stages are measured.
+#: The number of images for measuring the stages.
 STAGE_IMAGES = 10_000
 
 _HEAD = """# How fast it is
 
-Written by `make bench`; nothing in it is written by hand. Everything is from one run: systems that are compared take
-turns (A B C A B C …) with {rounds} rounds each, started, warmed up, timed and stopped in each round, so that nothing
-else runs meanwhile. All of them have the same two processors, two processes and one thread in each, but where it says
-otherwise. A figure is the median, beside it the least and the most. Files are in the system's cache.
+`make bench` writes this page. All figures are from one run. The systems in a comparison take turns (A B C A B C …) for
+{rounds} rounds each. In each round a system is started, warmed up, timed and stopped, so that only one runs at a time.
+All have the same two processors, and two processes with one thread each, unless noted otherwise. Each figure is the
+median, followed by the smallest and the largest value. Files are in the operating system's cache.
 
 | | |
 | --- | --- |
@@ -35,10 +35,10 @@ otherwise. A figure is the median, beside it the least and the most. Files are i
 
 _DIGITS = """## Digits, end to end
 
-{digits} images of MNIST's test set, 28x28 grey PNG files ({source}), from files on disk to a label for each in the
-calling process. Pigeonhole has everything on: digit normalisation, ledger, resume state, errors for each image, limits,
-rows in a CSV file. Systems that are slow have fewer images; rates are compared. "Pigeonhole is" that many times as
-fast.
+{digits} images of MNIST's test set, 28x28 grey PNG files ({source}), from files on disk to a label for each image in
+the calling process. Pigeonhole has all features on: digit normalisation, ledger, resume state, an error for each bad
+image, limits, rows in a CSV file. Slow systems get fewer images, because rates are compared. "Pigeonhole is" gives its
+speed as a multiple of the other system's.
 
 {table}
 {ray}
@@ -55,69 +55,70 @@ _PHOTOS = """## Photos, end to end
 {table}
 {settings}
 
-Where labels differ, it is because Pigeonhole has the JPEG decoder shrink the picture on the way, and resizes by another
-filter: pixels are not the same.
+Labels differ because the pixels differ: in Pigeonhole, the JPEG decoder shrinks the picture, and another filter resizes
+it.
 """
 
 _IMAGENET = """## Photos of 500 x 375, EfficientNet-Lite0
 
 {photos} names of {distinct} JPEG photos of 500 x 375 (generated as above), and EfficientNet-Lite0 with its published
-weights: shorter side to 256, center of 224 x 224, 1,000 classes. Pigeonhole has everything on. "The same session" is
-Pigeonhole's own model file in ONNX Runtime; the last three run the network in eager torch, as the guides of these
-projects do it.
+weights: shorter side to 256, center of 224 x 224, 1,000 classes. Pigeonhole has all features on. "The same session" is
+Pigeonhole's own model file in ONNX Runtime. The last three run the network in eager torch, as in the guides of these
+projects.
 
 {table}
 {ray}
 {settings}
 
-Where labels differ, two classes are nearly as probable: Pigeonhole resizes only what the crop keeps, and so rounds a
-few pixels to the next level of 256.
+Labels differ only where two classes have nearly the same probability: Pigeonhole resizes only the cropped part, so a
+few pixels are rounded to the next of 256 levels.
 """
 
-_COMMANDS = """## What a person waits for
+_COMMANDS = """## Commands that a person waits for
 
-Whole commands, files in the system's cache.
+The time of whole commands, with files in the operating system's cache.
 
 {commands}
-A submission of hard links in folders of 10,000, to a Redis where nobody takes any: the whole command.
+A submission of hard links in folders of 10,000, to a Redis without workers; the time of the whole command.
 
 {submission}"""
 
 _WORKERS = """## More workers
 
-Workers of one process each, whose model sleeps {seconds} s for each chunk of 256 images and whose images nobody reads;
-all else is the real thing. From submission to the last row.
+Workers of one process each. In place of reading images and running a model, they sleep {seconds} s for each chunk of
+256 images; everything else is real. The time is from submission to the last row.
 
 {scaled}
-With no work at all and {count} workers, so that only references and answers move. Here the producer, the workers and
-Redis share two processors, and the producer, which walks, submits, fetches and checks each row, is the limit. Redis
-itself runs on one processor at most: what it took of that for the same batches says where one Redis becomes the limit.
+Without any work and with {count} workers, only references and results move. Here the producer, the workers and Redis
+share two processors. The producer, which lists, submits, fetches and checks each row, is the limit. Redis uses at most
+one processor: its processor time for the same batches shows where one Redis becomes the limit.
 
 {empty}"""
 
 _STAGES = """## Stages
 
-Each by itself, one after the other, over {count:,} images, in one process with one thread. A process of the bare loop
-takes {bare:,.0f} µs for an image; what the shares of its stages lack is what is between them.
+Each stage is measured alone, one after the other, over {count:,} images, in one process with one thread. A process of
+the bare loop takes {bare:,.0f} µs per image; the shares of its stages do not add up to 100% because of the work between
+them.
 
 {table}
 ![time per image by stage](benchmarks-stages.svg)
 
-`normalise` is the short way of pictures that are as MNIST's are. What it takes of others, in one process:
+In `normalise`, pictures in MNIST's form take a short cut. The time for other pictures, in one process:
 
 {normalised}"""
 
 
 @dataclass
 class Whole:
-    """What a run has measured.
+    """The results of a run.
 
     Args:
-        scale: how much was measured.
-        source: where the digits are from, in words.
-        sections: as Markdown.
-        systems: the digits' comparison.
-        stages: for the plot.
+        scale: the numbers of rounds and images.
+        source: the source of the digits, in words.
+        sections: the sections in Markdown.
+        systems: the comparison with digits, for the plot.
+        stages: the stages, for the plot.
     """
 
     scale: Scale
@@ -127,29 +128,29 @@ class Whole:
     stages: list[Stage] = field(default_factory=list)
 
     def add(self, section: str) -> None:
-        """Keep a section, and print it."""
+        """Add a section, and print it."""
         self.sections.append(section)
         say("\n" + section)
 
 
 def say(line: str) -> None:
-    """Print at once: a run takes long."""
+    """Print a line at once, because a run takes long."""
     print(line, flush=True)
 
 
 def quick(folder: Path, scale: Scale) -> None:
-    """Compare with the bare loop only, and print."""
+    """Compare Pigeonhole with the bare loop only, and print the table."""
     say("\n" + tables.systems(measure.alternate(systems.quick(folder, scale), scale.rounds, say)))
 
 
 def measure_all(folder: Path, data: Path, scale: Scale, wanted: Collection[str]) -> Whole:
-    """Measure the sections that are wanted.
+    """Measure sections.
 
     Args:
-        folder: for all that is written meanwhile.
-        data: the folder that holds MNIST/raw.
-        scale: how much.
-        wanted: names of sections.
+        folder: a folder for temporary files.
+        data: the folder that contains MNIST/raw.
+        scale: the numbers of rounds and images.
+        wanted: the names of the sections to measure.
     """
     there = (data / "MNIST" / "raw").is_dir()
     whole = Whole(scale, "10,000 of them, linked to more names" if there else "the shipped samples, for want of DATA")
@@ -187,7 +188,7 @@ def _photos(whole: Whole, folder: Path, data: Path) -> None:
 def _imagenet(whole: Whole, folder: Path, data: Path) -> None:
     missing = [name for name in systems.IMAGENET_NEEDS if find_spec(name) is None]
     if missing:
-        say(f"imagenet: left out, since {missing[0]} is not installed: {install_hint('bench')}")
+        say(f"imagenet: skipped, because {missing[0]} is not installed: {install_hint('bench')}")
         return
     measured = measure.alternate(systems.imagenet(folder, whole.scale), whole.scale.rounds, say)
     whole.add(
@@ -224,7 +225,7 @@ def _stages(whole: Whole, folder: Path, data: Path) -> None:
     with broker() as socket:
         whole.stages = stages.measure(images.link(folder / "digits", files, count), socket, whole.scale.rounds)
     bare = next((each.rate for each in whole.systems if each.entry.name == systems.BARE), None)
-    # Without it, nothing to take a share of but the stages themselves.
+    # Without the bare loop, the shares are relative to the sum of the stages.
     micros = PROCESSES * 1e6 / bare if bare else sum(each.micros for each in whole.stages)
     normalised = normalisation.as_table(normalisation.measure(files, whole.scale.rounds))
     described = stages.stages_table(whole.stages, micros)

@@ -1,4 +1,4 @@
-"""What a million rows cost in the formats that are made in the end: `python -m benchmarks.sinks [ROWS]`."""
+"""Measure a million rows in formats that are written at the end of a job: `python -m benchmarks.sinks [ROWS]`."""
 
 import os
 import random
@@ -25,7 +25,7 @@ QUESTIONS = {
 
 
 def rows(count: int) -> Iterator[list[Row]]:
-    """Random names, ten labels, three best classes."""
+    """Yield batches of random rows, with ten labels and three most probable classes."""
     chance = random.Random(1)
     for start in range(0, count, 2048):
         batch = []
@@ -39,7 +39,7 @@ def rows(count: int) -> Iterator[list[Row]]:
 
 
 def measure(format: str, count: int) -> None:
-    """Write, read and ask, in a folder that goes again."""
+    """Measure writing, reading and querying a format, in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, f"rows.{format}")
         sink = File(path, FORMATS[format])
@@ -49,7 +49,7 @@ def measure(format: str, count: int) -> None:
         sink.finish(JOB)
         took, busy = time.perf_counter() - began, time.process_time() - busy
         size = os.path.getsize(path) / 1e6
-        print(f"{format}: {count:,} rows: made in {took:.1f} s ({busy:.1f} s of a processor), {size:.0f} MB", end="; ")
+        print(f"{format}: {count:,} rows: written in {took:.1f} s ({busy:.1f} s CPU time), {size:.0f} MB", end="; ")
         began = time.perf_counter()
         assert sum(1 for _ in read_results(path)) == count
         print(f"read in {time.perf_counter() - began:.1f} s", end="; ")
@@ -60,7 +60,7 @@ def measure(format: str, count: int) -> None:
 
 
 def ask(path: str, condition: str) -> float:
-    """Give the milliseconds that an answer takes, from opening the database on."""
+    """Return the milliseconds of a query, including opening the database."""
     began = time.perf_counter()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(f"SELECT path, confidence FROM rows {condition}").fetchall()
@@ -71,7 +71,7 @@ if __name__ == "__main__":
     if len(sys.argv) == 3:
         measure(sys.argv[1], int(sys.argv[2]))
     else:
-        for format in ("parquet", "db"):  # each in a process of its own, for its memory
+        for format in ("parquet", "db"):  # each in its own process, to measure its memory
             subprocess.run(
                 [sys.executable, "-m", "benchmarks.sinks", format, *(sys.argv[1:] or ["1000000"])], check=True
             )

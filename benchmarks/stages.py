@@ -1,4 +1,4 @@
-"""What each stage takes of an image's time, by itself, on one processor: the limit that it sets for one core."""
+"""Measure the time per image of each stage alone, on one processor, and the limit that it sets for one core."""
 
 import statistics
 import tempfile
@@ -27,18 +27,18 @@ from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Root
 from worker.collected import Collected
 
-#: Those that a worker's process does for each image; the bare loop has just these.
+#: The stages in a worker's process; the bare loop has only these.
 OF_THE_WORKER = ("read", "decode", "normalise", "stack", "forward")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage.
+    """The measured times of a stage.
 
     Args:
-        name: as the issue, the table and the plot call it.
-        does: in words.
-        seconds: for each image, in each round.
+        name: the stage's name in the table and the plot.
+        does: the work of the stage, in words.
+        seconds: the time per image, in each round.
     """
 
     name: str
@@ -47,29 +47,29 @@ class Stage:
 
     @property
     def micros(self) -> float:
-        """The median, in microseconds."""
+        """The median time per image, in microseconds."""
         return statistics.median(self.seconds) * 1e6
 
 
 _DOES = {
-    "list": "walk the folders, give references",
+    "list": "list the folders, create references",
     "read": "open beneath the root, read the file",
     "decode": "file → grey pixels",
     "normalise": "MNIST's form, a chunk in one array",
-    "stack": "a batch's answers in one array",
+    "stack": "a batch's results in one array",
     "forward": "network, softmax, best three, in chunks of 256",
-    "encode": "answers → deflated JSON",
-    "commit": "strike a batch off and store its answers; its encoding not counted",
-    "fetch": "read what is done, put rows together",
+    "encode": "results → deflated JSON",
+    "commit": "remove a pending batch and store its results, without encoding them",
+    "fetch": "read finished batches, create rows",
     "write": "rows → CSV on disk",
 }
 
 
 class Stopwatch:
-    """Adds up what each stage takes.
+    """Adds up the time of each stage.
 
     Args:
-        images: of a round.
+        images: the number of images in a round.
     """
 
     def __init__(self, images: int) -> None:
@@ -78,24 +78,24 @@ class Stopwatch:
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Time what is a stage, or a part of it."""
+        """Add the time of a `with` block to a stage."""
         started = time.perf_counter()
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + (time.perf_counter() - started) / self._images
 
 
 def measure(images: Images, socket: Path, rounds: int) -> list[Stage]:
-    """Time each stage over all images, so many times, one stage after the other.
+    """Measure each stage over all images, one stage after the other, in several rounds.
 
     Args:
-        images: of digits.
-        socket: of a Redis for the ledger.
-        rounds: how many.
+        images: images of digits.
+        socket: the path of a Redis socket, for the ledger.
+        rounds: the number of rounds.
     """
     settings = replace(Settings(), broker_url=f"unix://{socket}", prefix="stages")
     classifier = Classifier.load(checkpoint.find(settings.model), settings)
     taken = []
-    # One more, the first, warms up whatever warms up.
+    # One more round: the first is a warm-up.
     for _ in range(rounds + 1):
         stopwatch = Stopwatch(len(images))
         with stopwatch("list"):
@@ -108,7 +108,7 @@ def measure(images: Images, socket: Path, rounds: int) -> list[Stage]:
 
 
 def _classified(batch: Batch, settings: Settings, classifier: Classifier, stopwatch: Stopwatch) -> Answers:
-    """Do what a worker's process does with a batch, a stage at a time."""
+    """Return a batch's results, as a worker's process does, but one stage after the other."""
     about = classifier.checkpoint
     wanted = about.preprocessing
     reader = ImageReader(settings.image_root, wanted, settings.max_bytes, settings.max_pixels)
@@ -133,22 +133,22 @@ def _classified(batch: Batch, settings: Settings, classifier: Classifier, stopwa
 
 @dataclass(frozen=True)
 class _Encoded(Answers):
-    """Answers that were encoded before."""
+    """Results that are encoded already."""
 
     data: bytes = b""
 
     def encode(self) -> bytes:
-        """Give them as they are."""
+        """Return the encoded results."""
         return self.data
 
 
 def _recorded(cut: Sequence[Batch], answers: Sequence[Answers], settings: Settings, stopwatch: Stopwatch) -> None:
-    """Do what ledger and producer do with the answers, a stage at a time."""
+    """Store, fetch and write the results, as ledger and producer do, but one stage after the other."""
     ledger = Ledger(settings)
     job = ledger.create("digits", ())
     pieces = [ledger.add(job, number, batch) for number, batch in enumerate(cut)]
     for piece, answer in zip(pieces, answers, strict=True):
-        assert piece is not None  # nobody else adds to this job
+        assert piece is not None  # no other process adds to this job
         ledger.claim(job, piece)
         with stopwatch("encode"):
             data = replace(answer, batch=piece.digest).encode()
@@ -173,11 +173,11 @@ def _rows(ledger: Ledger, job: str, start: int) -> list[list[Row]]:
 
 
 def stages_table(stages: Sequence[Stage], bare: float) -> str:
-    """Give each stage's time, limit and share.
+    """Return the table of each stage's time, limit and share.
 
     Args:
-        stages: all.
-        bare: microseconds of one process for each image in the bare loop.
+        stages: the measured stages.
+        bare: the time per image of one process in the bare loop, in microseconds.
     """
     rows = [
         [
@@ -190,6 +190,6 @@ def stages_table(stages: Sequence[Stage], bare: float) -> str:
         for stage in stages
     ]
     total = sum(stage.micros for stage in stages if stage.name in OF_THE_WORKER)
-    rows.append(["read to forward", "added up", f"{total:,.1f}", "", "", f"{1e6 / total:,.0f}", f"{total / bare:.0%}"])
-    heads = ["stage", "does", "µs an image", "least", "most", "images/s on one core", "of the bare loop's time"]
+    rows.append(["read to forward", "sum", f"{total:,.1f}", "", "", f"{1e6 / total:,.0f}", f"{total / bare:.0%}"])
+    heads = ["stage", "does", "µs per image", "least", "most", "images/s on one core", "of the bare loop's time"]
     return table(heads, rows, words=2)

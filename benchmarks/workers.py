@@ -1,4 +1,4 @@
-"""More workers on simulated work, and how many batches one Redis can keep in motion."""
+"""Measure several workers with simulated work, and the number of batches that one Redis can handle."""
 
 import os
 import signal
@@ -26,23 +26,23 @@ from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Root
 
 WORKERS = (1, 2, 4, 8)
-#: Seconds that a chunk of 256 images takes: a model that does 1,280 images/s, so that eight of them leave the two
-#: processors enough to do what Pigeonhole itself does.
+#: Seconds that the simulated model takes for a chunk of 256 images: 1,280 images/s. With eight such workers, the two
+#: processors still have enough time for Pigeonhole's own work.
 SECONDS_A_CHUNK = 0.2
-#: Images in batches below the largest size.
+#: The number of images in batches below the largest size.
 _SMALL = sum(size * PER_SIZE for size in (SMALLEST << step for step in range((LARGEST // SMALLEST).bit_length() - 1)))
-#: Workers, of one process each, and batches of the largest size by which the limit of one Redis is found.
+#: For the limit of one Redis: the number of workers, of one process each, and of batches of the largest size.
 EMPTY_WORKERS, _EMPTY_BATCHES = 4, 400
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """A number of workers.
+    """The measured rates for one number of workers.
 
     Args:
-        workers: how many, of one process each.
-        images: of the job.
-        rates: images per second, in each round, from submission to the last row.
+        workers: the number of workers, of one process each.
+        images: the number of images in the job.
+        rates: images per second in each round, from submission to the last row.
     """
 
     workers: int
@@ -51,19 +51,19 @@ class Scaled:
 
     @property
     def linear(self) -> float:
-        """What their sleeping alone would allow, in images per second."""
+        """The rate if only the simulated model took time, in images per second."""
         return self.workers * Settings().chunk / SECONDS_A_CHUNK
 
 
 @dataclass
 class Empty:
-    """Batches without any work.
+    """The measured times of batches without any work.
 
     Args:
-        batches: of the job, nearly all of them of the largest size.
-        images: in them.
-        seconds: of each round, from the beginning of the submission to the last row.
-        redis: seconds of processor time that Redis took in each.
+        batches: the number of batches in the job, nearly all of the largest size.
+        images: the number of images in the job.
+        seconds: the time of each round, from the start of the submission to the last row.
+        redis: Redis' processor time in each round, in seconds.
     """
 
     batches: int
@@ -73,7 +73,7 @@ class Empty:
 
 
 def scaled(folder: Path, rounds: int, workers: Sequence[int] = WORKERS) -> list[Scaled]:
-    """Classify with so many workers, in alternation; each number of them has as much work for each."""
+    """Measure several numbers of workers, in alternation, with the same work for each worker."""
     measured = [Scaled(count, _SMALL + LARGEST * AHEAD * count, []) for count in workers]
     tree = images.link(folder / "simulated", images.samples(), max(each.images for each in measured), 10_000)
     for _ in range(rounds):
@@ -84,7 +84,7 @@ def scaled(folder: Path, rounds: int, workers: Sequence[int] = WORKERS) -> list[
 
 
 def empty(folder: Path, rounds: int, batches: int = _EMPTY_BATCHES) -> Empty:
-    """Let workers claim and commit batches without any work."""
+    """Measure workers that claim and commit batches without any work."""
     count = _SMALL + LARGEST * batches
     tree = images.link(folder / "empty", images.samples(), count, 10_000)
     measured = Empty(0, count, [], [])
@@ -98,7 +98,7 @@ def empty(folder: Path, rounds: int, batches: int = _EMPTY_BATCHES) -> Empty:
 
 
 def scaled_table(measured: Sequence[Scaled]) -> str:
-    """Give the rates beside those of sleeping alone."""
+    """Return the table of rates beside those of the simulated model alone."""
     heads = ["workers", "images/s", "least", "most", "n", "linear", "of linear", "wanted"]
     rows = []
     for each in measured:
@@ -109,20 +109,20 @@ def scaled_table(measured: Sequence[Scaled]) -> str:
 
 
 def empty_table(measured: Empty) -> str:
-    """Give the batches that go through here, and those that would keep a processor busy with Redis alone."""
+    """Return the table of measured batches per second, and of those that would keep Redis' processor busy."""
     rows = []
     for name, seconds in (
-        ("here: one producer and the workers, on two processors", measured.seconds),
-        ("what one Redis has processor time for", measured.redis),
+        ("measured: one producer and the workers, on two processors", measured.seconds),
+        ("limit of one Redis, by its processor time", measured.redis),
     ):
         rates = [measured.batches / each for each in seconds]
         images_rate = statistics.median(rates) * LARGEST
         rows.append([name, *spread(rates), str(len(rates)), f"{images_rate:,.0f}"])
-    return table(["", "batches/s", "least", "most", "n", f"images/s at {LARGEST:,} in each"], rows)
+    return table(["", "batches/s", "least", "most", "n", f"images/s at {LARGEST:,} per batch"], rows)
 
 
 def _timed(connection: Connection, tree: Images, count: int) -> tuple[float, int]:
-    """Give the seconds from the beginning of a submission to the last row, and the number of batches."""
+    """Return the seconds from the start of a submission to the last row, and the number of batches."""
     walk = expand([tree.folder], Root("/"))
     started = time.perf_counter()
     job = connection.create([tree.folder])
@@ -141,7 +141,7 @@ def _processor_seconds(connection: Connection) -> float:
 
 @contextmanager
 def _installation(workers: int, seconds_a_chunk: float) -> Iterator[Connection]:
-    """Start a Redis, and workers of one process each whose model only takes time."""
+    """Start a Redis, and workers of one process each with a simulated model."""
     with broker() as socket, tempfile.TemporaryFile() as log:
         settings = replace(Settings(), broker_url=f"unix://{socket}", processes=1)
         environment = os.environ | settings.to_environment()

@@ -1,8 +1,8 @@
-"""`make worst-images`: what the most expensive images that the limits admit cost a worker, in memory and time.
+"""`make worst-images`: measure the memory and time of the most expensive images within the limits.
 
-Each is read in a process of its own, twice: as digits of 28 x 28, and for a colour network of 224 x 224. It prints the
-tables of docs/guide/bad-input.md. The peak is the kernel's high-water mark of resident memory above what the process
-held before, the file's own bytes among it.
+Each image is read twice, in separate processes: for digits of 28 x 28, and for a colour network of 224 x 224. The
+output is the tables of docs/guide/bad-input.md. The peak is the kernel's high-water mark of resident memory above the memory
+before, including the file's own bytes.
 """
 
 import argparse
@@ -25,9 +25,9 @@ from pigeonhole.settings import Settings
 from tests.hostile import HOSTILE, encoded, png
 
 SETTINGS = Settings()
-#: 79,210,000 pixels: as large a square as the pixel limit admits, near enough.
+#: Pixels per side: with 79,210,000 pixels nearly the largest square within the pixel limit.
 SIDE = 8_900
-#: Bytes of those hostile files that repeat something: most of what PIGEONHOLE_MAX_BYTES admits.
+#: Bytes of hostile files that repeat something, not far below PIGEONHOLE_MAX_BYTES.
 SIZE = 200_000_000
 KINDS = {"digit": Preprocessing("digit", 28, 28, 1), "colour": Preprocessing("stretch", 224, 224, 3)}
 TIMEOUT = 300
@@ -43,7 +43,7 @@ def _turned(form: str, mode: str) -> bytes:
     return encoded(_page(mode), form, exif=exif)
 
 
-#: An honest image at the pixel limit, for each format and mode that has a path of its own.
+#: A normal image near the pixel limit, for each format and mode with its own code path.
 LARGEST: dict[str, Callable[[], bytes]] = {
     "PNG, grey": lambda: png(SIDE, SIDE),
     "PNG, grey, 16 bits": lambda: png(SIDE, SIDE, 16),
@@ -73,9 +73,9 @@ LARGEST: dict[str, Callable[[], bytes]] = {
 
 
 def main() -> None:
-    """Measure every image, or one of them where it is named: what a process does that this one starts."""
+    """Measure every image in child processes; or, in a child process, measure the image of `--file`."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--file", type=Path, help="read this file only, and print what it cost")
+    parser.add_argument("--file", type=Path, help="read only this file, and print its cost")
     parser.add_argument("--kind", choices=KINDS, default="digit")
     arguments = parser.parse_args()
     if arguments.file is not None:
@@ -96,7 +96,7 @@ def _table(title: str, files: dict[str, Callable[[], bytes]]) -> None:
             for kind in KINDS:
                 line = [sys.executable, "-m", "benchmarks.worst_images", "--file", str(path), "--kind", kind]
                 run = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT, check=False)
-                costs.append(run.stdout.strip() if run.returncode == 0 else f"0 died {run.returncode}")
+                costs.append(run.stdout.strip() if run.returncode == 0 else f"0 lost {run.returncode}")
             (digit, seconds, _), (colour, longer, outcome) = (cost.split(" ", 2) for cost in costs)
             size = f"{path.stat().st_size:,}"
             print(f"| {what} | {size} | {digit} MB, {seconds} s | {colour} MB, {longer} s | {outcome} |", flush=True)
@@ -104,20 +104,20 @@ def _table(title: str, files: dict[str, Callable[[], bytes]]) -> None:
 
 
 def _cost(path: Path, preprocessing: Preprocessing) -> str:
-    prepare(png(16, 16), Preprocessing("stretch", 16, 16, 1), 256)  # what is imported with the first image
-    Path("/proc/self/clear_refs").write_text("5")  # forget the high-water mark so far
+    prepare(png(16, 16), Preprocessing("stretch", 16, 16, 1), 256)  # first, to import modules
+    Path("/proc/self/clear_refs").write_text("5")  # reset the high-water mark
     before, started = _status("VmRSS"), time.perf_counter()
     try:
         prepare(path.read_bytes(), preprocessing, SETTINGS.max_pixels)
         outcome = "read"
     except ImageError as exc:
-        # One colour all over is no digit, and known only when all is done.
+        # The image has one colour, so it is blank; this is found only at the end, after all of the work.
         outcome = "read" if exc.kind == "blank" else exc.kind
     return f"{_status('VmHWM') - before} {time.perf_counter() - started:.2f} {outcome}"
 
 
 def _status(name: str) -> int:
-    """A line of this process's status in the kernel's words, in MB."""
+    """Return a value of this process's status in /proc, in MB."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(name):
             return int(line.split()[1]) * 1024 // 1_000_000

@@ -1,6 +1,6 @@
-"""What Flower watches: our Redis, our prefix, our priorities. `celery --app=flower_app flower`.
+"""The Celery app for Flower, with our Redis, prefix and priorities: `celery --app=flower_app flower`.
 
-Not the worker's app: that one needs the worker's libraries and starts by looking for a checkpoint.
+Flower can't use the worker's app, which needs the worker's libraries and loads a checkpoint.
 """
 
 from pigeonhole.ledger.celery_app import configure

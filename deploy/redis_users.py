@@ -1,10 +1,10 @@
-"""Write the two Redis users that Pigeonhole needs, with the least each can do its work with.
+"""Write the two Redis users that Pigeonhole needs, with the fewest permissions.
 
     python deploy/redis_users.py PREFIX PRODUCER_PASSWORD_FILE WORKER_PASSWORD_FILE >>/etc/redis/users.acl
 
-The lines are those of an `aclfile`, or of redis.conf itself. They hold the passwords' SHA-256, not the passwords.
-What was found in use (Redis' MONITOR and ACL LOG, kombu 5.7, redis-py 8.1) is allowed; tests/security/test_acl.py
-works with exactly these lines, and tries what they forbid.
+The lines are for an `aclfile`, or for redis.conf. They contain the SHA-256 of the passwords, not the passwords. The
+allowed commands are those in use (Redis' MONITOR and ACL LOG, kombu 5.7, redis-py 8.1). tests/security/test_acl.py runs
+jobs with these users, and tests that other commands are refused.
 """
 
 import hashlib
@@ -12,63 +12,70 @@ import re
 import sys
 from pathlib import Path
 
-#: Each command and who needs it for what. No categories: what they hold changes from release to release.
+#: Command → its use, for producers and workers. No command categories, because their content changes between releases.
 BOTH = {
     # the connection
-    "ping": "is the connection alive",
-    "select": "a database other than 0",
-    "multi": "several steps in one",
-    "exec": "several steps in one",
-    # the ledger's steps; what a script calls is checked as if its caller had called it
-    "evalsha": "the ledger's scripts",
-    "script|load": "they are loaded where Redis has lost them",
-    "time": "Redis' clock is everybody's",
-    "del": "what is cancelled or deleted",
-    "exists": "has a job expired",
-    "expire": "a finished job's keys, an announcement",
-    "get": "when the last sweep was",
-    "hexists": "is a batch on record",
-    "hget": "one batch",
-    "hgetall": "a job's record, a worker's announcement, dead letters",
-    "hincrby": "a job's counters",
-    "hlen": "how many dead letters there are",
-    "hmget": "several batches",
-    "hset": "a batch's references, its answers",
-    "set": "whose turn it is to sweep, and when the last one was",
-    "zadd": "what is owed",
-    "zcard": "how much is owed",
-    "zrange": "jobs, workers, what is owed",
-    "zrangebyscore": "what is overdue",
-    "zrem": "what is done",
-    "zremrangebyscore": "workers that are gone",
-    "zscore": "is a batch owed",
-    # what Redis says of itself; not the rest of INFO, nor its configuration, which holds passwords
-    "info|server": "is its version one that we know",
-    "info|memory": "is it full, and would it delete what is owed",
-    "info|persistence": "does it keep what is owed when it stops",
-    # the queue: whoever waits for a job sweeps, so both publish
-    "lpush": "a message",
-    "llen": "how many wait",
-    "sadd": "kombu's list of queues",
+    "ping": "check the connection",
+    "select": "use a database other than 0",
+    "multi": "begin a transaction",
+    "exec": "commit a transaction",
+    # the ledger; Redis checks the commands in a script as if the caller had sent them
+    "evalsha": "run the ledger's scripts",
+    "script|load": "load the scripts again after Redis has lost them",
+    "time": "use the clock of Redis in all processes",
+    "del": "remove cancelled and deleted jobs",
+    "exists": "check whether a job has expired",
+    "expire": "let a finished job or a worker's announcement expire",
+    "get": "read the time of the last sweep",
+    "hexists": "check whether a batch is recorded",
+    "hget": "read one batch",
+    "hgetall": "read a job's record, a worker's announcement, dead letters",
+    "hincrby": "count in a job's record",
+    "hlen": "count dead letters",
+    "hmget": "read several batches",
+    "hset": "write a batch's references and results",
+    "set": "reserve a sweep, and write the time of the last one",
+    "zadd": "add pending batches",
+    "zcard": "count pending batches",
+    "zrange": "list jobs, workers and pending batches",
+    "zrangebyscore": "list overdue batches",
+    "zrem": "remove finished batches",
+    "zremrangebyscore": "remove lost workers",
+    "zscore": "check whether a batch is pending",
+    # parts of INFO; not the rest of it, and not the configuration, which contains passwords
+    "info|server": "check the version of Redis",
+    "info|memory": "check whether Redis is full, and whether it would delete pending batches",
+    "info|persistence": "check whether Redis keeps pending batches when it stops",
+    # the queue; producers and workers both publish, because both sweep
+    "lpush": "publish a message",
+    "llen": "count waiting messages",
+    "sadd": "add to kombu's list of queues",
 }
 WORKER = {
-    "brpop": "takes a message",
-    "hsetnx": "when the first batch was begun",
+    "brpop": "take a message",
+    "hsetnx": "write the start time of the first batch",
 }
 
 
 def line(user: str, password: str, prefix: str, commands: dict[str, str]) -> str:
-    """Give one user: only this password, only keys with the prefix, no channel, only these commands."""
+    """Return the line of one user, which allows only these commands, only on keys with the prefix.
+
+    Args:
+        user: the user's name.
+        password: the user's only password.
+        prefix: the prefix of all keys.
+        commands: the allowed commands.
+    """
     digest = hashlib.sha256(password.encode()).hexdigest()
-    # `reset` first: what an earlier line allowed is gone.
+    # `reset` revokes permissions of an earlier line.
     rules = ["reset", "on", f"#{digest}", f"~{prefix}:*", "resetchannels", *(f"+{name}" for name in commands)]
     return " ".join(["user", user, *rules])
 
 
 def main() -> None:
-    """Print both."""
+    """Print the lines of both users."""
     prefix, *files = sys.argv[1:]
-    # It is a pattern for Redis: a star would be every key.
+    # Redis treats it as a pattern, in which a star would match every key.
     if len(files) != 2 or not re.fullmatch(r"[A-Za-z0-9_.:-]{1,64}", prefix):
         sys.exit("usage: redis_users.py PREFIX PRODUCER_PASSWORD_FILE WORKER_PASSWORD_FILE")
     producer, worker = (Path(file).read_text(encoding="utf-8").rstrip("\r\n") for file in files)

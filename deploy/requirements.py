@@ -1,7 +1,7 @@
-"""Write what each image needs from outside, one requirements file each: python requirements.py FOLDER.
+"""Write the dependencies in pyproject.toml as requirements files for the images: python requirements.py FOLDER.
 
-Read off pyproject.toml, so that images and `pip install` agree, and so that dependencies can be installed before
-the source is there (and stay in the build cache when it changes).
+With these files, an image installs the dependencies before the source is copied, so that they stay in the build cache
+when the source changes.
 """
 
 import re
@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def _resolved(requirements: Iterable[str], project: str, lists: dict[str, list[str]]) -> Iterator[str]:
-    """Replace `project[extra]` by what that extra lists."""
+    """Yield requirements, with `project[extra]` replaced by the requirements of that extra."""
     for requirement in requirements:
         own = re.fullmatch(rf"{re.escape(project)}\[(.+)\]", requirement)
         if own is None:

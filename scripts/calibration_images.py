@@ -1,6 +1,6 @@
 """Write training images of MNIST as PNG files: python -m scripts.calibration_images DATA FOLDER.
 
-`make quantise-shipped` measures the ranges of the shipped model's activations on them. DATA holds MNIST/raw.
+`make quantise-shipped` measures the ranges of the shipped model's activations on them. DATA contains MNIST/raw.
 """
 
 import argparse
@@ -12,10 +12,10 @@ COUNT = 1000
 
 
 def main() -> None:
-    """Write the folder anew: every 60th of the 60,000 images."""
+    """Write every 60th of the 60,000 images, after removing the folder's PNG files."""
     parser = argparse.ArgumentParser(description="Write training images of MNIST as PNG files.")
-    parser.add_argument("data", type=Path, help="the folder that holds MNIST/raw")
-    parser.add_argument("folder", type=Path, help="the folder to write, whose PNG files are removed first")
+    parser.add_argument("data", type=Path, help="the folder that contains MNIST/raw")
+    parser.add_argument("folder", type=Path, help="the folder to write; its PNG files are removed first")
     asked = parser.parse_args()
     images = read_idx(asked.data / "MNIST" / "raw" / "train-images-idx3-ubyte")
     asked.folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`make demo`: classify the shipped samples as a user would, compare with their labels, and say what to try next."""
+"""`make demo`: classify the shipped samples as a user would, compare with their labels, and suggest next commands."""
 
 import csv
 import subprocess
@@ -12,7 +12,7 @@ from pigeonhole.errors import ExitCode
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results.csv"
-#: How many rows of each kind are shown: right, wrong, error.
+#: The most rows to show of each kind: right, wrong, error.
 SHOWN = 5
 
 BEFORE = """\
@@ -21,7 +21,7 @@ read. A private Redis and workers start on this machine, and end with the
 command. Nothing is downloaded.
 
 $ pigeonhole classify samples -o results.csv"""
-#: Commands that work as they stand in the root of the checkout; tests/scripts/test_demo.py runs them.
+#: Commands that work unchanged in the root of the checkout; tests/scripts/test_demo.py runs them.
 NEXT = """\
 Try next:
   . .venv/bin/activate
@@ -34,11 +34,11 @@ sets up training)."""
 
 
 def main() -> int:
-    """Run the program, show a few rows, count what it got right."""
+    """Run the program, show a few rows, and count the right labels."""
     program = [str(Path(sys.executable).parent / "pigeonhole"), "classify", "samples", "-o", RESULTS.name]
     print(BEFORE, flush=True)
     code = subprocess.run(program, cwd=ROOT, check=False).returncode
-    if code not in (ExitCode.OK, ExitCode.ERROR_ROWS):  # three of the samples are meant to be errors
+    if code not in (ExitCode.OK, ExitCode.ERROR_ROWS):  # three of the samples are error rows on purpose
         return code
     rows = list(csv.DictReader(RESULTS.open(newline="")))
     truth = {row["path"]: row["label"] for row in csv.DictReader((ROOT / "samples-labels.csv").open(newline=""))}

@@ -1,6 +1,6 @@
-"""Run `pip install` with these arguments, as one line that says how far it is; part of scripts/setup.sh.
+"""Run `pip install` with these arguments, and show its progress in one line; scripts/setup.sh uses it.
 
-It runs in an environment that has nothing but pip yet. Where pip fails, all that it said is in .venv/setup.log.
+It runs in an environment that has only pip. If pip fails, its whole output is in .venv/setup.log.
 """
 
 import os
@@ -14,19 +14,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 LOG = Path(sys.prefix) / "setup.log"
-#: Lines of pip's that are shown where it fails and marks no error.
+#: The number of pip's last lines to show if it fails without a line of "ERROR".
 _LAST = 10
-#: Megabytes of a file that is named where there is no terminal.
+#: The smallest file, in megabytes, whose download is printed without a terminal.
 _LARGE = 10
 _MEGABYTES = {"bytes": 1e-6, "kB": 1e-3, "MB": 1.0, "GB": 1e3}
 _DOWNLOAD = re.compile(r"\s*Downloading (?:\S*/)?([^\s/-]+)-\S+ \(([\d.]+) (bytes|kB|MB|GB)\)")
 
 
 class Installation:
-    """What pip has done so far, by its lines.
+    """The progress of pip, read from its output.
 
     Args:
-        clock: returns seconds that only rise.
+        clock: returns a time in seconds that never goes back.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,14 +36,14 @@ class Installation:
         self.installed = ""
 
     def read(self, line: str) -> str:
-        """Note a line, and return what to show of it where there is no terminal."""
+        """Read a line of pip's output, and return the text to print without a terminal, which may be empty."""
         if match := _DOWNLOAD.match(line):
             name, number, unit = match.groups()
             size = float(number) * _MEGABYTES[unit]
             self._size += size
             self._doing = f"downloading {name} ({number} {unit})"
             return f"setup: {self._doing}" if size >= _LARGE else ""
-        if line.startswith("Progress "):  # pip 24.1 and later: bytes of the file in hand
+        if line.startswith("Progress "):  # pip 24.1 and later: bytes of the current file
             _, done, _, size_of_it, *_ = [*line.split(), "", "", ""]
             if int(size_of_it or 0):
                 self._doing = re.sub(r"( \d+%)?$", f" {int(done) / int(size_of_it):.0%}", self._doing, count=1)
@@ -56,7 +56,7 @@ class Installation:
         return ""
 
     def line(self) -> str:
-        """Return the line for a terminal."""
+        """Return the progress as a line for a terminal."""
         return f"setup: {self._size:.0f} MB, {self._seconds()}: {self._doing}"
 
     def _seconds(self) -> str:
@@ -74,19 +74,19 @@ def main(arguments: list[str]) -> int:
             installation = _follow(pip, lines.append)
         except KeyboardInterrupt:
             pip.wait()
-            print("\nsetup: interrupted; the same command begins again", file=sys.stderr)
+            print("\nsetup: interrupted; run the same command again", file=sys.stderr)
             return 130
     if pip.returncode:
         LOG.write_text("\n".join([*lines, ""]))
         errors = [line for line in lines if line.startswith("ERROR")] or lines[-_LAST:]
-        print(*errors, f"setup: pip failed, and said more in {LOG}", sep="\n", file=sys.stderr)
+        print(*errors, f"setup: pip failed; its whole output is in {LOG}", sep="\n", file=sys.stderr)
     elif installation.installed:
         print(installation.installed)
     return pip.returncode
 
 
 def _follow(pip: "subprocess.Popen[bytes]", log: Callable[[str], object]) -> Installation:
-    """Read pip's output to its end, and show it."""
+    """Read pip's output to its end, and show its progress."""
     assert pip.stdout is not None
     installation, rest, redraws = Installation(), b"", sys.stdout.isatty()
     while True:

@@ -1,7 +1,7 @@
-"""Make `samples/` and `samples-labels.csv` from MNIST's test images: python scripts/make_samples.py DIR.
+"""Write `samples/` and `samples-labels.csv` from MNIST's test images: python scripts/make_samples.py DIR.
 
-DIR holds MNIST/raw. The names are drawn by lot and give no label away; the labels lie beside the folder, so that
-the demo can say how many it got right. Three more files are meant to fail, each in its own way.
+DIR contains MNIST/raw. The names are random, so they do not show the labels. The labels are in a file beside the
+folder, so that the demo can count right labels. Three more files become error rows, each of another kind.
 """
 
 import argparse
@@ -16,29 +16,29 @@ from PIL import Image
 
 PER_DIGIT = 20
 SEED = 20
-SHORTENED = 0.6  # of its bytes, the share that the truncated PNG keeps
+SHORTENED = 0.6  # the share of its bytes that the truncated PNG keeps
 TOP = Path(__file__).resolve().parent.parent
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Read an uncompressed IDX file of bytes: uint8, of the shape that its header says."""
+    """Read an uncompressed IDX file of bytes: uint8, with the shape in its header."""
     data = path.read_bytes()
-    dimensions = data[3]  # 0, 0, 8 for unsigned bytes, how many dimensions; then each extent, big-endian
+    dimensions = data[3]  # the header: 0, 0, 8 for unsigned bytes, number of dimensions; then each length, big-endian
     shape = struct.unpack_from(f">{dimensions}I", data, 4)
     return np.frombuffer(data, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
 def encode(pixels: np.ndarray) -> bytes:
-    """uint8 [28, 28] → a PNG file."""
+    """Return the bytes of a PNG file: uint8 [28, 28] → bytes."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
 def main() -> None:
-    """Write the folder anew."""
-    parser = argparse.ArgumentParser(description="Make samples/ from MNIST's test images.")
-    parser.add_argument("data", type=Path, help="the folder that holds MNIST/raw")
+    """Write the folder, after removing its files."""
+    parser = argparse.ArgumentParser(description="Write samples/ from MNIST's test images.")
+    parser.add_argument("data", type=Path, help="the folder that contains MNIST/raw")
     raw = parser.parse_args().data / "MNIST" / "raw"
     images, labels = read_idx(raw / "t10k-images-idx3-ubyte"), read_idx(raw / "t10k-labels-idx1-ubyte")
 
@@ -62,7 +62,7 @@ def main() -> None:
     (folder / f"{spare}-truncated.png").write_bytes(whole[: int(len(whole) * SHORTENED)])
     (folder / "empty.png").write_bytes(b"")
     (folder / "text.png").write_text("This is a text file, whatever its name says.\n", encoding="utf-8")
-    print(f"{len(names)} images of digits and 3 files that are meant to fail, in {folder}")
+    print(f"{len(names)} images of digits and 3 files that become error rows, in {folder}")
 
 
 if __name__ == "__main__":

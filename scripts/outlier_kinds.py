@@ -1,7 +1,8 @@
-"""Make pictures that are no digit, a folder for each kind: python -m scripts.outlier_kinds DIR --mnist DATA.
+"""Write images that are not digits, in a folder for each kind: python -m scripts.outlier_kinds DIR --mnist DATA.
 
-They are for `pigeonhole evaluate CHECKPOINT --dataset outliers --data DIR`, and nothing learns from them. The same
-seed, fonts, photographs and MNIST give the same files. A kind that needs what is not given is left out: that is said.
+These out-of-distribution images are for `pigeonhole evaluate CHECKPOINT --dataset outliers --data DIR`, not for
+training. The same seed, fonts, photographs and MNIST always result in the same files. A kind whose sources are missing
+is skipped with a message.
 """
 
 import argparse
@@ -18,10 +19,10 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 from scripts.make_samples import read_idx
 
 COUNT = 300
-HELD_OUT = 3_000  # of MNIST's training images, the last ones: two of them stand side by side
-#: What no digit looks like. O, I, l, S, Z, B, g and the like are left out, and so is what a plain hand may make of one.
+HELD_OUT = 3_000  # the number of MNIST's last training images, which the kind "two-digits" uses
+#: Letters that do not look like a digit in print or handwriting, unlike O, I, l, S, Z, B and g.
 LETTERS = "AEFHKMNRWXhkmwx"
-#: The same as strokes of a pen: points in a box of 1 x 1, y downwards; each stroke is drawn as a smooth curve.
+#: Most of these letters as strokes of a pen: points in a box of 1 x 1, y downwards. Each stroke becomes a smooth curve.
 STROKES = {
     "A": (((0.0, 1.0), (0.5, 0.0), (1.0, 1.0)), ((0.2, 0.6), (0.8, 0.6))),
     "E": (((0.9, 0.0), (0.0, 0.0), (0.0, 1.0), (0.9, 1.0)), ((0.0, 0.5), (0.7, 0.5))),
@@ -38,7 +39,7 @@ STROKES = {
     "m": (((0.0, 1.0), (0.0, 0.5), (0.25, 0.5), (0.4, 1.0), (0.45, 0.55), (0.7, 0.5), (0.85, 1.0)),),
     "w": (((0.0, 0.45), (0.2, 1.0), (0.45, 0.55), (0.7, 1.0), (0.9, 0.45)),),
 }
-#: Silhouettes of clothes: points in a box of 1 x 1, y downwards, of which each is moved a little.
+#: Silhouettes of clothes: points in a box of 1 x 1, y downwards; each point is moved a little at random.
 CLOTHES = {
     "t-shirt": "0.3,0 0.7,0 1,0.2 0.88,0.4 0.75,0.32 0.75,1 0.25,1 0.25,0.32 0.12,0.4 0,0.2",
     "pullover": "0.33,0 0.67,0 0.9,0.15 1,0.9 0.85,0.92 0.75,0.4 0.75,1 0.25,1 0.25,0.4 0.15,0.92 0,0.9 0.1,0.15",
@@ -56,18 +57,18 @@ Grey = NDArray[np.uint8]
 
 
 def main() -> None:
-    """Write the folders."""
+    """Write a folder of images for each kind."""
     parser = argparse.ArgumentParser(prog="scripts.outlier_kinds", description=__doc__.partition("\n")[0])
-    parser.add_argument("output", type=Path, help="the folder to make")
-    parser.add_argument("--mnist", type=Path, help="the folder that holds MNIST/raw, for two digits side by side")
+    parser.add_argument("output", type=Path, help="the folder to write")
+    parser.add_argument("--mnist", type=Path, help="the folder that contains MNIST/raw, for two digits side by side")
     parser.add_argument("--fonts", type=Path, nargs="*", default=[Path("/usr/share/fonts")], help="folders of fonts")
     parser.add_argument("--hands", type=Path, help="a folder of photographs of hand signs")
     parser.add_argument("--photos", type=Path, nargs="*", default=[], help="folders of photographs, or files")
-    parser.add_argument("--count", type=int, default=COUNT, help=f"of each kind [{COUNT}]")
+    parser.add_argument("--count", type=int, default=COUNT, help=f"images of each kind [{COUNT}]")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     fonts, hands = _fonts(given.fonts), _files([given.hands] if given.hands else [])
-    # One comes with matplotlib.
+    # matplotlib contains one photograph.
     photos = [
         _opened(path) for path in [Path(get_data_path(), "sample_data", "grace_hopper.jpg"), *_files(given.photos)]
     ]
@@ -84,7 +85,7 @@ def main() -> None:
     }
     for number, (kind, draw) in enumerate(kinds.items()):
         if draw is None:
-            print(f"{kind}: left out, as nothing is given to make them of")
+            print(f"{kind}: skipped, because its sources are missing; see --help")
             continue
         folder = given.output / kind
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +95,7 @@ def main() -> None:
 
 
 def printed(lot: Lot, fonts: Sequence[Path]) -> Image.Image:
-    """A letter of a font, slanted and turned a little, its pen thicker or not."""
+    """Draw a letter of a random font, slanted and turned a little, sometimes with a thicker pen."""
     side = _side(lot)
     font = ImageFont.truetype(str(_one(lot, fonts)), 160)
     ink = Image.new("L", (320, 320))
@@ -106,7 +107,7 @@ def printed(lot: Lot, fonts: Sequence[Path]) -> Image.Image:
 
 
 def written(lot: Lot) -> Image.Image:
-    """A letter of a few strokes: each point moved a little, the corners rounded, the pen thin or thick."""
+    """Draw a letter of a few strokes: each point moved a little, corners rounded, with a thin or thick pen."""
     ink = Image.new("L", (320, 320))
     draw = ImageDraw.Draw(ink)
     pen, width, height = int(lot.integers(8, 30)), lot.uniform(90, 180), lot.uniform(150, 200)
@@ -120,7 +121,7 @@ def written(lot: Lot) -> Image.Image:
 
 
 def hand_sign(lot: Lot, files: Sequence[Path]) -> Image.Image:
-    """A photograph of a hand, in colour or grey, as it is or smaller."""
+    """Draw a photograph of a hand at a random size, in colour or grey."""
     image = _opened(_one(lot, files))
     side = int(lot.integers(28, 101))
     image = image.resize((side, side), Image.Resampling.LANCZOS)
@@ -128,7 +129,7 @@ def hand_sign(lot: Lot, files: Sequence[Path]) -> Image.Image:
 
 
 def clothes(lot: Lot) -> Image.Image:
-    """A piece of clothing as catalogues show it: bright cloth with folds and a pattern, on black, mostly 28 x 28."""
+    """Draw a piece of clothing as in a catalogue: bright cloth with folds and a pattern, on black, mostly 28 x 28."""
     side = 168
     shape = CLOTHES[str(lot.choice([*CLOTHES]))]
     points = np.array([[float(part) for part in point.split(",")] for point in shape.split()])
@@ -152,7 +153,7 @@ def clothes(lot: Lot) -> Image.Image:
 
 
 def noise(lot: Lot, draw: Callable[[tuple[int, int]], NDArray[np.float64]]) -> Image.Image:
-    """Noise in cells of 1 to 8 pixels, sharp or smooth."""
+    """Draw noise in cells of 1 to 8 pixels, sharp or smooth."""
     side, cell = int(lot.integers(28, 201)), int(2 ** lot.integers(0, 4))
     cells = -(-side // cell)  # rounded up
     way = Image.Resampling.BICUBIC if lot.random() < 0.5 else Image.Resampling.NEAREST
@@ -161,7 +162,7 @@ def noise(lot: Lot, draw: Callable[[tuple[int, int]], NDArray[np.float64]]) -> I
 
 
 def two_digits(lot: Lot, digits: Grey) -> Image.Image:
-    """Two handwritten digits side by side, apart or just touching, larger or not, on black or on paper."""
+    """Draw two handwritten digits side by side, apart or touching, at a random scale, on black or on white."""
     left, right = (_ink_box(digits[index]) for index in lot.integers(len(digits), size=2))
     gap, margin = int(lot.integers(0, 7)), int(lot.integers(3, 9))
     width, height = left.shape[1] + gap + right.shape[1], max(len(left), len(right)) + 3
@@ -176,7 +177,7 @@ def two_digits(lot: Lot, digits: Grey) -> Image.Image:
 
 
 def crop(lot: Lot, photos: Sequence[Image.Image]) -> Image.Image:
-    """A part of a photograph, from a third of its shorter side to nearly all, in colour or grey."""
+    """Draw a square part of a photograph, 30% to 95% of its shorter side, in colour or grey."""
     photo = _one(lot, photos)
     side = round(min(photo.size) * lot.uniform(0.3, 0.95))
     x, y = (int(lot.integers(0, length - side + 1)) for length in photo.size)
@@ -194,7 +195,7 @@ def _side(lot: Lot) -> int:
 
 
 def _bent(lot: Lot, ink: Image.Image) -> Image.Image:
-    """Slanted by up to 17 degrees, narrowed, turned by up to 12."""
+    """Return ink that is slanted by up to 17 degrees, made narrower or wider, and turned by up to 12 degrees."""
     slant, wide, middle = lot.uniform(-0.3, 0.3), lot.uniform(0.8, 1.25), ink.width / 2
     affine = (wide, slant, middle - wide * middle - slant * middle, 0, 1, 0)
     bent = ink.transform(ink.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
@@ -202,7 +203,7 @@ def _bent(lot: Lot, ink: Image.Image) -> Image.Image:
 
 
 def _on_paper(lot: Lot, ink: Image.Image, side: int) -> Image.Image:
-    """Ink (mode "L", 0 for none) on a square of so many pixels: paper bright, ink dark, or the other way round."""
+    """Draw ink (mode "L", 0 for none) on a square of `side` pixels: dark ink on bright paper, or the reverse."""
     box = ink.getbbox() or (0, 0, *ink.size)
     room = round(max(box[2] - box[0], box[3] - box[1]) * lot.uniform(1.1, 2.0))
     canvas = Image.new("L", (room, room))
@@ -219,7 +220,7 @@ def _on_paper(lot: Lot, ink: Image.Image, side: int) -> Image.Image:
 
 
 def _rounded(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cut a line's corners, twice (G. Chaikin, 1974): float64 [n, 2] → [m, 2]."""
+    """Return a line with its corners cut twice (G. Chaikin, 1974): float64 [n, 2] → [m, 2]."""
     for _ in range(2):
         if len(points) > 2:
             first, second = points[:-1], points[1:]
@@ -229,7 +230,7 @@ def _rounded(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _smooth(lot: Lot, side: int, cells: int) -> NDArray[np.float64]:
-    """Smooth noise of about -1 to 1: float64 [side, side]."""
+    """Return smooth noise of about -1 to 1: float64 [side, side]."""
     coarse = Image.fromarray(lot.uniform(-1, 1, (cells, cells)).astype(np.float32))
     return np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC), np.float64)
 
@@ -245,13 +246,13 @@ def _bytes(values: NDArray[np.float64]) -> Grey:
 
 
 def _fonts(folders: Sequence[Path]) -> list[Path]:
-    """The fonts that have all the letters."""
+    """Return the fonts in these folders that have all of `LETTERS`."""
     found = sorted(path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in (".ttf", ".otf"))
     return [path for path in found if {*map(ord, LETTERS)} <= {*FT2Font(str(path)).get_charmap()}]
 
 
 def _files(places: Sequence[Path]) -> list[Path]:
-    """Photographs: files that are named, and the JPEG files in folders that are."""
+    """Return the JPEG files among these paths, and in these folders."""
     return sorted(
         path
         for place in places

@@ -1,4 +1,4 @@
-"""Part of `make docs`: runs `make demo` in a terminal and draws what that shows into docs/demo.svg."""
+"""Run `make demo` in a terminal, and draw the terminal's screen to docs/demo.svg, for `make docs`."""
 
 import os
 import pty
@@ -14,16 +14,16 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "demo.svg"
 COLUMNS, LINES = 100, 44
-#: What pyte calls some of the eight colours → what rich does.
+#: pyte's name of a colour → rich's name, where they differ.
 _COLORS = {"default": None, "brown": "yellow", "brightblack": "bright_black"}
 
 
 def run(command: list[str]) -> pyte.Screen:
-    """Run a command in a terminal of its own and give its screen at the end."""
+    """Run a command in a pseudo-terminal, and return the screen at its end."""
     screen = pyte.Screen(COLUMNS, LINES)
     stream = pyte.ByteStream(screen)
     ours, theirs = pty.openpty()
-    # Not as a part of the `make` that runs this: it would say which folder it is in.
+    # Without the variables of the `make` that runs this, because the inner `make` would print its folder.
     outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     environment = outside | {"COLUMNS": str(COLUMNS), "LINES": str(LINES), "TERM": "xterm-256color"}
     process = subprocess.Popen(command, cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
@@ -31,7 +31,7 @@ def run(command: list[str]) -> pyte.Screen:
     while True:
         try:
             data = os.read(ours, 65536)
-        except OSError:  # Linux says EIO when the last writer has gone
+        except OSError:  # Linux raises EIO after the last writer has closed the terminal
             break
         if not data:
             break
@@ -41,8 +41,8 @@ def run(command: list[str]) -> pyte.Screen:
 
 
 def draw(screen: pyte.Screen, title: str) -> str:
-    """Give a screen as SVG."""
-    console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"))  # noqa: SIM115  # ends with the program
+    """Return a screen as SVG."""
+    console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w"))  # noqa: SIM115  # open until the program ends
     last = max(row for row in range(LINES) if screen.display[row].strip())
     for row in range(last + 1):
         line = Text()
@@ -53,7 +53,7 @@ def draw(screen: pyte.Screen, title: str) -> str:
         line.rstrip()
         console.print(line)
     svg = console.export_svg(title=title)
-    return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # no font is fetched from anywhere
+    return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)  # so that a browser downloads no font
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`make screenshots`: classifies the samples, makes a report of them, and takes its pictures for the docs."""
+"""`make screenshots`: classify the samples, write a report of them, and take pictures of it for the docs."""
 
 import io
 import shutil
@@ -17,19 +17,19 @@ DOCS = ROOT / "docs"
 
 
 def make_report(folder: Path) -> Path:
-    """Classify the samples as a user would, with the shipped checkpoint, and make a report of the rows."""
+    """Classify the samples as a user would, with the shipped model, and return the path of a report of the rows."""
     shutil.copytree(ROOT / "samples", folder / "samples")
     shutil.copy(ROOT / "samples-labels.csv", folder)
     report = ["report", "results.db", "-o", "report.html", "--truth", "samples-labels.csv"]
     for arguments in (["classify", "samples", "-o", "results.db"], report):
         run = subprocess.run([sys.executable, "-m", "pigeonhole", *arguments], cwd=folder, check=False)
-        if run.returncode not in (0, 3):  # 3: three samples are no images, as they should be
+        if run.returncode not in (0, 3):  # 3: three samples are error rows on purpose
             sys.exit(f"`pigeonhole {' '.join(arguments)}` ended with {run.returncode}")
     return folder / "report.html"
 
 
 def take(driver: Chrome, name: str) -> None:
-    """Write what is seen to docs/, as a small PNG."""
+    """Write a picture of the browser's page to docs/, as a small PNG."""
     driver.execute_async_script(
         "const done = arguments[0]; Promise.all([...document.images].map((one) => one.decode().catch(() => 0)))"
         ".then(() => requestAnimationFrame(() => requestAnimationFrame(done)))"
@@ -41,7 +41,7 @@ def take(driver: Chrome, name: str) -> None:
 
 
 def main() -> None:
-    """Take all pictures."""
+    """Take all pictures of the report."""
     try:
         driver = start_chromium()
     except FileNotFoundError as exc:

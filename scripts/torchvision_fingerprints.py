@@ -1,7 +1,7 @@
-"""Write producer/models/assets/torchvision.json, by which `pigeonhole import` knows torchvision's networks.
+"""Write producer/models/assets/torchvision.json, with which `pigeonhole import` recognises torchvision's networks.
 
-It builds each network twice, with other numbers of classes, on torch's device "meta"; a RegNet takes real memory, up to
-5 GB.
+It builds each network twice, with different numbers of classes, on torch's device "meta", which needs no memory. A
+RegNet is built on the CPU, and takes up to 5 GB.
 """
 
 import json
@@ -25,7 +25,7 @@ def fingerprint(name: str) -> Fingerprint:
 
 def _shapes(name: str, classes: int) -> Shapes:
     options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    # RegNets compute their widths with tensors, which takes a device with data.
+    # RegNets compute their widths with tensors, which does not work on "meta".
     with warnings.catch_warnings(), torch.device("cpu" if name.startswith("regnet") else "meta"):
         warnings.simplefilter("ignore")
         network = models.get_model(name, weights=None, num_classes=classes, **options)
@@ -33,7 +33,7 @@ def _shapes(name: str, classes: int) -> Shapes:
 
 
 def main() -> None:
-    """Write the file."""
+    """Write the file of fingerprints."""
     networks = {name: fingerprint(name)._asdict() for name in models.list_models(module=models)}
     content = {"torchvision": torchvision.__version__.partition("+")[0], "networks": networks}
     FILE.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
-"""A contact sheet of the variety that training draws from: a row for every kind, as the network sees it.
+"""Draw a contact sheet of the synthetic training data: one row per kind, after preprocessing.
 
-python -m scripts.variety_sheet --data DIR -o variety.png; DIR holds MNIST/raw, of which the training images are used.
+python -m scripts.variety_sheet --data DIR -o variety.png; DIR contains MNIST/raw, whose training images are used.
 """
 
 import argparse
@@ -17,12 +17,12 @@ from training.synthetic.kinds import KINDS, PRINTED
 from training.synthetic.printed import find_fonts
 from training.synthetic.raster import SIDE
 
-NAME = 96  # pixels that a kind's name takes
+NAME = 96  # pixels, the width of the column with the kinds' names
 GAP = 2
 
 
 def sheet(maker: Maker, kinds: list[int], columns: int, rows: int, seed: int, raw: bool) -> Image.Image:
-    """Rows of pictures of each kind, its name before them; two kinds side by side."""
+    """Draw rows of pictures for each kind, with the kind's name on the left; two kinds are side by side."""
     step = (2 if raw else 1) * SIDE + GAP
     width, height = NAME + columns * step + GAP, rows * step + GAP
     page = Image.new("L", (2 * width, -(-len(kinds) // 2) * height), 64)
@@ -46,15 +46,15 @@ def _pictures(maker: Maker, kind: int, count: int, seed: int, raw: bool) -> list
 
 
 def main() -> None:
-    """Write the sheet."""
+    """Write the contact sheet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/mnist"), help="the folder that holds MNIST/raw")
+    parser.add_argument("--data", type=Path, default=Path("../shared/mnist"), help="the folder that contains MNIST/raw")
     parser.add_argument("-o", "--output", type=Path, default=Path("variety.png"))
     parser.add_argument("--columns", type=int, default=10)
-    parser.add_argument("--rows", type=int, default=1, help="of each kind")
-    parser.add_argument("--kind", action="append", help="only this one, by its name; repeatable")
+    parser.add_argument("--rows", type=int, default=1, help="rows of each kind")
+    parser.add_argument("--kind", action="append", help="draw only the kind of this name; repeatable")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--raw", action="store_true", help="before the normalisation, as a file would hold them")
+    parser.add_argument("--raw", action="store_true", help="draw the pictures without preprocessing")
     arguments = parser.parse_args()
     source = arguments.data / "MNIST" / "raw"
     images, labels = (read_idx(source / f"train-{what}-ubyte") for what in ("images-idx3", "labels-idx1"))

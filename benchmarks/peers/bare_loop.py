@@ -1,5 +1,6 @@
-"""What Pigeonhole's worker does with images (its decoder, preprocessing, network, runtime and chunk) in two processes,
-with no queue and no ledger: as fast as it could be.
+"""The work of Pigeonhole's worker in two processes, without queue and ledger: the upper limit of its speed.
+
+Decoder, preprocessing, network, runtime and chunk size are those of the worker.
 """
 
 import os
@@ -24,22 +25,22 @@ from pigeonhole.sources.reference import Root
 from worker.pipeline import Pipeline
 
 SETTINGS = (
-    "each of 2 processes takes every other batch of at most 2,048 images, and returns the labels at its end; nobody "
-    "walks folders or writes rows"
+    "each of 2 processes takes every other batch of at most 2,048 images, and returns the labels at the end; it does "
+    "not list folders or write rows"
 )
 ROWS_SETTINGS = (
-    "it walks the folder as Pigeonhole does, and then each process classifies half of the batches as above and writes "
-    "Pigeonhole's rows to a CSV file of its own"
+    "it lists the folder as Pigeonhole does, and then each process classifies half of the batches as above and writes "
+    "Pigeonhole's rows to its own CSV file"
 )
 
 T = TypeVar("T")
 
 
 class BareLoop:
-    """Two processes, from a list of files to labels in memory.
+    """Two processes that turn a list of files into labels in memory.
 
     Args:
-        model: the checkpoint.
+        model: a checkpoint's path, or the name of a shipped one.
     """
 
     def __init__(self, model: str = "digits") -> None:
@@ -50,7 +51,7 @@ class BareLoop:
         self._processes = Processes(PROCESSES, load, self._model)
 
     def run(self, images: Images, clock: Clock) -> Iterable[str]:
-        """Have each classify its batches, and put the labels together."""
+        """Classify the batches in both processes, and join the labels."""
         batches = cut(images.paths)
         labels: list[list[str]] = [[] for _ in batches]
         for number, answers in enumerate(self._processes.ask([batches[at::PROCESSES] for at in range(PROCESSES)])):
@@ -63,7 +64,7 @@ class BareLoop:
 
 
 class RowsLoop:
-    """Two processes, from a folder to CSV files."""
+    """Two processes that turn a folder into CSV files."""
 
     def start(self) -> None:
         """Load the checkpoint in both."""
@@ -73,7 +74,7 @@ class RowsLoop:
         self._open.callback(self._processes.stop)
 
     def run(self, images: Images, clock: Clock) -> Iterable[str]:
-        """Walk, and have each process write a file."""
+        """List the folder, and classify it in both processes, each of which writes a file."""
         paths = [reference.shown + reference.path for reference in expand([images.folder], Root("/"))]
         batches = cut(paths)
         files = [os.path.join(self._folder, f"{at}.csv") for at in range(PROCESSES)]
@@ -86,7 +87,7 @@ class RowsLoop:
 
 
 def in_order(paths: Sequence[str], files: Sequence[str]) -> Iterable[str]:
-    """Read the labels back, when the time has been taken."""
+    """Yield the labels from the files, after the time was measured."""
     labels = dict[str, str]()
     for file in files:
         with open(file, "rb") as stream:
@@ -95,14 +96,14 @@ def in_order(paths: Sequence[str], files: Sequence[str]) -> Iterable[str]:
 
 
 def cut(items: Sequence[T]) -> list[Sequence[T]]:
-    """Cut into batches of one size, as many for each process, so that none waits for another at the end."""
+    """Return batches of equal size, the same number for each process, so that all end at the same time."""
     each = max(1, -(-len(items) // (PROCESSES * LARGEST))) * PROCESSES  # rounded up
     ends = [len(items) * number // each for number in range(each + 1)]
     return [items[start:end] for start, end in pairwise(ends)]
 
 
 def load(model: str) -> Callable[[list[Sequence[str]]], list[list[str]]]:
-    """Make what a process does: batches of paths → their labels."""
+    """Return the function of a process: batches of paths → their labels."""
     classify = classifying(model)
 
     def work(batches: list[Sequence[str]]) -> list[list[str]]:
@@ -112,7 +113,7 @@ def load(model: str) -> Callable[[list[Sequence[str]]], list[list[str]]]:
 
 
 def load_rows(model: str) -> Callable[[tuple[str, list[Sequence[str]]]], None]:
-    """Make what a process does: (file, batches of paths) → rows in the file."""
+    """Return the function of a process: (file, batches of paths) → rows in the file."""
     classify = classifying(model)
 
     def work(task: tuple[str, list[Sequence[str]]]) -> None:
@@ -126,7 +127,7 @@ def load_rows(model: str) -> Callable[[tuple[str, list[Sequence[str]]]], None]:
 
 
 def classifying(model: str) -> Callable[[Sequence[str]], list[Row]]:
-    """Load a checkpoint, and give what classifies a batch of paths."""
+    """Load a checkpoint, and return a function that classifies a batch of paths."""
     settings = replace(Settings(), model=model)
     pipeline = Pipeline(settings, Classifier.load(checkpoint.find(model), settings))
 

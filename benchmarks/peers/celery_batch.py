@@ -1,7 +1,7 @@
-"""A Celery task for each 256 images, as a competent person writes it for throughput.
+"""A Celery task for each 256 images, written for throughput.
 
-After Celery's guides: the model is loaded once in each pool process (`worker_process_init`), the images of a task go
-through the network at once, all tasks are one group, and what only a cluster of workers needs is off.
+It follows Celery's guides: the model is loaded once in each pool process (`worker_process_init`), the images of a task
+go through the network at once, all tasks are one group, and features for clusters of workers are off.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ SETTINGS = (
     "socket"
 )
 
-app = Celery("celery_batch")  # its worker has CELERY_BROKER_URL and CELERY_RESULT_BACKEND
-app.conf.worker_disable_rate_limits = True  # "if you have no tasks with rate limits"
+app = Celery("celery_batch")  # its worker gets the URLs in CELERY_BROKER_URL and CELERY_RESULT_BACKEND
+app.conf.worker_disable_rate_limits = True  # recommended in Celery's guide: "if you have no tasks with rate limits"
 model: Eager
 
 
@@ -34,15 +34,15 @@ def load(**_: object) -> None:
 
 @app.task
 def classify(paths: list[str]) -> list[str]:
-    """Classify some images."""
+    """Classify a list of images."""
     return model.classify(paths)
 
 
 class CeleryBatch:
-    """A worker with two processes, and the caller.
+    """A worker with two processes, and the calling process.
 
     Args:
-        socket: of a Redis.
+        socket: the path of a Redis socket.
     """
 
     def __init__(self, socket: str) -> None:

@@ -1,6 +1,6 @@
-"""A Celery task for each image, at default settings, as the first tutorial that one finds has it.
+"""A Celery task for each image, with default settings, as in typical tutorials.
 
-The model is an attribute of the task that is loaded when it is first used: Celery's guide on tasks, "Instantiation".
+The model is an attribute of the task that is loaded on first use, as in Celery's guide on tasks, "Instantiation".
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ from benchmarks.peers.eager import Eager
 
 SETTINGS = "2 prefork processes; everything else is Celery's default; `delay` for each, then `get` for each"
 
-app = Celery("celery_single")  # its worker has CELERY_BROKER_URL and CELERY_RESULT_BACKEND
+app = Celery("celery_single")  # its worker gets the URLs in CELERY_BROKER_URL and CELERY_RESULT_BACKEND
 
 
 class Classify(Task):  # type: ignore[misc]  # Celery has no types
-    """A task that holds its process's model."""
+    """A task with the model of its process."""
 
     @cached_property
     def model(self) -> Eager:
@@ -34,10 +34,10 @@ def classify(self: Classify, path: str) -> str:
 
 
 class CelerySingle:
-    """A worker with two processes, and the caller.
+    """A worker with two processes, and the calling process.
 
     Args:
-        socket: of a Redis.
+        socket: the path of a Redis socket.
     """
 
     def __init__(self, socket: str) -> None:

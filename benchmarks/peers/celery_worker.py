@@ -1,4 +1,4 @@
-"""How a Celery worker of a peer is started, as from a shell, and stopped."""
+"""Start and stop a Celery worker for a peer, as from a shell."""
 
 import os
 import subprocess
@@ -16,20 +16,20 @@ class CeleryWorker:
     """`celery -A MODULE worker …`, with Redis as broker and as result backend.
 
     Args:
-        app: the Celery app, at the top of the module that it is named for.
-        socket: of that Redis.
-        options: of the command.
+        app: the Celery app, in the module of the same name.
+        socket: the path of the Redis socket.
+        options: options of the command.
     """
 
     def __init__(self, app: Any, socket: str, options: list[str]) -> None:  # noqa: ANN401  # Celery has no types
         self._app, self._options = app, options
         url = f"redis+socket://{socket}"
         app.conf.update(broker_url=url, result_backend=url)
-        # Celery reads these in the worker. Not set here: Pigeonhole's Celery would read them too.
+        # Celery reads these in the worker. They are not set here, because Pigeonhole's Celery would read them, too.
         self._environment = os.environ | {"CELERY_BROKER_URL": url, "CELERY_RESULT_BACKEND": url}
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
+        """Start the worker, and wait until it answers."""
         module = f"benchmarks.peers.{self._app.main}"
         command = [sys.executable, "-m", "celery", "--quiet", "-A", module, "worker", "--loglevel", "WARNING"]
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # closed in stop
@@ -43,7 +43,7 @@ class CeleryWorker:
                 raise RuntimeError(f"{module}: its worker did not start: {self._log.read().decode()[-2000:]}")
 
     def stop(self) -> None:
-        """Stop it, warmly."""
+        """Stop the worker with SIGTERM, Celery's warm shutdown."""
         self._process.terminate()
         self._process.wait()
         self._log.close()

@@ -1,4 +1,4 @@
-"""The plain script that people write: open, resize, one image through the `classic` network, the next."""
+"""A simple script: open, resize and classify one image after the other with the network `classic`."""
 
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -13,26 +13,26 @@ from benchmarks.processes import Processes
 from pigeonhole.models.networks import registry as networks
 from pigeonhole.models.networks.classic import Classic
 
-SETTINGS = "one process, batches of one, {threads}; random weights, so its labels say nothing"
+SETTINGS = "one process, batches of one, {threads}; random weights, so its labels are meaningless"
 
 
 class OneAtATime:
-    """One process.
+    """One process that classifies one image at a time.
 
     Args:
-        default_threads: leave torch its default of a thread for each processor, as the script would; else one.
+        default_threads: whether torch uses its default of one thread per processor; else one thread.
     """
 
     def __init__(self, default_threads: bool) -> None:
         self._environment: dict[str, str | None] = dict.fromkeys(ONE_THREAD) if default_threads else {}
 
     def start(self) -> None:
-        """Make the network."""
+        """Start the process, and build the network in it."""
         with environment(self._environment):
             self._process = Processes(1, load)
 
     def run(self, images: Images, clock: Clock) -> Sequence[str]:
-        """Classify one after the other."""
+        """Classify one image after the other."""
         labels: list[str] = self._process.ask([images.paths])[0]
         return labels
 
@@ -42,7 +42,7 @@ class OneAtATime:
 
 
 def load() -> Callable[[Sequence[str]], list[str]]:
-    """Make what the process does: paths → labels."""
+    """Return the function of the process: paths → labels."""
     network = cast(Classic, networks.build("classic", {}, 10)).layers.eval()
 
     def work(paths: Sequence[str]) -> list[str]:

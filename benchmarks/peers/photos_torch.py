@@ -1,7 +1,7 @@
-"""The ways of PyTorch's documentation: a network in torch, and torchvision's transforms.
+"""The ways in PyTorch's documentation: a network in torch, and torchvision's transforms.
 
-`DataLoaderLoop` is a data set, a `DataLoader` with two workers and a loop in the calling process. `TimmScript` does
-what timm's inference script does, with that script's defaults.
+`DataLoaderLoop` is a data set, a `DataLoader` with two workers, and a loop in the calling process. `TimmScript` follows
+timm's inference script, with the script's defaults.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,14 +22,14 @@ from benchmarks.measure import Clock, Images
 SIZE = 64
 LOADER_SETTINGS = (
     f"a `Dataset` with Pillow and torchvision's `Resize`, `CenterCrop`, `ToTensor`, `Normalize`; "
-    f"`DataLoader(batch_size={SIZE}, num_workers=2)`; the network in eager torch with torch's default of a thread for "
-    "each processor, in `inference_mode`"
+    f"`DataLoader(batch_size={SIZE}, num_workers=2)`; the network in eager torch with torch's default of one thread "
+    "per processor, in `inference_mode`"
 )
 TIMM_SETTINGS = (
     "timm's `create_dataset` and `create_loader` as in its `inference.py`, with that script's defaults (batches of 256 "
-    "and 2 workers), softmax and top 1; the network in eager torch with a thread for each processor"
+    "and 2 workers), softmax and top 1; the network in eager torch with one thread per processor"
 )
-#: After torchvision's guide to its models.
+#: The transforms in torchvision's guide to its models.
 TRANSFORM = transforms.Compose(
     [
         transforms.Resize(SHORTER),
@@ -56,7 +56,7 @@ class Files(Dataset[Tensor]):
 
 
 class Torch:
-    """A network in the calling process, with torch's default of a thread for each processor."""
+    """A network in the calling process, with torch's default of one thread per processor."""
 
     def start(self) -> None:
         """Load the network."""
@@ -64,7 +64,7 @@ class Torch:
         self._network = network()
 
     def stop(self) -> None:
-        """Leave one thread to what follows."""
+        """Set one thread again, for the next system."""
         torch.set_num_threads(1)
 
     def _labels(self, batches: Iterable[Any]) -> list[str]:
@@ -76,7 +76,7 @@ class Torch:
 
 
 class DataLoaderLoop(Torch):
-    """A `DataLoader` and a loop."""
+    """A loop over a `DataLoader`."""
 
     def run(self, images: Images, clock: Clock) -> Sequence[str]:
         """Classify the list of files."""
@@ -84,7 +84,7 @@ class DataLoaderLoop(Torch):
 
 
 class TimmScript(Torch):
-    """What timm's inference script does."""
+    """The steps of timm's inference script."""
 
     def run(self, images: Images, clock: Clock) -> Sequence[str]:
         """Classify the folder."""

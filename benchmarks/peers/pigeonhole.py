@@ -1,5 +1,6 @@
-"""Pigeonhole as `pigeonhole classify FOLDER -o FILE` has it, with everything on: a private Redis, workers, the ledger,
-the resume state, the rows in a CSV file. The time is from the first look into the folder to the last row on disk.
+"""Pigeonhole like `pigeonhole classify FOLDER -o FILE`, with all features: Redis, workers, ledger, resume state, CSV.
+
+The time is from the start of listing the folder to the last row on disk.
 """
 
 import os
@@ -24,15 +25,15 @@ from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Root
 from producer.program import collect_seldom
 
-SETTINGS = "all defaults, with 2 processes; it walks the folder itself, where the others are given the list of files"
+SETTINGS = "all defaults, with 2 processes; it lists the folder itself, but most others get the list of files"
 
 
 class Pigeonhole:
-    """The embedded default.
+    """Pigeonhole with an embedded Redis and workers.
 
     Args:
-        model: the checkpoint.
-        pythonpath: where the workers find a network that the package does not have.
+        model: a checkpoint's path, or the name of a shipped one.
+        pythonpath: the workers' PYTHONPATH, to register a network that the package does not have.
     """
 
     def __init__(self, model: str = "digits", pythonpath: str | None = None) -> None:
@@ -53,7 +54,7 @@ class Pigeonhole:
             time.sleep(0.05)
 
     def run(self, images: Images, clock: Clock) -> Iterable[str]:
-        """Submit the folder, follow the job, write its rows."""
+        """Submit the folder, follow the job, and write its rows."""
         file, sources = os.path.join(self._folder, f"{time.monotonic_ns()}.csv"), [images.folder]
         references = expand(sources, Root("/"))
         command, format = Command("classify", tuple(sources), False, os.getcwd(), "/"), Csv()
@@ -75,14 +76,18 @@ class Pigeonhole:
         return labels(file, images)
 
     def stop(self) -> None:
-        """End both."""
+        """End Redis and workers."""
         self._open.close()
 
 
 def labels(file: str, images: Images) -> Iterator[str]:
-    """Read the labels back, when the time has been taken; RuntimeError where the rows are not in the files' order."""
+    """Yield the labels from the file, after the time was measured.
+
+    Raises:
+        RuntimeError: the rows are not in the order of the images.
+    """
     with open(file, "rb") as stream:
         for path, (_, row) in zip(images.paths, Csv().scan(stream), strict=True):
             if row.path != path:
-                raise RuntimeError(f"where the row of {path} should be, there is that of {row.path}")
+                raise RuntimeError(f"expected the row of {path}, not of {row.path}")
             yield row.label

@@ -1,4 +1,4 @@
-"""The plain loop for photos: Pillow opens, converts and resizes, then the network in eager torch; two processes."""
+"""A simple loop for photos in two processes: Pillow opens, converts and resizes; the network runs in eager torch."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,33 +15,33 @@ SIZE = 64
 
 
 class PillowLoop:
-    """Two processes.
+    """Two processes, each with the loop.
 
     Args:
-        model: the checkpoint.
+        model: the path of the checkpoint.
     """
 
     def __init__(self, model: str) -> None:
         self._model = model
 
     def start(self) -> None:
-        """Load the checkpoint in both."""
+        """Load the checkpoint in both processes."""
         self._processes = Processes(PROCESSES, load, self._model)
 
     def run(self, images: Images, clock: Clock) -> Sequence[str]:
-        """Have each classify its half, and put the labels together."""
+        """Classify half of the images in each process, and join the labels."""
         labels = [""] * len(images)
         for at, answers in enumerate(self._processes.ask([images.paths[at::PROCESSES] for at in range(PROCESSES)])):
             labels[at::PROCESSES] = answers
         return labels
 
     def stop(self) -> None:
-        """End both."""
+        """End both processes."""
         self._processes.stop()
 
 
 def load(model: str) -> Callable[[Sequence[str]], list[str]]:
-    """Make what a process does: paths → labels."""
+    """Return the function of a process: paths → labels."""
     colour.register()
     eager = Eager(model)
     return lambda paths: [label for at in range(0, len(paths), SIZE) for label in eager.classify(paths[at : at + SIZE])]

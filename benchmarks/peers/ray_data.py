@@ -1,8 +1,8 @@
-"""Ray Data's `map_batches` with a pool of two actors, after its guide to batch inference; Pillow inside the actor.
+"""Ray Data's `map_batches` with a pool of two actors, as in its guide to batch inference; Pillow inside the actor.
 
-Ray Data starts a pool of actors for each execution, so there is no way to have them ready before. That would cost it
-some seconds in each round; so each round begins with the warm-up, in the same execution, and its time is taken from
-when the warm-up's rows have come out. The table gives both.
+Ray Data starts a pool of actors for each execution, so the actors can't be ready before. This would cost it a few
+seconds in each round. So each round begins with the warm-up in the same execution, and the time is measured from the
+warm-up's last row. The table has both figures.
 """
 
 import logging
@@ -19,13 +19,13 @@ from benchmarks.peers.eager import Eager
 SIZE = 1024
 SETTINGS = (
     f"`ray.init(num_cpus=2)`, no dashboard; `from_items` of the paths, `map_batches` with `ActorPoolStrategy(size=2)`, "
-    f"`batch_size={SIZE}` (here it does more with that than with 256), Pillow in the actor; what its actors have in "
-    "hand when its warm-up is done is counted for it"
+    f"`batch_size={SIZE}` (faster here than 256), Pillow in the actor; images that its actors have begun at the end of "
+    "the warm-up are counted in its favour"
 )
 
 
 class Predictor:
-    """What an actor holds: the model, loaded once."""
+    """An actor with the model, which is loaded once."""
 
     def __init__(self) -> None:
         self.model = Eager("digits")
@@ -36,13 +36,13 @@ class Predictor:
 
 
 class RayData:
-    """A local Ray.
+    """Ray Data on a local Ray.
 
     Args:
-        warm_up: the images that each run begins with.
-        size: images in a batch.
-        predictor: the class of an actor; its answers may say when each image was done, by `time.perf_counter`.
-        arguments: of that class.
+        warm_up: the first images of each run.
+        size: the number of images in a batch.
+        predictor: the class of an actor; in `done` it may return the time of each image, by `time.perf_counter`.
+        arguments: the arguments of that class.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class RayData:
         start()
 
     def run(self, images: Images, clock: Clock) -> Sequence[str]:
-        """Classify the warm-up, and then these."""
+        """Classify the warm-up, and then the images."""
         import ray
 
         paths = (*self._warm_up.paths, *images.paths)
@@ -78,7 +78,7 @@ class RayData:
             if before < len(self._warm_up) <= come:
                 clock.restart()
             done += batch.get("done", np.array([])).tolist()
-        if done:  # more exact: rows come out in bursts
+        if done:  # more exact, because rows arrive in bursts
             clock.restart(sorted(done)[len(self._warm_up) - 1])
         return labels[len(self._warm_up) :]
 
@@ -88,7 +88,7 @@ class RayData:
 
 
 def start() -> None:
-    """Start Ray on two processors, quietly."""
+    """Start Ray on two processors, without logs and progress bars."""
     import ray
 
     ray.init(

@@ -1,4 +1,4 @@
-"""Ray Data with its own `read_images`, which the guide to working with images begins with; else as `ray_data`."""
+"""Ray Data with its own `read_images`, as in its guide to working with images; otherwise like `ray_data`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,13 +13,13 @@ from benchmarks.peers import ray_data
 from benchmarks.peers.eager import Eager
 
 SETTINGS = (
-    '`ray.data.read_images(FOLDER, mode="L", include_paths=True)`, then as above with one actor, since reading takes a '
-    "processor; the digit normalisation in the actor; timed with the start of its actor, while which it reads already"
+    '`ray.data.read_images(FOLDER, mode="L", include_paths=True)`, then as above with one actor, because reading takes '
+    "a processor; the digit normalisation in the actor; the time includes the start of the actor, during which it reads"
 )
 
 
 class Predictor:
-    """What an actor holds: the model, loaded once."""
+    """An actor with the model, which is loaded once."""
 
     def __init__(self) -> None:
         self.model = Eager("digits")
@@ -31,7 +31,7 @@ class Predictor:
 
 
 class RayReadImages:
-    """A local Ray."""
+    """Ray Data's `read_images` on a local Ray."""
 
     def start(self) -> None:
         """Start Ray."""
@@ -42,7 +42,7 @@ class RayReadImages:
         import ray
 
         decoded = ray.data.read_images(images.folder, mode="L", include_paths=True)
-        pool = ray.data.ActorPoolStrategy(size=PROCESSES - 1)  # reading takes a processor as well
+        pool = ray.data.ActorPoolStrategy(size=PROCESSES - 1)  # reading takes the other processor
         answers = decoded.map_batches(Predictor, batch_size=ray_data.SIZE, compute=pool, num_cpus=1)
         labels: dict[str, str] = {}
         for batch in answers.iter_batches(batch_size=None):

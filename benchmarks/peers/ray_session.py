@@ -1,4 +1,4 @@
-"""Ray Data with a pool of two actors that hold our session; else as `ray_data`."""
+"""Ray Data with a pool of two actors with our ONNX Runtime session; otherwise like `ray_data`."""
 
 import time
 from typing import Any
@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from benchmarks.peers.session import SIZE, Session
 
 SETTINGS = (
-    f"as for digits, with `batch_size={SIZE}`; Pillow and the same ONNX Runtime session in the actor; timed from when "
-    "its actors have done as many images as its warm-up has"
+    f"as for digits, with `batch_size={SIZE}`; Pillow and the same ONNX Runtime session in the actor; the time starts "
+    "when the actors have classified as many images as the warm-up has"
 )
 
 
 class Predictor:
-    """What an actor holds.
+    """An actor with our ONNX Runtime session.
 
     Args:
-        model: The model file.
+        model: The path of the model file.
     """
 
     def __init__(self, model: str) -> None:

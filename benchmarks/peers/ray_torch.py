@@ -1,4 +1,4 @@
-"""Ray Data with a network in torch, after its guide to batch inference with ResNet; else as `ray_read_images`."""
+"""Ray Data with a network in torch, as in its guide to batch inference with ResNet; else like `ray_read_images`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,18 +16,18 @@ from benchmarks.peers.photos_torch import SIZE, TRANSFORM
 
 SETTINGS = (
     f'`read_images(FOLDER, mode="RGB", include_paths=True)`, `map` with torchvision\'s transforms, `map_batches` with '
-    f"one actor that holds the network in eager torch, and `batch_size={SIZE}`: reading and transforming take a "
-    "processor; timed with the start of its actor, while which it reads already"
+    f"one actor with the network in eager torch, and `batch_size={SIZE}`: reading and transforming take a processor; "
+    "the time includes the start of the actor, during which it reads"
 )
 
 
 def transform(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with its image as the network takes it."""
+    """Return a row with the network's input in place of the image."""
     return {"path": row["path"], "pixels": TRANSFORM(Image.fromarray(row["image"])).numpy()}
 
 
 class Predictor:
-    """What the actor holds."""
+    """An actor with the network."""
 
     def __init__(self) -> None:
         torch.set_num_threads(1)
@@ -41,7 +41,7 @@ class Predictor:
 
 
 class RayTorch:
-    """A local Ray."""
+    """Ray Data with a network in torch, on a local Ray."""
 
     def start(self) -> None:
         """Start Ray."""

@@ -1,4 +1,4 @@
-"""What peers that are given our ONNX Runtime session do with it: Pillow decodes, resizes and crops."""
+"""The image classification of peers with our ONNX Runtime session: Pillow decodes, resizes and crops."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,15 +10,15 @@ from PIL import Image
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
 
-#: Images that go through the network at once.
+#: The number of images that go through the network at once.
 SIZE = 16
 
 
 class Session:
-    """A model file's session, with one thread.
+    """The ONNX Runtime session of a model file, with one thread.
 
     Args:
-        model: The model file.
+        model: The path of the model file.
     """
 
     def __init__(self, model: str) -> None:

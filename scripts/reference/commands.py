@@ -1,4 +1,4 @@
-"""docs/reference/commands.md: every command and option, from the help texts."""
+"""Write docs/reference/commands.md from the help texts, for `make docs`; a test compares them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,25 +11,22 @@ from producer.parser import GROUPS
 
 HEAD = """# Commands
 
-```sh
-pigeonhole classify --help
-```
+The help of every command, as `pigeonhole COMMAND --help` prints it. `make docs` writes this page. Settings that apply
+to all commands are environment variables; the [README](../README.md#settings) lists them.
 
-This page has the help text of every command; `make docs` writes it. The environment variables for all of them are under
-[Settings](settings.md).
-
-Bash, zsh and fish complete commands, options, jobs, models and networks after this line; open a new shell then:
+To complete commands, options, jobs, models and networks with the Tab key in Bash, zsh or fish, run this once in that
+shell, then start a new shell:
 
 ```sh
 pigeonhole --install-completion
 ```
 
-It adds a script to that shell's own files; `pigeonhole --show-completion` prints the script instead.
+The command adds a script to the shell's configuration. `pigeonhole --show-completion` prints the script instead.
 """
 
 
 def written() -> str:
-    """Return the page."""
+    """Return the text of the page."""
     program: Any = typer.main.get_command(app)
     parts = [HEAD, "## pigeonhole", plain(program.help), *_parameters(program)]
     for title, names in GROUPS.items():
@@ -53,7 +50,7 @@ def _section(name: str, command: Described) -> Iterator[str]:
 
 
 def _parameters(command: Described) -> Iterator[str]:
-    """Yield the table of a command's arguments and options; those that Typer adds to all are left out."""
+    """Yield the table of a command's arguments and options, without those that Typer adds to all commands."""
     hints = hints_of(command)
     rows = [
         f"| `{_cell(parameter_name(one, hints[one.name]))}` | {_cell(parameter_help(one, hints[one.name]))} |"

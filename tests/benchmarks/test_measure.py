@@ -1,4 +1,4 @@
-"""The logic of a benchmark: the order of runs, the figures to show, and the comparison of labels."""
+"""Systems take turns in a benchmark, and tables show the right figures and differing labels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -54,11 +54,11 @@ def test_systems_take_turns_and_each_is_warmed_up_and_stopped_before_the_next() 
     assert log == turn * 2
 
 
-def test_a_system_whose_package_is_missing_is_left_out_and_that_is_said() -> None:
+def test_a_system_whose_package_is_missing_is_skipped_with_a_message() -> None:
     said: list[str] = []
     there = measure.alternate([entry("A", "123", []), entry("B", "123", [], needs="no_such_package")], 1, said.append)
     assert [each.entry.name for each in there] == ["A"]
-    assert said[0] == f"B: left out, since no_such_package is not installed: {install_hint('bench')}"
+    assert said[0] == f"B: skipped, because no_such_package is not installed: {install_hint('bench')}"
 
 
 def test_photos_for_imagenet_are_left_out_where_a_package_is_missing(
@@ -66,7 +66,7 @@ def test_photos_for_imagenet_are_left_out_where_a_package_is_missing(
 ) -> None:
     monkeypatch.setattr("benchmarks.systems.IMAGENET_NEEDS", ("no_such_package",))
     assert report.measure_all(tmp_path, tmp_path, Scale(), ["imagenet"]).sections == []
-    expected = f"imagenet: left out, since no_such_package is not installed: {install_hint('bench')}\n"
+    expected = f"imagenet: skipped, because no_such_package is not installed: {install_hint('bench')}\n"
     assert capsys.readouterr().out == expected
 
 
@@ -79,7 +79,7 @@ def test_photos_are_drawn_in_the_size_asked_for_and_differ(tmp_path: Path) -> No
 
 def test_a_system_that_loses_an_image_is_not_measured_but_stopped() -> None:
     log: list[str] = []
-    with pytest.raises(RuntimeError, match="A gave 2 labels for 3 images"):
+    with pytest.raises(RuntimeError, match="A returned 2 labels for 3 images"):
         measure.alternate([entry("A", "12", log)], 1, silent)
     assert log[-1] == "stop A"
 

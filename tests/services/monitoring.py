@@ -1,7 +1,7 @@
 """`make monitoring-test`: a real Prometheus scrapes a real worker; the counts are right, and the alerts fire.
 
 Needs the programs `prometheus` and `promtool` (Debian's package `prometheus`). Everything else it starts itself, on
-this machine's loopback, and ends. The alerts are deploy/alerts.yml's, with seconds where that has minutes.
+this machine's loopback, and ends. The alerts are those of deploy/alerts.yml, with seconds in place of minutes.
 """
 
 import json

@@ -28,7 +28,7 @@ def test_the_same_seed_makes_the_same_pictures_and_says_what_it_has_nothing_for(
     assert first == made(tmp_path / "2", monkeypatch) != made(tmp_path / "3", monkeypatch, "--seed", "1")
     assert sorted({Path(name).parent.name for name in first}) == KINDS
     assert len(first) == len(set(first.values())) == 3 * len(KINDS)
-    assert "hand-signs: left out, as nothing is given to make them of" in capsys.readouterr().out
+    assert "hand-signs: skipped" in capsys.readouterr().out
 
 
 def test_a_worker_can_read_all_of_them(tiny_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,7 @@ def test_half_a_line_of_somebody_who_was_killed_is_nothing(tmp_path: Path) -> No
 def test_a_line_that_is_not_ours_is_told(tmp_path: Path) -> None:
     (tmp_path / LINES).write_text('{"network": "digits"}\n')
     with pytest.raises(
-        ValueError, match=rf"^line 1 of .*{LINES} is no training of ours \(.*\): choose another --work$"
+        ValueError, match=rf"^line 1 of .*{LINES} is not a result of a training \(.*\): use another --work$"
     ):
         runs(tmp_path)
 
@@ -90,15 +90,13 @@ def test_a_table_is_not_made_of_figures_on_different_data(docs: Path, capsys: py
     keep(docs / "work", replace(RUN, seed=1, data="d2"))
     with pytest.raises(SystemExit):
         run(docs, "--data", "nowhere", "--networks", "digits", "--seeds", 2)
-    assert "work keeps was trained on the same images: choose another --work" in " ".join(
-        capsys.readouterr().err.split()
-    )
-    assert (docs / "experiments.md").read_text() == TEXT
+    assert "of different training images: choose another --work" in " ".join(capsys.readouterr().err.split())
+    assert (docs / "training.md").read_text() == TEXT
 
 
 def test_a_training_that_fails_says_how_to_go_on(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
-    with pytest.raises(SystemExit, match=r"^classic, seed 0: training ended with 1; run this again to go on$"):
+    with pytest.raises(SystemExit, match=r"^classic, seed 0: training ended with exit code 1; to resume, run again$"):
         run(docs, "--data", docs, "--networks", "classic")
     assert runs(docs / "work") == []
 
@@ -107,6 +105,6 @@ def test_a_training_that_fails_says_how_to_go_on(docs: Path, monkeypatch: pytest
 def test_a_document_without_the_place_for_it_is_told_before_anything_is_trained(docs: Path, text: str) -> None:
     (docs / "experiments.md").write_text(text)
     with pytest.raises(
-        ValueError, match=r"^the document has no <!-- pareto --> with one <!-- end of pareto --> after it$"
+        ValueError, match=r"^the document must have <!-- pareto --> once, and <!-- end of pareto --> once after it$"
     ):
         run(docs, "--data", "nowhere")

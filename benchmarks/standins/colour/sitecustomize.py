@@ -1,4 +1,4 @@
-"""Makes the 64x64 colour network known in every process of a worker that has this folder on its PYTHONPATH."""
+"""Register the 64x64 colour network in every process of a worker with this folder on its PYTHONPATH."""
 
 from benchmarks.colour import register
 

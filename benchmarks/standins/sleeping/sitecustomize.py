@@ -1,6 +1,6 @@
-"""Gives a worker that has this folder on its PYTHONPATH a model that only takes time, and images that nobody reads.
+"""Replace reading and the model, in a worker with this folder on its PYTHONPATH, by a pause.
 
-A chunk takes BENCH_SECONDS_A_CHUNK; a smaller one less, in proportion. Everything else is the real worker's.
+A chunk takes BENCH_SECONDS_A_CHUNK; a smaller chunk takes less, in proportion. The rest of the worker is real.
 """
 
 import os
@@ -15,7 +15,7 @@ LABELS = tuple("0123456789")
 
 
 def classify(self: Pipeline, batch: Batch, seconds: float = 0.0) -> Answers:
-    """Sleep as long as the model would take, and answer."""
+    """Sleep as long as a model would take, and return the same result for each image."""
     count = len(batch)
     if SECONDS:
         time.sleep(SECONDS * count / self._chunk)
