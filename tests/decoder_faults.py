@@ -1,7 +1,7 @@
-"""Images that make the decoder, or the network, do what a damaged one might: end its process, or never come back.
+"""Inject faults into the decoder or the network with special images: crash the process, hang, or raise.
 
-`install` puts a `sitecustomize.py` into a folder for a worker's PYTHONPATH; its processes then have a decoder that
-obeys the text `fault:…;` in an image; `image` makes such an image.
+`install` writes a `sitecustomize.py` into a folder for a worker's PYTHONPATH. The decoder of its processes then
+executes the text `fault:…;` in an image. `image` returns such an image.
 """
 
 import io
@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 
 _SITECUSTOMIZE = """
 import os, signal, sys, time
-sys.modules["pyspng"] = None  # all goes through Pillow
+sys.modules["pyspng"] = None  # Pillow decodes all images
 import PIL.Image
 
 really = PIL.Image.open
@@ -35,7 +35,7 @@ def obey(fault):
     elif what == "network":
         from pigeonhole.models.classifier import Classifier
 
-        # What is read ahead is of the same batch, so no other dies of it.
+        # Images that are read ahead belong to the same batch, so no other batch is affected.
         Classifier.predict = lambda *_: obey(value.replace(":", "="))
     elif what == "raise":
         raise KeyError(value)
@@ -55,17 +55,17 @@ PIL.Image.open = open_
 
 
 def install(folder: Path) -> str:
-    """Write the decoder's faults into a folder; gives what a worker's PYTHONPATH should be."""
+    """Write the module that injects faults into a folder; return the value of a worker's PYTHONPATH."""
     (folder / "sitecustomize.py").write_text(_SITECUSTOMIZE)
     return str(folder)
 
 
 def slow(folder: Path, seconds: float = 0.001) -> str:
-    """Make every image take at least that long, so that a job can be interrupted; return the value of PYTHONPATH."""
+    """Slow down the reading of each image, so that a job can be interrupted; return the value of PYTHONPATH."""
     folder.mkdir(exist_ok=True)
     (folder / "sitecustomize.py").write_text(
         "import sys, time\nfrom pigeonhole.imaging.reader import ImageReader\n\n"
-        # Of other errors than SystemExit Python only warns, and every image is as quick as ever.
+        # Python only warns of other errors than SystemExit in this module, and images would not be slow.
         "really = getattr(ImageReader, 'read', None) or sys.exit('ImageReader.read has another name')\n\n\n"
         f"def read(*arguments):\n    time.sleep({seconds})\n    return really(*arguments)\n\n\n"
         "ImageReader.read = read\n"
@@ -74,12 +74,12 @@ def slow(folder: Path, seconds: float = 0.001) -> str:
 
 
 def image(original: Path, fault: str) -> bytes:
-    """Give a sound PNG that looks like the original and carries a fault.
+    """Return a valid PNG that looks like the original, and injects a fault.
 
     Args:
         original: any image file.
-        fault: `signal=SIGSEGV`, `exit=7`, `raise=WORDS`, `sleep=0.3` (seconds), or `killed=4,FOLDER` (SIGKILL so often,
-            counted in that folder); `network=signal:SIGKILL`: the same, done by the network.
+        fault: `signal=SIGSEGV`, `exit=7`, `raise=WORDS`, `sleep=0.3` (seconds), or `killed=4,FOLDER` (SIGKILL for the
+            first 4 times, counted in that folder); `network=signal:SIGKILL` injects the fault into the network.
     """
     text = PngInfo()
     text.add_text("Comment", f"fault:{fault};")

@@ -1,8 +1,8 @@
-"""`make fuzz`: thousands of damaged image files through real workers, as a user would run them.
+"""`make fuzz`: classify thousands of damaged image files with real workers.
 
-The same seed gives the same files. They go through the embedded `pigeonhole classify`, and so does the same number of
-sound ones. Every file must have its row, no worker process may be lost, and neither the command nor the workers may
-have anything to say about single files. The closing table compares memory and time.
+The same seed results in the same files. They go through the embedded `pigeonhole classify`, and so does the same number
+of valid files. Every file must have a row, no worker process may be lost, and neither the command nor the workers may
+print messages about single files. The table at the end compares memory and time.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from tests.hostile import encoded
 
 TOP = Path(__file__).resolve().parent.parent
 SAMPLES = TOP / "samples"
-#: Sides of the sound images in pixels; most of what is damaged shall be header.
+#: Sides of the valid images, in pixels; small, so that the damage is often in a header.
 SIDES = (28, 28, 97, 640)
 FORMS: dict[str, dict[str, dict[str, object]]] = {
     "PNG": {mode: {} for mode in ("1", "L", "P", "LA", "RGB", "RGBA", "I;16")},
@@ -52,26 +52,26 @@ FORMS: dict[str, dict[str, dict[str, object]]] = {
     "BMP": {mode: {} for mode in ("1", "L", "P", "RGB", "RGBA")},
     "WEBP": {"RGB": {}, "RGBA": {"lossless": True}},
 }
-#: Seconds between two looks at the workers' memory.
+#: Seconds between two measurements of the workers' memory.
 LOOK_EVERY = 0.1
 
 
 class Sound(NamedTuple):
-    """An image file as it should be."""
+    """An image file: its name and content."""
 
     name: str
     data: bytes
 
 
 class Run(NamedTuple):
-    """What became of one folder.
+    """The result of classifying one folder.
 
     Args:
-        rows: as the command wrote them.
-        said: by the command on standard error, and by the workers in their log.
-        processes: worker processes that were ever there.
-        peak: the most memory that one of them held, in MB.
-        seconds: that the command took.
+        rows: the rows that the command wrote.
+        said: the lines of the command on standard error, and of the workers in their log.
+        processes: the number of worker processes that ever existed.
+        peak: the largest peak of memory of a worker process, in MB.
+        seconds: the time of the command.
     """
 
     rows: list[dict[str, str]]
@@ -82,7 +82,7 @@ class Run(NamedTuple):
 
 
 def sound_files() -> list[Sound]:
-    """Drawn pictures in each format, mode and size, with EXIF where the format has it, and the shipped samples."""
+    """Return drawn pictures in each format, mode and size, with EXIF data if possible, and the shipped samples."""
     made = []
     for form, modes in FORMS.items():
         for mode, options in modes.items():
@@ -110,7 +110,7 @@ def _picture(mode: str, side: int) -> Image.Image:
 
 
 def _flip_bits(data: bytearray, lot: random.Random, _other: bytes) -> None:
-    # Half of them where the headers are: most of a file is pixels, which are easy to survive.
+    # Half of the damage is in the first 100 bytes, the headers; damaged pixels are rarely a problem.
     reach = len(data) if lot.random() < 0.5 else min(len(data), 100)
     for _ in range(lot.choice((1, 1, 2, 8, 64))):
         data[lot.randrange(reach)] ^= 1 << lot.randrange(8)
@@ -128,7 +128,7 @@ def _splice(data: bytearray, lot: random.Random, other: bytes) -> None:
 
 
 def _set_number(data: bytearray, lot: random.Random, _other: bytes) -> None:
-    """Write a number that a length, a size or an offset had better not be."""
+    """Write a number that is extreme for a length, a size or an offset."""
     number = lot.choice((0, 1, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, lot.getrandbits(32)))
     at = lot.randrange(min(len(data), 200))
     code = lot.choice(("<H", ">H", "<I", ">I"))
@@ -151,7 +151,7 @@ DAMAGES: dict[str, Callable[[bytearray, random.Random, bytes], None]] = {
 
 
 def damaged_files(seed: int, count: int) -> Iterator[Sound]:
-    """The same `count` files for the same seed: names say what was done to what; some are damaged twice."""
+    """Yield `count` files, the same for each seed; names contain the kind of damage; some are damaged twice."""
     sound = sound_files()
     for number in range(count):
         lot = random.Random(f"{seed} {number}")
@@ -168,7 +168,7 @@ def damaged_files(seed: int, count: int) -> Iterator[Sound]:
 
 
 def _mend_checksums(data: bytearray) -> None:
-    """Make every chunk's checksum right, or no damage would ever get past them into a PNG."""
+    """Correct the checksum of every chunk; otherwise all damage in a PNG is found by its checksums."""
     at = 8
     while at + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, at)
@@ -179,7 +179,7 @@ def _mend_checksums(data: bytearray) -> None:
 
 
 def write(files: Iterator[Sound], folder: Path) -> int:
-    """Write files into a folder, a thousand to each of its own; returns how many."""
+    """Write files into a folder, a thousand per sub-folder; return their number."""
     count = 0
     for count, (name, data) in enumerate(files, 1):
         part = folder / f"{count // 1000:04}"
@@ -189,11 +189,11 @@ def write(files: Iterator[Sound], folder: Path) -> int:
 
 
 def classify(folder: Path) -> Run:
-    """Run the embedded `pigeonhole classify` on a folder, and look at its workers meanwhile."""
+    """Run the embedded `pigeonhole classify` on a folder, and measure its workers at the same time."""
     rows, started = folder.with_suffix(".csv"), time.monotonic()
     with tempfile.TemporaryDirectory() as place:
         line = [sys.executable, "-m", "pigeonhole", "classify", folder.name, "-o", rows.name, "--quiet"]
-        # Its folder, with the workers' log in it, goes with the command: it is put where it can be watched.
+        # The command removes its temporary folder with the workers' log at its end, so the log is opened before.
         environment = os.environ | {"TMPDIR": place}
         command = subprocess.Popen(line, cwd=folder.parent, env=environment, stderr=subprocess.PIPE)
         log, peaks = None, dict[int, int]()
@@ -209,7 +209,7 @@ def classify(folder: Path) -> Run:
 
 
 def _worker_processes(command: int) -> list[int]:
-    """The command's descendants that Celery's parent process spawned: those that classify."""
+    """Return the ids of the command's descendants that classify: the children of Celery's parent process."""
     parents, names = {}, {}
     for entry in Path("/proc").iterdir():
         try:
@@ -217,7 +217,7 @@ def _worker_processes(command: int) -> list[int]:
                 parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
                 names[int(entry.name)] = (entry / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
-            continue  # it has ended since
+            continue  # it has just ended
     family, size = {command}, 0
     while len(family) > size:
         size = len(family)
@@ -226,21 +226,21 @@ def _worker_processes(command: int) -> list[int]:
 
 
 def time_each(folder: Path) -> list[float]:
-    """Seconds that each file of a folder takes, read and decoded as a worker does it; least first."""
+    """Return the seconds to read and decode each file of a folder, as a worker does it, in ascending order."""
     settings = Settings()
     preprocessing = checkpoints.describe(checkpoints.find(settings.model)).preprocessing
     reader = ImageReader("/", preprocessing, settings.max_bytes, settings.max_pixels)
     seconds = []
     for file in sorted(folder.rglob("*.*")):
         started = time.perf_counter()
-        with suppress(ImageError):  # told as fast as a picture is read, or it shows in the table
+        with suppress(ImageError):  # an error must not take longer than an image
             reader.pixels(Location("file", "", str(file.absolute())[1:]))
         seconds.append(time.perf_counter() - started)
     return sorted(seconds)
 
 
 def faults_of(run: Run, count: int, processes: int) -> list[str]:
-    """What must not be, in words; none is well."""
+    """Return the faults of a run, in words; none if all is well."""
     paths = Counter(row["path"] for row in run.rows)
     faults = [f"{len(paths)} of {count} files have a row"] if len(paths) != count else []
     faults += [f"{times} rows for {path}" for path, times in paths.items() if times > 1]
@@ -252,14 +252,12 @@ def faults_of(run: Run, count: int, processes: int) -> list[str]:
         for row in run.rows
         if row["error"].partition(":")[0] in ("internal", "crashed")
     ]
-    faults += (
-        [f"{run.processes} worker processes, and there should be {processes}"] if run.processes != processes else []
-    )
+    faults += [f"{run.processes} worker processes in place of {processes}"] if run.processes != processes else []
     return faults
 
 
 def main() -> int:
-    """Make the files, run them, print what was found; exit code 1 if there is anything to mend."""
+    """Write the files, classify them, and print the results; return exit code 1 if there are faults."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=20_000)
@@ -289,7 +287,7 @@ def _compare(folder: Path, seed: int, count: int) -> int:
         run, seconds = classify(folder / name), time_each(folder / name)
         faults += faults_of(run, count, processes)
         faults += [f"said: {line.rstrip()}" for line in run.said if usual and line not in usual]
-        usual = {"", *run.said}  # such as that workers had better not be root's
+        usual = {"", *run.said}  # such as Celery's warning about workers of root
         labels = sum(bool(row["label"]) for row in run.rows)
         milliseconds = [
             1000 * at for at in (statistics.median(seconds), seconds[len(seconds) * 99 // 100], seconds[-1])

@@ -1,6 +1,6 @@
-"""Image files that are made to cost whoever reads them time or memory: each is small for what it asks, or all header.
+"""Hostile image files, which ask a reader for far more time or memory than their size suggests.
 
-`benchmarks/worst_images.py` measures them at full size, and tests/models/test_hostile.py reads them at a small one.
+`benchmarks/worst_images.py` measures them at full size, and tests/models/test_hostile.py tests small ones.
 """
 
 import gzip
@@ -15,7 +15,7 @@ from PIL import Image
 PNG = b"\x89PNG\r\n\x1a\n"
 #: 10,000 x 10,000: over the pixel limit of 80 million, under Pillow's own.
 SIDE = 10_000
-#: Bytes that a compressed piece of text or colour profile swells to.
+#: Bytes of a text or colour profile after decompression.
 SWOLLEN = 100_000_000
 
 
@@ -23,8 +23,8 @@ class Hostile(NamedTuple):
     """One kind of hostile file.
 
     Args:
-        make: gives the file; those that repeat something are about as many bytes as it is told.
-        kind: of the error that it must become; "" where its first picture is as good as any other.
+        make: returns the file; its argument is the approximate size in bytes, for files that repeat something.
+        kind: the kind of the error that the file must become; "" if its first picture is valid.
     """
 
     make: Callable[[int], bytes]
@@ -32,12 +32,12 @@ class Hostile(NamedTuple):
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
-    """A chunk of a PNG, its checksum right."""
+    """Return a chunk of a PNG with the right checksum."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def png(width: int, height: int, bits: int = 8, colour: int = 0, extra: bytes = b"") -> bytes:
-    """A black PNG of the given depth and colour type, with more chunks before its pixels."""
+    """Return a black PNG of the given depth and colour type, with `extra` chunks before its pixels."""
     samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
     row = bytes(1 + (width * samples * bits + 7) // 8)
     deflate = zlib.compressobj(9)
@@ -47,16 +47,19 @@ def png(width: int, height: int, bits: int = 8, colour: int = 0, extra: bytes = 
 
 
 def encoded(image: Image.Image, form: str, **options: object) -> bytes:
-    """The image as a file of that format."""
+    """Return an image as a file of the format `form`."""
     buffer = io.BytesIO()
     image.save(buffer, form, **options)
     return buffer.getvalue()
 
 
 def tiff(tags: list[tuple[int, int, int, int]], after: bytes = b"", following: int = 0) -> bytes:
-    """A little-endian TIFF of one directory: its tags (number, type, count, value or offset), then any bytes.
+    """Return a little-endian TIFF with one directory.
 
-    These begin at byte 4,096 where the directory is shorter.
+    Args:
+        tags: its tags: number, type, count, value or offset.
+        after: bytes after the directory, which begin at byte 4,096 if the directory is shorter.
+        following: the offset of the next directory.
     """
     entries = b"".join(struct.pack("<HHLL", *tag) for tag in tags)
     directory = struct.pack("<H", len(tags)) + entries + struct.pack("<L", following)
@@ -163,7 +166,7 @@ def _psd(size: int) -> bytes:
     return header + struct.pack(">I", len(resources)) + resources + bytes(6) + bytes(192)
 
 
-#: What each is, in the words of the docs → how to make it.
+#: The name of each file in docs/bad-input.md → the file.
 HOSTILE: dict[str, Hostile] = {
     "PNG of 100 megapixels in 12 KB": Hostile(lambda _: png(SIDE, SIDE, bits=1), "too-large"),
     "PNG of 2.5 gigapixels": Hostile(lambda _: png(50_000, 50_000, bits=1), "too-large"),

@@ -1,4 +1,4 @@
-"""Archives of every kind, for tests."""
+"""Write archives of every kind, for tests."""
 
 import io
 import tarfile
@@ -6,17 +6,17 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-#: Every ending that is known; the first of each kind.
+#: The file endings of archives, one for each kind.
 KINDS = ("zip", "tar", "tar.gz")
 
 
 def pack(path: Path, members: Iterable[tuple[str, bytes]], **options: object) -> Path:
-    """Write an archive of the kind that its name says.
+    """Write an archive, whose kind depends on its name.
 
     Args:
-        path: of the archive.
-        members: their names, which may occur twice, and bytes.
-        options: for the library that writes it.
+        path: the path of the archive.
+        members: name and content of each member; a name may be there twice.
+        options: options of the library that writes the archive.
     """
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w", **{"compression": zipfile.ZIP_DEFLATED} | options) as archive:  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""Imports go one way, and what a terminal starts stays light."""
+"""Packages import only lower layers, and commands start without heavy imports."""
 
 import ast
 import subprocess
@@ -10,8 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("pigeonhole", "producer", "worker", "training")
-#: The exceptions to the rule: producer, worker and training import pigeonhole, and pigeonhole none of them. What
-#: `pigeonhole.embedded` starts on a command line is `embedded_worker` of pigeonhole/__main__.py.
+#: Exceptions to this rule: producer, worker and training import pigeonhole, and pigeonhole imports none of them.
+#: `pigeonhole.embedded` starts `embedded_worker` of pigeonhole/__main__.py in a new process.
 EXCEPTIONS = {
     "pigeonhole/__main__.py": ("producer.program", "worker.start"),
     "producer/cli.py": ("worker.cli", "training.cli"),
@@ -31,12 +31,12 @@ LAYERS = {
     "pigeonhole/sinks": ("pigeonhole.sources", "pigeonhole.ledger", "pigeonhole.jobs.summary"),
     "pigeonhole/jobs": (
         *("pigeonhole.sources", "pigeonhole.sinks", "pigeonhole.ledger", "pigeonhole.embedded"),
-        *("pigeonhole.models.checkpoint", "pigeonhole.models.record"),  # how models are named, and which are shipped
+        *("pigeonhole.models.checkpoint", "pigeonhole.models.record"),  # names of models, and the shipped models
     ),
     "pigeonhole/embedded": ("pigeonhole.ledger",),
-    # The pictures beside the data know nothing of networks.
+    # Synthetic data does not depend on networks.
     "training/synthetic": ("training.datasets.splits", "training.processes"),
-    # Files are read before there is any network; without torch, more processes start in a moment.
+    # Files are read before a network is built; without torch, child processes start faster.
     "training/datasets/files": ("training.processes",),
 }
 HEAVY = ("torch", "torchvision", "numpy", "PIL", "celery", "redis")

@@ -1,4 +1,4 @@
-"""The public interface: `import pigeonhole`, and what `Client` has."""
+"""The public interface: the names in `import pigeonhole`, and the methods of `Client`."""
 
 import importlib.metadata
 import inspect

@@ -1,4 +1,4 @@
-"""`--label-map FILE`: what it may look like, and what is said of other files."""
+"""`--label-map FILE` reads JSON and CSV, and refuses other files with a clear message."""
 
 import json
 from pathlib import Path
@@ -53,14 +53,14 @@ def test_another_file_is_refused_in_words(tmp_path: Path, data: bytes, message: 
         LabelMap.read(written(tmp_path, data))
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="can't be read: No such file or directory"):
         LabelMap.read(tmp_path / "none.json")
     with pytest.raises(UsageError, match="can't be read: Is a directory"):
         LabelMap.read(tmp_path)
 
 
-def test_a_class_that_the_model_does_not_have_is_told_with_what_may_be_meant() -> None:
+def test_a_class_that_the_model_does_not_have_is_refused_with_a_suggestion() -> None:
     with pytest.raises(UsageError, match=r"names 'tensh', and 1 more, .* did you mean 'tench'\?") as error:
         LabelMap({"tensh": "x", "zzz": "y"}, "m.csv").names(("tench", "goldfish"))
     assert "'m.csv'" in str(error.value)

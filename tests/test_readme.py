@@ -1,4 +1,4 @@
-"""What the documents promise exists."""
+"""Commands, options, targets, files and tables in the documents are up to date."""
 
 import re
 import shlex
@@ -19,15 +19,10 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def commands(text: str, program: str) -> list[list[str]]:
-    """The command lines of a program in a document's shell blocks, without pipes and redirections."""
-    blocks = re.findall(r"```(sh|console)\n(.*?)```", text, re.DOTALL)
-    lines = [
-        line
-        for language, block in blocks
-        for line in block.replace("\\\n", " ").splitlines()
-        if language == "sh" or line.startswith("$ ")
-    ]
-    found = [match.group(1) for line in lines for match in re.finditer(rf"(?<!\.py )\b({program} [^|&)#]*)", line)]
+    """Return the command lines of a program in a document's shell blocks, without pipes and redirections."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    found = [match.group(1) for line in lines for match in re.finditer(rf"\b({program} [^|&)#]*)", line)]
     return [shlex.split(line) for line in found]
 
 
@@ -119,6 +114,6 @@ def test_make_venv_installs_every_extra() -> None:
     assert set(extras) - installed == {"bench"}, "whose peers are large, and only `make bench` needs"
 
 
-def test_a_default_that_is_told_in_brackets_is_shown() -> None:
+def test_a_default_in_a_help_text_is_shown_in_brackets() -> None:
     for command, default in (("classify", "digits"), ("worker", "digits"), ("train", "data")):
         assert f"[default: {default}]" in re.sub(r"[│\s]+", " ", help_of(command)), command

@@ -1,4 +1,4 @@
-"""One loop retries all that fails in passing."""
+"""One function retries all transient errors."""
 
 import itertools
 import math
@@ -12,7 +12,7 @@ POLICY = RetryPolicy(retries=4, first=0.1, step=0.2, longest=0.4)
 
 
 class Step:
-    """Fails some times, and then returns how often it was tried."""
+    """Fails a number of times, and then returns the number of tries."""
 
     def __init__(self, failures: float) -> None:
         self.tries, self._failures = 0, failures

@@ -206,7 +206,7 @@ def test_settings_are_printed_without_the_password_and_keep_it() -> None:
 
 
 @pytest.mark.parametrize("url", ["http://user:hunter2@localhost", "user:hunter2@localhost", "redis://:hun/ter2@l:x"])
-def test_a_refused_url_is_told_without_its_password(url: str) -> None:
+def test_a_refused_url_is_shown_without_its_password(url: str) -> None:
     with pytest.raises(SettingsError) as refused:
         Settings(broker_url=url)
     assert "ter2" not in str(refused.value)

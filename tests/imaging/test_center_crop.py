@@ -36,7 +36,7 @@ def test_it_agrees_with_torchvision(height: int, width: int, resize: int, shorte
     for size in SIZES:
         image = picture(*size)
         expected, pixels = np.asarray(reference(image)).astype(int), preprocessing.apply(image)
-        # Pillow holds the area to resize in single precision, and may round between its passes in another order.
+        # Pillow stores the area to resize in single precision, and may round between its passes in another order.
         differences = np.abs(expected - pixels)
         assert differences.max() <= 2, size
         assert differences.mean() < 0.15, size
@@ -62,7 +62,7 @@ def test_a_rotated_photo_is_cut_upright() -> None:
 
 
 def test_a_strip_is_not_resized_in_full() -> None:
-    # In full it would be 224 x 14,679,840 pixels.
+    # The whole resized image would have 224 x 14,679,840 pixels.
     pixels = Preprocessing("center-crop", 224, 224, 1, 224).apply(Image.new("L", (65_535, 1), 9))
     assert pixels.shape == (224, 224, 1)
     assert (pixels == 9).all()

@@ -26,7 +26,7 @@ GREY = Preprocessing("stretch", 8, 8, 1)
 COLOUR = Preprocessing("stretch", 8, 8, 3)
 LIMIT = 10_000_000
 
-# Four quarters of one colour each: enough to see modes, orientation and scaling.
+# Four quarters of one colour each: enough to test modes, orientation and scaling.
 QUARTERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8)
 
 
@@ -174,7 +174,7 @@ def test_the_pixel_limit_is_checked_from_the_header_before_decoding() -> None:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    for side in (20_000, 50_000):  # Pillow's own limit lies between
+    for side in (20_000, 50_000):  # Pillow's own limit is between these
         header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
         bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100_000)))
         assert failure(bomb + chunk(b"IEND", b"")).kind == "too-large"
@@ -214,7 +214,7 @@ def test_what_a_file_makes_pillow_say_is_cut_short() -> None:
     tags = [(256, 4, 1, 1), (257, 4, 1, 1), (258, 3, 50_000, 200), (262, 3, 1, 1), (277, 3, 1, 1)]
     entries = b"".join(struct.pack("<HHLL", *tag) for tag in tags)
     file = (b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4)).ljust(200, b"\0")
-    error = failure(file + struct.pack("<50000H", *range(50_000)))  # bits per sample, as many as it has samples
+    error = failure(file + struct.pack("<50000H", *range(50_000)))  # one number of bits for each sample
     assert len(error.message) <= 300
 
 

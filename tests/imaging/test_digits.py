@@ -14,7 +14,7 @@ MARGINS = [(0, 0), (60, 10), (200, 150)]
 
 
 def written(paper: int = 255, ink: int = 0, width: int = 90, margin: tuple[int, int] = (60, 10)) -> Image.Image:
-    """A 5 of `width` pixels, more or less, off-centre on a larger paper."""
+    """Draw a 5 of about `width` pixels, off-centre on larger paper."""
     glyph = Image.new("L", (200, 200), paper)
     font = ImageFont.load_default(size=int(width * 1.6))
     ImageDraw.Draw(glyph).text((30, 0), "5", fill=ink, font=font, stroke_width=3)
@@ -39,7 +39,7 @@ def box(pixels: NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def like(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """Correlation, −1…1."""
+    """Return the correlation of two images, −1…1."""
     return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 

@@ -1,4 +1,4 @@
-"""Photos of iPhones (HEIF, called HEIC): read where pillow-heif is installed, and named clearly where it is not."""
+"""Photos of iPhones (HEIF, also called HEIC) are decoded with pillow-heif, and become a clear error without it."""
 
 import io
 import random
@@ -47,7 +47,7 @@ def test_a_photo_of_an_iphone_is_decoded_upright() -> None:
         assert all(abs(a - b) < 30 for a, b in zip(shown, meant, strict=True)), at
 
 
-def test_its_header_alone_tells_that_it_is_too_large() -> None:
+def test_its_header_alone_shows_that_it_is_too_large() -> None:
     error = failure(heif(quarters(64)), max_pixels=1000)
     assert (error.kind, error.message) == ("too-large", "64 x 64 is 4,096 pixels, and the limit is 1,000")
 

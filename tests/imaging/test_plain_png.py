@@ -1,4 +1,4 @@
-"""The quick decoder gives what Pillow gives, or nothing."""
+"""The fast decoder returns the same pixels as Pillow, or None."""
 
 import io
 import random
@@ -79,11 +79,11 @@ def test_bits_that_flip_anywhere_in_a_file_are_noticed_or_do_not_matter() -> Non
             assert np.array_equal(pixels, by_pillow(bytes(data), "L"))
 
 
-ROWS = bytes(4) * 3  # of 3 x 3 grey pixels, each row behind its filter
+ROWS = bytes(4) * 3  # 3 rows of 3 grey pixels, each after its filter byte
 
 
 def with_chunks(kind: bytes, content: bytes) -> bytes:
-    """Return a PNG of 3 x 3 pixels with this chunk, whose own checksum is right."""
+    """Return a PNG of 3 x 3 pixels with one more chunk, whose checksum is right."""
     pixels = () if kind == b"IDAT" else ((b"IDAT", zlib.compress(ROWS)),)
     header = struct.pack(">IIBBBBB", 3, 3, 8, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (kind, content), *pixels, (b"IEND", b""))

@@ -42,16 +42,16 @@ def test_the_samples_that_are_meant_to_fail_say_why(reader: ImageReader) -> None
     assert kind_of(reader, "samples/92ce53-truncated.png") == "truncated"
 
 
-def test_what_is_no_file_is_told_at_once(reader: ImageReader, root: Path) -> None:
+def test_a_path_that_is_not_a_file_is_an_error_at_once(reader: ImageReader, root: Path) -> None:
     (root / "folder.png").mkdir()
-    os.mkfifo(root / "fifo.png")  # nobody writes to it: reading it would wait for ever
+    os.mkfifo(root / "fifo.png")  # it has no writer, so reading it would never end
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(root / "socket.png"))
         assert kind_of(reader, "socket.png") == "not-a-file"
     for name in ("folder.png", "fifo.png"):
         assert kind_of(reader, name) == "not-a-file"
     everything = ImageReader("/", PREPROCESSING, max_bytes=100_000, max_pixels=1_000_000)
-    for name in ("null", "zero", "tty"):  # the last one can't be opened where there is no terminal
+    for name in ("null", "zero", "tty"):  # tty can't be opened without a terminal
         assert kind_of(everything, f"dev/{name}") == "not-a-file"
 
 
@@ -63,7 +63,7 @@ def test_what_is_not_there_is_missing(reader: ImageReader, root: Path) -> None:
 
 @pytest.mark.parametrize("reference", ["../outside.png", "/etc/hostname", "link.png", "linked/outside.png", "a\0b.png"])
 def test_what_lies_outside_the_root_is_refused(reader: ImageReader, root: Path, reference: str) -> None:
-    # `test_beneath` has every other way out.
+    # tests/sources/test_beneath.py tests all other ways out of the root.
     (root.parent / "outside.png").write_bytes(png())
     (root / "link.png").symlink_to(root.parent / "outside.png")
     (root / "linked").symlink_to(root.parent)
@@ -80,7 +80,7 @@ def test_names_that_are_not_utf8_are_read(reader: ImageReader, root: Path) -> No
     assert reader.pixels(file_at(os.fsdecode(b"caf\xe9.png"))).shape == (28, 28, 1)
 
 
-def test_limits_are_told_before_anything_is_decoded(root: Path) -> None:
+def test_limits_are_checked_before_anything_is_decoded(root: Path) -> None:
     (root / "large.png").write_bytes(png((400, 400)))
     assert kind_of(ImageReader(str(root), PREPROCESSING, 100_000, max_pixels=159_999), "large.png") == "too-large"
     size = (root / "large.png").stat().st_size
@@ -118,7 +118,7 @@ def test_a_file_that_may_not_be_read_is_unreadable(root: Path) -> None:
 
 
 class Disk:
-    """The system calls under an image's reading, which fail for it as often as a test says."""
+    """Replaces `os.read`, and makes it fail for one file with the errors that a test lists."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
         self.errors: list[int] = []
@@ -154,7 +154,7 @@ def disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 
 @pytest.mark.parametrize("name", ["EIO", "ESTALE", "ETIMEDOUT", "EINTR", "EAGAIN", "EMFILE", "ENOTCONN"])
-def test_a_read_that_fails_in_passing_is_tried_again_and_nobody_notices(root: Path, disk: Disk, name: str) -> None:
+def test_a_read_with_a_transient_error_is_tried_again(root: Path, disk: Disk, name: str) -> None:
     disk.errors = [getattr(errno, name)] * 4
     handles = os.listdir("/dev/fd")
     assert disk.reader(root).pixels(file_at("samples/003b50.png")).shape == (28, 28, 1)
@@ -162,7 +162,7 @@ def test_a_read_that_fails_in_passing_is_tried_again_and_nobody_notices(root: Pa
     assert sum(disk.waits) == pytest.approx(1.0)
 
 
-def test_a_read_that_goes_on_failing_is_an_error_row_after_five_times_in_a_second(root: Path, disk: Disk) -> None:
+def test_a_read_that_keeps_failing_is_an_error_row_after_five_times_in_a_second(root: Path, disk: Disk) -> None:
     disk.errors = [errno.EIO] * 100
     with pytest.raises(ImageError, match=r"^unreadable: reading it failed: Input/output error$"):
         disk.reader(root).pixels(file_at("samples/003b50.png"))
@@ -184,7 +184,7 @@ def test_a_disk_that_is_gone_for_good_costs_seconds_and_not_one_for_every_image(
     reader = disk.reader(root)
     for _ in range(200):
         assert kind_of(reader, "samples/003b50.png") == "unreadable"
-    assert 20 <= sum(disk.waits) <= 23  # and a tenth of those, which came back meanwhile
+    assert 20 <= sum(disk.waits) <= 23  # the budget refills by a tenth of the waiting time
     disk.now += 60  # the budget is full again
     disk.errors = [errno.EIO] * 4
     assert reader.pixels(file_at("samples/003b50.png")).shape == (28, 28, 1)
@@ -194,7 +194,9 @@ def test_a_disk_that_is_gone_for_good_costs_seconds_and_not_one_for_every_image(
 def test_a_file_that_the_system_itself_fails_to_read_is_an_error_row() -> None:
     waits: list[float] = []
     reader = ImageReader("/", PREPROCESSING, 100_000, 1_000_000, ReadBudget(sleep=waits.append))
-    assert kind_of(reader, "proc/self/mem") == "unreadable"  # the kernel's own EIO: nothing is mapped at address 0
+    assert (
+        kind_of(reader, "proc/self/mem") == "unreadable"
+    )  # the kernel returns EIO, because nothing is mapped at address 0
     assert len(waits) == 4
 
 

@@ -31,7 +31,7 @@ def test_memory_that_was_freed_is_taken_again_without_asking_the_system(keep: st
     done = subprocess.run(
         [sys.executable, "-c", ALLOCATE.format(keep=keep)], check=True, capture_output=True, text=True
     )
-    # 20 MiB are 5,120 pages; where pages are huge, they are fewer.
+    # 20 MiB are 5,120 pages, or fewer with huge pages.
     assert (int(done.stdout) > 8) == gets_pages_anew
 
 

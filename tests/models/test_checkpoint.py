@@ -40,14 +40,14 @@ def metadata(path: Path) -> dict[str, object]:
 
 
 def rewrite(path: Path, **changes: object) -> Path:
-    """The same file with other metadata; a value of `...` removes the key."""
+    """Write the file with changed metadata; a value of `...` removes the key."""
     values = {key: value for key, value in {**metadata(path), **changes}.items() if value is not ...}
     save_file(load_file(path), path, metadata={"pigeonhole": json.dumps(values, sort_keys=True)})
     return path
 
 
 def digest(about: Checkpoint, tensors: Mapping[str, torch.Tensor]) -> str:
-    """The digest, by its definition."""
+    """Compute the digest by its definition."""
     found = hashlib.sha256(json.dumps(about.deciding(), sort_keys=True).encode())
     for key, value in sorted(tensors.items()):
         found.update(f"\n{key} {value.dtype} {list(value.shape)}\n".encode() + value.numpy().tobytes())
@@ -55,7 +55,7 @@ def digest(about: Checkpoint, tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def signed(path: Path, tensors: Mapping[str, torch.Tensor] | None = None) -> Path:
-    """The same file with the digest of what is in it, or of other tensors that it gets."""
+    """Write the file with the right digest of its content, or of new tensors."""
     tensors = load_file(path) if tensors is None else dict(tensors)
     values = metadata(path) | {"digest": digest(describe(path), tensors)}
     save_file(tensors, path, metadata={"pigeonhole": json.dumps(values)})
@@ -103,7 +103,7 @@ def test_the_same_content_is_the_same_file_byte_for_byte(fresh: Fresh, tmp_path:
         assert other.read_bytes() == path.read_bytes()
 
 
-def test_the_digest_covers_what_decides_an_answer_and_nothing_else(fresh: Fresh, tmp_path: Path) -> None:
+def test_the_digest_covers_what_decides_a_result_and_nothing_else(fresh: Fresh, tmp_path: Path) -> None:
     path, saved, network = fresh
     other = tmp_path / "other.safetensors"
     same = save_fresh(other, network, name="renamed", trained={"seconds": 12}, measured={"test": 1})
@@ -144,7 +144,7 @@ def test_a_checkpoint_from_before_that_logit_keeps_its_digest(fresh: Fresh) -> N
     assert metadata(path)["calibration"] == {"temperature": 1.25, "review_below": 0.5}
     assert not describe(path).calibration.outlier
     assert load(path)[0].digest == saved.digest
-    # Written before there was any; whichever is shipped, its digest is checked here.
+    # Digests of the shipped models. They must not change.
     load(find("digits"))
 
 
@@ -224,7 +224,7 @@ def test_a_name_that_cannot_name_a_queue_is_refused(name: str) -> None:
     assert checkpoint.check_name("digits-v2.1_b") == "digits-v2.1_b"
 
 
-def test_a_change_to_what_decides_an_answer_is_noticed(fresh: Fresh) -> None:
+def test_a_change_to_what_decides_a_result_is_noticed(fresh: Fresh) -> None:
     path = rewrite(fresh[0], calibration={"temperature": 3.0, "review_below": 0.5})
     assert describe(path).calibration.temperature == 3.0
     assert "was changed after it was written" in refused(path, load)
@@ -238,7 +238,7 @@ def test_a_changed_weight_is_noticed(fresh: Fresh) -> None:
     assert "was changed after it was written" in refused(path, load)
 
 
-def test_weights_that_do_not_fit_the_network_are_told(fresh: Fresh) -> None:
+def test_weights_that_do_not_fit_the_network_are_refused(fresh: Fresh) -> None:
     path, _saved, _network = fresh
     weights = load_file(path)
     wrong = signed(path, {**weights, "head.bias": torch.zeros(11)})
@@ -262,7 +262,7 @@ def test_weights_that_are_no_numbers_are_neither_saved_nor_loaded(fresh: Fresh, 
     assert "contain NaN or infinity" in refused(path, lambda target: save_fresh(target, network))
 
 
-def test_arguments_that_the_network_does_not_take_are_told(fresh: Fresh) -> None:
+def test_arguments_that_the_network_does_not_take_are_refused(fresh: Fresh) -> None:
     assert "'digits' can't be built with {'depth': 9}" in refused(
         signed(rewrite(fresh[0], arguments={"depth": 9})), load
     )
@@ -282,7 +282,7 @@ def test_a_network_of_another_size_than_the_weights_is_refused(fresh: Fresh, wid
 
 
 def damage(path: Path, header: object, length: int | None = None) -> Path:
-    """The same file with another header: JSON values or bytes, and a length that it says of itself."""
+    """Write the file with another header, as JSON values or bytes, and with a length of the header."""
     whole = path.read_bytes()
     (old,) = struct.unpack_from("<Q", whole)
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
@@ -308,7 +308,7 @@ def test_a_header_that_lies_about_its_length_is_refused(fresh: Fresh, length: in
         describe(damage(fresh[0], content[8 : 8 + old], length))
 
 
-@pytest.mark.timeout(20)  # minutes, or all memory, were they multiplied
+@pytest.mark.timeout(20)  # multiplying these numbers would take minutes, or all memory
 @pytest.mark.parametrize(
     "changes",
     [
@@ -363,7 +363,7 @@ def test_metadata_that_is_none_of_ours_is_refused(fresh: Fresh, metadata: object
     assert message in refused(damage(fresh[0], {**header, "__metadata__": metadata}))
 
 
-def test_a_device_that_torch_does_not_have_is_told(fresh: Fresh) -> None:
+def test_a_device_that_torch_does_not_have_is_refused(fresh: Fresh) -> None:
     message = refused(fresh[0], lambda path: load(path, "cuda:63"))
     assert "The device 'cuda:63' can't be used" in message
     assert "this machine has: cpu" in message

@@ -29,7 +29,7 @@ def test_an_images_scores_do_not_depend_on_its_company(classifier: Classifier, p
     together = classifier.predict(pixels)
     alone = [classifier.predict(image[None]) for image in pixels]
     np.testing.assert_array_equal(together.best[:, 0], [scores.best[0, 0] for scores in alone])
-    # Ten millionths: what the faults of other issues are measured by.
+    # The tolerance is ten millionths.
     np.testing.assert_allclose(together.ppm[:, 0], [scores.ppm[0, 0] for scores in alone], atol=10)
 
 
@@ -58,7 +58,7 @@ def test_review_marks_exactly_what_is_under_the_checkpoints_threshold(
     assert not scores.review.all()
 
 
-def test_none_of_these_takes_its_share_of_the_probability_and_is_never_an_answer(
+def test_unknown_takes_its_share_of_the_probability_and_is_never_a_label(
     classifier: Classifier, pixels: np.ndarray
 ) -> None:
     about = replace(classifier.checkpoint, calibration=Calibration(1.0, 0.6, outlier=True))
@@ -68,7 +68,7 @@ def test_none_of_these_takes_its_share_of_the_probability_and_is_never_an_answer
             logits = classifier.runtime.logits(pixels)  # [N, 11]
             return np.concatenate(
                 [logits, np.logaddexp.reduce(logits, axis=1, keepdims=True)], axis=1
-            )  # as likely as all
+            )  # "unknown" has half of the probability
 
     doubting = Classifier(about, Doubting("f32", "cpu")).predict(pixels)
     sure = replace(classifier, checkpoint=replace(about, calibration=Calibration(1.0, 0.6))).predict(pixels)
@@ -92,7 +92,7 @@ def test_whether_to_look_is_decided_as_if_pictures_of_no_class_were_more_common(
         scores = Classifier(about, Saying("f32", "cpu")).predict(pixels[:2])
         return scores.ppm[:, 0].tolist(), list(map(bool, scores.review))
 
-    # By confidence alone the second is the more doubtful; 0.97 / (1 + 99 * 0.02) is 0.33.
+    # By confidence alone, the second is less certain; but 0.97 / (1 + 99 * 0.02) is 0.33.
     assert said(Calibration(1.0, 0.95, outlier=True)) == ([970_000, 900_000], [False, True])
     often = Calibration(1.0, 0.5, outlier=True, outlier_in_review=100.0)
     assert said(often) == ([970_000, 900_000], [True, False])
@@ -104,7 +104,7 @@ def test_rows_name_the_checkpoint_and_the_first_digits_of_its_digest(classifier:
     assert classifier.identity == f"digits@{checkpoints.describe(checkpoints.find('digits')).digest[:12]}"
 
 
-def test_a_checkpoint_with_more_classes_than_answers_can_name_is_refused_in_words(
+def test_a_checkpoint_with_more_classes_than_messages_can_store_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("pigeonhole.models.classifier.MOST_CLASSES", 9)

@@ -9,14 +9,14 @@ from tests.hostile import HOSTILE
 DIGIT = Preprocessing("digit", 28, 28, 1)
 COLOUR = Preprocessing("stretch", 224, 224, 3)
 LIMIT = 80_000_000
-#: Bytes of those files that repeat something. Whoever measures them at full size: benchmarks/worst_images.py.
+#: Bytes of files that repeat something. benchmarks/worst_images.py measures them at full size.
 SIZE = 4_000_000
 
 
-# Minutes, gigabytes or both, were it not for the limits; seconds on a busy machine with them.
+# Without the limits, these files would take minutes, gigabytes or both; with them, seconds on a busy machine.
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("what", HOSTILE)
-def test_a_file_that_asks_for_too_much_is_told_so_at_once(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_asks_for_too_much_is_refused_at_once(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "_MAX_READS", 200_000)
     monkeypatch.setattr(decoding, "_MAX_SCANS", 40)
     data = HOSTILE[what].make(SIZE)

@@ -30,7 +30,7 @@ def test_a_network_takes_bytes_and_returns_float_logits(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_order_of_a_batch_changes_no_answer(name: str) -> None:
+def test_the_order_of_a_batch_changes_no_result(name: str) -> None:
     network = networks.build(name, networks.complete(name, {}), 10).eval()
     batch = pixels(6)
     assert torch.allclose(network(batch.flip(0)).flip(0), network(batch), atol=1e-5)
@@ -68,7 +68,7 @@ def test_the_digits_network_stays_within_its_budget() -> None:
     assert parameters <= 100_000
 
 
-def test_folding_batch_normalisation_changes_no_answer() -> None:
+def test_folding_batch_normalisation_changes_no_result() -> None:
     torch.manual_seed(3)
     network = networks.build("digits", networks.complete("digits", {}), 10)
     draw_batch_norm(network, pixels(64))

@@ -1,4 +1,4 @@
-"""The residual networks: what fits which picture, and what is served."""
+"""The residual networks: their arguments for different sizes of images, and folding."""
 
 import json
 
@@ -51,7 +51,7 @@ def test_every_convolution_has_channels_that_the_processor_takes_16_at_once(name
     assert [width % 16 for width in widths] == [0] * len(widths)
 
 
-def test_folding_its_batch_normalisation_changes_no_answer() -> None:
+def test_folding_its_batch_normalisation_changes_no_result() -> None:
     seen = Preprocessing("stretch", 20, 24, 3)
     arguments = networks.complete("residual-small", {"mean": [0.4, 0.5, 0.6]}, seen)
     torch.manual_seed(3)

@@ -1,4 +1,4 @@
-"""Both runtimes, and how one is chosen."""
+"""Both runtimes return the same results, and the right one is chosen."""
 
 import os
 from collections.abc import Callable
@@ -198,7 +198,7 @@ def test_a_damaged_graph_is_refused_in_words_or_loads() -> None:
 
 
 def growing(path: Path) -> Content:
-    """A graph that wants 2^40 floats for each image but the first."""
+    """Build a graph that needs 2^40 floats for each image but the first."""
     graph = helper.make_graph(
         [
             helper.make_node("Shape", ["pixels"], ["n"], start=0, end=1),
@@ -231,7 +231,7 @@ def test_a_network_with_equal_weights_has_a_graph(tmp_path: Path) -> None:
     torch.manual_seed(1)
     seen = Preprocessing("stretch", 32, 32, 3)
     arguments = networks.complete("residual-small", {}, seen)
-    network = networks.build("residual-small", arguments, 3).eval()  # whose biases are all 0
+    network = networks.build("residual-small", arguments, 3).eval()  # all its biases are 0
     about = Checkpoint("fresh", "residual-small", arguments, ("a", "b", "c"), seen, Calibration())
     saved = checkpoints.save(tmp_path / "fresh.safetensors", network, about)
     assert saved.runtimes == ("onnxruntime", "torch"), saved.trained

@@ -35,7 +35,7 @@ def labels_of(found: Scores) -> list[list[tuple[int, int]]]:
 
 
 def sigmoid(logit: float) -> float:
-    """Return what `math` says of it, by the form that does not overflow."""
+    """Compute the sigmoid with `math`, in the form that does not overflow."""
     return 1 / (1 + math.exp(-logit)) if logit >= 0 else math.exp(logit) / (1 + math.exp(logit))
 
 
@@ -48,7 +48,7 @@ def test_the_labels_are_the_classes_that_reach_their_thresholds_by_a_reference_i
         ppm = [round(sigmoid(logit / temperature) * PPM) for logit in image]
         distances = [parts - round(limit * PPM) for parts, limit in zip(ppm, thresholds, strict=True)]
         if any(abs(distance) <= 1 for distance in distances):
-            continue  # the last digit may differ
+            continue  # rounding may differ
         assert found.best.shape == (len(logits), min(top, CLASSES))
         np.testing.assert_allclose(found.ppm[at], sorted(ppm, reverse=True)[:top], atol=1)
         own = labels_of(found)[at]

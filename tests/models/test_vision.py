@@ -1,4 +1,4 @@
-"""torchvision's networks: by name, with its weights where they lie in torch's cache, and loaded by what needs them."""
+"""torchvision's networks are built by name, and get its weights from torch's cache."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from tests.training.conftest import save_fresh
 from training.loop import initial_weights
 from training.recipes import defaults
 
-NAME = "shufflenet_v2_x0_5"  # 1.4 million parameters: the least to write and read
+NAME = "shufflenet_v2_x0_5"  # the smallest network, with 1.4 million parameters
 SEEN = Preprocessing("stretch", 64, 64, 3)
 
 
@@ -39,7 +39,7 @@ def network(seen: Preprocessing = SEEN, pretrained: bool = False, classes: int =
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """torch's own cache in a folder of the test's, and a network that is away."""
+    """Return the path of the weights in torch's cache, which is a temporary folder; downloads fail."""
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
 
     def refuse(*_args: object, **_options: object) -> None:
@@ -67,7 +67,7 @@ def test_a_network_of_torchvisions_goes_by_its_own_name_and_takes_colour_or_grey
     assert arguments == json.loads(json.dumps(arguments))
 
 
-def test_a_saved_one_answers_as_before_and_is_not_folded(saved: Path) -> None:
+def test_a_saved_one_returns_the_same_logits_and_is_not_folded(saved: Path) -> None:
     described, loaded = checkpoint.load(saved)
     assert described.network == NAME
     assert torch.equal(loaded(pixels()), network(classes=10)(pixels()))

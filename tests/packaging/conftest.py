@@ -13,15 +13,15 @@ import pytest
 from tests.conftest import ROOT
 from tests.packaging.tree import tracked
 
-# A process for each: setuptools changes sys.argv.
+# Each hook runs in its own process, because setuptools changes sys.argv.
 _BUILD = "import sys; from setuptools import build_meta; getattr(build_meta, sys.argv[1])(sys.argv[2])"
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder that holds the wheel and the source archive.
+    """Return the folder that contains the wheel and the source archive.
 
-    They are built from a copy: setuptools leaves build/ behind, whose old files the next wheel would contain.
+    They are built from a copy, because setuptools does not remove build/, and the next wheel would contain its files.
     """
     folder = tmp_path_factory.mktemp("build")
     for path in tracked():
@@ -43,8 +43,8 @@ def installed(built: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-qq", "--no-deps", "--no-index"]
     subprocess.run([*pip, "--disable-pip-version-check", str(wheel)], check=True)
     (packages,) = (built / "venv" / "lib").glob("python*/site-packages")
-    # The dependencies come from these tests' own environment. A folder that a .pth file names is searched, and the .pth
-    # files in it are not read: they would lead to the checkout.
+    # The dependencies come from the environment of these tests. Python does not read .pth files in a folder that a .pth
+    # file names, so the checkout is not found.
     (packages / "dependencies.pth").write_text("".join(f"{folder}\n" for folder in site.getsitepackages()))
     return python.parent
 

@@ -1,4 +1,4 @@
-"""The wheel and the source archive contain the four packages, whole, and nothing else."""
+"""The wheel and the source archive contain all files of the four packages, and nothing else."""
 
 import tarfile
 import zipfile

@@ -1,4 +1,4 @@
-"""The installed program runs from any folder, and imports nothing from it."""
+"""The installed program runs in any working folder, and imports nothing from there."""
 
 import csv
 import subprocess

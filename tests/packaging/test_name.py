@@ -1,4 +1,4 @@
-"""The distribution's name stands in pyproject.toml and in `pigeonhole.version`, and nowhere else."""
+"""The distribution's name is in pyproject.toml and in `pigeonhole.version`, and nowhere else."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""Modules and files that are named in strings and documents exist: nothing else notices when one of them moves."""
+"""Modules and files that strings and documents name exist; no other check finds a name that is out of date."""
 
 import ast
 import re
@@ -15,11 +15,11 @@ from tests.packaging.tree import texts, tracked
 
 OURS = r"(?:pigeonhole|producer|worker|training|tests|scripts|benchmarks)"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-#: Strings that look like a module's name and are something else.
+#: Strings that look like a module's name, but are something else.
 OTHERS = {"pigeonhole.classify", "pigeonhole.job"}  # a task's name; the key of a Parquet file's metadata
 #: Files of version 0.2 that docs/experiments.md names as gone.
 GONE = {f"scripts/{name}.py" for name in ("doubt", "time_to_99")}
-#: What is read beside the code. CHANGELOG.md names what there was in its versions.
+#: Documents to check, without CHANGELOG.md, which names things of earlier versions.
 DOCUMENTS = {
     path: text
     for path, text in texts(".md", ".sh", ".toml", ".yml", "Makefile", "Dockerfile").items()
@@ -28,7 +28,7 @@ DOCUMENTS = {
 
 
 def exists(name: str) -> bool:
-    """Return whether a dotted path leads to a module of ours, or to what one binds."""
+    """Return whether a dotted path is a module of ours, or a name in one."""
     if name in OTHERS or re.search(r"\.(py|md|log)$", name):
         return True
     parts = name.split(".")
@@ -37,14 +37,14 @@ def exists(name: str) -> bool:
         file = next((file for file in (f"{path}.py", f"{path}/__init__.py") if (ROOT / file).is_file()), None)
         if file is not None:
             return not rest or rest[0] in bound(file)
-        if (ROOT / path).is_dir():  # such as scripts/, which is no package
+        if (ROOT / path).is_dir():  # such as scripts/, which is not a package
             return not rest
     return False
 
 
 @cache
 def bound(file: str) -> frozenset[str]:
-    """Return every name that a module binds, in its own scope or deeper."""
+    """Return every name that a module binds, also inside functions and classes."""
     names = set()
     for node in ast.walk(ast.parse((ROOT / file).read_text())):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -57,14 +57,14 @@ def bound(file: str) -> frozenset[str]:
 
 
 def strings(code: str) -> Iterator[str]:
-    """Yield the strings of a program: Celery's `include`, what follows `-m`, the targets of patches, other programs."""
+    """Yield the strings of a program, such as Celery's `include`, arguments of `-m`, targets of patches, programs."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
 
 
 def imported(code: str) -> Iterator[str]:
-    """Yield what a program in a string imports; nothing where the string is no program."""
+    """Yield the names that a program in a string imports; none if the string is not a program."""
     try:
         tree = ast.parse(textwrap.dedent(code))
     except SyntaxError:

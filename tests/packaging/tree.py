@@ -20,5 +20,5 @@ def tracked() -> tuple[str, ...]:
 
 
 def texts(*suffixes: str) -> dict[str, str]:
-    """Return the text of every file whose name ends with one of the suffixes, by its path."""
+    """Return path → text of every file whose name ends with one of the suffixes."""
     return {path: (ROOT / path).read_text(encoding="utf-8") for path in tracked() if path.endswith(suffixes)}

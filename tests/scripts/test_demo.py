@@ -1,4 +1,4 @@
-"""`make demo` says what it does, and the commands that it ends with work as printed."""
+"""`make demo` prints what it does, and the commands that it suggests work as printed."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A folder with what the demo uses of a checkout, and its environment."""
+    """Return a folder with the files of a checkout that the demo uses, and with its environment."""
     shutil.copytree(ROOT / "samples", tmp_path / "samples")
     (tmp_path / "scripts").mkdir()
     for name in ("scripts/demo.py", "samples-labels.csv"):

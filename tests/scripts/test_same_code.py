@@ -1,4 +1,4 @@
-"""A rewording is told from a change of code."""
+"""The check tells a rewording from a change of code."""
 
 import pytest
 

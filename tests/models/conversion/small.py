@@ -31,18 +31,18 @@ def classifier(
     kind: int = TensorProto.FLOAT,
     channels: int = 3,
 ) -> ModelProto:
-    """A convolution, ReLU, the mean of each channel, a linear layer.
+    """Build a model of a convolution, ReLU, global average pooling and a linear layer.
 
     Args:
-        dims: Of the input.
-        layout: Of the input.
-        last: An operator after all that, such as "Softmax".
+        dims: The dimensions of the input.
+        layout: The layout of the input, "NCHW" or "NHWC".
+        last: An operator after the last layer, such as "Softmax".
         flatten: "Flatten"; "Reshape" to one image; or "" for an output of 1 x classes x 1 x 1.
-        names: Of input and output.
-        opset: Version of ONNX's operators.
-        ir: Version of the format.
-        kind: Type of the input's elements.
-        channels: Of the convolution's input.
+        names: The names of input and output.
+        opset: The version of ONNX's operators.
+        ir: The version of the file format.
+        kind: The type of the input's elements.
+        channels: The channels of the convolution's input.
     """
     arrays = weights(channels)
     if kind == TensorProto.FLOAT16:
@@ -90,7 +90,7 @@ def classifier(
 
 
 def expected(pixels: NDArray[np.uint8], mean: float = 0.0, std: float = 1.0, scale: float = 255.0) -> NDArray[Any]:
-    """The logits of `classifier` by numpy, float64: uint8 [N, H, W, C] → [N, CLASSES]."""
+    """Compute the logits of `classifier` with numpy: uint8 [N, H, W, C] → float64 [N, CLASSES]."""
     arrays = {key: value.astype(np.float64) for key, value in weights(pixels.shape[3]).items()}
     images = (pixels / scale - mean) / std
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))

@@ -21,7 +21,7 @@ def converted(model: ModelProto, normalisation: Normalisation = PLAIN, **options
 
 
 def logits(found: Converted, count: int = 7) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels and what the graph returns for them."""
+    """Return test images, and the graph's logits for them."""
     pixels = trial.images(found.placement.shape, count)
     return pixels, trial.Session(found.graph).run(pixels)["logits"]
 
@@ -47,7 +47,7 @@ def test_layout_and_size_are_found_and_the_logits_are_those_of_the_network(layou
     assert values == pytest.approx(expected(pixels), abs=1e-4)
 
 
-def test_a_graph_for_any_size_takes_that_of_imagenet_unless_told_otherwise() -> None:
+def test_a_graph_for_any_size_takes_that_of_imagenet_by_default() -> None:
     assert converted(classifier((None, 3, None, None))).placement.shape == (224, 224, 3)
 
 
@@ -91,7 +91,7 @@ def test_log_probabilities_are_logits() -> None:
     assert converted(classifier(last="LogSoftmax")).meaning is Meaning.LOGITS
 
 
-def test_values_of_labels_that_exclude_no_other_are_refused_unless_that_is_said() -> None:
+def test_independent_probabilities_are_refused_without_multi_label() -> None:
     with pytest.raises(CheckpointError, match=r"do not add up to 1.*--multi-label"):
         converted(classifier(last="Sigmoid"))
     with pytest.raises(CheckpointError, match="add up to 1, so an image has one label: leave out --multi-label"):
@@ -143,7 +143,7 @@ def test_a_reshape_to_one_row_becomes_one_to_a_row_an_image() -> None:
 
 def test_a_graph_that_is_built_for_one_image_is_run_for_each_of_a_batch() -> None:
     model = classifier((1, 3, SIDE, SIDE), flatten="Reshape", last="Softmax", names=("pixels", "logits"))
-    # A shape that is computed: a constant is changed instead.
+    # In this model the shape is computed, not a constant.
     model.graph.initializer.append(numpy_helper.from_array(np.array([0, 3], np.int64), "more"))
     reshape = next(node for node in model.graph.node if node.op_type == "Reshape")
     at = list(model.graph.node).index(reshape)

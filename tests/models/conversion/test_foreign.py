@@ -1,4 +1,4 @@
-"""What a hostile or damaged ONNX file brings is refused in words, and nothing of it is opened or run."""
+"""A hostile or damaged ONNX file is refused with a clear message, and nothing that it names is opened or run."""
 
 import random
 from collections.abc import Callable
@@ -137,7 +137,7 @@ def test_flipped_and_missing_bytes_give_an_error_in_words_or_a_model_that_runs()
 
 
 def endless(model: ModelProto) -> None:
-    """Put a loop of 2**62 steps in front of the rest."""
+    """Insert a loop of 2**62 steps before the other nodes."""
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["condition"], ["again"]),
@@ -161,7 +161,7 @@ def endless(model: ModelProto) -> None:
 
 
 def enormous(model: ModelProto) -> None:
-    """Pad images to 2**40 pixels a side."""
+    """Insert a node that pads images to 2**40 pixels a side."""
     (pads,) = (each for each in model.graph.node[0].attribute if each.name == "pads")
     pads.CopyFrom(AttributeProto(name="pads", type=AttributeProto.INTS, ints=[1, 1, 2**20, 2**20]))
 
