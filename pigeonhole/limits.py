@@ -12,5 +12,5 @@ MOST_LABELS = 1_000
 MOST_CLASSES = 65_535
 #: The longest path of an image, in bytes. It is Linux's limit, and a batch of 2,048 such paths can still be read back.
 LONGEST_PATH = 4096
-#: The value of `Row.unknown` from which on an image counts as unknown, if it is marked for review too.
+#: An image counts as unknown if its `Row.unknown` is at least this, and it is marked for review.
 UNKNOWN_FROM = 0.5

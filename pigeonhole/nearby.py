@@ -1,4 +1,4 @@
-"""Hints for a path that does not exist: a name in the same folder that looks like it."""
+"""Hints for a path that does not exist: the most similar name in the same folder."""
 
 import difflib
 import os
@@ -8,7 +8,7 @@ from pigeonhole.files import shown
 
 
 def nearest(path: Path) -> Path | None:
-    """Return the path in the same folder whose name is most similar; None if none is."""
+    """Return the path in the same folder with the most similar name; None if no name is similar."""
     try:
         names = sorted(name for name in os.listdir(path.parent) if not name.startswith("."))
     except OSError:
@@ -19,6 +19,6 @@ def nearest(path: Path) -> Path | None:
 
 
 def missing(path: Path) -> str:
-    """Return the beginning of a message about a path that does not exist, with the nearest name."""
+    """Return the beginning of a message about a path that does not exist, with the most similar path."""
     near = nearest(path)
     return f"{shown(path)} does not exist{f'; did you mean {shown(near)}?' if near else '.'}"

@@ -16,7 +16,7 @@ def text(described: Checkpoint, path: Path) -> str:
         described: The record.
         path: The path of the model file.
     """
-    seen, cost, trained = described.preprocessing, described.cost, described.trained
+    preprocessing, cost, trained = described.preprocessing, described.cost, described.trained
     others = '; and one logit for "unknown"' if described.calibration.outlier else ""
     rows = [
         ("checkpoint", f"{described.name}, {path.stat().st_size:,} bytes, {path}"),
@@ -26,7 +26,8 @@ def text(described: Checkpoint, path: Path) -> str:
         ("classes", f"{len(described.classes)}: {', '.join(described.classes)}{others}"),
         (
             "preprocessing",
-            f"{seen.kind}, {seen.width} x {seen.height} pixels, {'grey' if seen.channels == 1 else 'RGB'}",
+            f"{preprocessing.kind}, {preprocessing.width} x {preprocessing.height} pixels, "
+            f"{'grey' if preprocessing.channels == 1 else 'RGB'}",
         ),
         ("runtimes", _runtimes_line(described)),
         ("temperature", f"{described.calibration.temperature:g}"),
@@ -45,32 +46,32 @@ def review_line(described: Checkpoint) -> str:
     """Return, in words, the condition for marking an image for review, and the share of marked images."""
     calibration = described.calibration
     if not calibration.review_below:
-        return "no image is marked, since the model is not calibrated"
+        return "no image is marked, because the model is not calibrated"
     limit = f"{calibration.review_below:.4f}"
     if calibration.thresholds is not None:
-        return f"images of which a probability is within {limit} of its threshold are marked"
+        return f"images with a probability within {limit} of its threshold are marked"
     score = "confidence" if calibration.outlier_in_review == calibration.outlier_in_confidence else "review score"
     return f"{_share(described)} ({score} below {limit})"
 
 
 def _share(described: Checkpoint) -> str:
-    """Return the share of images that are marked: as measured on the validation images, or as it was asked for."""
+    """Return the share of marked images: as measured on the validation images, or as requested in training."""
     figures: Any = described.measured.get("validation")
     budget = described.trained.get("review_budget")
     try:
         marked, images = int(figures["reviews"]), int(figures["images"])
         # If none is marked, the threshold is the lowest of n scores; a new one is lower with probability 1 / (n + 1).
         share = marked / images if marked else 1 / (images + 1)
-        of_these = f"{marked:,} of {images:,}" if marked else f"though none of those {images:,}"
-        return f"about {share:.1%} of images like the validation ones are marked, {of_these}"
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):  # others may have written the record
+        of_these = f"{marked:,} of {images:,}" if marked else f"but none of these {images:,}"
+        return f"about {share:.1%} of images like the validation images are marked, {of_these}"
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):  # another program may have written the record
         if isinstance(budget, int | float):
-            return f"at most {budget:.0%} of images like those of the training are marked"
-        return "images that it doubts are marked"
+            return f"at most {budget:.0%} of images like the training images are marked"
+        return "uncertain images are marked"
 
 
 def _recipe(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the line about the values of the recipe that were not the default; none if all were."""
+    """Return the line about the recipe's values that differ from the defaults; no line if there are none."""
     overrides = values.get("overrides")
     if not isinstance(overrides, Mapping) or not overrides:
         return []

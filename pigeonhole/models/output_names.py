@@ -1,4 +1,4 @@
-"""Names of the model files that commands write, and of the models in them."""
+"""Check the names of model files that commands write, and of the models in them."""
 
 import re
 from pathlib import Path
@@ -8,16 +8,16 @@ from pigeonhole.files import shown
 from pigeonhole.models.checkpoint import SUFFIX
 from pigeonhole.models.record import LONGEST_NAME, check_name
 
-#: Endings of other programs' model files; they are replaced in advice, not appended to.
+#: Endings of model files. In advice, the right ending replaces one of these, and is appended to any other name.
 _OTHERS = {SUFFIX, ".bin", ".ckpt", ".h5", ".onnx", ".pb", ".pkl", ".pt", ".pth", ".tflite"}
 
 
 def check_output(output: Path, suffix: str = SUFFIX) -> None:
-    """Raise CheckpointError if the name of an output would hide its format.
+    """Raise CheckpointError if the name of an output does not have the ending of its format.
 
     Args:
-        output: Path that a model is written to.
-        suffix: Ending of such files.
+        output: The path to write a model to.
+        suffix: The ending of the format.
     """
     if output.suffix.lower() == suffix:
         return
@@ -27,10 +27,14 @@ def check_output(output: Path, suffix: str = SUFFIX) -> None:
 
 
 def model_name(name: str, output: Path) -> str:
-    """Return the name of a model that is written: `name`, or if that is empty the output's.
+    """Return the name of a model to write: `name`, or if it is empty, the output's name without its ending.
+
+    Args:
+        name: The name that the user gave, or an empty text.
+        output: The path to write the model to.
 
     Raises:
-        CheckpointError: A model can't have that name.
+        CheckpointError: The name is not allowed for a model.
     """
     if name:
         return check_name(name)

@@ -72,7 +72,15 @@ def score(logits: NDArray[np.float32], calibration: Calibration, classes: int, t
 
 
 def marked(found: NDArray[np.float64], review_below: float) -> NDArray[np.bool_]:
-    """Return which images are marked for review by their review scores: float64 [N] in 0…1 → bool [N]."""
+    """Return which images are marked for review.
+
+    Args:
+        found: float64 [N], the review scores, 0…1.
+        review_below: the limit, 0…1; scores below it are marked.
+
+    Returns:
+        bool [N].
+    """
     below: NDArray[np.bool_] = _ppm(found) < round(review_below * PPM)
     return below
 

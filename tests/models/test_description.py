@@ -19,32 +19,32 @@ def calibrated(**values: object) -> Checkpoint:
 
 def test_the_share_of_images_that_are_marked_is_that_of_the_validation_images() -> None:
     assert review_line(shipped()) == (
-        "about 0.8% of images like the validation ones are marked, 47 of 5,999 (review score below 0.7962)"
+        "about 0.8% of images like the validation images are marked, 47 of 5,999 (review score below 0.7962)"
     )
 
 
 def test_if_no_validation_image_is_marked_the_share_of_new_ones_comes_from_their_number() -> None:
     few = replace(shipped(), measured={"validation": {"images": 19, "reviews": 0}})
     assert review_line(few).startswith(
-        "about 5.0% of images like the validation ones are marked, though none of those 19"
+        "about 5.0% of images like the validation images are marked, but none of these 19"
     )
 
 
 @pytest.mark.parametrize("measured", [{}, {"validation": {}}, {"validation": 3}, {"validation": {"reviews": "x"}}])
 def test_without_a_measured_share_the_budget_is_named_if_there_is_one(measured: dict[str, object]) -> None:
     unknown = replace(shipped(), measured=measured)
-    assert review_line(unknown).startswith("at most 1% of images like those of the training are marked (review score")
-    assert review_line(replace(unknown, trained={})).startswith("images that it doubts are marked (review score below")
+    assert review_line(unknown).startswith("at most 1% of images like the training images are marked (review score")
+    assert review_line(replace(unknown, trained={})).startswith("uncertain images are marked (review score below")
 
 
 def test_of_a_model_without_a_logit_for_unknown_the_confidence_decides() -> None:
     assert review_line(calibrated(review_below=0.5)).endswith("47 of 5,999 (confidence below 0.5000)")
-    assert review_line(calibrated()) == "no image is marked, since the model is not calibrated"
+    assert review_line(calibrated()) == "no image is marked, because the model is not calibrated"
 
 
 def test_of_a_multi_label_model_the_distance_from_a_threshold_decides() -> None:
     near = calibrated(review_below=0.2, thresholds=(0.5,) * 10)
-    assert review_line(near) == "images of which a probability is within 0.2000 of its threshold are marked"
+    assert review_line(near) == "images with a probability within 0.2000 of its threshold are marked"
 
 
 @pytest.mark.parametrize(

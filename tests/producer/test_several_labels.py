@@ -89,7 +89,7 @@ def test_an_inspected_picture_has_all_its_labels(
 def test_a_model_says_that_it_is_multi_label(model: Path) -> None:
     _, text, _ = run("inspect", model)
     assert "labels         every class that reaches its threshold: from 0.5 to 0.7, one for each class" in text
-    assert "review         images of which a probability is within 0.0500 of its threshold are marked" in text
+    assert "review         images with a probability within 0.0500 of its threshold are marked" in text
     _, text, _ = run("inspect", model, "--json")
     assert json.loads(text)["calibration"]["thresholds"] == [0.5, 0.5, 0.7, 0.7]
 

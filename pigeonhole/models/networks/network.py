@@ -38,7 +38,7 @@ class Network(nn.Module):
         self.pixels = Pixels(mean, std)
 
     @classmethod
-    def fitting(cls, seen: Preprocessing) -> Mapping[str, Any]:
+    def fitting(cls, preprocessing: Preprocessing) -> Mapping[str, Any]:
         """Return the arguments of a new network for images with this preprocessing; plain JSON values."""
         return cls.arguments
 

@@ -72,13 +72,13 @@ def build(name: str, arguments: Mapping[str, Any], classes: int) -> "Network":
         raise TrainingError(f"The network {name!r} can't be built with {dict(arguments)!r}: {exc}") from exc
 
 
-def complete(name: str, arguments: Mapping[str, Any], seen: Preprocessing = DIGIT) -> dict[str, Any]:
+def complete(name: str, arguments: Mapping[str, Any], preprocessing: Preprocessing = DIGIT) -> dict[str, Any]:
     """Return all arguments of a network, with the defaults for new networks, to be recorded in a model file.
 
     Args:
         name: The network's name, as for `load`.
         arguments: The arguments that differ from the defaults.
-        seen: The preprocessing of the images; the defaults of some networks depend on it.
+        preprocessing: The preprocessing of the images; the defaults of some networks depend on it.
 
     Returns:
         The arguments for `build`; plain JSON values.
@@ -88,9 +88,9 @@ def complete(name: str, arguments: Mapping[str, Any], seen: Preprocessing = DIGI
     """
     network = load(name)
     own = network.preprocessing
-    if own and own.shape != seen.shape:
+    if own and own.shape != preprocessing.shape:
         raise TrainingError(
-            f"The network {name!r} takes images of {_words(own)}, not of {_words(seen)}; "
+            f"The network {name!r} takes images of {_words(own)}, not of {_words(preprocessing)}; "
             "--network residual takes any size."
         )
     defaults = {
@@ -98,9 +98,9 @@ def complete(name: str, arguments: Mapping[str, Any], seen: Preprocessing = DIGI
         for key, parameter in inspect.signature(network).parameters.items()
         if parameter.default is not inspect.Parameter.empty
     }
-    values = {**defaults, **network.fitting(seen), **arguments}
+    values = {**defaults, **network.fitting(preprocessing), **arguments}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
 
 
-def _words(seen: Preprocessing) -> str:
-    return f"{seen.width} x {seen.height} in {'grey' if seen.channels == 1 else 'colour'}"
+def _words(preprocessing: Preprocessing) -> str:
+    return f"{preprocessing.width} x {preprocessing.height} in {'grey' if preprocessing.channels == 1 else 'colour'}"

@@ -62,21 +62,21 @@ class Residual(Network):
         return logits
 
     @classmethod
-    def fitting(cls, seen: Preprocessing) -> dict[str, Any]:
+    def fitting(cls, preprocessing: Preprocessing) -> dict[str, Any]:
         """Return the arguments of a network that halves the side of images until about 4 pixels are left.
 
         Up to three stages halve the side. For larger images the first convolution has a stride, too. For still larger
         images, more stages with few channels come first.
         """
-        halvings = max(1, round(math.log2(min(seen.height, seen.width) / _LAST)))
+        halvings = max(1, round(math.log2(min(preprocessing.height, preprocessing.width) / _LAST)))
         stages = min(halvings, 3) + max(0, halvings - 4)
         widths = [max(_AT_ONCE, _WIDTHS[3] >> (3 - at)) for at in range(3 - stages, 4)]
         return {
             "widths": [math.ceil(width * cls.part / _AT_ONCE) * _AT_ONCE for width in widths],
             "strides": [2 if halvings > 3 else 1, *[2] * stages],
             "blocks": cls.depth,
-            "mean": [0.5] * seen.channels,
-            "std": [0.25] * seen.channels,
+            "mean": [0.5] * preprocessing.channels,
+            "std": [0.25] * preprocessing.channels,
         }
 
 

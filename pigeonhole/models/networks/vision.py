@@ -55,14 +55,19 @@ class Vision(Network):
         return logits
 
     @classmethod
-    def fitting(cls, seen: Preprocessing) -> dict[str, Any]:
+    def fitting(cls, preprocessing: Preprocessing) -> dict[str, Any]:
         """Return the arguments of a new network for images with this preprocessing."""
         options: dict[str, Any] = {}
         if cls.name.startswith("vit_"):
-            options["image_size"] = seen.height
+            options["image_size"] = preprocessing.height
         if cls.name in ("googlenet", "inception_v3"):
             options.update(aux_logits=False, init_weights=True)  # no auxiliary outputs in training
-        return {"library": LIBRARY, "mean": [0.5] * seen.channels, "std": [0.25] * seen.channels, "options": options}
+        return {
+            "library": LIBRARY,
+            "mean": [0.5] * preprocessing.channels,
+            "std": [0.25] * preprocessing.channels,
+            "options": options,
+        }
 
 
 def named(name: str) -> type[Vision]:
@@ -90,8 +95,8 @@ def normalisation(name: str) -> dict[str, Any]:
     """Return `mean` and `std` of the pixels for torchvision's weights of a network, as a share of 255."""
     from torchvision.models import get_model_weights
 
-    seen = get_model_weights(name).DEFAULT.transforms()
-    return {"mean": list(seen.mean), "std": list(seen.std)}
+    preprocessing = get_model_weights(name).DEFAULT.transforms()
+    return {"mean": list(preprocessing.mean), "std": list(preprocessing.std)}
 
 
 def pretrained(name: str, remedy: str = "leave --pretrained out") -> Mapping[str, Tensor]:
