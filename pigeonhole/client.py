@@ -13,8 +13,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TypeAlias
 
+from pigeonhole.client_sources import Sources, listed, names
 from pigeonhole.errors import BrokerUnreachable, SourceError
-from pigeonhole.given import Sources, listed, names
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.progress import ProgressLine
 from pigeonhole.jobs.retrying import Logged, Retrying

@@ -64,8 +64,8 @@ def compared(
     if calibration.thresholds is None and not same_labels(ours, theirs, calibration, classes).all():
         return b"", "torch and ONNX Runtime give different labels"
     # For a multi-label model, all probabilities are compared: one at its threshold may be rounded to either side.
-    seen = confidences if calibration.thresholds is None else probabilities
-    distance = np.abs(seen(ours, calibration, classes) - seen(theirs, calibration, classes)).max()
+    scores_of = confidences if calibration.thresholds is None else probabilities
+    distance = np.abs(scores_of(ours, calibration, classes) - scores_of(theirs, calibration, classes)).max()
     if not distance <= TOLERANCE:
         return b"", f"torch's confidences and ONNX Runtime's differ by {distance:.2g}, more than {TOLERANCE:g}"
     return graph, ""

@@ -11,9 +11,9 @@ from pigeonhole.sources.memory import ImagesInMemory, in_memory
 from pigeonhole.sources.reference import Reference
 
 #: A SOURCE as on the command line (an image, a folder, an archive, a glob, `@list.txt`), or an image in memory.
-Given: TypeAlias = str | os.PathLike[str] | InMemory
+ClientSource: TypeAlias = str | os.PathLike[str] | InMemory
 #: One source, several of them, or a mapping from names to images in memory.
-Sources: TypeAlias = Given | Iterable[Given] | Mapping[str, InMemory]
+Sources: TypeAlias = ClientSource | Iterable[ClientSource] | Mapping[str, InMemory]
 
 
 def listed(sources: Sources) -> list[str | Reference]:
