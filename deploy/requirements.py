@@ -1,4 +1,4 @@
-"""Write the dependencies in pyproject.toml as requirements files for the images: python requirements.py FOLDER.
+"""Write the dependencies in pyproject.toml as requirements files for Docker images: python requirements.py FOLDER.
 
 With these files, an image installs the dependencies before the source is copied, so that they stay in the build cache
 when the source changes.

@@ -81,7 +81,8 @@ class Content:
 def find(name_or_path: str | os.PathLike[str]) -> Path:
     """Return the file of a checkpoint: a path, or the name of a shipped one (`digits`).
 
-    The name of a shipped checkpoint wins over a file of that name in the working folder; `./digits` is the file.
+    The name of a shipped checkpoint wins over a file of that name in the working folder. To use the file, write
+    `./digits`.
 
     Raises:
         CheckpointError: There is no such file, and no shipped checkpoint of that name.
@@ -107,7 +108,7 @@ def shipped() -> list[str]:
 
 
 def _near(text: str) -> str | None:
-    """Return what may be meant: the file with its ending, a similar shipped name, a similar file."""
+    """Return a suggestion for a name: the file with its ending, a similar shipped name, or a similar file."""
     if (file := Path(f"{text}{SUFFIX}")).is_file():
         return files.shown(file)
     if names := difflib.get_close_matches(text, shipped(), n=1):
@@ -332,7 +333,10 @@ def _check_weights(weights: Mapping[str, "Tensor"], expected: Mapping[str, "Tens
 
 
 def _digest(checkpoint: Checkpoint, tensors: "Tensors") -> str:
-    """Return the digest of everything that decides a result, including the graph; it is the same for any array type."""
+    """Return the digest of everything that decides a result: the record's part, the weights and the graph.
+
+    It does not depend on the library that reads the tensors.
+    """
     digest = hashlib.sha256(json.dumps(checkpoint.deciding(), sort_keys=True).encode())
     for key in sorted(tensors):
         value = tensors[key]

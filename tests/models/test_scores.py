@@ -27,7 +27,7 @@ HALF = Calibration(thresholds=(0.5, 0.5, 0.5, 0.5))
 
 
 def labels_of(found: Scores) -> list[list[tuple[int, int]]]:
-    """Return the labels of each image: class and millionths."""
+    """Return the labels of each image, as pairs of class and probability in millionths."""
     assert found.labels is not None
     counts, best, ppm = (column.tolist() for column in found.labels)
     pairs = iter(zip(best, ppm, strict=True))

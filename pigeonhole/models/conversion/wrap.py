@@ -217,7 +217,12 @@ def _set_nodes(graph: GraphProto, nodes: Sequence[NodeProto]) -> None:
 
 
 def _renamed(model: ModelProto, taken: Callable[[str], bool]) -> ModelProto:
-    """Return a copy of a model in which the values whose names are `taken` are renamed."""
+    """Return a copy of a model in which all values are renamed whose names are reserved.
+
+    Args:
+        model: The model.
+        taken: Returns whether a name is reserved.
+    """
     copy = ModelProto()
     copy.CopyFrom(model)
     everywhere = list(graphs(copy.graph))
