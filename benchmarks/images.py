@@ -49,11 +49,11 @@ def photos(folder: Path, size: tuple[int, int] = PHOTO_SIZE, count: int = PHOTOS
     Each photo is another part of one larger picture.
     """
     folder.mkdir()
-    lot = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     width, height = (side + count * 10 for side in size)
-    picture = lot.normal(0, 6, (height, width, 3)).astype(np.float32)
+    picture = rng.normal(0, 6, (height, width, 3)).astype(np.float32)
     for cells, strength in ((5, 60), (40, 30), (320, 15)):
-        texture = lot.normal(0, strength, (cells * 3 // 4, cells, 3)).astype(np.float32)
+        texture = rng.normal(0, strength, (cells * 3 // 4, cells, 3)).astype(np.float32)
         for channel in range(3):
             layer = Image.fromarray(texture[:, :, channel]).resize((width, height), Image.Resampling.BILINEAR)
             picture[:, :, channel] += np.asarray(layer)

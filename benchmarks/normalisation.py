@@ -33,27 +33,27 @@ class Normalised:
     seconds: list[float]
 
 
-def _as_it_is(digit: Grey, lot: np.random.Generator) -> Grey:
+def _as_it_is(digit: Grey, rng: np.random.Generator) -> Grey:
     return digit
 
 
-def _inverted(digit: Grey, lot: np.random.Generator) -> Grey:
+def _inverted(digit: Grey, rng: np.random.Generator) -> Grey:
     return 255 - digit
 
 
-def _off_centre(digit: Grey, lot: np.random.Generator) -> Grey:
+def _off_centre(digit: Grey, rng: np.random.Generator) -> Grey:
     return np.roll(255 - digit, 2, axis=1)
 
 
-def _scene(digit: Grey, lot: np.random.Generator) -> Grey:
+def _scene(digit: Grey, rng: np.random.Generator) -> Grey:
     """Draw a digit somewhere on paper, in light that is darker on one side, with a sensor's noise."""
-    side = int(lot.integers(SIDE // 2, 3 * SIDE // 4))
-    top, left = lot.integers(0, SIDE - side, 2)
+    side = int(rng.integers(SIDE // 2, 3 * SIDE // 4))
+    top, left = rng.integers(0, SIDE - side, 2)
     ink = np.zeros((SIDE, SIDE))
     large = Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC)
     ink[top : top + side, left : left + side] = np.asarray(large) / 255
     light = np.linspace(0.7, 1.0, SIDE)  # from the left to the right
-    levels = 230 * light * (1 - 0.75 * ink) + lot.normal(0, 4, ink.shape)
+    levels = 230 * light * (1 - 0.75 * ink) + rng.normal(0, 4, ink.shape)
     scene: Grey = levels.clip(0, 255).astype(np.uint8)
     return scene
 

@@ -42,11 +42,11 @@ def main() -> None:
     raw = parser.parse_args().data / "MNIST" / "raw"
     images, labels = read_idx(raw / "t10k-images-idx3-ubyte"), read_idx(raw / "t10k-labels-idx1-ubyte")
 
-    lot = random.Random(SEED)
-    chosen = [index for digit in range(10) for index in lot.sample(np.flatnonzero(labels == digit).tolist(), PER_DIGIT)]
-    lot.shuffle(chosen)
-    names = sorted(f"{number:06x}" for number in lot.sample(range(16**6), len(chosen) + 1))
-    spare = names.pop(lot.randrange(len(names)))
+    rng = random.Random(SEED)
+    chosen = [index for digit in range(10) for index in rng.sample(np.flatnonzero(labels == digit).tolist(), PER_DIGIT)]
+    rng.shuffle(chosen)
+    names = sorted(f"{number:06x}" for number in rng.sample(range(16**6), len(chosen) + 1))
+    spare = names.pop(rng.randrange(len(names)))
 
     folder = TOP / "samples"
     folder.mkdir(exist_ok=True)
@@ -58,7 +58,7 @@ def main() -> None:
         for name, index in zip(names, chosen, strict=True):
             (folder / f"{name}.png").write_bytes(encode(images[index]))
             table.writerow([f"samples/{name}.png", int(labels[index])])
-    whole = encode(images[lot.choice(np.flatnonzero(labels == 8).tolist())])
+    whole = encode(images[rng.choice(np.flatnonzero(labels == 8).tolist())])
     (folder / f"{spare}-truncated.png").write_bytes(whole[: int(len(whole) * SHORTENED)])
     (folder / "empty.png").write_bytes(b"")
     (folder / "text.png").write_text("This is a text file, whatever its name says.\n", encoding="utf-8")

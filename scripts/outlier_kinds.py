@@ -52,7 +52,7 @@ CLOTHES = {
 }
 
 T = TypeVar("T")
-Lot = np.random.Generator
+Generator = np.random.Generator
 Grey = NDArray[np.uint8]
 
 
@@ -73,15 +73,15 @@ def main() -> None:
         _opened(path) for path in [Path(get_data_path(), "sample_data", "grace_hopper.jpg"), *_files(given.photos)]
     ]
     digits = read_idx(given.mnist / "MNIST" / "raw" / "train-images-idx3-ubyte")[-HELD_OUT:] if given.mnist else None
-    kinds: dict[str, Callable[[Lot], Image.Image] | None] = {
-        "letters-of-fonts": (lambda lot: printed(lot, fonts)) if fonts else None,
+    kinds: dict[str, Callable[[Generator], Image.Image] | None] = {
+        "letters-of-fonts": (lambda rng: printed(rng, fonts)) if fonts else None,
         "letters-of-strokes": written,
-        "hand-signs": (lambda lot: hand_sign(lot, hands)) if hands else None,
+        "hand-signs": (lambda rng: hand_sign(rng, hands)) if hands else None,
         "clothes": clothes,
-        "noise-uniform": lambda lot: noise(lot, lambda shape: lot.uniform(0, 255, shape)),
-        "noise-gaussian": lambda lot: noise(lot, lambda shape: lot.normal(128, lot.uniform(20, 90), shape)),
-        "two-digits": (lambda lot: two_digits(lot, digits)) if digits is not None else None,
-        "photographs": lambda lot: crop(lot, photos),
+        "noise-uniform": lambda rng: noise(rng, lambda shape: rng.uniform(0, 255, shape)),
+        "noise-gaussian": lambda rng: noise(rng, lambda shape: rng.normal(128, rng.uniform(20, 90), shape)),
+        "two-digits": (lambda rng: two_digits(rng, digits)) if digits is not None else None,
+        "photographs": lambda rng: crop(rng, photos),
     }
     for number, (kind, draw) in enumerate(kinds.items()):
         if draw is None:
@@ -94,128 +94,128 @@ def main() -> None:
         print(f"{kind}: {given.count} files in {folder}")
 
 
-def printed(lot: Lot, fonts: Sequence[Path]) -> Image.Image:
+def printed(rng: Generator, fonts: Sequence[Path]) -> Image.Image:
     """Draw a letter of a random font, slanted and turned a little, sometimes with a thicker pen."""
-    side = _side(lot)
-    font = ImageFont.truetype(str(_one(lot, fonts)), 160)
+    side = _side(rng)
+    font = ImageFont.truetype(str(_one(rng, fonts)), 160)
     ink = Image.new("L", (320, 320))
-    pen = int(lot.integers(0, 6)) if lot.random() < 0.5 else 0
+    pen = int(rng.integers(0, 6)) if rng.random() < 0.5 else 0
     ImageDraw.Draw(ink).text(
-        (160, 160), str(lot.choice([*LETTERS])), fill=255, font=font, anchor="mm", stroke_width=pen
+        (160, 160), str(rng.choice([*LETTERS])), fill=255, font=font, anchor="mm", stroke_width=pen
     )
-    return _on_paper(lot, _bent(lot, ink), side)
+    return _on_paper(rng, _bent(rng, ink), side)
 
 
-def written(lot: Lot) -> Image.Image:
+def written(rng: Generator) -> Image.Image:
     """Draw a letter of a few strokes: each point moved a little, corners rounded, with a thin or thick pen."""
     ink = Image.new("L", (320, 320))
     draw = ImageDraw.Draw(ink)
-    pen, width, height = int(lot.integers(8, 30)), lot.uniform(90, 180), lot.uniform(150, 200)
-    for stroke in STROKES[str(lot.choice([*STROKES]))]:
-        points = (np.array(stroke) - 0.5 + lot.normal(0, 0.035, (len(stroke), 2))) * (width, height) + 160
+    pen, width, height = int(rng.integers(8, 30)), rng.uniform(90, 180), rng.uniform(150, 200)
+    for stroke in STROKES[str(rng.choice([*STROKES]))]:
+        points = (np.array(stroke) - 0.5 + rng.normal(0, 0.035, (len(stroke), 2))) * (width, height) + 160
         line = _rounded(points)
         draw.line([tuple(point) for point in line], 255, pen, joint="curve")
         for x, y in (line[0], line[-1]):
             draw.ellipse((x - pen / 2, y - pen / 2, x + pen / 2, y + pen / 2), 255)
-    return _on_paper(lot, _bent(lot, ink), _side(lot))
+    return _on_paper(rng, _bent(rng, ink), _side(rng))
 
 
-def hand_sign(lot: Lot, files: Sequence[Path]) -> Image.Image:
+def hand_sign(rng: Generator, files: Sequence[Path]) -> Image.Image:
     """Draw a photograph of a hand at a random size, in colour or grey."""
-    image = _opened(_one(lot, files))
-    side = int(lot.integers(28, 101))
+    image = _opened(_one(rng, files))
+    side = int(rng.integers(28, 101))
     image = image.resize((side, side), Image.Resampling.LANCZOS)
-    return image if lot.random() < 0.5 else image.convert("L")
+    return image if rng.random() < 0.5 else image.convert("L")
 
 
-def clothes(lot: Lot) -> Image.Image:
+def clothes(rng: Generator) -> Image.Image:
     """Draw a piece of clothing as in a catalogue: bright cloth with folds and a pattern, on black, mostly 28 x 28."""
     side = 168
-    shape = CLOTHES[str(lot.choice([*CLOTHES]))]
+    shape = CLOTHES[str(rng.choice([*CLOTHES]))]
     points = np.array([[float(part) for part in point.split(",")] for point in shape.split()])
-    size = lot.uniform((0.6, 0.8), (1.0, 1.0)) * (side - 12)
-    points = (points - 0.5 + lot.normal(0, 0.02, points.shape)) * size + side / 2
+    size = rng.uniform((0.6, 0.8), (1.0, 1.0)) * (side - 12)
+    points = (points - 0.5 + rng.normal(0, 0.02, points.shape)) * size + side / 2
     mask = Image.new("L", (side, side))
     ImageDraw.Draw(mask).polygon([tuple(point) for point in points], 255)
     y, x = np.mgrid[0:side, 0:side] / side
-    cloth = lot.uniform(0.45, 1.0) + lot.uniform(-0.3, 0.3) * (x - 0.5) + lot.uniform(-0.2, 0.2) * (y - 0.5)
-    cloth = cloth + 0.12 * _smooth(lot, side, int(lot.integers(3, 8)))  # folds
-    pattern = lot.integers(4)
-    waves = 2 * np.pi * lot.uniform(4, 10)
+    cloth = rng.uniform(0.45, 1.0) + rng.uniform(-0.3, 0.3) * (x - 0.5) + rng.uniform(-0.2, 0.2) * (y - 0.5)
+    cloth = cloth + 0.12 * _smooth(rng, side, int(rng.integers(3, 8)))  # folds
+    pattern = rng.integers(4)
+    waves = 2 * np.pi * rng.uniform(4, 10)
     if pattern in (1, 3):
-        cloth = cloth + lot.uniform(0.1, 0.35) * np.sign(np.sin(waves * y))
+        cloth = cloth + rng.uniform(0.1, 0.35) * np.sign(np.sin(waves * y))
     if pattern in (2, 3):
-        cloth = cloth + lot.uniform(0.1, 0.35) * np.sign(np.sin(waves * x))
-    cloth = cloth + lot.normal(0, lot.uniform(0.01, 0.08), cloth.shape)
+        cloth = cloth + rng.uniform(0.1, 0.35) * np.sign(np.sin(waves * x))
+    cloth = cloth + rng.normal(0, rng.uniform(0.01, 0.08), cloth.shape)
     cloth[np.array(mask) == 0] = 0
-    end = int(lot.choice([28, 28, 28, 56, 112]))
+    end = int(rng.choice([28, 28, 28, 56, 112]))
     return Image.fromarray(_bytes(255 * cloth)).resize((end, end), Image.Resampling.BOX)
 
 
-def noise(lot: Lot, draw: Callable[[tuple[int, int]], NDArray[np.float64]]) -> Image.Image:
+def noise(rng: Generator, draw: Callable[[tuple[int, int]], NDArray[np.float64]]) -> Image.Image:
     """Draw noise in cells of 1 to 8 pixels, sharp or smooth."""
-    side, cell = int(lot.integers(28, 201)), int(2 ** lot.integers(0, 4))
+    side, cell = int(rng.integers(28, 201)), int(2 ** rng.integers(0, 4))
     cells = -(-side // cell)  # rounded up
-    way = Image.Resampling.BICUBIC if lot.random() < 0.5 else Image.Resampling.NEAREST
+    way = Image.Resampling.BICUBIC if rng.random() < 0.5 else Image.Resampling.NEAREST
     coarse = Image.fromarray(_bytes(draw((cells, cells))))
     return coarse.resize((cells * cell, cells * cell), way).crop((0, 0, side, side))
 
 
-def two_digits(lot: Lot, digits: Grey) -> Image.Image:
+def two_digits(rng: Generator, digits: Grey) -> Image.Image:
     """Draw two handwritten digits side by side, apart or touching, at a random scale, on black or on white."""
-    left, right = (_ink_box(digits[index]) for index in lot.integers(len(digits), size=2))
-    gap, margin = int(lot.integers(0, 7)), int(lot.integers(3, 9))
+    left, right = (_ink_box(digits[index]) for index in rng.integers(len(digits), size=2))
+    gap, margin = int(rng.integers(0, 7)), int(rng.integers(3, 9))
     width, height = left.shape[1] + gap + right.shape[1], max(len(left), len(right)) + 3
     canvas = np.zeros((height + 2 * margin, width + 2 * margin), np.uint8)
     for part, x in ((left, margin), (right, margin + left.shape[1] + gap)):
-        y = margin + int(lot.integers(0, height - len(part) + 1))
+        y = margin + int(rng.integers(0, height - len(part) + 1))
         canvas[y : y + len(part), x : x + part.shape[1]] = part
     image = Image.fromarray(canvas)
-    scale = lot.uniform(1, 6)
+    scale = rng.uniform(1, 6)
     image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
-    return image if lot.random() < 0.5 else ImageOps.invert(image)
+    return image if rng.random() < 0.5 else ImageOps.invert(image)
 
 
-def crop(lot: Lot, photos: Sequence[Image.Image]) -> Image.Image:
+def crop(rng: Generator, photos: Sequence[Image.Image]) -> Image.Image:
     """Draw a square part of a photograph, 30% to 95% of its shorter side, in colour or grey."""
-    photo = _one(lot, photos)
-    side = round(min(photo.size) * lot.uniform(0.3, 0.95))
-    x, y = (int(lot.integers(0, length - side + 1)) for length in photo.size)
+    photo = _one(rng, photos)
+    side = round(min(photo.size) * rng.uniform(0.3, 0.95))
+    x, y = (int(rng.integers(0, length - side + 1)) for length in photo.size)
     part = photo.crop((x, y, x + side, y + side))
-    part.thumbnail((int(lot.integers(28, 401)),) * 2, Image.Resampling.LANCZOS)
-    return part if lot.random() < 0.5 else part.convert("L")
+    part.thumbnail((int(rng.integers(28, 401)),) * 2, Image.Resampling.LANCZOS)
+    return part if rng.random() < 0.5 else part.convert("L")
 
 
-def _one(lot: Lot, some: Sequence[T]) -> T:
-    return some[int(lot.integers(len(some)))]
+def _one(rng: Generator, some: Sequence[T]) -> T:
+    return some[int(rng.integers(len(some)))]
 
 
-def _side(lot: Lot) -> int:
-    return int(np.exp(lot.uniform(np.log(28), np.log(400))))
+def _side(rng: Generator) -> int:
+    return int(np.exp(rng.uniform(np.log(28), np.log(400))))
 
 
-def _bent(lot: Lot, ink: Image.Image) -> Image.Image:
+def _bent(rng: Generator, ink: Image.Image) -> Image.Image:
     """Return ink that is slanted by up to 17 degrees, made narrower or wider, and turned by up to 12 degrees."""
-    slant, wide, middle = lot.uniform(-0.3, 0.3), lot.uniform(0.8, 1.25), ink.width / 2
+    slant, wide, middle = rng.uniform(-0.3, 0.3), rng.uniform(0.8, 1.25), ink.width / 2
     affine = (wide, slant, middle - wide * middle - slant * middle, 0, 1, 0)
     bent = ink.transform(ink.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
-    return bent.rotate(lot.uniform(-12, 12), Image.Resampling.BICUBIC)
+    return bent.rotate(rng.uniform(-12, 12), Image.Resampling.BICUBIC)
 
 
-def _on_paper(lot: Lot, ink: Image.Image, side: int) -> Image.Image:
+def _on_paper(rng: Generator, ink: Image.Image, side: int) -> Image.Image:
     """Draw ink (mode "L", 0 for none) on a square of `side` pixels: dark ink on bright paper, or the reverse."""
     box = ink.getbbox() or (0, 0, *ink.size)
-    room = round(max(box[2] - box[0], box[3] - box[1]) * lot.uniform(1.1, 2.0))
+    room = round(max(box[2] - box[0], box[3] - box[1]) * rng.uniform(1.1, 2.0))
     canvas = Image.new("L", (room, room))
-    place = [round((room - (box[2 + axis] - box[axis])) * lot.uniform(0.2, 0.8)) for axis in (0, 1)]
+    place = [round((room - (box[2 + axis] - box[axis])) * rng.uniform(0.2, 0.8)) for axis in (0, 1)]
     canvas.paste(ink.crop(box), (place[0], place[1]))
     canvas = canvas.resize((side, side), Image.Resampling.BOX if side < room else Image.Resampling.BICUBIC)
-    if lot.random() < 0.3:
-        canvas = canvas.filter(ImageFilter.GaussianBlur(lot.uniform(0.3, 0.02 * side)))
+    if rng.random() < 0.3:
+        canvas = canvas.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.02 * side)))
     share = np.asarray(canvas, np.float64) / 255  # [side, side]
-    dark, bright = lot.uniform(0, 70), lot.uniform(190, 255)
-    paper, pen = (bright, dark) if lot.random() < 0.6 else (0.0, bright)
-    grain = lot.normal(0, lot.choice([0.0, 3.0]), share.shape)
+    dark, bright = rng.uniform(0, 70), rng.uniform(190, 255)
+    paper, pen = (bright, dark) if rng.random() < 0.6 else (0.0, bright)
+    grain = rng.normal(0, rng.choice([0.0, 3.0]), share.shape)
     return Image.fromarray(_bytes(paper + (pen - paper) * share + grain))
 
 
@@ -229,9 +229,9 @@ def _rounded(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return points
 
 
-def _smooth(lot: Lot, side: int, cells: int) -> NDArray[np.float64]:
+def _smooth(rng: Generator, side: int, cells: int) -> NDArray[np.float64]:
     """Return smooth noise of about -1 to 1: float64 [side, side]."""
-    coarse = Image.fromarray(lot.uniform(-1, 1, (cells, cells)).astype(np.float32))
+    coarse = Image.fromarray(rng.uniform(-1, 1, (cells, cells)).astype(np.float32))
     return np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC), np.float64)
 
 

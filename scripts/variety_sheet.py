@@ -41,8 +41,8 @@ def sheet(maker: Maker, kinds: list[int], columns: int, rows: int, seed: int, ra
 def _pictures(maker: Maker, kind: int, count: int, seed: int, raw: bool) -> list[NDArray[np.uint8]]:
     if not raw:
         return list(maker.make(Chunk(seed, kind, kind, count))[0][..., 0])
-    lot = np.random.default_rng([seed, kind])
-    return list(KINDS[kind].draw(maker.sample(kind, count, lot), lot))
+    rng = np.random.default_rng([seed, kind])
+    return list(KINDS[kind].draw(maker.sample(kind, count, rng), rng))
 
 
 def main() -> None:

@@ -109,36 +109,36 @@ def _picture(mode: str, side: int) -> Image.Image:
     return page.convert("RGB").convert(mode) if mode in ("CMYK", "P") else page.convert(mode)
 
 
-def _flip_bits(data: bytearray, lot: random.Random, _other: bytes) -> None:
+def _flip_bits(data: bytearray, rng: random.Random, _other: bytes) -> None:
     # Half of the damage is in the first 100 bytes, the headers; damaged pixels are rarely a problem.
-    reach = len(data) if lot.random() < 0.5 else min(len(data), 100)
-    for _ in range(lot.choice((1, 1, 2, 8, 64))):
-        data[lot.randrange(reach)] ^= 1 << lot.randrange(8)
+    reach = len(data) if rng.random() < 0.5 else min(len(data), 100)
+    for _ in range(rng.choice((1, 1, 2, 8, 64))):
+        data[rng.randrange(reach)] ^= 1 << rng.randrange(8)
 
 
-def _truncate(data: bytearray, lot: random.Random, _other: bytes) -> None:
-    del data[lot.randrange(len(data)) :]
+def _truncate(data: bytearray, rng: random.Random, _other: bytes) -> None:
+    del data[rng.randrange(len(data)) :]
 
 
-def _splice(data: bytearray, lot: random.Random, other: bytes) -> None:
-    start = lot.randrange(len(other))
-    piece = other[start : start + lot.choice((4, 16, 256, 4096))]
-    at = lot.randrange(len(data))
-    data[at : at + (len(piece) if lot.random() < 0.5 else 0)] = piece
+def _splice(data: bytearray, rng: random.Random, other: bytes) -> None:
+    start = rng.randrange(len(other))
+    piece = other[start : start + rng.choice((4, 16, 256, 4096))]
+    at = rng.randrange(len(data))
+    data[at : at + (len(piece) if rng.random() < 0.5 else 0)] = piece
 
 
-def _set_number(data: bytearray, lot: random.Random, _other: bytes) -> None:
+def _set_number(data: bytearray, rng: random.Random, _other: bytes) -> None:
     """Write a number that is extreme for a length, a size or an offset."""
-    number = lot.choice((0, 1, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, lot.getrandbits(32)))
-    at = lot.randrange(min(len(data), 200))
-    code = lot.choice(("<H", ">H", "<I", ">I"))
+    number = rng.choice((0, 1, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, rng.getrandbits(32)))
+    at = rng.randrange(min(len(data), 200))
+    code = rng.choice(("<H", ">H", "<I", ">I"))
     data[at : at + struct.calcsize(code)] = struct.pack(code, number & (0xFFFF if code[1] == "H" else 0xFFFFFFFF))
 
 
-def _repeat(data: bytearray, lot: random.Random, _other: bytes) -> None:
-    start = lot.randrange(len(data))
-    piece = bytes(data[start : start + lot.randrange(1, 64)])
-    data[start:start] = piece * lot.randrange(1, 2000)
+def _repeat(data: bytearray, rng: random.Random, _other: bytes) -> None:
+    start = rng.randrange(len(data))
+    piece = bytes(data[start : start + rng.randrange(1, 64)])
+    data[start:start] = piece * rng.randrange(1, 2000)
 
 
 DAMAGES: dict[str, Callable[[bytearray, random.Random, bytes], None]] = {
@@ -154,15 +154,15 @@ def damaged_files(seed: int, count: int) -> Iterator[Sound]:
     """Yield `count` files, the same for each seed; names contain the kind of damage; some are damaged twice."""
     sound = sound_files()
     for number in range(count):
-        lot = random.Random(f"{seed} {number}")
+        rng = random.Random(f"{seed} {number}")
         base = sound[number % len(sound)]
         data, done = bytearray(base.data), []
-        for _ in range(lot.choice((1, 1, 2))):
-            damage = lot.choice(list(DAMAGES))
+        for _ in range(rng.choice((1, 1, 2))):
+            damage = rng.choice(list(DAMAGES))
             if data:
-                DAMAGES[damage](data, lot, lot.choice(sound).data)
+                DAMAGES[damage](data, rng, rng.choice(sound).data)
                 done.append(damage)
-        if base.name.endswith("png") and lot.random() < 0.5:
+        if base.name.endswith("png") and rng.random() < 0.5:
             _mend_checksums(data)
         yield Sound(f"{number:06}-{'-'.join(done)}-{base.name}", bytes(data))
 

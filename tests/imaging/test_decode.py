@@ -248,11 +248,11 @@ def test_an_error_reads_as_its_kind_and_message_and_keeps_its_cause() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "ICO", "JPEG2000"]), st.randoms())
-def test_a_file_with_random_damage_is_an_image_or_an_image_error(form: str, lot: random.Random) -> None:
+def test_a_file_with_random_damage_is_an_image_or_an_image_error(form: str, rng: random.Random) -> None:
     data = bytearray(encoded(quarters(), form))
-    for _ in range(lot.randrange(1, 8)):
-        data[lot.randrange(len(data))] = lot.randrange(256)
-    del data[lot.randrange(len(data) // 2, 2 * len(data)) :]
+    for _ in range(rng.randrange(1, 8)):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    del data[rng.randrange(len(data) // 2, 2 * len(data)) :]
     shape, error = outcome(bytes(data), COLOUR)
     assert shape == (8, 8, 3) or error in list(ErrorKind)
 

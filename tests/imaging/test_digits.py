@@ -44,16 +44,16 @@ def like(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 
 
 def test_an_image_that_is_as_mnists_comes_back_bit_for_bit() -> None:
-    lot = random.Random(1)
+    rng = random.Random(1)
     for label in range(10):
-        pixels = drawn_digit(label, lot)
+        pixels = drawn_digit(label, rng)
         assert form.are_normal(pixels[None]).all()
         assert np.array_equal(normalise.normalise(Image.fromarray(pixels)), pixels)
 
 
 def test_an_image_that_is_as_mnists_in_black_on_white_is_only_inverted() -> None:
-    lot = random.Random(1)
-    digits = [drawn_digit(label, lot) for label in range(10)]
+    rng = random.Random(1)
+    digits = [drawn_digit(label, rng) for label in range(10)]
     found, _ = normalise.normalise_all([*digits, *(255 - one for one in digits)])
     assert np.array_equal(found, [*digits, *digits])
     trace = normalise.trace(255 - digits[3])
@@ -62,8 +62,8 @@ def test_an_image_that_is_as_mnists_in_black_on_white_is_only_inverted() -> None
 
 
 def test_many_at_once_are_as_each_by_itself_and_errors_have_their_positions() -> None:
-    lot = random.Random(1)
-    digit, blank = drawn_digit(4, lot), np.full((28, 28), 255, np.uint8)
+    rng = random.Random(1)
+    digit, blank = drawn_digit(4, rng), np.full((28, 28), 255, np.uint8)
     photo = Image.fromarray(digit).resize((90, 90)).convert("L")
     pictures: list[Decoded] = [blank, digit, photo, Image.new("L", (50, 40)), 255 - digit, np.roll(digit, 3)]
     pixels, errors = normalise.normalise_all(pictures)

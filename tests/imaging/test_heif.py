@@ -63,11 +63,11 @@ def test_without_its_reader_the_message_says_what_to_install(forgotten: None, mo
 
 @settings(max_examples=200, deadline=None)
 @given(st.randoms())
-def test_a_damaged_one_is_an_image_or_an_image_error(lot: random.Random) -> None:
+def test_a_damaged_one_is_an_image_or_an_image_error(rng: random.Random) -> None:
     data = bytearray(heif(quarters()))
-    for _ in range(lot.randrange(1, 8)):
-        data[lot.randrange(len(data))] = lot.randrange(256)
-    del data[lot.randrange(len(data) // 2, 2 * len(data)) :]
+    for _ in range(rng.randrange(1, 8)):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    del data[rng.randrange(len(data) // 2, 2 * len(data)) :]
     shape, error = outcome(bytes(data), COLOUR)
     assert shape == (8, 8, 3) or error in list(ErrorKind)
 

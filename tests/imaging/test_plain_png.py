@@ -67,11 +67,11 @@ def test_of_damaged_files_it_takes_none_that_pillow_refuses_or_sees_otherwise(
 
 
 def test_bits_that_flip_anywhere_in_a_file_are_noticed_or_do_not_matter() -> None:
-    sound, lot = png("L", 12), random.Random(0)
+    sound, rng = png("L", 12), random.Random(0)
     for at in range(len(sound) * 8):
         data = bytearray(sound)
         data[at // 8] ^= 1 << at % 8
-        if lot.random() < 0.5:
+        if rng.random() < 0.5:
             end = 8 + 12 + 13
             data[end - 4 : end] = zlib.crc32(data[12 : end - 4]).to_bytes(4)  # the header's checksum
         pixels = quickly(bytes(data), "L")
