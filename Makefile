@@ -17,7 +17,7 @@ TESTS ?=
 # Where our code meets its dependencies; the others would find the same.
 LOWEST := $(addprefix tests/,e2e imaging jobs ledger models packaging producer sinks sources training worker)
 
-.PHONY: help demo venv test test-lowest browser-test lint lint-style format samples train-shipped quantise-shipped evaluate outliers pareto variety-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos starvation bench bench-quick release-check clean
+.PHONY: help demo venv test test-lowest browser-test lint lint-style format samples train-shipped quantise-shipped evaluate outliers pareto synthetic-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos starvation bench bench-quick clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,8 +69,8 @@ outliers: .venv/.dev ## make pictures that are no digit in OUTLIERS, and tell ho
 pareto: .venv/.dev ## train each network with SEEDS seeds, to compare accuracy and cost; goes on with what WORK has; hours
 	$(BIN)/python -m benchmarks.pareto --data $(DATA) --work $(WORK) --seeds $(SEEDS)
 
-variety-sheet: .venv/.dev ## docs/variety.png: what training sees beside the data, ten pictures of each kind; from the MNIST in DATA
-	$(BIN)/python -m scripts.variety_sheet --data $(DATA) -o docs/variety.png
+synthetic-sheet: .venv/.dev ## docs/variety.png: synthetic training images, ten of each kind; needs the MNIST in DATA
+	$(BIN)/python -m scripts.synthetic_sheet --data $(DATA) -o docs/variety.png
 
 docs: .venv/.dev ## write what documents take from the code: docs/reference/ and the README's picture
 	$(BIN)/python -m scripts.reference

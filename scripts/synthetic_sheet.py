@@ -1,6 +1,6 @@
 """Draw a contact sheet of the synthetic training data: one row per kind, after preprocessing.
 
-python -m scripts.variety_sheet --data DIR -o variety.png; DIR contains MNIST/raw, whose training images are used.
+python -m scripts.synthetic_sheet --data DIR -o synthetic.png; DIR contains MNIST/raw, whose training images are used.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
     """Write the contact sheet."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/mnist"), help="the folder that contains MNIST/raw")
-    parser.add_argument("-o", "--output", type=Path, default=Path("variety.png"))
+    parser.add_argument("-o", "--output", type=Path, default=Path("synthetic.png"))
     parser.add_argument("--columns", type=int, default=10)
     parser.add_argument("--rows", type=int, default=1, help="rows of each kind")
     parser.add_argument("--kind", action="append", help="draw only the kind of this name; repeatable")
