@@ -1,7 +1,7 @@
-"""`make lint-style`: count what breaks the rules of language in CONTRIBUTING.md, file by file.
+"""`make lint-style`: count violations of the language rules in CONTRIBUTING.md, file by file.
 
-lint_style_baseline.json has the counts of files that are not rewritten yet. A file may have fewer findings, not more;
-one that is not listed has none. `--update` writes the smaller counts; without a baseline file it writes today's.
+lint_style_baseline.json has the counts of files that are not rewritten yet. A file may have fewer findings, not more; a
+file that is not listed must have none. `--update` writes smaller counts; without a baseline file, it writes all counts.
 """
 
 import argparse
@@ -16,12 +16,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BASELINE = "scripts/lint_style_baseline.json"
-BASE = "8a7f445"  # the last commit whose subject had no limit
+BASE = "8a7f445"  # subjects of commits are checked after this one
 MOST_WORDS, LONGEST_SUBJECT = 35, 72
 
 _OPENING = re.compile(r"(Give|Have|Tell|Say|Let|Make\s+what)\b")
 _FUNCTION_OPENING = re.compile(r"(What|How|Whether|Where|Which|Who)\b")
-#: Pattern → what to write. \s stands for a blank, so that no string here has one and is taken for prose.
+#: Forbidden pattern → the words to write. Blanks are written as \s, because a string with a blank is checked as prose.
 _WORDS = {
     r"owed": "pending",
     r"str(?:ike|uck|ikes)\s+off": "remove",
@@ -42,7 +42,7 @@ _GLOSSARY = [(re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE), word) for patter
 
 
 def findings(path: str, text: str) -> list[str]:
-    """Return what breaks a rule in a Python or Markdown file, one line each."""
+    """Return the violations in a Python or Markdown file, one line each."""
     if path.endswith(".md"):
         paragraphs = _paragraphs(text)
         return [*_glossary(paragraphs), *_long_sentences(paragraphs)]
@@ -50,7 +50,7 @@ def findings(path: str, text: str) -> list[str]:
 
 
 def _openings(code: str) -> Iterator[str]:
-    """Yield the docstrings that do not start with a verb that says what is done."""
+    """Yield a finding for each docstring with a forbidden first word."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             doc = ast.get_docstring(node) or ""
@@ -60,7 +60,7 @@ def _openings(code: str) -> Iterator[str]:
 
 
 def _prose(code: str) -> Iterator[str]:
-    """Yield the comments of a program, and its strings that have a blank: docstrings and messages."""
+    """Yield the comments of a program, and its strings with a blank: docstrings and messages."""
     for token in tokenize.generate_tokens(io.StringIO(code).readline):
         if token.type == tokenize.COMMENT:
             yield token.string
@@ -92,7 +92,7 @@ def _long_sentences(paragraphs: list[str]) -> Iterator[str]:
 
 
 def long_subjects(root: Path, base: str = BASE) -> list[str] | None:
-    """Return the commits after `base` whose subjects are too long; None where git does not know that commit."""
+    """Return the commits after `base` whose subjects are too long; None if git does not have that commit."""
     log = ["git", "-C", str(root), "log", "--format=%h %s", f"{base}..HEAD"]
     done = subprocess.run(log, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -101,7 +101,7 @@ def long_subjects(root: Path, base: str = BASE) -> list[str] | None:
 
 
 def check(root: Path, update: bool) -> Iterator[str]:
-    """Yield what is wrong in a checkout, and write its baseline if asked to."""
+    """Yield the errors in a checkout; with `update`, write its baseline."""
     folders = ("pigeonhole", "producer", "worker", "training", "tests", "scripts", "benchmarks", "deploy", "docs")
     files = [*root.glob("*.md"), *(file for name in folders for file in sorted((root / name).rglob("*.*")))]
     paths = [str(file.relative_to(root)) for file in files if file.suffix in (".py", ".md")]
@@ -118,15 +118,15 @@ def check(root: Path, update: bool) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print what is wrong; return the exit code."""
+    """Print the errors, and return the exit code."""
     parser = argparse.ArgumentParser(prog="make lint-style", description=__doc__.partition("\n")[0])
     parser.add_argument("--update", action="store_true", help="write the smaller counts to the baseline")
     wrong = list(check(ROOT, parser.parse_args().update))
     subjects = long_subjects(ROOT)
     if subjects is None:
-        print(f"lint-style: commit subjects are not checked: git finds no commit {BASE} here")
+        print(f"lint-style: commit subjects are not checked, because this checkout does not have the commit {BASE}")
     wrong += [f"a subject of more than {LONGEST_SUBJECT} characters: {line}" for line in subjects or []]
-    print(*wrong or ["lint-style: nothing new"], sep="\n")
+    print(*wrong or ["lint-style: no new findings"], sep="\n")
     return 1 if wrong else 0
 
 

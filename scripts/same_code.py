@@ -1,7 +1,7 @@
-"""Check that a rewording changes no code: `python scripts/same_code.py BASE [--renames FILE]`.
+"""Check that a rewording does not change code: `python scripts/same_code.py BASE [--renames FILE]`.
 
-Compares the syntax trees of all Python files at a commit and in the working tree, without docstrings, comments and the
-texts of strings. FILE has a line `old new` for each name that changes too.
+It compares the syntax trees of all Python files at a commit and in the working tree, without docstrings, comments and
+texts of strings. FILE has a line `old new` for each renamed name.
 """
 
 import argparse
@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class _Plain(ast.NodeTransformer):
-    """Removes what a rewording may change.
+    """Removes the parts of a syntax tree that a rewording may change.
 
     Args:
-        renames: the new name of each name that changes.
+        renames: old name → new name.
     """
 
     def __init__(self, renames: Mapping[str, str]) -> None:
@@ -47,22 +47,22 @@ def _is_docstring(node: ast.stmt) -> bool:
 
 
 def plain(code: str, renames: Mapping[str, str] | None = None) -> str:
-    """Return the syntax tree of a program as text, without what a rewording may change."""
+    """Return the syntax tree of a program as text, without the parts that a rewording may change."""
     return ast.dump(_Plain(renames or {}).visit(ast.parse(code)), indent=1)
 
 
 def changed(base: str, renames: Mapping[str, str]) -> Iterator[str]:
-    """Yield the files whose code is another than at a commit, each with the first line that differs.
+    """Yield the files whose code differs from a commit, each with the first difference.
 
     Args:
         base: the commit.
-        renames: the new name of each name that changes.
+        renames: old name → new name.
     """
     for path in _git("diff", "--name-only", "--diff-filter=d", base, "--", "*.py").splitlines():
         try:
             before = _git("show", f"{base}:{path}")
         except subprocess.CalledProcessError:
-            yield f"{path}: it is new, or was moved"
+            yield f"{path}: new or moved"
             continue
         old = plain(before, renames).splitlines()
         new = plain((ROOT / path).read_text(encoding="utf-8")).splitlines()
@@ -80,7 +80,7 @@ def _git(*words: str) -> str:
 
 
 def main() -> int:
-    """Print the files whose code changed; return the exit code."""
+    """Print the files with changed code, and return the exit code."""
     parser = argparse.ArgumentParser(prog="scripts/same_code.py", description=__doc__.partition("\n")[0])
     parser.add_argument("base", help="the commit to compare with")
     parser.add_argument("--renames", type=Path, help="a file with a line `old new` for each new name")

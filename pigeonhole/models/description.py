@@ -62,7 +62,7 @@ def _share(described: Checkpoint) -> str:
         marked, images = int(figures["reviews"]), int(figures["images"])
         # If none is marked, the threshold is the lowest of n scores; a new one is lower with probability 1 / (n + 1).
         share = marked / images if marked else 1 / (images + 1)
-        of_these = f"{marked:,} of {images:,}" if marked else f"but none of these {images:,}"
+        of_these = f"{marked:,} of {images:,}" if marked else f"but none of those {images:,}"
         return f"about {share:.1%} of images like the validation images are marked, {of_these}"
     except (KeyError, TypeError, ValueError, ZeroDivisionError):  # another program may have written the record
         if isinstance(budget, int | float):

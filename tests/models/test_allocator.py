@@ -10,7 +10,7 @@ import pytest
 from pigeonhole.models import allocator
 from pigeonhole.models.classifier import Classifier
 
-GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that is told")
+GLIBC = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this needs glibc")
 
 ALLOCATE = """
 import resource, numpy

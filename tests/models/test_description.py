@@ -26,7 +26,7 @@ def test_the_share_of_images_that_are_marked_is_that_of_the_validation_images() 
 def test_if_no_validation_image_is_marked_the_share_of_new_ones_comes_from_their_number() -> None:
     few = replace(shipped(), measured={"validation": {"images": 19, "reviews": 0}})
     assert review_line(few).startswith(
-        "about 5.0% of images like the validation images are marked, but none of these 19"
+        "about 5.0% of images like the validation images are marked, but none of those 19"
     )
 
 
