@@ -17,7 +17,7 @@ TESTS ?=
 # Where our code meets its dependencies; the others would find the same.
 LOWEST := $(addprefix tests/,e2e imaging jobs ledger models packaging producer sinks sources training worker)
 
-.PHONY: help demo venv test test-lowest browser-test lint lint-style format samples train-shipped quantise-shipped evaluate outliers pareto synthetic-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos starvation bench bench-quick clean
+.PHONY: help demo venv test test-lowest browser-test lint lint-style format samples train-shipped quantise-shipped evaluate outliers pareto synthetic-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos starvation bench bench-quick release-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

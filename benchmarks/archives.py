@@ -1,4 +1,4 @@
-"""`python -m benchmarks.archives`: the cost of an image as a file and in archives, for the table of docs/guide/archives.md.
+"""`python -m benchmarks.archives`: the cost of an image as a file and in archives (docs/guide/archives.md).
 
 The shipped samples are repeated under other names. They go through the code of producer and worker in this one process,
 in rounds that alternate between files and archives. Processor time is counted, because other programs change it least.

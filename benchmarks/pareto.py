@@ -1,8 +1,8 @@
 """Measure accuracy against cost: train each network with its default recipe and several seeds; `make pareto`.
 
-It writes a table to docs/guide/training.md and draws docs/pareto.svg. Each training is `pigeonhole train` with a network and
-a seed only. Its result is a line of JSON in a folder, so that an interrupted run resumes. Results of other recipes in
-that folder are ignored.
+It writes a table to docs/experiments.md and draws docs/pareto.svg. Each training is `pigeonhole train` with a network
+and a seed only. Its result is a line of JSON in a folder, so that an interrupted run resumes. Results of other recipes
+in that folder are ignored.
 """
 
 import argparse
@@ -241,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.seeds < 1:
         parser.error(f"--seeds is the number of trainings of each network, at least 1, not {options.seeds}")
-    document = options.docs / "training.md"
+    document = options.docs / "experiments.md"
     replaced(document.read_text(encoding="utf-8"), "pareto", "")  # fails now, not after hours of training
     options.work.mkdir(parents=True, exist_ok=True)
     measured = []

@@ -1,8 +1,8 @@
 """`make worst-images`: measure the memory and time of the most expensive images within the limits.
 
 Each image is read twice, in separate processes: for digits of 28 x 28, and for a colour network of 224 x 224. The
-output is the tables of docs/guide/bad-input.md. The peak is the kernel's high-water mark of resident memory above the memory
-before, including the file's own bytes.
+output is the tables of docs/guide/bad-input.md. The peak is the kernel's high-water mark of resident memory above the
+memory before, including the file's own bytes.
 """
 
 import argparse

@@ -20,9 +20,14 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 def commands(text: str, program: str) -> list[list[str]]:
     """Return the command lines of a program in a document's shell blocks, without pipes and redirections."""
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    found = [match.group(1) for line in lines for match in re.finditer(rf"\b({program} [^|&)#]*)", line)]
+    blocks = re.findall(r"```(sh|console)\n(.*?)```", text, re.DOTALL)
+    lines = [
+        line
+        for language, block in blocks
+        for line in block.replace("\\\n", " ").splitlines()
+        if language == "sh" or line.startswith("$ ")
+    ]
+    found = [match.group(1) for line in lines for match in re.finditer(rf"(?<!\.py )\b({program} [^|&)#]*)", line)]
     return [shlex.split(line) for line in found]
 
 

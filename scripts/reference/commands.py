@@ -11,8 +11,12 @@ from producer.parser import GROUPS
 
 HEAD = """# Commands
 
-The help of every command, as `pigeonhole COMMAND --help` prints it. `make docs` writes this page. Settings that apply
-to all commands are environment variables; the [README](../README.md#settings) lists them.
+```sh
+pigeonhole classify --help
+```
+
+This page has the help text of every command; `make docs` writes it. The environment variables for all of them are under
+[Settings](settings.md).
 
 To complete commands, options, jobs, models and networks with the Tab key in Bash, zsh or fish, run this once in that
 shell, then start a new shell:

@@ -91,7 +91,7 @@ def test_a_table_is_not_made_of_figures_on_different_data(docs: Path, capsys: py
     with pytest.raises(SystemExit):
         run(docs, "--data", "nowhere", "--networks", "digits", "--seeds", 2)
     assert "of different training images: choose another --work" in " ".join(capsys.readouterr().err.split())
-    assert (docs / "training.md").read_text() == TEXT
+    assert (docs / "experiments.md").read_text() == TEXT
 
 
 def test_a_training_that_fails_says_how_to_go_on(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
