@@ -93,13 +93,13 @@ def test_what_a_person_labelled_and_nobody_can_decode_is_left_out_and_listed(tmp
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("path,label\nc.csv,c\n", r"c\.csv, line 2: 'c' is none of the classes; they are a, b\. Mend the label, or"),
-        ("path,label\nnone.png,a\n", r"c\.csv, line 2: there is no file none\.png; run the command where its paths"),
-        ("path,label\nc.csv,a\nc.csv,b\n", r"line 3: c\.csv is 'b' here and 'a' on a line before; take one away"),
-        ("path,label\nc.csv,\n", r"c\.csv has no line with a label, so there is nothing to learn from it"),
-        ("path,class\n", r"c\.csv has no column 'label'; it needs a first line with the names of its columns"),
+        ("path,label\nc.csv,c\n", r"c\.csv, line 2: 'c' is not a class; the classes are a, b"),
+        ("path,label\nnone.png,a\n", r"c\.csv, line 2: there is no file none\.png"),
+        ("path,label\nc.csv,a\nc.csv,b\n", r"line 3: c\.csv is 'b' here and 'a'"),
+        ("path,label\nc.csv,\n", r"c\.csv has no line with a label"),
+        ("path,class\n", r"c\.csv has no column 'label'.* path and label"),
         ("", r"c\.csv has no column 'label'"),
-        ('path,label\n"c.csv,a\n', r"c\.csv is no CSV file \("),
+        ('path,label\n"c.csv,a\n', r"c\.csv is not a CSV file \("),
     ],
 )
 def test_a_file_that_will_not_do_is_a_clear_error(tmp_path: Path, content: str, message: str) -> None:
@@ -117,7 +117,7 @@ def test_names_that_are_not_utf8_and_the_columns_of_results_are_understood(tmp_p
     assert list(corrections.read(tmp_path / "c.csv", ("a", "b"), tmp_path).labels) == [f"{tmp_path}/b\udcff,.png"]
 
 
-def test_corrections_go_on_from_a_checkpoint_on_its_data_divided_as_it_was(tmp_path: Path) -> None:
+def test_corrections_continue_from_a_checkpoint_with_its_data_and_validation_split(tmp_path: Path) -> None:
     root = folder(tmp_path / "data", {"a": 20, "b": 20})
     new = folder(tmp_path / "new", {"x": 2}, seed=5) / "x"
     first, second, third = (tmp_path / f"{name}.safetensors" for name in ("first", "second", "third"))
@@ -128,7 +128,7 @@ def test_corrections_go_on_from_a_checkpoint_on_its_data_divided_as_it_was(tmp_p
     quick = ("--epochs", "1", "--device", "cpu")
     result = run("train", "--from", first, "--corrections", once, "-o", second, *quick)
     assert result.exit_code == 0, result.output
-    assert f"Training {first} on what it was trained on, seed 0." in result.stderr.splitlines()
+    assert f"Training {first} on the data set that it was trained on, seed 0." in result.stderr.splitlines()
     assert f"{once}: 2 pictures with a label, of which the data set had 1, 1 of them with another; 1 are add" in (
         result.stderr
     )
@@ -137,13 +137,14 @@ def test_corrections_go_on_from_a_checkpoint_on_its_data_divided_as_it_was(tmp_p
     assert (trained["validation"], trained["corrections"]) == (0.2, [str(once)])
     assert (trained["training_images"], trained["validation_images"]) == (33, 8)
     assert f"corrected by {once}" in run("inspect", second).stdout
-    # What a checkpoint was trained on are its own corrections too.
+    # A further training keeps the corrections of its checkpoint.
     assert run("train", "--from", second, "--corrections", twice, "-o", third, *quick).exit_code == 0
     trained = describe(third).trained
     assert (trained["corrections"], trained["training_images"]) == ([str(once), str(twice)], 34)
     assert trained["division_seed"] == 3
     refused = run("train", "--from", first, "--validation", "0.5", "-o", third, *quick)
-    assert "on this data set with 0.2 of it kept to validate on, and stays so: leave" in refused.stderr
+    assert "validation share of 0.2" in refused.stderr
+    assert "--validation" in refused.stderr
 
 
 def test_a_checkpoint_of_mnist_learns_corrections_of_its_digits_and_more(tiny_mnist: Path, tmp_path: Path) -> None:
@@ -170,11 +171,11 @@ def test_corrections_without_a_checkpoint_and_data_that_nobody_names_are_clear_e
     file = written(tmp_path / "c.csv", "c.csv,a,,")
     output = tmp_path / "x.safetensors"
     result = run("train", "--corrections", file, "-o", output)
-    assert "--corrections mend what a checkpoint has learned; name it with --from CHECKPOINT." in result.stderr
+    assert "--from CHECKPOINT" in result.stderr
     other = tmp_path / "other.safetensors"
     save_fresh(other, fresh[2], classes=tuple("abcdefghij"))
     result = run("train", "--from", other, "--corrections", file, "-o", output)
-    assert "fresh does not say what it was trained on; name that with --dataset folder:DIR." in result.stderr
+    assert "fresh records no data set; name one with --dataset folder:DIR" in result.stderr
     result = run("train", "--data", tmp_path, "--dataset", f"folder:{tmp_path}", "-o", output)
     assert f"folder:{tmp_path} and --data {tmp_path} both name a path; leave --data out." in result.stderr
     assert not output.exists()

@@ -16,7 +16,7 @@ from training.datasets.data_set import DataSet
 
 
 def listed(root: Path, counts: dict[str, int]) -> Path:
-    """A CSV file beside a folder of pictures whose names say nothing of their classes."""
+    """Write a CSV file beside a folder of pictures whose names do not contain their classes."""
     folder(root, counts)
     lines = [f"{path.relative_to(root.parent)},{path.parent.name},note" for path in sorted(root.rglob("*.png"))]
     file = root.parent / "labels.csv"
@@ -63,7 +63,7 @@ def test_what_a_report_exported_for_spreadsheets_is_read_as_it_was(tmp_path: Pat
         assert list(rows(file)) == [(2, path, "7")]
 
 
-def test_a_checkpoint_of_a_csv_file_goes_on_with_it_and_takes_corrections_from_its_folder(tmp_path: Path) -> None:
+def test_a_checkpoint_of_a_csv_file_continues_with_it_and_takes_corrections_from_its_folder(tmp_path: Path) -> None:
     file = listed(tmp_path / "data" / "pictures", {"a": 10, "b": 10})
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     assert run("train", "--dataset", f"csv:{file}", "-o", first, *QUICK).exit_code == 0
@@ -78,11 +78,11 @@ def test_a_checkpoint_of_a_csv_file_goes_on_with_it_and_takes_corrections_from_i
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("path,class\nx.png,a\n", r"labels\.csv has no column 'label'; it needs a first line with the names of its"),
+        ("path,class\nx.png,a\n", r"labels\.csv has no column 'label'.* path and label"),
         ("x.png,a\n", r"labels\.csv has no column 'label'"),
-        ("path,label\nx.png,a\ny.png,\n", r"labels\.csv, line 3: the label is empty; add it, or take the line away"),
+        ("path,label\nx.png,a\ny.png,\n", r"labels\.csv, line 3: the label is empty"),
         ("path,label\nx.png,a\n", r"labels\.csv needs at least two classes \(a line with path and label for each pic"),
-        ('path,label\n"x.png,a\n', r"labels\.csv is no CSV file \("),
+        ('path,label\n"x.png,a\n', r"labels\.csv is not a CSV file \("),
         ("path,label\nx.png,a\nx\0y.png,b\n", r"2|each class needs at least 5 different pictures"),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_name_without_a_path_takes_that_of_data_and_two_paths_are_refused(tmp_
 def test_evaluating_on_another_data_sets_classes_or_an_unknown_kind_is_a_clear_error(tmp_path: Path) -> None:
     folder(tmp_path / "data", {"1": 1, "cat": 1})
     for options, message in (
-        (("--data", tmp_path / "data"), "has a class 'cat', which digits does not know; its classes are: 0, 1, 2, 3"),
+        (("--data", tmp_path / "data"), "has a class 'cat', which digits does not have; its classes are: 0, 1, 2, 3"),
         (("--dataset", "mnits"), "There is no data set 'mnits': did you mean mnist? --dataset takes mnist, folder, c"),
     ):
         result = run("evaluate", "digits", *options)

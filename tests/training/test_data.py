@@ -32,34 +32,34 @@ def test_mnist_is_read_as_tensors_and_unchanged_by_either_preprocessing(tiny_mni
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A proxy that nothing listens on: what a machine without a network does, at once.
+    # A proxy that nothing listens on fails at once, as a machine without a network does.
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
-    # What opens addresses is made once in a process, with the proxies of that moment.
+    # urllib reads the proxies once in a process.
     monkeypatch.setattr("urllib.request._opener", None)
 
 
 @pytest.mark.usefixtures("no_network")
-def test_mnist_missing_without_a_network_says_what_to_put_where(tmp_path: Path) -> None:
+def test_missing_mnist_without_a_network_is_an_error_that_names_files_and_folder(tmp_path: Path) -> None:
     folder = tmp_path / "none"
     with pytest.raises(DatasetError) as caught:
         mnist.read(folder, "train", DIGIT)
     message = str(caught.value)
     assert message.startswith(f"MNIST is not in {folder} and can't be downloaded (")
-    assert "put train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte" in message
+    assert "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte" in message
     assert f"into {folder / 'MNIST' / 'raw'}, or name the folder that has MNIST/raw with --data." in message
     assert not folder.exists()
 
 
 @pytest.mark.usefixtures("no_network")
-def test_a_damaged_mnist_is_told_from_a_missing_one(tiny_mnist: Path, tmp_path: Path) -> None:
+def test_a_damaged_mnist_is_distinguished_from_a_missing_one(tiny_mnist: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(tiny_mnist, folder)
     path = folder / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DatasetError, match=r"MNIST in .* is damaged \(.*\); delete that folder and start again"):
+    with pytest.raises(DatasetError, match=r"MNIST in .* is damaged \(.*Delete that folder"):
         mnist.read(folder, "test", DIGIT)
     path.write_bytes(gzip.compress(b"something else"))
     with pytest.raises(DatasetError, match="is damaged"):
@@ -109,14 +109,14 @@ def test_training_and_evaluation_see_the_same_files_of_a_folder(tmp_path: Path) 
     assert listed == sorted([*shown, root / "3" / "fifo", root / "7" / "note.txt"])
     read = data_set.labelled(STRETCH)
     assert sorted(root / name for name in read.names) == shown
-    assert [str(one.error) for one in read.failed][:1] == ["not-a-file: it is no regular file"]
+    assert [one.error.kind for one in read.failed][:1] == [ErrorKind.NOT_A_FILE]
 
 
 def test_a_folder_that_holds_nothing_to_evaluate_on_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"none: can't be read \(No such file or directory\); check the path"):
         ClassFolders(str(tmp_path / "none")).labelled(STRETCH)
     (tmp_path / "a").mkdir()
-    with pytest.raises(DatasetError, match="holds no image that can be read, of 0 files"):
+    with pytest.raises(DatasetError, match="none of 0 files can be read as an image"):
         ClassFolders(str(tmp_path)).labelled(STRETCH)
 
 

@@ -1,4 +1,4 @@
-"""What `--data` and `--dataset` say of a name that leads nowhere, or somewhere else."""
+"""The messages of `--data` and `--dataset` for a name that does not exist, or is another kind of data set."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.training.test_folder import folder, run
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder, with photos of the classes a and b, and their CSV file."""
+    """Enter a working folder with photos of the classes a and b, and their CSV file."""
     folder(tmp_path / "photos", {"a": 1, "b": 1})
     (tmp_path / "labels.csv").write_text("path,label\nphotos/a/0.png,a\nphotos/b/0.png,b\n")
     (tmp_path / "mixed").mkdir()
@@ -73,7 +73,7 @@ def test_a_name_that_leads_nowhere_is_reported_with_the_nearest_one(
 def test_training_takes_the_data_set_that_data_holds(here: Path) -> None:
     result = run("train", "--data", "photos", "-o", "x.safetensors")
     assert result.stderr.splitlines()[0] == "Training residual on folder:photos, seed 0."
-    assert "each class needs at least 5 different pictures" in result.stderr
+    assert "each class needs at least 5 different readable pictures" in result.stderr
 
 
 def test_mnist_is_never_downloaded_beside_other_files_of_the_default_folder(here: Path) -> None:

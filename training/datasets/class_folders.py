@@ -9,7 +9,7 @@ from pigeonhole.files import shown
 from training.datasets.files.distinct import TEST, TRAINING, VALIDATION, Picture
 from training.datasets.picture_files import PictureFiles
 
-#: Names of folders of class folders → the part that each holds.
+#: Name of a folder that holds class folders → the part that it is.
 PARTS = {"train": TRAINING, "val": VALIDATION, "valid": VALIDATION, "validation": VALIDATION, "test": TEST}
 
 
@@ -57,8 +57,8 @@ class ClassFolders(PictureFiles):
         others = [name for name in names if name not in PARTS]
         if others:
             raise DatasetError(
-                f"{self.path} has {', '.join(f'{name}/' for name in divided)} and also {others[0]!r}; it needs one "
-                "folder for each class, or train/, val/ and test/ that hold these, and nothing beside them."
+                f"{self.path} has {', '.join(f'{name}/' for name in divided)} and also {others[0]!r}. It needs one "
+                "folder for each class, or only train/, val/ and test/, which hold the class folders."
             )
         return [(PARTS[name], self.path / name) for name in divided]
 
@@ -73,7 +73,7 @@ def _folders(top: Path) -> list[str]:
 
 
 def _files(top: str) -> Iterator[str]:
-    """Yield the paths of the files below a folder, sorted, without hidden ones and without those behind links."""
+    """Yield the sorted paths of the files below a folder, without hidden ones, and without following links."""
 
     def fail(exc: OSError) -> None:
         raise _unreadable(exc.filename or top, exc) from exc

@@ -48,7 +48,7 @@ def read(file: Path, classes: Sequence[str], folder: Path) -> Corrections:
         folder: Folder of the data set.
 
     Raises:
-        DatasetError: The file can't be read, a path leads to no file, a label is no class, or a picture has two.
+        DatasetError: The file can't be read, a path names no file, a label is no class, or a picture has two labels.
     """
     labels: dict[str, int] = {}
     skipped = 0
@@ -58,34 +58,34 @@ def read(file: Path, classes: Sequence[str], folder: Path) -> Corrections:
             continue
         if label not in classes:
             raise DatasetError(
-                f"{file}, line {line}: {label!r} is none of the classes; they are {_few(classes)}. Mend the label, or "
-                "leave it empty."
+                f"{file}, line {line}: {label!r} is not a class; the classes are {_few(classes)}. Correct the label, "
+                "or leave it empty."
             )
         found = _found(path, (Path(), file.parent, folder))
         if found is None:
             raise DatasetError(
-                f"{file}, line {line}: there is no file {shown(path)}; run the command where its paths begin, or take "
-                "the line away."
+                f"{file}, line {line}: there is no file {shown(path)}. Run the command in the folder that the paths "
+                "are relative to, or remove the line."
             )
         if labels.setdefault(found, classes.index(label)) != classes.index(label):
             raise DatasetError(
-                f"{file}, line {line}: {shown(path)} is {label!r} here and {classes[labels[found]]!r} on a line "
-                "before; take one away."
+                f"{file}, line {line}: {shown(path)} is {label!r} here and {classes[labels[found]]!r} on an earlier "
+                "line. Remove one of them."
             )
     if not labels:
-        raise DatasetError(f"{file} has no line with a label, so there is nothing to learn from it.")
+        raise DatasetError(f"{file} has no line with a label. Fill in the column label.")
     return Corrections(file, labels, skipped)
 
 
 def apply(given: Sequence[Corrections], data: TrainingData, scratch: Path) -> TrainingData:
     """Apply a person's labels to a data set.
 
-    A picture of the data set, known by its pixels as the network sees them, gets its label in whichever part it is. Any
-    other picture is added to the training images.
+    A picture of the data set is recognised by its pixels after preprocessing, and gets its label in the part that it is
+    in. Any other picture is added to the training images.
 
     Args:
-        given: Labels; the later wins.
-        into: Data set as it was read.
+        given: Labels; the last of a picture wins.
+        data: Data set without corrections.
         scratch: Folder for the decoded pictures.
 
     Raises:
@@ -96,7 +96,7 @@ def apply(given: Sequence[Corrections], data: TrainingData, scratch: Path) -> Tr
     decoded = cache.read(paths, data.preprocessing, scratch)
     wanted = {
         decoded.digests[at].tobytes(): at for at in range(len(paths)) if at not in decoded.failed
-    }  # the last of equals
+    }  # the last of equal pictures
     parts = [split for split in (data.training, data.validation, data.test) if split is not None]
     corrected = [_corrected(split, wanted, labels) for split in parts]
     missing = sorted(set(wanted.values()) - {at for _split, found, _changed in corrected for at in found})
@@ -109,7 +109,7 @@ def apply(given: Sequence[Corrections], data: TrainingData, scratch: Path) -> Tr
     )
     labelled_paths = {
         shown(os.path.abspath(paths[at])) for at in wanted.values()
-    }  # whatever else was unclear about them
+    }  # an ambiguous file is settled by a label
     return replace(
         data,
         training=_added(
@@ -135,7 +135,7 @@ def _few(classes: Sequence[str]) -> str:
 
 
 def _corrected(split: Split, wanted: Mapping[bytes, int], labels: Sequence[int]) -> tuple[Split, set[int], int]:
-    """Return the split with the wanted labels, which of these it has, and how many of its labels have changed."""
+    """Return the split with the wanted labels, the indices of those that it has, and the number of changed ones."""
     found, changed, at = set(), 0, 0
     after: Tensor = split.labels.clone()
     for part in cache.rows(split.images.numpy()):

@@ -17,7 +17,7 @@ _SAFE_CORRECTIONS = '"path",label,was,confidence\n'
 
 
 class CsvFile(PictureFiles):
-    """`csv:FILE`: columns `path` and `label`; a relative path begins in the folder of the file."""
+    """`csv:FILE`: columns `path` and `label`; a relative path starts from the folder of the file."""
 
     scheme = "csv"
     layout = "a line with path and label for each picture"
@@ -36,15 +36,15 @@ class CsvFile(PictureFiles):
 
     @property
     def folder(self) -> Path:
-        """Folder in which relative paths begin."""
+        """Folder that relative paths start from."""
         return self.path.parent
 
     def list_files(self) -> tuple[tuple[str, ...], tuple[Picture, ...]]:
-        """List the lines, all to train on."""
+        """List the pictures of the lines; all are in the training part."""
         labelled: set[tuple[str, str]] = set()
         for line, path, label in rows(self.path):
             if not label:
-                raise DatasetError(f"{self.path}, line {line}: the label is empty; add it, or take the line away.")
+                raise DatasetError(f"{self.path}, line {line}: the label is empty. Add it, or remove the line.")
             labelled.add((label, os.path.join(self.folder, path)))
         classes = sorted({label for label, _path in labelled})
         index = {name: at for at, name in enumerate(classes)}
@@ -52,16 +52,16 @@ class CsvFile(PictureFiles):
 
 
 def rows(file: Path) -> Iterator[tuple[int, str, str]]:
-    """Yield number, path and label of each line that has a path; of `--csv-safe`, as they were.
+    """Yield number, path and label of each line that has a path; the changes of `--csv-safe` are undone.
 
     Args:
         file: CSV file with a header; columns other than `path` and `label` are ignored.
 
     Raises:
-        DatasetError: The file can't be read, is no CSV file, or lacks one of the two columns.
+        DatasetError: The file can't be read, is not CSV, or lacks one of the two columns.
     """
     try:
-        # Bytes that are not UTF-8 stay what they are in a path, and a byte order mark of a spreadsheet's is none.
+        # A path may hold bytes that are not UTF-8, and a spreadsheet adds a byte order mark.
         with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
             header = text.readline(LONGEST_HEADER)
             safe = header == _SAFE_CORRECTIONS or isinstance(written_with(header.encode("utf-8", "replace")), SafeCsv)
@@ -70,15 +70,15 @@ def rows(file: Path) -> Iterator[tuple[int, str, str]]:
             missing = {"path", "label"} - set(lines.fieldnames or ())
             if missing:
                 raise DatasetError(
-                    f"{file} has no column {min(missing)!r}; it needs a first line with the names of its columns, "
-                    "of which one is path and one label."
+                    f"{file} has no column {min(missing)!r}. Its first line must name the columns, with path and label "
+                    "among them."
                 )
             for row in lines:
                 path, label = row["path"], row["label"] or ""
                 if path:
                     yield lines.line_num, *((original_text(path), original_text(label)) if safe else (path, label))
     except csv.Error as exc:
-        raise DatasetError(f"{file} is no CSV file ({exc}); it needs the columns path and label.") from exc
+        raise DatasetError(f"{file} is not a CSV file ({exc}). It needs the columns path and label.") from exc
     except FileNotFoundError as exc:
         raise DatasetError(f"{nearby.missing(file)} Check the path.") from exc
     except OSError as exc:

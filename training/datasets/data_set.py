@@ -1,4 +1,4 @@
-"""The interface that each kind of data set in `training.datasets.registry` implements."""
+"""The interface of a data set; `training.datasets.registry` lists the classes that implement it."""
 
 import os
 from abc import ABC, abstractmethod
@@ -18,13 +18,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a training wants a data set to be read.
+    """How to read a data set for a training.
 
     Args:
-        scratch: Folder for decoded images, which are kept there in files without a name.
-        share: Share of the training images of each class that is kept for validation.
+        scratch: Folder for decoded images, which are stored there in files without a name.
+        share: Share of the training images of each class that is used for validation.
         seed: Seed of the validation split.
-        preprocessing: What every image goes through; None to choose it by looking at the images.
+        preprocessing: Preprocessing of every image; None to choose it by inspecting the images.
         size: Shorter side in pixels of a chosen preprocessing; None to choose that too.
         on_progress: Called with the number of files read and the number of all files.
     """
@@ -39,15 +39,15 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a training learns from and is measured on.
+    """The images of a training, divided.
 
     Args:
         data_set: Data set that this was read from.
-        preprocessing: What every image went through.
+        preprocessing: Preprocessing that was applied to every image.
         training: Images to train on.
-        validation: Images that decide which epoch is kept, the temperature and the review threshold.
-        test: Images for the figures; None to measure on the validation split.
-        source: Description of the measured images for people.
+        validation: Images that decide on the best epoch, the temperature and the review threshold.
+        test: Images for the final figures; None to measure on the validation split.
+        source: Description for people of the images that are measured.
         names: Name of each measured image.
         digest: SHA-256 of images and labels, in hexadecimal.
         notes: Notices for the user.
@@ -102,13 +102,13 @@ class DataSet(ABC):
     """A data set, which `SCHEME:PATH` names.
 
     Args:
-        path: What follows the scheme in the name.
+        path: The part of the name after `SCHEME:`.
 
     Attributes:
         scheme: Key of the kind in the registry.
         network: Network that is trained if the user names none.
-        tuned: Whether the plans of `training.recipes.defaults` were chosen on this data set and fit without a look at
-            its images.
+        tuned: Whether the plans of `training.recipes.defaults` were chosen on this data set, so that its images need no
+            inspection.
     """
 
     scheme: ClassVar[str]
@@ -120,7 +120,7 @@ class DataSet(ABC):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Return whether data of this kind lie at a path: `--data PATH` asks each kind in turn."""
+        """Return whether a path holds data of this kind: `--data PATH` asks each kind in turn."""
         return False
 
     def check_path(self) -> None:
@@ -134,7 +134,7 @@ class DataSet(ABC):
 
     @property
     def folder(self) -> Path:
-        """Folder in which the paths of corrections are looked for."""
+        """Folder in which the paths of corrections are searched."""
         return self.path
 
     @property
@@ -143,15 +143,15 @@ class DataSet(ABC):
         """Names of the classes, known before any image is read.
 
         Raises:
-            DatasetError: They can't be found out.
+            DatasetError: The files that name them can't be listed.
         """
 
     @abstractmethod
     def read(self, options: ReadOptions) -> TrainingData:
-        """Read everything, divided into training, validation and test images.
+        """Read all images, divided into training, validation and test images.
 
         Raises:
-            DatasetError: It can't be read, or holds too little to train on.
+            DatasetError: The data can't be read, or are too few to train on.
         """
 
     @abstractmethod
@@ -159,7 +159,7 @@ class DataSet(ABC):
         """Read the images to evaluate a model on: the test images, if the data set has any.
 
         Args:
-            preprocessing: What the model's images go through.
+            preprocessing: Preprocessing of the model.
 
         Raises:
             DatasetError: No image can be read.

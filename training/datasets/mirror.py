@@ -1,4 +1,4 @@
-"""Whether pictures may be mirrored: whether left and right mean something in them."""
+"""A test whether pictures may be mirrored in training: whether left and right are alike in a data set."""
 
 import torch
 from torch import Tensor
@@ -6,24 +6,24 @@ from torch.nn import functional
 
 from training.datasets.splits import Split
 
-THRESHOLD = 2 / 3  # the share of pictures told from their mirror images above which these would be something else
-_SIDE = 16  # pixels: what is finer than that tells one picture from another, and nothing of a class
+THRESHOLD = 2 / 3  # share of distinguishable pictures; above it, pictures are not mirrored
+_SIDE = 16  # pixels: finer details belong to one picture, not to its class
 _ROUND = 1000  # pictures at once
-_ENOUGH = 4000  # pictures of which it shows; more are evenly chosen among
+_ENOUGH = 4000  # pictures, evenly spread over all: enough for a reliable share
 
 
 def distinguishable(split: Split) -> float:
-    """The share of pictures that can be told from their mirror images.
+    """Return the share of pictures that are distinguishable from their mirror images.
 
-    What left has more of than right, in the mean over one half of a class, is compared with the same of each picture in
-    the other half, and the other way round. Letters and right hands have it in common; of cars, which drive to the left
-    as often as to the right, as many have it as have not.
+    The difference between left and right, averaged over one half of a class, is compared with the difference in each
+    picture of the other half, and vice versa. Pictures of letters or right hands agree with the average of their class.
+    Of cars, which face left as often as right, about half do.
 
     Args:
         split: Labelled images.
 
     Returns:
-        About 0.5 where left and right are alike, up to 1.
+        About 0.5 if left and right are alike, up to 1 if they differ.
     """
     chosen = torch.linspace(0, len(split) - 1, min(len(split), _ENOUGH)).long()
     labels = split.labels[chosen]
@@ -40,6 +40,9 @@ def distinguishable(split: Split) -> float:
 
 
 def _sides(images: Tensor) -> Tensor:
-    """What each picture has more of on the left: uint8 [N, H, W, C] → float32 [N, pixels], each of length 1."""
+    """Return the difference between each picture and its mirror image: uint8 [N, H, W, C] → float32 [N, pixels].
+
+    Pictures are grey and 16 x 16 pixels here, and each difference has length 1.
+    """
     small = functional.adaptive_avg_pool2d(images.permute(0, 3, 1, 2).float().mean(1, keepdim=True), _SIDE)
     return functional.normalize((small - small.flip(3)).flatten(1))

@@ -1,4 +1,4 @@
-"""MNIST, read through torchvision."""
+"""The data set MNIST, read through torchvision."""
 
 import os
 from contextlib import suppress
@@ -30,7 +30,7 @@ _FILES = (
 
 
 class Mnist(DataSet):
-    """`mnist`, in any folder: the images are the same everywhere, so the name that a model records has no path."""
+    """`mnist`: the images are the same in any folder, so the name that a model records has no path."""
 
     scheme = "mnist"
     network = "digits"
@@ -40,7 +40,7 @@ class Mnist(DataSet):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Return whether torchvision has put MNIST into a folder."""
+        """Return whether a folder holds MNIST, as torchvision lays it out."""
         return (path / "MNIST" / "raw").is_dir()
 
     def check_path(self) -> None:
@@ -60,7 +60,7 @@ class Mnist(DataSet):
 
     def read(self, options: ReadOptions) -> TrainingData:
         """Read both parts, and divide the training images."""
-        assert options.preprocessing is not None, "a tuned data set comes with one"
+        assert options.preprocessing is not None, "the plan of a tuned data set has one"
         whole, test = (read(self.path, part, options.preprocessing) for part in ("train", "test"))
         training, validation = divide(whole, options.share, options.seed)
         return TrainingData(
@@ -83,7 +83,7 @@ class Mnist(DataSet):
 def _names_in(folder: Path) -> list[str]:
     try:
         return os.listdir(folder)
-    except OSError:  # there is none, or it can't be read: the download says so
+    except OSError:  # missing or unreadable: the download reports it
         return []
 
 
@@ -94,8 +94,8 @@ def _names(test: Split) -> tuple[str, ...]:
 def divide(split: Split, share: float, seed: int) -> tuple[Split, Split]:
     """Divide MNIST's training images, each class in the same proportion.
 
-    Files are divided by their pixels (`training.datasets.files.division`). MNIST keeps a draw of its own, because the
-    shipped model records a validation split that was drawn like this.
+    Picture files are divided by their pixels (`training.datasets.files.division`). MNIST has a random draw of its own:
+    the shipped model records a validation split that was drawn like this.
 
     Args:
         split: Images to divide.
@@ -106,7 +106,7 @@ def divide(split: Split, share: float, seed: int) -> tuple[Split, Split]:
         The images to train on, and those to validate on.
 
     Raises:
-        DatasetError: A class is too small to be in both.
+        DatasetError: A class has too few images for both parts.
     """
     generator = torch.Generator().manual_seed(seed)
     first, second = [], []
@@ -116,11 +116,11 @@ def divide(split: Split, share: float, seed: int) -> tuple[Split, Split]:
         count = max(1, round(share * len(members)))
         if count >= len(members):
             raise DatasetError(
-                f"Class {label} has {len(members)} images: too few to train on and to keep {share:.0%} for validation."
+                f"Class {label} has {len(members)} images: too few to train on and to use {share:.0%} for validation."
             )
         second.append(members[:count])
         first.append(members[count:])
-    # Sorted: the order says nothing of the class.
+    # Sorted, so that the order does not depend on the class.
     return split.take(torch.cat(first).sort().values), split.take(torch.cat(second).sort().values)
 
 
@@ -130,20 +130,23 @@ def read(folder: Path, part: str, preprocessing: Preprocessing) -> Split:
     Args:
         folder: Folder that holds `MNIST/raw/`, as torchvision lays it out.
         part: "train" (60,000 images) or "test" (10,000).
-        preprocessing: What every image goes through, as a file's image does.
+        preprocessing: Preprocessing of every image.
 
     Raises:
-        DatasetError: It is not there and can't be downloaded, or the files are damaged.
+        DatasetError: The files are missing and can't be downloaded, or they are damaged.
     """
     source = _torchvision_mnist(folder, train=part == "train")
     images, labels = source.data.numpy(), source.targets
     if len(images) == 0 or len(images) != len(labels):
-        raise DatasetError(f"MNIST in {folder} is damaged: {len(images)} images and {len(labels)} labels.")
+        raise DatasetError(
+            f"MNIST in {folder} is damaged: {len(images)} images and {len(labels)} labels. Delete its files; they are "
+            "downloaded again."
+        )
     pixels, errors = preprocessing.apply_all([_decoded(image, preprocessing) for image in images])
     if errors:
         raise DatasetError(
-            f"MNIST in {folder} is damaged: {len(errors)} of its images are blank; delete {folder / 'MNIST'} and "
-            "start again."
+            f"MNIST in {folder} is damaged: {len(errors)} of its images are blank. Delete {folder / 'MNIST'}; it is "
+            "downloaded again."
         )
     return Split(torch.from_numpy(pixels), labels.to(torch.int64))
 
@@ -156,9 +159,7 @@ def _torchvision_mnist(folder: Path, train: bool) -> "MNIST":
     try:
         from torchvision.datasets import MNIST
     except ImportError as exc:
-        raise DatasetError(
-            f"MNIST is read with torchvision, which is not installed; run: {install_hint('training')}"
-        ) from exc
+        raise DatasetError(f"MNIST needs torchvision, which is not installed; run: {install_hint('training')}") from exc
     raw = folder / "MNIST" / "raw"
     absent = [path for path in (raw, raw.parent, folder) if not path.exists()]
     Mnist(str(folder)).check_path()
@@ -167,13 +168,15 @@ def _torchvision_mnist(folder: Path, train: bool) -> "MNIST":
         return MNIST(folder, train=train, download=not _is_there(raw, train))
     except (RuntimeError, OSError, EOFError, ValueError, AssertionError) as exc:
         if _is_there(raw, train):
-            raise DatasetError(f"MNIST in {raw} is damaged ({exc}); delete that folder and start again.") from exc
-        for path in absent:  # torchvision makes them before it tries to download
+            raise DatasetError(
+                f"MNIST in {raw} is damaged ({exc}). Delete that folder; it is downloaded again."
+            ) from exc
+        for path in absent:  # torchvision creates them before it downloads
             with suppress(OSError):
                 path.rmdir()
         raise DatasetError(
-            f"MNIST is not in {folder} and can't be downloaded ({_first_line(exc)}); "
-            f"put {_FILES} into {raw}, or name the folder that has MNIST/raw with --data."
+            f"MNIST is not in {folder} and can't be downloaded ({_first_line(exc)}). "
+            f"Put {_FILES} into {raw}, or name the folder that has MNIST/raw with --data."
         ) from exc
 
 

@@ -1,4 +1,4 @@
-"""Data sets of picture files: the one reader that `train` and `evaluate` share."""
+"""The base class of data sets of picture files, which `train` and `evaluate` read alike."""
 
 import hashlib
 import json
@@ -27,24 +27,24 @@ from training.datasets.files.distinct import TEST, TRAINING, VALIDATION, Picture
 from training.datasets.files.division import divide
 from training.datasets.splits import Split
 
-FEWEST = 5  # images of a class to train and to validate on
+FEWEST = 5  # images of a class, in training and validation together
 
 
 class PictureFiles(DataSet):
-    """A data set of picture files; a kind lists them.
+    """A data set of picture files; a subclass lists the files.
 
     Attributes:
-        layout: What the data set holds for its classes, for error messages.
+        layout: Layout of the files by class, in words for error messages.
     """
 
     layout: ClassVar[str]
 
     @abstractmethod
     def list_files(self) -> tuple[tuple[str, ...], tuple[Picture, ...]]:
-        """Return the sorted classes, and the files by part, class and path, without opening them.
+        """Return the sorted classes, and the files in the order of part, class and path, without opening them.
 
         Raises:
-            DatasetError: They can't be listed.
+            DatasetError: The files can't be listed.
         """
 
     @cached_property
@@ -63,19 +63,19 @@ class PictureFiles(DataSet):
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
-        """The files, by part, class and path."""
+        """The files in the order of part, class and path."""
         return self._listed[1]
 
     @property
     def has_held_out_part(self) -> bool:
-        """Return whether `labelled` reads images of a part that is not trained on."""
+        """Return whether there is a test or validation part, so that `labelled` reads no training images."""
         return any(picture.part in (TEST, VALIDATION) for picture in self.pictures)
 
     def read(self, options: ReadOptions) -> TrainingData:
-        """Read the files, without duplicates; keep a share of the training images where there are none to validate on.
+        """Read the files without duplicates; if there is no validation part, divide the training images.
 
         Raises:
-            DatasetError: There are too few pictures or classes that can be used.
+            DatasetError: Too few pictures or classes can be used.
             TrainingError: A process that read files was killed.
         """
         self._check_classes()
@@ -109,14 +109,14 @@ class PictureFiles(DataSet):
         )
 
     def labelled(self, preprocessing: Preprocessing) -> LabelledImages:
-        """Read the test images; the validation images, or all, if there are none."""
+        """Read the test images; if there are none, the validation images; else all images."""
         there = {picture.part for picture in self.pictures}
         part = next((part for part in (TEST, VALIDATION) if part in there), TRAINING)
         pictures, scratch = [one for one in self.pictures if one.part == part], Path(tempfile.gettempdir())
         read = cache.read([picture.path for picture in pictures], preprocessing, scratch)
         used = np.array([at for at in range(len(pictures)) if at not in read.failed], np.int64)
         if not len(used):
-            raise DatasetError(f"{self.path} holds no image that can be read, of {len(pictures):,} files.")
+            raise DatasetError(f"{self.path}: none of {len(pictures):,} files can be read as an image; check the path.")
         return LabelledImages(
             source=f"the {'' if part == TRAINING else f'{part} '}images in {shown(self.path)}",
             split=_split(read, _labels(pictures), used, scratch),
@@ -138,7 +138,7 @@ class PictureFiles(DataSet):
             raise DatasetError(f"{self.path} needs at least two classes ({self.layout}); it has {found}.")
         if len(names) > MOST_CLASSES:
             raise DatasetError(
-                f"{self.path} has {len(names):,} classes, and a worker can name {MOST_CLASSES:,} at most."
+                f"{self.path} has {len(names):,} classes, and a model can have {MOST_CLASSES:,} at most."
             )
         for name in names:
             try:
@@ -149,18 +149,18 @@ class PictureFiles(DataSet):
                 ) from exc
 
     def _check_digits(self, preprocessing: Preprocessing, read: Cache) -> None:
-        """Refuse what a network for digits can't be trained on, instead of listing each picture as blank."""
+        """Raise DatasetError if a network for digits finds no ink in most pictures."""
         blank = sum(error.kind is ErrorKind.BLANK for error in read.failed.values())
         if preprocessing.reads_digits and 2 * blank > len(read.images):
             raise DatasetError(
-                f"{self.path}: {blank:,} of {len(read.images):,} pictures show no ink on plain paper, which is what "
-                "networks for digits look for; leave --network out for one that takes any picture."
+                f"{self.path}: {blank:,} of {len(read.images):,} pictures show no ink on plain paper, as networks for "
+                "digits need. Leave --network out; the default network takes any picture."
             )
 
     def _parts(
         self, used: NDArray[np.int64], labels: Tensor, digests: NDArray[np.uint8], options: ReadOptions
     ) -> dict[str, NDArray[np.int64]]:
-        """Return the indices of the pictures of each part, rising."""
+        """Return the indices of the pictures of each part, in ascending order."""
         of = np.array([picture.part for picture in self.pictures])[used]
         parts = {part: used[of == part] for part in (TRAINING, VALIDATION, TEST)}
         whole = parts[TRAINING]
@@ -176,8 +176,8 @@ class PictureFiles(DataSet):
         if few:
             more = f" and {len(few) - 5} other classes have too few" if len(few) > 5 else ""
             raise DatasetError(
-                f"{self.path}: each class needs at least {FEWEST} different pictures to train on that can be read; "
-                f"{', '.join(few[:5])}{more}. Add some, or take such a class away."
+                f"{self.path}: each class needs at least {FEWEST} different readable pictures to train on; "
+                f"{', '.join(few[:5])}{more}. Add pictures, or remove these classes."
             )
 
 
@@ -194,16 +194,16 @@ def _source(path: Path, part: str) -> str:
     if part == TEST:
         return f"the test images in {shown(path)}"
     return (
-        f"the validation split of {shown(path)}, which chose the epoch and the calibration: "
-        "there are no test images, so new ones may do a little worse"
+        f"the validation split of {shown(path)}, on which epoch and calibration were chosen: "
+        "expect slightly worse figures on new images"
     )
 
 
 def _chosen(inspected: inspection.Inspection, chosen: Preprocessing) -> str:
     width, height = inspected.size
     return (
-        f"{inspected.pictures:,} pictures looked at: {'grey' if inspected.grey else 'colour'}, in the median "
-        f"{width:g} x {height:g} pixels. Scaled and cut to {chosen.width} x {chosen.height} in "
+        f"{inspected.pictures:,} pictures inspected: {'grey' if inspected.grey else 'colour'}, median size "
+        f"{width:g} x {height:g} pixels. Scaled and cropped to {chosen.width} x {chosen.height} in "
         f"{'grey' if chosen.channels == 1 else 'colour'}; --size chooses another size."
     )
 

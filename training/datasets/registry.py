@@ -1,4 +1,4 @@
-"""The kinds of data sets that `--dataset SCHEME:PATH` can name. No torch here: the help of the commands lists them."""
+"""The registry of data sets that `--dataset SCHEME:PATH` can name. It imports no torch, since --help lists them."""
 
 import difflib
 from pathlib import Path
@@ -18,7 +18,7 @@ KINDS: Registry["DataSet"] = Registry(
     csv="training.datasets.csv_file:CsvFile",
 )
 DEFAULT = "mnist"
-FOLDER = Path("data")  # where a data set is looked for if no option names a path
+FOLDER = Path("data")  # default path of a data set
 NEEDED = (
     "a folder with one folder of pictures for each class, a CSV file (.csv) with the columns path and label, or a "
     "folder that holds MNIST/raw"
@@ -26,7 +26,7 @@ NEEDED = (
 
 
 def kind(name: str) -> "type[DataSet]":
-    """Return the class of the data set of a name.
+    """Return the class that implements the data set of a name.
 
     Raises:
         DatasetError: The scheme is not registered.
@@ -43,11 +43,11 @@ def find(name: str, data: Path | None = None) -> "DataSet":
     """Return the data set of a name.
 
     Args:
-        name: Scheme, and perhaps a colon and the path.
+        name: Scheme, optionally with a colon and the path.
         data: Path of the data set if the name has none; None for `data` in the working folder.
 
     Raises:
-        DatasetError: The scheme is not registered, both `name` and `data` give a path, or no such data are there.
+        DatasetError: The scheme is not registered, both `name` and `data` have a path, or the path holds no such data.
     """
     found, path = kind(name), name.partition(":")[2]
     if path and data is not None:
@@ -63,9 +63,10 @@ def at(path: Path) -> str | None:
 
 
 def name_of(dataset: str | None, data: Path | None, recorded: str | None = None) -> str | None:
-    """Return the name of the data set that a command is about.
+    """Return the name of the data set for a command.
 
-    It is what `--dataset` names, else what `--data` holds, else what a checkpoint records, else what `data` holds.
+    The first of these counts: the option `--dataset`, the data at `--data`, the name that a checkpoint records, the
+    data in the folder `data`. None if there is none of them.
 
     Args:
         dataset: The option `--dataset`.
@@ -87,7 +88,7 @@ def name_of(dataset: str | None, data: Path | None, recorded: str | None = None)
 
 
 def _hint(name: str) -> str:
-    """Return a text such as `did you mean folder:photos? `; empty if nothing is near."""
+    """Return a text such as `did you mean folder:photos? `; empty if no name is similar."""
     path = Path(name)
     if path.exists() and (scheme := at(path)):
         return f"did you mean {scheme}:{name}? "

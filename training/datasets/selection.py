@@ -1,4 +1,4 @@
-"""The choice of what a training is on: its data set, the division of it, and a person's corrections."""
+"""The choice of the data of a training: its data set, the validation split, and a person's corrections."""
 
 import os
 from dataclasses import dataclass, replace
@@ -16,13 +16,13 @@ SHARE = 0.1  # of the training images, to validate on
 
 @dataclass(frozen=True)
 class Selection:
-    """What a training is on.
+    """The choice of the data of a training.
 
     Args:
         data_set: The data set.
-        share: Share of the training images that is kept for validation.
+        share: Share of the training images that is used for validation.
         seed: Seed of the validation split.
-        corrections: CSV files of a person's labels; the later wins.
+        corrections: CSV files of a person's labels; the last label of a picture wins.
     """
 
     data_set: DataSet
@@ -34,7 +34,7 @@ class Selection:
         """Read the data set and apply the corrections.
 
         Raises:
-            TrainingError: They can't be read, or are too few to train on.
+            TrainingError: The data can't be read, or are too few to train on.
         """
         found = self.data_set.read(options)
         if not self.corrections:
@@ -43,7 +43,7 @@ class Selection:
         return corrections.apply(given, found, options.scratch)
 
     def identity(self, seed: int) -> dict[str, Any]:
-        """Return what decides on the data, as JSON values, in a training of a seed."""
+        """Return JSON values that identify this choice in a training with a seed."""
         return {
             "validation": self.share,
             **({"division_seed": self.seed} if self.seed != seed else {}),
@@ -52,20 +52,20 @@ class Selection:
 
 
 def select(config: Configuration, parent: Checkpoint | None) -> Selection:
-    """Choose the data set, its division and the corrections.
+    """Choose the data set, its validation split and the corrections.
 
-    On the data set of a checkpoint, training keeps that checkpoint's corrections and division: what it has learned is
-    not validated on.
+    If a training starts from a checkpoint and has the same data set, it keeps the corrections and the validation split
+    of the checkpoint: images that the checkpoint was trained on must not be validated on.
 
     Args:
         config: Training configuration.
-        parent: Checkpoint that the training begins with.
+        parent: Checkpoint that the training starts from.
 
     Raises:
         DatasetError: The options contradict each other or the checkpoint.
     """
     if config.corrections and parent is None:
-        raise DatasetError("--corrections mend what a checkpoint has learned; name it with --from CHECKPOINT.")
+        raise DatasetError("--corrections needs the checkpoint to correct; name it with --from CHECKPOINT.")
     recorded = recorded_name(parent) if parent else None
     name = registry.name_of(config.dataset, config.data, recorded) or _default(parent)
     data_set = _found(name, config, parent)
@@ -73,8 +73,8 @@ def select(config: Configuration, parent: Checkpoint | None) -> Selection:
         before = of_checkpoint(data_set, parent)
         if config.validation not in (None, before.share):
             raise DatasetError(
-                f"{parent.name} was trained on this data set with {before.share} of it kept to validate on, and stays "
-                "so: leave --validation out."
+                f"{parent.name} was trained on this data set with a validation share of {before.share}, which can't "
+                "change. Leave --validation out."
             )
     else:
         before = Selection(data_set, SHARE if config.validation is None else config.validation, config.seed, ())
@@ -86,7 +86,7 @@ def select(config: Configuration, parent: Checkpoint | None) -> Selection:
 
 
 def of_checkpoint(data_set: DataSet, learned: Checkpoint) -> Selection:
-    """Return the division and the corrections that a checkpoint was trained with.
+    """Return the validation split and the corrections that a checkpoint was trained with.
 
     Args:
         data_set: Data set that the checkpoint was trained on.
@@ -98,14 +98,14 @@ def of_checkpoint(data_set: DataSet, learned: Checkpoint) -> Selection:
 
 
 def _found(name: str, config: Configuration, parent: Checkpoint | None) -> DataSet:
-    """Return the data set of a name; say where the name comes from if it is a checkpoint's and leads nowhere."""
+    """Return the data set of a name; an error says if the name comes from a checkpoint."""
     try:
         return registry.find(name, config.data)
     except DatasetError as exc:
         if parent is None or config.dataset or config.data:
             raise
         raise DatasetError(
-            f"{parent.name} was trained on {name}, which can't be used: {exc} If it was moved, name its place with "
+            f"{parent.name} was trained on {name}, which can't be used: {exc} If it was moved, name its new path with "
             "--dataset."
         ) from exc
 
@@ -119,4 +119,4 @@ def recorded_name(checkpoint: Checkpoint) -> str | None:
 def _default(parent: Checkpoint | None) -> str:
     if parent is None or parent.classes == registry.kind(registry.DEFAULT)(str(registry.FOLDER)).classes:
         return registry.DEFAULT
-    raise DatasetError(f"{parent.name} does not say what it was trained on; name that with --dataset folder:DIR.")
+    raise DatasetError(f"{parent.name} records no data set; name one with --dataset folder:DIR.")

@@ -16,7 +16,7 @@ class Split:
     """Images with their labels.
 
     Args:
-        images: uint8 [N, H, W, C], as `pigeonhole.imaging.preprocess` makes them.
+        images: uint8 [N, H, W, C], as `pigeonhole.imaging.preprocess` returns them.
         labels: int64 [N], indices of the classes.
     """
 
@@ -27,7 +27,7 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: Tensor) -> "Split":
-        """Return the part at `indices` (int64 [n]), in that order."""
+        """Return the images at `indices` (int64 [n]), in that order."""
         return Split(self.images[indices], self.labels[indices])
 
     def counts(self, classes: int) -> list[int]:
@@ -54,6 +54,6 @@ def moments(split: Split) -> tuple[list[float], list[float]]:
         values = some.reshape(-1, images.shape[3]) / np.float32(255)
         sums += values.sum(axis=0, dtype=np.float64), np.square(values).sum(axis=0, dtype=np.float64)
     mean, square = sums / (images.size / images.shape[3])
-    # At least a grey level: images of one colour have no spread to divide by.
+    # At least one grey level: images of one colour have a deviation of 0, by which nothing can be divided.
     std = np.sqrt(np.maximum(square - mean**2, 1 / 255**2))
     return [round(value, 6) for value in mean.tolist()], [round(value, 6) for value in std.tolist()]

@@ -1,4 +1,4 @@
-"""A cache of decoded pictures, in a file without a name: each is read once, and few are in memory."""
+"""A cache of decoded pictures in a file without a name: each picture is read once, and few are in memory."""
 
 import math
 import os
@@ -20,9 +20,9 @@ from training.datasets.files import pictures
 from training.datasets.files.pictures import DIGEST_BYTES, Read
 from training.processes import available, spread
 
-_CHUNK = 64  # files read by one process at a time, if they are no more than `_PART`: progress moves
-_PART = 8_000_000  # bytes of images that are in memory at a time
-_ALONE = 2000  # fewer files, of no more bytes in all, are read sooner than other processes have started
+_CHUNK = 64  # files in one task, or fewer if they exceed `_PART`: small enough for visible progress
+_PART = 8_000_000  # bytes of images in memory at a time
+_ALONE = 2000  # files: one process reads fewer, of no more bytes, faster than others start
 _ALONE_BYTES = 30_000_000
 
 
@@ -31,9 +31,9 @@ class Cache:
     """Decoded files.
 
     Args:
-        images: uint8 [N, height, width, channels], mapped from the disk: only what is looked at is read.
-        digests: uint8 [N, DIGEST_BYTES], of each image's pixels.
-        failed: Index of a file that could not be read → what is wrong with it; its image is zeros.
+        images: uint8 [N, height, width, channels], mapped from the disk, so that only accessed images are read.
+        digests: uint8 [N, DIGEST_BYTES], digests of the images' pixels.
+        failed: Index of a file that could not be read → the error; its image is all zeros.
     """
 
     images: NDArray[np.uint8]
@@ -52,13 +52,13 @@ def read(
 
     Args:
         paths: Paths of the files.
-        preprocessing: What each image goes through.
-        folder: Folder for the cache, a file without a name that is gone with this process.
-        processes: Number of processes; None for one if the files are few, else for as many as this one may run on.
+        preprocessing: Preprocessing of each image.
+        folder: Folder for the cache, a file without a name that disappears with this process.
+        processes: Number of processes; None for one if the files are few, otherwise one for each available core.
         on_progress: Called with the number of files read and the number of all files.
 
     Raises:
-        DatasetError: There is no room for the cache.
+        DatasetError: The disk has no room for the cache.
         TrainingError: A process was killed.
     """
     shape = (preprocessing.height, preprocessing.width, preprocessing.channels)
@@ -80,18 +80,18 @@ def read(
 
 
 def store(parts: Iterable[NDArray[np.uint8]], shape: tuple[int, ...], folder: Path) -> NDArray[np.uint8]:
-    """Write images, part after part, to a cache of their own.
+    """Write images, part after part, to a new cache.
 
     Args:
-        parts: uint8 [n, height, width, channels] each.
-        shape: Height, width and channels.
+        parts: Arrays uint8 [n, height, width, channels].
+        shape: Height, width and channels of an image.
         folder: Folder for the cache, as for `read`.
 
     Returns:
         uint8 [N, height, width, channels], mapped from the disk.
 
     Raises:
-        DatasetError: There is no room for it.
+        DatasetError: The disk has no room for it.
     """
     count = 0
     with _scratch(folder) as file:
@@ -102,7 +102,7 @@ def store(parts: Iterable[NDArray[np.uint8]], shape: tuple[int, ...], folder: Pa
 
 
 def rows(images: NDArray[np.uint8], indices: NDArray[np.int64] | None = None) -> Iterator[NDArray[np.uint8]]:
-    """Yield some images, or all, in parts of a few megabytes."""
+    """Yield the images at the indices, or all images, in parts of a few megabytes."""
     count = len(images) if indices is None else len(indices)
     size = max(1, _PART // math.prod(images.shape[1:]))
     for at in range(0, count, size):
@@ -120,7 +120,7 @@ def _read(
         yield from spread(pictures.read_here, chunks, pictures.prepare, (preprocessing,), count)
     except BrokenProcessPool as exc:
         raise TrainingError(
-            "A process that read pictures was killed: free some memory, or take very large pictures away."
+            "A process that read pictures was killed. Free some memory, or remove very large pictures."
         ) from exc
 
 
@@ -131,13 +131,13 @@ def _are_few(chunks: Sequence[Sequence[str]]) -> bool:
 
 def _scratch(folder: Path) -> IO[bytes]:
     try:
-        return TemporaryFile(dir=folder)  # without a name from the first moment, where the system can do that
+        return TemporaryFile(dir=folder)  # on Linux it never has a name, so a kill leaves nothing behind
     except OSError as exc:
         raise _no_room(folder, exc) from exc
 
 
 def _write(file: IO[bytes], pixels: NDArray[np.uint8], folder: Path) -> None:
-    # Written, not mapped: pages that are written to through a map count as this process's memory.
+    # Written with write(): pages that are written through a memory map count as this process's memory.
     try:
         file.write(np.ascontiguousarray(pixels).data)
         file.flush()
@@ -147,11 +147,11 @@ def _write(file: IO[bytes], pixels: NDArray[np.uint8], folder: Path) -> None:
 
 def _mapped(file: IO[bytes], count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     if not count:
-        return np.zeros((0, *shape), np.uint8)  # nothing can't be mapped
+        return np.zeros((0, *shape), np.uint8)  # an empty file can't be mapped
     return np.memmap(file, np.uint8, "r+", shape=(count, *shape))
 
 
 def _no_room(folder: Path, exc: OSError) -> DatasetError:
     return DatasetError(
-        f"{folder}: the decoded pictures can't be kept there ({exc.strerror or exc}); make room, or choose another -o."
+        f"{folder}: the decoded pictures can't be stored there ({exc.strerror or exc}). Free space, or change -o."
     )

@@ -1,4 +1,4 @@
-"""The number of images of each class, as a table for people."""
+"""A table of the number of images of each class, for people."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ _LISTED = 12  # classes; of more, the largest and the smallest are shown
 
 
 def table(classes: Sequence[str], parts: Mapping[str, Sequence[int]]) -> str:
-    """Return a line for each class with its number of images in each part, and one for all.
+    """Return a line for each class with its number of images in each part, and a last line for all classes.
 
     Args:
         classes: Names of the classes.

@@ -1,4 +1,4 @@
-"""The pictures to train on: those that can be read, each once, and of one class."""
+"""The choice of the pictures to train on: readable, without duplicates, and in one class each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pigeonhole.errors import ImageError
 from pigeonhole.files import shown
 
 TRAINING, VALIDATION, TEST = "training", "validation", "test"
-# A picture that is in several parts stays in the first of these: the measured images stay complete.
+# A picture that is in several parts stays in the first of these, so that the test images stay complete.
 _ORDER = {TEST: 0, VALIDATION: 1, TRAINING: 2}
 
 
@@ -28,9 +28,9 @@ class LeftOut:
     """A file that is not used.
 
     Args:
-        path: Of the file, as text that any output takes.
-        reason: "unreadable", "duplicate" or "ambiguous": in several classes.
-        detail: What is wrong with it, or the files that it is the same as.
+        path: Path of the file, as text that any output can print.
+        reason: "unreadable", "duplicate", or "ambiguous" if it is in several classes.
+        detail: The error, or the file or classes that have the same picture.
     """
 
     path: str
@@ -49,16 +49,16 @@ def distinct(
 ) -> tuple[NDArray[np.int64], tuple[LeftOut, ...]]:
     """Separate the pictures that are used from those that are left out.
 
-    Two pictures are the same if the network sees the same pixels: copies are, also in another lossless format.
+    Two pictures are the same if their pixels are equal after preprocessing, as those of lossless copies are.
 
     Args:
         pictures: N files.
-        classes: Names of their labels.
+        classes: Names of the classes, in the order of the labels.
         digests: uint8 [N, D], digests of the pixels.
-        failed: Index of a file that could not be read → why.
+        failed: Index of a file that could not be read → the error.
 
     Returns:
-        Indices of the used pictures, int64 [n], rising; and the other files.
+        Indices of the used pictures, int64 [n], ascending; and the files that are left out.
     """
     alike: dict[bytes, list[int]] = {}
     for at in range(len(pictures)):

@@ -1,4 +1,4 @@
-"""The validation split of picture files: drawn by their pixels, so that a data set that has grown is divided alike."""
+"""The validation split of picture files, chosen by their pixels: it stays the same when pictures are added."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ def divide(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Divide pictures in two, each class in the same proportion.
 
-    Each picture gets a number by its pixels and the seed, and the smallest numbers of each class are kept. So a
-    training that begins with a checkpoint, on the same pictures and some more, validates on hardly any picture that the
-    checkpoint has learned.
+    A hash of pixels and seed gives each picture a number, and the smallest numbers of each class are the second part.
+    If a training starts from a checkpoint and pictures were added, it validates on hardly any picture that the
+    checkpoint was trained on.
 
     Args:
         labels: Labels of the pictures, int64 [N].
@@ -26,10 +26,10 @@ def divide(
         classes: Names of the labels.
 
     Returns:
-        Indices of the first part, to train on, and of the second, to validate on; int64, rising.
+        Indices of the first part, to train on, and of the second, to validate on; int64, ascending.
 
     Raises:
-        DatasetError: A class is too small to be in both.
+        DatasetError: A class has too few pictures for both parts.
     """
     drawn = [hashlib.sha256(b"%d %s" % (seed, digest.tobytes())).digest() for digest in digests]
     second: list[int] = []
@@ -38,7 +38,7 @@ def divide(
         count = max(1, round(share * len(members)))
         if count >= len(members):
             raise DatasetError(
-                f"The class {classes[label]!r} has {len(members)} pictures: too few to train on and to keep "
+                f"The class {classes[label]!r} has {len(members)} pictures: too few to train on and to use "
                 f"{share:.0%} for validation."
             )
         second += members[:count]

@@ -1,4 +1,4 @@
-"""The choice of a preprocessing, by looking at some of the pictures."""
+"""The choice of a preprocessing by inspecting some of the pictures."""
 
 import math
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from pigeonhole.imaging.preprocessing import Preprocessing
 from training.datasets.files.pictures import MAX_PIXELS, content
 
 SIDES = (28, 32, 48, 64, 96, 128, 160, 192, 224, 256)  # pixels
-LARGEST = 64  # of these, unless another size is asked for: beyond it training takes long without a GPU
+LARGEST = 64  # pixels, without --size: training on larger images takes long without a GPU
 _INSPECTED = 200  # pictures
-_SHRUNK_TO = 2 * SIDES[-1]  # pixels: a JPEG need not be decoded in full to be looked at
-_ONE_TO_ONE = 1.25  # an aspect nearer to 1 is taken for 1
-_LONGEST = 4.0  # the most that one side may be of the other
-_STEP = 8  # pixels, of which the longer side is a multiple: it is halved several times
-_GREY = 8  # grey levels between a pixel's channels; scans and JPEGs of what is grey have a few
-_GREY_SHARE = 0.99  # of a picture's pixels
+_SHRUNK_TO = 2 * SIDES[-1]  # pixels: a JPEG is decoded faster at a reduced size
+_ONE_TO_ONE = 1.25  # an aspect ratio below this is rounded to 1
+_LONGEST = 4.0  # largest ratio of the longer side to the shorter one
+_STEP = 8  # pixels: the longer side is a multiple, since networks halve it several times
+_GREY = 8  # grey levels between the channels of a grey pixel, from scanning and JPEG
+_GREY_SHARE = 0.99  # share of grey pixels in a grey picture
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class Inspection:
     """Statistics of some pictures.
 
     Args:
-        size: Median width and height in pixels; of large JPEGs as they are decoded, shrunk.
-        aspect: Median of width by height.
-        grey: Whether no picture has colours.
-        pictures: Number of pictures that were looked at.
+        size: Median width and height in pixels; large JPEGs count at the reduced size at which they were decoded.
+        aspect: Median of width / height.
+        grey: Whether all pictures are grey.
+        pictures: Number of pictures that were inspected.
     """
 
     size: tuple[float, float]
@@ -41,7 +41,7 @@ class Inspection:
     pictures: int
 
     def preprocessing(self, size: int | None = None) -> Preprocessing:
-        """Return a preprocessing that fits, of a shorter side of `size` pixels; None for the side of the pictures."""
+        """Return a preprocessing that fits the pictures, whose shorter side has `size` pixels; None to choose it."""
         side = size or max((side for side in SIDES if side <= min(LARGEST, *self.size)), default=SIDES[0])
         long = max(self.aspect, 1 / self.aspect)
         longer = side if long < _ONE_TO_ONE else _STEP * round(side * min(long, _LONGEST) / _STEP)
@@ -50,23 +50,23 @@ class Inspection:
 
 
 def inspect_pictures(paths: Sequence[str]) -> Inspection:
-    """Look at some of the pictures, evenly spread over all.
+    """Inspect some of the pictures, evenly spread over all.
 
     Args:
         paths: Paths of all pictures.
 
     Raises:
-        DatasetError: None of those that were looked at can be read.
+        DatasetError: None of the inspected pictures can be read.
     """
     inspected = []
     for at in range(0, len(paths), max(1, math.ceil(len(paths) / _INSPECTED))):
         try:
             image = decoding.decode(content(paths[at]), "RGB", (_SHRUNK_TO, _SHRUNK_TO), MAX_PIXELS)
         except ImageError:
-            continue  # said when all are read
+            continue  # reported when all are read
         inspected.append((image.width, image.height, _is_grey(image)))
     if not inspected:
-        raise DatasetError(f"No picture was found that can be read, of {len(paths):,} files; check the folder.")
+        raise DatasetError(f"None of {len(paths):,} files can be read as a picture; check the folder.")
     return Inspection(
         size=(median(width for width, _, _ in inspected), median(height for _, height, _ in inspected)),
         aspect=median(width / height for width, height, _ in inspected),

@@ -1,4 +1,4 @@
-"""Reading and decoding of picture files. No torch: more processes start in a moment."""
+"""Reading and decoding of picture files. It imports no torch, so that processes start fast."""
 
 import hashlib
 import os
@@ -13,19 +13,19 @@ from pigeonhole.errors import ErrorKind, ImageError
 from pigeonhole.imaging import preprocess
 from pigeonhole.imaging.preprocessing import Preprocessing
 
-MAX_PIXELS = 100_000_000  # that a header may announce; the worker's limit is a setting of its own
-MAX_BYTES = 200_000_000  # of a file: it lies in memory as a whole while it is decoded
-DIGEST_BYTES = 16  # of an image's pixels: enough that no two of any number are taken for one
+MAX_PIXELS = 100_000_000  # of a picture, by its header; the worker's limit is a separate setting
+MAX_BYTES = 200_000_000  # of a file, which is in memory as a whole while it is decoded
+DIGEST_BYTES = 16  # enough that different images never have the same digest
 
 
 @dataclass(frozen=True)
 class Read:
-    """Some files, decoded.
+    """Some decoded files.
 
     Args:
-        pixels: uint8 [n, height, width, channels]; zeros where a file could not be read.
+        pixels: uint8 [n, height, width, channels]; zeros for a file that could not be read.
         digests: uint8 [n, DIGEST_BYTES], digests of the pixels.
-        failed: Position of a file that could not be read → why.
+        failed: Index of a file that could not be read → the error.
     """
 
     pixels: NDArray[np.uint8]
@@ -37,26 +37,26 @@ def content(path: str | os.PathLike[str]) -> bytes:
     """Return the bytes of a file.
 
     Raises:
-        ImageError: It can't be read, is no regular file or is too long.
+        ImageError: The file can't be read, is not a regular file, or is too large.
     """
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            raise ImageError(ErrorKind.NOT_A_FILE, "it is no regular file")
+            raise ImageError(ErrorKind.NOT_A_FILE, "it is not a regular file")
         if status.st_size > MAX_BYTES:
             raise ImageError(
                 ErrorKind.TOO_LARGE, f"the file has {status.st_size:,} bytes, and the limit is {MAX_BYTES:,}"
             )
         with open(path, "rb") as file:
             return file.read(MAX_BYTES)
-    except (OSError, ValueError) as exc:  # a ValueError for a NUL byte in the path
+    except (OSError, ValueError) as exc:  # ValueError: the path has a NUL byte
         raise ImageError(
             ErrorKind.CORRUPT, f"the file can't be read ({getattr(exc, 'strerror', None) or exc})"
         ) from exc
 
 
 def read(paths: Sequence[str], preprocessing: Preprocessing) -> Read:
-    """Read files, in order, as a worker would."""
+    """Read and preprocess files, in order, as a worker does."""
     shape = (len(paths), preprocessing.height, preprocessing.width, preprocessing.channels)
     pixels, failed = np.zeros(shape, np.uint8), {}
     for at, path in enumerate(paths):
@@ -73,7 +73,7 @@ def digests(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(found), np.uint8).reshape(-1, DIGEST_BYTES)
 
 
-_preprocessing: Preprocessing | None = None  # of this process, where it is one of several
+_preprocessing: Preprocessing | None = None  # set by `prepare` in a process of a pool
 
 
 def prepare(preprocessing: Preprocessing) -> None:
