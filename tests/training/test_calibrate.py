@@ -16,7 +16,7 @@ from training.evaluation.calibrate import (
 
 
 def overconfident(count: int = 4000, scale: float = 3.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits that are `scale` times too large for how often they are right: [N, 5] and labels [N]."""
+    """Return logits [N, 5] that are `scale` times too large for their accuracy, and labels [N]."""
     generator = torch.Generator().manual_seed(0)
     honest = torch.randn(count, 5, generator=generator) * 2
     labels = torch.multinomial(honest.softmax(1), 1, generator=generator).flatten()
@@ -55,7 +55,7 @@ def test_how_many_may_be_marked_follows_the_tables_of_clopper_and_pearson(images
     assert most_marked(images, 0.01) == marked
 
 
-def test_a_bound_on_the_share_marked_says_the_same() -> None:
+def test_a_bound_on_the_share_marked_gives_the_same() -> None:
     # The published upper limits of a two-sided 90% interval, 5% on either side: 3 of 30 is at most 23.85%.
     assert (most_marked(30, 0.2386), most_marked(30, 0.2384)) == (3, 2)
     assert [most_marked(100, budget) for budget in (0.0, 0.01, 1.0)] == [0, 0, 100]
@@ -71,14 +71,14 @@ def test_as_many_are_marked_as_the_budget_allows(budget: float, marked: int) -> 
 
 
 def test_a_few_images_that_are_all_right_prove_little() -> None:
-    # The likeliest temperature of all would be 0, and every later answer 100% sure.
+    # Without a prior the temperature would be 0, and every confidence 100%.
     found = [calibrate(torch.eye(2).repeat(pairs, 1) * 3, torch.arange(2).repeat(pairs), 2) for pairs in (3, 300)]
     assert 0.4 < found[0].temperature < 0.9
     assert 0.1 < found[1].temperature < 0.4
     assert all(0.9 < each.review_below <= 1 for each in found)
 
 
-def test_what_is_none_of_the_classes_takes_of_their_confidence_and_is_never_the_answer() -> None:
+def test_unknown_takes_confidence_from_the_classes_and_is_never_the_label() -> None:
     logits = torch.tensor([[3.0, 1.0, 0.0], [0.0, 1.0, 5.0]])
     assert likeliest(logits.numpy(), 2).tolist() == [0, 1]
     whole = [math.exp(3) + math.e + 1, 1 + math.e + math.exp(5)]
@@ -87,7 +87,7 @@ def test_what_is_none_of_the_classes_takes_of_their_confidence_and_is_never_the_
     assert negative_log_likelihood(logits, torch.tensor([0, 1]), plain) == pytest.approx(
         (math.log(whole[0]) - 3 + math.log(whole[1]) - 1) / 2
     )
-    # Where it is rare, it takes less.
+    # With a smaller weight, "unknown" takes less.
     whole = [math.exp(3) + math.e + 0.01, 1 + math.e + 0.01 * math.exp(5)]
     assert confidences(logits.numpy(), rare, 2).tolist() == pytest.approx([math.exp(3) / whole[0], math.e / whole[1]])
     assert negative_log_likelihood(logits, torch.tensor([0, 1]), rare) == pytest.approx(
@@ -95,8 +95,8 @@ def test_what_is_none_of_the_classes_takes_of_their_confidence_and_is_never_the_
     )
 
 
-def test_what_is_none_of_the_classes_counts_for_more_where_doubt_is_decided() -> None:
-    # The first leaves 0.02 to none of them, and the second all that is left to the other.
+def test_unknown_has_more_weight_in_the_review_score() -> None:
+    # The first image leaves 0.02 for "unknown", the second for the other class.
     logits = torch.tensor([[0.97, 0.01, 0.02], [0.95, 0.05 - 1e-9, 1e-9]]).log()
     found = Calibration(outlier=True, outlier_in_confidence=0.01, outlier_in_review=100.0)
     assert confidences(logits.numpy(), found, 2).tolist() == pytest.approx([0.97 / 0.9802, 0.95], abs=1e-6)
@@ -105,7 +105,7 @@ def test_what_is_none_of_the_classes_counts_for_more_where_doubt_is_decided() ->
     assert review_scores(logits[:, :2].numpy(), Calibration(), 2).tolist() == pytest.approx([0.97 / 0.98, 0.95])
 
 
-def test_the_budget_holds_for_that_too() -> None:
+def test_the_review_budget_holds_with_unknown_too() -> None:
     logits, labels = overconfident(1000)
     found = calibrate(logits, labels % 4, 4, 0.1)
     assert (found.outlier, found.outlier_in_confidence, found.outlier_in_review) == (True, 0.0001, 30.0)

@@ -1,4 +1,4 @@
-"""Two checkpoints on the same images: by figures that are made up, and by the shipped checkpoint and others."""
+"""The comparison of two checkpoints: with invented figures, and with the shipped checkpoint and others."""
 
 import json
 import math
@@ -33,7 +33,7 @@ def test_mcnemars_test_is_the_binomials() -> None:
 
 
 def made_up(first_wrong: int, second_wrong: int, both_wrong: int) -> Compared:
-    """100 images of three classes; the second says "c" where it is wrong, and so does the first, but not in both."""
+    """Return 100 images of three classes; a wrong prediction is "c", except where both are wrong."""
     labels = torch.zeros(100, dtype=torch.int64)
     start, logits = 0, [torch.tensor([[5.0, 0, 0]]).repeat(100, 1) for _ in range(2)]
     for count, which in ((first_wrong, (0,)), (second_wrong, (1,)), (both_wrong, (0, 1))):
@@ -46,7 +46,7 @@ def made_up(first_wrong: int, second_wrong: int, both_wrong: int) -> Compared:
     return Compared((replace(base, report=first, names=names), replace(base, report=second, names=names)))
 
 
-def test_a_difference_that_shows_is_said_and_one_that_may_be_chance_is_not() -> None:
+def test_a_significant_difference_is_reported_and_one_that_may_be_chance_is_not() -> None:
     clear = made_up(9, 1, 2)
     assert (clear.only, clear.both, clear.neither) == ((1, 9), 88, 2)
     assert (clear.better, clear.p) == ("B", 2 * (1 + 10) / 2**10)
@@ -56,11 +56,11 @@ def test_a_difference_that_shows_is_said_and_one_that_may_be_chance_is_not() -> 
     ]
     chance = made_up(3, 1, 0)
     assert chance.better is None
-    assert "no difference shown, p = 0.62 (McNemar's exact test)" in comparison(chance)
+    assert "no significant difference, p = 0.62 (McNemar's exact test)" in comparison(chance)
     assert made_up(0, 6, 0).better == "A"
 
 
-def test_what_they_call_differently_comes_the_surest_mistake_first_also_where_both_are_wrong() -> None:
+def test_disagreements_are_sorted_by_the_confidence_of_the_mistake_also_if_both_are_wrong() -> None:
     compared = made_up(2, 0, 1)
     logits = torch.tensor([[5.0, 0, 0]]).repeat(100, 1)
     logits[:3] = torch.tensor([[0, 0.5, 0], [0, 9, 0], [0, 4, 3]])
@@ -73,18 +73,18 @@ def test_what_they_call_differently_comes_the_surest_mistake_first_also_where_bo
         ("a", "b", "a"),
     ]
     assert [line.split()[0] for line in comparison(made_up(30, 0, 0)).splitlines()[-20:]] == ["a"] * 20
-    assert "They disagree on these images, 20 of 30, the surest mistake first:" in comparison(made_up(30, 0, 0))
+    assert "They disagree on these images, 20 of 30, the most confident mistake first:" in comparison(made_up(30, 0, 0))
     assert len(made_up(30, 0, 0).to_json()["disagreements"]) == 30
 
 
-def test_logits_are_put_into_the_order_of_the_others_classes_and_none_of_these_stays_last() -> None:
+def test_logits_are_reordered_for_the_others_classes_and_unknown_stays_last() -> None:
     logits = torch.tensor([[1.0, 2, 3, 9]])
     assert reorder(logits, ("a", "b", "c"), ("c", "a", "b")).tolist() == [[3, 1, 2, 9]]
 
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of class folders: of each digit ten samples that the shipped checkpoint reads right."""
+    """Copy ten samples of each digit that the shipped checkpoint classifies right into class folders."""
     whole, folder = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("labelled")
     for line in (TOP / "samples-labels.csv").read_text().splitlines()[1:]:
         path, label = line.split(",")
@@ -102,7 +102,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def swapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shipped checkpoint, that says 7 for 1 and 1 for 7; so its classes are in another order."""
+    """Save the shipped checkpoint with the classes 1 and 7 swapped."""
     about, network = checkpoint.load(checkpoint.find("digits"))
     path = tmp_path_factory.mktemp("models") / "swapped.safetensors"
     classes = tuple({"1": "7", "7": "1"}.get(name, name) for name in about.classes)
@@ -164,10 +164,10 @@ def test_each_sees_an_image_in_its_own_preprocessing_and_what_one_cannot_read_is
     assert not left_out[0].endswith(")"), "neither can read it"
     assert left_out[1].startswith("paper.png: blank: ")
     assert left_out[1].endswith(" (B)"), "A can read it"
-    assert "The image as A saw it, and as B did." in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "The image as A gets it, and as B does." in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
 
 
-def test_what_cannot_be_compared_is_said(labelled: Path, tmp_path: Path) -> None:
+def test_checkpoints_that_cannot_be_compared_are_a_clear_error(labelled: Path, tmp_path: Path) -> None:
     about, network = checkpoint.load(checkpoint.find("digits"))
     other = tmp_path / "letters.safetensors"
     classes = (*about.classes[:9], "g")
@@ -175,14 +175,11 @@ def test_what_cannot_be_compared_is_said(labelled: Path, tmp_path: Path) -> None
     result = run("evaluate", "digits", other, "--data", labelled)
     assert (result.exit_code, result.stdout) == (2, "")
     shipped = checkpoint.find("digits")
-    assert result.stderr == (
-        "pigeonhole: The checkpoints tell apart different classes, and can't be compared: "
-        f"only {shipped} knows 9; only {other} knows g.\n"
-    )
+    assert f"can't be compared: only {shipped} has 9; only {other} has g." in result.stderr
     folder = outliers(tmp_path / "outliers")
     result = run("evaluate", "digits", "digits", "--data", folder, "--dataset", "outliers")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "--dataset outliers looks at one checkpoint; leave the other out." in result.stderr
+    assert "--dataset outliers takes one checkpoint" in result.stderr
 
 
 def test_of_a_folder_with_parts_the_test_images_are_measured_on(labelled: Path, tmp_path: Path) -> None:

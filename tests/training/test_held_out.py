@@ -1,4 +1,4 @@
-"""Evaluating a model on the data set that it was trained on."""
+"""The evaluation of a model on the data set that it was trained on."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ PART = "validation part: 8 of 40 images; the rest was trained on"
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `photos` of two classes, and the model of them."""
+    """Make a folder with `photos` of two classes, and train a model on them."""
     home = tmp_path_factory.mktemp("home")
     folder(home / "photos", {"a": 20, "b": 20})
     result = run("train", "--dataset", f"folder:{home / 'photos'}", "-o", home / "mine.safetensors", *QUICK)
@@ -25,7 +25,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def home(trained: Path, tmp_path: Path) -> Iterator[Path]:
-    """The same with a copy of the photos, which a test may change and this puts back."""
+    """Yield that folder; photos that a test changes are restored afterwards."""
     shutil.copytree(trained / "photos", tmp_path / "before")
     yield trained
     shutil.rmtree(trained / "photos", ignore_errors=True)
@@ -60,7 +60,7 @@ def test_the_same_data_at_another_place_are_recognised(home: Path, tmp_path: Pat
 def test_data_that_have_changed_since_are_divided_as_they_are_and_the_first_line_warns(home: Path) -> None:
     folder(home / "photos", {"a": 25, "b": 25}, seed=3)
     assert lines(home, "--data", home / "photos")[0] == (
-        "validation part: 10 of 50 images, as they are divided now; they have changed since the training, which may "
+        "validation part: 10 of 50 images, as they are divided now: files have changed since the training, which may "
         "have used some of these"
     )
 
@@ -70,7 +70,7 @@ def test_a_part_of_what_was_trained_on_is_measured_with_a_warning(home: Path, tm
     for name in ("a/1.png", "b/1.png"):
         (part / name).parent.mkdir(parents=True)
         (part / name).symlink_to(home / "photos" / name)
-    warning = f"files (folder:{home / 'photos'}), which are no new images to it: expect worse on others"
+    warning = f"files (folder:{home / 'photos'}): expect worse figures on new images"
     assert lines(home, "--data", part)[0] == f"warning: mine was trained with all of these 2 {warning}"
     shutil.copy(home / "photos" / "a" / "2.png", part / "a" / "new.png")
     assert lines(home, "--data", part)[0] == f"warning: mine was trained with 2 of these 3 {warning}"

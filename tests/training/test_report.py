@@ -17,7 +17,7 @@ def test_the_wilson_interval_is_the_published_one_and_never_leaves_0_to_1() -> N
     assert wilson(29, 29)[1] == 1.0
 
 
-# Three classes; the third image is wrong and doubtful, the fourth wrong and sure.
+# Three classes; the third image is wrong with low confidence, the fourth with high confidence.
 LOGITS = torch.tensor([[9.0, 0, 0], [0, 9, 0], [0.2, 0.1, 0], [0, 9, 0], [0, 0, 9]])
 LABELS = torch.tensor([0, 1, 1, 2, 2])
 
@@ -40,14 +40,14 @@ def test_the_report_counts_what_is_right_wrong_marked_and_missed() -> None:
     assert figures.nll == pytest.approx((sum(likelihoods) + doubtful) / 5, rel=1e-6)
 
 
-def test_calibration_is_compared_with_what_the_network_says_without_it() -> None:
+def test_calibration_is_compared_with_the_uncalibrated_network() -> None:
     figures = small(temperature=4.0).report
     assert (figures.before.nll, figures.before.ece) == (small().report.nll, small().report.ece)
     assert figures.nll < figures.before.nll
     assert figures.to_json()["before_calibration"] == {"nll": figures.before.nll, "ece": figures.before.ece}
 
 
-def test_mistakes_come_the_surest_first() -> None:
+def test_mistakes_are_sorted_by_confidence() -> None:
     figures = small().report
     assert (figures.worst(9), figures.worst(1)) == ([3, 2], [3])
     assert figures.confused(9) == [("b", "a", 1), ("c", "b", 1)]
@@ -66,7 +66,7 @@ def test_the_report_reads_so() -> None:
         "b      1  1  ·\n"
         "c      ·  1  1\n"
         "\n"
-        "The worst mistakes, the surest first:\n"
+        "The worst mistakes, the most confident first:\n"
         " 99.98%  c read as b  y\n"
         " 36.72%  b read as a  x  (marked for review)"
     )

@@ -21,12 +21,12 @@ from training.evaluation.measure import Evaluated, measure
 from training.report import fonts, markup, page
 from training.report.figures import DARK, LIGHT, confusion, render
 
-# What a folder may be called: markup, a formula of matplotlib's, other scripts, a line's end, a path's length.
+# Possible names of a folder: markup, a formula of matplotlib, other scripts, a line end, a very long name.
 NAMES = ("<script>alert(1)</script>", "$\\frac{1}$ & $2$", "猫 کتاب", "two\nlines", "n" * 60)
 
 
 def evaluated(classes: tuple[str, ...] = NAMES, images: int = 200) -> Evaluated:
-    """Answers of a made-up network, a tenth of them wrong."""
+    """Return invented predictions, a tenth of them wrong."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(images) % len(classes)
     logits = torch.randn(images, len(classes), generator=generator)
@@ -103,13 +103,13 @@ def test_nothing_wrong_and_nothing_known_of_the_training_leave_their_parts_out(t
     ]
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(TrainingError, match=r"file/report: the report can't be written \(Not a directory\); choose"):
         markup.make_folder(tmp_path / "file" / "report")
 
 
-def test_without_matplotlib_it_is_said_what_to_install_and_nothing_is_done(
+def test_without_matplotlib_the_error_names_what_to_install_and_nothing_is_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("page", "figures", "fonts"):

@@ -1,13 +1,13 @@
-"""From logits to confidence: a temperature, and the confidence under which a person should look.
+"""Calibration: a temperature that turns logits into confidence, and the review score below which a person checks.
 
-C. Guo et al., "On Calibration of Modern Neural Networks", 2017: one temperature, fitted on data that was not
-trained on, mends most of what is wrong with a network's confidence, and changes no label. A scale or a shift for each
-class has more to fit than some thousands of images, nearly all of them right, can tell: on others it does far worse.
+One temperature, fitted on images that were not trained on, corrects most of a network's overconfidence and changes no
+label (C. Guo et al., "On Calibration of Modern Neural Networks", 2017). A scale or a shift for each class has too many
+parameters for some thousands of images, nearly all of them right; on new images it does far worse.
 
-A network may have one logit more than there are classes, for what is none of them. It takes its share in the softmax,
-so that a picture of something else leaves little to any class; it is never an answer. How large a share is right hangs
-on how common such pictures are (`Calibration.confidence`): the confidence is for pictures as the validation split has
-them, nearly all of some class; whether to have a look is decided for a world with many others.
+A network may have one more logit than classes, for "unknown". It takes part in the softmax, so that an
+out-of-distribution image leaves little probability to the classes; it is never the label. Its right weight depends on
+how common such images are (`Calibration.confidence`). Confidence assumes images like those of the validation split,
+where they are rare. The review score assumes that they are common.
 """
 
 import math
@@ -21,28 +21,28 @@ from pigeonhole.models.record import Calibration
 from pigeonhole.models.scores import review_scores
 from training.configuration import REVIEW_BUDGET
 
-# How common what is no class is taken to be, in units of how common it was in training. In the confidence: rare, not
-# impossible; rarer changes the likelihood of validation images by 2% at most. In what is reviewed: chosen among 1 to
-# 1,000 by how much of it is marked, and what the classes' own mistakes pay for it (docs/experiments.md has both).
+# Assumed frequency of out-of-distribution images, as a multiple of their frequency in training.
+# Confidence: rare, not impossible; a smaller value changes the likelihood of validation images by 2% at most.
+# Review: chosen among 1 to 1,000, by the share of them that is marked against unmarked mistakes (docs/experiments.md).
 OUTLIER_IN_CONFIDENCE = 0.0001
 OUTLIER_IN_REVIEW = 30.0
 BINS = 15
 
-_SPREAD = 1.0  # of the temperature's logarithm before anything is known of it, around a temperature of 1
-_SIGNIFICANCE = 0.05  # the risk that the budget is passed all the same
-_NARROWEST, _WIDEST = 0.05, 20.0  # temperatures to look between
+_SPREAD = 1.0  # standard deviation of the prior on log(temperature), whose mean is 0
+_SIGNIFICANCE = 0.05  # probability that new images exceed the budget
+_NARROWEST, _WIDEST = 0.05, 20.0  # range of temperatures that is searched
 _GOLDEN = (math.sqrt(5) - 1) / 2
-_ROUNDS = 60  # of the search: each narrows it to 0.62, so all of them to less than a float's precision
+_ROUNDS = 60  # each narrows the range to 0.62 of it: together below a float's precision
 
 
 def calibrate(logits: Tensor, labels: Tensor, classes: int, review_budget: float = REVIEW_BUDGET) -> Calibration:
-    """Fit the temperature, then set the threshold of review.
+    """Fit the temperature, then set the review threshold.
 
     Args:
         logits: float32 [N, L], of images that were not trained on; L is `classes`, or one more.
         labels: int64 [N], each below `classes`.
-        classes: How many.
-        review_budget: The largest share of new images, 0…1, that may be marked (`most_marked`).
+        classes: Number of classes.
+        review_budget: Largest share of new images, 0…1, that may be marked (`most_marked`).
 
     Returns:
         The calibration.
@@ -55,23 +55,23 @@ def calibrate(logits: Tensor, labels: Tensor, classes: int, review_budget: float
     found = replace(found, temperature=_temperature(logits.double(), labels, found))
     scores = np.sort(review_scores(logits.numpy(), found, classes))  # float64 [N], rising
     marked = min(most_marked(len(scores), review_budget), len(scores) - 1)
-    # What is below the threshold is marked: the first `marked` images, fewer where several are alike.
+    # Scores below the threshold are marked: the first `marked` images, or fewer if several scores are equal.
     return replace(found, review_below=min(1.0, float(scores[marked])))
 
 
 def most_marked(images: int, budget: float) -> int:
-    """How many of `images` may be marked so that, at 95% confidence, at most `budget` of new ones like them are.
+    """Return how many of `images` may be marked so that, at 95% confidence, at most `budget` of new images are.
 
-    The upper bound of C. Clopper and E. Pearson, 1934, on the share that k of n stand for is at most the budget just
-    when, if the share were the budget, k or fewer would come with a probability of at most 5%: so it is enough to add
-    up that probability, and no bound has to be found.
+    This is the upper bound of C. Clopper and E. Pearson, 1934, for a share of which k of n were found. The bound is at
+    most the budget if and only if a binomial with that share gives k or fewer with a probability of at most 5%. So the
+    probabilities are added up, and the bound itself is not computed.
 
     Args:
-        images: How many were looked at.
-        budget: A share, 0…1.
+        images: Number of images that were scored.
+        budget: Share of new images, 0…1.
 
     Returns:
-        The largest such number; 0 also where so few images show nothing (fewer than 299, for a budget of 1%).
+        The largest such number; 0 if there are too few images to show anything (fewer than 299 for a budget of 1%).
     """
     if budget <= 0:
         return 0
@@ -88,22 +88,22 @@ def most_marked(images: int, budget: float) -> int:
 
 
 def negative_log_likelihood(logits: Tensor, labels: Tensor, calibration: Calibration) -> float:
-    """Mean negative log-likelihood in nats: logits [N, L], labels int64 [N]."""
+    """Return the mean negative log-likelihood in nats: logits [N, L], labels int64 [N]."""
     scaled = logits.double() / calibration.temperature
     if calibration.outlier:
-        # As `Calibration.confidence` weighs its probability.
+        # The same weight as in `Calibration.confidence`.
         scaled[:, -1] += math.log(calibration.outlier_in_confidence)
     return float(functional.cross_entropy(scaled, labels))
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Images of like confidence.
+    """Images of similar confidence.
 
     Args:
-        images: How many.
-        confidence: Their mean, 0…1.
-        accuracy: The share of them that is right, 0…1.
+        images: Number of images.
+        confidence: Mean confidence, 0…1.
+        accuracy: Share of the images that are right, 0…1.
     """
 
     images: int
@@ -112,15 +112,15 @@ class Bin:
 
 
 def reliability(confidence: Tensor, right: Tensor, bins: int = BINS) -> tuple[Bin, ...]:
-    """Divide images into bins of equal mass by their confidence.
+    """Divide images by their confidence into bins of equally many images.
 
     Args:
-        confidence: float64 [N].
-        right: bool [N].
-        bins: How many; fewer come back where there are fewer images.
+        confidence: float64 [N], 0…1.
+        right: bool [N], whether each image is right.
+        bins: Number of bins; fewer are returned if there are fewer images.
 
     Returns:
-        The bins, confidence rising.
+        The bins, in ascending order of confidence.
     """
     scores, order = confidence.sort(stable=True)
     true = right.double()[order]
@@ -129,15 +129,15 @@ def reliability(confidence: Tensor, right: Tensor, bins: int = BINS) -> tuple[Bi
 
 
 def expected_calibration_error(bins: tuple[Bin, ...]) -> float:
-    """The mean distance between confidence and accuracy over bins, weighted by their images: 0…1."""
+    """Return the mean distance between confidence and accuracy over bins, weighted by their images: 0…1."""
     return sum(part.images * abs(part.confidence - part.accuracy) for part in bins) / sum(part.images for part in bins)
 
 
 def _temperature(logits: Tensor, labels: Tensor, calibration: Calibration) -> float:
-    """Find the likeliest temperature by golden section.
+    """Return the most probable temperature, found by golden-section search.
 
-    What was thought of it before weighs as much as one image does: nothing among thousands; among a few, all of which
-    may be right, it keeps the likeliest from being the smallest there is.
+    The prior weighs as much as one image. Among thousands it has no effect. Among a few, which may all be right, it
+    keeps the temperature from falling to the lower end of the range.
     """
 
     def loss(log_temperature: float) -> float:
@@ -157,5 +157,5 @@ def _temperature(logits: Tensor, labels: Tensor, calibration: Calibration) -> fl
             low, left, at_left = left, right, at_right
             right = low + _GOLDEN * (high - low)
             at_right = loss(right)
-    # Six digits: beyond them lies the rounding of the sums, which differs between machines.
+    # Six digits: further ones depend on the rounding of sums, which differs between machines.
     return float(f"{math.exp((low + high) / 2):.6g}")

@@ -1,4 +1,4 @@
-"""Two checkpoints on the same labelled images: which is better, if that shows, and where they disagree."""
+"""The comparison of two checkpoints on the same labelled images: which is better, and where they disagree."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from training.evaluation.measure import Evaluated
 
-LETTERS = ("A", "B")  # what the two are called, as in `pigeonhole evaluate A B`
-_SIGNIFICANCE = 0.05  # the risk that is taken to call one better where both are as good
+LETTERS = ("A", "B")  # names of the two, as in `pigeonhole evaluate A B`
+_SIGNIFICANCE = 0.05  # p-value below which one is called better
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Compared:
     """Two checkpoints on the same images.
 
     Args:
-        pair: What each came to; images, truths, names and classes, and their order, are the same in both. Files that
-            one of them can't read are in neither.
-        failed: Path and error of each such file, and the letters of those that can't read it.
+        pair: Results of each, with the same images, true labels, names and classes in the same order. Files that one
+            of them can't read are in neither.
+        failed: Path and error of each such file, and the letters of the checkpoints that can't read it.
     """
 
     pair: tuple[Evaluated, Evaluated]
@@ -28,7 +28,7 @@ class Compared:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The notices and warnings about the images, each with the letter of the checkpoint that it is about."""
+        """Return the notices about the images, each with the letter of its checkpoint."""
         first, second = (each.note for each in self.pair)
         if first == second:
             return (first,) if first else ()
@@ -36,38 +36,38 @@ class Compared:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The labels of both, in the order of the first."""
+        """Return the classes of both, in the order of the first."""
         return self.pair[0].report.classes
 
     @cached_property
     def only(self) -> tuple[int, int]:
-        """How many images the first alone has right, and the second alone."""
+        """Return the numbers of images that only the first, and only the second, has right."""
         first, second = (each.report.wrong for each in self.pair)
         return int((~first & second).sum()), int((first & ~second).sum())
 
     @property
     def both(self) -> int:
-        """How many images both have right."""
+        """Return the number of images that both have right."""
         return self.pair[0].report.right - self.only[0]
 
     @property
     def neither(self) -> int:
-        """How many images neither has right."""
+        """Return the number of images that neither has right."""
         return self.pair[0].report.images - self.both - sum(self.only)
 
     @cached_property
     def p(self) -> float:
-        """How likely so large a difference, or a larger one, would be if both were as good: 0…1."""
+        """Return the p-value of McNemar's test, 0…1."""
         return mcnemar(*self.only)
 
     @property
     def better(self) -> str | None:
-        """The letter of the better one; None where no difference shows."""
+        """Return the letter of the better one; None if the difference is not significant."""
         return LETTERS[self.only[1] > self.only[0]] if self.p < _SIGNIFICANCE else None
 
     @cached_property
     def disagreements(self) -> list[int]:
-        """Where in the images those are that the two call differently, the surest mistake first."""
+        """Return the indices of the images with different predictions, the most confident mistake first."""
         first, second = (each.report for each in self.pair)
         mistaken = torch.stack([torch.where(each.wrong, each.after.confidence, 0.0) for each in (first, second)])
         found = (first.predictions != second.predictions).nonzero().flatten()  # int64 [n]
@@ -76,16 +76,16 @@ class Compared:
         return disagreements
 
     def predicted(self, index: int) -> tuple[str, str]:
-        """What each calls an image."""
+        """Return the two predicted labels of an image."""
         first, second = (self.classes[each.report.predictions[index]] for each in self.pair)
         return first, second
 
     def truth(self, index: int) -> str:
-        """What an image is."""
+        """Return the true label of an image."""
         return self.classes[self.pair[0].report.truths[index]]
 
     def to_json(self) -> dict[str, Any]:
-        """All figures, and all disagreements, the surest mistake first, as plain JSON values."""
+        """Return all figures and disagreements as plain JSON values, the most confident mistake first."""
         return {
             "source": self.pair[0].source,
             "notes": list(self.notes),
@@ -119,20 +119,20 @@ def _figures(evaluated: Evaluated) -> dict[str, Any]:
 
 
 def mcnemar(first: int, second: int) -> float:
-    """The exact test of Q. McNemar, 1947, of two shares of the same images.
+    """Return the p-value of the exact test of Q. McNemar, 1947, for two classifiers on the same images.
 
-    Images that both have right, or both wrong, say nothing of which is better. Of the others, were both as good, either
-    one would be right as often as a coin falls on its head: the p-value is a binomial's, of both sides.
+    Images that both have right, or both wrong, do not count. If both classifiers were equally good, each would have
+    half of the other images right: the p-value is that of a two-sided binomial test.
 
     Args:
-        first: How many images only the one has right.
-        second: How many only the other.
+        first: Number of images that only the first has right.
+        second: Number of images that only the second has right.
 
     Returns:
         The p-value, 0…1.
     """
     count, fewer = first + second, min(first, second)
-    ways = tail = 1  # to choose 0 of `count`; whole numbers, so that nothing is rounded before the division
+    ways = tail = 1  # ways to choose 0 of `count`; integers, so that only the division rounds
     for number in range(1, fewer + 1):
         ways = ways * (count - number + 1) // number
         tail += ways
@@ -141,12 +141,12 @@ def mcnemar(first: int, second: int) -> float:
 
 
 def reorder(logits: Tensor, theirs: tuple[str, ...], ours: tuple[str, ...]) -> Tensor:
-    """Put logits into the order of other classes, the same ones; what follows the classes stays where it is.
+    """Reorder logits for the same classes in another order; the logit of "unknown" stays last.
 
     Args:
         logits: float32 [N, L], L at least the number of classes.
-        theirs: The classes in the order of the logits.
-        ours: The same classes in the order that is wanted.
+        theirs: Classes in the order of the logits.
+        ours: The same classes in the new order.
 
     Returns:
         float32 [N, L].

@@ -1,4 +1,4 @@
-"""Evaluation of one checkpoint, or of two, on labelled images, and of one on pictures of none of its classes."""
+"""The evaluation of one or two checkpoints on labelled images, and of one on out-of-distribution images."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -21,17 +21,17 @@ from training.evaluation.compared import LETTERS, Compared, reorder
 from training.evaluation.measure import Evaluated
 from training.evaluation.outliers import Kind
 
-_AT_ONCE = 256  # images, as a worker's default
-OUTLIERS = "outliers"  # a folder of kinds of pictures of none of the classes, in place of a data set's scheme
+_AT_ONCE = 256  # images in a batch, the worker's default
+OUTLIERS = "outliers"  # scheme of a folder with one folder for each kind of out-of-distribution images
 
 
 @dataclass(frozen=True)
 class CaughtOutliers:
-    """A checkpoint on pictures of none of its classes.
+    """The out-of-distribution images that a checkpoint catches.
 
     Args:
         checkpoint: Description of the checkpoint.
-        kinds: How many pictures of each kind are caught.
+        kinds: Numbers of caught images of each kind.
         failed: Path and error of each file that could not be read.
     """
 
@@ -40,7 +40,7 @@ class CaughtOutliers:
     failed: tuple[tuple[str, str], ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the same as plain JSON values."""
+        """Return the figures as plain JSON values."""
         return {
             "checkpoint": {"name": self.checkpoint.name, "digest": self.checkpoint.digest},
             "kinds": [kind.to_json() for kind in self.kinds],
@@ -52,13 +52,13 @@ def find(dataset: str | None, data: Path | None, about: Checkpoint) -> tuple[Dat
     """Return the data set to evaluate on, and whether its classes are kinds of outliers.
 
     Args:
-        dataset: Name of the data set, or "outliers" and perhaps a colon and a folder; None to look at `data`.
-        data: Path of the data set if the name has none; None for what the checkpoint was trained on, or `data` in the
-            working folder.
+        dataset: Name of the data set, or "outliers", optionally with a colon and a folder; None to inspect `data`.
+        data: Path of the data set if the name has none; None for the data set that the checkpoint was trained on, or
+            `data` in the working folder.
         about: Record of the checkpoint.
 
     Raises:
-        DatasetError: There is no such data set, or both arguments give a path.
+        DatasetError: There is no such data set, or both arguments have a path.
     """
     name = registry.name_of(dataset, data, selection.recorded_name(about))
     if name is None:
@@ -75,14 +75,14 @@ def evaluate(path: Path, data_set: DataSet, settings: Settings | None = None) ->
 
     Args:
         path: Path of the checkpoint.
-        data_set: Data set of some of the checkpoint's classes.
-        settings: `runtime`, `precision` and `device`, as a worker takes them; None for the defaults.
+        data_set: Data set whose classes are all classes of the checkpoint.
+        settings: Settings `runtime`, `precision` and `device`, as for a worker; None for the defaults.
 
     Returns:
         The figures, with the images.
 
     Raises:
-        UsageError: The checkpoint, the data, the runtime or the device won't do.
+        UsageError: The checkpoint, the data, the runtime or the device can't be used.
     """
     classifier = Classifier.load(path, settings or Settings())
     classes = classifier.checkpoint.classes
@@ -94,23 +94,23 @@ def compare(paths: tuple[Path, Path], data_set: DataSet, settings: Settings | No
 
     Args:
         paths: Paths of the checkpoints, which have the same classes, in any order.
-        data_set: Data set of some of these classes.
-        settings: `runtime`, `precision` and `device`, as a worker takes them; None for the defaults.
+        data_set: Data set whose classes are all classes of the checkpoints.
+        settings: Settings `runtime`, `precision` and `device`, as for a worker; None for the defaults.
 
     Returns:
         Figures of each, on the images that both can read.
 
     Raises:
-        TrainingError: A checkpoint, the data or the device won't do.
+        TrainingError: A checkpoint, the data or the device can't be used.
     """
     pair = [Classifier.load(path, settings or Settings()) for path in paths]
     first, second = (classifier.checkpoint for classifier in pair)
     if sorted(first.classes) != sorted(second.classes):
         only = [sorted({*one.classes} - {*other.classes}) for one, other in ((first, second), (second, first))]
         which = "; ".join(
-            f"only {path} knows {', '.join(names)}" for path, names in zip(paths, only, strict=True) if names
+            f"only {path} has {', '.join(names)}" for path, names in zip(paths, only, strict=True) if names
         )
-        raise CheckpointError(f"The checkpoints tell apart different classes, and can't be compared: {which}.")
+        raise CheckpointError(f"The checkpoints have different classes and can't be compared: {which}.")
     reads = [_read(data_set, first.classes, first)]
     same = first.preprocessing == second.preprocessing and held_out.same_training_images(first, second)
     reads.append(reads[0] if same else _read(data_set, first.classes, second))
@@ -129,12 +129,12 @@ def compare(paths: tuple[Path, Path], data_set: DataSet, settings: Settings | No
 
 
 def _read(data_set: DataSet, classes: tuple[str, ...], about: Checkpoint) -> LabelledImages:
-    """Read images as a checkpoint sees them, labelled by `classes`, which are the checkpoint's in any order."""
+    """Read images in a checkpoint's preprocessing; labels are indices of `classes`, the checkpoint's in any order."""
     _check_single_label(about)
     foreign = [name for name in data_set.classes if name not in classes]
     if foreign:
         raise DatasetError(
-            f"{data_set.name} has a class {foreign[0]!r}, which {about.name} does not know; its classes are: "
+            f"{data_set.name} has a class {foreign[0]!r}, which {about.name} does not have; its classes are: "
             f"{', '.join(classes)}."
         )
     read = held_out.read(data_set, about)
@@ -146,15 +146,15 @@ def _check_single_label(about: Checkpoint) -> None:
     """Raise CheckpointError for a multi-label model: a data set has one label for each image."""
     if about.calibration.thresholds is not None:
         raise CheckpointError(
-            f"{about.name} is a multi-label model, and a data set has one label for each image: it can't be evaluated; "
-            "compare its rows with your labels instead (`classify … -o FILE.jsonl`)."
+            f"{about.name} is a multi-label model, which can't be evaluated: a data set has one label for each image. "
+            "Compare its rows with your labels instead (`classify … -o FILE.jsonl`)."
         )
 
 
 def _only(read: LabelledImages, names: Sequence[str]) -> LabelledImages:
-    """Return the images of some names, in the order of the names."""
+    """Return the images with these names, in the order of the names."""
     if names == [*read.names]:
-        return read  # as it is, without a copy of the images
+        return read  # without a copy of the images
     places = {name: place for place, name in enumerate(read.names)}
     return replace(read, split=read.split.take(torch.tensor([places[name] for name in names])), names=tuple(names))
 
@@ -167,25 +167,25 @@ def _measured(classifier: Classifier, read: LabelledImages, classes: tuple[str, 
 
 
 def evaluate_outliers(path: Path, data_set: DataSet, settings: Settings | None = None) -> CaughtOutliers:
-    """Measure what a checkpoint makes of pictures of none of its classes.
+    """Count the out-of-distribution images that a checkpoint catches.
 
     Args:
         path: Path of the checkpoint.
-        data_set: Data set whose classes are the kinds of such pictures.
-        settings: `runtime`, `precision` and `device`, as a worker takes them; None for the defaults.
+        data_set: Data set whose classes are the kinds of such images.
+        settings: Settings `runtime`, `precision` and `device`, as for a worker; None for the defaults.
 
     Returns:
-        How many of each kind are caught.
+        The numbers for each kind.
 
     Raises:
-        UsageError: The checkpoint, the data, the runtime or the device won't do.
+        UsageError: The checkpoint, the data, the runtime or the device can't be used.
     """
     classifier = Classifier.load(path, settings or Settings())
     described = classifier.checkpoint
     _check_single_label(described)
     read = data_set.labelled(described.preprocessing)
     logits = _logits(classifier, read.split.images)
-    # A blank picture is caught already: it becomes an error row. Other failures say nothing of the network.
+    # A blank image counts as caught, since it becomes an error row. Other failures do not depend on the network.
     blank = [failure.label for failure in read.failed if failure.error.kind is ErrorKind.BLANK]
     kinds = outliers.measure(logits, read.split.labels, data_set.classes, blank, described)
     return CaughtOutliers(

@@ -1,4 +1,4 @@
-"""The images of a data set that a model was not trained on."""
+"""The held-out images of a data set: those that a model was not trained on."""
 
 import os
 import tempfile
@@ -14,16 +14,16 @@ from training.datasets.data_set import DataSet, Failure, LabelledImages, ReadOpt
 from training.datasets.files.distinct import TEST, LeftOut
 from training.datasets.picture_files import PictureFiles
 
-#: What decides on the images that two models were trained on; models that agree in all were trained on the same.
+#: Keys of a model's record that identify its training images; models with equal values were trained on the same.
 _IDENTITY = ("dataset", "data_digest", "validation", "seed", "division_seed", "corrections")
 
 
 @dataclass(frozen=True)
 class _Overlap:
-    """What a data set has in common with the one that a model was trained on.
+    """The overlap of a data set with the one that a model was trained on.
 
     Args:
-        whole: Whether they are the same data set.
+        whole: Whether both are the same data set.
         shared: Number of files that are in both.
     """
 
@@ -32,9 +32,9 @@ class _Overlap:
 
 
 def read(data_set: DataSet, about: Checkpoint) -> LabelledImages:
-    """Read the images to evaluate a model on: the validation part of the data that it was trained on, if it is these.
+    """Read the images to evaluate a model on; of the data that it was trained on, only the validation part.
 
-    Where that part can't be determined, all images are read and their `note` warns.
+    If the validation part can't be determined, all images are read, and their `note` is a warning.
 
     Args:
         data_set: Data set to evaluate on.
@@ -56,7 +56,7 @@ def read(data_set: DataSet, about: Checkpoint) -> LabelledImages:
     number = "all" if overlap.shared == len(data_set.pictures) else f"{overlap.shared:,}"
     note = (
         f"warning: {about.name} was trained with {number} of these {len(data_set.pictures):,} files "
-        f"({about.trained['dataset']}), which are no new images to it: expect worse on others"
+        f"({about.trained['dataset']}): expect worse figures on new images"
     )
     return replace(labelled, note=note)
 
@@ -67,7 +67,7 @@ def same_training_images(one: Checkpoint, other: Checkpoint) -> bool:
 
 
 def _overlap(data_set: PictureFiles, about: Checkpoint) -> _Overlap:
-    """Compare a data set with the recorded one; without any overlap if that is not there any more."""
+    """Compare a data set with the recorded one; there is no overlap if that no longer exists."""
     name = selection.recorded_name(about)
     if name is None:
         return _Overlap(whole=False, shared=0)
@@ -88,17 +88,17 @@ def _may_be_a_copy(data_set: PictureFiles, about: Checkpoint) -> bool:
     return data_set.classes == about.classes and len(data_set.pictures) == images
 
 
-def _number(value: Any) -> int:  # noqa: ANN401 - free JSON, which others may have written
+def _number(value: Any) -> int:  # noqa: ANN401 - any JSON, perhaps of another program
     return value if isinstance(value, int) else 0
 
 
 def _divided(data_set: PictureFiles, about: Checkpoint) -> TrainingData | None:
-    """Read a data set as the model's training did; None if that is not possible any more."""
+    """Read a data set as the model's training did; None if that is no longer possible."""
     try:
         chosen = selection.of_checkpoint(data_set, about)
         scratch = Path(tempfile.gettempdir())
         return chosen.read(ReadOptions(scratch, chosen.share, chosen.seed, about.preprocessing))
-    except (TrainingError, TypeError, ValueError):  # others than ours may have written the record
+    except (TrainingError, TypeError, ValueError):  # another program may have written the record
         return None
 
 
@@ -109,7 +109,7 @@ def _validation(found: TrainingData, about: Checkpoint) -> LabelledImages:
         note = f"{part}; the rest was trained on"
     else:
         note = (
-            f"{part}, as they are divided now; they have changed since the training, which may have used some of these"
+            f"{part}, as they are divided now: files have changed since the training, which may have used some of these"
         )
     return LabelledImages(
         source=f"the validation part of {shown(found.data_set.path)}",
@@ -121,7 +121,7 @@ def _validation(found: TrainingData, about: Checkpoint) -> LabelledImages:
 
 
 def _failure(file: LeftOut) -> Failure:
-    """Return a file that can't be read, in whichever part it would have been."""
+    """Return the failure of a file that can't be read; its part is unknown."""
     name, _, message = file.detail.partition(": ")
     kind = next((kind for kind in ErrorKind if kind == name), ErrorKind.CORRUPT)
     return Failure(file.path, "", ImageError(kind, message))

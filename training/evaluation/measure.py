@@ -1,4 +1,4 @@
-"""What a network is worth on labelled images, in figures."""
+"""The figures of a network on labelled images: accuracy, confusion matrix, calibration and reviews."""
 
 import math
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from pigeonhole.models.record import Calibration
 from pigeonhole.models.scores import confidences, likeliest, marked, review_scores
 from training.evaluation.calibrate import Bin, expected_calibration_error, negative_log_likelihood, reliability
 
-_Z = 1.959964  # of the normal distribution: 95% lie within
+_Z = 1.959964  # standard deviations: 95% of a normal distribution lie within
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far confidence can be believed.
+    """The reliability of confidence.
 
     Args:
-        confidence: Of each image, float64 [N] in 0…1.
+        confidence: Confidence of each image, float64 [N] in 0…1.
         nll: Mean negative log-likelihood in nats.
-        bins: Of equal mass, by confidence.
+        bins: Bins of equally many images, by confidence.
     """
 
     confidence: Tensor
@@ -33,22 +33,22 @@ class Reliability:
 
     @property
     def ece(self) -> float:
-        """Expected calibration error, 0…1, over the bins."""
+        """Return the expected calibration error, 0…1, over the bins."""
         return expected_calibration_error(self.bins)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a network said of N labelled images.
+    """The predictions of a network for N labelled images.
 
     Args:
-        classes: Labels, in the order of the logits.
-        truths: int64 [N], indices of the classes.
-        answers: int64 [N], likewise.
-        before: Its reliability as it comes.
-        after: The same after calibration, which decides.
-        review_scores: Of each image, float64 [N] in 0…1.
-        review_below: The review score below which an image is marked.
+        classes: Names of the classes, in the order of the logits.
+        truths: int64 [N], indices of the true classes.
+        predictions: int64 [N], indices of the predicted classes.
+        before: Reliability without calibration.
+        after: Reliability with calibration.
+        review_scores: Review score of each image, float64 [N] in 0…1.
+        review_below: Review score below which an image is marked.
     """
 
     classes: tuple[str, ...]
@@ -61,69 +61,69 @@ class Report:
 
     @cached_property
     def confusion(self) -> tuple[tuple[int, ...], ...]:
-        """Of each true class, by row, how many images were given each label, by column."""
+        """Return the number of images of each true class, by row, with each predicted label, by column."""
         size = len(self.classes)
         counts = torch.bincount(self.truths * size + self.predictions, minlength=size**2)
         return tuple(tuple(row) for row in counts.reshape(size, size).tolist())
 
     @cached_property
     def wrong(self) -> Tensor:
-        """Which images were given another label than their own, bool [N]."""
+        """Return whether each image has a wrong label, bool [N]."""
         return self.predictions != self.truths
 
     @cached_property
     def marked(self) -> Tensor:
-        """Which images are marked for review, bool [N]."""
+        """Return whether each image is marked for review, bool [N]."""
         return torch.from_numpy(marked(self.review_scores.numpy(), self.review_below))
 
     @property
     def images(self) -> int:
-        """How many images."""
+        """Return the number of images."""
         return len(self.truths)
 
     @property
     def right(self) -> int:
-        """How many of them got their own label."""
+        """Return the number of images with the right label."""
         return self.images - int(self.wrong.sum())
 
     @property
     def accuracy(self) -> float:
-        """The share that is right, 0…1."""
+        """Return the share of images with the right label, 0…1."""
         return self.right / self.images
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The accuracy's 95% Wilson interval."""
+        """Return the 95% Wilson interval of the accuracy."""
         return wilson(self.right, self.images)
 
     @property
     def nll(self) -> float:
-        """Mean negative log-likelihood in nats, after calibration."""
+        """Return the mean negative log-likelihood in nats, after calibration."""
         return self.after.nll
 
     @property
     def ece(self) -> float:
-        """Expected calibration error, 0…1, after calibration."""
+        """Return the expected calibration error, 0…1, after calibration."""
         return self.after.ece
 
     @property
     def reviews(self) -> int:
-        """Images marked for review."""
+        """Return the number of images marked for review."""
         return int(self.marked.sum())
 
     @property
     def wrong_unmarked(self) -> int:
-        """Images that are wrong and not marked."""
+        """Return the number of images that are wrong and not marked."""
         return int((self.wrong & ~self.marked).sum())
 
     def worst(self, limit: int) -> list[int]:
-        """Where in the images those are that it is wrong of, the surest first; `limit` at most."""
+        """Return the indices of at most `limit` wrong images, the most confident first."""
         wrong = self.wrong.nonzero().flatten()  # int64 [n]
         order = self.after.confidence[wrong].argsort(descending=True, stable=True)
         return [int(index) for index in wrong[order][:limit]]
 
     def confused(self, limit: int) -> list[tuple[str, str, int]]:
-        """The true class, the label given and how often, most often first; `limit` at most."""
+        """Return at most `limit` pairs of true class and wrong label with their number, the most frequent first."""
         pairs = [
             (truth, predicted, count)
             for truth, row in zip(self.classes, self.confusion, strict=True)
@@ -133,7 +133,7 @@ class Report:
         return sorted(pairs, key=lambda pair: -pair[2])[:limit]
 
     def to_json(self) -> dict[str, Any]:
-        """The figures, without the matrix, as plain JSON values."""
+        """Return the figures without the matrix as plain JSON values."""
         low, high = self.interval
         return {
             "images": self.images,
@@ -150,14 +150,14 @@ class Report:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A checkpoint on labelled images.
+    """The evaluation of a checkpoint on labelled images.
 
     Args:
-        checkpoint: Its description.
-        source: What the images are, for people: "MNIST's test images".
-        report: What came of it.
-        images: uint8 [N, H, W, C], as the network saw them.
-        names: Of each image: its path, or its number.
+        checkpoint: Description of the checkpoint.
+        source: Description of the images for people: "MNIST's test images".
+        report: Figures of the checkpoint.
+        images: uint8 [N, H, W, C], the input of the network.
+        names: Name of each image: its path, or its number.
         failed: Path and error of each file that could not be read.
         note: Notice or warning that belongs in the first line; empty for none.
     """
@@ -171,7 +171,7 @@ class Evaluated:
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """All figures, the matrix, the bins and all mistakes, the surest first, as plain JSON values."""
+        """Return figures, matrix, bins and all mistakes as plain JSON values, the most confident mistake first."""
         report, confidence = self.report, self.report.after.confidence
         mistakes = [
             {
@@ -197,13 +197,13 @@ class Evaluated:
 
 
 def measure(logits: Tensor, truths: Tensor, classes: Sequence[str], calibration: Calibration) -> Report:
-    """Compare what a network said with what is true.
+    """Compare the predictions of a network with the true labels.
 
     Args:
         logits: float32 [N, L], N at least 1; L is the number of classes, or one more.
-        truths: int64 [N], indices of the classes.
-        classes: Their names.
-        calibration: Of the checkpoint.
+        truths: int64 [N], indices of the true classes.
+        classes: Names of the classes.
+        calibration: Calibration of the checkpoint.
 
     Returns:
         The figures.
@@ -229,17 +229,17 @@ def measure(logits: Tensor, truths: Tensor, classes: Sequence[str], calibration:
 
 
 def wilson(right: int, images: int) -> tuple[float, float]:
-    """The 95% interval of a share (E. B. Wilson, 1927), which holds near 100% where the usual one does not.
+    """Return the 95% interval of a share (E. B. Wilson, 1927), which is correct near 100%, unlike the normal one.
 
     Args:
-        right: How many are.
-        images: Of how many, at least 1.
+        right: Number of right images.
+        images: Number of all images, at least 1.
 
     Returns:
-        Its ends, each 0…1.
+        Both ends of the interval, each 0…1.
     """
     share, weight = right / images, _Z * _Z / images
     middle = (share + weight / 2) / (1 + weight)
     half = _Z * math.sqrt(share * (1 - share) / images + weight / (4 * images)) / (1 + weight)
-    # At 0 and 1 the ends are exact, and rounding must not put them outside.
+    # The interval contains the share; rounding must not exclude a share of 0 or 1.
     return max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))

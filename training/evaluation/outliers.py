@@ -1,4 +1,4 @@
-"""What becomes of pictures that are none of the classes: each should be marked for review, or be no picture at all."""
+"""The figures of a model on out-of-distribution images: each should be marked for review, or be blank."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from pigeonhole.models.scores import marked, review_scores
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of such pictures.
+    """One kind of out-of-distribution images.
 
     Args:
-        name: Of its folder.
-        marked: How many are marked for review.
-        unmarked: How many are given a label and not marked.
-        blank: How many are an error row, since preprocessing finds nothing in them to look at.
+        name: Name of its folder.
+        marked: Number of images that are marked for review.
+        unmarked: Number of images with a label that are not marked.
+        blank: Number of images that are an error row, since preprocessing finds them blank.
     """
 
     name: str
@@ -29,16 +29,16 @@ class Kind:
 
     @property
     def images(self) -> int:
-        """How many there are."""
+        """Return the number of images."""
         return self.marked + self.unmarked + self.blank
 
     @property
     def caught(self) -> int:
-        """How many don't pass for one of the classes."""
+        """Return the number of images that are marked or blank."""
         return self.marked + self.blank
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
+        """Return the figures as plain JSON values."""
         return {
             "kind": self.name,
             "images": self.images,
@@ -51,17 +51,17 @@ class Kind:
 def measure(
     logits: Tensor, kinds: Tensor, names: Sequence[str], blank: Sequence[str], checkpoint: Checkpoint
 ) -> tuple[Kind, ...]:
-    """Count what is caught of each kind, at the checkpoint's own threshold.
+    """Count the caught images of each kind, at the review threshold of the checkpoint.
 
     Args:
         logits: float32 [N, L].
-        kinds: int64 [N], indices of the names.
-        names: Of the kinds.
-        blank: The kind's name for each picture that came out blank.
-        checkpoint: Whose logits these are.
+        kinds: int64 [N], indices of `names`.
+        names: Names of the kinds.
+        blank: Name of the kind of each blank image; these have no logits.
+        checkpoint: Checkpoint that returned the logits.
 
     Returns:
-        The kinds of which there are any pictures, in the order of `names`.
+        The kinds that have images, in the order of `names`.
     """
     calibration = checkpoint.calibration
     found = review_scores(logits.numpy(), calibration, len(checkpoint.classes))

@@ -1,4 +1,4 @@
-"""A page of two checkpoints on the same images: what each came to, and what they call differently."""
+"""The report page of a comparison: the figures of two checkpoints, and their disagreements."""
 
 from html import escape
 from pathlib import Path
@@ -10,17 +10,17 @@ SHEET = 100  # disagreements with their images
 
 
 def write(folder: Path, compared: Compared) -> Path:
-    """Write it.
+    """Write the page.
 
     Args:
-        folder: That `markup.make_folder` made; a report that is there is replaced.
-        compared: What it shows.
+        folder: Folder that `markup.make_folder` made; a report in it is replaced.
+        compared: Comparison that the page shows.
 
     Returns:
-        The page's path.
+        Path of the page.
 
     Raises:
-        TrainingError: It can't be written.
+        TrainingError: The page can't be written.
     """
     try:
         (folder / markup.PAGE).write_bytes(_page(compared))
@@ -47,7 +47,7 @@ def _page(compared: Compared) -> bytes:
     cards = [markup.card("By class", _classes(compared), whole=True)]
     if compared.disagreements:
         cards.append(markup.card("Where they disagree", _disagreements(compared), whole=True))
-    title = f"A, {names[0]}, against B, {names[1]}: {text.verdict(compared)}"
+    title = f"A ({names[0]}) and B ({names[1]}): {text.verdict(compared)}"
     failed = f"; {len(compared.failed):,} files could not be read" if compared.failed else ""
     about = "; ".join([f"{first.report.images:,} images: {first.source}{failed}", *compared.notes])
     facts = "".join(markup.facts(each.checkpoint, letter) for letter, each in zip(LETTERS, compared.pair, strict=True))
@@ -76,9 +76,9 @@ def _disagreements(compared: Compared) -> str:
             f"<figure>{views}<figcaption><b><bdi>{escape(compared.truth(index))}</bdi></b>{captions}"
             f"<br><bdi>{escape(first.names[index])}</bdi></figcaption></figure>"
         )
-    note = "What each is, what A and B say, and how surely; the surest mistake first"
+    note = "The true label, and the labels of A and B with their confidence; the most confident mistake first"
     note += (
         ". " if len(shown) == len(compared.disagreements) else f"; {len(shown)} of {len(compared.disagreements):,}. "
     )
-    note += "The image as both saw it." if same else "The image as A saw it, and as B did."
+    note += "The image as both networks get it." if same else "The image as A gets it, and as B does."
     return f'<p>{note}</p><div class="sheet">{"".join(shown)}</div>'

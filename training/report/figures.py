@@ -1,4 +1,4 @@
-"""The plots of a report, by matplotlib: each a `Figure` of its own, in the colours that stand when it is made."""
+"""The plots of a report as matplotlib figures."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -15,24 +15,24 @@ from numpy.typing import NDArray
 from training.evaluation.measure import Reliability, Report, wilson
 from training.report.fonts import drawable, families
 
-DOTS = 150  # an inch
-_MOST_NAMES = 100  # classes whose names stand beside a matrix, each
-_SUREST = 1 - 1e-4  # what is surer stands at 100%, where the scale of nines would have no end
+DOTS = 150  # per inch
+_MOST_NAMES = 100  # classes; of more, not every name is written beside the matrix
+_SUREST = 1 - 1e-4  # higher confidences are drawn here, since the scale of log odds has no end
 
 _PERCENT = FuncFormatter(lambda share, _place: f"{100 * share:.6g}%")
 
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours, as in the page's style.
+    """Colours of a plot, as in the style of the page.
 
     Args:
-        card: What everything stands on.
+        card: Background.
         ink: Text and axes.
-        muted: What matters less.
-        line: The grid.
-        good: What is right, or after calibration.
-        bad: What is wrong, or before it.
+        muted: Secondary text and lines.
+        line: Grid.
+        good: Right images, and figures after calibration.
+        bad: Wrong images, and figures before calibration.
     """
 
     card: str
@@ -49,7 +49,7 @@ DARK = Theme("#1a2029", "#e8ecf1", "#a4afbe", "#2e3744", "#82b4ff", "#e0a040")
 
 @dataclass(frozen=True)
 class Curve:
-    """What one epoch came to: its number, the loss in training, and accuracy and loss on the validation split."""
+    """The measures of one epoch: number, training loss, and accuracy and loss on the validation split."""
 
     number: int
     loss: float
@@ -58,12 +58,12 @@ class Curve:
 
 
 def render(draw: Callable[[Theme], Figure], theme: Theme, texts: Sequence[str] = ()) -> bytes:
-    """A figure → a PNG file, the same for the same figures.
+    """Render a figure as a PNG file; the same figure gives the same bytes.
 
     Args:
-        draw: Makes it.
-        theme: In these colours.
-        texts: That are drawn in it, in any script.
+        draw: Function that draws the figure.
+        theme: Colours.
+        texts: Texts in the figure, in any script, which decide on the fonts.
     """
     buffer = io.BytesIO()
     with matplotlib.rc_context(
@@ -92,7 +92,7 @@ def render(draw: Callable[[Theme], Figure], theme: Theme, texts: Sequence[str] =
 
 
 def curves(epochs: Sequence[Curve], kept: int | None, theme: Theme) -> Figure:
-    """Loss and accuracy by epoch; `kept` is the number of the one that is kept, if that is known."""
+    """Plot loss and accuracy by epoch; `kept` is the number of the chosen epoch, or None if it is unknown."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
     numbers = [epoch.number for epoch in epochs]
@@ -109,7 +109,7 @@ def curves(epochs: Sequence[Curve], kept: int | None, theme: Theme) -> Figure:
     _label_logarithms(losses, (1, 2, 5))
     for axes in (losses, accuracies):
         if kept is not None:
-            axes.axvline(kept, color=theme.muted, linestyle=":", label=f"epoch {kept}, which is kept")
+            axes.axvline(kept, color=theme.muted, linestyle=":", label=f"chosen epoch, {kept}")
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.6)
@@ -118,7 +118,7 @@ def curves(epochs: Sequence[Curve], kept: int | None, theme: Theme) -> Figure:
 
 
 def confusion(report: Report, theme: Theme) -> Figure:
-    """The matrix: each row's shares, what is right in one colour and what is wrong, on a log scale, in another."""
+    """Plot the confusion matrix: shares of each row, wrong ones in another colour and on a log scale."""
     size = len(report.classes)
     cell = max(0.2, min(0.55, 6 / size)) if size <= _MOST_NAMES else 20 / size  # inches
     figure = Figure(figsize=(cell * size + 2.2, cell * size + 1.6), layout="constrained")
@@ -142,7 +142,7 @@ def confusion(report: Report, theme: Theme) -> Figure:
     axes.set_xticks(ticks, names, rotation=90 if upright else 0, fontsize=points)
     axes.set_yticks(ticks, names, fontsize=points)
     axes.tick_params(length=0, colors=theme.ink)
-    axes.set_xlabel("read as")
+    axes.set_xlabel("predicted class")
     axes.set_ylabel("true class")
     axes.set_xticks(np.arange(size - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(size - 1) + 0.5, minor=True)
@@ -153,7 +153,7 @@ def confusion(report: Report, theme: Theme) -> Figure:
 
 
 def _numbers(axes: Axes, counts: NDArray[np.int64], points: float, theme: Theme) -> None:
-    """Write each count into its cell of so many points, where that can be read."""
+    """Write each count into its cell, whose side is given in points, if the cell is large enough."""
     for (row, column), count in np.ndenumerate(counts):
         text = f"{count:,}"
         size = min(9.0, 0.85 * points / (0.62 * len(text)))
@@ -163,7 +163,7 @@ def _numbers(axes: Axes, counts: NDArray[np.int64], points: float, theme: Theme)
 
 
 def reliability(report: Report, theme: Theme) -> Figure:
-    """Accuracy by confidence in bins of equal mass, before and after calibration, above how confidence is spread."""
+    """Plot accuracy by confidence in bins of equally many images, and a histogram of confidence below."""
     figure = Figure(figsize=(6, 6.6), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     both = (
@@ -175,13 +175,15 @@ def reliability(report: Report, theme: Theme) -> Figure:
     edges = np.linspace(low, high, 41)
     top.plot([low, high], [low, high], color=theme.muted, linestyle="--", linewidth=1)
     for found, colour, label in both:
-        middles, whiskers = (ends.clip(low, high) for ends in _points(found))  # nothing right stands at the lower edge
-        # The line of a bin that is all right reaches far down, and there may be many: paler than the points.
+        middles, whiskers = (
+            ends.clip(low, high) for ends in _points(found)
+        )  # bins without a right image are at the lower edge
+        # Paler than the points: intervals of bins without mistakes are long, and there may be many.
         top.vlines(middles[0], *whiskers, color=colour, alpha=0.3, linewidth=3)
         top.plot(*middles, "o", color=colour, markersize=5, clip_on=False, label=label)
         confidence = _nines(found.confidence.numpy()).clip(low, high)
         bottom.hist(confidence, edges, histtype="step", color=colour, linewidth=1.5)
-    top.set_ylabel("right, of the images in a bin")
+    top.set_ylabel("accuracy of a bin")
     figure.legend(loc="outside upper left")
     bottom.set_yscale("log")
     _label_logarithms(bottom, (1,))
@@ -202,38 +204,38 @@ def reliability(report: Report, theme: Theme) -> Figure:
 
 
 def _label_logarithms(axes: Axes, steps: Sequence[float]) -> None:
-    """Label a log scale with plain numbers: matplotlib's powers of ten are formulas, which are off."""
+    """Label a log scale with plain numbers: matplotlib writes powers of ten as formulas, which are disabled."""
     axes.yaxis.set_major_locator(LogLocator(subs=steps))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _points(found: Reliability) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The middles of the bins [2, B], and the ends of the 95% interval of each [2, B]."""
+    """Return the centres of the bins [2, B], and both ends of their 95% intervals [2, B]."""
     middles = _nines(np.array([[part.confidence, part.accuracy] for part in found.bins]).T)
     ends = _nines(np.array([wilson(round(part.accuracy * part.images), part.images) for part in found.bins]).T)
     return middles, ends
 
 
 def _nines(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A scale on which 90%, 99% and 99.9% lie about as far from each other: the logarithm of the odds."""
+    """Return the logarithm of the odds, a scale on which 90%, 99% and 99.9% have about equal distances."""
     clipped = shares.clip(1 - _SUREST, _SUREST)
     odds: NDArray[np.float64] = np.log(clipped / (1 - clipped))
     return odds
 
 
 def review(report: Report, theme: Theme) -> Figure:
-    """How much of the rest is right, by the share of images that is marked for review."""
+    """Plot the accuracy of the unmarked images by the share of images that is marked for review."""
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     order = report.review_scores.argsort(stable=True)
     wrong: NDArray[np.int64] = report.wrong[order].long().numpy()
     left = (
         wrong.sum() - np.concatenate([[0], wrong.cumsum()])[:-1]
-    )  # wrong ones among the rest, once so many are marked
+    )  # number of wrong images among the rest, by the number of marked images
     accuracy = 1 - left / np.arange(report.images, 0, -1)
     marked = np.arange(report.images) / report.images
-    # Up to where all that are wrong are marked, and not so far that the beginning can't be seen.
+    # Up to the share at which all wrong images are marked, but not so far that the start is too small to see.
     clean = float(marked[(left == 0).argmax()]) if (left == 0).any() else 1.0
     here = report.reviews / report.images
     most = min(1.0, max(0.02, min(1.3 * clean, max(0.1, 5 * here))))
@@ -246,19 +248,19 @@ def review(report: Report, theme: Theme) -> Figure:
         rest = 1 - report.wrong_unmarked / (report.images - report.reviews)
         axes.plot([here], [rest], "o", color=theme.bad, clip_on=False)
         axes.annotate(
-            f"the checkpoint's threshold:\n{here:.2%} marked, {rest:.2%} of the rest right",
-            (here, rest), (0.98, 0.06), textcoords="axes fraction", ha="right", va="bottom",  # below the curve is room
+            f"the checkpoint's threshold:\n{here:.2%} marked, accuracy of the rest {rest:.2%}",
+            (here, rest), (0.98, 0.06), textcoords="axes fraction", ha="right", va="bottom",  # free below the curve
             arrowprops={"arrowstyle": "-", "color": theme.muted, "shrinkB": 5},
         )  # fmt: skip
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(_PERCENT)
-    axes.set_xlabel("marked for review, the least sure first")
-    axes.set_ylabel("right, of the rest")
+    axes.set_xlabel("share marked for review, lowest scores first")
+    axes.set_ylabel("accuracy of the rest")
     axes.grid(alpha=0.6)
     return figure
 
 
 def _ramp(paper: str, ink: str, least: float) -> LinearSegmentedColormap:
-    """Colours from `least` of the way between paper and ink, so that it shows on paper, to ink."""
+    """Return a colour map from paper to ink, starting at `least` of the way so that it is visible on paper."""
     whole = LinearSegmentedColormap.from_list("whole", [paper, ink])
     return LinearSegmentedColormap.from_list("ramp", [whole(least), whole(1.0)])

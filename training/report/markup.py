@@ -1,4 +1,4 @@
-"""What the pages are made of: one HTML file that needs no other, no script and no network."""
+"""The HTML of the report pages: one self-contained file, without scripts."""
 
 import base64
 import hashlib
@@ -17,20 +17,20 @@ from pigeonhole.models.checkpoint import Checkpoint
 from pigeonhole.replacing import GENERATOR, check_own, is_our_page
 
 PAGE = "report.html"
-#: The names of the plots that may lie beside it.
+#: Names of the plots, whose PNG files are beside the page.
 PLOTS = ("curves", "confusion", "reliability", "review", "mistakes")
 
 
 def make_folder(folder: Path, overwrite: bool = False) -> None:
-    """Make a report's folder, before the work that it is to show.
+    """Create the folder of a report, before the work starts.
 
     Args:
-        folder: The folder.
-        overwrite: Replace files of a report's names whatever they are.
+        folder: Path of the folder.
+        overwrite: Whether to replace files that no report wrote.
 
     Raises:
-        TrainingError: It can't be made.
-        UsageError: It has a file of a report's names that is of no report.
+        TrainingError: The folder can't be created.
+        UsageError: The folder has a file with the name of a report's file, and no report wrote it.
     """
     page = folder / PAGE
     for file in (page, *(folder / f"{name}.png" for name in PLOTS)):
@@ -42,17 +42,17 @@ def make_folder(folder: Path, overwrite: bool = False) -> None:
 
 
 def unwritable(folder: Path, exc: OSError) -> TrainingError:
-    """What to say of a folder that the report can't be written to."""
+    """Return the error for a folder that the report can't be written to."""
     return TrainingError(f"{folder}: the report can't be written ({exc.strerror or exc}); choose another --report.")
 
 
 def document(title: str, about: str, content: str) -> bytes:
-    """A whole page.
+    """Return a whole page.
 
     Args:
-        title: As text.
-        about: A line of text below it.
-        content: HTML.
+        title: Title, as text.
+        about: Line below the title, as text.
+        content: Content, as HTML.
     """
     style = files("training.report").joinpath("page.css").read_text("utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
@@ -64,19 +64,19 @@ def document(title: str, about: str, content: str) -> bytes:
         f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
         f'<h1>{escape(title)}</h1>\n<p class="muted">{escape(about)}</p>\n{content}</body>\n</html>\n'
     )
-    # A name may hold half of a surrogate pair, which UTF-8 has no bytes for.
+    # A name may have a lone surrogate, which UTF-8 can't encode.
     return page.encode("utf-8", "replace")
 
 
 def tiles(values: Iterable[tuple[str, str]]) -> str:
-    """Figures, each with what it is."""
+    """Return a list of figures with their descriptions."""
     return (
         '<ul class="tiles">' + "".join(f"<li><b>{value}</b>{escape(what)}</li>" for value, what in values) + "</ul>\n"
     )
 
 
 def facts(about: Checkpoint, letter: str = "") -> str:
-    """What a checkpoint is, and the letter that it goes by on this page."""
+    """Return a list of a checkpoint's properties; the letter is its name on the page."""
     preprocessing, trained = about.preprocessing, about.trained
     values = {
         f"checkpoint {letter}".rstrip(): f"{about.name}, {about.digest[:12]}",
@@ -92,12 +92,18 @@ def facts(about: Checkpoint, letter: str = "") -> str:
 
 
 def card(title: str, content: str, whole: bool = False) -> str:
-    """A part of the page with a title, as wide as the page where it is to be."""
+    """Return a section of the page with a title; `whole` makes it as wide as the page."""
     return f'<section class="card{" whole" if whole else ""}"><h2>{escape(title)}</h2>{content}</section>\n'
 
 
 def table(name: str, numbers: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> str:
-    """A table: the titles of the first column and of the others, and each row's first cell and others."""
+    """Return a table.
+
+    Args:
+        name: Title of the first column, of names.
+        numbers: Titles of the other columns.
+        rows: First cell and other cells of each row.
+    """
 
     def line(tag: str, first: str, others: Sequence[str]) -> str:
         cells = "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in others)
@@ -108,12 +114,12 @@ def table(name: str, numbers: Sequence[str], rows: Iterable[tuple[str, Sequence[
 
 
 def image(pixels: Tensor) -> str:
-    """An `img` of uint8 [H, W, C], C 1 or 3."""
+    """Return an `img` element of uint8 [H, W, C], C 1 or 3."""
     buffer = io.BytesIO()
     Image.fromarray(pixels.squeeze(2).numpy() if pixels.shape[2] == 1 else pixels.numpy()).save(buffer, "PNG")
     return f'<img src="{url(buffer.getvalue())}" alt="">'
 
 
 def url(png: bytes) -> str:
-    """A PNG file as the URL of itself."""
+    """Return a PNG file as a data URL."""
     return "data:image/png;base64," + base64.b64encode(png).decode()

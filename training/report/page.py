@@ -1,4 +1,4 @@
-"""A report to look at: a page, and its plots as PNG files."""
+"""The report of an evaluation: a page, and its plots as PNG files."""
 
 import io
 import math
@@ -18,18 +18,18 @@ from training.report.fonts import drawable
 from training.report.sheet import SHEET, sheet
 
 _CONFUSED = 10  # pairs of classes that are listed
-_READABLE = 20  # classes of a matrix that half of a screen has room for
+_READABLE = 20  # classes; a larger matrix is as wide as the page
 
 
 def write(folder: Path, evaluated: Evaluated) -> Path:
     """Write a report: `report.html`, and each plot as a PNG file beside it.
 
     Args:
-        folder: That `markup.make_folder` made; files of these names are replaced.
-        evaluated: What it shows; how training went is in the checkpoint.
+        folder: Folder that `markup.make_folder` made; files of these names are replaced.
+        evaluated: Evaluation that the report shows; the epochs of training come from its checkpoint.
 
     Returns:
-        The page's path.
+        Path of the page.
 
     Raises:
         TrainingError: A file can't be written.
@@ -51,7 +51,7 @@ def _plots(evaluated: Evaluated) -> dict[str, Callable[[Theme], Figure]]:
     epochs = _epochs(evaluated.checkpoint.trained)
     if epochs:
         trained = evaluated.checkpoint.trained
-        kept = trained.get("kept_epoch", trained.get("best_epoch"))  # as older checkpoints call it
+        kept = trained.get("kept_epoch", trained.get("best_epoch"))  # its name in older checkpoints
         plots["curves"] = partial(figures.curves, epochs, kept if isinstance(kept, int) else None)
     plots["confusion"] = partial(figures.confusion, report)
     plots["reliability"] = partial(figures.reliability, report)
@@ -62,7 +62,7 @@ def _plots(evaluated: Evaluated) -> dict[str, Callable[[Theme], Figure]]:
 
 
 def _epochs(trained: Mapping[str, Any]) -> list[Curve]:
-    """The epochs that a checkpoint tells of; none where it came from elsewhere and tells of them otherwise."""
+    """Return the epochs that a checkpoint records; none if it was imported and has another record."""
     try:
         epochs = [Curve(**{key: each[key] for key in Curve.__annotations__}) for each in trained.get("epochs", [])]
         return epochs if all(math.isfinite(value) for each in epochs for value in vars(each).values()) else []
@@ -84,15 +84,15 @@ def _page(evaluated: Evaluated, plots: Mapping[str, tuple[bytes, bytes]]) -> byt
             plots,
             "reliability",
             "Reliability",
-            "Of the images in a bin, how many are right, beside how confident the network is of them: on the dashed "
-            f"line, confidence is true. {len(report.after.bins)} bins of equally many images, with 95% intervals; the "
-            "scale stretches towards 100%. Below, how many images have which confidence.",
+            f"Accuracy by confidence, in {len(report.after.bins)} bins of equally many images, with 95% intervals. On "
+            "the dashed line, accuracy equals confidence. The scale is stretched towards 100%. Below, a histogram of "
+            "confidence.",
         ),
         _plot_card(
             plots,
             "review",
             "Review",
-            "The more of the least sure images a person looks at, the more of the rest is right.",
+            "The more images a person reviews, lowest review score first, the higher the accuracy of the rest.",
         ),
         markup.card("By class", _classes(report), whole=wide),
         markup.card("The worst mistakes", _mistakes(evaluated), whole=True) if report.right < report.images else "",
@@ -127,11 +127,11 @@ def _plot_card(
     least: int = 0,
     whole: bool = False,
 ) -> str:
-    """A plot, which scrolls on a screen of fewer than `least` pixels and shrinks on others."""
+    """Return a section with a plot; on a screen of fewer than `least` pixels it scrolls instead of shrinking."""
     if name not in plots:
         return ""
     light, dark = plots[name]
-    # Drawn for a screen of twice the density, so half as large in CSS' pixels.
+    # CSS pixels are 1/96 inch.
     width, height = (side * 96 // figures.DOTS for side in Image.open(io.BytesIO(light)).size)
     picture = (
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{markup.url(dark)}">'
@@ -145,14 +145,14 @@ def _plot_card(
 
 
 def _matrix_note(report: Report) -> str:
-    # Each name isolated: one that is written from right to left would turn what is around it.
+    # Each name is isolated: a right-to-left name would reorder the text around it.
     pairs = [
         f"\u2068{truth}\u2069 read as \u2068{predicted}\u2069 ({count:,})"
         for truth, predicted, count in report.confused(_CONFUSED)
     ]
     note = f"Most often confused: {', '.join(pairs)}." if pairs else "Nothing is wrong."
     if _undrawable(report):
-        note += " A number stands for a class whose name has no font where this was drawn; the table has both."
+        note += " A number stands for a class whose name could not be drawn with the installed fonts; see the table."
     return note
 
 
@@ -168,7 +168,7 @@ def _classes(report: Report) -> str:
         right, count = row[index], sum(row)
         shares = (_share(right, count), _share(right, predicted[index]))
         rows.append((f"#{index} {name}" if numbered else name, [f"{count:,}", f"{count - right:,}", *shares]))
-    titles = ["images", "wrong", "right, of its own", "right, of those read as it"]
+    titles = ["images", "wrong", "recall", "precision"]
     half = -(-len(rows) // 2) if len(rows) > _READABLE else len(rows)  # rounded up
     parts = [part for part in (rows[:half], rows[half:]) if part]
     return f'<div class="beside">{"".join(markup.table("class", titles, part) for part in parts)}</div>'
@@ -190,6 +190,6 @@ def _mistakes(evaluated: Evaluated) -> str:
             f"{report.after.confidence[index]:.2%}{marked}<br><bdi>{escape(evaluated.names[index])}</bdi>"
             "</figcaption></figure>"
         )
-    note = "As the network saw them, the surest first"
+    note = "The input of the network, the most confident mistake first"
     note += f"; {len(shown)} of {report.images - report.right:,}." if len(shown) < report.images - report.right else "."
     return f'<p>{note}</p><div class="sheet">{"".join(shown)}</div>'

@@ -1,4 +1,4 @@
-"""The contact sheet of a report: the worst mistakes with their images, by matplotlib."""
+"""The contact sheet of a report as a matplotlib figure: the worst mistakes with their images."""
 
 import math
 
@@ -14,12 +14,12 @@ from training.report.fonts import drawable
 SHEET = 40  # mistakes
 _COLUMNS = 8
 _WIDTH = 1.35  # inches of a column
-_LONGEST = 16  # characters of a class' name: what a column has room for
-_LINE = 0.135  # inches
+_LONGEST = 16  # characters of a class name that fit into a column
+_LINE = 0.135  # inches of a line of text
 
 
 def sheet(evaluated: Evaluated, theme: Theme) -> Figure:
-    """The worst mistakes with their images: what each is, what it was read as, and how surely."""
+    """Plot the worst mistakes: each image with its true label, predicted label and confidence."""
     report = evaluated.report
     worst = report.worst(SHEET)
     titles = [_title(evaluated, index) for index in worst]
@@ -53,6 +53,6 @@ def _title(evaluated: Evaluated, index: int) -> str:
 
 
 def picture(pixels: Tensor) -> NDArray[np.uint8]:
-    """uint8 [H, W, C] → [H, W] for grey, [H, W, 3] for colour."""
+    """Return an image for matplotlib: uint8 [H, W, C] → [H, W] for grey, [H, W, 3] for colour."""
     picture: NDArray[np.uint8] = pixels.numpy()
     return picture[:, :, 0] if picture.shape[2] == 1 else picture

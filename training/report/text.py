@@ -1,4 +1,4 @@
-"""The same figures as text for a terminal."""
+"""The figures of an evaluation as text for a terminal."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,13 @@ from training.evaluation.measure import Evaluated, Report
 from training.evaluation.outliers import Kind
 
 WORST = 10  # mistakes that are listed
-_DISAGREEMENTS = 20
-_CONFUSED = 20  # pairs of classes that are listed where the matrix is too wide
+_DISAGREEMENTS = 20  # disagreements that are listed
+_CONFUSED = 20  # pairs of classes that are listed if the matrix is too wide
 _WIDEST = 120  # columns of a terminal that a matrix may take
 
 
 def summary(report: Report) -> str:
-    """One line: "99.55% right of 10,000 images (95% interval 99.40 to 99.66%)"."""
+    """Return one line: "99.55% right of 10,000 images (95% interval 99.40 to 99.66%)"."""
     low, high = report.interval
     return (
         f"{report.accuracy:.2%} right of {report.images:,} images (95% interval {100 * low:.2f} to {100 * high:.2f}%)"
@@ -34,7 +34,7 @@ def quality(part: str, report: Report) -> str:
 
 
 def text(evaluated: Evaluated) -> str:
-    """Everything, several lines."""
+    """Return all figures of an evaluation, in several lines."""
     report = evaluated.report
     wrong = report.images - report.right
     kept = report.images - report.reviews
@@ -54,7 +54,7 @@ def text(evaluated: Evaluated) -> str:
 
 
 def kinds(measured: Sequence[Kind]) -> str:
-    """A table of what became of pictures that are none of the classes, a line for each kind."""
+    """Return a table of out-of-distribution images, a line for each kind."""
     titles = ("kind", "images", "marked", "blank", "caught")
     rows = [
         (each.name, f"{each.images:,}", f"{each.marked:,}", f"{each.blank:,}", f"{each.caught / each.images:.1%}")
@@ -64,7 +64,7 @@ def kinds(measured: Sequence[Kind]) -> str:
 
 
 def comparison(compared: Compared) -> str:
-    """Two checkpoints on the same images, several lines."""
+    """Return the comparison of two checkpoints, in several lines."""
     pair, found = compared.pair, compared.disagreements
     names = [each.checkpoint.identity() for each in pair]
     lines = [
@@ -75,7 +75,7 @@ def comparison(compared: Compared) -> str:
         verdict(compared),
     ]
     if found:
-        titles = ("true", "A says", "B says", "image")
+        titles = ("true", "A", "B", "image")
         places = found[:_DISAGREEMENTS]
         rows = zip(
             map(compared.truth, places),
@@ -86,14 +86,14 @@ def comparison(compared: Compared) -> str:
         shown = f" {len(places)} of {len(found):,}," if len(places) < len(found) else ""
         lines += [
             "",
-            f"They disagree on these images,{shown} the surest mistake first:",
+            f"They disagree on these images,{shown} the most confident mistake first:",
             *_table([titles, *rows], left=4),
         ]
     return "\n".join(lines)
 
 
 def _predictions(compared: Compared, places: Sequence[int]) -> list[list[str]]:
-    """What A, and what B, calls the images at these places, and how surely."""
+    """Return the labels and confidences of A, and of B, for the images at these indices."""
     columns = []
     for each, names in zip(compared.pair, zip(*map(compared.predicted, places), strict=True), strict=True):
         width = max(map(cell_len, names))
@@ -105,13 +105,13 @@ def _predictions(compared: Compared, places: Sequence[int]) -> list[list[str]]:
 
 
 def verdict(compared: Compared) -> str:
-    """One line: "B is better, p = 0.003 (McNemar's exact test)"."""
-    result = f"{compared.better} is better" if compared.better else "no difference shown"
+    """Return one line: "B is better, p = 0.003 (McNemar's exact test)"."""
+    result = f"{compared.better} is better" if compared.better else "no significant difference"
     return f"{result}, p = {compared.p:.2g} (McNemar's exact test)"
 
 
 def _table(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Lines of cells below each other; the first `left` columns begin on the left, the others end on the right."""
+    """Return the lines of a table; the first `left` columns are aligned to the left, the others to the right."""
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
@@ -132,24 +132,24 @@ def _worst(evaluated: Evaluated) -> list[str]:
         + ("  (marked for review)" if report.marked[index] else "")
         for index in worst
     ]
-    return ["", "The worst mistakes, the surest first:", *rows]
+    return ["", "The worst mistakes, the most confident first:", *rows]
 
 
 def _pairs(report: Report) -> list[str]:
-    """What stands for the matrix where it is too wide."""
+    """Return the most often confused pairs, which replace a matrix that is too wide."""
     pairs = [f"{count:>7,}  {truth} read as {predicted}" for truth, predicted, count in report.confused(_CONFUSED)]
     return [f"Most often confused, of {len(report.classes)} classes:", *pairs] if pairs else []
 
 
 def _matrix(report: Report) -> list[str]:
-    """The confusion matrix, or nothing where it is too wide."""
+    """Return the lines of the confusion matrix; none if it is too wide."""
     width = max(len(f"{max(map(max, report.confusion)):,}"), *map(cell_len, report.classes), 2) + 1
     left = max(4, *map(cell_len, report.classes))
     if left + 1 + width * len(report.classes) > _WIDEST:
         return []
     lines = [f"{'true':<{left}}  {'read as':<{width}}", " " * left + " " + _line(report.classes, width)]
     for label, row in zip(report.classes, report.confusion, strict=True):
-        # A dot for 0, so that what is off the diagonal stands out.
+        # A dot for 0, so that mistakes are easy to see.
         cells = [f"{count:,}" if count else "·" for count in row]
         lines.append(_pad(label, left, left=True) + " " + _line(cells, width))
     return [line.rstrip() for line in lines]
@@ -160,6 +160,6 @@ def _line(cells: Sequence[str], width: int) -> str:
 
 
 def _pad(cell: str, width: int, left: bool = False) -> str:
-    # By columns on a terminal, of which some scripts' characters take two and others none.
+    # A character takes up to two columns on a terminal, or none.
     space = " " * (width - cell_len(cell))
     return cell + space if left else space + cell
