@@ -9,7 +9,7 @@ from training.synthetic import out_of_distribution
 
 
 def splits(height: int = 20, width: int = 27, channels: int = 3) -> Split:
-    """Bright discs of two colours on dark grounds."""
+    """Return bright discs of two colours on dark backgrounds."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     disc = ((x - width / 2) ** 2 + (y - height / 2) ** 2 < 50)[None, :, :, None]
     colours = torch.randint(0, 256, (40, 1, 1, channels), generator=torch.Generator().manual_seed(0))
@@ -47,5 +47,5 @@ def test_a_shuffled_image_keeps_its_pixels_and_none_of_its_squares_stays() -> No
 
 def test_without_images_there_is_nothing_to_make_them_of() -> None:
     nothing = Split(torch.zeros(0, 8, 8, 3, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))
-    with pytest.raises(DatasetError, match="no images to make pictures of none of the classes out of"):
+    with pytest.raises(DatasetError, match="no training images to make out-of-distribution images from"):
         out_of_distribution.make(nothing, 2, 10, 0)

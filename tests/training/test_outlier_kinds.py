@@ -14,14 +14,14 @@ KINDS = ["clothes", "letters-of-fonts", "letters-of-strokes", "noise-gaussian", 
 
 
 def made(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> dict[str, bytes]:
-    # matplotlib's own fonts, which are wherever it is.
+    # matplotlib's own fonts, which are always installed.
     fonts = Path(get_data_path(), "fonts", "ttf")
     monkeypatch.setattr("sys.argv", ["", str(folder), "--count", "3", "--fonts", str(fonts), *options])
     outlier_kinds.main()
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.png")}
 
 
-def test_the_same_seed_makes_the_same_pictures_and_says_what_it_has_nothing_for(
+def test_the_same_seed_makes_the_same_pictures_and_missing_sources_are_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = made(tmp_path / "1", monkeypatch)

@@ -20,7 +20,7 @@ Grey = NDArray[np.uint8]
 
 
 def samples() -> list[Grey]:
-    """One of each digit: uint8 [28, 28]."""
+    """Return a picture of each digit: uint8 [28, 28]."""
     with (TOP / "samples-labels.csv").open(newline="", encoding="utf-8") as file:
         paths = {row["label"]: row["path"] for row in csv.DictReader(file)}
     return [np.asarray(Image.open(TOP / path).convert("L")) for _label, path in sorted(paths.items())]
@@ -35,13 +35,13 @@ def grey(values: NDArray[np.floating]) -> Grey:
 
 
 def ink(sample: Grey, side: int) -> NDArray[np.float64]:
-    """How much ink a digit of about `side` pixels has: 0…1, its strokes sharp."""
+    """Return the ink of a digit of about `side` pixels, 0…1, with sharp strokes."""
     large = Image.fromarray(sample).resize((side * 28 // 20,) * 2, Image.Resampling.BICUBIC)
     return np.clip((np.asarray(large) / 255.0 - 0.5) * max(1.0, side / 30) + 0.5, 0.0, 1.0)
 
 
 def page(sample: Grey, side: int = 70, paper: float = 235.0, pen: float = 40.0, size: int = 140) -> NDArray[np.float64]:
-    """A digit off-centre on a page of `size` x `size`."""
+    """Return a digit off-centre on a page of `size` x `size` pixels."""
     amount = np.zeros((size, size))
     drawn = ink(sample, side)
     at = size // 8
@@ -54,7 +54,7 @@ def noise(deviation: float, shape: tuple[int, ...]) -> NDArray[np.float64]:
 
 
 def filled(sample: Grey, side: int) -> Grey:
-    """The digit cropped, its longer side `side` pixels."""
+    """Return the cropped digit; its longer side has `side` pixels."""
     inked = np.argwhere(sample > 30)
     (top, left), (bottom, right) = inked.min(axis=0), inked.max(axis=0) + 1
     crop = Image.fromarray(sample[top:bottom, left:right])
@@ -64,13 +64,13 @@ def filled(sample: Grey, side: int) -> Grey:
 
 
 def ramp(size: int) -> NDArray[np.float64]:
-    """Light that falls off from one corner to the other, to three tenths."""
+    """Return light that decreases from one corner to the opposite one, to three tenths."""
     y, x = np.mgrid[0:size, 0:size] / (size - 1)
     return np.asarray(1.0 - 0.35 * (x + y))
 
 
 def shadow(size: int) -> NDArray[np.float64]:
-    """A shadow whose edge goes across the page."""
+    """Return light with a shadow whose edge crosses the page."""
     y, x = np.mgrid[0:size, 0:size] / (size - 1)
     return np.asarray(1.0 - 0.45 / (1.0 + np.exp(-(x + 0.4 * y - 0.7) / 0.02)))
 
@@ -106,7 +106,7 @@ SPECKS = tuple((slice(y, y + 4), slice(x, x + 4)) for y, x in ((5, 120), (130, 8
 
 
 def touching(sample: Grey) -> Grey:
-    """A digit whose top lies on one of two lines along the edge."""
+    """Return a digit whose top touches one of two lines along the edge."""
     values = page(sample)
     first = int(np.flatnonzero((values < 150).any(axis=1))[0])
     return grey(lined(np.roll(values, 4 - first, axis=0), (slice(5), ALL), (ALL, slice(4))))
@@ -140,7 +140,7 @@ SCENES: dict[str, Callable[[Grey], Grey]] = {
 
 
 def likeness(one: Grey, other: Grey) -> float:
-    """Correlation, −1…1, where a pixel's shift brings them closest."""
+    """Return the largest correlation, −1…1, over shifts of at most one pixel."""
     shifts = [np.roll(one, (y, x), axis=(0, 1)).ravel() for y in (-1, 0, 1) for x in (-1, 0, 1)]
     return max(float(np.corrcoef(shifted, other.ravel())[0, 1]) for shifted in shifts)
 

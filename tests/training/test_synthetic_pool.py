@@ -1,4 +1,4 @@
-"""The pool of varied pictures: its shares, its determinism, and what its kinds do to a digit."""
+"""The pool of synthetic images: its shares, its determinism, and the effect of its kinds on a digit."""
 
 import csv
 import multiprocessing
@@ -91,17 +91,17 @@ def test_a_font_that_cant_be_read_is_named(digits: Split, tmp_path: Path) -> Non
 
 
 def test_other_images_than_mnists_are_refused() -> None:
-    with pytest.raises(DatasetError, match="made out of images of 28 x 28 x 1, not 4 x 32 x 32 x 3"):
+    with pytest.raises(DatasetError, match=r"made from images of 28 x 28 x 1, not 4 x 32 x 32 x 3; .*--no-variety"):
         make(Split(torch.zeros(4, 32, 32, 3, dtype=torch.uint8), torch.zeros(4)), 10, 0.0, 0, PREPROCESSING)
 
 
-def test_blank_images_are_told_and_not_drawn_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blank_images_are_a_clear_error_and_not_drawn_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.synthetic.chunks._MOST_ROUNDS", 3)
     blank = Split(torch.zeros(20, 28, 28, 1, dtype=torch.uint8), torch.zeros(20, dtype=torch.int64))
-    with pytest.raises(DatasetError, match="'identity' still come out blank"):
+    with pytest.raises(DatasetError, match="'identity' are still blank"):
         make(blank, 40, 0.0, 0, PREPROCESSING)
     maker = Maker(blank.images[..., 0].numpy(), blank.labels.numpy(), OTHER, PREPROCESSING, ())
-    with pytest.raises(DatasetError, match="'bitmap' still come out blank"):  # it cuts a digit to its ink first
+    with pytest.raises(DatasetError, match="'bitmap' are still blank"):  # it crops a digit to its ink first
         maker.make(Chunk(0, 0, [kind.name for kind in KINDS].index("bitmap"), 2))
 
 
@@ -112,7 +112,7 @@ def test_the_kinds_shares_add_up(count: int) -> None:
     assert all(abs(many - count * share / sum(shares)) <= 1 for many, share in zip(counts, shares, strict=True))
 
 
-def test_the_kinds_names_differ_and_each_says_what_it_is() -> None:
+def test_the_kinds_have_different_names_and_a_description() -> None:
     assert len({kind.name for kind in KINDS}) == len(KINDS)
     assert all(kind.draw.__doc__ for kind in KINDS)
 
@@ -128,15 +128,15 @@ def test_thinning_leaves_lines_of_one_pixel_that_still_hang_together() -> None:
     assert thin[0, 10:20].any(axis=1).all()
 
 
-# ---------------------------------------------------------------- what a network that never saw them makes of them
+# ---------------------------------------------------------------- a network that was trained without these kinds
 
-# The hardest kinds, for a network that was trained without any.
+# The kinds that are hardest for such a network.
 _UNLIKE = {"stripe": 0.4, "impulse noise": 0.6, "zigzag": 0.4, "canny edges": 0.3, "gaussian noise": 0.5}
 
 
 @pytest.fixture(scope="session")
 def samples() -> Maker:
-    """Makes pictures of the 200 real digits in samples/."""
+    """Return a maker of pictures from the 200 real digits in samples/."""
     rows = list(csv.DictReader((TOP / "samples-labels.csv").read_text().splitlines()))
     images = np.stack([np.asarray(Image.open(TOP / row["path"])) for row in rows])
     labels = np.array([int(row["label"]) for row in rows])
@@ -144,14 +144,14 @@ def samples() -> Maker:
 
 
 def _confidences(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The shipped network's, of the ten digits: [n, 10]."""
+    """Return the shipped network's confidences in the ten digits: [n, 10]."""
     description, network = checkpoint.load(checkpoint.find("digits"))
     logits = epochs.predict(network, torch.from_numpy(pictures)) / description.calibration.temperature
     return logits.softmax(dim=1)[:, :OTHER].numpy()
 
 
 def _of_every_kind(samples: Maker, sources: tuple[str, ...], each: int) -> dict[str, tuple[Made, Made]]:
-    """By kind: the shipped network's confidences [each, 10], and the labels."""
+    """Return for each kind the shipped network's confidences [each, 10], and the labels."""
     kinds = [at for at, kind in enumerate(KINDS) if kind.source in sources]
     made = [samples.make(Chunk(3, at, at, each)) for at in kinds]
     found = _confidences(np.concatenate([pictures for pictures, _ in made])).reshape(len(kinds), each, OTHER)
@@ -164,7 +164,7 @@ def test_a_digit_of_any_kind_is_still_that_digit_to_the_shipped_network(samples:
     assert {name: share for name, share in right.items() if share < _UNLIKE.get(name, 0.7)} == {}
 
 
-def test_an_outlier_is_labelled_so_and_seldom_a_sure_digit_to_a_network_that_knows_no_outliers(samples: Maker) -> None:
+def test_an_outlier_has_its_label_and_is_seldom_a_digit_with_high_confidence(samples: Maker) -> None:
     kinds = _of_every_kind(samples, (OUTLIER,), 12)
     assert all((labels == OTHER).all() for _, labels in kinds.values())
     assert float(np.mean([(found.max(axis=1) > 0.99).mean() for found, _ in kinds.values()])) < 0.35

@@ -1,4 +1,4 @@
-"""One chunk of the pool: so many pictures of one kind, in whatever process. No torch: a process starts in a moment."""
+"""The chunks of the pool: pictures of one kind, made in any process. It imports no torch, so processes start fast."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from training.synthetic.kinds import DRAWN, KINDS, OUTLIER, PRINTED
 from training.synthetic.likeness import Likeness
 from training.synthetic.raster import Digits, Rng
 
-_LEAST = 16  # pictures drawn at once: some kinds mix several digits, of several classes
-_MOST_ROUNDS = 100  # of drawing again what came out blank, or like a digit
+_LEAST = 16  # pictures drawn at once: some kinds mix digits of several classes
+_MOST_ROUNDS = 100  # attempts to replace pictures that are blank or like a digit
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """What to make.
+    """The description of a chunk.
 
     Args:
-        seed: Of the pool.
-        number: Of the chunk in it; together they seed its draws.
+        seed: Seed of the pool.
+        number: Number of the chunk in the pool; seed and number together seed its random generator.
         kind: Index in `KINDS`.
-        count: How many.
+        count: Number of pictures.
     """
 
     seed: int
@@ -36,14 +36,14 @@ class Chunk:
 
 
 class Maker:
-    """Makes chunks out of the training images.
+    """Makes chunks from the training images.
 
     Args:
         images: uint8 [N, 28, 28].
         labels: int64 [N].
-        other: The label of an outlier.
-        preprocessing: What every picture goes through, as a worker's would.
-        fonts: Files; may be none where no printed kind is asked for.
+        other: Label of an outlier.
+        preprocessing: Preprocessing of every picture, the same as in a worker.
+        fonts: Font files; may be empty if no chunk has a printed kind.
     """
 
     def __init__(
@@ -59,7 +59,10 @@ class Maker:
         self._likeness = Likeness(images)
 
     def make(self, chunk: Chunk) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """uint8 [count, height, width, channels] and int64 [count]; the same wherever and whenever it is made.
+        """Make the pictures of a chunk; the same chunk always gives the same pictures.
+
+        Returns:
+            Pictures uint8 [count, height, width, channels], and labels int64 [count].
 
         Raises:
             DatasetError: The training images are blank.
@@ -76,11 +79,12 @@ class Maker:
                 return np.concatenate(images), np.concatenate(labels)
         name = KINDS[chunk.kind].name
         raise DatasetError(
-            f"After {_MOST_ROUNDS} attempts, pictures of the kind {name!r} still come out blank, or alike."
+            f"After {_MOST_ROUNDS} attempts, pictures of the kind {name!r} are still blank, or like digits. Check the "
+            "training images, or use --no-variety."
         )
 
     def _round(self, kind: int, count: int, rng: Rng) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """Draw `count`; of these, what is neither blank nor an outlier that looks like a digit."""
+        """Draw `count` pictures; return those that are neither blank nor outliers that resemble a digit."""
         digits = self.sample(kind, count, rng)
         pixels, blank = self._preprocessing.apply_all(list(KINDS[kind].draw(digits, rng)))
         if KINDS[kind].source == OUTLIER:
@@ -89,7 +93,7 @@ class Maker:
         return pixels, np.delete(digits.labels.astype(np.int64), list(blank))
 
     def sample(self, kind: int, count: int, rng: Rng) -> Digits:
-        """What `count` pictures of a kind are made from."""
+        """Draw the digits that `count` pictures of a kind are made from."""
         if KINDS[kind].source == PRINTED:
             return printed.sample(self._fonts, count, rng)
         if KINDS[kind].source == DRAWN:
@@ -98,16 +102,16 @@ class Maker:
         return Digits(self._images[at].astype(np.float32) / np.float32(255.0), self._labels[at])
 
 
-_maker: Maker | None = None  # of this process, where it is one of a pool's
+_maker: Maker | None = None  # set by `prepare` in a process that makes chunks
 
 
 def prepare(*arguments: object) -> None:
-    """Begin the life of a process that makes chunks; `arguments` are the `Maker`'s."""
+    """Set up a process that makes chunks; `arguments` are the `Maker`'s."""
     global _maker
     _maker = Maker(*arguments)  # type: ignore[arg-type]
 
 
 def make(chunk: Chunk) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Make one in a process that `prepare` began."""
+    """Make a chunk in a process that `prepare` has set up."""
     assert _maker is not None
     return _maker.make(chunk)

@@ -1,8 +1,8 @@
-"""The corruptions of MNIST-C, as its authors describe them, over a range of severities around theirs.
+"""The corruptions of MNIST-C, as its authors describe them, with a wider range of severities.
 
-N. Mu, J. Gilmer, "MNIST-C: A Robustness Benchmark for Computer Vision", 2019; noise, blur, fog and spatter are there
-as in D. Hendrycks, T. Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations",
-2019. Each takes digits of 28 x 28 and gives as many pictures of 28 x 28.
+N. Mu, J. Gilmer, "MNIST-C: A Robustness Benchmark for Computer Vision", 2019. Noise, blur, fog and spatter are from D.
+Hendrycks, T. Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", 2019.
+Each function takes digits of 28 x 28 pixels and returns a picture of 28 x 28 for each.
 """
 
 import math
@@ -32,25 +32,25 @@ _ROW, _COLUMN = np.mgrid[:SIDE, :SIDE]
 
 
 def identity(digits: Digits, rng: Rng) -> Pictures:
-    """The digit as it is."""
+    """Return the digits unchanged."""
     return grey(digits.ink)
 
 
 def shot_noise(digits: Digits, rng: Rng) -> Pictures:
-    """Each pixel counts few photons: Poisson noise, none on black."""
+    """Add shot noise: Poisson noise of few photons in each pixel, none on black."""
     photons = np.exp(uniform(rng, math.log(2.0), math.log(20.0), len(digits.ink)))
     return grey((rng.poisson(digits.ink * photons) / photons).astype(np.float32))
 
 
 def impulse_noise(digits: Digits, rng: Rng) -> Pictures:
-    """Salt and pepper: some pixels are black or white."""
+    """Add salt-and-pepper noise: some pixels become black or white."""
     share = uniform(rng, 0.03, 0.3, len(digits.ink))
     draws = rng.random(digits.ink.shape, np.float32)
     return grey(np.where(draws < share / 2, 0.0, np.where(draws < share, 1.0, digits.ink)).astype(np.float32))
 
 
 def glass_blur(digits: Digits, rng: Rng) -> Pictures:
-    """Seen through frosted glass: blurred, each pixel taken from a near one, blurred again."""
+    """Blur as frosted glass does: blur, take each pixel from a near one, blur again."""
     count = len(digits.ink)
     sigma = uniform(rng, 0.4, 0.9, count)
     image = blur(digits.ink, sigma)
@@ -63,11 +63,11 @@ def glass_blur(digits: Digits, rng: Rng) -> Pictures:
 
 
 def motion_blur(digits: Digits, rng: Rng) -> Pictures:
-    """Moved along a straight line during the exposure."""
+    """Blur along a straight line, as motion during the exposure does."""
     count = len(digits.ink)
     length, angle = rng.uniform(3.0, 10.0, count), rng.uniform(0.0, math.pi, count)
     steps = np.linspace(-0.5, 0.5, 13)
-    # [n, 13]: where the digit is at each moment, in whole pixels, inside a border of 6.
+    # [n, 13]: position of the digit at each moment, in whole pixels, inside a border of 6.
     left = np.rint(6 + np.outer(length * np.cos(angle), steps)).astype(int)
     top = np.rint(6 + np.outer(length * np.sin(angle), steps)).astype(int)
     padded = np.pad(digits.ink, ((0, 0), (6, 6), (6, 6)))
@@ -77,12 +77,12 @@ def motion_blur(digits: Digits, rng: Rng) -> Pictures:
             for one, ys, xs in zip(padded, top.tolist(), left.tolist(), strict=True)
         ]
     )
-    # The exposure is the same: a thin stroke that moves across itself turns pale.
+    # The mean over the exposure makes thin strokes pale; some brightness is restored.
     return grey((image / len(steps) * uniform(rng, 1.0, 1.6, count)).astype(np.float32))
 
 
 def shear(digits: Digits, rng: Rng) -> Pictures:
-    """Slanted, far more than people write."""
+    """Slant the digits, far more than people write."""
     slant = uniform(rng, 0.2, 0.75, len(digits.ink)) * _sign(rng, len(digits.ink))
     matrices = np.zeros((len(digits.ink), 2, 3), np.float32)
     matrices[:, 0, 0] = matrices[:, 1, 1] = 1.0
@@ -91,7 +91,7 @@ def shear(digits: Digits, rng: Rng) -> Pictures:
 
 
 def scale(digits: Digits, rng: Rng) -> Pictures:
-    """Smaller in the same frame: fewer pixels to tell it by."""
+    """Shrink the digits inside their frame."""
     count = len(digits.ink)
     return grey(
         moved(blur(digits.ink, 0.5), turned(np.zeros((count, 1, 1), np.float32), uniform(rng, 0.4, 0.9, count)))
@@ -99,18 +99,18 @@ def scale(digits: Digits, rng: Rng) -> Pictures:
 
 
 def rotate(digits: Digits, rng: Rng) -> Pictures:
-    """Turned further than people write, less than would make another digit of it."""
+    """Rotate the digits further than people write, but not into another digit."""
     count = len(digits.ink)
     return grey(moved(digits.ink, turned(uniform(rng, 10.0, 35.0, count) * _sign(rng, count))))
 
 
 def brightness(digits: Digits, rng: Rng) -> Pictures:
-    """All pixels brighter by as much, up to white."""
+    """Brighten all pixels by the same amount, up to white."""
     return grey(digits.ink + uniform(rng, 0.2, 0.8, len(digits.ink)))
 
 
 def translate(digits: Digits, rng: Rng) -> Pictures:
-    """Shifted to an edge, or a little over it."""
+    """Shift the digits to an edge, or a little over it."""
     matrices = np.zeros((len(digits.ink), 2, 3), np.float32)
     matrices[:, 0, 0] = matrices[:, 1, 1] = 1.0
     matrices[:, :, 2] = rng.uniform(-6.0, 6.0, (len(digits.ink), 2))
@@ -118,7 +118,7 @@ def translate(digits: Digits, rng: Rng) -> Pictures:
 
 
 def stripe(digits: Digits, rng: Rng) -> Pictures:
-    """Inverted along a stripe, most often an upright one."""
+    """Invert a stripe, most often a vertical one."""
     count = len(digits.ink)
     width = np.rint(uniform(rng, 3.0, 11.0, count))
     start = np.rint(uniform(rng, -2.0, SIDE - 2.0, count))
@@ -128,7 +128,7 @@ def stripe(digits: Digits, rng: Rng) -> Pictures:
 
 
 def fog(digits: Digits, rng: Rng) -> Pictures:
-    """Fractal mist in front of the digit, contrast lowered by as much as it adds."""
+    """Add fractal fog in front of the digits, and lower the contrast accordingly."""
     count = len(digits.ink)
     mist = clouds(rng, count, SIDE)
     mist -= mist.min(axis=(1, 2), keepdims=True)
@@ -138,7 +138,7 @@ def fog(digits: Digits, rng: Rng) -> Pictures:
 
 
 def spatter(digits: Digits, rng: Rng) -> Pictures:
-    """Drops on the lens, bright or dark, here and there."""
+    """Add bright or dark drops, as on a lens."""
     count = len(digits.ink)
     drops = field(rng, count, SIDE, 9) + 0.4 * field(rng, count, SIDE, 14)
     cover = np.clip((drops - uniform(rng, 1.3, 2.1, count)) * 3.0, 0.0, 1.0) * uniform(rng, 0.5, 1.0, count)
@@ -147,7 +147,7 @@ def spatter(digits: Digits, rng: Rng) -> Pictures:
 
 
 def dotted_line(digits: Digits, rng: Rng) -> Pictures:
-    """A straight line of dots from edge to edge."""
+    """Add a straight dotted line from edge to edge."""
     gap = uniform(rng, 2.0, 4.0, len(digits.ink))[:, 0, 0]
     lines = []
     for start, end, step in zip(*_ends(rng, len(digits.ink)), gap.tolist(), strict=True):
@@ -161,7 +161,7 @@ def dotted_line(digits: Digits, rng: Rng) -> Pictures:
 
 
 def zigzag(digits: Digits, rng: Rng) -> Pictures:
-    """A zigzag line from edge to edge."""
+    """Add a zigzag line from edge to edge."""
     lines = []
     for start, end in zip(*_ends(rng, len(digits.ink)), strict=True):
         count = int(rng.integers(6, 14))
@@ -173,14 +173,14 @@ def zigzag(digits: Digits, rng: Rng) -> Pictures:
 
 
 def canny_edges(digits: Digits, rng: Rng) -> Pictures:
-    """Only the outlines (J. Canny, "A Computational Approach to Edge Detection", 1986), a pixel wide."""
+    """Return the outlines, one pixel wide (J. Canny, "A Computational Approach to Edge Detection", 1986)."""
     count = len(digits.ink)
     image = np.pad(blur(digits.ink, uniform(rng, 0.6, 1.2, count)), ((0, 0), (1, 1), (1, 1)), mode="edge")
     smooth_x = image[:, :-2] + 2 * image[:, 1:-1] + image[:, 2:]  # [n, 28, 30]
     smooth_y = image[:, :, :-2] + 2 * image[:, :, 1:-1] + image[:, :, 2:]  # [n, 30, 28]
     x, y = smooth_x[:, :, 2:] - smooth_x[:, :, :-2], smooth_y[:, 2:] - smooth_y[:, :-2]
     size = np.hypot(x, y)
-    # Along the gradient, to the nearest of four directions, an edge is where it is largest.
+    # An edge is a maximum of the gradient's size along its direction, rounded to one of four.
     sector = np.rint(np.arctan2(y, x) / (math.pi / 4)).astype(int) % 4
     around = np.pad(size, ((0, 0), (1, 1), (1, 1)))
     edge = np.zeros(size.shape, bool)
@@ -189,7 +189,7 @@ def canny_edges(digits: Digits, rng: Rng) -> Pictures:
         behind = around[:, 1 - down : SIDE + 1 - down, 1 - right : SIDE + 1 - right]
         edge |= (sector == number) & (size >= ahead) & (size > behind)
     weak, strong = edge & (size > 0.4), edge & (size > 0.9)
-    for _ in range(4):  # weak edges stay where they go on from strong ones
+    for _ in range(4):  # weak edges stay if they are connected to strong ones
         strong = weak & (_spread(strong))
     return grey(strong.astype(np.float32))
 
@@ -205,7 +205,7 @@ def _sign(rng: Rng, count: int) -> Ink:
 
 
 def _ends(rng: Rng, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Two points on opposite edges for each of `count` lines: float64 [count, 2] each, x and y in pixels."""
+    """Return two points on opposite edges for each of `count` lines: float64 [count, 2] each, x and y in pixels."""
     start, end = np.zeros((2, count, 2))
     across = rng.random(count) < 0.7
     free = rng.uniform(2.0, SIDE - 3.0, (2, count))
@@ -215,7 +215,7 @@ def _ends(rng: Rng, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64
 
 
 def _soft(lines: Ink, rng: Rng) -> Ink:
-    """Lines a little out of focus, of full or less brightness."""
+    """Blur lines a little, and vary their brightness."""
     count = len(lines)
     wide = blur(lines, uniform(rng, 0.1, 0.6, count))
     wide /= np.maximum(wide.max(axis=(1, 2), keepdims=True), 1e-6)

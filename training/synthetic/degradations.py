@@ -1,6 +1,6 @@
-"""Other pens and poorer pictures of the digits: stroke width, bitmaps, low resolution, blur, noise, what is hidden.
+"""Degraded pictures of digits: other pens, bitmaps, low resolution, blur, noise, hidden parts.
 
-Each takes digits of 28 x 28 and gives as many pictures.
+Each function takes digits of 28 x 28 pixels and returns a picture for each.
 """
 
 import io
@@ -31,7 +31,7 @@ _ROW, _COLUMN = np.mgrid[:SIDE, :SIDE]
 
 
 def pen(ink: Ink, rng: Rng, soft: bool = True) -> Ink:
-    """The same strokes as another pen would leave them: [n, 28, 28] → [n, 56, 56], 0…1."""
+    """Draw the same strokes with another pen: [n, 28, 28] → [n, 56, 56], 0…1."""
     count = len(ink)
     even = rng.random(count) < 0.5
     strokes = np.empty((count, _LARGE, _LARGE), np.float32)
@@ -46,23 +46,23 @@ def pen(ink: Ink, rng: Rng, soft: bool = True) -> Ink:
 
 
 def uniform_pen(ink: Ink, rng: Rng, thinnest: float = 1.6, widest: float = 5.5) -> Ink:
-    """Strokes of one width throughout, as on a canvas: their middle lines, drawn anew: [n, 28, 28] → [n, 56, 56]."""
+    """Draw the centre lines of strokes with one width, as on a canvas: [n, 28, 28] → [n, 56, 56]."""
     count = len(ink)
     middle = thinned(enlarged(ink, _LARGE) > 0.45).astype(np.float32)
     width = uniform(rng, thinnest, widest, count)
-    # Around a line of one pixel, a blur of sigma falls to exp(−d²/2 sigma²) of its height at the distance d.
+    # At distance d from a line of one pixel, a blur of sigma has exp(−d²/2 sigma²) of its height.
     sigma = width * 0.5
     height = 1.0 / (sigma * np.float32(np.sqrt(2 * np.pi)))
     return edged(blur(middle, sigma) / height, float(np.exp(-0.5)), 0.35)
 
 
 def stroke_width(digits: Digits, rng: Rng) -> Raw:
-    """Thinner or thicker strokes, their edges soft."""
+    """Draw thinner or thicker strokes with soft edges."""
     return list(grey(resized(pen(digits.ink, rng), SIDE)))
 
 
 def binarised(digits: Digits, rng: Rng) -> Raw:
-    """Black and white, nothing between."""
+    """Return the digits in black and white, without grey."""
     count = len(digits.ink)
     large = rng.random(count) < 0.5
     level = uniform(rng, 0.25, 0.75, count)
@@ -72,7 +72,7 @@ def binarised(digits: Digits, rng: Rng) -> Raw:
 
 
 def bitmap(digits: Digits, rng: Rng) -> Raw:
-    """Thin strokes, black and white, on 16 x 16 to 32 x 32 cells, as in old collections; the frame filled or nearly."""
+    """Return bitmaps of 14 x 14 to 32 x 32 pixels, as in old data sets; the digit fills the frame, or nearly."""
     middle = thinned(enlarged(digits.ink, _LARGE) > 0.45).astype(np.float32)
     pictures = []
     for strokes, line in zip(enlarged(digits.ink, _LARGE), middle, strict=True):
@@ -80,14 +80,14 @@ def bitmap(digits: Digits, rng: Rng) -> Raw:
         side = int(rng.integers(20 if thin else 14, 33))
         crop, width, height = _filling(line if thin else strokes, side, stretched=rng.random() < 0.5)
         cells = np.asarray(Image.fromarray(crop).resize((width, height), Image.Resampling.BOX))
-        # A middle line that is shared among cells belongs to the one that has most of it; a few breaks are as there.
+        # A centre line between two cells goes to the one with more of it; a few gaps remain, as in those data sets.
         level = rng.uniform(0.15, 0.3) * cells.max() if thin else rng.uniform(0.3, 0.6)
         pictures.append(_framed(grey((cells > level).astype(np.float32)), side if rng.random() < 0.5 else 0))
     return pictures
 
 
 def low_resolution(digits: Digits, rng: Rng) -> Raw:
-    """Grey, 8 x 8 to 18 x 18 pixels, the digit from edge to edge: scanned envelopes, reduced."""
+    """Return grey pictures of 8 x 8 to 18 x 18 pixels, filled by the digit, as in reduced scans of envelopes."""
     pictures = []
     large = pen(digits.ink, rng)
     for own, other, same in zip(enlarged(digits.ink, _LARGE), large, rng.random(len(large)) < 0.6, strict=True):
@@ -100,7 +100,7 @@ def low_resolution(digits: Digits, rng: Rng) -> Raw:
 
 
 def pixelated(digits: Digits, rng: Rng) -> Raw:
-    """In squares of one grey."""
+    """Pixelate the digits: squares of one grey level."""
     pictures = []
     for image in digits.ink:
         small = Image.fromarray(image).resize((int(rng.integers(10, 17)),) * 2, Image.Resampling.BOX)
@@ -109,31 +109,31 @@ def pixelated(digits: Digits, rng: Rng) -> Raw:
 
 
 def jpeg(digits: Digits, rng: Rng) -> Raw:
-    """A JPEG file of poor quality: its blocks and ripples."""
+    """Return the digits after JPEG compression of low quality, with its artefacts."""
     side = int(rng.integers(24, 65))
     return [through_jpeg(one, int(rng.integers(5, 40))) for one in grey(enlarged(digits.ink, side))]
 
 
 def through_jpeg(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """uint8 [h, w], written as JPEG and read again."""
+    """Return a picture after JPEG compression: uint8 [h, w] → the same."""
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file))
 
 
 def gaussian_blur(digits: Digits, rng: Rng) -> Raw:
-    """Out of focus."""
+    """Blur the digits, as a camera out of focus does."""
     return list(grey(blur(digits.ink, uniform(rng, 0.8, 1.7, len(digits.ink))) * 1.2))
 
 
 def gaussian_noise(digits: Digits, rng: Rng) -> Raw:
-    """A sensor's noise, on digit and paper."""
+    """Add Gaussian noise of a sensor, on digit and paper."""
     noise = rng.standard_normal(digits.ink.shape, np.float32) * uniform(rng, 0.05, 0.35, len(digits.ink))
     return list(grey(digits.ink * 0.8 + 0.1 + noise))
 
 
 def contrast(digits: Digits, rng: Rng) -> Raw:
-    """Grey on grey, brighter or darker than it."""
+    """Lower the contrast: a grey digit on brighter or darker grey."""
     count = len(digits.ink)
     span = uniform(rng, 0.12, 0.5, count)
     low = uniform(rng, 0.0, 1.0, count) * (1.0 - span)
@@ -142,7 +142,7 @@ def contrast(digits: Digits, rng: Rng) -> Raw:
 
 
 def hidden_patch(digits: Digits, rng: Rng) -> Raw:
-    """A small patch hides part of it: black, or grey.
+    """Hide a part of each digit behind a small black or grey patch.
 
     T. DeVries, G. Taylor, "Improved Regularization of Convolutional Neural Networks with Cutout", 2017.
     """
@@ -155,7 +155,7 @@ def hidden_patch(digits: Digits, rng: Rng) -> Raw:
 
 
 def erased_line(digits: Digits, rng: Rng) -> Raw:
-    """One or two lines across it are gone: a fold, a scratch, a failed row."""
+    """Erase one or two lines across each digit, as a fold or a scratch does."""
     count = len(digits.ink)
     image = digits.ink
     for share in (1.0, 0.4):
@@ -167,7 +167,7 @@ def erased_line(digits: Digits, rng: Rng) -> Raw:
 
 
 def worn(digits: Digits, rng: Rng) -> Raw:
-    """Ink that did not take everywhere: a dry pen, a rough paper."""
+    """Draw strokes with gaps in the ink, as a dry pen does on rough paper."""
     count = len(digits.ink)
     strokes = pen(digits.ink, rng)
     gaps = clouds(rng, count, _LARGE, 0.9) + 0.5 * rng.standard_normal(strokes.shape, np.float32)
@@ -176,16 +176,16 @@ def worn(digits: Digits, rng: Rng) -> Raw:
 
 
 def _filling(image: Ink, side: int, stretched: bool) -> tuple[Ink, int, int]:
-    """Cut [h, w] to its ink, if it has any; and the width and height at which its longest side is `side`.
+    """Crop [h, w] to its ink, and return it with the width and height that scale its longer side to `side`.
 
-    Where it is stretched, both are, or nearly.
+    A stretched picture fills both sides, or nearly. A picture without ink is not cropped.
     """
     rows, columns = (np.flatnonzero((image > 0.2).any(axis=axis)) for axis in (1, 0))
     if not rows.size:
         return image, side, side
     crop = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = crop.shape
-    if stretched:  # a 1 isn't made as wide as a 0: no more than twice its width
+    if stretched:  # at most twice as wide, so that a 1 stays narrow
         return (
             crop,
             min(side, max(2, round(2 * width * side / height))),
@@ -196,7 +196,7 @@ def _filling(image: Ink, side: int, stretched: bool) -> tuple[Ink, int, int]:
 
 
 def _framed(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Put uint8 [h, w] in the middle of [side, side], or of a frame one pixel wider than itself where `side` is 0."""
+    """Centre uint8 [h, w] in [side, side]; if `side` is 0, in a frame with a border of one pixel."""
     height, width = picture.shape
     tall, wide = (side, side) if side else (height + 2, width + 2)
     frame = np.zeros((tall, wide), np.uint8)

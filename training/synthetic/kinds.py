@@ -1,4 +1,4 @@
-"""Every kind of picture in the pool, and how much there is of it: the place to tune it.
+"""The kinds of pictures in the pool, and the share of each: the place to tune the pool.
 
 Shares are relative, within the digits and within the outliers.
 """
@@ -18,11 +18,11 @@ class Kind:
     """One kind of picture.
 
     Args:
-        source: "written": a digit out of the training images; "drawn": stroke by stroke; "printed": out of a font;
-            "outlier": not one digit, whatever it was made from.
-        share: Of the digits, or of the outliers.
-        draw: Makes the pictures; its name is the kind's.
-        likeness: An outlier is drawn again where more than this share of digits are less like a digit than it is.
+        source: "written" for a digit of the training images, "drawn" for a digit drawn stroke by stroke, "printed" for
+            a digit of a font, "outlier" for a picture that is not one digit.
+        share: Relative share of the digits, or of the outliers.
+        draw: Function that makes the pictures; its name is the kind's.
+        likeness: Largest likeness (`training.synthetic.likeness`) of an outlier; one with more is drawn again.
     """
 
     source: str
@@ -32,15 +32,15 @@ class Kind:
 
     @property
     def name(self) -> str:
-        """As in the contact sheet and the docs: "shot noise"."""
+        """Return the name for the contact sheet and the docs: "shot noise"."""
         return self.draw.__name__.replace("_", " ")
 
 
-# Blurred, some kinds come nearer to digits than any person would think: those without strokes, above all.
+# Likeness compares blurred pictures, so kinds without strokes get a high one though no person would see a digit.
 _PLAIN, _FILLED = 0.15, 0.5
 
 KINDS = (
-    # The 16 of MNIST-C.
+    # The 16 corruptions of MNIST-C.
     Kind(WRITTEN, 1.0, corruptions.identity),
     Kind(WRITTEN, 2.0, corruptions.shot_noise),
     Kind(WRITTEN, 3.0, corruptions.impulse_noise),
@@ -108,7 +108,7 @@ KINDS = (
 
 
 def allot(count: int, among: Sequence[Kind]) -> list[int]:
-    """Divide `count` by the kinds' shares, to the nearest whole number that adds up (largest remainders)."""
+    """Divide `count` among the kinds by their shares, in whole numbers that add up to it (largest remainders)."""
     shares = [Fraction(kind.share) for kind in among]
     exact = [share * count / sum(shares) for share in shares]
     counts = [int(part) for part in exact]

@@ -1,8 +1,8 @@
-"""Pictures that are none of the classes, whatever these are: made out of the training images, and out of nothing.
+"""Synthetic out-of-distribution images for any classes, made from the training images.
 
-They teach a network to doubt. Each keeps something of the images, their colours, their grain, their strokes, so that a
-network can't tell it by less than the whole: an image cut up and put together wrongly, a corner of one brought far too
-close, the grain of one without its forms, shapes in its colours, noise, and next to nothing.
+A network learns the class "unknown" from them. Most keep the colours, the grain or the strokes of a training image, so
+that a network must use its whole content: shuffled squares of an image, a corner much enlarged, its grain without
+its shapes, shapes in its colours. Others are noise, or nearly empty.
 """
 
 from collections.abc import Callable
@@ -14,28 +14,28 @@ from torch.nn import functional
 from pigeonhole.errors import DatasetError
 from training.datasets.splits import Split
 
-_ROUND = 64  # pictures at once; each round draws its own grain and squares, and memory stays small
+_ROUND = 64  # images at once, to limit memory; each round has its own grain and number of squares
 
 
 def make(training: Split, classes: int, count: int, seed: int) -> Split:
-    """Make pictures that are none of the classes.
+    """Make out-of-distribution images; the same arguments give the same images, bit for bit.
 
     Args:
-        training: uint8 [N, H, W, C], the images that the classes are learned from; of at least one.
-        classes: How many there are; the label of every picture here.
-        count: Pictures.
-        seed: Of all draws; the same arguments give the same pictures, bit for bit.
+        training: Training images, uint8 [N, H, W, C], N at least 1.
+        classes: Number of classes, which is the label of every image here.
+        count: Number of images.
+        seed: Seed of all random draws.
 
     Returns:
-        uint8 [count, H, W, C] and int64 [count], mixed.
+        uint8 [count, H, W, C] and int64 [count], the kinds in turn.
 
     Raises:
-        DatasetError: There is nothing to make them of.
+        DatasetError: There are no training images.
     """
     if not len(training):
-        raise DatasetError("There are no images to make pictures of none of the classes out of.")
+        raise DatasetError("There are no training images to make out-of-distribution images from.")
     generator = torch.Generator().manual_seed(seed)
-    # Each in its turn: which kind comes after which is left to the shuffle of training.
+    # The kinds alternate; training shuffles the images.
     kinds = torch.arange(count) % len(_KINDS)
     pictures = torch.empty((count, *training.images.shape[1:]), dtype=torch.uint8)
     for at, kind in enumerate(_KINDS):
@@ -50,13 +50,13 @@ def make(training: Split, classes: int, count: int, seed: int) -> Split:
 
 
 def _shuffled(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Cut into squares, 2 to 4 along a side, and put together in another order."""
+    """Cut images into rectangles, 2 to 4 along a side, and put these together in another order."""
     count, channels, height, width = images.shape
     parts = int(torch.randint(2, 5, (1,), generator=generator))
     high, wide = -(-height // parts), -(-width // parts)
     whole = functional.pad(images, (0, wide * parts - width, 0, high * parts - height), mode="replicate")
     cut = whole.reshape(count, channels, parts, high, parts, wide).permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
-    # Each takes the next one's place along a round trip of its own: none stays where it was.
+    # A random cycle through all parts: each takes the place of the next, so none stays.
     trip = torch.rand(count, parts * parts, generator=generator).argsort(1)  # [n, parts²]
     order = torch.empty_like(trip).scatter_(1, trip, trip.roll(1, 1))
     mixed = cut[torch.arange(count)[:, None], order].reshape(count, parts, parts, channels, high, wide)
@@ -64,7 +64,7 @@ def _shuffled(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _close(images: Tensor, generator: torch.Generator) -> Tensor:
-    """A part of each, 4 to 8 times as large."""
+    """Enlarge a part of each image 4 to 8 times."""
     count = len(images)
     share = 1 / (4 + 4 * torch.rand(count, generator=generator))
     centre = (torch.rand(2, count, generator=generator) * 2 - 1) * (1 - share)
@@ -77,7 +77,7 @@ def _close(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _empty(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Nothing but two colours of each image, one going over into the other, or one alone."""
+    """Return a gradient between two colours of each image, or one colour alone, with a little noise."""
     count, _channels, height, width = images.shape
     one, two = _colours(images, generator)
     draws = torch.rand(3, count, 1, 1, 1, generator=generator)
@@ -90,7 +90,7 @@ def _empty(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _colours(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Two pixels of each image: [n, C, 1, 1] each."""
+    """Return two random pixels of each image: [n, C, 1, 1] each."""
     count, _channels, height, width = images.shape
     places = torch.randint(height * width, (2, count), generator=generator)
     one, two = (images.flatten(2)[torch.arange(count), :, at][..., None, None] for at in places)
@@ -98,7 +98,7 @@ def _colours(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor
 
 
 def _textured(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Noise with the amplitudes of each image's frequencies: its grain and contrast, and none of its forms."""
+    """Return noise with each image's spectrum: its grain and contrast, without its shapes."""
     spectrum = torch.fft.rfft2(images)
     noise = torch.fft.rfft2(torch.randn(len(images), 1, *images.shape[2:], generator=generator))
     phase = noise / noise.abs().clamp(min=1e-6)
@@ -108,7 +108,7 @@ def _textured(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _shapes(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Rectangles, discs and stripes in two colours of each image."""
+    """Draw rectangles, discs and stripes in two colours of each image."""
     count, _channels, height, width = images.shape
     y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
     draws = torch.rand(6, count, 1, 1, generator=generator)
@@ -127,12 +127,12 @@ def _shapes(images: Tensor, generator: torch.Generator) -> Tensor:
     which = torch.randint(len(forms), (count,), generator=generator)
     inside = forms[which, torch.arange(count)][:, None]  # [n, 1, H, W]
     one, two = _colours(images, generator)
-    # Two colours of an image are often the same; a form must be seen.
+    # Two colours of an image are often the same, but a shape must be visible.
     return torch.where(inside, one, torch.where((one - two).abs().mean(1, keepdim=True) < 32, 255 - one, two))
 
 
 def _noise(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Noise, fine or coarse, of any strength, about a level of its own."""
+    """Return noise, fine or coarse, of random strength and mean."""
     count, channels, height, width = images.shape
     draws = torch.rand(3, count, 1, 1, 1, generator=generator)
     grain = int(torch.randint(1, 9, (1,), generator=generator))

@@ -1,8 +1,8 @@
-"""Pictures that are not one digit: strokes, shapes, and digits cut, mixed, turned and put together wrong.
+"""Outliers for networks of digits: strokes, shapes, and digits that are cut, mixed, rotated or combined wrongly.
 
-They teach a network to doubt (D. Hendrycks, M. Mazeika, T. Dietterich, "Deep Anomaly Detection with Outlier Exposure",
-2019). None is drawn after letters, hands, clothes or photographs, so that these can still tell how far it carries.
-What comes out like a digit all the same is drawn again (`training.synthetic.likeness`).
+A network learns the class "unknown" from them (D. Hendrycks, M. Mazeika, T. Dietterich, "Deep Anomaly Detection with
+Outlier Exposure", 2019). None imitates letters, hands, clothes or photographs, which test how well it generalises.
+A picture that resembles a digit by chance is drawn again (`training.synthetic.likeness`).
 """
 
 import math
@@ -17,12 +17,12 @@ from training.synthetic.scenes import Scene, shown
 Stroke = NDArray[np.float64]  # [k, 2], x and y in 0…1
 
 _LARGE = 2 * SIDE
-_ON_PAPER = 0.35  # share of the outliers that are shown as a digit in a scene would be
+_ON_PAPER = 0.35  # share of the outliers that are drawn into a scene, as digits are
 _SCENE = Scene(degrees=20.0, frame=0.1, residue=0.05, specks=0.15, jpeg=0.2)
 
 
 def _several(draw: Callable[[Rng], list[Stroke]]) -> Callable[[Digits, Rng], Raw]:
-    """A kind out of what draws the strokes of one picture."""
+    """Return a kind that draws the strokes of each picture with a function."""
 
     def kind(digits: Digits, rng: Rng) -> Raw:
         width = 1.5 + 7.0 * rng.random(len(digits.ink)) ** 1.5
@@ -33,7 +33,7 @@ def _several(draw: Callable[[Rng], list[Stroke]]) -> Callable[[Digits, Rng], Raw
 
 
 def _shown(ink: Ink, rng: Rng) -> Raw:
-    """Bright on black, reduced; or in a scene."""
+    """Return reduced pictures, bright on black; some of them in a scene."""
     on_paper = rng.random(len(ink)) < _ON_PAPER
     pictures = list(grey(resized(ink, int(rng.choice([20, 28, 40])))))
     for at, picture in zip(np.flatnonzero(on_paper).tolist(), shown(ink[on_paper], rng, _SCENE), strict=True):
@@ -45,7 +45,7 @@ def _shown(ink: Ink, rng: Rng) -> Raw:
 
 
 def _smooth(points: Stroke, steps: int = 8) -> Stroke:
-    """A cubic B-spline along the points: float64 [k, 2] → [(k − 1) · steps, 2]."""
+    """Return a cubic B-spline along the points: float64 [k, 2] → [(k − 1) · steps, 2]."""
     padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
     t = (np.arange(steps) / steps)[:, None]
     basis = np.concatenate(
@@ -57,13 +57,13 @@ def _smooth(points: Stroke, steps: int = 8) -> Stroke:
 
 
 def _scribble(rng: Rng) -> list[Stroke]:
-    """One long line that wanders and turns back."""
+    """Draw one long line with many turns."""
     points = rng.uniform(0.1, 0.9, (int(rng.integers(6, 16)), 2))
     return [_smooth(points)]
 
 
 def _hatching(rng: Rng) -> list[Stroke]:
-    """To and fro, as one crosses something out."""
+    """Draw a line to and fro, as for crossing something out."""
     count = int(rng.integers(5, 12))
     along, across = np.linspace(0.15, 0.85, count), np.where(np.arange(count) % 2, 0.8, 0.2)
     points = np.stack([along, across], axis=1) + rng.normal(0.0, 0.05, (count, 2))
@@ -74,7 +74,7 @@ def _hatching(rng: Rng) -> list[Stroke]:
 
 
 def _curves(rng: Rng) -> list[Stroke]:
-    """Two to five short curves, wherever they fall."""
+    """Draw two to five short curves at random places."""
     strokes = []
     for _ in range(int(rng.integers(2, 6))):
         middle = rng.uniform(0.25, 0.75, 2)
@@ -83,7 +83,7 @@ def _curves(rng: Rng) -> list[Stroke]:
 
 
 def _polyline(rng: Rng) -> list[Stroke]:
-    """A line with corners, open or closed, perhaps crossed by another."""
+    """Draw a line with corners, open or closed, perhaps crossed by another."""
     points = rng.uniform(0.08, 0.92, (int(rng.integers(4, 9)), 2))
     strokes = [np.concatenate([points, points[:1]]) if rng.random() < 0.35 else points]
     if rng.random() < 0.35:
@@ -92,7 +92,7 @@ def _polyline(rng: Rng) -> list[Stroke]:
 
 
 def _sign(rng: Rng) -> list[Stroke]:
-    """A made-up sign: straight and bowed strokes between the points of a lattice, most of them joined."""
+    """Draw an invented sign: straight and curved strokes between the points of a lattice, most of them joined."""
     columns, rows = int(rng.integers(2, 4)), int(rng.integers(2, 4))
     wide = rng.uniform(0.3, 0.8)
     lattice = np.stack(
@@ -114,7 +114,7 @@ def _sign(rng: Rng) -> list[Stroke]:
 
 
 def _bow(start: Stroke, end: Stroke, rise: float) -> Stroke:
-    """From one point to another, bent to a side by `rise` of the way: float64 [9, 2]."""
+    """Return a curve from one point to another, bent sideways by `rise` of its length: float64 [9, 2]."""
     t = np.linspace(0.0, 1.0, 9)[:, None]
     normal = np.array([start[1] - end[1], end[0] - start[0]])
     curve: Stroke = start + t * (end - start) + 4 * t * (1 - t) * rise * normal
@@ -122,7 +122,7 @@ def _bow(start: Stroke, end: Stroke, rise: float) -> Stroke:
 
 
 def _rays(rng: Rng) -> list[Stroke]:
-    """Lines out of one point, or all through it: crosses, stars, forks."""
+    """Draw lines from one point: crosses, stars, forks."""
     count, middle = int(rng.integers(3, 9)), rng.uniform(0.4, 0.6, 2)
     angles = rng.uniform(0.0, 2 * math.pi) + np.arange(count) * 2 * math.pi / count + rng.normal(0.0, 0.15, count)
     reach = rng.uniform(0.25, 0.45, count)
@@ -131,7 +131,7 @@ def _rays(rng: Rng) -> list[Stroke]:
 
 
 def _parallels(rng: Rng) -> list[Stroke]:
-    """Parallel lines, perhaps crossed by others: bars, ladders, grids."""
+    """Draw parallel lines, perhaps crossed by others: bars, ladders, grids."""
     strokes = []
     angle, slant = rng.uniform(0.0, math.pi), rng.normal(math.pi / 2, 0.2)
     for turn, count in ((angle, int(rng.integers(2, 6))), (angle + slant, int(rng.integers(0, 5)))):
@@ -143,7 +143,7 @@ def _parallels(rng: Rng) -> list[Stroke]:
 
 
 def _spiral(rng: Rng) -> list[Stroke]:
-    """A spiral of several turns, or rings within rings."""
+    """Draw a spiral of several turns, or concentric rings."""
     if rng.random() < 0.5:
         t = np.linspace(0.0, 1.0, 60)
         angle = rng.uniform(0, 2 * math.pi) + rng.choice([-1, 1]) * t * 2 * math.pi * rng.uniform(2.5, 4.0)
@@ -156,10 +156,10 @@ def _spiral(rng: Rng) -> list[Stroke]:
 
 
 def _outline(rng: Rng) -> list[Stroke]:
-    """The outline of a polygon or of a star, with a mark in it now and then."""
+    """Draw the outline of a polygon or of a star, sometimes with a mark in it."""
     count = int(rng.integers(3, 8))
     angle = rng.uniform(0.0, 2 * math.pi) + np.arange(2 * count + 1) * math.pi / count
-    # With five sides or more, a polygon drawn by a pen is a 0; a star is not.
+    # A polygon of five sides or more looks like a 0 if drawn with a pen; a star does not.
     inner = rng.choice([math.cos(math.pi / count), 0.5] if count < 5 else [0.45, 0.6])
     reach = np.where(np.arange(2 * count + 1) % 2, inner, 1.0)
     points = 0.5 + 0.42 * reach[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1) * rng.uniform(0.6, 1.0, 2)
@@ -170,7 +170,7 @@ def _outline(rng: Rng) -> list[Stroke]:
 
 
 def _dots(rng: Rng) -> list[Stroke]:
-    """Dots and short dashes."""
+    """Draw dots and short dashes."""
     starts = rng.uniform(0.1, 0.9, (int(rng.integers(3, 14)), 2))
     return [np.stack([start, start + rng.normal(0.0, 0.04, 2)]) for start in starts]
 
@@ -187,13 +187,13 @@ outline = _several(_outline)
 dots = _several(_dots)
 
 
-# ---------------------------------------------------------------- digits that are none any more
+# ---------------------------------------------------------------- digits changed beyond recognition
 
-_BOX = slice(4, 24)  # rows and columns of 28 that MNIST's digits lie in
+_BOX = slice(4, 24)  # rows and columns of 28 that contain MNIST's digits
 
 
 def overlapping(digits: Digits, rng: Rng) -> Raw:
-    """Two digits, neither of them a 1, half over each other, aslant."""
+    """Draw two digits over each other, diagonally shifted by about half their size; neither is a 1."""
     first, second = _others(digits, rng, (1,)), _others(digits, rng, (1,))
     angle = rng.uniform(0.15, 0.35, len(first)) * math.pi + rng.integers(0, 4, len(first)) * math.pi / 2
     shift = np.rint(np.stack([np.sin(angle), np.cos(angle)], axis=1) * rng.uniform(9.0, 13.0, (len(first), 1)))
@@ -204,14 +204,14 @@ def overlapping(digits: Digits, rng: Rng) -> Raw:
 
 
 def jigsaw(digits: Digits, rng: Rng) -> Raw:
-    """A digit cut into 4 to 25 pieces and put together in another order (no 1: its pieces are all alike)."""
+    """Cut a digit into 4 to 25 pieces, and put them together in another order; not a 1, whose pieces are all alike."""
     ink = digits.ink[_others(digits, rng, (1,))][:, _BOX, _BOX]
     pictures = np.zeros((len(ink), SIDE, SIDE), np.float32)
     for picture, one in zip(pictures, ink, strict=True):
         cuts = int(rng.choice([2, 2, 4, 5]))
         size = 20 // cuts
         tiles = one.reshape(cuts, size, cuts, size).swapaxes(1, 2).reshape(-1, size, size)
-        # Of four pieces, none stays where it was; of more, some may.
+        # Of four pieces, all change places; of more, some may stay.
         order = np.roll(np.arange(4), int(rng.integers(1, 4))) if cuts == 2 else rng.permutation(len(tiles))
         mixed = tiles[order]
         picture[_BOX, _BOX] = mixed.reshape(cuts, cuts, size, size).swapaxes(1, 2).reshape(20, 20)
@@ -219,7 +219,7 @@ def jigsaw(digits: Digits, rng: Rng) -> Raw:
 
 
 def row(digits: Digits, rng: Rng) -> Raw:
-    """Three to five digits in a row, or one above the other: a number, not a digit."""
+    """Draw three to five digits in a row or a column: a number, not a digit."""
     pictures = []
     for _ in range(len(digits.ink)):
         members = rng.integers(0, len(digits.ink), int(rng.integers(3, 6)))
@@ -233,7 +233,7 @@ def row(digits: Digits, rng: Rng) -> Raw:
 
 
 def accompanied(digits: Digits, rng: Rng) -> Raw:
-    """A digit and a made-up sign of its height beside it."""
+    """Draw a digit, and an invented sign of its height beside it."""
     box, gap = digits.ink[:, _BOX, _BOX], rng.integers(0, 7, len(digits.ink)).tolist()
     pictures = []
     for one, apart in zip(box, gap, strict=True):
@@ -249,14 +249,14 @@ def accompanied(digits: Digits, rng: Rng) -> Raw:
 
 _COMPANIONS = (_sign, _curves, _polyline)
 
-# What is no digit any more, by class. The others stay what they are, become each other, or, slanted as people write,
-# come near to one: a lying 2 to a Z, a mirrored 6 to another 6.
+# Class → turns that leave no digit. Other classes stay digits, become other ones, or may pass for one if slanted: a
+# mirrored 6 for another 6.
 _MIRROR, _FLIP, _HALF = range(3)
 _TURNS = {3: (_MIRROR, _HALF), 4: (_MIRROR, _FLIP), 7: (_FLIP, _HALF)}
 
 
 def turned_digit(digits: Digits, rng: Rng) -> Raw:
-    """Mirrored or upside down, where that makes no digit of it."""
+    """Mirror or flip a digit of a class for which that leaves no digit."""
     members = _others(digits, rng, tuple(label for label in range(10) if label not in _TURNS))
     ink = [_turn(digits.ink[at], int(rng.choice(_TURNS.get(int(digits.labels[at]), (_FLIP,))))) for at in members]
     return _shown(enlarged(np.stack(ink), _LARGE), rng)
@@ -266,13 +266,13 @@ def _turn(image: Ink, how: int) -> Ink:
     return np.ascontiguousarray(np.flip(image, {_MIRROR: (1,), _FLIP: (0,), _HALF: (0, 1)}[how]))
 
 
-# Which half of which digit makes no digit together with its mirror image: axis of the mirror (1: upright), and whether
-# it is the first half, left or upper, that is kept.
+# Class → halves that, with their mirror image, are no digit: axis of the mirror (1: vertical), and whether the half is
+# the first one, left or upper.
 _HALVES = {2: ((1, True),), 4: ((1, True), (1, False), (0, True)), 5: ((1, True),), 7: ((1, True), (1, False))}
 
 
 def symmetric(digits: Digits, rng: Rng) -> Raw:
-    """Half of a digit and its mirror image, where that makes no digit: near to one in its strokes, and yet none."""
+    """Draw half of a digit and its mirror image, for classes for which that is no digit."""
     members = _others(digits, rng, tuple(label for label in range(10) if label not in _HALVES))
     ink = [_symmetric(digits.ink[at], _HALVES.get(int(digits.labels[at]), _HALVES[4]), rng) for at in members]
     return _shown(enlarged(np.stack(ink), _LARGE), rng)
@@ -291,6 +291,9 @@ def _symmetric(image: Ink, choice: tuple[tuple[int, bool], ...], rng: Rng) -> In
 
 
 def _others(digits: Digits, rng: Rng, without: tuple[int, ...]) -> NDArray[np.int64]:
-    """As many members as there are digits, none of these classes: int64 [n]; any where there are no others."""
+    """Draw n indices of digits of other classes than these, n the number of digits: int64 [n].
+
+    If there are no other classes, any digits are drawn.
+    """
     members = np.flatnonzero(~np.isin(digits.labels, without))
     return rng.choice(members if members.size else np.arange(len(digits.labels)), len(digits.labels))

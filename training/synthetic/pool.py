@@ -1,4 +1,4 @@
-"""The pool of varied pictures that a training draws from, beside its own images: made once, out of these alone."""
+"""The pool of synthetic images for networks of digits, made once from the training images and fonts."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -18,10 +18,10 @@ from training.synthetic.chunks import Chunk, Maker
 from training.synthetic.kinds import KINDS, OUTLIER, PRINTED, allot
 from training.synthetic.raster import SIDE
 
-OTHER = len(MNIST_CLASSES)  # the label of an outlier: none of the classes
+OTHER = len(MNIST_CLASSES)  # label of an outlier: "unknown"
 
-_CHUNK = 125  # pictures, a tenth of a second of work: progress moves, and Ctrl-C waits for no more than a few
-_ALONE = 1000  # so few are made sooner than another process has started
+_CHUNK = 125  # pictures, a tenth of a second of work: visible progress, and Ctrl-C waits for a few chunks at most
+_ALONE = 1000  # pictures: one process makes fewer faster than others start
 
 
 def make(
@@ -34,23 +34,23 @@ def make(
     processes: int | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Split:
-    """Make varied pictures of the training images' digits, and outliers.
+    """Make synthetic pictures of digits, and outliers.
 
-    Each is drawn as a camera, a scanner or a canvas would give it, and goes through the preprocessing as it would in a
-    worker. The same arguments give the same pool, bit for bit, whatever the number of processes.
+    They imitate pictures of a camera, a scanner or a canvas, and are preprocessed as in a worker. The same arguments
+    give the same pool, bit for bit, with any number of processes.
 
     Args:
         training: Digits in MNIST's form: uint8 [N, 28, 28, 1], labels 0 to 9.
-        count: Pictures in all.
-        outliers: The share of them that are not one digit; their label is `OTHER`.
-        seed: Of all draws.
-        preprocessing: What every picture goes through.
-        fonts: Files to print digits with (`printed.find_fonts`); without any, written digits take their place.
-        processes: Default: as many as this one may run on.
-        on_progress: Called with the pictures made so far and `count`.
+        count: Number of pictures.
+        outliers: Share of the pictures that are not one digit; their label is `OTHER`.
+        seed: Seed of all random draws.
+        preprocessing: Preprocessing of every picture.
+        fonts: Font files for printed digits (`printed.find_fonts`); if there are none, written digits replace these.
+        processes: Number of processes; None for one for each available core.
+        on_progress: Called with the number of pictures made and `count`.
 
     Returns:
-        uint8 [count, height, width, channels] and int64 [count], mixed.
+        uint8 [count, height, width, channels] and int64 [count], in random order.
 
     Raises:
         DatasetError: The training images aren't 28 x 28 x 1, there are none, or they are blank; a font can't be read.
@@ -58,8 +58,8 @@ def make(
     """
     if not len(training) or training.images.shape[1:] != (SIDE, SIDE, 1):
         raise DatasetError(
-            f"Variety is made out of images of {SIDE} x {SIDE} x 1, not "
-            f"{' x '.join(map(str, training.images.shape))}; leave it out with --no-variety."
+            f"Synthetic digits are made from images of {SIDE} x {SIDE} x 1, not "
+            f"{' x '.join(map(str, training.images.shape))}; leave them out with --no-variety."
         )
     images, labels = training.images[..., 0].cpu().numpy(), training.labels.cpu().numpy()
     arguments = (images, labels, OTHER, preprocessing, tuple(fonts))
@@ -80,7 +80,7 @@ def make(
 
 
 def _plan(count: int, outliers: float, seed: int, with_fonts: bool) -> Iterator[Chunk]:
-    """The chunks that make up a pool: each kind has its share, in chunks of one kind."""
+    """Yield the chunks of a pool; each kind has its share, and a chunk has one kind."""
     outlier_count = round(count * outliers)
     number = 0
     for total, sources in ((count - outlier_count, False), (outlier_count, True)):
@@ -98,7 +98,7 @@ def _plan(count: int, outliers: float, seed: int, with_fonts: bool) -> Iterator[
 def _made(
     plan: Sequence[Chunk], arguments: tuple[object, ...], processes: int | None
 ) -> Generator[tuple[NDArray[np.uint8], NDArray[np.int64]], None, None]:
-    """The chunks in their order, made here or by processes of our own."""
+    """Yield the pictures and labels of the chunks in order, made by this process or by several."""
     processes = processes or available()
     if processes == 1 or sum(chunk.count for chunk in plan) <= _ALONE:
         maker = Maker(*arguments)  # type: ignore[arg-type]
@@ -107,4 +107,6 @@ def _made(
     try:
         yield from spread(chunks.make, plan, chunks.prepare, arguments, processes)
     except BrokenProcessPool as exc:
-        raise TrainingError("A process that made variety was killed: free some memory, or use --no-variety.") from exc
+        raise TrainingError(
+            "A process that made synthetic images was killed. Free some memory, or use --no-variety."
+        ) from exc

@@ -1,4 +1,4 @@
-"""Digits from fonts: which files have them, and their shapes."""
+"""Printed digits: the search for fonts, and the shapes of their digits."""
 
 import os
 from collections.abc import Sequence
@@ -11,24 +11,24 @@ from PIL import Image, ImageDraw, ImageFont
 from pigeonhole.errors import DatasetError
 from training.synthetic.raster import Digits, Ink, Rng
 
-FOLDER = Path("/usr/share/fonts")  # where Debian's packages put them
+FOLDER = Path("/usr/share/fonts")  # the folder of Debian's packages
 
-_SIDE = 56  # pixels, of a shape
-_SIZE = 64  # pixels to the em, before it is cut and reduced
+_SIDE = 56  # pixels of a shape
+_SIZE = 64  # pixels per em, before a digit is cropped and reduced
 _SUFFIXES = (".ttf", ".otf")
-# Fonts of pictures, of mathematics and of other alphabets, whose digits are no people's usual ones.
+# Fonts of symbols and of mathematics, whose digits are unusual.
 _SYMBOLS = ("symbol", "dingbat", "d050000l", "icon", "emoji", "awesome", "math", "music", "braille", "wingding")
 
 
 def find_fonts(folder: str | os.PathLike[str] = FOLDER) -> tuple[Path, ...]:
-    """The fonts below a folder that have ten digits, in the order of their paths; none where it isn't there."""
+    """Return the fonts below a folder that have ten digits, sorted by path; none if the folder does not exist."""
     found = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in _SUFFIXES)
     usual = [path for path in found if not any(word in path.name.lower() for word in _SYMBOLS)]
     return tuple(path for path in usual if _has_digits(path))
 
 
 def _has_digits(path: Path) -> bool:
-    """Whether the font draws ten digits, each with a shape of its own and none as the box for what is missing."""
+    """Return whether a font draws ten different digits, none of them as the box for a missing character."""
     try:
         font = ImageFont.truetype(path, 32)
         drawn = {_text(font, text).tobytes() for text in "0123456789"}
@@ -45,7 +45,7 @@ def _text(font: ImageFont.FreeTypeFont, text: str) -> Image.Image:
 
 @cache
 def shapes(fonts: tuple[Path, ...]) -> Ink:
-    """float32 [10 x fonts, 56, 56]: the ten digits of the first font, of the second, …
+    """Return the ten digits of the first font, of the second, and so on: float32 [10 x fonts, 56, 56].
 
     Raises:
         DatasetError: A font can't be read.
@@ -72,6 +72,6 @@ def _shape(path: Path, text: str) -> Ink:
 
 
 def sample(fonts: Sequence[Path], count: int, rng: Rng) -> Digits:
-    """`count` digits, each from a font of its own choice."""
+    """Draw `count` random digits, each in a random font."""
     chosen = rng.integers(0, 10 * len(fonts), count)
     return Digits(shapes(tuple(fonts))[chosen], chosen % 10)

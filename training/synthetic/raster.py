@@ -1,4 +1,4 @@
-"""What every kind of picture is made with: stacks of small grey images, moved, blurred, thinned and drawn."""
+"""Operations on stacks of small grey images, which all kinds share: move, blur, thin, draw."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-Ink: TypeAlias = NDArray[np.float32]  # [n, h, w], 0…1: how much of full ink a pixel holds
-Raw: TypeAlias = Sequence[NDArray[np.uint8]]  # n pictures [h, w], as a file would hold them
+Ink: TypeAlias = NDArray[np.float32]  # [n, h, w], 0…1: amount of ink in each pixel
+Raw: TypeAlias = Sequence[NDArray[np.uint8]]  # n pictures [h, w], as a file has them before preprocessing
 Rng: TypeAlias = np.random.Generator
 
 SIDE = 28
@@ -18,10 +18,10 @@ SIDE = 28
 
 @dataclass(frozen=True)
 class Digits:
-    """What a kind is made from.
+    """The digits that pictures of a kind are made from.
 
     Args:
-        ink: float32 [n, h, h], bright on 0.
+        ink: float32 [n, h, h], bright on a background of 0.
         labels: int64 [n], 0 to 9.
     """
 
@@ -33,23 +33,23 @@ Draw: TypeAlias = Callable[[Digits, Rng], Raw | NDArray[np.uint8]]
 
 
 def uniform(rng: Rng, low: float, high: float, count: int) -> Ink:
-    """float32 [count, 1, 1]: one number for each picture of a stack."""
+    """Draw a uniform random number for each picture of a stack: float32 [count, 1, 1]."""
     return (low + (high - low) * rng.random((count, 1, 1), np.float32)).astype(np.float32)
 
 
 def chosen(rng: Rng, share: float, count: int) -> NDArray[np.bool_]:
-    """bool [count, 1, 1]: which pictures of a stack something happens to."""
+    """Choose random pictures of a stack, `share` of them on average: bool [count, 1, 1]."""
     return rng.random((count, 1, 1), np.float32) < share
 
 
 def grey(values: Ink) -> NDArray[np.uint8]:
-    """0…1, cut to that, → uint8 of the same shape."""
+    """Return grey levels: values clipped to 0…1 → uint8 of the same shape."""
     levels: NDArray[np.uint8] = np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
     return levels
 
 
 def blur(images: Ink, sigma: Ink | float) -> Ink:
-    """Gaussian blur; `sigma` in pixels, one for all or [n, 1, 1]. At the border, only what lies inside counts."""
+    """Blur images by a Gaussian; `sigma` in pixels, one for all or [n, 1, 1]. Pixels outside do not count."""
     width = np.maximum(np.asarray(sigma, np.float32), 1e-3)
     down, across = (_kernel(side, width) for side in images.shape[1:])
     soft: Ink = np.matmul(np.matmul(down, images), across.swapaxes(-1, -2))
@@ -64,7 +64,7 @@ def _kernel(side: int, sigma: Ink) -> Ink:
 
 
 def field(rng: Rng, count: int, side: int, cells: int) -> Ink:
-    """Smooth random fields, `cells` bumps across, of mean 0 and variance near 1: [count, side, side]."""
+    """Return smooth random fields, `cells` bumps across, of mean 0 and variance near 1: [count, side, side]."""
     basis = _bumps(side, cells)
     draws = rng.standard_normal((count, cells + 2, cells + 2), np.float32)
     smooth: Ink = np.matmul(np.matmul(basis, draws), basis.T)
@@ -73,7 +73,7 @@ def field(rng: Rng, count: int, side: int, cells: int) -> Ink:
 
 @cache
 def _bumps(side: int, cells: int) -> Ink:
-    """float32 [side, cells + 2]: how much of each bump's height reaches each pixel."""
+    """Return the height of each bump at each pixel: float32 [side, cells + 2]."""
     axis = (np.arange(side, dtype=np.float32) + 0.5) / side * cells
     weights = np.exp(-0.5 * ((axis[:, None] - (np.arange(cells + 2) - 0.5)) / 0.55) ** 2)
     basis: Ink = (weights / np.sqrt((weights**2).sum(axis=1, keepdims=True))).astype(np.float32)
@@ -81,7 +81,10 @@ def _bumps(side: int, cells: int) -> Ink:
 
 
 def clouds(rng: Rng, count: int, side: int, fall: float = 0.6) -> Ink:
-    """A sum of ever finer fields, each weaker by `fall`: fractal clouds, mean 0 and variance 1: [count, side, side]."""
+    """Return fractal clouds of mean 0 and variance 1: [count, side, side].
+
+    They are a sum of random fields, each twice as fine as the one before and weaker by the factor `fall`.
+    """
     total = np.zeros((count, side, side), np.float32)
     cells, weight, power = 2, 1.0, 0.0
     while cells <= side // 2:
@@ -93,15 +96,15 @@ def clouds(rng: Rng, count: int, side: int, fall: float = 0.6) -> Ink:
 
 
 def moved(images: Ink, matrices: NDArray[np.float32]) -> Ink:
-    """Each image through an affine map about its middle, bilinear; what comes in from outside is 0.
+    """Apply an affine map to each image, about its centre, bilinear; pixels from outside are 0.
 
     Args:
-        images: [n, h, w].
-        matrices: float32 [n, 2, 3]: x and y of an output pixel, from the middle → those of the input.
+        images: Images [n, h, w].
+        matrices: Maps float32 [n, 2, 3] from x and y of an output pixel to those of the input, from the centre.
     """
     height, width = images.shape[1:]
     middle = np.array([(width - 1) / 2, (height - 1) / 2], np.float32)
-    # Pillow counts from the corner of the first pixel; it takes its middle itself.
+    # Pillow's coordinates start at the corner of the first pixel, not at its centre.
     corner = middle + 0.5
     shift = matrices[:, :, 2] + corner - matrices[:, :, :2] @ corner  # [n, 2]
     table = np.concatenate([matrices[:, :, :2], shift[:, :, None]], axis=2).reshape(-1, 6).tolist()
@@ -118,7 +121,7 @@ def moved(images: Ink, matrices: NDArray[np.float32]) -> Ink:
 
 
 def turned(degrees: Ink, scale: Ink | float = 1.0) -> NDArray[np.float32]:
-    """The matrices that turn by `degrees` [n, 1, 1] and enlarge by `scale`: float32 [n, 2, 3]."""
+    """Return the maps that rotate by `degrees` [n, 1, 1] and enlarge by `scale`: float32 [n, 2, 3]."""
     angle = np.radians(degrees[:, 0, 0])
     size = np.broadcast_to(np.asarray(scale, np.float32), degrees.shape)[:, 0, 0]
     cosine, sine, none = np.cos(angle) / size, np.sin(angle) / size, np.zeros_like(angle)
@@ -127,29 +130,29 @@ def turned(degrees: Ink, scale: Ink | float = 1.0) -> NDArray[np.float32]:
 
 
 def resized(images: Ink, side: int) -> Ink:
-    """[n, h, w] → [n, side, side]: averaged where it shrinks, bilinear where it grows."""
+    """Resize images, averaging if they shrink, bilinear if they grow: [n, h, w] → [n, side, side]."""
     return np.stack(
         [np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR)) for image in images]
     )
 
 
 def enlarged(images: Ink, side: int) -> Ink:
-    """[n, h, w] → [n, side, side], bicubic, 0…1: the soft edges of MNIST's strokes keep their place."""
+    """Enlarge images, bicubic, so that soft edges keep their place: [n, h, w] → [n, side, side] in 0…1."""
     large = [np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)) for image in images]
     cut: Ink = np.clip(np.stack(large), 0.0, 1.0)
     return cut
 
 
 def edged(images: Ink, level: Ink | float, softness: Ink | float) -> Ink:
-    """Strokes with an edge where `images` pass `level`, as soft as asked for (0: hard): [n, h, w]."""
+    """Return strokes whose edges are where `images` pass `level`; softness 0 is a hard edge: [n, h, w] → the same."""
     strokes: Ink = np.clip((images - level) / np.maximum(softness, 1e-3) + 0.5, 0.0, 1.0).astype(np.float32)
     return strokes
 
 
 def thinned(strokes: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Strokes of one pixel's width (T. Zhang, C. Suen, "A Fast Parallel Algorithm for Thinning", 1984): [n, h, w]."""
+    """Thin strokes to one pixel (T. Zhang, C. Suen, "A Fast Parallel Algorithm for Thinning", 1984): [n, h, w]."""
     thin = np.pad(strokes, ((0, 0), (1, 1), (1, 1))).astype(np.uint8)
-    active = np.arange(len(thin))  # those that still lose pixels: most are done long before the last
+    active = np.arange(len(thin))  # images that still lose pixels: most finish long before the last
     while active.size:
         part = thin[active]
         inside = part[:, 1:-1, 1:-1]
@@ -162,7 +165,7 @@ def thinned(strokes: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _neighbours(padded: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The eight around each pixel as bits, clockwise from the top: [n, h + 2, w + 2] → [n, h, w]."""
+    """Return the eight neighbours of each pixel as bits, clockwise from the top: [n, h + 2, w + 2] → [n, h, w]."""
     height, width = padded.shape[1] - 2, padded.shape[2] - 2
     steps = ((0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0), (0, 0))
     code = np.zeros((len(padded), height, width), np.uint8)
@@ -173,7 +176,7 @@ def _neighbours(padded: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @cache
 def _thinning_tables() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """uint8 [256] for each of the two half steps: 1 where a pixel with these neighbours stays."""
+    """Return a table uint8 [256] for each of the two half steps: 1 if a pixel with these neighbours stays."""
     codes = np.arange(256)
     p = [(codes >> bit & 1).astype(bool) for bit in range(8)]  # top, top right, right, … top left
     count = sum(one.astype(int) for one in p)
@@ -185,12 +188,12 @@ def _thinning_tables() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def drawn(strokes: Sequence[NDArray[np.float64]], width: float, side: int) -> Ink:
-    """Lines through points, with round joints and ends.
+    """Draw lines through points, with round joints and ends.
 
     Args:
-        strokes: Each float [k, 2], x and y in 0…1 of the side.
-        width: Of the pen, in pixels.
-        side: Of the picture, in pixels.
+        strokes: Points of each line, float [k, 2], x and y in 0…1 of the side.
+        width: Width of the pen in pixels.
+        side: Side of the picture in pixels.
 
     Returns:
         float32 [side, side], 0 or 1.

@@ -1,4 +1,4 @@
-"""Digits as cameras and screens show them: on paper, in light and shadow, in boxes, off-centre, small, noisy."""
+"""Scenes that show digits as cameras and screens do: on paper, in light and shadow, in boxes, off-centre, noisy."""
 
 from dataclasses import dataclass
 
@@ -9,26 +9,26 @@ from PIL import Image, ImageDraw
 from training.synthetic.degradations import pen, through_jpeg, uniform_pen
 from training.synthetic.raster import Digits, Ink, Raw, Rng, blur, chosen, field, grey, uniform
 
-_GROUP = 25  # pictures that have one size, so that they are one array
+_GROUP = 25  # pictures of the same size, computed as one array
 
 
 @dataclass(frozen=True)
 class Scene:
-    """How a digit is shown. Shares are of the pictures; the rest are limits that each picture draws within.
+    """The parameters of a scene. Each picture gets random values within the limits.
 
     Args:
-        sides: Pixels of the picture's side, from and to.
-        height: Of the digit, as a share of the side, from and to.
-        degrees: Of rotation, to either side.
-        contrast: Between ink and paper, as a share of white, from and to.
-        light: How far light and shadow change the paper, as a share of the contrast.
-        grain: Of the paper and the sensor, as a share of the contrast.
-        frame: Share with lines at one or more sides: the box that the digit was written or printed in.
-        rules: Share with ruled or squared paper.
-        residue: Share with a piece of something else at the border.
-        specks: Share with dirt.
-        jpeg: Share that went through a JPEG file.
-        inverted: Share with bright ink on dark.
+        sides: Smallest and largest side of the picture, in pixels.
+        height: Smallest and largest height of the digit, as a share of the side.
+        degrees: Largest rotation, to either side.
+        contrast: Smallest and largest contrast between ink and paper, as a share of white.
+        light: Largest effect of light and shadow on the paper, as a share of the contrast.
+        grain: Largest grain of paper and sensor, as a share of the contrast.
+        frame: Share of the pictures with lines at one or more sides: a box around the digit.
+        rules: Share of the pictures with ruled or squared paper.
+        residue: Share of the pictures with the end of another stroke at the border.
+        specks: Share of the pictures with dirt.
+        jpeg: Share of the pictures with JPEG compression.
+        inverted: Share of the pictures with bright ink on dark paper.
     """
 
     sides: tuple[int, int] = (20, 90)
@@ -53,57 +53,57 @@ PRINT = Scene((16, 64), (0.4, 0.9), 4.0, (0.4, 1.0), light=0.2, grain=0.05, jpeg
 
 
 def photo(digits: Digits, rng: Rng) -> Raw:
-    """Written on paper and photographed: uneven light, grain, specks, a neighbour at the border, JPEG."""
+    """Draw digits as photographed on paper: uneven light, grain, specks, another stroke at the border, JPEG."""
     return shown(pen(digits.ink, rng), rng, PHOTO)
 
 
 def canvas(digits: Digits, rng: Rng) -> Raw:
-    """Drawn on a screen: strokes of one width, no grain, anywhere on the canvas and of any size."""
+    """Draw digits as on a screen: strokes of one width, no grain, any place and size."""
     return shown(uniform_pen(digits.ink, rng), rng, CANVAS)
 
 
 def cell(digits: Digits, rng: Rng) -> Raw:
-    """Written into a box of a form or of a Sudoku, and cut out with parts of its lines."""
+    """Draw digits in a box of a form or a Sudoku, cropped with parts of its lines."""
     return shown(pen(digits.ink, rng), rng, CELL)
 
 
 def ruled(digits: Digits, rng: Rng) -> Raw:
-    """Written on ruled or squared paper."""
+    """Draw digits on ruled or squared paper."""
     return shown(pen(digits.ink, rng), rng, RULED)
 
 
 def drawn_canvas(digits: Digits, rng: Rng) -> Raw:
-    """Drawn stroke by stroke on a screen."""
+    """Draw digits of `training.synthetic.styles` as on a screen."""
     return shown(digits.ink, rng, CANVAS)
 
 
 def drawn_photo(digits: Digits, rng: Rng) -> Raw:
-    """Drawn stroke by stroke on paper, and photographed."""
+    """Draw digits of `training.synthetic.styles` as photographed on paper."""
     return shown(digits.ink, rng, PHOTO)
 
 
 def printed(digits: Digits, rng: Rng) -> Raw:
-    """Printed, upright or nearly, on clean paper or a screen."""
+    """Draw printed digits, nearly upright, on clean paper or a screen."""
     return shown(digits.ink, rng, PRINT)
 
 
 def printed_cell(digits: Digits, rng: Rng) -> Raw:
-    """Printed in a box: a Sudoku's, a form's, a meter's."""
+    """Draw printed digits in a box, as of a Sudoku, a form or a meter."""
     return shown(digits.ink, rng, CELL)
 
 
 def printed_photo(digits: Digits, rng: Rng) -> Raw:
-    """Printed, and photographed by hand: a sign, a label."""
+    """Draw printed digits as in a photograph of a sign or a label."""
     return shown(digits.ink, rng, PHOTO)
 
 
 def shown(strokes: Ink, rng: Rng, scene: Scene) -> Raw:
-    """Put strokes into a scene.
+    """Draw strokes into a scene.
 
     Args:
-        strokes: float32 [n, h, w], the digit anywhere in it.
-        lot: Draws.
-        scene: Its limits.
+        strokes: float32 [n, h, w], with the digit at any place.
+        rng: Random generator.
+        scene: Parameters of the scene.
 
     Returns:
         n pictures uint8 [side, side], of several sizes.
@@ -112,7 +112,7 @@ def shown(strokes: Ink, rng: Rng, scene: Scene) -> Raw:
     for start in range(0, len(strokes), _GROUP):
         group = strokes[start : start + _GROUP]
         low, high = scene.sides
-        side = round(low * (high / low) ** rng.random())  # as many small ones as large ones
+        side = round(low * (high / low) ** rng.random())  # uniform in log(side)
         ink = np.stack([_placed(one, side, rng, scene) for one in group])
         found = grey(_exposed(ink, rng, scene))
         through = rng.random(len(found)) < scene.jpeg
@@ -124,7 +124,7 @@ def shown(strokes: Ink, rng: Rng, scene: Scene) -> Raw:
 
 
 def _placed(strokes: Ink, side: int, rng: Rng, scene: Scene) -> Ink:
-    """[h, w] → [side, side]: cut to its ink, turned, brought to its size, put somewhere within the frame."""
+    """Crop strokes to their ink, rotate, scale and place them in the picture: [h, w] → [side, side]."""
     rows, columns = (np.flatnonzero((strokes > 0.2).any(axis=axis)) for axis in (1, 0))
     if not rows.size:
         return np.zeros((side, side), np.float32)
@@ -134,7 +134,7 @@ def _placed(strokes: Ink, side: int, rng: Rng, scene: Scene) -> Ink:
     width, height = (max(3, round(length * factor)) for length in crop.size)
     small = np.asarray(crop.resize((width, height), Image.Resampling.BILINEAR))
     room = np.array([side - width, side - height])
-    # About the middle, as people aim for it; half of the free room at most.
+    # Near the centre, as people aim for it; at most half of the free space away.
     left, top = np.rint(room / 2 + rng.uniform(-0.5, 0.5, 2) * room * 0.9 * rng.random()).astype(int).clip(0, room)
     image = np.zeros((side, side), np.float32)
     image[top : top + height, left : left + width] = small
@@ -142,14 +142,14 @@ def _placed(strokes: Ink, side: int, rng: Rng, scene: Scene) -> Ink:
 
 
 def _exposed(ink: Ink, rng: Rng, scene: Scene) -> Ink:
-    """Ink on paper, in some light, as a sensor sees it: [n, side, side] → grey levels, 0…1."""
+    """Return grey levels of ink on paper, with light, blur and noise: [n, side, side] → the same, 0…1."""
     count, side = len(ink), ink.shape[1]
     contrast = uniform(rng, *scene.contrast, count)
     paper = np.broadcast_to(1.0 - (1.0 - contrast) * uniform(rng, 0.0, 1.0, count), ink.shape).astype(np.float32)
     picture = paper - contrast * np.maximum(ink, _things(ink, rng, scene))
     if scene.light:
         shade = field(rng, count, side, 2) * 0.5 + _slope(rng, count, side)
-        # Light is there or not: shadow darkens ink and paper alike.
+        # Shadow darkens ink and paper alike.
         picture *= 1.0 - scene.light * contrast * uniform(rng, 0.0, 1.0, count) * np.clip(shade * 0.5 + 0.5, 0.0, 1.0)
     picture = blur(picture, uniform(rng, 0.05, 0.02 * side + 0.3, count))
     if scene.grain:
@@ -160,14 +160,14 @@ def _exposed(ink: Ink, rng: Rng, scene: Scene) -> Ink:
 
 
 def _slope(rng: Rng, count: int, side: int) -> Ink:
-    """Light that falls from one side: [n, side, side] in −1…1."""
+    """Return light that comes from one side: [n, side, side] in −1…1."""
     axis = np.linspace(-1.0, 1.0, side, dtype=np.float32)
     angle = uniform(rng, 0.0, 2 * np.pi, count)
     return axis[None, None, :] * np.cos(angle) * 0.7 + axis[None, :, None] * np.sin(angle) * 0.7
 
 
 def _things(ink: Ink, rng: Rng, scene: Scene) -> Ink:
-    """What else has left a mark on the paper: [n, side, side], 0…1."""
+    """Draw frames, rules, ends of other strokes and specks: [n, side, side], 0…1."""
     count, side = len(ink), ink.shape[1]
     marks = np.zeros_like(ink)
     happens = rng.random((4, count)) < np.array([[scene.frame], [scene.rules], [scene.residue], [scene.specks]])
@@ -184,7 +184,7 @@ def _things(ink: Ink, rng: Rng, scene: Scene) -> Ink:
 
 
 def _frame(side: int, rng: Rng) -> Ink:
-    """Lines at one to four sides, near the border, hardly tilted: [side, side], 0 or 1."""
+    """Draw slightly tilted lines at one to four sides, near the border: [side, side], 0 or 1."""
     image = Image.new("L", (side, side))
     draw = ImageDraw.Draw(image)
     sides = rng.permutation(4)[: int(rng.choice([1, 2, 3, 4], p=[0.2, 0.35, 0.15, 0.3]))]
@@ -199,7 +199,7 @@ def _frame(side: int, rng: Rng) -> Ink:
 
 
 def _rules(side: int, rng: Rng) -> Ink:
-    """Parallel thin lines across, and down where the paper is squared: [side, side], 0 or 1."""
+    """Draw thin parallel lines across, and on squared paper also down: [side, side], 0 or 1."""
     gap = side * rng.uniform(0.14, 0.5)
     image = Image.new("L", (side, side))
     draw = ImageDraw.Draw(image)
@@ -213,7 +213,7 @@ def _rules(side: int, rng: Rng) -> Ink:
 
 
 def _neighbour(image: Ink, rng: Rng) -> None:
-    """Draw the end of a stroke that comes in from a side, in place: [side, side]."""
+    """Draw the end of a stroke that enters from a side, in place: [side, side]."""
     side = len(image)
     reach, thick = max(1, round(side * rng.uniform(0.02, 0.08))), max(1, round(side * rng.uniform(0.04, 0.3)))
     start = int(rng.integers(0, side - thick + 1))

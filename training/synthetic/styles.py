@@ -1,6 +1,6 @@
-"""Digits drawn stroke by stroke, in styles that people learn elsewhere than MNIST's writers did.
+"""Digits drawn stroke by stroke, in styles that are common outside the country of MNIST's writers.
 
-A 1 with a flag or a foot, a crossed 7, an open 4, an 8 of two rings: lines of one width, as on a screen.
+Examples are a 1 with a flag or a foot, a crossed 7, an open 4, and an 8 of two rings. Lines have one width.
 """
 
 import math
@@ -13,13 +13,13 @@ from training.synthetic.raster import Digits, Rng, drawn
 
 Points: TypeAlias = tuple[tuple[float, float], ...]  # x and y in 0…1 of the digit's box, y downwards
 
-_SIDE = 56  # pixels, of a drawing
-_WOBBLE = 0.03  # of the box: how far a hand misses each point, as a standard deviation
-_STEPS = 6  # points of a curve for each that it goes through
+_SIDE = 56  # pixels of a drawing
+_WOBBLE = 0.03  # of the box: standard deviation of each point, as of an unsteady hand
+_STEPS = 6  # points of a curve for each point that defines it
 
 
 def _ring(x: float, y: float, wide: float, high: float) -> Points:
-    """Around a middle, from the top and a little over the start."""
+    """Return points of an ellipse, from the top and a little beyond the start."""
     angles = [math.tau * (at / 9 - 0.25) for at in range(11)]
     return tuple((x + wide * math.cos(angle), y + high * math.sin(angle)) for angle in angles)
 
@@ -38,7 +38,7 @@ _LOWER_3 = _curve((0.38, 0.46), (0.74, 0.55), (0.8, 0.82), (0.46, 1.0), (0.1, 0.
 _LOOP_9 = _curve((0.8, 0.24), (0.52, 0.02), (0.2, 0.24), (0.4, 0.5), (0.74, 0.38), (0.8, 0.22))
 _ROOF_2 = _curve((0.12, 0.25), (0.34, 0.03), (0.66, 0.04), (0.82, 0.26), (0.66, 0.52), (0.1, 0.98))
 
-#: For each digit its styles; a style's strokes are curves through their points, or lines with corners.
+#: Styles of each digit. A style has strokes: curves (True) or lines with corners (False) through points.
 _STYLES: tuple[tuple[tuple[tuple[bool, Points], ...], ...], ...] = (
     ((_curve(*_ring(0.5, 0.5, 0.38, 0.5)),),),
     (
@@ -100,7 +100,7 @@ _STYLES: tuple[tuple[tuple[tuple[bool, Points], ...], ...], ...] = (
 
 
 def sample(count: int, rng: Rng) -> Digits:
-    """`count` digits, each in one of its styles and by a hand of its own: [count, 56, 56] and their labels."""
+    """Draw `count` random digits in random styles, with random deviations: [count, 56, 56] and their labels."""
     labels = rng.integers(0, 10, count)
     widths = rng.uniform(1.6, 5.0, count).tolist()
     ink = np.stack([_draw(label, width, rng) for label, width in zip(labels.tolist(), widths, strict=True)])
@@ -120,7 +120,7 @@ def _draw(label: int, width: float, rng: Rng) -> NDArray[np.float32]:
 
 
 def _through(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A curve through the points (E. Catmull, R. Rom, 1974): float64 [k, 2] → [(k − 1) · steps + 1, 2]."""
+    """Return a curve through the points (E. Catmull, R. Rom, 1974): float64 [k, 2] → [(k − 1) · steps + 1, 2]."""
     padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
     before, start, end, after = padded[:-3, None], padded[1:-2, None], padded[2:-1, None], padded[3:, None]
     t = (np.arange(_STEPS) / _STEPS)[None, :, None]

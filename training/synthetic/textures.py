@@ -1,4 +1,4 @@
-"""Pictures that are not one digit and no strokes either: noise, waves, gradients, blobs, shaded silhouettes."""
+"""Outliers without strokes for networks of digits: noise, waves, gradients, blobs, shaded silhouettes."""
 
 import math
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from PIL import Image, ImageDraw
 
 from training.synthetic.raster import Digits, Ink, Raw, Rng, blur, chosen, clouds, field, grey, uniform
 
-_GROUP = 50  # pictures that have one size, so that they are one array
+_GROUP = 50  # pictures of the same size, computed as one array
 
 
 def noise(digits: Digits, rng: Rng) -> Raw:
-    """Noise of many spectra, from white to clouds; some black and white."""
+    """Draw noise with many spectra, from white noise to clouds; some in black and white."""
 
     def draw(count: int, side: int) -> Ink:
         image = clouds(rng, count, side, float(rng.uniform(0.4, 1.6)))
@@ -24,7 +24,7 @@ def noise(digits: Digits, rng: Rng) -> Raw:
 
 
 def spots(digits: Digits, rng: Rng) -> Raw:
-    """A smooth field, cut at a level: islands and lakes."""
+    """Draw spots: a smooth random field, cut at a level."""
 
     def draw(count: int, side: int) -> Ink:
         image = field(rng, count, side, int(rng.integers(2, 9))) + 0.2 * field(rng, count, side, side // 3)
@@ -34,7 +34,7 @@ def spots(digits: Digits, rng: Rng) -> Raw:
 
 
 def waves(digits: Digits, rng: Rng) -> Raw:
-    """Gratings, checks and plaids, straight or warped, smooth or hard."""
+    """Draw gratings, checks and plaids, straight or warped, smooth or hard."""
 
     def draw(count: int, side: int) -> Ink:
         axis = (np.arange(side, dtype=np.float32) + 0.5) / side
@@ -51,7 +51,7 @@ def waves(digits: Digits, rng: Rng) -> Raw:
 
 
 def gradients(digits: Digits, rng: Rng) -> Raw:
-    """Light that falls off to a side or from a point, smooth or in steps."""
+    """Draw light that decreases to a side or from a point, smoothly or in steps."""
 
     def draw(count: int, side: int) -> Ink:
         axis = (np.arange(side, dtype=np.float32) + 0.5) / side
@@ -70,13 +70,13 @@ def gradients(digits: Digits, rng: Rng) -> Raw:
 
 
 def silhouettes(digits: Digits, rng: Rng) -> Raw:
-    """A body out of a few round and angular parts, left and right alike or not, shaded, on a plain or shaded ground."""
+    """Draw a shaded body of a few round and angular parts, symmetric or not, on a plain or shaded background."""
 
     def draw(count: int, side: int) -> Ink:
         body = np.stack([_body(side, rng) for _ in range(count)])
         soft = blur(body, uniform(rng, 0.3, 0.04 * side, count))
         shade = 0.75 + uniform(rng, 0.0, 0.3, count) * clouds(rng, count, side, float(rng.uniform(0.4, 1.0)))
-        # Brighter in the middle than at the rim, as round things are.
+        # Brighter in the centre than at the rim, as round objects are.
         depth = np.clip(blur(body, 0.15 * side), 0.0, 1.0)
         shade = shade * (1.0 - uniform(rng, 0.0, 0.6, count) * (1.0 - depth))
         ground = uniform(rng, 0.0, 0.4, count) * chosen(rng, 0.5, count)
@@ -88,11 +88,11 @@ def silhouettes(digits: Digits, rng: Rng) -> Raw:
 
 
 def _body(side: int, rng: Rng) -> Ink:
-    """The union of two to six parts around the middle: [side, side], 0 or 1."""
+    """Draw the union of two to six parts around the centre: [side, side], 0 or 1."""
     image = Image.new("L", (side, side))
     draw = ImageDraw.Draw(image)
     for part in range(int(rng.integers(2, 7))):
-        # The first is the trunk, the others hang on it.
+        # The first part is the trunk, and the others are attached to it.
         spread, least, most = (0.05, 0.2, 0.4) if part == 0 else (0.22, 0.06, 0.26)
         x, y = (0.5 + rng.uniform(-spread, spread, 2)).tolist()
         wide, high = rng.uniform(least, most, 2).tolist()
@@ -107,7 +107,7 @@ def _body(side: int, rng: Rng) -> Ink:
 
 
 def shapes(digits: Digits, rng: Rng) -> Raw:
-    """One filled shape: a polygon, a star, an arrow, a cross, a blob, a disc with a hole or a bite."""
+    """Draw one filled shape: a polygon, a star, an arrow, a cross, a blob, a disc with a hole or a bite."""
     pictures: list[NDArray[np.uint8]] = []
     for _ in range(len(digits.ink)):
         side = int(rng.integers(28, 57))
@@ -131,7 +131,7 @@ def shapes(digits: Digits, rng: Rng) -> Raw:
 
 
 def dead_leaves(digits: Digits, rng: Rng) -> Raw:
-    """Random shapes of random greys, one over another: what pictures of things have in common, without things.
+    """Draw random shapes in random greys, one over another: the statistics of photographs, without objects.
 
     A. Lee, D. Mumford, J. Huang, "Occlusion Models for Natural Images", 2001.
     """
@@ -153,7 +153,7 @@ def dead_leaves(digits: Digits, rng: Rng) -> Raw:
 
 
 def _levels(image: Ink, rng: Rng) -> Ink:
-    """A field of mean 0 and variance near 1 as grey levels, or as two: [n, h, w]."""
+    """Return a field of mean 0 and variance near 1 as grey levels, or in black and white: [n, h, w] → the same."""
     count = len(image)
     gain = np.where(chosen(rng, 0.3, count), 50.0, uniform(rng, 0.15, 0.5, count))
     found: Ink = (0.5 + (image - uniform(rng, -0.8, 0.8, count)) * gain).astype(np.float32)
@@ -161,7 +161,7 @@ def _levels(image: Ink, rng: Rng) -> Ink:
 
 
 def _in_groups(count: int, rng: Rng, draw: Callable[[int, int], Ink]) -> Raw:
-    """Have `draw(n, side)` make `count` pictures, in groups of one size each."""
+    """Draw `count` pictures with `draw(n, side)`, in groups of the same size."""
     pictures: list[NDArray[np.uint8]] = []
     while len(pictures) < count:
         pictures += list(grey(draw(min(_GROUP, count - len(pictures)), int(rng.integers(20, 49)))))
