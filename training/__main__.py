@@ -1,4 +1,4 @@
-"""`python -m training`."""
+"""Run the commands as `python -m training`."""
 
 from training.cli import app
 

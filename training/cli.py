@@ -1,7 +1,6 @@
-"""The commands: train, evaluate. The only place in this package that prints or exits.
+"""The commands `train` and `evaluate`; no other module of this package prints or exits.
 
-Nothing heavy is imported before a command runs: this module becomes part of a program that must start at once,
-also where neither torch nor Pillow is installed.
+Heavy libraries are imported when a command runs: the program must start at once, also without torch and Pillow.
 """
 
 import json
@@ -44,7 +43,8 @@ def train(
 ) -> None:
     """Train a network and write one model file with everything in it.
 
-    Each epoch is measured on the validation split. The last one is kept; if --patience or Ctrl-C ends early, the best.
+    Each epoch is measured on the validation split. The checkpoint has the weights of the last epoch; if --patience or
+    Ctrl-C ends training early, those of the best.
 
     FILE.log.jsonl records the training. Until it is finished, FILE.resume holds the state for --resume.
     """
@@ -78,30 +78,32 @@ def evaluate(
     checkpoint: CheckpointArgument,
     other: Annotated[
         str | None,
-        typer.Argument(metavar="OTHER", help="Another one: compare the two, A and B, on the same images."),
+        typer.Argument(metavar="OTHER", help="A second checkpoint: compare the two, A and B, on the same images."),
     ] = None,
     data: DataOption = None,
     dataset: Annotated[
         str | None,
         typer.Option(
             metavar=f"{'|'.join(registry.KINDS)}|outliers[:PATH]",
-            help="What to evaluate on; outliers is a folder with a folder for each kind of pictures of none of the "
-            "classes.  \\[default: what --data holds, or what the checkpoint was trained on]",
+            help="Data set to evaluate on; outliers is a folder of one folder for each kind of out-of-distribution "
+            "images.  \\[default: the data set at --data, or the one that the checkpoint was trained on]",
         ),
     ] = None,
     device: DeviceOption = Device.AUTO,
-    runtime: Annotated[Runtime, typer.Option(help="What runs the network; auto is as a worker does.")] = Runtime.AUTO,
+    runtime: Annotated[
+        Runtime, typer.Option(help="Library that runs the network; auto chooses as a worker does.")
+    ] = Runtime.AUTO,
     report: ReportOption = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="With --report: replace files in DIR even if they are of no report.")
+        bool, typer.Option("--overwrite", help="With --report: replace files in DIR even if no report wrote them.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
     """Measure a checkpoint: accuracy, confusion matrix, calibration, reviews, the worst mistakes.
 
-    With OTHER it shows which of the two is better, if that can be told (McNemar's exact test), and where they disagree.
+    With OTHER, show which of the two is better by McNemar's exact test, if the images suffice, and where they disagree.
 
-    With --dataset outliers it counts the pictures of each kind that are caught: marked for review, or blank.
+    With --dataset outliers, count the images of each kind that are caught: marked for review, or blank.
     """
     with _mapped_errors():
         from pigeonhole.models import checkpoint as checkpoints
@@ -113,7 +115,7 @@ def evaluate(
         data_set, outliers = task.find(dataset, data, checkpoints.describe(path))
         if other is not None:
             if outliers:
-                raise TrainingError("--dataset outliers looks at one checkpoint; leave the other out.")
+                raise TrainingError("--dataset outliers takes one checkpoint, not two; leave the second one out.")
             if report:
                 from training.report import markup
 
@@ -122,7 +124,7 @@ def evaluate(
             return
         if outliers:
             if report:
-                raise TrainingError("There is no --report of outliers: their table is all there is; leave it out.")
+                raise TrainingError("--dataset outliers prints a table and has no report; leave --report out.")
             caught = task.evaluate_outliers(path, data_set, settings)
             failed, values, printed = caught.failed, caught.to_json(), text.kinds(caught.kinds)
         else:
@@ -135,10 +137,10 @@ def evaluate(
 
 
 def _source(config: Configuration) -> str:
-    """Return what is trained on, in words: "mnist from data", "folder:photos"."""
+    """Return the data set in words: "mnist from data", "folder:photos"."""
     name = registry.name_of(config.dataset, config.data)
     if config.initial_weights and not config.dataset and not config.data:
-        return "what it was trained on"
+        return "the data set that it was trained on"
     name = name or registry.DEFAULT
     registry.find(name, config.data)  # a path that does not exist is reported before anything else
     if name not in registry.KINDS:
@@ -166,9 +168,9 @@ def _notify_left_out(failed: Iterable[tuple[str, str]]) -> None:
 
 
 def _prepare_report(folder: Path | None, overwrite: bool) -> None:
-    """Say what is in the way of a report before the work begins: a library that is missing, a folder that can't be."""
+    """Make the report's folder; fail before the work begins if the folder or a library can't be used."""
     if folder:
-        from training.report import markup, page  # noqa: F401 - said now if matplotlib is missing
+        from training.report import markup, page  # noqa: F401 - fails now if matplotlib is missing
 
         markup.make_folder(folder, overwrite)
 
@@ -189,7 +191,7 @@ def _report_trained(trained: "Trained", output: Path) -> None:
     if outcome.interrupted:
         _notify(
             f"Interrupted after {epochs}; the best so far, epoch {outcome.kept.number}, is kept. "
-            "To go on, give the same command with --resume."
+            "To resume, run the same command with --resume."
         )
     if "onnx" in made.trained:
         _notify(f"This model runs in torch only, since there is no ONNX graph: {made.trained['onnx']}")
@@ -210,7 +212,7 @@ def _notify_next(output: Path) -> None:
 
 @contextmanager
 def _mapped_errors() -> Iterator[None]:
-    """Turn what the user can mend into a message and an exit code; anything else is a bug and shows itself."""
+    """Turn an error that the user can mend into a message and an exit code; a bug keeps its traceback."""
     try:
         yield
     except PigeonholeError as exc:
@@ -221,10 +223,10 @@ def _mapped_errors() -> Iterator[None]:
             raise
         _fail(f"{exc.name} is not installed; run: {install_hint(extra)}", ExitCode.USAGE, exc)
     except KeyboardInterrupt as exc:
-        _fail("Interrupted before it was done.", ExitCode.INTERRUPTED, exc)
+        _fail("Interrupted before it had finished.", ExitCode.INTERRUPTED, exc)
 
 
-# What may be missing → the extra that brings it.
+# Library that may be missing → the extra that installs it.
 _EXTRAS = {
     **dict.fromkeys(("torch", "torchvision", "onnx", "onnxruntime", "numpy", "PIL", "safetensors"), "training"),
     "matplotlib": "training-report",

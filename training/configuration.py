@@ -1,4 +1,4 @@
-"""The training configuration: the options of `pigeonhole train`. No torch here: the help of the command shows them."""
+"""The training configuration: the options of `pigeonhole train`. It imports no torch, since --help needs it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ _SEEDS = 2**32 - 1
 
 @dataclass(frozen=True)
 class Configuration:
-    """What to train, and how. None stands for the default of the network or of the data set."""
+    """The options of one training. None stands for the default of the network or of the data set."""
 
     output: Annotated[Path, typer.Option("-o", "--output", help="The checkpoint to write.")]
     data: DataOption = None
@@ -29,8 +29,8 @@ class Configuration:
         str | None,
         typer.Option(
             metavar=f"{'|'.join(registry.KINDS)}[:PATH]",
-            help="What to train on: mnist, folder:DIR with one folder of pictures for each class, or csv:FILE with the "
-            "columns path and label.  \\[default: what --data holds, what --from was trained on, or mnist]",
+            help="Data set to train on: mnist, folder:DIR with one folder of pictures for each class, or csv:FILE with "
+            "the columns path and label.  \\[default: the one at --data, the one of --from, or mnist]",
         ),
     ] = None
     network: Annotated[
@@ -38,7 +38,7 @@ class Configuration:
         typer.Option(
             metavar="NAME",
             autocompletion=lambda: list(NETWORKS),
-            help=f"{', '.join(NETWORKS)}, or what torchvision calls one of its own: resnet18 and the like.  "
+            help=f"{', '.join(NETWORKS)}, or the name of a torchvision network, such as resnet18.  "
             "\\[default: digits for mnist, residual for other data sets]",
         ),
     ] = None
@@ -47,21 +47,21 @@ class Configuration:
         typer.Option(
             min=8,
             max=1024,
-            help="Shorter side in pixels of what the network sees of a picture file.  \\[default: fits them, up to 64]",
+            help="Shorter side of the network's input in pixels.  \\[default: fits the pictures, up to 64]",
         ),
     ] = None
     name: Annotated[
-        str, typer.Option(help="The checkpoint's name: its workers' queue is named after it.  \\[default: FILE's]")
+        str, typer.Option(help="Name of the model, and of its workers' queue.  \\[default: the file's name]")
     ] = ""
     epochs: Annotated[
-        int | None, typer.Option(min=1, max=10_000, help="Passes over the data.  \\[default: the network's]")
+        int | None, typer.Option(min=1, max=10_000, help="Passes over the data.  \\[default: the recipe's]")
     ] = None
     batch_size: Annotated[
-        int | None, typer.Option(min=2, max=65_536, help="Images in a step.  \\[default: the network's]")
+        int | None, typer.Option(min=2, max=65_536, help="Images in a step.  \\[default: the recipe's]")
     ] = None
     patience: Annotated[
         int | None,
-        typer.Option(min=1, help="Stop after this many epochs without a better one.  \\[default: the network's]"),
+        typer.Option(min=1, help="Stop after this many epochs without a better one.  \\[default: the recipe's]"),
     ] = None
     seed: Annotated[
         int, typer.Option(min=0, max=_SEEDS, help="Same seed, same machine, same weights (on the CPU).")
@@ -73,18 +73,18 @@ class Configuration:
         bool | None,
         typer.Option(
             "--variety/--no-variety",
-            help="Also train on pictures that are none of the classes, and on digits of other kinds.  "
-            "\\[default: the network's]",
+            help="Also train on synthetic data: out-of-distribution images, and for digits also other kinds of digits. "
+            " \\[default: the recipe's]",
         ),
     ] = None
     fonts: Annotated[
         Path | None,
-        typer.Option(help="A folder of fonts, for printed digits among them.  \\[default: /usr/share/fonts]"),
+        typer.Option(help="Folder of fonts for synthetic printed digits.  \\[default: /usr/share/fonts]"),
     ] = None
     recipe: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.json", help="A JSON object of recipe values in place of the default ones; see --show-recipe."
+            metavar="FILE.json", help="JSON object of recipe values that replace the default ones; see --show-recipe."
         ),
     ] = None
     settings: Annotated[
@@ -96,42 +96,40 @@ class Configuration:
         ),
     ] = None
     review_budget: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="The share of images that may be marked for review.")
+        float, typer.Option(min=0.0, max=1.0, help="Largest share of images that may be marked for review.")
     ] = REVIEW_BUDGET
     flip: Annotated[
         bool | None,
         typer.Option(
             "--flip/--no-flip",
-            help="Whether training mirrors half of the images, left to right.  "
-            "\\[default: a folder's, unless left and right differ in them]",
+            help="Mirror half of the training images, left to right.  "
+            "\\[default: for a folder, unless left and right differ in its pictures]",
         ),
     ] = None
     pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Begin with torchvision's weights, for one of its networks.")
+        bool, typer.Option("--pretrained", help="Start from torchvision's weights, for a torchvision network.")
     ] = False
     initial_weights: Annotated[
         str | None,
         typer.Option(
             "--from",
             metavar="CHECKPOINT",
-            help="Begin with the weights of this checkpoint: its network, its preprocessing; the classes may be "
-            "others.",
+            help="Start from the weights of this checkpoint, with its network and preprocessing; classes may differ.",
         ),
     ] = None
     corrections: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.csv",
-            help="With --from: a person's labels, of columns path and label, for pictures of its data set or more of "
-            "them.",
+            help="With --from: a person's labels for pictures of its data set or new ones; columns path and label.",
         ),
     ] = None
     device: DeviceOption = Device.AUTO
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the same command was interrupted, with the same result.")
+        bool, typer.Option("--resume", help="Resume where the same command was interrupted; the result is the same.")
     ] = False
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace FILE and its .resume, whatever they are, and start over.")
+        bool, typer.Option("--overwrite", help="Replace FILE and its .resume, even if another command wrote them.")
     ] = False
 
     @property
@@ -148,18 +146,20 @@ class Configuration:
         """Return a recipe with the values and the options that the user gave; options such as --epochs win.
 
         Args:
-            recipe: The default one.
-            values: As `training.recipes.overrides.read` returns them.
+            recipe: Default recipe.
+            values: Values by name, as `training.recipes.overrides.read` returns them.
 
         Raises:
-            TrainingError: The options ask for variety, or fonts for it, which the recipe does not have.
+            TrainingError: The options ask for synthetic data, or fonts for them, and the recipe has none.
         """
         from training.recipes import overrides
 
         if (self.variety or (values or {}).get("variety")) and not recipe.variety:
-            raise TrainingError(f"There is no variety for the network {self.architecture!r}; leave variety out.")
+            raise TrainingError(
+                f"There are no synthetic data for the network {self.architecture!r}; leave variety out."
+            )
         if self.fonts and (self.variety is False or not recipe.variety):
-            raise TrainingError("--fonts is for variety, which this training has none of; leave it out.")
+            raise TrainingError("--fonts is for synthetic data, and this training has none; leave --fonts out.")
         recipe = overrides.apply(recipe, values or {})
         augmentation = recipe.augmentation
         if augmentation and self.flip is not None:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what some of them can be."""
+"""Options that several commands share, and the values that some of them take."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -12,7 +12,7 @@ from pigeonhole.models.record import ONNX_RUNTIME, TORCH
 
 
 class Device(StrEnum):
-    """Where to compute."""
+    """The device that computes."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -20,7 +20,7 @@ class Device(StrEnum):
 
 
 class Runtime(StrEnum):
-    """What runs a network (`pigeonhole.models.runtimes.registry`)."""
+    """The library that runs a network (`pigeonhole.models.runtimes.registry`)."""
 
     AUTO = "auto"
     ONNX_RUNTIME = ONNX_RUNTIME
@@ -35,15 +35,13 @@ DataOption = Annotated[
         "CSV file, or the folder of MNIST.  \\[default: data]",
     ),
 ]
-DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU that torch can use.")]
+DeviceOption = Annotated[Device, typer.Option(help="Device that computes; auto takes a GPU that torch can use.")]
 ReportOption = Annotated[
     Path | None,
-    typer.Option(
-        metavar="DIR", help="Also write a report to look at, report.html and its plots as PNG, to this folder."
-    ),
+    typer.Option(metavar="DIR", help="Also write a report to this folder: report.html, and its plots as PNG files."),
 ]
 CheckpointArgument = Annotated[
-    str, typer.Argument(metavar="CHECKPOINT", help="A file, or digits: the one that is shipped.")
+    str, typer.Argument(metavar="CHECKPOINT", help="A file, or digits for the shipped checkpoint.")
 ]
 
 

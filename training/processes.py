@@ -1,4 +1,4 @@
-"""Work for several processes of our own: results in order, a bounded number of them under way, Ctrl-C answered once."""
+"""A pool of processes: results in order, a bounded number of tasks at once, and Ctrl-C handled by the parent alone."""
 
 import os
 import signal
@@ -13,12 +13,12 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_AHEAD = 4  # pieces of work under way for each process, so that none waits and results don't pile up
+_AHEAD = 4  # tasks submitted for each process: none waits, and results do not pile up
 _THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")  # read when numpy is loaded
 
 
 def available() -> int:
-    """Return how many processes may compute at once."""
+    """Return the number of CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # macOS has none
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -31,20 +31,20 @@ def spread(
     arguments: tuple[object, ...],
     processes: int,
 ) -> Generator[Result, None, None]:
-    """Do the work of each item in processes that are started for it.
+    """Apply a function to each item in processes that are started for it.
 
     Args:
-        work: A function of a module.
-        items: What it is called with, one after the other.
-        prepare: Likewise, called once in each process before.
-        arguments: What with.
-        processes: How many.
+        work: Function that is called with each item; at the top level of a module, so that it can be pickled.
+        items: Arguments of the calls.
+        prepare: Function that is called once in each new process; at the top level of a module too.
+        arguments: Arguments of `prepare`.
+        processes: Number of processes.
 
     Yields:
-        What `work` returned, in the order of the items. Close the generator to end the processes.
+        The results of `work`, in the order of the items. Close the generator to end the processes.
 
     Raises:
-        BrokenProcessPool: One of them was killed.
+        BrokenProcessPool: A process was killed.
     """
     # Spawned, not forked: torch's threads don't survive a fork.
     executor = ProcessPoolExecutor(
@@ -66,7 +66,7 @@ def spread(
 def _begin(prepare: Callable[..., None], arguments: tuple[object, ...]) -> None:
     prepare(*arguments)
     parent = parent_process()
-    if parent is not None:  # which may be killed; nothing else would tell
+    if parent is not None:  # a killed parent can't end its processes
         threading.Thread(target=_exit_with_parent, args=(parent.join,), daemon=True).start()
 
 
@@ -77,10 +77,10 @@ def _exit_with_parent(wait: Callable[[], None]) -> None:
 
 @contextmanager
 def _child_settings() -> Iterator[None]:
-    """What processes that start meanwhile inherit: deaf to Ctrl-C, and one thread each.
+    """Block SIGINT for processes that start in the block, and limit them to one thread each.
 
-    A terminal's Ctrl-C goes to every process, and only this one shall answer it; here it waits for the end, so that no
-    process is left half started.
+    A terminal sends Ctrl-C to every process, and only this one handles it. Here it is delayed until the block ends, so
+    that no process is left half started.
     """
     pressed: list[int] = []
     main = threading.current_thread() is threading.main_thread()

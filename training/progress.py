@@ -1,4 +1,4 @@
-"""Progress of a training: two live lines on a terminal, elsewhere a line for each epoch."""
+"""The progress of a training: two live lines on a terminal, elsewhere a line for each epoch."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -13,12 +13,12 @@ from training.loop.train import Watcher
 
 
 class TrainingProgress(Progress, Watcher):
-    """A bar with the measures below it on a terminal, elsewhere lines; a context manager that removes the bar.
+    """Shows a bar and the measures below it on a terminal, elsewhere lines; a context manager that removes the bar.
 
     Args:
-        console: Print there.
-        quiet: Print nothing.
-        clock: Return the time in seconds; tests replace it.
+        console: Console to print on.
+        quiet: Whether nothing is printed.
+        clock: Function that returns the time in seconds; tests replace it.
     """
 
     def __init__(self, console: Console, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
@@ -89,7 +89,7 @@ class TrainingProgress(Progress, Watcher):
             yield Text(text, style="dim", no_wrap=True, overflow="ellipsis")
 
     def _left(self) -> str:
-        """Return the time that the epochs to come will take, in words; empty if there are none."""
+        """Return the time that the remaining epochs will take, in words; empty if there are none."""
         last = self._done[-1].number
         if self._first_step is None or last >= self._number_of_epochs:
             return ""

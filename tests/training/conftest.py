@@ -1,4 +1,4 @@
-"""Small stand-ins: digits rendered from Pillow's own font, in MNIST's files, and a checkpoint trained on nothing."""
+"""Small test data: digits of Pillow's own font in MNIST's files, and an untrained checkpoint."""
 
 import io
 import random
@@ -20,7 +20,7 @@ from pigeonhole.models.networks.network import Network
 from training.datasets import splits
 from training.recipes.defaults import plan
 
-# The networks of the tests are tiny: a second thread costs more than it brings, above all on a busy machine.
+# The networks of the tests are tiny: a second thread makes them slower.
 torch.set_num_threads(1)
 
 TOP = Path(__file__).resolve().parents[2]
@@ -38,7 +38,7 @@ def encoded(image: Image.Image, form: str, **options: object) -> bytes:
 
 
 def drawn_digit(label: int, rng: random.Random) -> NDArray[np.uint8]:
-    """A rendered digit in MNIST's form: uint8 [28, 28], no two alike."""
+    """Return a random rendered digit in MNIST's form: uint8 [28, 28]."""
     image = Image.new("L", (80, 80))
     font = ImageFont.load_default(size=rng.randrange(40, 60))
     ImageDraw.Draw(image).text((20, 5), str(label), fill=255, font=font, stroke_width=rng.randrange(3))
@@ -51,7 +51,7 @@ def write_idx(path: Path, values: NDArray[np.uint8]) -> None:
 
 
 def write_mnist(root: Path, train: int, test: int) -> Path:
-    """A folder as torchvision lays MNIST out, with `train` and `test` images of each digit."""
+    """Write a folder as torchvision lays MNIST out, with `train` and `test` images of each digit."""
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
     rng = random.Random(7)
@@ -75,7 +75,7 @@ def digit_preprocessing() -> Preprocessing:
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> tuple[Path, Checkpoint, Network]:
-    """An untrained digits network, saved."""
+    """Save an untrained digits network."""
     arguments = networks.complete("digits", {})
     network = networks.build("digits", arguments, 10).fold()
     path = tmp_path / "fresh.safetensors"

@@ -1,4 +1,4 @@
-"""What training does to images before it learns from them."""
+"""Augmentation, mixing, class weights, and the test for mirroring."""
 
 import hashlib
 import json
@@ -68,7 +68,7 @@ def test_a_part_of_each_image_is_erased() -> None:
     assert 0.03 < share.mean() < 0.07
 
 
-def test_an_image_that_another_is_pasted_into_is_said_to_show_both() -> None:
+def test_an_image_that_another_is_pasted_into_has_the_labels_of_both() -> None:
     pixels = torch.arange(50, dtype=torch.uint8).reshape(50, 1, 1, 1).expand(50, 16, 16, 3)
     mixed = mix(Split(pixels, torch.arange(50)), 0.5, drawn())
     shown = (mixed.images[..., 0] == mixed.others.reshape(50, 1, 1)).float().mean((1, 2))
@@ -89,7 +89,7 @@ def test_a_rare_class_counts_for_more_and_all_images_for_one_in_the_mean() -> No
     assert half[2] == 0
 
 
-def test_a_record_says_of_what_came_later_only_what_is_done() -> None:
+def test_a_record_has_newer_values_only_if_they_change_something() -> None:
     assert set(Recipe().to_json()["augmentation"]) == {"degrees", "scale", "shear", "shift"}
     assert not {"augmentation_decay", "mixing", "balance"} & set(Recipe().to_json())
     assert Recipe(mixing=0.5, augmentation=Augmentation(flip=True)).to_json()["augmentation"]["flip"] is True
@@ -111,7 +111,7 @@ def test_the_augmentation_of_0_2_0_draws_what_it_drew() -> None:
 
 
 def things(mirrored_share: float) -> Split:
-    """Pictures of two classes, brighter to the left; so many of them are mirrored."""
+    """Return pictures of two classes, brighter on the left; the share `mirrored` of them is mirrored."""
     slope = torch.linspace(160, 90, 24).reshape(1, 1, 24, 1)
     noise = torch.randint(-60, 60, (200, 20, 24, 3), generator=drawn(2))
     pixels = (slope + noise).to(torch.uint8)
@@ -120,7 +120,7 @@ def things(mirrored_share: float) -> Split:
     return Split(pixels, torch.arange(200) % 2)
 
 
-def test_pictures_that_all_face_one_way_are_told_from_their_mirror_images() -> None:
+def test_pictures_that_all_face_one_way_are_distinguishable_from_their_mirror_images() -> None:
     assert mirror.distinguishable(things(0.0)) == 1.0
     assert mirror.distinguishable(things(1.0)) == 1.0
     assert 0.35 < mirror.distinguishable(things(0.5)) < mirror.THRESHOLD

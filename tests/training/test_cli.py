@@ -34,7 +34,7 @@ def trained(tiny_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return path, run("train", "--data", tiny_mnist, "-o", path, "--name", "tiny", "--seed", 3, *QUICK)
 
 
-def test_training_writes_a_checkpoint_and_says_its_accuracy(trained: tuple[Path, Result]) -> None:
+def test_training_writes_a_checkpoint_and_prints_its_accuracy(trained: tuple[Path, Result]) -> None:
     path, result = trained
     assert result.exit_code == 0, result.output
     described, _network = load(path)
@@ -52,7 +52,7 @@ def test_training_writes_a_checkpoint_and_says_its_accuracy(trained: tuple[Path,
     assert evaluate.lstrip().startswith(f"pigeonhole evaluate {path} --data DIR ")
 
 
-def test_the_checkpoint_says_how_it_was_trained(trained: tuple[Path, Result]) -> None:
+def test_the_checkpoint_records_how_it_was_trained(trained: tuple[Path, Result]) -> None:
     described = describe(trained[0])
     values = described.trained
     assert (described.name, described.network, described.preprocessing.kind) == ("tiny", "digits", "digit")
@@ -107,9 +107,9 @@ def test_the_classic_network_is_trained_by_its_name_and_the_checkpoint_named_aft
     assert about.name == "mine-v2", "named after its file, so that who serves it knows its queue"
 
 
-def test_what_cannot_work_is_said_before_training(tiny_mnist: Path, tmp_path: Path) -> None:
+def test_options_that_cannot_work_are_refused_before_training(tiny_mnist: Path, tmp_path: Path) -> None:
     for arguments, message in (
-        (["-o", tmp_path / "no" / "x.safetensors"], "no is not a folder; make it, or choose another -o."),
+        (["-o", tmp_path / "no" / "x.safetensors"], "no is not a folder; create it, or choose another -o."),
         (["-o", tmp_path / "x.safetensors", "--name", "My Model"], "'My Model' can't name a model"),
         (["-o", tmp_path / "My Model.safetensors"], "and '.'. Give another -o, or --name my-model."),
         (
@@ -121,16 +121,16 @@ def test_what_cannot_work_is_said_before_training(tiny_mnist: Path, tmp_path: Pa
         (["-o", tmp_path / "x.safetensors", "--fonts", tmp_path], "holds no font with ten digits; --fonts names"),
         (["-o", tmp_path, "--name", "x"], f"{tmp_path} is a folder, and a checkpoint is a file; choose another -o."),
         (
-            ["-o", "/proc/x.safetensors"],  # where nobody can write, root neither
+            ["-o", "/proc/x.safetensors"],  # not even root can write there
             "/proc: can't be written to (",
         ),
         (
             ["-o", tmp_path / "x.safetensors", "--fonts", tmp_path, "--no-variety"],
-            "--fonts is for variety, which this training has none of; leave it out.",
+            "--fonts is for synthetic data, and this training has none; leave --fonts out.",
         ),
         (
             ["-o", tmp_path / "x.safetensors", "--network", "classic", "--variety"],
-            "There is no variety for the network 'classic'; leave variety out.",
+            "There are no synthetic data for the network 'classic'; leave variety out.",
         ),
     ):
         result = run("train", "--data", tiny_mnist, *arguments)
@@ -140,7 +140,7 @@ def test_what_cannot_work_is_said_before_training(tiny_mnist: Path, tmp_path: Pa
         assert result.stdout == ""
 
 
-def test_ctrl_c_keeps_the_best_so_far_and_says_so(tiny_mnist: Path, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_best_so_far_and_prints_how_to_resume(tiny_mnist: Path, tmp_path: Path) -> None:
     path = tmp_path / "interrupted.safetensors"
     command = [sys.executable, "-m", "training", "train", "--data", str(tiny_mnist), "-o", str(path)]
     process = subprocess.Popen(
@@ -160,7 +160,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_says_so(tiny_mnist: Path, tmp_path: Pa
     assert process.returncode == 130
     assert "Interrupted after " in stderr
     assert "the best so far, epoch " in stderr
-    assert "is kept. To go on, give the same command with --resume." in stderr
+    assert "is kept. To resume, run the same command with --resume." in stderr
     assert path.with_name(f"{path.name}.resume").exists()
     assert "Test accuracy " in stdout
     described, _network = load(path)
@@ -192,7 +192,7 @@ def test_a_folder_of_class_folders_is_evaluated_and_what_fails_left_out(tmp_path
 def test_a_program_gets_the_figures_and_every_mistake(trained: tuple[Path, Result], tiny_mnist: Path) -> None:
     values = json.loads(run("evaluate", trained[0], "--data", tiny_mnist, "--json").stdout)
     measured = describe(trained[0]).measured["test"]
-    # Measured in torch when it was trained, and now in ONNX Runtime.
+    # Training measured in torch, and this is ONNX Runtime.
     for key in ("images", "errors", "accuracy", "interval", "reviews", "wrong_unmarked"):
         assert values[key] == measured[key]
     assert values["nll"] == pytest.approx(measured["nll"], abs=1e-4)
@@ -209,7 +209,7 @@ def test_training_writes_a_report_where_it_is_asked_for(tiny_mnist: Path, tmp_pa
 
 
 def outliers(folder: Path) -> Path:
-    """Crosses, hatched squares and empty paper, a file that is no image, and a folder with nothing in it."""
+    """Write crosses, hatched squares and empty paper, a file that is not an image, and an empty folder."""
     for kind in ("cross", "paper", "hatched", "none"):
         (folder / kind).mkdir(parents=True)
     for index in range(3):
@@ -243,7 +243,7 @@ def test_what_is_no_digit_is_counted_by_its_kind(tmp_path: Path) -> None:
 def test_a_folder_without_kinds_and_a_report_of_outliers_are_refused(tmp_path: Path) -> None:
     result = run("evaluate", "digits", "--data", tmp_path, "--dataset", "outliers")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "holds no image that can be read, of 0 files" in result.stderr
+    assert "none of 0 files can be read as an image" in result.stderr
     result = run("evaluate", "digits", "--data", tmp_path, "--dataset", "outliers", "--report", tmp_path / "r")
     assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
 
@@ -275,7 +275,7 @@ def test_inspect_shows_what_a_checkpoint_is() -> None:
 
 
 @pytest.mark.parametrize("free", [{}, {"imported": "x.pt"}, {"recipe": {}}, {"versions": []}, {"imported": 1}])
-def test_inspect_shows_a_checkpoint_that_says_other_things_than_ours(tmp_path: Path, free: dict[str, object]) -> None:
+def test_inspect_shows_a_checkpoint_with_a_foreign_record(tmp_path: Path, free: dict[str, object]) -> None:
     path = tmp_path / "theirs.safetensors"
     network = networks.build("digits", networks.complete("digits", {}), 11).eval()
     measured = {"test": {"interval": 1, **free}}
@@ -309,7 +309,7 @@ def test_importing_the_commands_loads_nothing_heavy() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_a_machine_without_torch_is_told_what_to_install(tmp_path: Path) -> None:
+def test_without_torch_the_error_names_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n")
     done = subprocess.run(
         [sys.executable, "-m", "training", "train", "-o", str(tmp_path / "x.safetensors")],

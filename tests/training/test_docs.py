@@ -32,7 +32,7 @@ def test_the_figures_are_those_of_the_shipped_checkpoint() -> None:
 
 def test_the_shipped_checkpoint_was_trained_with_the_recipe_that_is_the_default() -> None:
     recorded = checkpoint.describe(checkpoint.find("digits")).trained["recipe"]
-    # It had a weight for teachers, of which it had none, and another name for the decay.
+    # The shipped checkpoint records an unused value, `distillation`, and an older name of the decay.
     renamed = {"augmentation_decay" if key == "calming" else key: value for key, value in recorded.items()}
     assert renamed == RECIPES["digits"].to_json() | {"distillation": recorded["distillation"]}
 

@@ -15,7 +15,7 @@ from tests.training.conftest import save_fresh
 from tests.training.test_folder import QUICK, folder, run
 from training.loop.initial_weights import Learned
 
-SEEN = Preprocessing("stretch", 24, 20, 3)
+INPUT = Preprocessing("stretch", 24, 20, 3)
 CLASSES = ("cat", "dog", "fox")
 
 
@@ -25,8 +25,8 @@ def pixels(count: int = 40) -> torch.Tensor:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[Checkpoint, Network]:
-    """Three animals, and a logit for what is none, as if it had been trained: no bias is 0."""
-    arguments = networks.complete("residual-small", {}, SEEN)
+    """Save a network of three animals and "unknown"; like in a trained one, no bias is 0."""
+    arguments = networks.complete("residual-small", {}, INPUT)
     torch.manual_seed(2)
     network = networks.build("residual-small", arguments, 4).fold()
     for parameter in network.parameters():
@@ -38,7 +38,7 @@ def saved(tmp_path: Path) -> tuple[Checkpoint, Network]:
         network="residual-small",
         arguments=arguments,
         classes=CLASSES,
-        preprocessing=SEEN,
+        preprocessing=INPUT,
         calibration=Calibration(1.0, 0.5, outlier=True),
     )
     return checkpoint.load(tmp_path / "animals.safetensors")
@@ -51,7 +51,7 @@ def initialised(saved: tuple[Checkpoint, Network], classes: tuple[str, ...], log
     return network.eval()
 
 
-def test_it_says_what_the_checkpoint_says_of_every_picture(saved: tuple[Checkpoint, Network]) -> None:
+def test_it_has_the_logits_of_the_checkpoint_for_every_picture(saved: tuple[Checkpoint, Network]) -> None:
     network, others = initialised(saved, CLASSES, 4), 255 - pixels()
     with torch.inference_mode():
         assert torch.allclose(network(pixels()), saved[1](pixels()), atol=1e-4)
@@ -83,7 +83,7 @@ def test_a_logit_for_none_that_the_new_one_lacks_is_left_out(saved: tuple[Checkp
         assert torch.allclose(initialised(saved, CLASSES, 3)(pixels()), saved[1](pixels())[:, :3], atol=1e-4)
 
 
-def test_a_training_goes_on_from_a_checkpoint_with_other_classes(tmp_path: Path) -> None:
+def test_a_training_starts_from_a_checkpoint_with_other_classes(tmp_path: Path) -> None:
     root = folder(tmp_path / "data", {"one": 16, "two": 16}, (24, 24), colour=True)
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
     assert run("train", "--dataset", f"folder:{root}", "-o", first, *QUICK).exit_code == 0
@@ -102,15 +102,17 @@ def test_a_training_goes_on_from_a_checkpoint_with_other_classes(tmp_path: Path)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--from", "digits", "--network", "residual"), "is of the network 'digits', and --network is 'residual'"),
-        (("--from", "digits", "--pretrained"), "--pretrained and --from are two ways to begin"),
+        (("--from", "digits", "--network", "residual"), "has the network 'digits', and --network is 'residual'"),
+        (("--from", "digits", "--pretrained"), "--pretrained and --from both name initial weights"),
         (("--from", "away.safetensors"), "'away.safetensors' doesn't exist"),
-        (("--pretrained",), "'residual' is ours and begins afresh; --pretrained is for torchvision's"),
+        (("--pretrained",), "no pretrained weights for the network 'residual'; --pretrained is for torchvision's"),
         (("--network", "resnet"), "Unknown network 'resnet'; this version knows classic"),
         (("--network", "resnet", "--pretrained"), "Unknown network 'resnet'"),
     ],
 )
-def test_a_beginning_that_can_not_be_is_a_clear_error(tmp_path: Path, options: tuple[str, ...], message: str) -> None:
+def test_initial_weights_that_cannot_be_used_are_a_clear_error(
+    tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
     result = run("train", "--dataset", f"folder:{tmp_path}", "-o", tmp_path / "mine.safetensors", *options)
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())

@@ -29,7 +29,7 @@ def splits(tiny_mnist: Path) -> tuple[Split, Split]:
 
 @pytest.fixture(scope="module")
 def pool(splits: tuple[Split, Split]) -> Split:
-    """Digits drawn thinly, and as many pictures of none: what `training.synthetic` makes, in small."""
+    """Return thin digits, and as many pictures without a digit: a small pool of synthetic images."""
     generator = torch.Generator().manual_seed(5)
     digits = splits[0].take(torch.arange(50))
     noise = torch.randint(0, 256, digits.images.shape, dtype=torch.uint8, generator=generator)
@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(splits: tuple[Split, S
 
 
 @pytest.mark.parametrize("patience", [0, 4])
-def test_the_network_that_is_kept_is_the_last_epochs_or_the_best_where_it_may_end_early(
+def test_the_chosen_epoch_is_the_last_or_the_best_if_training_may_end_early(
     splits: tuple[Split, Split], monkeypatch: pytest.MonkeyPatch, patience: int
 ) -> None:
     real, factors = epochs._measured, iter([4.0, 1.0, 2.0, 3.0])
@@ -87,7 +87,7 @@ def test_the_network_that_is_kept_is_the_last_epochs_or_the_best_where_it_may_en
     assert float((logits.argmax(1) == splits[1].labels).double().mean()) == outcome.kept.accuracy
 
 
-def test_an_epochs_loss_is_that_of_the_network_as_it_is_kept(splits: tuple[Split, Split]) -> None:
+def test_an_epochs_loss_is_that_of_the_saved_network(splits: tuple[Split, Split]) -> None:
     outcome = trained(splits)
     logits = epochs.predict(outcome.network, splits[1].images)
     assert float((logits.argmax(1) == splits[1].labels).double().mean()) == outcome.kept.accuracy
@@ -172,7 +172,7 @@ def test_targets_are_smoothed_over_the_classes_and_not_for_what_is_of_none() -> 
 
 
 def stored(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A state as it is read from a file."""
+    """Return a state as `torch.load` reads it from a file."""
     content = io.BytesIO()
     torch.save(state, content)
     content.seek(0)
@@ -180,7 +180,7 @@ def stored(state: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize("after", [1, 3, 4])
-def test_what_goes_on_after_an_interruption_ends_as_if_there_had_been_none(
+def test_a_resumed_training_gives_the_same_result_as_an_uninterrupted_one(
     splits: tuple[Split, Split], pool: Split, after: int
 ) -> None:
     states: list[Mapping[str, Any]] = []
@@ -232,15 +232,15 @@ def test_patience_ends_a_training_that_no_longer_gets_better(
     assert len(trained(splits, recipe=recipe, resume=states[-1]).epochs) == 4, "what is over stays so"
 
 
-def test_steps_are_told_one_by_one(splits: tuple[Split, Split]) -> None:
+def test_steps_are_reported_one_by_one(splits: tuple[Split, Split]) -> None:
     steps: list[tuple[int, int, int]] = []
     trained(splits, recipe=Recipe(epochs=2, batch_size=100), on_step=lambda *step: steps.append(step))
     assert steps == [(epoch, step, 4) for epoch in (1, 2) for step in (1, 2, 3, 4)]
 
 
-def test_a_training_that_diverges_says_so(splits: tuple[Split, Split]) -> None:
+def test_a_training_that_diverges_is_a_clear_error(splits: tuple[Split, Split]) -> None:
     with pytest.raises(
-        TrainingError, match="diverged in epoch 1: its loss is nan, and nan on the validation split; use"
+        TrainingError, match=r"diverged in epoch 1: the loss is nan, and nan on the validation split.* --batch-size"
     ):
         trained(splits, recipe=Recipe(epochs=2, batch_size=32, learning_rate=1e25))
 
@@ -249,7 +249,7 @@ def test_nothing_to_train_on_is_an_error(splits: tuple[Split, Split]) -> None:
     empty = splits[0].take(torch.zeros(0, dtype=torch.int64))
     with pytest.raises(TrainingError, match="nothing to train: 0 images, 120 to validate on, 4 epochs"):
         trained((empty, splits[1]))
-    with pytest.raises(TrainingError, match=r"0 images for a variety of 0\.5"):
+    with pytest.raises(TrainingError, match=r"0 synthetic images for variety=0\.5"):
         trained(splits, recipe=VARIED, logits=11, classes=10)
 
 

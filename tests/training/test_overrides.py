@@ -73,8 +73,8 @@ def test_what_cannot_be_a_value_is_a_clear_error(setting: str, message: str) -> 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "recipe.json is no JSON file (Expecting property name"),
-        ("[1]", "recipe.json is no JSON object; write names and values, such as"),
+        ("{", "recipe.json is not a JSON file (Expecting property name"),
+        ("[1]", "recipe.json is not a JSON object; write names and values, such as"),
         ('{"epoch": 1}', "recipe.json: a recipe has no 'epoch'; did you mean epochs?"),
         (
             '{"augmentation": {"degrees": -1}}',
@@ -91,7 +91,9 @@ def test_a_file_that_is_no_recipe_is_a_clear_error(content: str, message: str, t
         changed(file=tmp_path / "recipes.json")
 
 
-def test_a_training_takes_what_was_printed_and_changed_and_its_model_file_says_what_differs(tmp_path: Path) -> None:
+def test_a_training_takes_a_printed_and_changed_recipe_and_its_model_file_records_the_differences(
+    tmp_path: Path,
+) -> None:
     photos, path = folder(tmp_path / "photos", {"a": 10, "b": 10}), tmp_path / "mine.safetensors"
     line = ("train", "--data", photos, "-o", path, "--network", "residual-small", "--device", "cpu")
     printed = run(*line, "--show-recipe")
@@ -134,7 +136,7 @@ def test_values_at_the_ends_of_their_ranges_can_be_trained_with(setting: str, tm
     assert run(*line, "--device", "cpu", "--set", setting).exit_code == 0
 
 
-def test_synthetic_images_of_no_class_need_a_share_of_outliers(tmp_path: Path) -> None:
+def test_out_of_distribution_images_need_a_share_of_outliers(tmp_path: Path) -> None:
     photos = folder(tmp_path / "photos", {"a": 10, "b": 10})
     line = ("train", "--data", photos, "-o", tmp_path / "x.safetensors", "--epochs", 1, "--device", "cpu")
     refused = run(*line, "--set", "outliers=0")
@@ -146,4 +148,4 @@ def test_synthetic_images_of_no_class_need_a_share_of_outliers(tmp_path: Path) -
 def test_synthetic_data_for_a_network_that_has_none_is_refused(tiny_mnist: Path, tmp_path: Path) -> None:
     line = ("train", "--data", tiny_mnist, "-o", tmp_path / "x.safetensors", "--network", "classic")
     result = run(*line, "--set", "variety=0.5")
-    assert result.stderr.endswith("pigeonhole: There is no variety for the network 'classic'; leave variety out.\n")
+    assert "There are no synthetic data for the network 'classic'; leave variety out." in result.stderr

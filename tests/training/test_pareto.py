@@ -63,7 +63,7 @@ def test_half_a_line_of_somebody_who_was_killed_is_nothing(tmp_path: Path) -> No
     assert runs(tmp_path) == [RUN, RUN]
 
 
-def test_a_line_that_is_not_ours_is_told(tmp_path: Path) -> None:
+def test_a_foreign_line_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / LINES).write_text('{"network": "digits"}\n')
     with pytest.raises(
         ValueError, match=rf"^line 1 of .*{LINES} is not a result of a training \(.*\): use another --work$"
@@ -71,7 +71,7 @@ def test_a_line_that_is_not_ours_is_told(tmp_path: Path) -> None:
         runs(tmp_path)
 
 
-def test_the_cheapest_network_is_first_and_the_spread_over_the_seeds_is_told(tmp_path: Path) -> None:
+def test_the_cheapest_network_is_first_and_the_spread_over_the_seeds_is_shown(tmp_path: Path) -> None:
     measured = [
         replace(RUN, network="classic", multiply_adds=7_000_000, errors=70),
         *(replace(RUN, seed=seed, errors=errors) for seed, errors in enumerate((30, 35, 40))),
@@ -94,7 +94,7 @@ def test_a_table_is_not_made_of_figures_on_different_data(docs: Path, capsys: py
     assert (docs / "experiments.md").read_text() == TEXT
 
 
-def test_a_training_that_fails_says_how_to_go_on(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_that_fails_prints_how_to_resume(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
     with pytest.raises(SystemExit, match=r"^classic, seed 0: training ended with exit code 1; to resume, run again$"):
         run(docs, "--data", docs, "--networks", "classic")
@@ -102,8 +102,8 @@ def test_a_training_that_fails_says_how_to_go_on(docs: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("text", ["", "<!-- pareto -->\n", TEXT + TEXT, TEXT[::-1]])
-def test_a_document_without_the_place_for_it_is_told_before_anything_is_trained(docs: Path, text: str) -> None:
-    (docs / "experiments.md").write_text(text)
+def test_a_document_without_the_place_for_the_table_is_refused_before_training(docs: Path, text: str) -> None:
+    (docs / "training.md").write_text(text)
     with pytest.raises(
         ValueError, match=r"^the document must have <!-- pareto --> once, and <!-- end of pareto --> once after it$"
     ):

@@ -11,14 +11,14 @@ LOSSES = {1: 0.03, 2: 0.01, 3: 0.02}
 
 
 class Terminal(io.StringIO):
-    """A text that calls itself a terminal."""
+    """A text stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 def shown(file: io.StringIO, quiet: bool = False, first: int = 1) -> str:
-    """What a training of 3 epochs of 2 steps, from the `first` on, shows."""
+    """Return the output for a training of 3 epochs of 2 steps, which starts with epoch `first`."""
     now = iter(range(0, 1000, 50))
     terminal = isinstance(file, Terminal)
     out = Console(file=file, force_terminal=terminal, width=120, color_system=None)

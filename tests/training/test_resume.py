@@ -53,7 +53,7 @@ def whole(tiny_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def killed(tiny_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a training was killed after two epochs."""
+    """Kill a training after two epochs, and return the path of its checkpoint."""
     path = tmp_path_factory.mktemp("killed") / "mine.safetensors"
     done = subprocess.run(
         [sys.executable, "-c", KILLED, "train", "--data", str(tiny_mnist), "-o", str(path), *QUICK],
@@ -69,13 +69,13 @@ def killed(tiny_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def interrupted(killed: Path, tmp_path: Path) -> Path:
-    """A copy, to go on from."""
+    """Copy the killed training, so that a test can resume it."""
     for file in killed.parent.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     return tmp_path / killed.name
 
 
-def test_a_training_that_was_killed_goes_on_to_the_same_weights_and_tells_all_of_it_in_its_log(
+def test_a_killed_training_resumes_to_the_same_weights_and_its_log_is_complete(
     tiny_mnist: Path, whole: Path, interrupted: Path
 ) -> None:
     state = interrupted.with_name("mine.safetensors.resume")
@@ -86,7 +86,7 @@ def test_a_training_that_was_killed_goes_on_to_the_same_weights_and_tells_all_of
     assert [line.split()[1] for line in result.stderr.splitlines() if line.startswith("epoch ")] == ["3/4", "4/4"]
     assert describe(interrupted).digest == describe(whole).digest
     assert not state.exists()
-    # Killed when the state was written and the epoch's line was not.
+    # It was killed after the state was written, and before the line of the epoch.
     assert [line["event"] for line in log(interrupted)] == ["order", "epoch", "resume", "epoch", "epoch", "end"]
 
 
@@ -120,8 +120,8 @@ def test_the_state_of_another_training_is_refused_with_what_differs(tiny_mnist: 
     ):
         result = run(tiny_mnist, interrupted, "--resume", *more)
         assert result.exit_code == 2, result.output
-        assert f"{interrupted}.resume: it is of another training: {message}" in result.stderr
-        assert "Give the command that it is of, or --overwrite in place of --resume to start again." in result.stderr
+        assert f"{interrupted}.resume is the state of another training: {message}" in result.stderr
+        assert "--overwrite instead of --resume" in result.stderr
         assert Path(f"{interrupted}.resume").exists()
 
 
@@ -135,7 +135,7 @@ def test_other_data_are_another_training(tiny_mnist: Path, interrupted: Path, tm
         (raw / file.name).write_bytes(content)
     result = run(tmp_path / "data", interrupted, "--resume")
     assert result.exit_code == 2, result.output
-    assert "it is of another training: data_digest was " in result.stderr
+    assert "is the state of another training: data_digest was " in result.stderr
 
 
 def test_another_pool_than_that_of_the_state_is_refused(
@@ -149,7 +149,8 @@ def test_another_pool_than_that_of_the_state_is_refused(
     torch.save(content, state)
     result = run(tiny_mnist, interrupted, "--resume")
     assert result.exit_code == 2, result.output
-    assert f"{state}: it was begun with another pool of pictures than this version makes; go" in result.stderr
+    assert f"{state}: the training started with other synthetic images" in result.stderr
+    assert "--overwrite instead of --resume" in result.stderr
     assert state.exists()
 
 
@@ -192,7 +193,7 @@ def test_a_checkpoint_is_replaced_only_by_the_command_that_made_it(
 
 @pytest.mark.parametrize("name", ["new.safetensors", "new.log.jsonl"])
 @pytest.mark.parametrize("empty", [False, True])
-def test_a_file_that_is_none_of_ours_is_replaced_only_if_it_is_empty(
+def test_a_foreign_file_is_replaced_only_if_it_is_empty(
     tiny_mnist: Path, tmp_path: Path, name: str, empty: bool
 ) -> None:
     (tmp_path / name).write_bytes(b"" if empty else b"my thesis")
@@ -211,7 +212,7 @@ def test_resuming_without_a_state_starts_from_the_beginning(tiny_mnist: Path, wh
     assert describe(path).digest == describe(whole).digest
 
 
-def test_a_full_disk_keeps_the_state_before_and_says_what_to_do(
+def test_a_full_disk_keeps_the_earlier_state_and_the_error_has_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "x.resume"
@@ -244,12 +245,12 @@ def test_a_state_that_is_damaged_or_holds_code_is_refused_and_not_run(
     torch.save([1], tmp_path / "list")
     for damaged in (b"", b"text", content[:-100], (tmp_path / "bomb").read_bytes(), (tmp_path / "list").read_bytes()):
         path.write_bytes(damaged)
-        with pytest.raises(TrainingError, match=r"x\.resume: it is not the state of a training .* give --overwrite"):
+        with pytest.raises(TrainingError, match=r"x\.resume is not the state of a training .* Give --overwrite"):
             resume.read(path, {"seed": 1})
     assert not (tmp_path / "exploded").exists()
 
 
-def test_a_log_that_ends_in_the_middle_of_a_line_goes_on_after_the_last_whole_one(
+def test_a_log_that_ends_in_the_middle_of_a_line_continues_after_the_last_whole_one(
     tiny_mnist: Path, interrupted: Path
 ) -> None:
     with interrupted.with_suffix(".log.jsonl").open("ab") as file:

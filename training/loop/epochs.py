@@ -1,4 +1,4 @@
-"""The training loop: epochs, evaluation after each, which one is kept, and where to go on after an interruption."""
+"""The training loop: epochs, the evaluation after each, the choice of the best, and the state to resume from."""
 
 import copy
 import math
@@ -19,15 +19,15 @@ from training.recipes.recipe import Recipe
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to.
+    """The measures of one epoch.
 
     Args:
-        number: From 1.
-        loss: Mean over the epoch's training steps, augmented and smoothed.
-        accuracy: On the validation split, 0…1.
-        validation_loss: Mean negative log-likelihood there, in nats, at the temperature that suits it best: as it would
+        number: Number of the epoch, from 1.
+        loss: Mean loss over the training steps, with augmentation and label smoothing.
+        accuracy: Accuracy on the validation split, 0…1.
+        validation_loss: Mean negative log-likelihood on the validation split, in nats, after calibration, as it would
             be in a checkpoint.
-        seconds: From its first step to the end of its evaluation.
+        seconds: Time from the first step to the end of the evaluation.
     """
 
     number: int
@@ -37,19 +37,19 @@ class Epoch:
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
+        """Return the measures as plain JSON values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training came to.
+    """The result of a training.
 
     Args:
-        network: With the weights of the epoch that is kept, in eval mode.
-        kept: That epoch.
-        epochs: All that were finished.
-        interrupted: Whether Ctrl-C ended it early.
+        network: Network with the weights of the chosen epoch, in eval mode.
+        kept: The chosen epoch.
+        epochs: All finished epochs.
+        interrupted: Whether Ctrl-C ended the training early.
     """
 
     network: nn.Module
@@ -59,7 +59,7 @@ class Outcome:
 
     @property
     def seconds(self) -> float:
-        """What the epochs took."""
+        """Return the time of all epochs in seconds."""
         return sum(epoch.seconds for epoch in self.epochs)
 
 
@@ -99,46 +99,45 @@ def fit(
     resume: Mapping[str, Any] | None = None,
     on_state: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Outcome:
-    """Train a network and keep its last epoch, where the schedule ends.
+    """Train a network and choose its last epoch, where the learning rate has fallen to 0.
 
-    A training that is ended early, by patience or Ctrl-C, keeps the best instead, the one of least validation loss: the
-    schedule is broken off there. To choose where it is not would be to choose by chance: the losses differ by less than
-    the validation images can tell.
+    If patience or Ctrl-C ends training early, the epoch of least validation loss is chosen instead. At the end of the
+    whole schedule such a choice would be random: the losses of the last epochs differ by less than their error.
 
-    The same seed on the same machine, with as many threads, gives the same weights bit for bit on the CPU, and so does
-    a training that goes on where another was interrupted.
+    On the CPU of one machine, the same seed and number of threads give the same weights bit for bit, also if training
+    was interrupted and resumed.
 
     Args:
-        network: With fresh weights; trained in place.
-        training: What it learns from.
-        validation: What each epoch is measured on.
-        recipe: How.
-        seed: Of the shuffling and the augmentation.
-        device: What torch calls it.
-        on_step: Called after each step with the epoch's number, the step's, and how many steps an epoch has.
+        network: Network with its initial weights; trained in place.
+        training: Images to train on.
+        validation: Images that each epoch is measured on.
+        recipe: Values of the training.
+        seed: Seed of shuffling and augmentation.
+        device: Name of the device in torch.
+        on_step: Called after each step with the number of the epoch, of the step, and of steps in an epoch.
         on_epoch: Called after each epoch's evaluation.
-        classes: How many of the logits are of classes, in both splits; all unless told.
-        pool: Other images, for `Recipe.variety`, which says how many; of them a label of `classes` is of no class.
-        resume: What `on_state` was last given, to go on from there; all else must be the same then.
-        on_state: Called before `on_epoch` with tensors and plain values, which change with the next step: save them.
+        classes: Number of logits that are classes; None for all.
+        pool: Synthetic images, for `Recipe.variety`; the label `classes` stands for "unknown".
+        resume: State that `on_state` received last, to resume from; all other arguments must be the same.
+        on_state: Called before `on_epoch` with tensors and plain values. Save them at once: the next step changes them.
 
     Returns:
-        The weights that are kept, and what each epoch came to.
+        The chosen weights, and the measures of each epoch.
 
     Raises:
-        TrainingError: The loss is no number any more, or there is nothing to train on.
-        KeyboardInterrupt: Ctrl-C before the first epoch was finished; later ones end training in order.
+        TrainingError: The loss is no longer finite, or there is nothing to train on.
+        KeyboardInterrupt: Ctrl-C before the first epoch was finished; later, Ctrl-C ends training normally.
     """
     if len(training) == 0 or len(validation) == 0 or recipe.epochs < 1 or (recipe.variety > 0) != bool(pool):
         raise TrainingError(
             f"There is nothing to train: {len(training)} images, {len(validation)} to validate on, "
-            f"{recipe.epochs} epochs, {len(pool or ())} images for a variety of {recipe.variety:g}."
+            f"{recipe.epochs} epochs, {len(pool or ())} synthetic images for variety={recipe.variety:g}."
         )
-    network.to(device).to(memory_format=torch.channels_last)  # what the convolutions of a CPU and a GPU like best
+    network.to(device).to(memory_format=torch.channels_last)  # faster for convolutions on CPU and GPU
     training, validation = training.to(device), validation.to(device)
     steps = max(1, len(training) // recipe.batch_size)
     interrupted = False
-    # torch draws dropout from its one global generator: seeded for this, and put back for the caller.
+    # Dropout draws from torch's global generator: it is seeded here, and restored for the caller.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         counts = torch.bincount(training.labels.cpu(), minlength=classes or 0)
@@ -162,7 +161,7 @@ def fit(
     kept, weights = reached.best, reached.weights
     if not interrupted and not recipe.patience:
         kept, weights = reached.epochs[-1], run.average.state_dict()
-    assert weights is not None  # there is at least one epoch
+    assert weights is not None  # at least one epoch has ended
     network.load_state_dict(weights)
     return Outcome(network.eval(), kept, reached.epochs, interrupted)
 
@@ -178,12 +177,12 @@ def _restored(run: Run, state: Mapping[str, Any]) -> _Reached:
 
 @torch.inference_mode()
 def predict(network: nn.Module, images: Tensor, batch_size: int = 1000) -> Tensor:
-    """Run a network over any number of images.
+    """Run a network on any number of images, in batches.
 
     Args:
-        network: In eval mode, on the images' device.
+        network: Network in eval mode, on the images' device.
         images: uint8 [N, H, W, C].
-        batch_size: Images at once.
+        batch_size: Number of images in a batch.
 
     Returns:
         float32 logits [N, L], on the CPU.
@@ -199,7 +198,7 @@ def _measured(
     nll = negative_log_likelihood(logits, labels, calibrate(logits, labels, classes or logits.shape[1]))
     if not (math.isfinite(loss) and math.isfinite(nll)):
         raise TrainingError(
-            f"Training diverged in epoch {number}: its loss is {loss:g}, and {nll:g} on the validation split; "
-            "use a larger batch size, or another seed."
+            f"Training diverged in epoch {number}: the loss is {loss:g}, and {nll:g} on the validation split. "
+            "Try a larger --batch-size, or another --seed."
         )
     return Epoch(number, loss, accuracy, nll, time.perf_counter() - started)

@@ -1,4 +1,4 @@
-"""What a training begins with instead of fresh weights: a checkpoint's, or torchvision's."""
+"""Initial weights of a training that are not random: a checkpoint's, or torchvision's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from pigeonhole.models.networks import registry as networks
 from pigeonhole.models.networks import vision
 from pigeonhole.models.networks.network import Network
 
-_IMAGES = 256  # that the statistics are measured on
+_IMAGES = 256  # number of images for the statistics of batch normalisation
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Learned:
     """The weights of a checkpoint.
 
     Args:
-        described: Its record.
-        served: Its network.
+        described: Record of the checkpoint.
+        served: Network of the checkpoint, without batch normalisation.
     """
 
     described: Checkpoint
@@ -32,14 +32,14 @@ class Learned:
     def initialise(self, network: Network, classes: Sequence[str], images: Tensor) -> None:
         """Copy the checkpoint's weights into a network.
 
-        The head keeps the rows of the classes that both have, and of "unknown"; a new class begins afresh. A saved
-        network has no batch normalisation. The new one's is set to change nothing: it normalises by the mean and the
-        variance that each convolution has for the images, and scales and shifts back by the same.
+        The head keeps the rows of the classes that both have, and of "unknown"; the row of a new class stays random. A
+        saved network has no batch normalisation. The new network's is set to change nothing: it normalises by the mean
+        and the variance that each convolution has for the images, then scales and shifts back by the same.
 
         Args:
-            network: Fresh, of the checkpoint's name and arguments; changed in place.
-            classes: Of `network`, in the order of its logits; one more logit, for "unknown", may follow.
-            images: uint8 [N, H, W, C], at least one of those that it will be trained on.
+            network: Network with random weights, of the checkpoint's name and arguments; changed in place.
+            classes: Classes of `network`, in the order of its logits; one more logit, for "unknown", may follow.
+            images: uint8 [N, H, W, C], N at least 1, images to train on.
         """
         theirs, ours = self.served.state_dict(), network.state_dict()  # of tensors that are the network's own
         head = _head(self.described)
@@ -60,18 +60,18 @@ class Learned:
 
 @dataclass(frozen=True)
 class Pretrained:
-    """torchvision's weights for one of its networks.
+    """The weights that torchvision publishes for a network.
 
     Args:
-        weights: Under torchvision's names.
-        normalisation: The arguments `mean` and `std` that they were trained with.
+        weights: Tensors by torchvision's names.
+        normalisation: Arguments `mean` and `std` of the network that the weights were trained with.
     """
 
     weights: Mapping[str, Tensor]
     normalisation: Mapping[str, Any]
 
     def initialise(self, network: Network, _classes: Sequence[str], _images: Tensor) -> None:
-        """Copy these weights into a network, except the head's, which are of other classes."""
+        """Copy these weights into a network, except those of the head, whose classes are others."""
         vision.transfer(self.weights, network)
 
     def identity(self) -> dict[str, Any]:
@@ -80,47 +80,47 @@ class Pretrained:
 
 
 def learned(name: str, network: str | None) -> Learned:
-    """Load a checkpoint to begin with.
+    """Load the weights of a checkpoint.
 
     Args:
-        name: A file, or the name of a shipped one.
-        network: The network that was asked for; None for the checkpoint's.
+        name: Path of a checkpoint, or the name of a shipped one.
+        network: Name of the network that the user wants; None for the checkpoint's.
 
     Raises:
-        TrainingError: It can't be read, or is of another network.
+        TrainingError: The checkpoint can't be read, or has another network.
     """
     path = checkpoint.find(name)
     described, served = checkpoint.load(path)
     if network not in (None, described.network):
         raise TrainingError(
-            f"{path} is of the network {described.network!r}, and --network is {network!r}; leave --network out."
+            f"{path} has the network {described.network!r}, and --network is {network!r}; leave --network out."
         )
     return Learned(described, served)
 
 
 def pretrained(network: str) -> Pretrained:
-    """Load torchvision's weights to begin with.
+    """Load torchvision's weights for a network.
 
     Raises:
-        TrainingError: The network is none of torchvision's, or its weights can't be had.
+        TrainingError: The network is not torchvision's, or its weights can't be downloaded.
     """
     if network in networks.NETWORKS:
         raise TrainingError(
-            f"The network {network!r} is ours and begins afresh; --pretrained is for torchvision's: "
-            "--network resnet18, for one."
+            f"There are no pretrained weights for the network {network!r}; --pretrained is for torchvision's networks, "
+            "such as --network resnet18."
         )
     networks.load(network)
     return Pretrained(vision.pretrained(network), vision.normalisation(network))
 
 
 def _head(described: Checkpoint) -> frozenset[str]:
-    """Return the weights with a row for each logit: those whose shape depends on the number of logits."""
+    """Return the names of the weights with a row for each logit: their shape depends on the number of logits."""
     one, other = (networks.build(described.network, described.arguments, count).state_dict() for count in (2, 3))
     return frozenset(key for key, value in one.items() if value.shape != other[key].shape)
 
 
 def _rows(described: Checkpoint, classes: Sequence[str], logits: int) -> list[tuple[int, int]]:
-    """Return the row of the new head and of the old one for each class that both have, and for "unknown"."""
+    """Return the rows of the new and of the old head for each class that both have, and for "unknown"."""
     old = {name: row for row, name in enumerate(described.classes)}
     rows = [(row, old[name]) for row, name in enumerate(classes) if name in old]
     if described.calibration.outlier and logits > len(classes):
@@ -132,7 +132,7 @@ def _rows(described: Checkpoint, classes: Sequence[str], logits: int) -> list[tu
 def _unfold(network: Network, folded: Mapping[str, Tensor], images: Tensor) -> None:
     """Set the batch normalisation so that, for these images, it adds the folded biases and changes nothing else."""
     biases: dict[nn.Module, Tensor | float] = {
-        # A convolution with a bias of its own has taken the folded one already.
+        # A convolution that has a bias already got the folded one.
         block[at + 1]: folded[f"{path}.{at}.bias"] if block[at].bias is None else 0.0
         for path, block, at in network.normalised()
     }

@@ -1,4 +1,4 @@
-"""What a training did, as JSON lines beside its checkpoint: the order, each epoch, the result."""
+"""The log of a training, JSON lines beside its checkpoint: the configuration, each epoch, the result."""
 
 import json
 import os
@@ -8,12 +8,12 @@ from typing import Any
 
 from pigeonhole import files, provenance
 
-#: What each line begins with.
+#: First bytes of each line.
 _START = b'{"event": '
 
 
 def file_of(output: Path) -> Path:
-    """Where the log of a training lies that will write `output`."""
+    """Return the path of the log of a training that writes `output`."""
     return output.with_suffix(".log.jsonl")
 
 
@@ -24,14 +24,14 @@ def is_log(path: Path) -> bool:
 
 
 class Log:
-    """Lines, each whole as soon as it is written.
+    """A log file, to which whole lines are written.
 
     Args:
-        path: Of the file.
-        append: Go on after what is there; otherwise it is replaced.
+        path: Path of the file.
+        append: Whether to append to a file that exists; otherwise it is replaced.
 
     Raises:
-        TrainingError: It can't be written.
+        TrainingError: The file can't be written.
     """
 
     def __init__(self, path: Path, append: bool) -> None:
@@ -40,19 +40,19 @@ class Log:
             if not append or not path.exists():
                 path.write_bytes(b"")
             elif not (content := path.read_bytes()).endswith(b"\n"):
-                os.truncate(path, content.rfind(b"\n") + 1)  # the machine stopped in the middle of a line
+                os.truncate(path, content.rfind(b"\n") + 1)  # the process or the machine stopped while it wrote a line
         except OSError as exc:
             raise files.unwritable(path, exc) from exc
 
     def write(self, event: str, values: Mapping[str, Any]) -> None:
-        """Add a line.
+        """Append a line.
 
         Args:
-            event: "order", "resume", "epoch" or "end".
-            values: What else it says, plain JSON values.
+            event: "order" for the configuration, "left-out", "resume", "epoch" or "end".
+            values: Further keys of the line, plain JSON values.
 
         Raises:
-            TrainingError: It can't be written.
+            TrainingError: The file can't be written.
         """
         line = json.dumps({"event": event, "time": provenance.now(), **values}, ensure_ascii=False, allow_nan=False)
         try:

@@ -1,4 +1,4 @@
-"""What a training is made of, by its configuration, and all that can be refused before an hour of work."""
+"""The preparation of a training: it reads and checks everything that the configuration names, before hours of work."""
 
 import hashlib
 import tempfile
@@ -27,25 +27,25 @@ from training.recipes.defaults import RECIPES, fine_tuning, for_folder, plan
 from training.recipes.recipe import Recipe
 from training.synthetic import out_of_distribution, pool, printed
 
-UNEQUAL = 2.0  # images of the largest class for each of the smallest, from where on the user is told
+UNEQUAL = 2.0  # ratio of the largest class to the smallest from which on the user gets a notice
 
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """What a training is made of.
+    """Everything that a training needs.
 
     Args:
-        network: Its name.
-        recipe: How.
-        arguments: Of the network as it is served.
-        data: What it learns from and is measured on.
-        fonts: Files, for the variety.
-        start: What it begins with; None for fresh weights.
-        device: What torch calls it.
-        deciding: JSON values that decide, with machine and versions, which weights come of it.
+        network: Name of the network.
+        recipe: Values of the training.
+        arguments: Arguments of the network, as the checkpoint records them.
+        data: Images to train and measure on.
+        fonts: Font files for the synthetic data.
+        initial_weights: Weights to start from; None for random ones.
+        device: Name of the device in torch.
+        identity: JSON values that determine the resulting weights, together with the machine and the versions.
         overrides: Values of the recipe that are not the default, by name.
-        notes: What a user should be told.
-        seconds: That it took to read.
+        notes: Notices for the user.
+        seconds: Time that reading took, in seconds.
     """
 
     network: str
@@ -62,7 +62,7 @@ class TrainingSetup:
 
     @property
     def logits(self) -> int:
-        """How many the network returns."""
+        """Return the number of logits of the network."""
         return len(self.data.classes) + self.recipe.outlier
 
 
@@ -71,13 +71,10 @@ def gather(config: Configuration, on_progress: Progress | None = None) -> Traini
 
     Args:
         config: Training configuration.
-        on_progress: Called with the files of a folder read so far, and how many there are.
-
-    Returns:
-        All of it.
+        on_progress: Called with the number of files read and the number of all files.
 
     Raises:
-        TrainingError: The data, the device, the name or the output won't do.
+        TrainingError: The data, the device, the name or the output can't be used.
     """
     values = check(config)
     started = time.perf_counter()
@@ -92,8 +89,8 @@ def gather(config: Configuration, on_progress: Progress | None = None) -> Traini
     recipe = config.amended(default, values)
     if recipe.variety and not recipe.outliers and not read.preprocessing.reads_digits:
         raise TrainingError(
-            "outliers is 0, and the synthetic images for these pictures belong to none of the classes; give "
-            "--no-variety, or a value above 0."
+            "outliers is 0, but all synthetic images for this data set are out-of-distribution; give --no-variety, or "
+            "set outliers above 0."
         )
     fonts = _fonts(config.fonts) if recipe.variety and read.preprocessing.reads_digits else ()
     measured = {} if parent else _normalisation(network, read, initial)
@@ -126,7 +123,7 @@ def gather(config: Configuration, on_progress: Progress | None = None) -> Traini
 
 
 def check(config: Configuration) -> dict[str, Any]:
-    """Check what needs no data, and return the recipe's values that the user gave.
+    """Check everything that needs no data, and return the recipe's values that the user gave.
 
     Raises:
         TrainingError: The output, the name or a value of the recipe can't be used.
@@ -138,7 +135,7 @@ def check(config: Configuration) -> dict[str, Any]:
 
 def _initial_weights(config: Configuration) -> Learned | Pretrained | None:
     if config.pretrained and config.initial_weights:
-        raise TrainingError("--pretrained and --from are two ways to begin; leave one of them out.")
+        raise TrainingError("--pretrained and --from both name initial weights; leave one of them out.")
     if config.pretrained:
         return initial_weights.pretrained(config.architecture)
     return initial_weights.learned(config.initial_weights, config.network) if config.initial_weights else None
@@ -156,7 +153,7 @@ def _read(
             f"{preprocessing.height} only; leave --size out."
         )
     if tuned:
-        config.amended(plan(config.architecture).recipe)  # refused before the reading
+        config.amended(plan(config.architecture).recipe)  # wrong options are refused before the data are read
     size = config.size or (None if config.architecture in networks.NETWORKS else vision.SIDE)
     return chosen.read(ReadOptions(config.output.parent, chosen.share, chosen.seed, preprocessing, size, on_progress))
 
@@ -170,12 +167,12 @@ def _recipe(network: str, read: TrainingData) -> Recipe:
         return fitting
     lengths = {key: getattr(fitting, key) for key in ("epochs", "batch_size", "patience", "balance")}
     recipe = replace(RECIPES[network], **lengths)
-    # The variety of digits is made of digits.
+    # The synthetic data of networks for digits need MNIST's classes.
     return recipe if read.classes == splits.MNIST_CLASSES else replace(recipe, variety=0.0)
 
 
 def _normalisation(network: str, read: TrainingData, initial: Learned | Pretrained | None) -> Mapping[str, Any]:
-    """Return the network's arguments `mean` and `std`; nothing where its defaults are made for these images."""
+    """Return the network's arguments `mean` and `std`; nothing if its defaults fit these images."""
     if isinstance(initial, Pretrained):
         return initial.normalisation
     if networks.load(network).preprocessing and (read.data_set.tuned or read.preprocessing.reads_digits):
@@ -199,16 +196,16 @@ def _notes(config: Configuration, recipe: Recipe, read: TrainingData, fonts: tup
             else "Left and right differ in these pictures: none is mirrored in training; --flip mirrors half of them."
         )
     if recipe.variety and read.preprocessing.reads_digits and not fonts:
-        yield "There are no fonts here, so no printed digits among the variety; --fonts names a folder of some."
+        yield "No fonts were found, so the synthetic data have no printed digits; --fonts names a folder of fonts."
 
 
 def synthetic_images(setup: TrainingSetup, seed: int, on_progress: Callable[[int, int], None]) -> Split | None:
-    """Make the pool of other images that a recipe asks for; None where it asks for none.
+    """Return the pool of synthetic images for a recipe; None if the recipe has none.
 
     Args:
-        material: Its training images are what the pool is made of.
-        seed: Of all draws.
-        on_progress: Called with how many images there are, and how many there will be.
+        setup: Training whose images the pool is made from.
+        seed: Seed of all random draws.
+        on_progress: Called with the number of images made and the number of all images.
     """
     recipe, training = setup.recipe, setup.data.training
     if not recipe.variety:
@@ -230,7 +227,7 @@ def _check_output(output: Path) -> None:
     if not output.is_dir():
         check_output(output)
     if not output.parent.is_dir():
-        raise CheckpointError(f"{output.parent} is not a folder; make it, or choose another -o.")
+        raise CheckpointError(f"{output.parent} is not a folder; create it, or choose another -o.")
     if output.is_dir():
         raise CheckpointError(f"{output} is a folder, and a checkpoint is a file; choose another -o.")
     try:

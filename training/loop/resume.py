@@ -1,4 +1,4 @@
-"""A training's state in a file, from which an interrupted one goes on: tensors and plain values, never code."""
+"""The resume state of a training in a file: tensors and plain values, never code."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -14,20 +14,20 @@ VERSION = 2
 
 
 def file_of(output: Path) -> Path:
-    """Where the state of a training lies that will write `output`."""
+    """Return the path of the state of a training that writes `output`."""
     return output.with_name(f"{output.name}.resume")
 
 
 def write(path: Path, identity: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Write a state, whole or not at all.
+    """Write a state atomically.
 
     Args:
-        path: Of the file.
-        order: What the training is, as JSON values; who goes on must have the same.
-        state: As of `training.loop.epochs.fit`.
+        path: Path of the file.
+        identity: JSON values that identify the training; only the same training can resume.
+        state: State that `training.loop.epochs.fit` passes to `on_state`.
 
     Raises:
-        TrainingError: It can't be written.
+        TrainingError: The file can't be written.
     """
     content = io.BytesIO()
     torch.save({"version": VERSION, "order": dict(identity), "state": dict(state)}, content)
@@ -35,33 +35,33 @@ def write(path: Path, identity: Mapping[str, Any], state: Mapping[str, Any]) -> 
 
 
 def read(path: Path, identity: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Read a state back.
+    """Read a state.
 
     Args:
-        path: Of the file.
-        order: As it was written with.
+        path: Path of the file.
+        identity: JSON values that identify the training.
 
     Returns:
         The state.
 
     Raises:
-        TrainingError: It can't be read, or is of another training; what differs is said.
+        TrainingError: The file can't be read, or is the state of another training; the message has the differences.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         version, theirs, state = content["version"], content["order"], content["state"]
-    except Exception as exc:  # torch's readers raise just about anything on what is no file of theirs
+    except Exception as exc:  # torch raises many types of errors for foreign files
         what = (str(exc) or type(exc).__name__).splitlines()[0]
         raise TrainingError(
-            f"{path}: it is not the state of a training ({what}); give --overwrite in place of --resume to start again."
+            f"{path} is not the state of a training ({what}). Give --overwrite instead of --resume to start again."
         ) from exc
     if version != VERSION:
-        raise TrainingError(f"{path}: another version wrote it; give --overwrite in place of --resume to start again.")
+        raise TrainingError(f"{path}: another version wrote it. Give --overwrite instead of --resume to start again.")
     differences = list(_differences("", theirs, identity))
     if differences:
         raise TrainingError(
-            f"{path}: it is of another training: {'; '.join(differences)}. Give the command that it is of, or "
-            "--overwrite in place of --resume to start again."
+            f"{path} is the state of another training: {'; '.join(differences)}. Run the command that wrote it, or "
+            "give --overwrite instead of --resume to start again."
         )
     return dict(state)
 

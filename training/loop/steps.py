@@ -1,4 +1,4 @@
-"""What changes from one training step to the next: weights and their average, optimiser, schedule, draws."""
+"""The training step, and the state that it changes: weights, their average, optimiser, schedule, random generators."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -17,16 +17,16 @@ from training.recipes.recipe import Recipe
 
 
 class Run:
-    """A training between its steps.
+    """A training that runs step by step.
 
     Args:
-        network: Trained in place.
-        recipe: How.
-        steps: In an epoch.
-        seed: Of all draws.
-        classes: How many of the logits are of classes; labels from there on are of none.
-        pool: Of other images, for `Recipe.variety`.
-        counts: int64 [classes], how many images of each class there are, for `Recipe.balance`.
+        network: Network that is trained in place.
+        recipe: Values of the training.
+        steps: Number of steps in an epoch.
+        seed: Seed of all random draws.
+        classes: Number of logits that are classes; None for all. The next label, if any, is "unknown".
+        pool: Synthetic images, for `Recipe.variety`.
+        counts: int64 [classes], number of images of each class, for `Recipe.balance`.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Run:
         self.classes, self.pool = classes, pool
         self.weights = None if counts is None or not recipe.balance else balanced(counts, recipe.balance)
         self.generator = torch.Generator().manual_seed(seed)
-        # Biases and batch normalisation's scales keep their freedom: decay is for what multiplies inputs.
+        # Weight decay is for weights that multiply inputs, not for biases and the scales of batch normalisation.
         decayed = [parameter for parameter in network.parameters() if parameter.dim() > 1]
         free = [parameter for parameter in network.parameters() if parameter.dim() <= 1]
         self.optimiser = torch.optim.AdamW(
@@ -56,17 +56,17 @@ class Run:
             self.optimiser,
             max_lr=recipe.learning_rate,
             total_steps=total,
-            # Of a handful of steps, a share may be less than one, and torch divides by it.
+            # torch divides by the number of warm-up steps, which a share of few steps may round to 0.
             pct_start=min(1.0, max(recipe.warmup, 2 / total)),
             final_div_factor=1e3,
             cycle_momentum=False,
         )
         self.average = copy.deepcopy(network).eval()
         self.taken = 0
-        self.undealt = torch.zeros(0, dtype=torch.int64)  # of the pool, in the order in which they will be dealt
+        self.undealt = torch.zeros(0, dtype=torch.int64)  # indices of pool images for the next steps, in order
 
     def state(self) -> dict[str, Any]:
-        """All of it, as tensors and plain values; those of the weights are the weights themselves, not copies."""
+        """Return the state as tensors and plain values; the tensors of weights are not copies."""
         return {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -75,11 +75,11 @@ class Run:
             "taken": self.taken,
             "undealt": self.undealt,
             "generator": self.generator.get_state(),
-            "global_generator": torch.get_rng_state(),  # what dropout draws from
+            "global_generator": torch.get_rng_state(),  # dropout draws from it
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Restore what `state` returned."""
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -89,14 +89,14 @@ class Run:
         torch.set_rng_state(state["global_generator"])
 
     def epoch(self, training: Split, report: Callable[[int], None] | None) -> float:
-        """One pass in a new order.
+        """Train on all images once, in a new random order.
 
         Args:
-            training: The data.
+            training: Images to train on.
             report: Called after each step with its number, from 1.
 
         Returns:
-            The mean loss, which is no finite number where training diverged.
+            The mean loss; NaN or infinite if training diverged.
         """
         self.network.train()
         size = self.recipe.batch_size
@@ -110,7 +110,7 @@ class Run:
         return float(total) / self.steps
 
     def _prepared(self, batch: Split) -> Mixed:
-        """A batch as it is learned from: augmented and mixed, with the pool's share beside it."""
+        """Return a batch as the network gets it: augmented and mixed, followed by images of the pool."""
         augmented = mix(self._augmented(batch, self._augmentation()), self.recipe.mixing, self.generator)
         if self.pool is None:
             return augmented
@@ -120,7 +120,7 @@ class Run:
         )
 
     def _augmentation(self) -> Augmentation | None:
-        """As far as images are moved now."""
+        """Return the augmentation at the present step, after augmentation decay."""
         how, total = self.recipe.augmentation, self.recipe.epochs * self.steps
         decay, left = self.recipe.augmentation_decay * total, total - self.taken
         return how.scaled(left / decay) if how and left < decay else how
@@ -129,7 +129,7 @@ class Run:
         return batch if how is None else Split(augment(batch.images, how, self.generator), batch.labels)
 
     def _deal(self, size: int, count: int) -> Tensor:
-        """The next `count` (int64 [count]) of a pool of `size`: each comes once before any comes again."""
+        """Return the next `count` indices (int64 [count]) of a pool of `size`; each occurs once before any repeats."""
         while len(self.undealt) < count:
             self.undealt = torch.cat([self.undealt, torch.randperm(size, generator=self.generator)])
         dealt, self.undealt = self.undealt[:count], self.undealt[count:]
@@ -157,7 +157,7 @@ class Run:
         return targets(labels, logits, self.classes or logits, self.recipe.label_smoothing)
 
     def _weights(self, logits: Tensor) -> Tensor | None:
-        """What each of the logits counts in the loss: float32 [L]; what is of no class counts 1."""
+        """Return the weight of each logit in the loss, float32 [L]; "unknown" has 1."""
         if self.weights is None:
             return None
         missing = logits.shape[1] - len(self.weights)
@@ -168,7 +168,7 @@ class Run:
         """Move the average of the weights, and of batch normalisation's statistics, towards the present ones."""
         self.taken += 1
         horizon = max(1.0, self.recipe.averaging * self.steps)
-        # Early on it is the mean of all there is, so that the first epochs aren't held back by fresh weights.
+        # At first it is the mean of all steps, so that the random initial weights do not dominate the first epochs.
         share = max(1 / horizon, 1 / self.taken)
         for kept, present in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
             if kept.is_floating_point():
@@ -178,16 +178,16 @@ class Run:
 
 
 def targets(labels: Tensor, logits: int, classes: int, smoothing: float) -> Tensor:
-    """What a network should say.
+    """Return the target probabilities of labels, with label smoothing.
 
     Args:
         labels: int64 [N].
-        logits: How many it returns, L: `classes`, or one more for what is of none.
-        classes: How many.
-        smoothing: The share of certainty that a class gives away to all classes; what is of none gives away nothing.
+        logits: Number of logits, L: `classes`, or one more for "unknown".
+        classes: Number of classes.
+        smoothing: Share of a class's probability that is spread over all classes; "unknown" is not smoothed.
 
     Returns:
-        float32 [N, L], each row of sum 1.
+        float32 [N, L]; each row adds up to 1.
     """
     exact = functional.one_hot(labels, logits).float()
     uniform = torch.zeros(logits, device=labels.device)
@@ -197,11 +197,11 @@ def targets(labels: Tensor, logits: int, classes: int, smoothing: float) -> Tens
 
 
 def balanced(counts: Tensor, power: float) -> Tensor:
-    """What each class counts in the loss, so that the mean over all images is 1.
+    """Return the weight of each class in the loss; the mean over all images is 1.
 
     Args:
-        counts: int64 [classes], images of each.
-        power: As of `Recipe.balance`.
+        counts: int64 [classes], number of images of each class.
+        power: Value of `Recipe.balance`.
 
     Returns:
         float32 [classes]; 0 for a class without images.
@@ -212,15 +212,15 @@ def balanced(counts: Tensor, power: float) -> Tensor:
 
 
 def in_bfloat16(device: torch.device) -> AbstractContextManager[object]:
-    """Return a block in which a CPU that has bfloat16 uses it: convolutions and linear layers in half the time.
+    """Return a context in which a CPU that has bfloat16 uses it: convolutions and linear layers take half the time.
 
-    Weights, their gradients and the loss stay float32, and so does all that is not training.
+    Weights, gradients and the loss stay float32, and so does everything outside training.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cpu" and _has_bfloat16())
 
 
 @cache
 def _has_bfloat16() -> bool:
-    # Older releases of torch don't tell; there, and elsewhere, it would be emulated, and slower.
+    # Without the instructions, bfloat16 is emulated and slower. Older releases of torch don't list them.
     capabilities: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16", False))

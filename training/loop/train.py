@@ -1,4 +1,4 @@
-"""Training, whole: data, network, epochs, calibration, checkpoint. What is said and drawn is the caller's business."""
+"""The whole training: data, network, epochs, calibration, checkpoint. It prints nothing; the caller does."""
 
 import json
 import time
@@ -29,41 +29,41 @@ from training.loop import log as logs
 from training.loop.epochs import Epoch, Outcome
 from training.loop.prepare import TrainingSetup
 
-_SHOWN = 5  # files that are left out
-#: What decides on a training and is measured in its data: it changes when images are added.
+_SHOWN = 5  # left-out files that are listed
+#: Keys of a training's identity that depend on its images; they change when images are added.
 _MEASURED = ("data_digest", "arguments", "preprocessing", "fonts_digest")
 
 
 class Watcher:
-    """Is told how a training goes; this one does nothing with it."""
+    """The callbacks for the progress of a training; they do nothing here, and a subclass replaces them."""
 
     def note(self, text: str) -> None:
-        """Something that a user should know."""
+        """Receive a notice for the user."""
 
     def reading(self, done: int, total: int) -> None:
-        """So many files are read, of so many."""
+        """Receive the number of files read, and of all files."""
 
     def ready(self, epochs: int) -> None:
-        """Everything is read; so many epochs follow, or fewer."""
+        """Receive the largest number of epochs, after everything is read."""
 
     def synthetic_images(self, done: int, total: int) -> None:
-        """So many images of the pool are made, of so many."""
+        """Receive the number of synthetic images made, and of all of them."""
 
     def step(self, epoch: int, step: int, steps: int) -> None:
-        """A step of an epoch is done, each counted from 1, of so many steps."""
+        """Receive the numbers, from 1, of the epoch and of the finished step, and the number of steps in an epoch."""
 
     def epoch(self, done: Epoch) -> None:
-        """An epoch is done and evaluated."""
+        """Receive a finished epoch with its measures."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What training came to: the checkpoint as written, how it does, and how it went.
+    """The result of a training: the checkpoint, its evaluation, and its epochs.
 
     Args:
-        checkpoint: As written.
-        evaluated: On the test images; on the validation split where there are none.
-        outcome: How it went.
+        checkpoint: Description of the checkpoint that was written.
+        evaluated: Evaluation on the test images, or on the validation split if there are none.
+        outcome: Epochs, and the one that was chosen.
     """
 
     checkpoint: Checkpoint
@@ -72,20 +72,17 @@ class Trained:
 
 
 def train(config: Configuration, watcher: Watcher | None = None) -> Trained:
-    """Train and write one checkpoint, and beside it a log; Ctrl-C after the first epoch keeps the best so far.
+    """Train a network, and write a checkpoint and a log beside it; Ctrl-C after the first epoch keeps the best so far.
 
-    After each epoch the state is written beside the checkpoint, for `Configuration.resume`; it is removed in the end.
+    After each epoch the state is written beside the checkpoint, for `Configuration.resume`; it is removed at the end.
 
     Args:
         config: Training configuration.
-        watcher: Is told how it goes.
-
-    Returns:
-        What came of it.
+        watcher: Receiver of the progress; None for none.
 
     Raises:
-        TrainingError: The data, the device, the name, the output or the state won't do; said before training begins.
-        UsageError: The output is not this command's own.
+        TrainingError: The data, the device, the name, the output or the state can't be used; raised before training.
+        UsageError: Another command wrote the output.
         KeyboardInterrupt: Ctrl-C before the first epoch was finished.
     """
     watcher = watcher or Watcher()
@@ -101,8 +98,8 @@ def train(config: Configuration, watcher: Watcher | None = None) -> Trained:
     about = _about(config, setup, pool)
     if state is not None and state["pool_digest"] != about["pool_digest"]:
         raise TrainingError(
-            f"{resume.file_of(config.output)}: it was begun with another pool of pictures than this version makes; "
-            "go on with the version that began it, or give --overwrite in place of --resume."
+            f"{resume.file_of(config.output)}: the training started with other synthetic images than this version "
+            "makes. Resume with the version that started it, or give --overwrite instead of --resume to start again."
         )
     log = logs.Log(logs.file_of(config.output), append=state is not None)
     log.write("order" if state is None else "resume", about)
@@ -131,10 +128,10 @@ def check(config: Configuration) -> None:
 
 
 def recipe(config: Configuration) -> dict[str, Any]:
-    """Return the recipe that a configuration would train with, as JSON values; the data are read for it.
+    """Read the data, and return the recipe that a configuration would train with, as JSON values.
 
     Raises:
-        TrainingError: As `train`.
+        TrainingError: The data, the device, the name or the output can't be used.
     """
     return asdict(prepare.gather(config).recipe)
 
@@ -148,26 +145,26 @@ def _left_out(files: Sequence[LeftOut]) -> Iterator[str]:
 
 
 def _state(config: Configuration, setup: TrainingSetup, watcher: Watcher) -> Mapping[str, Any] | None:
-    """What to go on from; None to start from the beginning."""
+    """Return the state to resume from; None to start from the beginning."""
     file = resume.file_of(config.output)
     if config.resume and file.exists():
         state = resume.read(file, setup.identity)
         watcher.note(f"Resuming after epoch {len(state['epochs'])}, from {file}.")
-        return state  # what lies at the output was found to be this command's when it began
+        return state  # the output was checked when this training started
     if config.resume:
         watcher.note(f"There is no {file} to resume from; training starts from the beginning.")
     check_own(config.output, lambda path: _is_own(path, config.model_name, setup), config.overwrite)
     check_own(logs.file_of(config.output), logs.is_log, config.overwrite)
     if file.exists() and not config.overwrite:
         raise TrainingError(
-            f"{file} holds the state of an interrupted training. Give --resume to go on from it if it is of this "
-            "command, or --overwrite to start again."
+            f"{file} holds the state of an interrupted training. Give --resume if this command wrote it, or "
+            "--overwrite to start again."
         )
     return None
 
 
 def _is_own(path: Path, name: str, setup: TrainingSetup) -> bool:
-    """Return whether a checkpoint came of this command, perhaps on fewer images."""
+    """Return whether this command wrote a checkpoint, perhaps with fewer images."""
     try:
         there = checkpoint.describe(path)
     except CheckpointError:
@@ -208,7 +205,7 @@ def _fit(
 
 
 def _written(config: Configuration, setup: TrainingSetup, outcome: Outcome, about: Mapping[str, Any]) -> Trained:
-    """Calibrate, measure and save."""
+    """Calibrate and measure the network, and save the checkpoint."""
     read, classes = setup.data, setup.data.classes
     served = cast(Network, outcome.network).folded()
     logits = epochs.predict(served, read.validation.images)
@@ -244,8 +241,8 @@ def _written(config: Configuration, setup: TrainingSetup, outcome: Outcome, abou
 
 
 def _initial_network(setup: TrainingSetup, seed: int, resumed: bool) -> Network:
-    """The network as it begins; one that goes on takes its weights from its state."""
-    # torch draws fresh weights from its one global generator: seeded for this, and put back for the caller.
+    """Return the network with its initial weights; a resumed training replaces them by those of its state."""
+    # Random weights come from torch's global generator: it is seeded here, and restored for the caller.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = networks.build(setup.network, setup.arguments, setup.logits)
@@ -255,7 +252,7 @@ def _initial_network(setup: TrainingSetup, seed: int, resumed: bool) -> Network:
 
 
 def _about(config: Configuration, setup: TrainingSetup, pool: Split | None) -> dict[str, Any]:
-    """What is trained on what, where and with what: JSON values."""
+    """Return the record of the training as JSON values: its identity, sizes, device, versions and commit."""
     return {
         **setup.identity,
         "training_images": len(setup.data.training),

@@ -1,4 +1,4 @@
-"""Variety for training, on whole batches of tensors at once."""
+"""Random augmentation of training images, a whole batch of tensors at once."""
 
 import math
 from dataclasses import asdict, dataclass, replace
@@ -8,23 +8,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_KNOTS = 5  # of the grid along each side that a warp moves; between them it is smooth
+_KNOTS = 5  # points along each side of the grid that a warp moves; it is interpolated between them
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a training image may be changed; each image draws its own, uniformly from −x to x.
+    """The limits within which training images are changed; each image gets random values from −limit to limit.
 
     Args:
-        degrees: Of rotation.
-        scale: Of each axis on its own, as a share of 1.
-        shear: Slant, as a share of the height.
-        shift: Of each axis, in pixels.
+        degrees: Largest rotation in degrees.
+        scale: Largest change of each axis, as a share of its length.
+        shear: Largest slant, as a share of the height.
+        shift: Largest shift along each axis, in pixels.
         flip: Whether half of the images are mirrored, left to right.
-        warp: Of the parts of an image against each other, in pixels.
-        outside: What comes in from outside: "zeros", or "border", the image's nearest pixel.
-        colour: Of brightness, contrast, and in colour of saturation and each channel, as a share of 1.
-        erasing: The sides of a rectangle that a noise takes the place of: up to this share of the image's.
+        warp: Largest local displacement, in pixels.
+        outside: Pixels from outside the image: "zeros", or "border" for the nearest pixel of the image.
+        colour: Largest change of brightness and contrast, and for colours of saturation and each channel, as a share.
+        erasing: Largest sides of a rectangle that is replaced by noise, as a share of the image's sides.
     """
 
     degrees: float = 12.0
@@ -38,31 +38,31 @@ class Augmentation:
     erasing: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain JSON values, without what is not done."""
+        """Return the limits as plain JSON values; newer ones are left out if they change nothing."""
         values = asdict(self)
         return {key: value for key, value in values.items() if key in _ALWAYS or value != getattr(_NOTHING, key)}
 
     def scaled(self, share: float) -> "Augmentation":
-        """The same with every limit at `share` of it, 0…1."""
+        """Return an augmentation with every limit multiplied by `share`, 0…1."""
         values: dict[str, Any] = {key: value * share for key, value in asdict(self).items() if type(value) is float}
         return replace(self, **values)
 
 
 _NOTHING = Augmentation()
-# In every record since the first; the others came later, and are left out where they change nothing.
+# In every record since version 0.1; newer limits are left out if they change nothing.
 _ALWAYS = ("degrees", "scale", "shear", "shift")
 
 
 def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
-    """Move each image by a transformation of its own, and change its colours.
+    """Apply a random transformation to each image, and change its colours.
 
     Args:
         images: uint8 [N, H, W, C].
-        how: The limits.
-        generator: Draws; on the CPU, whatever the device, so that a seed means the same on all.
+        how: Limits of the changes.
+        generator: Random generator on the CPU, so that a seed gives the same on all devices.
 
     Returns:
-        uint8 [N, H, W, C], in new memory.
+        uint8 [N, H, W, C], a copy.
     """
     size = [len(images), images.shape[3], images.shape[1], images.shape[2]]
     affine = _transformations(images, how, generator)
@@ -82,7 +82,7 @@ def augment(images: Tensor, how: Augmentation, generator: torch.Generator) -> Te
 
 
 def _transformations(images: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
-    """float32 [N, 2, 3] on the CPU: where each output pixel comes from, in units of half the picture."""
+    """Return affine maps float32 [N, 2, 3] from output to input pixels, in units of half the image; on the CPU."""
     count, height, width = images.shape[:3]
     draws = torch.rand(6, count, generator=generator) * 2 - 1  # [6, N] in −1…1
     angle = draws[0] * math.radians(how.degrees)
@@ -98,7 +98,7 @@ def _transformations(images: Tensor, how: Augmentation, generator: torch.Generat
 
 
 def _warps(images: Tensor, pixels: float, generator: torch.Generator) -> Tensor:
-    """float32 [N, H, W, 2] on the CPU: how far each output pixel's source is off, in units of half the picture."""
+    """Return the displacement of each pixel's source, float32 [N, H, W, 2], in units of half the image; on the CPU."""
     count, height, width = images.shape[:3]
     knots = torch.rand(count, 2, _KNOTS, _KNOTS, generator=generator) * 2 - 1
     knots *= pixels * 2 / torch.tensor([width, height]).reshape(2, 1, 1)
@@ -106,7 +106,7 @@ def _warps(images: Tensor, pixels: float, generator: torch.Generator) -> Tensor:
 
 
 def _coloured(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Brightness, contrast, saturation and each channel's gain: float32 [N, C, H, W] in 0…255, likewise."""
+    """Change brightness, contrast, saturation and each channel's gain: float32 [N, C, H, W] in 0…255 → the same."""
     count, channels = images.shape[:2]
     draws = torch.rand(3 + channels, count, generator=generator).to(images.device) * 2 - 1
     light, contrast, saturation = (1 + share * draws[:3]).reshape(3, count, 1, 1, 1)
@@ -118,7 +118,7 @@ def _coloured(images: Tensor, share: float, generator: torch.Generator) -> Tenso
 
 
 def _erased(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """A rectangle of noise in each image, in part perhaps outside: float32 [N, C, H, W] in 0…255, likewise.
+    """Replace a rectangle of each image by noise: float32 [N, C, H, W] in 0…255 → the same.
 
     Z. Zhong et al., "Random Erasing Data Augmentation", 2020.
     """
@@ -128,12 +128,12 @@ def _erased(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
 
 
 def boxes(images: Tensor, sides: Tensor, generator: torch.Generator) -> Tensor:
-    """A rectangle in each image, its centre anywhere in it.
+    """Return the mask of a rectangle with a random centre for each image.
 
     Args:
-        images: [N, C, H, W].
+        images: Images [N, C, H, W].
         sides: float32 [2, N] on the CPU: height and width, as shares of the image's.
-        generator: Draws.
+        generator: Random generator on the CPU.
 
     Returns:
         bool [N, 1, H, W], on the images' device.
@@ -146,6 +146,6 @@ def boxes(images: Tensor, sides: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _near(size: int, centre: Tensor, length: Tensor) -> Tensor:
-    """bool [N, size]: which of `size` pixels lie within half a length (float32 [N], shares of `size`) of a centre."""
+    """Return whether each of `size` pixels lies within half a length of a centre (shares of `size`): bool [N, size]."""
     places = (torch.arange(size) + 0.5) / size  # [size]
     return (places - centre[:, None]).abs() < length[:, None] / 2

@@ -10,7 +10,7 @@ from training.recipes.recipe import Recipe
 
 
 class Plan(NamedTuple):
-    """What a network is trained on MNIST with, by default."""
+    """The default preprocessing and recipe of a network for MNIST."""
 
     preprocessing: Preprocessing
     recipe: Recipe
@@ -26,7 +26,7 @@ _DIGITS = Recipe(
 )
 
 # Chosen on a validation split of MNIST's training images; docs/experiments.md has the figures.
-# A network without a recipe here takes the one of `for_folder`.
+# A network that is not listed here has the recipe of `for_folder`.
 RECIPES = {
     "digits": _DIGITS,
     "digits-large": replace(_DIGITS, epochs=12, learning_rate=2e-3, weight_decay=0.05),
@@ -35,13 +35,13 @@ RECIPES = {
 }
 
 
-# What 2 cores with bfloat16 do in about five minutes of training: multiply-adds of the forward passes.
+# Multiply-adds of the forward passes that 2 cores with bfloat16 compute in about five minutes of training.
 _BUDGET = 20e12
-_FEWEST, _MOST = 12, 300  # epochs: of very many images, and of very few
+_FEWEST, _MOST = 12, 300  # epochs, for very many and for very few images
 _BATCH = 64
-_STEPS = 8  # in an epoch, at least: batches shrink for that, down to 8 images
-_OUTLIERS = 0.25  # pictures of none of the classes for each of the data's
-_POOL = 8000  # of them at most: 64 x 64 in colour takes 98 MB
+_STEPS = 8  # smallest number of steps in an epoch: batches shrink for it, down to 8 images
+_OUTLIERS = 0.25  # out-of-distribution images for each image of the data set
+_POOL = 8000  # largest number of them: at 64 x 64 in colour they take 98 MB
 _MNIST = 54_000  # images to train on
 
 
@@ -49,7 +49,7 @@ def plan(network: str) -> Plan:
     """Return the plan of a network for MNIST.
 
     Raises:
-        TrainingError: There is no network of that name, or it takes no pictures of MNIST's size.
+        TrainingError: There is no network of that name, or it does not take images of MNIST's size.
     """
     preprocessing = networks.load(network).preprocessing or networks.DIGIT
     return Plan(preprocessing, RECIPES.get(network) or for_folder(network, _MNIST, preprocessing, mirrored=False))
@@ -58,21 +58,18 @@ def plan(network: str) -> Plan:
 def for_folder(network: str, images: int, preprocessing: Preprocessing, mirrored: bool) -> Recipe:
     """Return the recipe of a network for a user's own images.
 
-    The number of epochs is what 2 cores do in some minutes. If left and right are alike, pictures show things: they are
-    mirrored, and other pictures are pasted into them. Otherwise pictures show signs, of which no part may be missing:
+    Two cores compute the epochs in some minutes. If left and right are alike, pictures show objects: they are mirrored,
+    and other pictures are pasted into them. Otherwise pictures show signs, such as letters, which need all their parts:
     they are warped instead.
 
     Args:
-        network: Its name.
-        images: How many there are to train on.
-        seen: What the network sees.
-        mirrored: Whether left and right are alike in them (`training.datasets.mirror`).
-
-    Returns:
-        The recipe.
+        network: Name of the network.
+        images: Number of images to train on.
+        preprocessing: Preprocessing of the images.
+        mirrored: Whether left and right are alike in the images (`training.datasets.mirror`).
 
     Raises:
-        TrainingError: An unknown name, or a network that takes no pictures of that size.
+        TrainingError: There is no network of that name, or it does not take images of that size.
     """
     cost, _parameters = networks.build(network, networks.complete(network, {}, preprocessing), 2).cost(preprocessing)
     side = min(preprocessing.height, preprocessing.width)
@@ -106,7 +103,7 @@ def for_folder(network: str, images: int, preprocessing: Preprocessing, mirrored
 
 
 def fine_tuning(recipe: Recipe) -> Recipe:
-    """Return the recipe for a network with trained weights: a third of the epochs, in small steps."""
+    """Return the recipe for a network with trained weights: a third of the epochs, a quarter of the learning rate."""
     epochs = max(1, round(recipe.epochs / 3))
     return replace(
         recipe,

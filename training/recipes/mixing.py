@@ -1,4 +1,4 @@
-"""Two images in one, which shows some of each.
+"""The augmentation CutMix: a rectangle of one image is pasted into another.
 
 S. Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features", 2019.
 """
@@ -19,8 +19,8 @@ class Mixed:
     Args:
         images: uint8 [N, H, W, C].
         labels: int64 [N].
-        others: int64 [N], the labels of what is pasted.
-        pasted: float32 [N], the share of the area that it takes, 0…1.
+        others: int64 [N], labels of the pasted images.
+        pasted: float32 [N], share of the area that is pasted, 0…1.
     """
 
     images: Tensor
@@ -29,7 +29,7 @@ class Mixed:
     pasted: Tensor
 
     def beside(self, split: Split) -> "Mixed":
-        """These, and others that nothing is pasted into."""
+        """Return these images followed by those of a split, into which nothing is pasted."""
         return Mixed(
             torch.cat([self.images, split.images]),
             torch.cat([self.labels, split.labels]),
@@ -43,17 +43,17 @@ def mix(batch: Split, share: float, generator: torch.Generator) -> Mixed:
 
     Args:
         batch: Images with their labels.
-        share: Of the images that another is pasted into, in the mean; 0 draws nothing.
-        generator: Draws; on the CPU, whatever the device.
+        share: Mean share of images into which another is pasted; at 0, nothing is drawn from the generator.
+        generator: Random generator on the CPU.
 
     Returns:
-        As many images, in new memory where `share` is above 0.
+        The same number of images, copied if `share` is above 0.
     """
     count, device = len(batch), batch.labels.device
     if not share:
         return Mixed(batch.images, batch.labels, batch.labels, torch.zeros(count, device=device))
     other = torch.randperm(count, generator=generator).to(device)
-    # The area is uniform in 0…1, as in the paper; what the border cuts off of it is not counted.
+    # The area is uniform in 0…1, as in the paper, before the border cuts the rectangle.
     area = torch.rand(count, generator=generator) * (torch.rand(count, generator=generator) < share)
     planes = batch.images.permute(0, 3, 1, 2)  # [N, C, H, W], a view
     inside = boxes(planes, area.sqrt().expand(2, count), generator)  # [N, 1, H, W]

@@ -1,4 +1,4 @@
-"""Values of a recipe that a user gives: `--recipe FILE.json` and `--set NAME=VALUE`."""
+"""The recipe's values that a user sets with `--recipe FILE.json` and `--set NAME=VALUE`."""
 
 import difflib
 import json
@@ -24,18 +24,18 @@ class Number:
 
     @property
     def description(self) -> str:
-        """Return what a value must be, in words."""
+        """Return the condition for a value in words."""
         return f"{'a whole number' if self.whole else 'a number'} from {self.least:,g} to {self.most:,.0f}"
 
     def takes(self, value: object) -> bool:
-        """Return whether a value is such a number; NaN is none."""
+        """Return whether a value is such a number; NaN is not."""
         kinds = int if self.whole else (int, float)
         return isinstance(value, kinds) and not isinstance(value, bool) and self.least <= value <= self.most
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """One of some values, which JSON and people write alike but for the quotes."""
+    """One of some values; messages show them as JSON without quotes."""
 
     values: tuple[object, ...]
 
@@ -49,7 +49,7 @@ class _Choice:
 
 @dataclass(frozen=True)
 class _Group:
-    """An augmentation: null for none, otherwise its values have names of their own."""
+    """An augmentation: null, for none; its values are set one by one, by dotted names."""
 
     name: str
 
@@ -73,7 +73,7 @@ _AUGMENTATION: dict[str, Number | _Choice] = {
     "erasing": Number(0, 1),
 }
 _GROUPS = ("augmentation", "variety_augmentation")  # each an `Augmentation`, or null for none
-#: Name → what it may be.
+#: Name of a value → its condition.
 VALUES: dict[str, Number | _Choice | _Group] = {
     "epochs": Number(1, 10_000, whole=True),
     "batch_size": Number(2, 65_536, whole=True),
@@ -122,7 +122,7 @@ def read(file: Path | None, settings: Sequence[str]) -> dict[str, Any]:
 def apply(recipe: Recipe, given: Mapping[str, Any]) -> Recipe:
     """Return a recipe with the values that `read` returned.
 
-    A value of an augmentation that the recipe does not have begins with one that changes nothing.
+    If the recipe has no augmentation, its other limits are 0.
     """
     values = asdict(recipe)
     for key, value in given.items():
@@ -152,9 +152,9 @@ def _parsed(file: Path) -> Mapping[str, Any]:
     except OSError as exc:
         raise TrainingError(f"{shown(file)}: can't be read ({exc.strerror or exc}); check the path.") from exc
     except ValueError as exc:
-        raise TrainingError(f"{shown(file)} is no JSON file ({exc}); `train --show-recipe` prints one.") from exc
+        raise TrainingError(f"{shown(file)} is not a JSON file ({exc}); `train --show-recipe` prints one.") from exc
     if not isinstance(values, dict):
-        raise TrainingError(f'{shown(file)} is no JSON object; write names and values, such as {{"epochs": 50}}.')
+        raise TrainingError(f'{shown(file)} is not a JSON object; write names and values, such as {{"epochs": 50}}.')
     return values
 
 
@@ -167,7 +167,7 @@ def _value(text: str) -> object:
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield names and values, those of a nested object with its name and a dot before theirs."""
+    """Yield names and values; a value of a nested object has a dotted name such as `augmentation.degrees`."""
     for name, value in values.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{before}{name}.")

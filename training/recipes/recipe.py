@@ -1,4 +1,4 @@
-"""How a network is trained, whatever it is trained on."""
+"""The recipe of a training: its values that do not depend on the data set."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -8,28 +8,29 @@ from training.recipes.augment import Augmentation
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained.
+    """The values of a training.
 
     Args:
-        epochs: Passes over the training data.
-        batch_size: Images in a step; what is left over at the end of an epoch waits for the next one's shuffle.
-        learning_rate: At its peak; it rises over the first `warmup` of the steps and falls to 0 along a cosine.
-        warmup: A share of all steps.
-        weight_decay: AdamW's.
-        label_smoothing: The share of certainty that the target gives away to all classes.
-        averaging: How many steps the average of the weights looks back on, as a share of an epoch; the average
-            is what is evaluated and kept.
-        patience: Epochs without a better validation loss that end training; 0 trains them all.
-        augmentation: None trains on the images as they are.
-        augmentation_decay: The share of all steps, the last ones, over which `augmentation` falls linearly to nothing,
-            so that the network ends on images as it will meet them (Z. He et al., "Data Augmentation Revisited", 2019).
-        variety: Images from a pool of other ones (`training.synthetic`) in a step for each of the data's; 0 for none.
-        pool: Images in that pool; 0 for as many as there are to train on.
-        outliers: The share of them that are of no class. Above 0, the network has one more logit, for these.
-        variety_augmentation: As `augmentation`, for the pool's, which have been moved when they were made.
-        mixing: The share of the data's images that another one is pasted into.
-        balance: What a class counts goes with its number of images to the power of −this: at 0 every image counts as
-            much as any other, at 1 every class.
+        epochs: Number of passes over the training images.
+        batch_size: Images in a step; those left over at the end of an epoch are not used in it.
+        learning_rate: Largest learning rate; it rises over the first `warmup` of the steps, and falls to 0 along a
+            cosine.
+        warmup: Share of all steps in which the learning rate rises.
+        weight_decay: Weight decay of AdamW.
+        label_smoothing: Share of the target probability that is spread over all classes.
+        averaging: Horizon of the moving average of the weights, as a share of an epoch; the averaged weights are
+            evaluated and saved.
+        patience: Number of epochs without a better validation loss after which training stops; 0 never stops early.
+        augmentation: Augmentation of the images; None for none.
+        augmentation_decay: Share of all steps, at the end, over which `augmentation` falls linearly to nothing: the
+            last images are then like those in use (Z. He et al., "Data Augmentation Revisited", 2019).
+        variety: Number of synthetic images (`training.synthetic`) in a step for each image of the data set; 0 for none.
+        pool: Number of synthetic images in all; 0 for as many as there are training images.
+        outliers: Share of out-of-distribution images in the pool. Above 0, the network has a logit for "unknown".
+        variety_augmentation: Augmentation of the synthetic images, which vary already; None for none.
+        mixing: Share of the images into which a part of another one is pasted.
+        balance: Exponent b of the weight of a class with n images, n to the power of −b: at 0 all images count alike,
+            at 1 all classes.
     """
 
     epochs: int = 20
@@ -53,11 +54,11 @@ class Recipe:
 
     @property
     def outlier(self) -> bool:
-        """Whether the network learns what is of no class, and has a logit for it."""
+        """Return whether the network has a logit for "unknown"."""
         return self.variety > 0 and self.outliers > 0
 
     def to_json(self) -> dict[str, Any]:
-        """The same as plain JSON values; what came later is left out where it changes nothing."""
+        """Return the recipe as plain JSON values; newer ones are left out if they change nothing."""
         values = {key: value for key, value in asdict(self).items() if value or key not in _LATER}
         augmentations = {key: getattr(self, key) for key in ("augmentation", "variety_augmentation")}
         return {**values, **{key: how.to_json() if how else None for key, how in augmentations.items()}}
