@@ -63,8 +63,7 @@ def test_a_picture_of_the_data_set_gets_its_label_where_it_is_and_another_is_tra
     assert len(after.training) == len(before.training) + 2
     assert [labels(after.training)[pixels(other / f"{number}.png")] for number in (0, 1)] == [0, 1]
     assert after.notes[-1] == (
-        f"{file}: 5 pictures with a label, of which the data set had 3, 2 of them with another; 2 are added. "
-        "Lines without a label, which are skipped: 1."
+        f"{file}: 5 corrections: 2 new images, 2 relabelled, 1 unchanged, 1 without a label skipped."
     )
     assert after.digest != before.digest
 
@@ -129,9 +128,7 @@ def test_corrections_continue_from_a_checkpoint_with_its_data_and_validation_spl
     result = run("train", "--from", first, "--corrections", once, "-o", second, *quick)
     assert result.exit_code == 0, result.output
     assert f"Training {first} on the data set that it was trained on, seed 0." in result.stderr.splitlines()
-    assert f"{once}: 2 pictures with a label, of which the data set had 1, 1 of them with another; 1 are add" in (
-        result.stderr
-    )
+    assert f"{once}: 2 corrections: 1 new image, 1 relabelled, 0 unchanged" in result.stderr
     trained = describe(second).trained
     assert (trained["dataset"], trained["seed"], trained["division_seed"]) == (f"folder:{root}", 0, 3)
     assert (trained["validation"], trained["corrections"]) == (0.2, [str(once)])
@@ -159,7 +156,7 @@ def test_a_checkpoint_of_mnist_learns_corrections_of_its_digits_and_more(tiny_mn
     assert run("train", "-o", first, "--validation", "0.2", *quick).exit_code == 0
     result = run("train", "--from", first, "--corrections", file, "-o", second, *quick)
     assert result.exit_code == 0, result.output
-    assert "3 pictures with a label, of which the data set had 2, 1 of them with another; 1 are added." in result.stderr
+    assert "3 corrections: 1 new image, 1 relabelled, 1 unchanged" in result.stderr
     trained = describe(second).trained
     assert (trained["dataset"], trained["training_images"], trained["validation_images"]) == ("mnist", 481, 120)
     assert describe(second).measured["test"]["images"] == 100

@@ -72,7 +72,7 @@ def test_a_checkpoint_of_a_csv_file_continues_with_it_and_takes_corrections_from
     result = run("train", *options, "-o", second)
     assert result.exit_code == 0, result.output
     assert describe(second).trained["dataset"] == f"csv:{file}"
-    assert "1 pictures with a label, of which the data set had 1, 1 of them with another" in result.stderr
+    assert "1 correction: 0 new images, 1 relabelled" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pigeonhole.errors import DatasetError
 from pigeonhole.files import shown
+from pigeonhole.text import counted
 from training.datasets.csv_file import rows
 from training.datasets.data_set import TrainingData
 from training.datasets.files import cache, pictures
@@ -102,11 +103,6 @@ def apply(given: Sequence[Corrections], data: TrainingData, scratch: Path) -> Tr
     missing = sorted(set(wanted.values()) - {at for _split, found, _changed in corrected for at in found})
     training, validation, *test = (split for split, _found, _changed in corrected)
     changed = sum(changed for _split, _found, changed in corrected)
-    note = (
-        f"{', '.join(str(one.file) for one in given)}: {len(wanted):,} pictures with a label, of which the data set "
-        f"had {len(wanted) - len(missing):,}, {changed:,} of them with another; {len(missing):,} are added. "
-        f"Lines without a label, which are skipped: {sum(one.skipped for one in given):,}."
-    )
     labelled_paths = {
         shown(os.path.abspath(paths[at])) for at in wanted.values()
     }  # an ambiguous file is settled by a label
@@ -118,11 +114,19 @@ def apply(given: Sequence[Corrections], data: TrainingData, scratch: Path) -> Tr
         validation=validation,
         test=test[0] if test else None,
         digest=_digest(data.digest, wanted, labels),
-        notes=(*data.notes, note),
+        notes=(*data.notes, _note(given, new=len(missing), relabelled=changed, total=len(wanted))),
         left_out=(
             *(file for file in data.left_out if os.path.abspath(file.path) not in labelled_paths),
             *(LeftOut(shown(paths[at]), "unreadable", str(error)) for at, error in decoded.failed.items()),
         ),
+    )
+
+
+def _note(given: Sequence[Corrections], new: int, relabelled: int, total: int) -> str:
+    skipped = sum(one.skipped for one in given)
+    return (
+        f"{', '.join(str(one.file) for one in given)}: {counted(total, 'correction')}: {counted(new, 'new image')}, "
+        f"{relabelled:,} relabelled, {total - new - relabelled:,} unchanged, {skipped:,} without a label skipped."
     )
 
 
