@@ -115,7 +115,7 @@ def test_weights_that_can_not_be_had_are_an_error_that_says_where_the_file_is_lo
 
 
 def test_pretrained_is_refused_for_ours() -> None:
-    with pytest.raises(TrainingError, match="'residual' is ours and begins afresh; --pretrained is for torchvision's"):
+    with pytest.raises(TrainingError, match="no pretrained weights for the network 'residual'; --pretrained is"):
         initial_weights.pretrained("residual")
 
 

@@ -316,4 +316,4 @@ def test_a_network_for_digits_reads_a_folder_of_them_by_its_own_preprocessing(tm
     photos = folder(tmp_path / "photos", {"a": 6, "b": 6})
     refused = run("train", "--dataset", f"folder:{photos}", "-o", path, *QUICK[:-1], "digits")
     assert refused.exit_code == 2
-    assert f"{photos}: 12 of 12 pictures show no ink on plain paper, which is what networks " in refused.stderr
+    assert f"{photos}: 12 of 12 pictures show no ink on plain paper" in refused.stderr

@@ -138,7 +138,7 @@ class PictureFiles(DataSet):
             raise DatasetError(f"{self.path} needs at least two classes ({self.layout}); it has {found}.")
         if len(names) > MOST_CLASSES:
             raise DatasetError(
-                f"{self.path} has {len(names):,} classes, and a model can have {MOST_CLASSES:,} at most."
+                f"{self.path} has {len(names):,} classes, and a model can have {MOST_CLASSES:,} at most. Merge some."
             )
         for name in names:
             try:

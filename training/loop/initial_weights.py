@@ -54,7 +54,7 @@ class Learned:
         _unfold(network, theirs, images[chosen])
 
     def identity(self) -> dict[str, Any]:
-        """Return what identifies these weights, as JSON values."""
+        """Return JSON values that identify these weights."""
         return {"start": {"name": self.described.name, "digest": self.described.digest}}
 
 
@@ -75,7 +75,7 @@ class Pretrained:
         vision.transfer(self.weights, network)
 
     def identity(self) -> dict[str, Any]:
-        """Return what identifies these weights, as JSON values."""
+        """Return JSON values that identify these weights."""
         return {"pretrained": True}
 
 

@@ -74,6 +74,6 @@ def _differences(name: str, theirs: Any, ours: Any) -> Iterator[str]:  # noqa: A
         yield f"{name} was {_short(theirs)} and is {_short(ours)}"
 
 
-def _short(value: Any) -> str:  # noqa: ANN401 - likewise
+def _short(value: Any) -> str:  # noqa: ANN401 - JSON of any shape
     text = "none" if value is None else str(value)
     return text if len(text) <= 40 else f"{text[:12]}…"

@@ -1,7 +1,8 @@
 """Outliers for networks of digits: strokes, shapes, and digits that are cut, mixed, rotated or combined wrongly.
 
 A network learns the class "unknown" from them (D. Hendrycks, M. Mazeika, T. Dietterich, "Deep Anomaly Detection with
-Outlier Exposure", 2019). None imitates letters, hands, clothes or photographs, which test how well it generalises.
+Outlier Exposure", 2019). None imitates letters, hands, clothes or photographs: with those, an evaluation tests whether
+the network also recognises outliers that it was not trained on.
 A picture that resembles a digit by chance is drawn again (`training.synthetic.likeness`).
 """
 

@@ -41,7 +41,7 @@ class Inspection:
     pictures: int
 
     def preprocessing(self, size: int | None = None) -> Preprocessing:
-        """Return a preprocessing that fits the pictures, whose shorter side has `size` pixels; None to choose it."""
+        """Return a preprocessing with a shorter side of `size` pixels; None for a side that fits the pictures."""
         side = size or max((side for side in SIDES if side <= min(LARGEST, *self.size)), default=SIDES[0])
         long = max(self.aspect, 1 / self.aspect)
         longer = side if long < _ONE_TO_ONE else _STEP * round(side * min(long, _LONGEST) / _STEP)
