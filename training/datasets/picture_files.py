@@ -186,8 +186,8 @@ def _labels(pictures: Sequence[Picture]) -> Tensor:
 
 
 def _split(read: Cache, labels: Tensor, rows: NDArray[np.int64], scratch: Path) -> Split:
-    kept = cache.store(cache.rows(read.images, rows), read.images.shape[1:], scratch)
-    return Split(torch.from_numpy(kept), labels[rows])
+    stored = cache.store(cache.rows(read.images, rows), read.images.shape[1:], scratch)
+    return Split(torch.from_numpy(stored), labels[rows])
 
 
 def _source(path: Path, part: str) -> str:

@@ -15,7 +15,7 @@ _SIGNIFICANCE = 0.05  # p-value below which one is called better
 
 @dataclass(frozen=True)
 class Compared:
-    """Two checkpoints on the same images.
+    """The comparison of two checkpoints on the same images.
 
     Args:
         pair: Results of each, with the same images, true labels, names and classes in the same order. Files that one

@@ -103,8 +103,8 @@ def _divided(data_set: PictureFiles, about: Checkpoint) -> TrainingData | None:
 
 
 def _validation(found: TrainingData, about: Checkpoint) -> LabelledImages:
-    images, kept = len(found.training) + len(found.validation), len(found.validation)
-    part = f"validation part: {kept:,} of {images:,} images"
+    images, count = len(found.training) + len(found.validation), len(found.validation)
+    part = f"validation part: {count:,} of {images:,} images"
     if found.digest == about.trained.get("data_digest"):
         note = f"{part}; the rest was trained on"
     else:

@@ -111,7 +111,7 @@ def fit(
         network: Network with its initial weights; trained in place.
         training: Images to train on.
         validation: Images that each epoch is measured on.
-        recipe: Values of the training.
+        recipe: Hyper-parameters of the training.
         seed: Seed of shuffling and augmentation.
         device: Name of the device in torch.
         on_step: Called after each step with the number of the epoch, of the step, and of steps in an epoch.

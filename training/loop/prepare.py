@@ -36,7 +36,7 @@ class TrainingSetup:
 
     Args:
         network: Name of the network.
-        recipe: Values of the training.
+        recipe: Hyper-parameters of the training.
         arguments: Arguments of the network, as the checkpoint records them.
         data: Images to train and measure on.
         fonts: Font files for the synthetic data.

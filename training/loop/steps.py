@@ -21,7 +21,7 @@ class Run:
 
     Args:
         network: Network that is trained in place.
-        recipe: Values of the training.
+        recipe: Hyper-parameters of the training.
         steps: Number of steps in an epoch.
         seed: Seed of all random draws.
         classes: Number of logits that are classes; None for all. The next label, if any, is "unknown".
@@ -170,11 +170,13 @@ class Run:
         horizon = max(1.0, self.recipe.averaging * self.steps)
         # At first it is the mean of all steps, so that the random initial weights do not dominate the first epochs.
         share = max(1 / horizon, 1 / self.taken)
-        for kept, present in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
-            if kept.is_floating_point():
-                kept.lerp_(present, share)
+        for averaged, present in zip(
+            self.average.state_dict().values(), self.network.state_dict().values(), strict=True
+        ):
+            if averaged.is_floating_point():
+                averaged.lerp_(present, share)
             else:
-                kept.copy_(present)
+                averaged.copy_(present)
 
 
 def targets(labels: Tensor, logits: int, classes: int, smoothing: float) -> Tensor:

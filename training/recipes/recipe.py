@@ -1,4 +1,4 @@
-"""The recipe of a training: its values that do not depend on the data set."""
+"""The recipe of a training: its hyper-parameters."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -8,7 +8,7 @@ from training.recipes.augment import Augmentation
 
 @dataclass(frozen=True)
 class Recipe:
-    """The values of a training.
+    """The hyper-parameters of a training.
 
     Args:
         epochs: Number of passes over the training images.

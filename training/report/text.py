@@ -37,13 +37,13 @@ def text(evaluated: Evaluated) -> str:
     """Return all figures of an evaluation, in several lines."""
     report = evaluated.report
     wrong = report.images - report.right
-    kept = report.images - report.reviews
+    unmarked = report.images - report.reviews
     before, after = report.before, report.after
     lines = [
         *filter(None, [evaluated.note]),
         summary(report),
         f"wrong: {wrong:,}; marked for review: {report.reviews:,} ({report.reviews / report.images:.2%}), "
-        f"wrong among the {kept:,} others: {report.wrong_unmarked:,}",
+        f"wrong among the {unmarked:,} others: {report.wrong_unmarked:,}",
         f"negative log-likelihood {after.nll:.4f} (before calibration {before.nll:.4f}), "
         f"expected calibration error {after.ece:.2%} (before {before.ece:.2%})",
         "",

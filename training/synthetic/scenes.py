@@ -146,7 +146,7 @@ def _exposed(ink: Ink, rng: Rng, scene: Scene) -> Ink:
     count, side = len(ink), ink.shape[1]
     contrast = uniform(rng, *scene.contrast, count)
     paper = np.broadcast_to(1.0 - (1.0 - contrast) * uniform(rng, 0.0, 1.0, count), ink.shape).astype(np.float32)
-    picture = paper - contrast * np.maximum(ink, _things(ink, rng, scene))
+    picture = paper - contrast * np.maximum(ink, _other_marks(ink, rng, scene))
     if scene.light:
         shade = field(rng, count, side, 2) * 0.5 + _slope(rng, count, side)
         # Shadow darkens ink and paper alike.
@@ -166,7 +166,7 @@ def _slope(rng: Rng, count: int, side: int) -> Ink:
     return axis[None, None, :] * np.cos(angle) * 0.7 + axis[None, :, None] * np.sin(angle) * 0.7
 
 
-def _things(ink: Ink, rng: Rng, scene: Scene) -> Ink:
+def _other_marks(ink: Ink, rng: Rng, scene: Scene) -> Ink:
     """Draw frames, rules, ends of other strokes and specks: [n, side, side], 0…1."""
     count, side = len(ink), ink.shape[1]
     marks = np.zeros_like(ink)

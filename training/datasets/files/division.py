@@ -42,6 +42,6 @@ def divide(
                 f"{share:.0%} for validation."
             )
         second += members[:count]
-    kept = np.zeros(len(labels), bool)
-    kept[second] = True
-    return np.flatnonzero(~kept), np.flatnonzero(kept)
+    in_second = np.zeros(len(labels), bool)
+    in_second[second] = True
+    return np.flatnonzero(~in_second), np.flatnonzero(in_second)
