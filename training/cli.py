@@ -39,7 +39,7 @@ def train(
         bool,
         typer.Option("--show-recipe", help="Print the recipe as JSON, for --recipe and --set, and do not train."),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Only the result, and errors.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the result, and errors.")] = False,
 ) -> None:
     """Train a network and write one model file with everything in it.
 
