@@ -100,7 +100,7 @@ def test_what_is_no_classic_state_dict_is_a_clear_error(tmp_path: Path) -> None:
     small = {"0.weight": torch.zeros(8, 1, 3, 3), "0.bias": torch.zeros(8)}
     for content, message in (
         (b"text", "x.pt: it "),
-        (b"", "x.pt: torch.save did not write this file"),
+        (b"", "x.pt: it was not written by torch.save"),
         ([1, 2], "it is not a state_dict"),
         ({"epoch": 3}, "it is not a state_dict"),
         (

@@ -113,7 +113,7 @@ def test_the_picture_itself_is_never_overwritten(here: Path) -> None:
         (("--image", "none.png"), "none.png: can't be read (No such file or directory); check the path."),
         (("--image", "text.png"), "text.png: not-an-image: no known image format begins with b'no image'"),
         (("--image", "white.png"), "white.png: blank: it has nearly one colour: there is no digit to read"),
-        (("-o", "x.png"), "-o is for the picture that --image writes; give --image FILE, or leave -o out."),
+        (("-o", "x.png"), "-o is for the file that --image writes; give --image FILE too, or drop -o."),
         (
             ("--image", "page.png", "-o", "no/x.png"),
             "no/x.png: can't be written (No such file or directory); choose another -o.",

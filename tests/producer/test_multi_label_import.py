@@ -79,7 +79,7 @@ def test_a_file_of_thresholds_names_each_class_once(text: str, message: str) -> 
 def test_options_that_do_not_go_together_are_refused() -> None:
     Path("t.json").write_text("{}")
     both = refused(*LINE, "--multi-label", "--threshold", "0.5", "--thresholds", "t.json")
-    assert "give one of the two" in both
+    assert "give one of them" in both
     assert "from 0 to 1, not 1.5" in refused(*LINE, "--multi-label", "--threshold", "1.5")
     assert "none.json: can't be read (No such" in refused(*LINE, "--multi-label", "--thresholds", "none.json")
     assert "Give --multi-label if an image may have several labels" in refused(*LINE)

@@ -232,7 +232,7 @@ def test_what_can_t_be_a_report_is_said_before_anything_is_written(tmp_path: Pat
     source.write_bytes(CSV.header)
     for arguments, words in (
         ((source, "-o", source), "does not end with .html"),
-        ((source, "-o", tmp_path / "r.html", "--images", source), "is no folder"),
+        ((source, "-o", tmp_path / "r.html", "--images", source), "is not a folder"),
         ((source, "-o", tmp_path / "r.html", "--job", "one"), "is not a database: run without --job"),
         ((tmp_path / "gone.csv", "-o", tmp_path / "r.html"), "No such file"),
         (("20260101-000000-abcdef", "-o", tmp_path / "r.html"), "no broker is set"),

@@ -89,7 +89,7 @@ def _torch(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     except Exception as exc:
         # torch's readers raise errors of any kind on a file of another format.
         reason = (str(exc) or type(exc).__name__).strip().splitlines()[0]
-        raise CheckpointError(f"{path}: torch.save did not write this file ({reason}).") from exc
+        raise CheckpointError(f"{path}: it was not written by torch.save ({reason}).") from exc
 
 
 def _safetensors(path: Path) -> dict[str, "Tensor"]:
