@@ -105,7 +105,7 @@ def workers_text(workers: Sequence[Announcement], at_work: bool = False) -> str:
 
     Args:
         workers: announcements of the workers.
-        at_work: whether rows arrive; then a worker without announced processes is not shown as starting.
+        at_work: whether rows arrive, so that workers are running even if they have not announced processes yet.
     """
     processes = sum(worker.processes for worker in workers)
     if workers and not processes:

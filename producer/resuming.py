@@ -66,7 +66,7 @@ def resume_hint(
         output: the file for its rows; None: the command wrote no file.
         again: how to finish an interrupted submission; None: another command submitted the job.
         options: row options of the command.
-        resumes: whether `again` also follows a job whose submission is complete.
+        resumes: whether the command in `again` also follows a job whose submission is complete.
     """
     broker = broker_words(client.settings)
     try:

@@ -153,7 +153,7 @@ def remember_mounts() -> None:
 
 
 def _mount_points() -> list[str]:
-    """Return the mount points with the escapes of Linux's table; none on other systems."""
+    """Return the mount points, escaped as in Linux's table; an empty list on other systems."""
     try:
         lines = os.fsdecode(_TABLE.read_bytes()).splitlines()
     except OSError:

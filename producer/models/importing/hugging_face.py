@@ -32,7 +32,7 @@ class HuggingFace(ImportKind):
     title = "hf:ORG/NAME"
 
     def read(self, source: str, options: ImportOptions) -> Imported:
-        """See `ImportKind.read`."""
+        """Read the model; see `ImportKind.read`."""
         try:
             import transformers
         except ModuleNotFoundError as exc:

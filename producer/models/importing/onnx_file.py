@@ -17,7 +17,7 @@ class OnnxFile(ImportKind):
     title = "an ONNX file"
 
     def read(self, source: str, options: ImportOptions) -> Imported:
-        """See `ImportKind.read`."""
+        """Read the model; see `ImportKind.read`."""
         names = class_names.read(Path(options.classes)) if options.classes not in (None, class_names.IMAGENET) else ()
         prepare, assumed = _recipe(options)
         count, multi_label = len(names) or None, bool(options.multi_label)

@@ -30,7 +30,7 @@ class StateDict(ImportKind):
     title = "a state_dict"
 
     def read(self, source: str, options: ImportOptions) -> Imported:
-        """See `ImportKind.read`."""
+        """Read the model; see `ImportKind.read`."""
         weights = read(Path(source))
         name, found = _recognised(weights, options.network)
         if name == NETWORK:

@@ -27,7 +27,7 @@ class TimmModel(ImportKind):
     title = "timm:NAME"
 
     def read(self, source: str, options: ImportOptions) -> Imported:
-        """See `ImportKind.read`."""
+        """Read the model; see `ImportKind.read`."""
         try:
             import timm
             from timm.data.config import resolve_model_data_config
@@ -66,7 +66,7 @@ def _check_folder(source: str, config: Path) -> None:
 
 
 def _overlay(options: ImportOptions) -> dict[str, Any]:
-    """Return the changes to timm's configuration of a model."""
+    """Return the entries of timm's configuration that the options replace."""
     if options.weights is None:
         return {}
     if not options.weights.is_file():

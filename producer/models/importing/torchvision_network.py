@@ -25,7 +25,7 @@ class TorchvisionNetwork(ImportKind):
     title = "torchvision:NAME"
 
     def read(self, source: str, options: ImportOptions) -> Imported:
-        """See `ImportKind.read`."""
+        """Read the model; see `ImportKind.read`."""
         from pigeonhole.models.networks import vision
 
         if not vision.has(source):
