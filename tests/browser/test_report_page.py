@@ -201,7 +201,7 @@ def test_up_to_nine_classes_have_keys_from_1_on_in_their_order(browser: Browser,
     assert browser.saved("corrections.csv").splitlines()[1] == b"0.png,class 8,class 0,0.5"
 
 
-def test_a_browser_that_keeps_nothing_is_said(chromium: Browser, report: Path) -> None:
+def test_a_browser_that_saves_nothing_is_reported(chromium: Browser, report: Path) -> None:
     # If a browser blocks site data, access to the storage throws.
     blocked = (
         "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError'); }})"

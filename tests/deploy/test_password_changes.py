@@ -70,7 +70,7 @@ def guarded(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Guarded]
     server.kill()
 
 
-def test_a_worker_and_a_client_go_on_without_a_restart(guarded: Guarded, tmp_path: Path) -> None:
+def test_a_worker_and_a_client_continue_without_a_restart(guarded: Guarded, tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as log:
         worker = subprocess.Popen(
             [sys.executable, "-m", "pigeonhole", "worker"],

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.e2e.conftest import Run
-from tests.e2e.test_road import rows_of
+from tests.e2e.test_end_to_end import rows_of
 from tests.packing import KINDS, pack
 
 

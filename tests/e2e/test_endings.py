@@ -276,7 +276,7 @@ def test_a_reader_who_has_seen_enough_ends_the_program_quietly(home: Path, broke
     assert (run.returncode, run.stderr) == (128 + signal.SIGPIPE, b"")
 
 
-def test_an_image_that_kills_whoever_reads_it_is_blamed_and_no_other(
+def test_an_image_that_kills_its_process_is_blamed_and_no_other(
     home: Path, tmp_path: Path, settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
     good = [f"samples/{path.name}" for path in sorted((home / "samples").glob("0*.png"))[:11]]
@@ -293,7 +293,7 @@ def test_an_image_that_kills_whoever_reads_it_is_blamed_and_no_other(
     assert "killer.png,,,,false,crashed: reading it ends the process (SIGKILL),digits@" in run.stdout.decode()
 
 
-def test_a_folder_that_is_gone_from_under_the_user_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_gone_from_under_the_user_is_reported(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     program = "import os, sys; os.chdir(sys.argv[1]); os.rmdir(sys.argv[1]); os.execv(sys.executable, sys.argv[2:])"
     line = [sys.executable, "-c", program, str(tmp_path / "gone"), *command("classify", "a*.png")]
@@ -301,7 +301,7 @@ def test_a_folder_that_is_gone_from_under_the_user_is_told(tmp_path: Path) -> No
     assert (run.returncode, run.stderr) == (2, b"pigeonhole: the working folder was deleted: change to another\n")
 
 
-def test_a_batch_of_a_version_that_no_worker_knows_is_told_of_and_kept(
+def test_a_batch_of_a_version_that_no_worker_knows_is_reported_and_kept(
     settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
     job = brokered("submit", "samples/003b50.png", "-q").stdout.decode().strip()

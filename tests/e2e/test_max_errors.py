@@ -8,7 +8,7 @@ from pathlib import Path
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.settings import Settings
 from tests.e2e.conftest import Run
-from tests.e2e.test_road import rows_of
+from tests.e2e.test_end_to_end import rows_of
 
 StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 
@@ -35,7 +35,7 @@ def test_a_run_with_too_many_errors_ends_and_the_same_command_keeps_its_rows(hom
     assert len(rows_of((home / "rows.csv").read_bytes())) == 3001
 
 
-def test_waiting_ends_too_and_the_job_goes_on(
+def test_waiting_ends_too_and_the_job_continues(
     home: Path, brokered: Run, settings: Settings, start_worker: StartWorker
 ) -> None:
     start_worker()

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from pigeonhole.models.checkpoint import describe
 from tests.e2e.conftest import Run
-from tests.e2e.test_road import rows_of
+from tests.e2e.test_end_to_end import rows_of
 from training.cli import app
 
 StartWorker = Callable[..., "subprocess.Popen[bytes]"]

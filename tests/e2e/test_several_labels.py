@@ -20,7 +20,7 @@ from pigeonhole.settings import Settings
 from pigeonhole.sinks.registry import read_results
 from tests.conftest import starting_workers
 from tests.e2e.conftest import Run, command
-from tests.e2e.test_road import rows_of
+from tests.e2e.test_end_to_end import rows_of
 
 StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 CLASSES = ("sky", "sea", "sand", "sun", "sail")
@@ -189,7 +189,7 @@ def test_a_label_map_of_another_model_is_refused_before_any_row(
     assert {row["label"] for row in rows_of((home / "x.csv").read_bytes())} >= {"eight", "7"}
 
 
-def test_what_is_no_number_of_classes_or_label_map_is_told_with_the_option(embedded: Run, home: Path) -> None:
+def test_what_is_no_number_of_classes_or_label_map_is_reported_with_the_option(embedded: Run, home: Path) -> None:
     (home / "map.csv").write_text("a b\n")
     for words, message in {
         ("--top", "0"): b"invalid value for '--top': a row can't carry 0 classes: choose a number from 1 to 1,000",

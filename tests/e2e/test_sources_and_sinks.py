@@ -115,7 +115,7 @@ def test_every_source_goes_into_every_file(run: Classify, source: str, format: F
         assert (found.job.state, found.job.sources) == ("finished", (source,))
 
 
-def test_a_threshold_of_the_users_decides_what_is_to_review_wherever_that_is_said(run: Classify) -> None:
+def test_a_threshold_of_the_users_decides_what_is_to_review_wherever_that_is_reported(run: Classify) -> None:
     rows = CSV.scan(io.BytesIO(run("classify", "in", "-q").stdout_bytes))
     whole = [row.confidence for _, row in rows]
     below = max(filter(None, whole))
@@ -203,7 +203,7 @@ def test_retry_errors_keeps_the_labels_in_what_was_made_in_the_end(run: Classify
         (["--sort-into", "in/out"], "'in/out' lies in 'in' and would be classified too: choose another DIR"),
     ],
 )
-def test_what_can_not_be_done_is_told_before_anything_runs(run: Classify, options: list[str], words: str) -> None:
+def test_what_can_not_be_done_is_reported_before_anything_runs(run: Classify, options: list[str], words: str) -> None:
     done = run("classify", "in", *options)
     assert done.exit_code == 2
     assert words in done.stderr

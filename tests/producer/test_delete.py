@@ -63,7 +63,7 @@ def test_a_job_whose_record_is_damaged_is_deleted_as_its_message_says(
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
-def test_a_job_that_is_not_there_is_told(run: Run, force: list[str]) -> None:
+def test_a_job_that_is_not_there_is_reported(run: Run, force: list[str]) -> None:
     done = run("delete", *force, "gone")
     assert (done.exit_code, done.stderr[:27]) == (2, "pigeonhole: no job 'gone': ")
 

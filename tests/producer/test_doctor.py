@@ -39,14 +39,14 @@ def found(settings: Settings) -> dict[str, Finding]:
     return {finding.name: finding for finding in examine(settings, None, seconds=0.0)}
 
 
-def test_a_broker_that_is_not_there_is_all_that_can_be_told_of_it(tmp_path: Path) -> None:
+def test_without_a_broker_there_are_no_other_findings(tmp_path: Path) -> None:
     findings = found(Settings(broker_url=f"unix://{tmp_path}/none.sock", image_root=str(tmp_path)))
     assert list(findings) == ["broker", "disk"]
     assert findings["broker"].ok is False
     assert "no answer from Redis" in findings["broker"].saw
 
 
-def test_without_a_worker_that_is_told_and_no_probe_is_sent(settings: Settings) -> None:
+def test_a_missing_worker_is_reported_and_no_probe_is_sent(settings: Settings) -> None:
     findings = found(settings)
     assert findings["workers"].saw == "no worker serves the model 'digits'"
     assert findings["workers"].do.startswith("start one: `pigeonhole worker`")
@@ -56,7 +56,7 @@ def test_without_a_worker_that_is_told_and_no_probe_is_sent(settings: Settings) 
     assert "image root" not in findings
 
 
-def test_a_probe_that_no_worker_takes_is_told_and_leaves_nothing_behind(settings: Settings, tmp_path: Path) -> None:
+def test_a_probe_that_no_worker_takes_is_reported_and_leaves_nothing_behind(settings: Settings, tmp_path: Path) -> None:
     Workers(settings).announce(ONE)
     findings = found(replace(settings, image_root=str(tmp_path)))
     assert findings["probe"].saw == "sent an image, but no row arrived within 0 s"
@@ -65,7 +65,7 @@ def test_a_probe_that_no_worker_takes_is_told_and_leaves_nothing_behind(settings
     assert Ledger(settings).statuses() == []
 
 
-def test_workers_that_differ_are_told(settings: Settings) -> None:
+def test_workers_that_differ_are_reported(settings: Settings) -> None:
     workers = Workers(settings)
     workers.announce(ONE)
     workers.announce(replace(ONE, name="celery@two", digest="b" * 64, version="0.0.1", processes=0))
@@ -77,7 +77,9 @@ def test_workers_that_differ_are_told(settings: Settings) -> None:
     assert not any(findings[name].ok for name in ("workers", "versions", "checkpoints"))
 
 
-def test_workers_of_different_precisions_are_told_and_those_of_different_runtimes_are_not(settings: Settings) -> None:
+def test_workers_of_different_precisions_are_reported_and_those_of_different_runtimes_are_not(
+    settings: Settings,
+) -> None:
     workers = Workers(settings)
     workers.announce(replace(ONE, runtime="onnxruntime/f32"))
     workers.announce(replace(ONE, name="celery@two", runtime="torch/f32"))
@@ -91,7 +93,7 @@ def test_workers_of_different_precisions_are_told_and_those_of_different_runtime
     assert "PIGEONHOLE_PRECISION" in finding.do
 
 
-def test_a_workers_clock_that_is_wrong_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workers_clock_that_is_wrong_is_reported(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as there:
         now = time.time()
         there.setattr("pigeonhole.ledger.workers.time.time", lambda: now - 90)
@@ -102,7 +104,7 @@ def test_a_workers_clock_that_is_wrong_is_told(settings: Settings, monkeypatch: 
     assert "s behind Redis" in finding.saw
 
 
-def test_what_is_left_over_is_told(settings: Settings) -> None:
+def test_what_is_left_over_is_reported(settings: Settings) -> None:
     two_days_ago = time.time() - 2 * 86_400
     old = Ledger(settings, now=lambda: two_days_ago).create("digits", ("photos",))
     Ledger(settings).create("digits", ("photos",))
@@ -121,7 +123,7 @@ def test_a_site_where_nothing_is_wrong_says_so(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "x", "nan", "1e10"])
-def test_workers_that_do_not_sweep_are_told_of(settings: Settings, raw: Client, value: str | None) -> None:
+def test_workers_that_do_not_sweep_are_reported(settings: Settings, raw: Client, value: str | None) -> None:
     if value is not None:
         raw.set(f"{settings.prefix}:swept", value)
     assert found(settings)["sweeps"].ok is None, "there is nobody who would"
@@ -132,7 +134,7 @@ def test_workers_that_do_not_sweep_are_told_of(settings: Settings, raw: Client, 
     assert (finding.ok, finding.saw) == (False, "the last was 10 min ago, although there are workers")
 
 
-def test_jobs_that_do_not_get_on_are_told_of_and_why(settings: Settings) -> None:
+def test_jobs_that_do_not_get_on_are_reported_and_why(settings: Settings) -> None:
     then = Ledger(settings, now=lambda: time.time() - 600)
     stalled, silent, untried, starving = (then.create("digits", ("photos",)) for _ in range(4))
     now = Ledger(settings)
@@ -172,7 +174,7 @@ def test_a_redis_that_is_set_up_well_is_found_so(start_redis: Callable[..., Serv
     assert findings["version"].ok
 
 
-def test_one_that_would_lose_jobs_is_told(start_redis: Callable[..., Server], settings: Settings) -> None:
+def test_one_that_would_lose_jobs_is_reported(start_redis: Callable[..., Server], settings: Settings) -> None:
     careless = start_redis("--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb")
     findings = found(replace(settings, broker_url=careless.url))
     assert (findings["persistence"].ok, findings["memory"].ok) == (False, False)
@@ -229,7 +231,7 @@ def test_where_nothing_can_be_sent_that_is_no_failure(settings: Settings) -> Non
         ("internal: the network failed", {"probe": False}),
     ],
 )
-def test_what_a_workers_row_says_of_it_and_of_the_place(
+def test_a_workers_error_row_is_about_the_worker_or_the_path(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, error: str, names: dict[str, bool]
 ) -> None:
     row = Row("a.png", "" if error else "1", None, False, error, "digits@a", ())
@@ -261,7 +263,7 @@ def test_a_probe_can_be_read_by_everybody_and_goes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_the_embedded_default_lacks_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_the_embedded_default_lacks_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("producer.doctor.examine.PACKAGES", ("torch", "no-such-package"))
     assert _packages() == Finding("packages", False, "not installed: no-such-package", install_hint("local"))
     assert _own_redis().ok
@@ -284,7 +286,7 @@ def test_a_finding_is_one_line_and_a_second_with_what_to_do() -> None:
     assert (word, lines) == ("wrong ", [r"probe       no row\x1b", "                  → start one"])
 
 
-def test_sizes_and_names_are_told_in_short() -> None:
+def test_sizes_and_names_are_reported_in_short() -> None:
     assert [size(n) for n in (999, 1_500, 45_000_000, 1_073_741_824, 3e12)] == [
         *("999 bytes", "1.5 kB", "45 MB", "1.1 GB", "3.0 TB")
     ]

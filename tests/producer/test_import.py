@@ -69,7 +69,7 @@ def test_an_import_replaces_an_import_of_the_same_file_and_nothing_else(tmp_path
     assert path.read_bytes() == b"my thesis"
 
 
-def test_pixels_normalised_otherwise_are_told_by_option(tmp_path: Path) -> None:
+def test_pixels_normalised_otherwise_are_reported_by_option(tmp_path: Path) -> None:
     network = published(softmax=False).eval()
     torch.save(network.state_dict(), tmp_path / "m.pt")
     path = tmp_path / "c.safetensors"

@@ -155,7 +155,7 @@ def test_weights_of_hugging_faces_are_never_unpickled() -> None:
     assert "the model in the folder can't be loaded" in refused("hf:folder", "-o", "x.safetensors")
 
 
-def test_a_hub_that_can_not_be_reached_is_told_with_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_can_not_be_reached_is_reported_with_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     constants = pytest.importorskip("huggingface_hub.constants")
     pytest.importorskip("transformers")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -165,7 +165,7 @@ def test_weights_of_a_network_of_torchvisions_are_recognised(prefix: str) -> Non
         assert torch.allclose(network(pixels), wanted, atol=1e-4)
 
 
-def test_weights_that_are_of_no_network_that_is_known_are_told_in_a_line() -> None:
+def test_weights_that_are_of_no_network_that_is_known_are_reported_in_a_line() -> None:
     weights = dict(get_model(NETWORK, weights=None).state_dict())
     torch.save({**weights, "more.weight": torch.zeros(3)}, "more.pth")
     message = refused("more.pth", "-o", "x.safetensors", "--classes", "imagenet")
@@ -210,7 +210,7 @@ def test_a_network_by_name_takes_weights_from_a_file_or_says_where_it_looked(
     assert "sample (a cup of espresso): " in stderr
 
 
-def test_a_missing_library_is_told_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_reported_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for scheme, module in (("timm", "timm"), ("hf", "transformers")):
         monkeypatch.setitem(sys.modules, module, None)
         message = refused(f"{scheme}:some/model", "-o", "x.safetensors")

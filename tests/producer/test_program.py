@@ -38,7 +38,7 @@ def test_an_interruption_in_a_finaliser_is_not_lost(name: str) -> None:
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_are_told_the_commands_that_go_on_as_typed(shell: str) -> None:
+def test_other_shells_get_the_matching_commands(shell: str) -> None:
     asked = {
         "_PIGEONHOLE_COMPLETE": f"complete_{shell}",
         "_TYPER_COMPLETE_ARGS": "pigeonhole cl",

@@ -227,7 +227,7 @@ def test_the_command_makes_a_page_of_a_job(settings: Settings, ledger: Ledger, t
     assert facts["started"] <= facts["finished"]
 
 
-def test_what_can_t_be_a_report_is_said_before_anything_is_written(tmp_path: Path) -> None:
+def test_what_can_t_be_a_report_is_reported_before_anything_is_written(tmp_path: Path) -> None:
     source = tmp_path / "results.csv"
     source.write_bytes(CSV.header)
     for arguments, words in (
@@ -279,7 +279,7 @@ def test_a_report_replaces_a_report_or_an_empty_file_and_nothing_else(tmp_path: 
     assert run(source, "-o", output).exit_code == ExitCode.OK
 
 
-def test_without_pillow_images_are_linked_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pillow_images_are_linked_and_that_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "producer.report.thumbnails", raising=False)
     monkeypatch.delattr(report, "thumbnails", raising=False)
     monkeypatch.setitem(sys.modules, "PIL", None)

@@ -94,7 +94,7 @@ def test_a_model_says_that_it_is_multi_label(model: Path) -> None:
     assert json.loads(text)["calibration"]["thresholds"] == [0.5, 0.5, 0.7, 0.7]
 
 
-def test_a_multi_label_model_is_not_evaluated_and_that_is_said(model: Path, tmp_path: Path) -> None:
+def test_a_multi_label_model_is_not_evaluated(model: Path, tmp_path: Path) -> None:
     for name in CLASSES[:2]:
         (tmp_path / "data" / name).mkdir(parents=True)
         picture(tmp_path / "data" / name / "a.png", BRIGHT, DARK, DARK, DARK)

@@ -119,7 +119,7 @@ def test_a_message_cannot_end_the_process_that_takes_it_nor_be_kept_for_later(ta
         target.throw(*[changed("headers.eta", when)] * 10, changed("headers.expires", when))
 
 
-def test_nobody_can_tell_a_worker_what_to_do(target: Target) -> None:
+def test_a_worker_obeys_no_remote_control(target: Target) -> None:
     """Celery's remote control is off: a worker listens to no channel, so none of this reaches it."""
     control = configure(target.settings).control
     for command in (

@@ -116,7 +116,7 @@ def broken(pixels: torch.Tensor) -> torch.Tensor:
     return pixels.float()
 
 
-def test_errors_go_to_those_whose_chunk_it_was_and_the_lanes_go_on() -> None:
+def test_errors_go_to_those_whose_chunk_it_was_and_the_lanes_continue() -> None:
     lanes = Lanes(broken, torch.device("cpu"), 16)
     with pytest.raises(MemoryError, match="CUDA out of memory"):
         lanes.run(torch.zeros((3, 2), dtype=torch.uint8))

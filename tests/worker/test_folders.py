@@ -174,7 +174,7 @@ def test_a_folder_that_was_deleted_is_no_volume_that_is_gone(
     assert ledger.status(job).errors == len(NAMES)
 
 
-def test_a_mount_point_that_vanishes_with_its_volume_is_told_from_a_folder_that_was_deleted(
+def test_a_mount_point_that_vanishes_with_its_volume_is_distinguished_from_a_deleted_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "media" / "card" / "a").mkdir(parents=True)

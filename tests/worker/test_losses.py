@@ -160,7 +160,7 @@ def test_an_image_whose_isolation_runs_are_killed_from_outside_has_its_row(
     assert losses(tmp_path) == 0
 
 
-def test_a_worker_whose_processes_are_killed_while_they_start_goes_on_and_starts_others(
+def test_a_worker_whose_processes_are_killed_while_they_start_starts_others(
     settings: Settings, start_worker: StartWorker
 ) -> None:
     killed: list[int] = []

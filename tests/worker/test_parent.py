@@ -25,7 +25,7 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     signal.signal(signal.SIGUSR2, before)
 
 
-def test_the_parent_that_started_a_process_is_told_to_end(received: list[int]) -> None:
+def test_the_parent_that_started_a_process_gets_the_signal_to_end(received: list[int]) -> None:
     register()
     subprocess.run([sys.executable, "-c", PROGRAM], check=True)
     assert received == [signal.SIGUSR2]

@@ -273,7 +273,7 @@ def lose(ledger: Ledger, job: str, piece: Piece, times: int) -> None:
         ledger.lose(job, piece, "digits")
 
 
-def test_a_suspect_is_tried_with_the_network_once_it_was_lost_alone_twice(
+def test_a_quarantined_image_is_tried_with_the_network_once_it_was_lost_alone_twice(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[bool] = []
@@ -297,7 +297,7 @@ def untried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("untried")
-def test_a_suspect_that_can_not_be_tried_waits_again_and_no_loss_is_counted(
+def test_a_quarantined_image_that_can_not_be_tried_waits_again_and_no_loss_is_counted(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
 ) -> None:
     job, piece = suspect(ledger, samples)
@@ -311,7 +311,7 @@ def test_a_suspect_that_can_not_be_tried_waits_again_and_no_loss_is_counted(
 
 
 @pytest.mark.usefixtures("untried")
-def test_a_suspect_that_can_never_be_tried_is_classified_untried_after_a_while(
+def test_a_quarantined_image_that_can_never_be_tried_is_classified_untried_after_a_while(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
 ) -> None:
     job, piece = suspect(ledger, samples)
@@ -322,7 +322,7 @@ def test_a_suspect_that_can_never_be_tried_is_classified_untried_after_a_while(
 
 
 @pytest.mark.usefixtures("untried")
-def test_a_suspect_that_can_not_be_tried_with_the_network_is_classified_untried(
+def test_a_quarantined_image_that_can_not_be_tried_with_the_network_is_classified_untried(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
 ) -> None:
     job, piece = suspect(ledger, samples)

@@ -19,8 +19,8 @@ from pigeonhole.sinks.registry import read_results
 from tests.conftest import ROOT, wait_for
 from tests.decoder_faults import slow
 from tests.e2e.conftest import SAMPLES, Run, command
+from tests.e2e.test_end_to_end import rows_of
 from tests.e2e.test_endings import leftovers, start, temporary
-from tests.e2e.test_road import rows_of
 
 __all__ = ["temporary"]
 
@@ -222,7 +222,9 @@ def test_errors_are_retried_and_labels_kept(home: Path, embedded: Run) -> None:
         (["--retry-errors", "--overwrite", "-o", "x.csv"], b"and drop --overwrite"),
     ],
 )
-def test_options_that_make_no_sense_are_told_with_what_does(embedded: Run, options: list[str], message: bytes) -> None:
+def test_options_that_make_no_sense_are_reported_with_what_does(
+    embedded: Run, options: list[str], message: bytes
+) -> None:
     run = embedded("classify", "samples", *options, "--format", "csv")
     assert run.returncode == 2
     assert message in run.stderr
@@ -245,7 +247,7 @@ LITTLE_ROOM = "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_
 NO_POWER = "ctypes.CDLL(None).prctl(24, 1)"
 
 
-def test_where_the_disk_is_full_the_same_command_goes_on_once_there_is_room(
+def test_after_a_full_disk_the_same_command_resumes_once_there_is_room(
     home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
     """With a broker, because an embedded Redis would meet the limit too."""
@@ -276,7 +278,7 @@ def test_where_the_disk_is_full_the_same_command_goes_on_once_there_is_room(
     assert sorted(file.name for file in home.glob("[!.]*")) == ["elsewhere.csv", "many", "rows.csv", "samples"]
 
 
-def test_where_writing_is_forbidden_it_is_told_before_anything_is_submitted(
+def test_where_writing_is_forbidden_it_is_reported_before_anything_is_submitted(
     home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
     (home / "taken").mkdir(mode=0o555)
@@ -358,7 +360,7 @@ def test_a_producer_that_is_killed_while_it_follows_costs_nothing(
     assert len(ledger.statuses()) == 1
 
 
-def test_changed_and_new_images_are_a_second_job_once_the_first_goes_on(
+def test_changed_and_new_images_are_a_second_job_once_the_first_resumes(
     home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
     listed = many(home)
@@ -400,7 +402,7 @@ def test_a_job_that_was_deleted_leaves_its_rows_and_the_rest_is_submitted_anew(
     assert paths(home / "rows.csv") == listed
 
 
-def test_a_job_that_redis_lost_while_it_was_followed_is_told_with_what_goes_on_with_its_rows(
+def test_a_followed_job_that_redis_lost_is_reported_with_how_to_resume(
     home: Path, settings: Settings, brokered: Run, start_worker: StartWorker
 ) -> None:
     listed = many(home)
