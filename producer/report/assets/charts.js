@@ -87,8 +87,8 @@ function confidenceChart(rows, width) {
   return chart;
 }
 
-function drawing(width, height, told) {
-  return element("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": told });
+function drawing(width, height, description) {
+  return element("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": description });
 }
 
 /** Draw a chart, and redraw it whenever its container changes its width. */

@@ -14,7 +14,7 @@ class Page {
     });
     this.sheet = new Sheet(byId("sheet"), new Cells(rows, decisions, pictures), this.selection, (row) => this.viewer.open(this.sheet.shown, row));
     this.viewer = new Viewer(rows, decisions, pictures, {
-      decided: () => this.#told(),
+      decided: () => this.#showProgress(),
       shown: (row, opened) => this.address.write(row, opened && !this.arriving),
       closed: (row) => this.#closed(row),
       exported: () => this.#export(),
@@ -34,7 +34,7 @@ class Page {
         : { truth: String(truth), label: label === truth ? "" : String(label), show: label === truth ? "" : "wrong" }));
     }
     keepDrawn(byId("confidence-chart"), (width) => confidenceChart(rows, width));
-    this.#told();
+    this.#showProgress();
     this.#arrived();
   }
 
@@ -100,7 +100,7 @@ class Page {
   }
 
   /** Show the number of decisions, and the notes. */
-  #told() {
+  #showProgress() {
     const count = this.decisions.latest.size;
     byId("export").disabled = count === 0;
     byId("export").textContent = count ? `Export ${inWords(count)} reviewed` : "Export";
@@ -111,7 +111,7 @@ class Page {
   }
 
   #decided() {
-    this.#told();
+    this.#showProgress();
     this.sheet.refresh();
   }
 

@@ -3,7 +3,7 @@
 class Selection {
   /**
    * @param {HTMLElement} bar
-   * @param {{changed: function(), decided: function(number[])}} on  is told what happens
+   * @param {{changed: function(), decided: function(number[])}} on  callbacks
    */
   constructor(bar, rows, decisions, on) {
     Object.assign(this, { bar, rows, decisions, on });
