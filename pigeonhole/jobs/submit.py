@@ -95,7 +95,7 @@ class Submission:
     def __init__(self, submit: Callable[[], None], at_once: bool = True) -> None:
         self.reported = False
         self._submit = submit
-        self._wrong: Exception | None = None
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="submit", daemon=True)
         self._was_over = not at_once
         if at_once:
@@ -104,14 +104,14 @@ class Submission:
     @property
     def settled(self) -> bool:
         """True if the submission is over, and its error, if there is one, was raised."""
-        return not self._thread.is_alive() and (self.reported or self._wrong is None)
+        return not self._thread.is_alive() and (self.reported or self._error is None)
 
     def check(self) -> None:
         """Raise the error of the submission, if there is one; called before each poll of the job."""
         over = not self._thread.is_alive()  # first: the error is set before the thread ends
-        if self._wrong:
+        if self._error:
             self.reported = True
-            raise self._wrong
+            raise self._error
         self._was_over = over
 
     def on_status(self, status: JobStatus) -> None:
@@ -130,7 +130,7 @@ class Submission:
         try:
             self._submit()
         except Exception as exc:  # noqa: BLE001  # raised again where the job is followed
-            self._wrong = exc
+            self._error = exc
 
 
 def batches(references: Iterable[Reference], top: int = TOP) -> Iterator[Batch]:

@@ -48,7 +48,7 @@ class App(Celery):  # type: ignore[misc]  # Celery has no types
         return _authenticating(super().connection_for_write(url or self.conf["broker_url"], **options))
 
     def connection(self, hostname: str | None = None, **options: object) -> Connection:
-        """Return a connection; Flower and Celery's banner ask for one like this."""
+        """Return a connection; Flower and Celery's start-up banner call this method."""
         return self.connection_for_write(hostname, **options)
 
 

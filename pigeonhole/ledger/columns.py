@@ -1,4 +1,4 @@
-"""Columns of integers ↔ strings for JSON."""
+"""Encode columns of integers as strings for JSON, and decode them."""
 
 import base64
 import sys

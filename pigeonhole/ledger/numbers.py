@@ -10,7 +10,7 @@ def number(value: object) -> float:
     """Return a value as a finite number.
 
     Raises:
-        ValueError: the value is no finite number.
+        ValueError: the value is not a finite number.
     """
     try:
         read = float(value)  # type: ignore[arg-type]  # raises for other types
@@ -22,7 +22,7 @@ def number(value: object) -> float:
 
 
 def number_or(value: object, default: float) -> float:
-    """Return a value as a finite number, or a default if it is none."""
+    """Return a value as a finite number, or the default if it is not one."""
     try:
         return number(value)
     except ValueError:
@@ -30,7 +30,7 @@ def number_or(value: object, default: float) -> float:
 
 
 def moment(value: object) -> float:
-    """Return a value as a time in seconds since the epoch; raise ValueError if it is none."""
+    """Return a value as a time in seconds since the epoch; raise ValueError if it is not one."""
     read = number(value)
     if not 0 <= read < _LATEST:
         raise ValueError(f"{read!r} is not a time in seconds since the epoch")
@@ -38,7 +38,7 @@ def moment(value: object) -> float:
 
 
 def moment_or_none(value: object) -> float | None:
-    """Return a value as a time in seconds since the epoch; None if it is none."""
+    """Return a value as a time in seconds since the epoch; None if it is not one."""
     try:
         return moment(value)
     except ValueError:
@@ -46,7 +46,7 @@ def moment_or_none(value: object) -> float | None:
 
 
 def whole(value: str) -> int:
-    """Parse a count from 0 to below 2**63; raise ValueError if it is none."""
+    """Parse a count from 0 to below 2**63; raise ValueError if it is not one."""
     read = int(value)
     if not 0 <= read < 1 << 63:
         raise ValueError(f"{read!r:.100} is not a count")

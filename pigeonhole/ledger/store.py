@@ -52,7 +52,7 @@ class Store:
         return f"{self.settings.prefix}:{name}"
 
     def _keys(self, job: str) -> tuple[str, ...]:
-        """Return a job's keys in the order that the scripts expect; raise UnknownJob if `job` is not a job id."""
+        """Return a job's keys in the order that the scripts expect; raise UnknownJob if `job` is not a valid id."""
         if not JOB.fullmatch(job):
             raise UnknownJob(job)  # an id such as `ID:rows` would name another job's key
         return tuple([self._key(f"job:{job}{part}") for part in PARTS])

@@ -22,7 +22,7 @@ class Overdue(NamedTuple):
 
     Args:
         lapsed: the pieces whose lease has expired; the caller passes them to `lose` or `renew`.
-        lost: the waiting pieces to publish again; their time is updated already.
+        lost: the waiting pieces to publish again; the time when they are overdue next is set already.
         removed: names in the job's sets that were no pieces of it; they are removed already.
         promoted: the piece to publish ahead of all other jobs, since the job is starving; None: it is not.
         cancelled: the job was open without a submitter for too long, and is cancelled now.
@@ -118,7 +118,7 @@ class Upkeep(Store):
 
 
 def pieces_of(members: list[bytes], wrong: list[str]) -> list[Piece]:
-    """Parse the members of a set as pieces; append members that are none to `wrong`."""
+    """Parse the members of a set as pieces; append members that are not pieces to `wrong`."""
     pieces = []
     for member in members:
         try:

@@ -177,7 +177,7 @@ def safe_text(text: str) -> str:
 
 
 def original_text(text: str) -> str:
-    """Return the original of a text that `safe_text` returned."""
+    """Return a text without the single quote that `safe_text` may have added."""
     return text.removeprefix("'")
 
 

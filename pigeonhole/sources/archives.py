@@ -116,7 +116,7 @@ class Archive(Source):
 
 
 def archive_kind(path: str) -> type[Archive] | None:
-    """Return the archive source for an existing file by its name; None: it is no archive."""
+    """Return the archive source for an existing file by its name; None: it is not an archive."""
     from pigeonhole.sources.registry import by_ending
 
     kind = by_ending(path)

@@ -71,7 +71,7 @@ class Faults:
 
     @property
     def over(self) -> bool:
-        """Whether all faults were injected and repaired."""
+        """True if all faults were injected and repaired."""
         return not self._plan and not self._later
 
     def turn(self) -> None:

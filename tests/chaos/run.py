@@ -52,7 +52,7 @@ class Outcome:
 
     @property
     def wrong(self) -> bool:
-        """Whether there were failures, or rows differ from those of the undisturbed run."""
+        """True if there were failures, or rows differ from those of the undisturbed run."""
         return bool(self.difference or self.failures)
 
     def __str__(self) -> str:
