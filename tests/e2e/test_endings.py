@@ -312,8 +312,8 @@ def test_a_batch_of_a_version_that_no_worker_knows_is_reported_and_kept(
     ended = brokered("wait", job, "-q")
     assert ended.returncode == 1
     said = (
-        f"a batch in the ledger has version 9 and this program reads {VERSION}: run the same version of Pigeonhole on "
-        "both sides"
+        f"a batch in the ledger has version 9, and this program reads version {VERSION}: run the same version of "
+        "Pigeonhole in producer and workers"
     )
     assert f"pigeonhole: the workers can't read the remaining batches of job {job}: {said}" in ended.stderr.decode()
     for shown in (brokered("status", job), brokered("status")):

@@ -218,7 +218,7 @@ def test_errors_are_retried_and_labels_kept(home: Path, embedded: Run) -> None:
             ["--retry-errors", "-o", "/dev/null"],
             b"--retry-errors keeps the labels in a file: ",
         ),
-        (["--retry-errors", "-o", "x.csv"], b"this command has written none to 'x.csv': leave it out"),
+        (["--retry-errors", "-o", "x.csv"], b"in 'x.csv', and there are none: run it without --retry"),
         (["--retry-errors", "--overwrite", "-o", "x.csv"], b"and drop --overwrite"),
     ],
 )

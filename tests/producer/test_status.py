@@ -38,7 +38,7 @@ def test_a_status_says_that_nobody_submits_and_when_the_last_sweep_was(
         assert said.returncode == 0
         problem, sweep = said.stderr.splitlines()
         assert problem.startswith(f"the submission of job {abandoned} was cut off at ")
-        assert f"`pigeonhole submit --job {abandoned} 'my photos'` submits the rest" in problem
+        assert f"Submit the rest: `pigeonhole submit --job {abandoned} 'my photos'`" in problem
         assert sweep == "last sweep: none on record"
     Ledger(settings).note_sweep()
     shown = json.loads(run(settings, tmp_path, "status", "--json").stdout)

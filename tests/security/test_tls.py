@@ -54,7 +54,7 @@ WORDS = {
     "another authority's client certificate": "no answer from Redis",
     "a host that the certificate is not for": "certificate is not valid for '127.0.0.1'",
     "no TLS": "no answer from Redis",
-    "a wrong password": "check its user and password",
+    "a wrong password": "check the user and password in its URL",
     "a key that is not the certificate's": "KEY_VALUES_MISMATCH",
     "a file that is not there": "No such file or directory",
 }
