@@ -176,7 +176,7 @@ def test_every_batch_of_a_list_that_is_submitted_can_be_claimed(folder: Path, le
     assert sum(len(batch) for batch in claimed if batch) == 3000
     job = ledger.create("digits", ("@list",))
     (folder / "list").write_bytes((b"x" * 1_000_000 + b"\n") * 64)  # more than the limit of a message
-    with pytest.raises(SourceError, match=r"^line 1 of the list '@list' has more than 4,096 bytes, and no path is lon"):
+    with pytest.raises(SourceError, match=r"^line 1 of the list '@list' has more than 4,096 bytes, which is too long"):
         submit(ledger, queue, job, expand(["@list"], Root("/")), AT_ONCE)
     assert ledger.pending(job) == []
 
