@@ -130,7 +130,7 @@ def test_two_checkpoints_are_compared_on_a_folder(labelled: Path, swapped: Path,
     html = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert html.count("<img") == 20
     assert "A is better, p = 1.9e-06" in html
-    assert "The image as both saw it." in html
+    assert "The image as both networks get it." in html
 
 
 def test_a_program_gets_all_of_a_comparison(labelled: Path, swapped: Path) -> None:
