@@ -15,8 +15,8 @@ from benchmarks.peers.eager import Eager
 
 SIZE = 256
 SETTINGS = (
-    "2 prefork processes; model loaded in `worker_process_init`; `-O fair`; the default prefetch of 4 tasks a process; "
-    "no gossip, mingle, heartbeats; no rate limits; JSON; one `group`, whose results Redis announces; Redis on a Unix "
+    "2 prefork processes; model loaded in `worker_process_init`; `-O fair`; the default prefetch of 4 tasks a process. "
+    "No gossip, mingle, heartbeats; no rate limits; JSON. One `group`, whose results Redis announces; Redis on a Unix "
     "socket"
 )
 

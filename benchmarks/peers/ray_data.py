@@ -19,7 +19,7 @@ from benchmarks.peers.eager import Eager
 SIZE = 1024
 SETTINGS = (
     f"`ray.init(num_cpus=2)`, no dashboard; `from_items` of the paths, `map_batches` with `ActorPoolStrategy(size=2)`, "
-    f"`batch_size={SIZE}` (faster here than 256), Pillow in the actor; images that its actors have begun at the end of "
+    f"`batch_size={SIZE}` (faster here than 256), Pillow in the actor. Images that its actors have begun at the end of "
     "the warm-up are counted in its favour"
 )
 
