@@ -166,7 +166,7 @@ def _psd(size: int) -> bytes:
     return header + struct.pack(">I", len(resources)) + resources + bytes(6) + bytes(192)
 
 
-#: The name of each file in docs/bad-input.md → the file.
+#: The name of each file in docs/guide/bad-input.md → the file.
 HOSTILE: dict[str, Hostile] = {
     "PNG of 100 megapixels in 12 KB": Hostile(lambda _: png(SIDE, SIDE, bits=1), "too-large"),
     "PNG of 2.5 gigapixels": Hostile(lambda _: png(50_000, 50_000, bits=1), "too-large"),

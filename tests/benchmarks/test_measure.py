@@ -111,7 +111,7 @@ def test_the_table_has_the_ratio_and_the_one_that_is_wanted() -> None:
         "| Pigeonhole | 2,000 | 1,000 | 3,000 | 3 |  |  |  |",
         "| bare loop | 2,105 | 2,105 | 2,105 | 3 | 0.95x | ≥ 0.9x, go for 0.97x | 0 of 3 |",
         "| slow | 500 | 500 | 500 | 3 | 4.0x | ≥ 2.5x, go for 5x | 1 of 3 |",
-        "| other | 500 | 500 | 500 | 3 | 4.0x |  | other network |",
+        "| other | 500 | 500 | 500 | 3 | 4.0x |  | another network |",
     ]
 
 
@@ -120,7 +120,7 @@ def test_what_can_only_get_ready_late_is_also_given_as_a_whole() -> None:
     late.whole = [100.0]
     said = tables.not_ready([measured("Pigeonhole", [2000.0], "123"), late])
     assert "late can't get ready" in said
-    assert "it does 100 images/s" in said
+    assert "it classifies 100 images/s" in said
     assert "is 20.0x" in said
 
 
