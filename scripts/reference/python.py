@@ -60,7 +60,7 @@ def _class(kind: type) -> Iterator[str]:
 def _values(kind: type, tree: ast.ClassDef) -> list[str]:
     """Return the members of an enumeration, or the public fields of another class."""
     if issubclass(kind, Enum):
-        return [f'{member.name} = "{member.value}"' for member in kind]
+        return [f'{member.name} = "{member.value}"' for member in kind]  # quoted as ruff formats the page
     fields = [node for node in tree.body if isinstance(node, ast.AnnAssign)]
     return [
         f"{_text(node.target)}: {_text(node.annotation)}{_default(node.value)}"
