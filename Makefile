@@ -42,8 +42,8 @@ lint: .venv/.dev lint-style ## ruff, format check, mypy --strict, and lint-style
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-lint-style: .venv/.dev ## the rules of language that can be counted; UPDATE=1 writes smaller counts to the baseline
-	$(BIN)/python scripts/lint_style.py $(if $(UPDATE),--update)
+lint-style: .venv/.dev ## the rules of language that a program can check
+	$(BIN)/python scripts/lint_style.py
 
 format: .venv/.dev ## format and sort what ruff can
 	$(BIN)/ruff check --fix --exit-zero .

@@ -1,13 +1,7 @@
-"""`make lint-style`: count violations of the language rules in CONTRIBUTING.md, file by file.
+"""`make lint-style`: find violations of the language rules in CONTRIBUTING.md."""
 
-lint_style_baseline.json has the counts of files that are not rewritten yet. A file may have fewer findings, not more; a
-file that is not listed must have none. `--update` writes smaller counts; without a baseline file, it writes all counts.
-"""
-
-import argparse
 import ast
 import io
-import json
 import re
 import subprocess
 import tokenize
@@ -15,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BASELINE = "scripts/lint_style_baseline.json"
 BASE = "8a7f445"  # subjects of commits are checked after this one
 MOST_WORDS, LONGEST_SUBJECT = 35, 72
 
@@ -100,33 +93,24 @@ def long_subjects(root: Path, base: str = BASE) -> list[str] | None:
     return [line for line in done.stdout.splitlines() if len(line.partition(" ")[2]) > LONGEST_SUBJECT]
 
 
-def check(root: Path, update: bool) -> Iterator[str]:
-    """Yield the errors in a checkout; with `update`, write its baseline."""
+def check(root: Path) -> Iterator[str]:
+    """Yield the errors in a checkout."""
     folders = ("pigeonhole", "producer", "worker", "training", "tests", "scripts", "benchmarks", "deploy", "docs")
     files = [*root.glob("*.md"), *(file for name in folders for file in sorted((root / name).rglob("*.*")))]
-    paths = [str(file.relative_to(root)) for file in files if file.suffix in (".py", ".md")]
-    found = {path: findings(path, (root / path).read_text(encoding="utf-8")) for path in paths}
-    file = root / BASELINE
-    allowed = json.loads(file.read_text()) if file.exists() else {path: len(lines) for path, lines in found.items()}
-    for path, lines in found.items():
-        if len(lines) > (most := allowed.get(path, 0)):
-            yield f"{path}: {len(lines)} findings, at most {most} are allowed:"
-            yield from (f"    {line}" for line in lines)
-    smaller = {path: min(most, len(found[path])) for path, most in allowed.items() if found.get(path)}
-    if update:
-        file.write_text(json.dumps(smaller, indent=1, sort_keys=True) + "\n")
+    for file in files:
+        if file.suffix in (".py", ".md"):
+            path = str(file.relative_to(root))
+            yield from (f"{path}: {line}" for line in findings(path, file.read_text(encoding="utf-8")))
 
 
 def main() -> int:
     """Print the errors, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="make lint-style", description=__doc__.partition("\n")[0])
-    parser.add_argument("--update", action="store_true", help="write the smaller counts to the baseline")
-    wrong = list(check(ROOT, parser.parse_args().update))
+    wrong = list(check(ROOT))
     subjects = long_subjects(ROOT)
     if subjects is None:
         print(f"lint-style: commit subjects are not checked, because this checkout does not have the commit {BASE}")
     wrong += [f"a subject of more than {LONGEST_SUBJECT} characters: {line}" for line in subjects or []]
-    print(*wrong or ["lint-style: no new findings"], sep="\n")
+    print(*wrong or ["lint-style: no findings"], sep="\n")
     return 1 if wrong else 0
 
 
