@@ -50,11 +50,11 @@ def test_documents_are_searched_for_words_and_long_sentences(text: str, found: l
 
 
 def test_all_programs_and_documents_of_a_checkout_are_searched(tmp_path: Path) -> None:
-    for path in ("pigeonhole/text.py", "scripts/demo.py", "docs/guide/a.md"):
+    for path in ("pigeonhole/text.py", "scripts/demo.py", "docs/guide/archives.md"):
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).write_text(f"It is {OWED}." if path.endswith(".md") else GIVES)
     assert sorted(check(tmp_path)) == [
-        f'docs/guide/a.md: "{OWED}": write pending',
+        f'docs/guide/archives.md: "{OWED}": write pending',
         'pigeonhole/text.py: 1: a docstring starts with "Give"',
         'scripts/demo.py: 1: a docstring starts with "Give"',
     ]
