@@ -63,7 +63,7 @@ def test_a_confusion_leads_to_its_images(browser: Browser, compared: Path) -> No
 
 
 def test_an_image_of_no_class_is_right_where_it_is_called_unknown(browser: Browser, tmp_path: Path) -> None:
-    rows = [digit(f"{share}.png", "1", 0.9)._replace(unknown=share) for share in (0.9, 0.1)]
+    rows = [digit(f"{share}.png", "1", 0.9)._replace(unknown=share, review=True) for share in (0.9, 0.1)]
     (tmp_path / "corrections.csv").write_text("path,label,was,confidence\n0.9.png,,1,0.9\n0.1.png,,1,0.9\n")
     truth = FileTruth(str(tmp_path / "corrections.csv"), str(tmp_path))
     browser.open(report_of(tmp_path, rows, truth=truth))
