@@ -85,14 +85,14 @@ def folder(home: Path) -> Path:
     """A user's folder with all that the pages name."""
     shutil.copy(ROOT / "samples-labels.csv", home)
     shutil.copytree(ROOT / "deploy", home / "deploy")
-    for name, number in (("photos", 10), ("more-photos", 10), ("labelled", 20), ("Dataset", 60), ("outliers", 5)):
+    for name, number in (("photos", 10), ("more-photos", 10), ("labelled", 20), ("Dataset", 60)):
         for label in ("0", "1"):
             pictures(home / name / label, number, ".JPG")
     pictures(home / "new-photos", 5, ".JPG")
     Image.open(home / "samples" / "003b50.png").save(home / "photo.jpg")
     with (home / "samples-labels.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            for name in ("digits", "my-folder"):
+            for name in ("digits", "my-folder", "outliers"):
                 (home / name / row["label"]).mkdir(parents=True, exist_ok=True)
                 shutil.copy(home / row["path"], home / name / row["label"])
     with (home / "corrections.csv").open("w", newline="") as file:
