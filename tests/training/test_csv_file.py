@@ -83,7 +83,7 @@ def test_a_checkpoint_of_a_csv_file_continues_with_it_and_takes_corrections_from
         ("path,label\nx.png,a\ny.png,\n", r"labels\.csv, line 3: the label is empty"),
         ("path,label\nx.png,a\n", r"labels\.csv needs at least two classes \(a line with path and label for each pic"),
         ('path,label\n"x.png,a\n', r"labels\.csv is not a CSV file \("),
-        ("path,label\nx.png,a\nx\0y.png,b\n", r"2|each class needs at least 5 different pictures"),
+        ("path,label\nx.png,a\nx\0y.png,b\n", r"each class needs at least 5 different readable pictures"),
     ],
 )
 def test_a_csv_file_that_will_not_do_is_a_clear_error(tmp_path: Path, content: str, message: str) -> None:
