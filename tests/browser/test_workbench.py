@@ -30,11 +30,11 @@ def click(browser: Browser, position: int, *held: str, part: str = "") -> None:
 def test_the_page_starts_with_what_needs_a_person_and_shows_progress(browser: Browser, report: Path) -> None:
     browser.open(report)
     first = "return document.querySelector('main button').textContent"
-    assert browser.js(first) == "Review 3 images"
+    assert browser.js(first) == "3 images need you"
     assert browser.text("#hero-done") == "0 of 3 reviewed"
     browser.find("#review").click()
     browser.press("SPACE", "SPACE", "ESCAPE")
-    assert browser.text("#review") == "Review 1 image"
+    assert browser.text("#review") == "1 image needs you"
     assert browser.text("#hero-done") == "2 of 3 reviewed"
     assert browser.js("const {value, max} = document.getElementById('hero-bar'); return [value, max]") == [2, 3]
     browser.find("#review").click()

@@ -14,7 +14,7 @@ class Hero {
     const left = all - done;
     const button = byId("review");
     button.hidden = all === 0;
-    button.textContent = left ? `Review ${counted(left)}` : "Review again";
+    button.textContent = left ? `${counted(left)} ${left === 1 ? "needs" : "need"} you` : "Review again";
     button.classList.toggle("primary", left > 0);
     byId("export").classList.toggle("primary", all > 0 && left === 0);
     byId("hero-text").textContent = this.#words(all, left);
