@@ -24,6 +24,8 @@ OLDEST_REDIS = (6, 2)
 SKEW_AT_MOST = 5.0
 #: Seconds after which a sweep is overdue: several were missed.
 LATE = 6 * SWEEP_EVERY
+#: Seconds that a new worker may take to load its model.
+STARTING = 60.0
 #: The share of Redis' memory limit that may be used.
 FULLEST = 0.9
 #: Age in seconds from which an unfinished job counts as left over.
@@ -99,8 +101,9 @@ class BrokerChecks:
         now, waiting = self._workers.time(), self.client.queue.depth(self.model)
         wrong = [f"{worker.name}: {its}" for worker in serving if (its := trouble(worker, waiting, now))]
         if wrong:
+            starting = [worker for worker in serving if not worker.processes and now - worker.busy < STARTING]
             do = "see the worker's log; a new worker needs a minute to start, one that hangs must be restarted"
-            return Finding("workers", False, "; ".join(wrong), do)
+            return Finding("workers", None if len(starting) == len(wrong) else False, "; ".join(wrong), do)
         processes = sum(worker.processes for worker in serving)
         names = listed(worker.name for worker in serving)
         return Finding("workers", True, f"{len(serving)} for {self.model!r} with {processes} processes: {names}")

@@ -216,7 +216,7 @@ class World:
         """Record a loss, as the parent of a lost process does."""
         losses._services[:] = [(ledger, queue, MODEL, MODEL)]
         request: Any = _Request(args=(self._job, str(piece)))
-        losses.WatchedRequest._take_note(request)
+        losses.WatchedRequest._record_loss(request)
 
     def _renew(self, ledger: Ledger, queue: Queue, piece: Piece) -> None:
         ledger.renew(self._job, [piece])

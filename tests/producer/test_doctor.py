@@ -21,6 +21,7 @@ from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
 from pigeonhole.version import VERSION, install_hint
+from producer.doctor.checks import STARTING
 from producer.doctor.examine import _disk, _own_redis, _packages, _probe_findings, examine
 from producer.doctor.findings import Finding, listed, size
 from producer.doctor.probe import classify_probe, probe_image
@@ -75,6 +76,15 @@ def test_workers_that_differ_are_reported(settings: Settings) -> None:
     assert findings["versions"].saw == f"this is {VERSION}; found 0.0.1, {VERSION}"
     assert findings["checkpoints"].saw.endswith("digits@aaaaaaaaaaaa, digits@bbbbbbbbbbbb")
     assert not any(findings[name].ok for name in ("workers", "versions", "checkpoints"))
+
+
+def test_a_worker_that_starts_is_no_failure_until_it_had_time_to(settings: Settings) -> None:
+    workers = Workers(settings)
+    workers.announce(replace(ONE, processes=0))
+    assert found(settings)["workers"].ok is None
+    key = f"{settings.prefix}:worker:{ONE.name}"
+    workers.client.hset(key, "busy", str(workers.time() - STARTING))
+    assert found(settings)["workers"].ok is False
 
 
 def test_workers_of_different_precisions_are_reported_and_those_of_different_runtimes_are_not(

@@ -92,7 +92,7 @@ def test_a_checkpoint_that_is_missing_is_reported_with_the_nearest_one(here: Pat
     for name, near in (("hands", "hands.safetensors"), ("digit", "digits"), ("hnads.safetensors", "hands.safetensors")):
         result = run("evaluate", name, "--data", "elsewhere")
         assert result.exit_code == 2
-        assert result.stderr.endswith(f"the name of a shipped one: digits, digits-int8. Did you mean {near}?\n")
+        assert result.stderr.endswith(f"the name of a shipped checkpoint: digits, digits-int8. Did you mean {near}?\n")
 
 
 def test_a_misspelt_name_for_outliers_is_reported(here: Path) -> None:

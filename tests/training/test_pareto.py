@@ -103,7 +103,7 @@ def test_a_training_that_fails_prints_how_to_resume(docs: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("text", ["", "<!-- pareto -->\n", TEXT + TEXT, TEXT[::-1]])
 def test_a_document_without_the_place_for_the_table_is_refused_before_training(docs: Path, text: str) -> None:
-    (docs / "training.md").write_text(text)
+    (docs / "experiments.md").write_text(text)
     with pytest.raises(
         ValueError, match=r"^the document must have <!-- pareto --> once, and <!-- end of pareto --> once after it$"
     ):
