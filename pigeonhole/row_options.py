@@ -35,32 +35,31 @@ class RowOptions:
         if self.unknown_label is not None and not self.unknown_label.strip():
             raise UsageError("the label of unknown images is empty: choose a text such as 'unknown'")
 
+    def check_unknown(self, model: str, knows: bool) -> None:
+        """Raise UsageError if unknown images shall have a label, and a model has no output for them.
+
+        Args:
+            model: the model's name.
+            knows: whether the model has an output for "unknown".
+        """
+        if self.unknown_label is not None and not knows:
+            raise UsageError(
+                f"{model} has no output for unknown images, so none can be labelled {self.unknown_label!r}: leave out "
+                "--unknown-label"
+            )
+
     def words(self) -> list[str]:
         """Return these options as arguments of the command line."""
-        words = [] if self.review_below is None else ["--review-below", str(self.review_below)]
-        words += [] if self.top is None else ["--top", str(self.top)]
-        words += [] if self.unknown_label is None else ["--unknown-label", self.unknown_label]
-        return words if self.label_map is None else [*words, "--label-map", self.label_map.path]
+        below = [] if self.review_below is None else ["--review-below", str(self.review_below)]
+        return below + self._words(None if self.label_map is None else self.label_map.path)
 
     def identity(self) -> tuple[str, ...]:
         """Return the options that belong to the identity of a run: with other values, the rows are different."""
-        words = [] if self.top is None else ["--top", str(self.top)]
-        words += [] if self.unknown_label is None else ["--unknown-label", self.unknown_label]
-        return (*words, *([] if self.label_map is None else ["--label-map", f"sha256:{self.label_map.digest}"]))
+        return tuple(self._words(None if self.label_map is None else f"sha256:{self.label_map.digest}"))
 
-
-def check_unknown_label(text: str, model: str, knows: bool) -> None:
-    """Raise UsageError if a model has no output for unknown images.
-
-    Args:
-        text: the label for unknown images.
-        model: the model's name.
-        knows: whether the model has an output for "unknown".
-    """
-    if not knows:
-        raise UsageError(
-            f"{model} has no output for unknown images, so none can be labelled {text!r}: leave out --unknown-label"
-        )
+    def _words(self, label_map: str | None) -> list[str]:
+        values = {"--top": self.top, "--unknown-label": self.unknown_label, "--label-map": label_map}
+        return [word for option, value in values.items() if value is not None for word in (option, str(value))]
 
 
 #: The model and the job decide everything.

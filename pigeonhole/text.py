@@ -16,13 +16,19 @@ def counted(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
-def span(seconds: float) -> str:
-    """Return a duration in words: `90 s`, `5 min`, `3 h`, `2 days`."""
+def span(seconds: float, units: tuple[str, str, str, str] = (" s", " min", " h", " days")) -> str:
+    """Return a duration in words: `90 s`, `5 min`, `3 h`, `2 days`.
+
+    Args:
+        seconds: the duration.
+        units: the texts after a number of seconds, minutes, hours and days.
+    """
+    second, minute, hour, day = units
     if seconds < 120:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.0f}{second}"
     if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h" if seconds < 172_800 else f"{seconds / 86_400:.0f} days"
+        return f"{seconds / 60:.0f}{minute}"
+    return f"{seconds / 3600:.0f}{hour}" if seconds < 172_800 else f"{seconds / 86_400:.0f}{day}"
 
 
 def timestamp(seconds: float) -> str:

@@ -242,7 +242,8 @@ def wait(
     from pigeonhole.jobs.summary import Summary
 
     format = row_format(output, format, csv_safe, sort_into, top)
-    if delete and (output is None or is_special(output)):
+    file = None if output is None or is_special(output) else output
+    if delete and file is None:
         # The reader of a pipe may close it before the last row; a table and a summary do not keep rows.
         raise UsageError("--delete would lose the rows: name a file for them with -o FILE, not a pipe or a device")
     check_place_of_rows(output, sort_into, as_json)
@@ -256,7 +257,6 @@ def wait(
         hinting(partial(resume_hint, client, job, output, options=options)),
         sink_for(output, format, state, as_json, top is not None) as sink,
     ):
-        file = None if output is None or is_special(output) else output
         rows = Output(sink, sorter, Summary(), quiet, as_json, options=options, max_errors=max_errors, file=file)
         follow(client, job, rows)
         code = finish(client, job, rows)

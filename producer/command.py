@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn, ParamSpec, TypeVar
 import typer
 
 from pigeonhole.errors import BrokerUnreachable, CheckpointError, ExitCode, PigeonholeError, UsageError
-from pigeonhole.row_options import DEFAULT, RowOptions, check_unknown_label
+from pigeonhole.row_options import DEFAULT, RowOptions
 from pigeonhole.settings import ENV_PREFIX, Settings, masked
 from pigeonhole.sinks.sink import Sink
 from pigeonhole.text import printable
@@ -223,8 +223,7 @@ def check_options(options: RowOptions, settings: Settings) -> None:
     model = checkpoint.describe(checkpoint.find(settings.model))
     if options.label_map is not None:
         options.label_map.names(model.classes)
-    if options.unknown_label is not None:
-        check_unknown_label(options.unknown_label, model.name, model.calibration.outlier)
+    options.check_unknown(model.name, model.calibration.outlier)
 
 
 def await_worker(client: "Connection", settings: Settings) -> None:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from pigeonhole.ledger.status import JobState, JobStatus
 from pigeonhole.ledger.workers import Announcement
-from pigeonhole.text import printable
+from pigeonhole.text import printable, span
 
 #: Cells between two columns, and in a narrow terminal.
 _GAP, _SHORT_GAP = 2, 1
@@ -20,6 +20,8 @@ _SHORT = {"errors": "err", "review": "rev"}
 _FLEXIBLE = {"source": 6, "model": 6}
 #: Columns that are dropped in a very narrow terminal, in this order.
 _OPTIONAL = ("img/s", "review", "source", "workers", "errors", "model", "age", "images", "state")
+#: Units of an age: seconds, minutes, hours and days.
+_UNITS = ("s", "m", "h", "d")
 _TEXTS = ("job", "state", "age", "model", "source")
 _STYLES = {JobState.QUEUED: "yellow", JobState.RUNNING: "green", JobState.UNREADABLE: "red"}
 
@@ -87,7 +89,7 @@ def _columns(statuses: Sequence[JobStatus], workers: "Counter[str]", short: bool
     return [
         column("job", (status.job for status in statuses)),
         column("state", (status.state for status in statuses)),
-        column("age", (_age(status.age) for status in statuses)),
+        column("age", (span(status.age, _UNITS) for status in statuses)),
         column("model", (status.model for status in statuses)),
         column("source", (sources_text(status.sources) for status in statuses)),
         column("images", (progress_text(status, short) for status in statuses)),
@@ -135,12 +137,3 @@ def _count(number: int, short: bool) -> str:
 def _speed(status: JobStatus, short: bool) -> str:
     speed = status.images_per_second
     return "" if speed is None else _count(round(speed), short)
-
-
-def _age(seconds: float) -> str:
-    """Return a duration in short form: `90s`, `5m`, `3h`, `2d`."""
-    if seconds < 120:
-        return f"{seconds:.0f}s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f}m"
-    return f"{seconds / 3600:.0f}h" if seconds < 172_800 else f"{seconds / 86_400:.0f}d"

@@ -1,11 +1,12 @@
 """Options and arguments that several commands share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated
 
 import typer
+from typer.models import OptionInfo
 
 from pigeonhole.errors import SettingsError, UsageError
 from pigeonhole.label_map import LabelMap
@@ -33,22 +34,15 @@ def _bad_parameter() -> Iterator[None]:
         raise typer.BadParameter(str(exc)) from exc
 
 
-def _confidence(value: float | None) -> float | None:
-    with _bad_parameter():
-        RowOptions(review_below=value)
-    return value
+def _checked_by_rows(name: str) -> Callable[[object], object]:
+    """Return a callback that checks the value of an option as `RowOptions` does."""
 
+    def check(value: object) -> object:
+        with _bad_parameter():
+            RowOptions(**{name: value})  # type: ignore[arg-type]  # Typer has parsed it
+        return value
 
-def _unknown_label(value: str | None) -> str | None:
-    with _bad_parameter():
-        RowOptions(unknown_label=value)
-    return value
-
-
-def _top(value: int | None) -> int | None:
-    with _bad_parameter():
-        RowOptions(top=value)
-    return value
+    return check
 
 
 def _label_map(path: str) -> LabelMap:
@@ -82,11 +76,19 @@ def _check_setting(shown: str, **value: str) -> None:
         raise typer.BadParameter(f"{shown!r} can't be used: give {wanted}") from exc
 
 
-def parse_format(name: str) -> Format:
+def _format(name: str) -> Format:
     """Return the format with a name; raise BadParameter if there is none."""
     if name not in FORMATS:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(map(repr, FORMATS))}.")
     return FORMATS[name]
+
+
+def format_option(help: str) -> OptionInfo:
+    """Return the option `--format`, whose value is the name of a registered format."""
+    option: OptionInfo = typer.Option(
+        "--format", parser=_format, metavar="|".join(FORMATS), autocompletion=lambda: list(FORMATS), help=help
+    )
+    return option
 
 
 Sources = Annotated[
@@ -137,16 +139,7 @@ DeviceOption = Annotated[
 OutputFile = Annotated[
     str | None, typer.Option("-o", "--output", metavar="FILE", help="Write the rows here, in the format of its ending.")
 ]
-RowFormat = Annotated[
-    Format | None,
-    typer.Option(
-        "--format",
-        parser=parse_format,
-        metavar="|".join(FORMATS),
-        autocompletion=lambda: list(FORMATS),
-        help="The format of the rows, whatever FILE ends with.",
-    ),
-]
+RowFormat = Annotated[Format | None, format_option("The format of the rows, whatever FILE ends with.")]
 CsvSafe = Annotated[
     bool,
     typer.Option(
@@ -182,15 +175,16 @@ ReviewBelow = Annotated[
     typer.Option(
         "--review-below",
         metavar="P",
-        callback=_confidence,
+        callback=_checked_by_rows("review_below"),
         help="Mark images with a confidence below P, 0 to 1, for review.  \\[default: by the model's review score]",
     ),
 ]
+_TOP_CHECK = _checked_by_rows("top")
 _TOP_HELP = "Number of most probable classes in each row; CSV then has columns for them.  \\[default: 3]"
-Top = Annotated[int | None, typer.Option("--top", metavar="K", callback=_top, help=_TOP_HELP)]
+Top = Annotated[int | None, typer.Option("--top", metavar="K", callback=_TOP_CHECK, help=_TOP_HELP)]
 TopOfJob = Annotated[
     int | None,
-    typer.Option("--top", metavar="K", callback=_top, help="Show the K most probable classes of each row."),
+    typer.Option("--top", metavar="K", callback=_TOP_CHECK, help="Show the K most probable classes of each row."),
 ]
 LabelMapFile = Annotated[
     LabelMap | None,
@@ -206,7 +200,7 @@ UnknownLabel = Annotated[
     typer.Option(
         "--unknown-label",
         metavar="TEXT",
-        callback=_unknown_label,
+        callback=_checked_by_rows("unknown_label"),
         help="Label images TEXT that have none of the classes: marked for review, and `unknown` is 0.5 or more.",
     ),
 ]

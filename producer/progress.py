@@ -9,6 +9,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from pigeonhole.jobs.progress import done_text, findings_text
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.workers import Announcement
 from pigeonhole.text import counted
@@ -53,7 +54,7 @@ class JobProgress(Progress):
         if self._done_first is None:
             self._done_first = status.done
         self._status = status
-        done = done_of(status)
+        done = done_text(status)
         total = None if status.submitting else status.images
         self.update(self._task, description=_activity(status), completed=status.done, total=total, done=done)
         if self.disable and self.get_time() - self._printed >= LINE_EVERY:
@@ -79,7 +80,7 @@ class JobProgress(Progress):
         known = (
             f"{speed:,.0f}/s" if speed else "",
             f"{timedelta(seconds=seconds)} left" if seconds else "",
-            problems_of(self._status),
+            findings_text(self._status),
             workers,
         )
         return ", ".join(filter(None, known))
@@ -88,16 +89,6 @@ class JobProgress(Progress):
 def can_redraw(console: Console) -> bool:
     """Return whether a console is a terminal with a movable cursor."""
     return console.is_interactive and console.file.isatty()  # with FORCE_COLOR, rich treats any file as a terminal
-
-
-def done_of(status: JobStatus) -> str:
-    """Return the numbers of done and of all images; `…` means that the total still grows."""
-    return f"{status.done:,} of {status.images:,}{'…' if status.submitting else ''} images"
-
-
-def problems_of(status: JobStatus) -> str:
-    """Return the numbers of errors and of images to review."""
-    return f"{counted(status.errors, 'error')}, {status.reviews:,} to review"
 
 
 def workers_text(workers: Sequence[Announcement], at_work: bool = False) -> str:

@@ -11,12 +11,13 @@ from rich.console import Console, ConsoleDimensions, Group
 from rich.live import Live
 from rich.text import Text
 
+from pigeonhole.jobs.progress import done_text, findings_text
 from pigeonhole.ledger.status import JobStatus
 from pigeonhole.ledger.workers import Announcement
 from pigeonhole.text import counted, printable
 from producer.jobs_table import jobs_table
-from producer.progress import LINE_EVERY, JobProgress, can_redraw, done_of, problems_of, workers_text
-from producer.summary_text import problems_of as problems_of_job
+from producer.progress import LINE_EVERY, JobProgress, can_redraw, workers_text
+from producer.summary_text import problems_of
 
 if TYPE_CHECKING:
     from pigeonhole.jobs.connection import Connection
@@ -75,7 +76,7 @@ def jobs_screen(statuses: Sequence[JobStatus], workers: Sequence[Announcement], 
         size: size of the screen in cells.
     """
     at_work = Counter(worker.model for worker in workers)
-    every = (problem for status in statuses for problem in problems_of_job(status, at_work[status.model]))
+    every = (problem for status in statuses for problem in problems_of(status, at_work[status.model]))
     found = list(map(printable, islice(every, MOST_PROBLEMS)))
     problems = [Text(problem, style="red", no_wrap=True, overflow="ellipsis") for problem in found]
     room = max(1, size.height - 4 - len(problems))
@@ -99,4 +100,4 @@ def _line(status: JobStatus) -> str:
         )
         if there
     )
-    return printable(f"{status.job} {status.state}: {done_of(status)}, {problems_of(status)}{wrong}")
+    return printable(f"{status.job} {status.state}: {done_text(status)}, {findings_text(status)}{wrong}")

@@ -276,10 +276,11 @@ def results(ledger: Ledger, job: str, options: RowOptions = DEFAULT) -> Iterator
 
 def no_worker(model: str, workers: Workers) -> str:
     """Return a message for a model without workers: the problem, a semicolon, and the remedy."""
-    name = model if model in shipped() else f"{model}{SUFFIX}"
+    is_shipped = model in shipped()
+    name = model if is_shipped else f"{model}{SUFFIX}"
     worker, compose = "pigeonhole worker", "docker compose up -d --scale worker=2"
     if model != Settings.model:
-        mounted = name if model in shipped() else f"/models/{name}"
+        mounted = name if is_shipped else f"/models/{name}"
         worker, compose = f"{worker} --model {name}", f"PIGEONHOLE_MODEL={mounted} {compose}"
     others = sorted({worker.model for worker in workers.alive()})
     near = difflib.get_close_matches(model, others, 1)

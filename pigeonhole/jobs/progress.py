@@ -15,6 +15,16 @@ _EVERY = 0.1
 T = TypeVar("T")
 
 
+def done_text(status: JobStatus) -> str:
+    """Return the numbers of done and of all images; `…` means that the total still grows."""
+    return f"{status.done:,} of {status.images:,}{'…' if status.submitting else ''} images"
+
+
+def findings_text(status: JobStatus) -> str:
+    """Return the numbers of errors and of images to review."""
+    return f"{counted(status.errors, 'error')}, {status.reviews:,} to review"
+
+
 class ProgressLine:
     """A progress line, redrawn on a terminal or in a notebook; elsewhere only the last state is written.
 
@@ -47,10 +57,8 @@ class ProgressLine:
 
     def show(self, status: JobStatus) -> None:
         """Show a job's counters."""
-        more = "…" if status.submitting else ""
-        share = f" ({status.done / status.images:.0%})" if status.images and not more else ""
-        found = f"{counted(status.errors, 'error')}, {status.reviews:,} to review"
-        self._text = f"{status.done:,} of {status.images:,}{more} images{share}, {found}"
+        share = f" ({status.done / status.images:.0%})" if status.images and not status.submitting else ""
+        self._text = f"{done_text(status)}{share}, {findings_text(status)}"
         if self._redraws and not self._over and self._text != self._shown and self._clock() >= self._next:
             self._next = self._clock() + _EVERY
             self._write(f"\r{self._text.ljust(len(self._shown))}")

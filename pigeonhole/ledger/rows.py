@@ -6,7 +6,7 @@ from itertools import accumulate, pairwise, repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from pigeonhole.limits import PPM, UNKNOWN_FROM
-from pigeonhole.row_options import RowOptions, check_unknown_label
+from pigeonhole.row_options import RowOptions
 
 if TYPE_CHECKING:
     from pigeonhole.ledger.messages import Answers, Chosen
@@ -56,6 +56,8 @@ def rows_of(answers: "Answers", paths: Sequence[str], options: RowOptions) -> li
     labels, model = answers.labels, answers.model
     if options.label_map is not None:
         labels = options.label_map.names(labels)
+    if answers.top:
+        options.check_unknown(model, bool(answers.unknown))
     if not answers.top:
         rows = [Row(path, "", None, False, "", model, ()) for path in paths]  # all of them get an error below
     elif answers.chosen is not None:
@@ -85,7 +87,6 @@ def rows_of(answers: "Answers", paths: Sequence[str], options: RowOptions) -> li
 
 def _name_unknown(text: str, answers: "Answers", labels: list[str], confidences: list[float]) -> None:
     """Replace the label and confidence of each image that is marked for review, and rather unknown than not."""
-    check_unknown_label(text, answers.model, bool(answers.unknown))
     for at in answers.review:
         if answers.unknown[at] >= UNKNOWN_FROM * PPM:
             labels[at], confidences[at] = text, answers.unknown[at] / PPM
@@ -118,8 +119,6 @@ def _labelled(
     answers: "Answers", chosen: "Chosen", names: tuple[str, ...], paths: Sequence[str], options: RowOptions
 ) -> Iterator[Row]:
     """Yield the rows of a multi-label model; images with an error get no label."""
-    if options.unknown_label is not None:
-        check_unknown_label(options.unknown_label, answers.model, False)
     marks, below, width = _marks(answers), options.review_below, answers.top
     most = min(width, options.top or width)
     spans = pairwise(accumulate(chosen.counts, initial=0))

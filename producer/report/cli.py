@@ -6,23 +6,13 @@ from typing import Annotated
 import typer
 
 from pigeonhole.sinks.format import Format
-from pigeonhole.sinks.registry import FORMATS
 from producer.command import broker_settings, client_for, guarded, notify, notify_unless_quiet, settings_from
 from producer.completion import complete_job_or_file
-from producer.options import Broker, CsvSafe, Quiet, parse_format
+from producer.options import Broker, CsvSafe, Quiet, format_option
 
 app = typer.Typer()
 
-RowsFormat = Annotated[
-    Format | None,
-    typer.Option(
-        "--format",
-        parser=parse_format,
-        metavar="|".join(FORMATS),
-        autocompletion=lambda: list(FORMATS),
-        help="The format of the rows in FILE, whatever its name ends with.",
-    ),
-]
+RowsFormat = Annotated[Format | None, format_option("The format of the rows in FILE, whatever its name ends with.")]
 Truth = Annotated[
     str | None,
     typer.Option(
