@@ -6,11 +6,10 @@ import re
 from typing import Protocol
 
 from pigeonhole.errors import UsageError
-from pigeonhole.sinks.csv_rows import original_text
+from pigeonhole.sinks.path_labels import MissingColumns, path_labels
 
 #: The value of `--truth` that takes each image's folder as its true label.
 FOLDERS = "folders"
-_COLUMNS = ("path", "label")
 
 
 class Truth(Protocol):
@@ -95,19 +94,12 @@ class FileTruth:
 def _read(file: str) -> dict[str, str]:
     """Return path → label of a CSV file, without the escapes of `--csv-safe`."""
     try:
-        # A path keeps bytes that are not UTF-8, and a spreadsheet's byte order mark is skipped.
-        with open(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-            safe = text.read(len('"path"')) == '"path"'
-            text.seek(0)
-            lines = csv.DictReader(text, strict=True)
-            missing = [name for name in _COLUMNS if name not in (lines.fieldnames or ())]
-            if missing:
-                raise UsageError(
-                    f"--truth {file!r} has no column {missing[0]!r}: its first line needs the columns path and label"
-                )
-            found = {line["path"]: line["label"] or "" for line in lines if line["path"]}
+        return {path: label for _, path, label in path_labels(file)}
+    except MissingColumns as exc:
+        raise UsageError(
+            f"--truth {file!r} has no column {exc.names[0]!r}: its first line needs the columns path and label"
+        ) from exc
     except OSError as exc:
         raise UsageError(f"--truth {file!r} can't be read: {exc.strerror}; name a CSV file, or {FOLDERS!r}") from exc
     except csv.Error as exc:
         raise UsageError(f"--truth {file!r} is not a CSV file: {exc}") from exc
-    return {original_text(path): original_text(label) for path, label in found.items()} if safe else found

@@ -8,12 +8,9 @@ from pathlib import Path
 from pigeonhole import nearby
 from pigeonhole.errors import DatasetError
 from pigeonhole.files import shown
-from pigeonhole.sinks.csv_rows import LONGEST_HEADER, SafeCsv, original_text, written_with
+from pigeonhole.sinks.path_labels import MissingColumns, path_labels
 from training.datasets.files.distinct import TRAINING, Picture
 from training.datasets.picture_files import PictureFiles
-
-#: The header of a report's corrections that were written with `--csv-safe`.
-_SAFE_CORRECTIONS = '"path",label,was,confidence\n'
 
 
 class CsvFile(PictureFiles):
@@ -61,22 +58,12 @@ def rows(file: Path) -> Iterator[tuple[int, str, str]]:
         DatasetError: The file can't be read, is not CSV, or lacks one of the two columns.
     """
     try:
-        # A path may hold bytes that are not UTF-8, and a spreadsheet adds a byte order mark.
-        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-            header = text.readline(LONGEST_HEADER)
-            safe = header == _SAFE_CORRECTIONS or isinstance(written_with(header.encode("utf-8", "replace")), SafeCsv)
-            text.seek(0)
-            lines = csv.DictReader(text, strict=True)
-            missing = {"path", "label"} - set(lines.fieldnames or ())
-            if missing:
-                raise DatasetError(
-                    f"{file} has no column {min(missing)!r}. Its first line must name the columns, with path and label "
-                    "among them."
-                )
-            for row in lines:
-                path, label = row["path"], row["label"] or ""
-                if path:
-                    yield lines.line_num, *((original_text(path), original_text(label)) if safe else (path, label))
+        yield from path_labels(file)
+    except MissingColumns as exc:
+        raise DatasetError(
+            f"{file} has no column {min(exc.names)!r}. Its first line must name the columns, with path and label "
+            "among them."
+        ) from exc
     except csv.Error as exc:
         raise DatasetError(f"{file} is not a CSV file ({exc}). It needs the columns path and label.") from exc
     except FileNotFoundError as exc:
