@@ -67,7 +67,7 @@ outliers: .venv/.dev ## make pictures that are no digit in OUTLIERS, and tell ho
 	$(BIN)/pigeonhole evaluate $(CHECKPOINT) --data $(OUTLIERS) --dataset outliers
 
 pareto: .venv/.dev ## train each network with SEEDS seeds, to compare accuracy and cost; goes on with what WORK has; hours
-	$(BIN)/python -m benchmarks.pareto --data $(DATA) --work $(WORK) --seeds $(SEEDS)
+	$(BIN)/python -m benchmarks.studies.pareto --data $(DATA) --work $(WORK) --seeds $(SEEDS)
 
 synthetic-sheet: .venv/.dev ## docs/variety.png: synthetic training images, ten of each kind; needs the MNIST in DATA
 	$(BIN)/python -m scripts.synthetic_sheet --data $(DATA) -o docs/variety.png
@@ -89,10 +89,10 @@ fuzz: .venv/.dev ## 20,000 damaged image files through real workers; SEED and CO
 	$(BIN)/python -m tests.fuzz --seed $(SEED) --count $(COUNT)
 
 worst-images: .venv/.dev ## what the most expensive images that the limits admit cost a worker, in memory and time
-	$(BIN)/python -m benchmarks.worst_images
+	$(BIN)/python -m benchmarks.studies.worst_images
 
 bounds: .venv/.dev ## what a job takes of memory, how long a small one waits behind a large one, what appendfsync costs
-	$(BIN)/python -m benchmarks.bounds
+	$(BIN)/python -m benchmarks.studies.bounds
 
 chaos: .venv/.dev ## a job of 40,600 images under all faults at once, and a command under changes; SEED and RUNS choose
 	$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --model

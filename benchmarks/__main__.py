@@ -8,8 +8,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks import machine
-from benchmarks.machine import ROOT
+from benchmarks.common import machine
+from benchmarks.common.machine import ROOT
 from benchmarks.systems import Scale
 
 SECTIONS = ("systems", "photos", "imagenet", "commands", "workers", "stages")

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks import images
-from benchmarks.machine import PROCESSES, ROOT
-from benchmarks.memory import peak as memory_peak
+from benchmarks.common import images
+from benchmarks.common.machine import PROCESSES, ROOT
+from benchmarks.common.memory import peak as memory_peak
 from benchmarks.tables import spread, table
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Retrying

@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.measure import Measured
+from benchmarks.common.measure import Measured
 from benchmarks.stages import OF_THE_WORKER, Stage
 
 

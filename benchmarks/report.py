@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import commands, images, machine, measure, normalisation, plots, stages, systems, tables, workers
-from benchmarks.broker import broker
-from benchmarks.machine import PROCESSES
-from benchmarks.measure import Measured
+from benchmarks import commands, normalisation, plots, stages, systems, tables, workers
+from benchmarks.common import images, machine, measure
+from benchmarks.common.broker import broker
+from benchmarks.common.machine import PROCESSES
+from benchmarks.common.measure import Measured
 from benchmarks.stages import Stage
 from benchmarks.systems import Scale
 from pigeonhole.version import install_hint

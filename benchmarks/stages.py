@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measure import Images
+from benchmarks.common.measure import Images
 from benchmarks.tables import spread, table
 from pigeonhole.imaging import preprocess
 from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.jobs.follow import BATCHES_AT_ONCE
 from pigeonhole.jobs.submit import batches
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Answers, Batch, Row
+from pigeonhole.ledger.wire.messages import Answers, Batch, Row
 from pigeonhole.models import checkpoint
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
@@ -25,7 +25,7 @@ from pigeonhole.sinks.csv_rows import Csv
 from pigeonhole.sinks.file import File
 from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Root
-from worker.collected import Collected
+from worker.processing.collected import Collected
 
 #: The stages in a worker's process; the bare loop has only these.
 OF_THE_WORKER = ("read", "decode", "normalise", "stack", "forward")

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import colour, images
-from benchmarks.measure import WARM_UP, Entry, Images
+from benchmarks import colour
+from benchmarks.common import images
+from benchmarks.common.measure import WARM_UP, Entry, Images
 from benchmarks.peers import (
     bare_loop,
     celery_batch,

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from benchmarks import images
-from benchmarks.broker import broker
-from benchmarks.machine import ROOT
-from benchmarks.measure import Images
+from benchmarks.common import images
+from benchmarks.common.broker import broker
+from benchmarks.common.machine import ROOT
+from benchmarks.common.measure import Images
 from benchmarks.tables import spread, table
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Retrying

@@ -3,7 +3,7 @@
 Flower can't use the worker's app, which needs the worker's libraries and loads a checkpoint.
 """
 
-from pigeonhole.ledger.celery_app import configure
+from pigeonhole.ledger.queue.celery_app import configure
 from pigeonhole.settings import Settings
 
 app = configure(Settings.from_environment())

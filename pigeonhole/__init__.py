@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from pigeonhole.client import Client
     from pigeonhole.jobs.rows import Rows
     from pigeonhole.jobs.summary import Summary
-    from pigeonhole.ledger.messages import Row
     from pigeonhole.ledger.status import JobState, JobStatus
+    from pigeonhole.ledger.wire.messages import Row
     from pigeonhole.version import VERSION as __version__  # noqa: N811  # the name that Python uses
 
 #: Name → the module that it is loaded from, and its name there.
@@ -49,7 +49,7 @@ _LAZY = {
     "Client": ("pigeonhole.client", "Client"),
     "JobState": ("pigeonhole.ledger.status", "JobState"),
     "JobStatus": ("pigeonhole.ledger.status", "JobStatus"),
-    "Row": ("pigeonhole.ledger.messages", "Row"),
+    "Row": ("pigeonhole.ledger.wire.messages", "Row"),
     "Rows": ("pigeonhole.jobs.rows", "Rows"),
     "Summary": ("pigeonhole.jobs.summary", "Summary"),
     "__version__": ("pigeonhole.version", "VERSION"),

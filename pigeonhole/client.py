@@ -21,8 +21,8 @@ from pigeonhole.jobs.retrying import Logged, Retrying
 from pigeonhole.jobs.rows import Rows
 from pigeonhole.jobs.submit import Submission
 from pigeonhole.label_map import LabelMap
-from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.limits import TOP
 from pigeonhole.row_options import RowOptions
 from pigeonhole.settings import ENV_PREFIX, Settings, masked

@@ -167,7 +167,7 @@ def _is_broker(url: str) -> bool:
 
 
 def _with_password_file(url: str, file: str) -> str:
-    """Add the path of a password file to a URL, as an argument that `pigeonhole.ledger.redis_client` reads."""
+    """Add the path of a password file to a URL, as an argument that `pigeonhole.ledger.redis.client` reads."""
     if not _is_broker(url):
         return url  # `Settings` refuses it
     try:

@@ -14,28 +14,15 @@ from typing import Annotated
 import typer
 
 from pigeonhole.errors import ExitCode, UsageError
+from pigeonhole.filesystem.output_files import is_special
 from pigeonhole.limits import TOP
-from pigeonhole.output_files import is_special
 from pigeonhole.row_options import RowOptions
 from pigeonhole.sources.reference import Root
 from pigeonhole.sources.skipped import Skipped
 from pigeonhole.text import counted
 from pigeonhole.version import VERSION
-from producer.command import (
-    Output,
-    await_worker,
-    broker_settings,
-    check_options,
-    client_for,
-    finish,
-    follow,
-    guarded,
-    notify,
-    notify_unless_quiet,
-    settings_from,
-)
-from producer.completion import complete_job
-from producer.options import (
+from producer.arguments.completion import complete_job
+from producer.arguments.options import (
     AsJson,
     Broker,
     Copy,
@@ -59,8 +46,21 @@ from producer.options import (
     TopOfJob,
     UnknownLabel,
 )
-from producer.outputs import check_place_of_rows, row_format, sink_for, sorting, state_for
-from producer.parser import Command, Program
+from producer.arguments.outputs import check_place_of_rows, row_format, sink_for, sorting, state_for
+from producer.arguments.parser import Command, Program
+from producer.command import (
+    Output,
+    await_worker,
+    broker_settings,
+    check_options,
+    client_for,
+    finish,
+    follow,
+    guarded,
+    notify,
+    notify_unless_quiet,
+    settings_from,
+)
 from producer.resuming import broker_words, hinting, resume_hint, submit_again
 
 
@@ -268,14 +268,14 @@ def wait(
 def _mount() -> None:
     """Add the commands of other modules, which also defer slow imports."""
     import producer.doctor.cli
-    import producer.jobs_cli
+    import producer.jobs.cli
     import producer.models.cli
     import producer.report.cli
     import training.cli
     import worker.cli
 
     commands = (
-        producer.jobs_cli.app,
+        producer.jobs.cli.app,
         producer.report.cli.app,
         producer.doctor.cli.app,
         worker.cli.app,

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from pigeonhole.jobs.earlier_rows import KeptRows
     from pigeonhole.jobs.summary import Summary
     from pigeonhole.ledger.done import DoneBatch, Origin
-    from pigeonhole.ledger.messages import Row
     from pigeonhole.ledger.status import JobStatus
-    from pigeonhole.sinks.sorting import Sorter
-    from producer.max_errors import MaxErrors
+    from pigeonhole.ledger.wire.messages import Row
+    from pigeonhole.sinks.folders.sorting import Sorter
+    from producer.arguments.max_errors import MaxErrors
 
 BROKER_URL = f"{ENV_PREFIX}BROKER_URL"
 
@@ -123,7 +123,7 @@ def follow(
     Raises:
         PigeonholeError: more rows are errors than `--max-errors` allows, among others.
     """
-    from producer.progress import JobProgress
+    from producer.display.progress import JobProgress
 
     before = output.summary.reviews
     kept = output.summary.images if kept is None else kept
@@ -162,7 +162,7 @@ def follow(
 
 def finish(client: "Connection", job: str, output: Output) -> ExitCode:
     """Finish the output, print the summary, and return the exit code."""
-    from producer.summary_text import next_text, summary_text
+    from producer.display.summary_text import next_text, summary_text
 
     end = client.status(job)
     output.finish(end)

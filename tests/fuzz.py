@@ -28,7 +28,7 @@ import numpy as np
 import PIL
 from PIL import Image, ImageDraw
 
-from benchmarks.memory import peak
+from benchmarks.common.memory import peak
 from pigeonhole.errors import ImageError
 from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.models import checkpoint as checkpoints

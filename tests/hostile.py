@@ -1,6 +1,6 @@
 """Hostile image files, which ask a reader for far more time or memory than their size suggests.
 
-`benchmarks/worst_images.py` measures them at full size, and tests/models/test_hostile.py tests small ones.
+`benchmarks/studies/worst_images.py` measures them at full size, and tests/models/test_hostile.py tests small ones.
 """
 
 import gzip

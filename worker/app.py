@@ -20,22 +20,23 @@ from celery.worker import state
 from celery.worker.consumer.tasks import Tasks
 from kombu.entity import Queue as KombuQueue
 
-import worker.logs  # noqa: F401  # Celery asks it how log lines are written
+import worker.monitoring.logs  # noqa: F401  # Celery asks it how log lines are written
 from pigeonhole.errors import ExitCode, PigeonholeError, SettingsError
-from pigeonhole.ledger import task_queue
-from pigeonhole.ledger.celery_app import configure
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.queue import task_queue
+from pigeonhole.ledger.queue.celery_app import configure
+from pigeonhole.ledger.redis.client import connect
 from pigeonhole.ledger.sweep import SWEEP_EVERY, sweep
 from pigeonhole.ledger.workers import ANNOUNCE_EVERY, Announcement, Workers
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.runtimes.choice import choose
 from pigeonhole.settings import Settings
 from pigeonhole.version import VERSION
-from worker import losses, metrics
+from worker import losses
 from worker.devices.start import DeviceProcesses
-from worker.folders import remember_mounts
+from worker.monitoring import metrics
 from worker.parent import register
+from worker.processing.folders import remember_mounts
 from worker.refusal import refuse
 
 logger = logging.getLogger(__name__)

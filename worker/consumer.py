@@ -11,7 +11,7 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
 from redis import RedisError
 
-from pigeonhole.ledger.redis_client import explained
+from pigeonhole.ledger.redis.client import explained
 from pigeonhole.retry import CONNECT
 from pigeonhole.settings import Settings, masked
 from worker.transport import Transport

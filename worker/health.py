@@ -8,7 +8,7 @@ import sys
 
 from pigeonhole.errors import PigeonholeError
 from pigeonhole.ledger.health import trouble
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.queue.task_queue import Queue
 from pigeonhole.ledger.workers import Workers
 from pigeonhole.settings import Settings
 

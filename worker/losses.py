@@ -12,10 +12,10 @@ from celery.worker.request import Request
 
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.redis_client import connect
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.queue.task_queue import Queue
+from pigeonhole.ledger.redis.client import connect
 from pigeonhole.settings import Settings
-from worker import logs
+from worker.monitoring import logs
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """The one task: claim a batch, classify its images, commit their rows.
 
-A process loads its checkpoint when it starts; `worker.processor` does the work.
+A process loads its checkpoint when it starts; `worker.processing.processor` does the work.
 """
 
 import logging
@@ -12,13 +12,14 @@ from celery import shared_task, signals
 from pigeonhole.errors import MessageInvalid, PigeonholeError, UnknownJob
 from pigeonhole.ledger.dead_letters import about
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.task_queue import TASK
+from pigeonhole.ledger.queue.task_queue import TASK
 from pigeonhole.settings import Settings
-from worker import logs, parent
+from worker import parent
+from worker.monitoring import logs
 from worker.refusal import refuse
 
 if TYPE_CHECKING:
-    from worker.processor import Processor
+    from worker.processing.processor import Processor
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def _start_process(**_: object) -> None:
     try:
         settings = Settings.from_environment()
         # Imported here: the parent process imports this module too, but needs neither numpy nor Pillow.
-        from worker.processor import Processor
+        from worker.processing.processor import Processor
 
         _processor = Processor.start(settings)
     except Exception as exc:  # Celery would ignore it and send messages to a process without a model

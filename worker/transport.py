@@ -15,10 +15,10 @@ from kombu.transport import redis
 from redis import RedisError
 
 from pigeonhole.errors import MessageInvalid, PigeonholeError
-from pigeonhole.ledger.celery_app import LOWEST_PRIORITY
 from pigeonhole.ledger.dead_letters import DeadLetters
-from pigeonhole.ledger.redis_client import connect
-from pigeonhole.ledger.task_queue import TASK
+from pigeonhole.ledger.queue.celery_app import LOWEST_PRIORITY
+from pigeonhole.ledger.queue.task_queue import TASK
+from pigeonhole.ledger.redis.client import connect
 from pigeonhole.settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -11,18 +11,18 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TypeVar
 
-from benchmarks.machine import PROCESSES
-from benchmarks.measure import Clock, Images
-from benchmarks.processes import Processes
+from benchmarks.common.machine import PROCESSES
+from benchmarks.common.measure import Clock, Images
+from benchmarks.common.processes import Processes
 from pigeonhole.jobs.submit import LARGEST
-from pigeonhole.ledger.messages import Batch, Group, Row
+from pigeonhole.ledger.wire.messages import Batch, Group, Row
 from pigeonhole.models import checkpoint
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.csv_rows import Csv
 from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Root
-from worker.pipeline import Pipeline
+from worker.processing.pipeline import Pipeline
 
 SETTINGS = (
     "each of 2 processes takes every other batch of at most 2,048 images, and returns the labels at the end; it does "

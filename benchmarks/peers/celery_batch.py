@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from celery import Celery, group, signals
 
-from benchmarks.machine import PROCESSES
-from benchmarks.measure import Clock, Images
+from benchmarks.common.machine import PROCESSES
+from benchmarks.common.measure import Clock, Images
 from benchmarks.peers.celery_worker import CeleryWorker
 from benchmarks.peers.eager import Eager
 

@@ -8,8 +8,8 @@ from functools import cached_property
 
 from celery import Celery, Task
 
-from benchmarks.machine import PROCESSES
-from benchmarks.measure import Clock, Images
+from benchmarks.common.machine import PROCESSES
+from benchmarks.common.measure import Clock, Images
 from benchmarks.peers.celery_worker import CeleryWorker
 from benchmarks.peers.eager import Eager
 

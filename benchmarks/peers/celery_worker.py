@@ -7,7 +7,7 @@ import tempfile
 import time
 from typing import Any
 
-from benchmarks.machine import ROOT
+from benchmarks.common.machine import ROOT
 
 _PATIENCE = 60.0  # seconds
 

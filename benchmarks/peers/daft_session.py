@@ -5,8 +5,8 @@ from typing import Any
 
 import daft
 
-from benchmarks.machine import PROCESSES
-from benchmarks.measure import Clock, Images
+from benchmarks.common.machine import PROCESSES
+from benchmarks.common.measure import Clock, Images
 from benchmarks.peers.session import SIZE, Session
 
 SETTINGS = (

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from benchmarks.machine import ONE_THREAD, environment
-from benchmarks.measure import Clock, Images
-from benchmarks.processes import Processes
+from benchmarks.common.machine import ONE_THREAD, environment
+from benchmarks.common.measure import Clock, Images
+from benchmarks.common.processes import Processes
 from pigeonhole.models.networks import registry as networks
 from pigeonhole.models.networks.classic import Classic
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from benchmarks.common.machine import PROCESSES, PROCESSORS
+from benchmarks.common.measure import Clock, Images
 from benchmarks.imagenet import CLASSES, DEVIATION, MEAN, SHORTER, SIDE, network
-from benchmarks.machine import PROCESSES, PROCESSORS
-from benchmarks.measure import Clock, Images
 
 SIZE = 64
 LOADER_SETTINGS = (

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
-from benchmarks.machine import PROCESSES, environment
-from benchmarks.measure import Clock, Images
+from benchmarks.common.machine import PROCESSES, environment
+from benchmarks.common.measure import Clock, Images
 from pigeonhole.embedded.servers import embedded
 from pigeonhole.jobs.begin import begin
 from pigeonhole.jobs.connection import Connection

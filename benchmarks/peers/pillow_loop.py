@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 
 from benchmarks import colour
-from benchmarks.machine import PROCESSES
-from benchmarks.measure import Clock, Images
+from benchmarks.common.machine import PROCESSES
+from benchmarks.common.measure import Clock, Images
+from benchmarks.common.processes import Processes
 from benchmarks.peers.eager import Eager
-from benchmarks.processes import Processes
 
 SETTINGS = (
     '`Image.open(file).convert("RGB").resize((64, 64))`, batches of 64; each of 2 processes takes every other file'

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.machine import PROCESSES, ROOT
-from benchmarks.measure import Clock, Images
+from benchmarks.common.machine import PROCESSES, ROOT
+from benchmarks.common.measure import Clock, Images
 from benchmarks.peers.eager import Eager
 
 SIZE = 1024

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.machine import PROCESSES
-from benchmarks.measure import Clock, Images
+from benchmarks.common.machine import PROCESSES
+from benchmarks.common.measure import Clock, Images
 from benchmarks.peers import ray_data
 from benchmarks.peers.eager import Eager
 

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.common.machine import PROCESSES
+from benchmarks.common.measure import Clock, Images
 from benchmarks.imagenet import CLASSES, network
-from benchmarks.machine import PROCESSES
-from benchmarks.measure import Clock, Images
 from benchmarks.peers import ray_data
 from benchmarks.peers.photos_torch import SIZE, TRANSFORM
 

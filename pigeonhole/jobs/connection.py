@@ -16,11 +16,11 @@ from pigeonhole.jobs.state import Run, State
 from pigeonhole.jobs.submit import Submission
 from pigeonhole.jobs.submit import submit as submit_to
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Row
-from pigeonhole.ledger.redis_client import CONNECT_TIMEOUT, connect
+from pigeonhole.ledger.queue.task_queue import Queue
+from pigeonhole.ledger.redis.client import CONNECT_TIMEOUT, connect
+from pigeonhole.ledger.redis.store import JOB
 from pigeonhole.ledger.status import JobState, JobStatus
-from pigeonhole.ledger.store import JOB
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.limits import TOP
 from pigeonhole.models.checkpoint import SUFFIX

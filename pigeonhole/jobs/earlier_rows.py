@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import TYPE_CHECKING, NamedTuple
 
 from pigeonhole.errors import MessageInvalid
+from pigeonhole.filesystem.scratch import explaining_no_room, scratch_database
 from pigeonhole.jobs.state import Run, State
 from pigeonhole.jobs.summary import Summary
 from pigeonhole.ledger.done import DoneBatch, Origin
-from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.row_options import DEFAULT, RowOptions
-from pigeonhole.scratch import explaining_no_room, scratch_database
 from pigeonhole.sources.reference import Identity, Location, Place, Reference, Root
 from pigeonhole.sources.registry import by_scheme
 from pigeonhole.sources.source import Source

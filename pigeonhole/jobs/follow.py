@@ -15,10 +15,10 @@ from pigeonhole.ledger.dead_letters import DeadLetters, about, held_back
 from pigeonhole.ledger.done import DoneBatch
 from pigeonhole.ledger.leases import LEASE
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.queue.task_queue import Queue
 from pigeonhole.ledger.status import JobState, JobStatus
 from pigeonhole.ledger.sweep import SWEEP_EVERY, sweep
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.models.checkpoint import SUFFIX, shipped
 from pigeonhole.row_options import DEFAULT, RowOptions

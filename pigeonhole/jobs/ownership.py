@@ -8,12 +8,12 @@ import os
 from collections.abc import Callable, Sequence
 
 from pigeonhole.errors import UsageError
+from pigeonhole.filesystem.output_files import PART, remove, target
+from pigeonhole.filesystem.replacing import not_own, remedy
 from pigeonhole.jobs.record_file import RecordFile
 from pigeonhole.jobs.state import Command, Mark, State
-from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
-from pigeonhole.output_files import PART, remove, target
-from pigeonhole.replacing import not_own, remedy
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.sinks.file import File, cannot_write
 from pigeonhole.sinks.format import Format
 from pigeonhole.text import counted, printable

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from pigeonhole.errors import BrokerUnreachable
-from pigeonhole.ledger.redis_client import is_transient
+from pigeonhole.ledger.redis.client import is_transient
 from pigeonhole.retry import outage, retry
 from pigeonhole.settings import Settings
 from pigeonhole.text import printable

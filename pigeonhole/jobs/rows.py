@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, SupportsIndex, overload
 
 from pigeonhole.errors import UsageError
 from pigeonhole.jobs.summary import Summary
-from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.text import counted
 from pigeonhole.version import install_hint
 

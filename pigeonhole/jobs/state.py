@@ -19,7 +19,7 @@ from typing import Any
 from pigeonhole.errors import MessageInvalid, UsageError
 from pigeonhole.jobs.record_file import Record, RecordFile
 from pigeonhole.ledger.done import DoneBatch
-from pigeonhole.ledger.messages import Batch
+from pigeonhole.ledger.wire.messages import Batch
 
 VERSION = 1
 #: The number of the run and of the batch; records of batches also have the digest.

@@ -11,9 +11,9 @@ from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.state import Run, State
 from pigeonhole.jobs.submitter import heartbeat
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch, Group
+from pigeonhole.ledger.queue.task_queue import Queue
 from pigeonhole.ledger.status import JobStatus
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.wire.messages import Batch, Group
 from pigeonhole.limits import TOP
 from pigeonhole.sources.reference import Reference
 

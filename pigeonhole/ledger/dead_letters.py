@@ -1,15 +1,15 @@
 """Dead letters: messages and batches that a worker could not process, with the reason, for `status`.
 
-A batch whose image folder is missing is retried; see `worker.folders`. A damaged message, or one of an unknown version,
-is not retried. Redis key, behind the prefix: `dead` (hash: message or batch → time and reason).
+A batch whose image folder is missing is retried; see `worker.processing.folders`. A damaged message, or one of an
+unknown version, is not retried. Redis key, behind the prefix: `dead` (hash: message or batch → time and reason).
 """
 
 import json
 from dataclasses import dataclass
 
 from pigeonhole.errors import MessageInvalid
-from pigeonhole.ledger.numbers import moment
-from pigeonhole.ledger.redis_client import Client, connect, server_time, translated, translates
+from pigeonhole.ledger.redis.client import Client, connect, server_time, translated, translates
+from pigeonhole.ledger.wire.numbers import moment
 from pigeonhole.settings import Settings
 
 #: The largest number of dead letters that are stored; more of them would come from an attack.

@@ -7,8 +7,8 @@ from itertools import repeat
 from typing import NamedTuple
 
 from pigeonhole.errors import JobDamaged
-from pigeonhole.ledger.messages import Answers, Batch, Row
 from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.wire.messages import Answers, Batch, Row
 from pigeonhole.row_options import DEFAULT, RowOptions
 from pigeonhole.sources.reference import Identity, Location
 

@@ -4,16 +4,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from pigeonhole.errors import ErrorKind, MessageInvalid
-from pigeonhole.ledger.messages import Answers, Batch
-from pigeonhole.ledger.numbers import number_or
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.redis_client import translates
-from pigeonhole.ledger.store import Store
+from pigeonhole.ledger.redis.client import translates
+from pigeonhole.ledger.redis.store import Store
+from pigeonhole.ledger.wire.messages import Answers, Batch
+from pigeonhole.ledger.wire.numbers import number_or
 
 #: Seconds that a claim lasts unless it is renewed: the time until a lost worker is noticed.
 LEASE = 20.0
 #: The number of lost processes after which a single image becomes an error row. The worker's isolation run
-#: (`worker.isolation`) finds most such images earlier; this limit ends the retries of all others.
+#: (`worker.processing.isolation`) finds most such images earlier; this limit ends the retries of all others.
 LOSSES = 20
 #: The number of times that a quarantined image is released because its isolation run can't start; after that it is
 #: classified without one. It waits `publish_seconds` (15 s) each time, so short memory has minutes to become free.

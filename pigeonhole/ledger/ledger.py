@@ -35,13 +35,13 @@ from redis import RedisError
 from pigeonhole.errors import JobCancelled, JobDamaged, MessageInvalid, UnknownJob, UsageError
 from pigeonhole.ledger.done import DoneBatch
 from pigeonhole.ledger.leases import Leases
-from pigeonhole.ledger.messages import VERSION, Batch
-from pigeonhole.ledger.numbers import number_or, text
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.redis_client import explained, translates
+from pigeonhole.ledger.redis.client import explained, translates
+from pigeonhole.ledger.redis.store import JOB
 from pigeonhole.ledger.status import JobStatus, Record, status_of, status_or_unreadable
-from pigeonhole.ledger.store import JOB
 from pigeonhole.ledger.upkeep import Upkeep, pieces_of
+from pigeonhole.ledger.wire.messages import VERSION, Batch
+from pigeonhole.ledger.wire.numbers import number_or, text
 from pigeonhole.sources.reference import Place
 
 

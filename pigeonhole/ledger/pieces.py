@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pigeonhole.errors import MessageInvalid
-from pigeonhole.ledger.messages import Batch
+from pigeonhole.ledger.wire.messages import Batch
 
 #: The largest number of parts into which a piece is split after a worker loss. To isolate one image in a batch of
 #: 2,048 then costs 3 processes; halving would cost 11.

@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from pigeonhole.errors import MessageInvalid, UnknownJob
-from pigeonhole.ledger.messages import VERSION
-from pigeonhole.ledger.numbers import moment, moment_or_none, text, whole
+from pigeonhole.ledger.wire.messages import VERSION
+from pigeonhole.ledger.wire.numbers import moment, moment_or_none, text, whole
 
 #: The states in a record. The scripts write them; users see a `JobState`.
 STORED = ("open", "closed", "finished", "cancelled")

@@ -6,8 +6,8 @@ from pigeonhole.errors import BrokerUnreachable, MessageInvalid
 from pigeonhole.ledger.dead_letters import DeadLetters, about
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.queue.task_queue import Queue
 from pigeonhole.ledger.status import JobStatus
-from pigeonhole.ledger.task_queue import Queue
 
 logger = logging.getLogger(__name__)
 

@@ -4,12 +4,12 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from pigeonhole.errors import MessageInvalid
-from pigeonhole.ledger import scripts
 from pigeonhole.ledger.leases import LEASE
-from pigeonhole.ledger.numbers import moment_or_none, text
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.redis_client import translated, translates
-from pigeonhole.ledger.store import LISTS, Store
+from pigeonhole.ledger.redis import scripts
+from pigeonhole.ledger.redis.client import translated, translates
+from pigeonhole.ledger.redis.store import LISTS, Store
+from pigeonhole.ledger.wire.numbers import moment_or_none, text
 
 #: Seconds between two sweeps after which expired leases do not count: workers may have been unable to renew them.
 SWEEP_GAP = 10.0

@@ -7,10 +7,10 @@ A worker renews its announcement in the loop that takes its messages, so a worke
 import time
 from dataclasses import dataclass, field
 
-from pigeonhole.ledger import scripts
-from pigeonhole.ledger.numbers import number_or, text
-from pigeonhole.ledger.redis_client import translates
-from pigeonhole.ledger.store import Store
+from pigeonhole.ledger.redis import scripts
+from pigeonhole.ledger.redis.client import translates
+from pigeonhole.ledger.redis.store import Store
+from pigeonhole.ledger.wire.numbers import number_or, text
 from pigeonhole.text import model_identity
 
 #: Seconds between two announcements, and after which a silent worker counts as lost.

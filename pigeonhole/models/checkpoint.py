@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pigeonhole import files
 from pigeonhole.errors import CheckpointError, TrainingError
+from pigeonhole.filesystem import files
+from pigeonhole.filesystem.nearby import nearest
 from pigeonhole.models import graph as graphs
 from pigeonhole.models import tensor_file
 from pigeonhole.models.networks import registry as networks
@@ -29,7 +30,6 @@ from pigeonhole.models.record import (
     Cost,
     check_name,
 )
-from pigeonhole.nearby import nearest
 
 if TYPE_CHECKING:
     import numpy as np

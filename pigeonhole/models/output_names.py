@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from pigeonhole.errors import CheckpointError
-from pigeonhole.files import shown
+from pigeonhole.filesystem.files import shown
 from pigeonhole.models.checkpoint import SUFFIX
 from pigeonhole.models.record import LONGEST_NAME, check_name
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import pyarrow
 
-from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.sinks.whole import columns
 
 #: The columns that files of older versions lack.

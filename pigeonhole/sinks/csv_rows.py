@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count, takewhile
 from typing import BinaryIO
 
-from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.sinks.format import LONGEST_LINE, LineFormat, checked_text
 
 _MARKS = ',"\r\n'

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from pigeonhole.errors import OutputFailed, PigeonholeError
-from pigeonhole.ledger.messages import Row
+from pigeonhole.filesystem.output_files import PART, is_special, open_special, sync_folder, target
 from pigeonhole.ledger.status import JobStatus
-from pigeonhole.output_files import PART, is_special, open_special, sync_folder, target
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.sinks.format import Format
 from pigeonhole.sinks.sink import Stream
 

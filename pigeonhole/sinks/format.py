@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO, ClassVar
 
 from pigeonhole.errors import UsageError
-from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.wire.messages import Row
 
 #: The longest line that is read, in bytes: a path has at most 2**20 bytes, each of up to six as an escape.
 LONGEST_LINE = 1 << 23

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.sinks.format import LineFormat, as_dicts, checked_text
 
 #: One encoder for all rows: `json.dumps` with options creates one for each call, which doubles the time.

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from itertools import islice
 
 from pigeonhole.errors import UsageError
+from pigeonhole.filesystem.output_files import NEW
 from pigeonhole.jobs.summary import Summary
-from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
-from pigeonhole.output_files import NEW
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.sinks.format import unreadable
 from pigeonhole.sinks.whole import WholeFormat, row_of
 from pigeonhole.version import install_hint

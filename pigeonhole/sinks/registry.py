@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pigeonhole.errors import UsageError
-from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.sinks.csv_rows import Csv
 from pigeonhole.sinks.format import Format
 from pigeonhole.sinks.jsonl import JsonLines

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import BinaryIO, Protocol
 
 from pigeonhole.errors import OutputFailed
-from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.sinks.format import LineFormat
 
 

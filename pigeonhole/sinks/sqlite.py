@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from pigeonhole.errors import OutputFailed, UsageError
-from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.sinks.whole import WholeFormat, columns, row_of, text_and_bytes
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, ClassVar
 
-from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobStatus
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.sinks.format import Format, LineFormat, as_dicts, checked_text
 from pigeonhole.sinks.jsonl import JsonLines
 

@@ -18,11 +18,11 @@ from typing import NamedTuple
 
 from pigeonhole.errors import SourceError
 from pigeonhole.sources import registry
-from pigeonhole.sources.archives import archive_kind, check_kind
 from pigeonhole.sources.folders import EXTENSIONS, in_folder, is_found, sampled_sizes, size_or_zero
 from pigeonhole.sources.globs import has_magic, matching, prefixes, split
 from pigeonhole.sources.lists import entries
 from pigeonhole.sources.local_files import LocalFiles
+from pigeonhole.sources.members.archives import archive_kind, check_kind
 from pigeonhole.sources.reference import Reference, Root, relative, with_slash
 from pigeonhole.sources.skipped import Skipped
 from pigeonhole.sources.source import Source

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from pigeonhole.sources.local_files import LocalFiles
+from pigeonhole.sources.members.tar_archives import TarArchives
+from pigeonhole.sources.members.zip_archives import ZipArchives
 from pigeonhole.sources.memory import ImagesInMemory
 from pigeonhole.sources.source import Source
-from pigeonhole.sources.tar_archives import TarArchives
-from pigeonhole.sources.zip_archives import ZipArchives
 
 SOURCES: list[type[Source]] = [ZipArchives, TarArchives, LocalFiles, ImagesInMemory]
 

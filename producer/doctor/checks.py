@@ -9,7 +9,7 @@ from pigeonhole.jobs.follow import no_worker
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.ledger.dead_letters import DeadLetters
 from pigeonhole.ledger.health import trouble
-from pigeonhole.ledger.server import Server
+from pigeonhole.ledger.redis.server import Server
 from pigeonhole.ledger.status import JobState
 from pigeonhole.ledger.sweep import SWEEP_EVERY
 from pigeonhole.ledger.workers import Announcement

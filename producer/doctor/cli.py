@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from pigeonhole.errors import ExitCode
+from producer.arguments.options import AsJson, Broker, Model
 from producer.command import guarded, settings_from
-from producer.options import AsJson, Broker, Model
 
 app = typer.Typer()
 

@@ -12,9 +12,9 @@ from pigeonhole.embedded.servers import START_TIMEOUT, embedded, redis_server
 from pigeonhole.errors import PigeonholeError, SourceError, UsageError
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Retrying
-from pigeonhole.ledger.messages import Group, Row
-from pigeonhole.ledger.redis_client import CONNECT_TIMEOUT, connect, translated
+from pigeonhole.ledger.redis.client import CONNECT_TIMEOUT, connect, translated
 from pigeonhole.ledger.sweep import SWEEP_EVERY
+from pigeonhole.ledger.wire.messages import Group, Row
 from pigeonhole.settings import Settings, masked
 from pigeonhole.sources.expand import expand
 from pigeonhole.sources.local_files import LocalFiles

@@ -12,8 +12,8 @@ from itertools import chain
 
 from pigeonhole.errors import ErrorKind, PigeonholeError
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch, Group, Row
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.queue.task_queue import Queue
+from pigeonhole.ledger.wire.messages import Batch, Group, Row
 
 #: Kinds of error that are about a file's path or permissions, not its content.
 PATH_ERRORS = (ErrorKind.MISSING, ErrorKind.OUTSIDE, ErrorKind.UNREADABLE, ErrorKind.NOT_A_FILE)

@@ -10,8 +10,8 @@ import typer
 
 from pigeonhole.errors import UsageError
 from pigeonhole.version import install_hint
+from producer.arguments.options import AsJson
 from producer.command import guarded, notify, settings_from
-from producer.options import AsJson
 
 if TYPE_CHECKING:
     from pigeonhole.models.checkpoint import Checkpoint

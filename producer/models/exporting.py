@@ -7,14 +7,14 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
-from pigeonhole import files
 from pigeonhole.errors import CheckpointError
+from pigeonhole.filesystem import files
+from pigeonhole.filesystem.replacing import check_own
 from pigeonhole.models import checkpoint, graph
 from pigeonhole.models.checkpoint import Checkpoint, Content
 from pigeonhole.models.conversion import trial
 from pigeonhole.models.export import with_inline_weights
 from pigeonhole.models.runtimes.onnx_runtime import OnnxRuntime
-from pigeonhole.replacing import check_own
 from pigeonhole.version import VERSION
 
 PRODUCER = "pigeonhole"

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from pigeonhole import files
 from pigeonhole.errors import ImageError, TrainingError
+from pigeonhole.filesystem import files
+from pigeonhole.filesystem.replacing import check_own
 from pigeonhole.imaging import decode, preprocess
 from pigeonhole.imaging.digits.form import Box
 from pigeonhole.imaging.digits.normalise import Trace
-from pigeonhole.ledger.rows import SEPARATOR
+from pigeonhole.ledger.wire.rows import SEPARATOR
 from pigeonhole.models import scores
 from pigeonhole.models.checkpoint import Checkpoint
 from pigeonhole.models.classifier import Classifier
-from pigeonhole.replacing import check_own
 from pigeonhole.settings import Settings
 
 #: The mark of a file that `save` wrote, and the most bytes before its pixels.

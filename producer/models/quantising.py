@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pigeonhole.errors import CheckpointError, ImageError, UsageError
+from pigeonhole.filesystem.replacing import check_own
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.models import checkpoint, quantise
 from pigeonhole.models.checkpoint import Checkpoint
 from pigeonhole.models.output_names import check_output
-from pigeonhole.replacing import check_own
 from pigeonhole.settings import Settings
 from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Location, Root

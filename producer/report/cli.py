@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from pigeonhole.sinks.format import Format
+from producer.arguments.completion import complete_job_or_file
+from producer.arguments.options import Broker, CsvSafe, Quiet, format_option
 from producer.command import broker_settings, client_for, guarded, notify, notify_unless_quiet, settings_from
-from producer.completion import complete_job_or_file
-from producer.options import Broker, CsvSafe, Quiet, format_option
 
 app = typer.Typer()
 

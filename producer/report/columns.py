@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 
-from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.wire.messages import Row
 from producer.report.file_facts import FileFacts
 from producer.report.truth import Truth
 

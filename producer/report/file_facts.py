@@ -3,8 +3,8 @@
 import os
 from collections.abc import Sequence
 
-from pigeonhole.ledger.messages import Row
-from pigeonhole.sources.archives import files_of
+from pigeonhole.ledger.wire.messages import Row
+from pigeonhole.sources.members.archives import files_of
 
 
 class FileFacts:

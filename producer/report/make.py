@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from pigeonhole.errors import OutputFailed, UsageError
-from pigeonhole.ledger.messages import Row
+from pigeonhole.filesystem.output_files import remove
+from pigeonhole.filesystem.replacing import check_own, is_our_page
 from pigeonhole.ledger.status import JobStatus
-from pigeonhole.output_files import remove
-from pigeonhole.replacing import check_own, is_our_page
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.format import Format
 from pigeonhole.sinks.registry import format_of, read_results

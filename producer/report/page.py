@@ -17,7 +17,7 @@ from itertools import islice
 from typing import BinaryIO, Protocol
 from urllib.parse import quote
 
-from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.version import VERSION
 from producer.report.columns import Columns, Doubtful
 from producer.report.facts import Facts
@@ -28,8 +28,9 @@ from producer.report.truth import Truth
 ROWS_AT_ONCE, THUMBNAILS_AT_ONCE = 2_000, 64
 #: The parts of the script; each uses only those before it.
 SCRIPTS = (
-    *("words", "data", "orders", "paths", "decisions", "address", "charts", "truth", "cells"),
-    *("layout", "sheet", "picker", "selection", "zoom", "details", "keys", "viewer", "overview", "filters", "main"),
+    *("rows/words", "rows/data", "rows/orders", "rows/paths", "rows/decisions", "rows/address"),
+    *("views/charts", "rows/truth", "views/cells", "views/layout", "views/sheet", "views/picker", "selection"),
+    *("views/zoom", "views/details", "keys", "views/viewer", "views/overview", "views/filters", "main"),
 )
 #: The content security policy: only the inlined script and style run, by digest, and text never becomes markup.
 _POLICY = (

@@ -14,8 +14,8 @@ from pigeonhole.imaging.preprocess import Decoded
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.settings import Settings
-from pigeonhole.sources.archives import INSIDE, archive_kind, files_of, members
 from pigeonhole.sources.local_files import LocalFiles
+from pigeonhole.sources.members.archives import INSIDE, archive_kind, files_of, members
 from pigeonhole.sources.reference import Location, Place
 
 #: Pixels of a thumbnail's longer side.

@@ -5,9 +5,9 @@ from typing import Any
 
 import typer
 
+from producer.arguments.help import Described, first_sentence, hints_of, parameter_help, parameter_name, plain, usage
+from producer.arguments.parser import GROUPS
 from producer.cli import app
-from producer.help import Described, first_sentence, hints_of, parameter_help, parameter_name, plain, usage
-from producer.parser import GROUPS
 
 HEAD = """# Commands
 

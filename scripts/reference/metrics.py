@@ -1,7 +1,7 @@
-"""docs/reference/metrics.md: the metrics of a worker, from worker/metric_list.py."""
+"""docs/reference/metrics.md: the metrics of a worker, from worker/monitoring/metric_list.py."""
 
 from scripts.reference.markdown import table
-from worker.metric_list import METRICS, MetricSpec
+from worker.monitoring.metric_list import METRICS, MetricSpec
 
 HEAD = """# Metrics
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks import images, measure, report, tables
-from benchmarks.measure import Clock, Entry, Images, Measured
+from benchmarks import report, tables
+from benchmarks.common import images, measure
+from benchmarks.common.measure import Clock, Entry, Images, Measured
 from benchmarks.peers.bare_loop import cut
 from benchmarks.systems import Scale
 from pigeonhole.version import install_hint

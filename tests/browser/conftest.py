@@ -11,7 +11,7 @@ from PIL import Image
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.keys import Keys
 
-from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.settings import Settings
 from producer.report.facts import Facts
 from producer.report.file_facts import FileFacts

@@ -8,7 +8,7 @@ from PIL import Image
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 
-from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.wire.messages import Row
 from tests.browser.conftest import MODEL, ROWS, Browser, digit, report_of
 
 pytestmark = pytest.mark.browser

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobState
+from pigeonhole.ledger.wire.messages import Row
 from producer.report.facts import Facts
 from producer.report.page import Links, write
 from scripts.chromium import prefer

@@ -186,7 +186,7 @@ class Faults:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             return False  # it ended by itself
-        self.injected["of these, isolation runs"] += b"worker.isolation" in descendants[pid]
+        self.injected["of these, isolation runs"] += b"worker.processing.isolation" in descendants[pid]
         return True
 
     def _kill_worker(self) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.submit import submit
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.queue.task_queue import Queue
 from pigeonhole.sources.reference import Reference
 from tests.faults.site import Site
 

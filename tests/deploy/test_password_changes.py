@@ -12,10 +12,10 @@ import pytest
 
 from pigeonhole import Client
 from pigeonhole.errors import BrokerRefuses
-from pigeonhole.ledger import redis_client
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.redis_client import connect
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.queue.task_queue import Queue
+from pigeonhole.ledger.redis import client as redis_client
+from pigeonhole.ledger.redis.client import connect
 from pigeonhole.ledger.workers import Workers
 from pigeonhole.settings import Settings, read_password
 from tests.conftest import ROOT, wait_for

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pigeonhole.errors import SettingsError
-from pigeonhole.ledger.celery_app import configure
-from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.queue.celery_app import configure
+from pigeonhole.ledger.redis.client import connect
 from pigeonhole.settings import Settings
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from deploy.redis_users import BOTH, WORKER
-from pigeonhole.ledger import scripts
-from pigeonhole.ledger.redis_client import Client, connect
+from pigeonhole.ledger.redis import scripts
+from pigeonhole.ledger.redis.client import Client, connect
 from tests.conftest import ROOT
 
 SCRIPT = ROOT / "deploy" / "redis_users.py"

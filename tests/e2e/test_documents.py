@@ -33,7 +33,7 @@ NOT_RUN = {
     r"\bmine-int8|--int8": "takes minutes; tests/producer/test_export_int8.py runs these",
     r"redis-server|redis-cli|/etc/redis|/run/secrets|/mnt/|rediss://": "a Redis and folders of the test are used",
     r"^curl ": "needs a port that is free; tests/worker/test_watched.py reads the metrics",
-    r"--pretrained": "needs weights of torchvision; tests/training/test_initial_weights.py has a stand-in",
+    r"--pretrained": "needs weights of torchvision; tests/training/loop/test_initial_weights.py has a stand-in",
     r"--network digits ": "draws synthetic digits for minutes; tests/training/test_cli.py trains one",
     r"evaluate digits mine\.": "needs a second model of the same classes; own-images.md compares two",
     r"^jq ": "a program of its own",

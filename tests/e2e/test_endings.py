@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import VERSION
+from pigeonhole.ledger.wire.messages import VERSION
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.settings import Settings
 from tests import decoder_faults

@@ -12,7 +12,7 @@ from PIL import Image
 from pigeonhole import Client
 from pigeonhole.errors import ExitCode
 from pigeonhole.imaging.preprocessing import Preprocessing
-from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Calibration, Checkpoint
 from pigeonhole.models.networks import registry as networks

@@ -11,7 +11,7 @@ from celery.bin.celery import celery as celery_program
 
 import worker
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.redis.client import connect
 from pigeonhole.ledger.workers import Workers
 from pigeonhole.settings import Settings
 from tests.conftest import wait_for

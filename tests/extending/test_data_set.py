@@ -8,7 +8,7 @@ import torch
 
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models.checkpoint import describe
-from tests.training.test_folder import run
+from tests.training.datasets.test_folder import run
 from training.datasets import registry
 from training.datasets.data_set import DataSet, LabelledImages, ReadOptions, TrainingData
 from training.datasets.splits import Split, digest

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobState, JobStatus
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.settings import Settings
 from pigeonhole.sinks.file import File
 from pigeonhole.sinks.format import Format, LineFormat

@@ -14,8 +14,8 @@ from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.submit import submit
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Row
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.queue.task_queue import Queue
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
 from pigeonhole.sources import registry
@@ -23,7 +23,7 @@ from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Identity, Location, Reference, Root
 from pigeonhole.sources.source import Opened, Source
 from tests.worker.conftest import SAMPLES
-from worker.processor import Processor
+from worker.processing.processor import Processor
 
 
 class Checkerboards(Source):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.wire.messages import Row
 
 #: The tolerance of probabilities: runs may divide images into chunks differently, which changes rounding.
 TOLERANCE = 1e-5

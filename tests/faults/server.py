@@ -8,7 +8,7 @@ from pathlib import Path
 from pigeonhole.embedded.servers import redis_server
 from pigeonhole.errors import BrokerUnreachable
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.redis.client import connect
 from pigeonhole.settings import Settings
 from tests.conftest import wait_for
 from tests.faults.proxy import free_port

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pigeonhole.ledger.leases import LEASE
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.redis_client import server_time
+from pigeonhole.ledger.redis.client import server_time
 from pigeonhole.ledger.workers import Workers
 from pigeonhole.settings import ENV_PREFIX, Settings
 from tests.conftest import ROOT, wait_for

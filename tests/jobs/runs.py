@@ -10,7 +10,7 @@ from pigeonhole.jobs.ownership import OwnFile, open_state
 from pigeonhole.jobs.state import Command, Run, State
 from pigeonhole.jobs.submit import batches
 from pigeonhole.ledger.done import DoneBatch
-from pigeonhole.ledger.messages import Answers, Batch
+from pigeonhole.ledger.wire.messages import Answers, Batch
 from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Reference, Root
 from pigeonhole.sources.registry import by_scheme

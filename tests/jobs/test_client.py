@@ -23,7 +23,7 @@ from pigeonhole.errors import (
     UsageError,
 )
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
 from pigeonhole.version import install_hint

@@ -31,12 +31,12 @@ from pigeonhole.jobs.submitter import GIVE_UP_AFTER
 from pigeonhole.ledger.dead_letters import DeadLetters, about, held_back
 from pigeonhole.ledger.done import DoneBatch
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch, Row
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.redis_client import Client
+from pigeonhole.ledger.queue.task_queue import Queue
+from pigeonhole.ledger.redis.client import Client
 from pigeonhole.ledger.status import SILENT_AFTER, JobStatus
 from pigeonhole.ledger.sweep import SWEEP_EVERY
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.wire.messages import Batch, Row
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.row_options import RowOptions
 from pigeonhole.settings import Settings

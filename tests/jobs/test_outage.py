@@ -16,9 +16,9 @@ from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.state import State
 from pigeonhole.jobs.submit import Submission, batches, submit
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.queue.task_queue import Queue
+from pigeonhole.ledger.wire.messages import Batch
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
 from pigeonhole.sources.expand import expand

@@ -13,10 +13,10 @@ from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.state import State
 from pigeonhole.jobs.submit import AHEAD, LARGEST, MOST_BYTES, PER_SIZE, SMALLEST, batch_size, batches, submit
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Group
 from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.queue.task_queue import Queue
 from pigeonhole.ledger.sweep import sweep
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.wire.messages import Group
 from pigeonhole.settings import Settings
 from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Reference, Root

@@ -10,10 +10,10 @@ from pigeonhole.jobs import submitter
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.jobs.submit import submit
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.redis_client import Client
+from pigeonhole.ledger.queue.task_queue import Queue
+from pigeonhole.ledger.redis.client import Client
 from pigeonhole.ledger.status import SILENT_AFTER
 from pigeonhole.ledger.sweep import sweep
-from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.settings import Settings
 from pigeonhole.sources.reference import Reference
 from tests.conftest import wait_for

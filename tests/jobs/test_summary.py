@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 
 from pigeonhole.jobs.summary import Summary, duration
-from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobState, JobStatus
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.text import timestamp
-from producer.summary_text import TOP_LABELS, job_text, next_text, problems_of, summary_text, sweep_text
+from producer.display.summary_text import TOP_LABELS, job_text, next_text, problems_of, summary_text, sweep_text
 
 MODEL = "digits@0123456789ab"
 

@@ -11,9 +11,9 @@ import redis
 
 from pigeonhole.embedded.servers import redis_server
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Answers, Batch, Group
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.redis_client import Client, connect
+from pigeonhole.ledger.redis.client import Client, connect
+from pigeonhole.ledger.wire.messages import Answers, Batch, Group
 from tests.conftest import wait_for
 
 # On a busy machine, a single example may take long.

@@ -11,9 +11,9 @@ import pytest
 from kombu import pools
 
 from pigeonhole import Client
-from pigeonhole.ledger.celery_app import App, configure
-from pigeonhole.ledger.redis_client import connect
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.queue.celery_app import App, configure
+from pigeonhole.ledger.queue.task_queue import Queue
+from pigeonhole.ledger.redis.client import connect
 from pigeonhole.settings import Settings
 from tests.ledger.conftest import Server
 

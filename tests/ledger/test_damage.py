@@ -11,9 +11,9 @@ from pigeonhole.ledger.dead_letters import DeadLetters
 from pigeonhole.ledger.leases import LEASE
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.redis_client import Client
+from pigeonhole.ledger.queue.task_queue import Queue
+from pigeonhole.ledger.redis.client import Client
 from pigeonhole.ledger.sweep import sweep
-from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import GONE_AFTER, SWEEP_TURN, Announcement, Workers
 from pigeonhole.settings import Settings
 from tests.ledger.conftest import FIRST, SECOND, A, B, Clock, answers_for, open_job

@@ -4,7 +4,7 @@ import pytest
 
 from pigeonhole.ledger import dead_letters
 from pigeonhole.ledger.dead_letters import DeadLetters
-from pigeonhole.ledger.redis_client import Client
+from pigeonhole.ledger.redis.client import Client
 from pigeonhole.settings import Settings
 
 

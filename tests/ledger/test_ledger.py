@@ -10,11 +10,11 @@ import pytest
 
 from pigeonhole.errors import JobCancelled, MessageInvalid, UnknownJob, UsageError
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Answers, Batch, Group
-from pigeonhole.ledger.redis_client import Client
+from pigeonhole.ledger.redis.client import Client
 from pigeonhole.ledger.upkeep import SWEEP_GAP, Overdue
+from pigeonhole.ledger.wire.messages import Answers, Batch, Group
 from pigeonhole.settings import Settings
-from pigeonhole.sources.tar_archives import TarPlace
+from pigeonhole.sources.members.tar_archives import TarPlace
 from tests.ledger.conftest import FIRST, SECOND, A, B, Clock, answers_for, batch_of, finished_job, open_job, piece
 
 NO_JOB = "20200101-000000-abcdef"

@@ -9,10 +9,10 @@ import pytest
 from pigeonhole.errors import MessageInvalid
 from pigeonhole.ledger.leases import LEASE, LOSSES
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Answers, Batch, Group
 from pigeonhole.ledger.pieces import PARTS, Piece
+from pigeonhole.ledger.queue.task_queue import Queue
 from pigeonhole.ledger.sweep import sweep
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.wire.messages import Answers, Batch, Group
 from pigeonhole.settings import Settings
 from tests.ledger.conftest import A, Clock, answers_for, batch_of, piece
 

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pigeonhole.errors import MessageInvalid, SourceError
-from pigeonhole.ledger import columns
-from pigeonhole.ledger.messages import MAX_DECODED_BYTES, VERSION, Answers, Batch, Group, Row
+from pigeonhole.ledger.wire import columns
+from pigeonhole.ledger.wire.messages import MAX_DECODED_BYTES, VERSION, Answers, Batch, Group, Row
 from pigeonhole.limits import MOST_CLASSES, PPM
 from pigeonhole.row_options import RowOptions
+from pigeonhole.sources.members.tar_archives import TarPlace
+from pigeonhole.sources.members.zip_archives import ZipPlace
 from pigeonhole.sources.reference import Location
-from pigeonhole.sources.tar_archives import TarPlace
-from pigeonhole.sources.zip_archives import ZipPlace
 from tests.ledger.conftest import answers_for, batch_of
 
 #: All names that a file system may have: any bytes but NUL, decoded as Python does.

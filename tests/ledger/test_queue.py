@@ -7,15 +7,15 @@ from collections.abc import Callable
 import pytest
 
 from pigeonhole.errors import BrokerUnreachable
-from pigeonhole.ledger.celery_app import LOWEST_PRIORITY, configure
 from pigeonhole.ledger.leases import LEASE
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.redis_client import Client
+from pigeonhole.ledger.queue.celery_app import LOWEST_PRIORITY, configure
+from pigeonhole.ledger.queue.task_queue import TASK, Queue, priority, queue_name
+from pigeonhole.ledger.redis.client import Client
 from pigeonhole.ledger.sweep import sweep
-from pigeonhole.ledger.task_queue import TASK, Queue, priority, queue_name
 from pigeonhole.ledger.upkeep import Overdue
+from pigeonhole.ledger.wire.messages import Batch
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
 from tests.ledger.conftest import Clock, answers_for, batch_of, piece

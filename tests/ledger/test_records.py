@@ -6,7 +6,7 @@ import pytest
 
 from pigeonhole.errors import JobDamaged, MessageInvalid, UnknownJob
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.redis_client import Client
+from pigeonhole.ledger.redis.client import Client
 from pigeonhole.settings import Settings
 from tests.ledger.conftest import FIRST, SECOND, A, B, Clock, answers_for, finished_job, open_job
 

@@ -8,8 +8,8 @@ import redis
 
 from pigeonhole.errors import BrokerUnreachable, MessageInvalid, PigeonholeError, SettingsError
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.redis_client import connect, explained, translated
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.queue.task_queue import Queue
+from pigeonhole.ledger.redis.client import connect, explained, translated
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
 from tests.ledger.conftest import Server, answers_for, batch_of, piece

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pigeonhole.errors import MessageInvalid, UsageError
 from pigeonhole.label_map import LabelMap
-from pigeonhole.ledger.messages import VERSION, Answers, Chosen, Row
+from pigeonhole.ledger.wire.messages import VERSION, Answers, Chosen, Row
 from pigeonhole.limits import PPM
 from pigeonhole.row_options import RowOptions
 from tests.ledger.conftest import answers_for, batch_of

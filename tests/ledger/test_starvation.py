@@ -6,14 +6,14 @@ from base64 import b64decode
 import pytest
 
 from pigeonhole.jobs.submit import batch_size
-from pigeonhole.ledger.celery_app import LOWEST_PRIORITY
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.redis_client import Client
+from pigeonhole.ledger.queue.celery_app import LOWEST_PRIORITY
+from pigeonhole.ledger.queue.task_queue import Queue, queue_name
+from pigeonhole.ledger.redis.client import Client
 from pigeonhole.ledger.sweep import SWEEP_EVERY, sweep
-from pigeonhole.ledger.task_queue import Queue, queue_name
 from pigeonhole.ledger.upkeep import STARVING_AFTER
+from pigeonhole.ledger.wire.messages import Batch
 from pigeonhole.settings import Settings
 from tests.ledger.conftest import Clock, answers_for, batch_of
 

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from pigeonhole.ledger.redis_client import Client
+from pigeonhole.ledger.redis.client import Client
 from pigeonhole.ledger.workers import GONE_AFTER, SWEEP_TURN, Announcement, Workers
 from pigeonhole.settings import Settings
 from tests.ledger.conftest import Clock

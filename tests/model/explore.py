@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from pigeonhole.ledger.messages import Answers
 from pigeonhole.ledger.pieces import Piece
+from pigeonhole.ledger.wire.messages import Answers
 from tests.model.world import Held, Moment, Running, World
 
 OVER = ("finished", "cancelled", "deleted")

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from pigeonhole.ledger import scripts
-from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.redis import scripts
+from pigeonhole.ledger.redis.client import connect
 from pigeonhole.settings import Settings
 from tests.model.explore import Budget, Explorer, Violation
 from tests.model.world import World

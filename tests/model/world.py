@@ -14,11 +14,11 @@ from typing import Any
 from pigeonhole.errors import JobCancelled, UnknownJob, UsageError
 from pigeonhole.ledger.leases import LEASE
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Answers, Batch, Group
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.redis_client import Client
+from pigeonhole.ledger.queue.task_queue import Queue
+from pigeonhole.ledger.redis.client import Client
 from pigeonhole.ledger.sweep import sweep
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.wire.messages import Answers, Batch, Group
 from pigeonhole.settings import Settings
 from worker import losses
 

@@ -9,7 +9,7 @@ from tests.hostile import HOSTILE
 DIGIT = Preprocessing("digit", 28, 28, 1)
 COLOUR = Preprocessing("stretch", 224, 224, 3)
 LIMIT = 80_000_000
-#: Bytes of files that repeat something. benchmarks/worst_images.py measures them at full size.
+#: Bytes of files that repeat something. benchmarks/studies/worst_images.py measures them at full size.
 SIZE = 4_000_000
 
 

@@ -15,9 +15,9 @@ from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.ledger.dead_letters import DeadLetters
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Group, Row
-from pigeonhole.ledger.redis_client import Client, connect
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.queue.task_queue import Queue
+from pigeonhole.ledger.redis.client import Client, connect
+from pigeonhole.ledger.wire.messages import Group, Row
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
 from pigeonhole.version import VERSION, install_hint

@@ -10,8 +10,8 @@ from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models.networks import registry as networks
 from tests.training.conftest import TOP, encoded, png, save_fresh
+from tests.training.synthetic.test_scenes import SAMPLES, grey, page
 from tests.training.test_cli import run
-from tests.training.test_scenes import SAMPLES, grey, page
 
 SEVEN = grey(page(SAMPLES[7], side=70))
 DIGIT = Preprocessing("digit", 28, 28, 1)

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pigeonhole.ledger.status import JobState, JobStatus
 from pigeonhole.ledger.workers import Announcement
-from producer.jobs_table import jobs_table
+from producer.jobs.table import jobs_table
 from tests.jobs.test_summary import status
 
 JOB = "20270115-080000-abc123"

@@ -2,7 +2,7 @@ import pytest
 
 from pigeonhole.errors import PigeonholeError, UsageError
 from pigeonhole.jobs.summary import Summary
-from producer.max_errors import MaxErrors
+from producer.arguments.max_errors import MaxErrors
 from tests.jobs.test_summary import rows, summary
 
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 from typer.testing import CliRunner, Result
 
+from producer.arguments.parser import GROUPS
 from producer.cli import app
-from producer.parser import GROUPS
 
 Run = Callable[..., Result]
 

@@ -17,8 +17,8 @@ from pigeonhole.ledger.status import JobState
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
 from producer.command import Notices
-from producer.progress import LINE_EVERY, JobProgress, workers_text
-from producer.watch import jobs_screen, watch_job, watch_jobs
+from producer.display.progress import LINE_EVERY, JobProgress, workers_text
+from producer.jobs.watch import jobs_screen, watch_job, watch_jobs
 from tests.faults.server import RedisServer
 from tests.jobs.test_outage import own, server
 from tests.jobs.test_summary import status
@@ -249,7 +249,7 @@ class Looks:
 @pytest.fixture
 def job_progress(monkeypatch: pytest.MonkeyPatch) -> JobProgress:
     """A progress that prints a line at every update."""
-    monkeypatch.setattr("producer.progress.LINE_EVERY", 0)
+    monkeypatch.setattr("producer.display.progress.LINE_EVERY", 0)
     return JobProgress()
 
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 
 from pigeonhole.errors import ExitCode
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.settings import Settings
 from producer import report
 from producer.cli import app

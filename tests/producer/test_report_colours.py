@@ -49,7 +49,7 @@ def _contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 def test_counts_in_the_confusion_matrix_are_readable_on_the_darkest_shade(theme: int) -> None:
-    script = (ROOT / "producer" / "report" / "assets" / "truth.js").read_text()
+    script = (ROOT / "producer" / "report" / "assets" / "rows" / "truth.js").read_text()
     (shades,) = re.findall(r"const SHADES = (\[.*\]);", script)
     colours = {name: pair[theme] for name, pair in _colours().items()}
     shade = _mixed(colours["doubt-fill"], colours["card"], max(json.loads(shades)) / 100)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.redis_client import Client
+from pigeonhole.ledger.redis.client import Client
 from pigeonhole.settings import Settings
 from tests.e2e.conftest import command
 from tests.ledger.conftest import finished_job

@@ -9,11 +9,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from pigeonhole.ledger.celery_app import LOWEST_PRIORITY
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch, Group
-from pigeonhole.ledger.redis_client import connect
-from pigeonhole.ledger.task_queue import TASK, Queue, queue_name
+from pigeonhole.ledger.queue.celery_app import LOWEST_PRIORITY
+from pigeonhole.ledger.queue.task_queue import TASK, Queue, queue_name
+from pigeonhole.ledger.redis.client import connect
+from pigeonhole.ledger.wire.messages import Batch, Group
 from pigeonhole.ledger.workers import Workers
 from pigeonhole.settings import Settings
 from tests.conftest import ROOT, children, wait_for

@@ -14,9 +14,9 @@ import redis
 from deploy.redis_users import BOTH, WORKER
 from pigeonhole.ledger.dead_letters import DeadLetters
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.redis_client import Client, connect
+from pigeonhole.ledger.queue.task_queue import Queue
+from pigeonhole.ledger.redis.client import Client, connect
 from pigeonhole.ledger.sweep import sweep
-from pigeonhole.ledger.task_queue import Queue
 from pigeonhole.ledger.workers import Workers
 from tests.conftest import ROOT, wait_for
 from tests.security.conftest import PASSWORDS, PREFIX, Guarded, produce

@@ -7,10 +7,10 @@ import pytest
 import redis
 from kombu.connection import Connection
 
-from pigeonhole.ledger.celery_app import configure
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.redis_client import connect
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.queue.celery_app import configure
+from pigeonhole.ledger.queue.task_queue import Queue
+from pigeonhole.ledger.redis.client import connect
 from pigeonhole.settings import Settings, masked
 from tests.ledger.conftest import Server, batch_of, piece
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from pigeonhole.ledger.dead_letters import DeadLetters, about
-from pigeonhole.ledger.task_queue import TASK
+from pigeonhole.ledger.queue.task_queue import TASK
 from tests.security.target import ABSENT, PIECE, Target, changed, encoded, sound
 
 WRONG: tuple[object, ...] = (ABSENT, None, True, 7, 1.5, "zz", "\ud800", "\0\n\x1b[31m", [], [1], {}, {"a": 1})

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from pigeonhole.ledger.celery_app import configure
 from pigeonhole.ledger.dead_letters import DeadLetters
-from pigeonhole.ledger.task_queue import TASK
+from pigeonhole.ledger.queue.celery_app import configure
+from pigeonhole.ledger.queue.task_queue import TASK
 from tests.security.target import PIECE, Target, changed, encoded, sound
 
 PICKLED = ("application/x-python-serialize", "application/pickle", "application/x-pickle", "pickle")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.redis.client import connect
 from pigeonhole.settings import Settings, masked
 from tests.conftest import ROOT, wait_for
 from tests.ledger.conftest import Server

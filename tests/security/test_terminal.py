@@ -9,7 +9,7 @@ import typer
 from pigeonhole.errors import MessageInvalid
 from pigeonhole.ledger.dead_letters import DeadLetters, about
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Answers
+from pigeonhole.ledger.wire.messages import Answers
 from pigeonhole.settings import Settings
 from producer.command import guarded
 from producer.resuming import hinting

@@ -10,7 +10,7 @@ import pytest
 
 from pigeonhole.errors import BrokerUnreachable, ExitCode
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.queue.task_queue import Queue
 from pigeonhole.settings import Settings
 from tests.conftest import ROOT, wait_for
 from tests.security.conftest import Authority, Guarded, produce

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pigeonhole.errors import OutputFailed, UsageError
-from pigeonhole.ledger.messages import Row
 from pigeonhole.ledger.status import JobState, JobStatus
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.sinks import parquet, sqlite
 from pigeonhole.sinks.file import File
 from pigeonhole.sinks.format import Format, as_dicts
@@ -25,7 +25,7 @@ from pigeonhole.sinks.parquet import Parquet
 from pigeonhole.sinks.registry import FORMATS, read_results
 from pigeonhole.sinks.whole import WholeFormat, path_of, text_and_bytes
 from pigeonhole.version import install_hint
-from producer.outputs import row_format
+from producer.arguments.outputs import row_format
 from tests.sinks.formats import CSV, DB, JSONL, PARQUET
 from tests.sinks.test_rows import PREDICTIONS
 from tests.sinks.test_sinks import MODEL, ROWS, SEVEN, named

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pigeonhole.errors import UsageError
-from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.sinks.format import LineFormat
 from pigeonhole.sinks.registry import FORMATS
 from tests.sinks.formats import CSV, JSONL, SAFE

@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 from pigeonhole.errors import UsageError
 from pigeonhole.jobs.rows import Rows
 from pigeonhole.jobs.summary import Summary
-from pigeonhole.ledger.messages import Row
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.sinks import sqlite
 from pigeonhole.sinks.csv_rows import Csv, SafeCsv
+from pigeonhole.sinks.folders.sorting import Sorter
 from pigeonhole.sinks.format import Format, as_dicts
 from pigeonhole.sinks.registry import read_results
-from pigeonhole.sinks.sorting import Sorter
-from producer.outputs import row_format
-from producer.summary_text import summary_text
-from producer.table import Table
+from producer.arguments.outputs import row_format
+from producer.display.summary_text import summary_text
+from producer.display.table import Table
 from tests.sinks.formats import CSV, DB, JSONL, PARQUET
 from tests.sinks.test_results import JOB, write
 from tests.sinks.test_rows import MANY, read_back

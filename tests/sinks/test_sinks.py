@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pigeonhole.errors import OutputFailed, UsageError
-from pigeonhole.ledger.messages import Row
-from pigeonhole.output_files import descriptor
+from pigeonhole.filesystem.output_files import descriptor
+from pigeonhole.ledger.wire.messages import Row
 from pigeonhole.sinks.file import File
 from pigeonhole.sinks.registry import FORMATS, format_of
 from pigeonhole.sinks.sink import Sink, Stream
 from pigeonhole.text import printable
-from producer.outputs import row_format
-from producer.table import TABLE_ROWS, Table
+from producer.arguments.outputs import row_format
+from producer.display.table import TABLE_ROWS, Table
 from tests.conftest import ROOT
 from tests.sinks.formats import CSV, JSONL
 

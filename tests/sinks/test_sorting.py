@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 
 from pigeonhole.errors import ExitCode, OutputFailed, SourceError, UsageError
 from pigeonhole.ledger.done import Origin
-from pigeonhole.ledger.messages import Row
-from pigeonhole.sinks.sorting import Sorter, folder_of
-from pigeonhole.sources.archives import INSIDE, archive_kind, members
+from pigeonhole.ledger.wire.messages import Row
+from pigeonhole.sinks.folders.sorting import Sorter, folder_of
+from pigeonhole.sources.members.archives import INSIDE, archive_kind, members
 from pigeonhole.sources.reference import Identity, Location
 from pigeonhole.sources.source import identity_of
 from pigeonhole.text import counted
-from producer.options import Links
-from producer.outputs import sorting
+from producer.arguments.options import Links
+from producer.arguments.outputs import sorting
 from tests.packing import KINDS, pack
 from tests.sinks.test_sinks import SEVEN
 

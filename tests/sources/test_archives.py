@@ -15,12 +15,12 @@ import pytest
 
 from pigeonhole.errors import SourceError
 from pigeonhole.jobs.submit import batches
-from pigeonhole.ledger.messages import Batch
-from pigeonhole.sources.archives import files_of, members
+from pigeonhole.ledger.wire.messages import Batch
 from pigeonhole.sources.expand import expand
+from pigeonhole.sources.members.archives import files_of, members
+from pigeonhole.sources.members.tar_archives import TarPlace
+from pigeonhole.sources.members.zip_archives import ZipPlace
 from pigeonhole.sources.reference import Root
-from pigeonhole.sources.tar_archives import TarPlace
-from pigeonhole.sources.zip_archives import ZipPlace
 from tests.packing import KINDS, pack
 from tests.sources.conftest import pairs, shown, touch
 

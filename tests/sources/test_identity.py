@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
-from pigeonhole.sources.archives import INSIDE, members
 from pigeonhole.sources.local_files import LocalFiles
+from pigeonhole.sources.members.archives import INSIDE, members
 from pigeonhole.sources.reference import Location, Root
 from pigeonhole.sources.registry import by_scheme
 from pigeonhole.sources.source import Source, identity_of

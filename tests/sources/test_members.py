@@ -23,21 +23,21 @@ from pigeonhole.errors import ImageError
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.imaging.reader import ImageReader, ReadBudget
 from pigeonhole.jobs.submit import batches
-from pigeonhole.ledger.messages import Batch, Group
+from pigeonhole.ledger.wire.messages import Batch, Group
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
-from pigeonhole.sources import archives, inflated, zip_archives
-from pigeonhole.sources.archives import members
 from pigeonhole.sources.beneath import open_beneath
 from pigeonhole.sources.expand import expand
+from pigeonhole.sources.members import archives, inflated, zip_archives
+from pigeonhole.sources.members.archives import members
+from pigeonhole.sources.members.tar_archives import TarPlace
+from pigeonhole.sources.members.zip_archives import ZipPlace
 from pigeonhole.sources.reference import Location, Place, Root
-from pigeonhole.sources.tar_archives import TarPlace
-from pigeonhole.sources.zip_archives import ZipPlace
 from tests import decoder_faults
 from tests.packing import KINDS, pack
 from tests.worker.conftest import SAMPLES, file_at, png
-from worker.isolation import IsolationRun
-from worker.pipeline import Pipeline
+from worker.processing.isolation import IsolationRun
+from worker.processing.pipeline import Pipeline
 
 IMAGES = {file.name: file.read_bytes() for file in sorted(SAMPLES.glob("[01]*.png"))}
 MAX_BYTES = 100_000

@@ -8,7 +8,7 @@ import pytest
 
 from pigeonhole.errors import ErrorKind, ImageError, SourceError, UsageError
 from pigeonhole.jobs.submit import batches
-from pigeonhole.ledger.messages import MAX_DECODED_BYTES, Batch
+from pigeonhole.ledger.wire.messages import MAX_DECODED_BYTES, Batch
 from pigeonhole.sources.expand import expand
 from pigeonhole.sources.memory import MOST_BYTES, ImagesInMemory, in_memory
 from pigeonhole.sources.reference import Location, Root

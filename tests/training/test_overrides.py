@@ -8,7 +8,7 @@ import pytest
 
 from pigeonhole.errors import TrainingError
 from pigeonhole.models.checkpoint import describe
-from tests.training.test_folder import folder, run
+from tests.training.datasets.test_folder import folder, run
 from training.recipes import overrides
 from training.recipes.augment import Augmentation
 from training.recipes.defaults import RECIPES

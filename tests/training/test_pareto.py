@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import pareto
-from benchmarks.pareto import LINES, Run, Task, found, keep, runs
+from benchmarks.studies import pareto
+from benchmarks.studies.pareto import LINES, Run, Task, found, keep, runs
 
 TEXT = "Before.\n<!-- pareto -->\nold\n<!-- end of pareto -->\nAfter.\n"
 TASK = Task("digits", 0)

@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch, Group
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.queue.task_queue import Queue
+from pigeonhole.ledger.wire.messages import Batch, Group
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings

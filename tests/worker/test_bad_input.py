@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from pigeonhole.errors import ExitCode
-from pigeonhole.ledger.messages import Batch, Group, Row
+from pigeonhole.ledger.wire.messages import Batch, Group, Row
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.models.runtimes.torch_runtime import TorchRuntime
@@ -27,7 +27,7 @@ from tests.conftest import SHARED
 from tests.fuzz import Sound, damaged_files
 from tests.hostile import HOSTILE
 from tests.worker.conftest import png
-from worker.pipeline import Pipeline
+from worker.processing.pipeline import Pipeline
 
 TOO_MUCH = 2**60  # bytes; no machine has them
 

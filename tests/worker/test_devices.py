@@ -16,7 +16,7 @@ import torch
 
 from pigeonhole.errors import ExitCode
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch
+from pigeonhole.ledger.wire.messages import Batch
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.models.runtimes.choice import Choice

@@ -12,8 +12,8 @@ import pytest
 
 from deploy.redis_users import BOTH, line
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch, Group
-from pigeonhole.ledger.redis_client import connect
+from pigeonhole.ledger.redis.client import connect
+from pigeonhole.ledger.wire.messages import Batch, Group
 from pigeonhole.ledger.workers import Workers
 from pigeonhole.settings import Settings
 from tests import decoder_faults

@@ -12,14 +12,14 @@ import pytest
 
 from pigeonhole.ledger.dead_letters import DeadLetters
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch, Group
+from pigeonhole.ledger.wire.messages import Batch, Group
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
 from pigeonhole.sources.beneath import open_beneath
 from tests.worker.test_tasks import job_with
-from worker import folders
-from worker.folders import FolderGone, Folders
-from worker.processor import Processor
+from worker.processing import folders
+from worker.processing.folders import FolderGone, Folders
+from worker.processing.processor import Processor
 
 NAMES = tuple(f"{number}.png" for number in range(6))
 
@@ -39,7 +39,7 @@ def card(root: Path) -> Path:
 def processor(
     settings: Settings, root: Path, classifier: Classifier, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> Processor:
-    monkeypatch.setattr("worker.processor._HELD", 0.0)
+    monkeypatch.setattr("worker.processing.processor._HELD", 0.0)
     return Processor(replace(settings, image_root=str(root), chunk=4), classifier, ledger)
 
 

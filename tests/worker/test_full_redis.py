@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch, Group
+from pigeonhole.ledger.wire.messages import Batch, Group
 from pigeonhole.ledger.workers import GONE_AFTER, Workers
 from pigeonhole.settings import Settings
 from tests import decoder_faults

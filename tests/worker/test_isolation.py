@@ -11,7 +11,7 @@ from pigeonhole.imaging.reader import ImageReader
 from pigeonhole.settings import Settings
 from tests import decoder_faults
 from tests.worker.conftest import file_at
-from worker.isolation import PAUSES, IsolationRun, IsolationUnavailable
+from worker.processing.isolation import PAUSES, IsolationRun, IsolationUnavailable
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch, Group
+from pigeonhole.ledger.wire.messages import Batch, Group
 from pigeonhole.ledger.workers import Workers
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.settings import Settings

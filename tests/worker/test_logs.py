@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from worker import logs
+from worker.monitoring import logs
 
 #: A line break and a forged line, an escape sequence for terminals, a byte that is not UTF-8, Unicode line breaks.
 HOSTILE = "a\n[2026-01-01 00:00:00,000: INFO/MainProcess] forged\x1b]0;owned\x07\udcff\u2028\x85b"

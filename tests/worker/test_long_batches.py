@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pigeonhole.ledger.messages import Batch, Group
+from pigeonhole.ledger.wire.messages import Batch, Group
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
 from pigeonhole.sources.reference import Location
 from pigeonhole.sources.source import Opened
 from tests.ledger.conftest import Clock
-from worker.pipeline import Pipeline
+from worker.processing.pipeline import Pipeline
 
 NAMES = ("003b50.png", "00c5e3.png", "007313.png", "empty.png", "0580e7.png", "0d5f5e.png")
 

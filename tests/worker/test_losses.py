@@ -15,8 +15,8 @@ import pytest
 
 from pigeonhole.errors import ExitCode
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Batch, Group, Row
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.queue.task_queue import Queue
+from pigeonhole.ledger.wire.messages import Batch, Group, Row
 from pigeonhole.settings import Settings
 from tests import decoder_faults
 from tests.conftest import children, wait_for
@@ -141,8 +141,8 @@ def test_an_isolation_run_ends_with_its_pool_process(
     worker = start_worker(PYTHONPATH=decoder_faults.install(tmp_path))
     quarantined(settings, "hangs.png")
     (child,) = children(worker.pid)
-    wait_for(lambda: bool(children(child, b"worker.isolation")), "the isolation run")
-    (run,) = children(child, b"worker.isolation")
+    wait_for(lambda: bool(children(child, b"worker.processing.isolation")), "the isolation run")
+    (run,) = children(child, b"worker.processing.isolation")
     os.kill(child, signal.SIGKILL)
     killed = time.monotonic()
     wait_for(lambda: not runs(run), "the end of the isolation run")
@@ -208,7 +208,7 @@ def test_a_process_that_fails_in_a_way_not_foreseen_takes_no_further_message(
 ) -> None:
     # The first process fails each of its batches, as if no thread could be started; its replacement works.
     (tmp_path / "sitecustomize.py").write_text(
-        "import os\nimport pigeonhole.ledger.messages as messages\n\nreally = messages.Batch.located\n\n\n"
+        "import os\nimport pigeonhole.ledger.wire.messages as messages\n\nreally = messages.Batch.located\n\n\n"
         "def located(self):\n"
         f"    first = {str(tmp_path / 'first')!r}\n"
         "    if not os.path.exists(first):\n"

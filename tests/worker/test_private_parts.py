@@ -47,7 +47,7 @@ USED: dict[str, Any] = {
     "num_processes": TaskPool,
     "maintain_pool": TaskPool,
     "should_stop": state,
-    "w.index": pool.Pool,  # the place of a process in the pool, by which worker.metrics names its file
+    "w.index": pool.Pool,  # the place of a process in the pool, by which worker.monitoring.metrics names its file
     "do_restore": virtual.Channel,
     "_MP_FORK_LOGLEVEL_": spawn,
     "_args_from_interpreter_flags": spawn,  # the processes that PYTHONSAFEPATH keeps off the working folder

@@ -14,21 +14,21 @@ from pigeonhole.errors import BrokerUnreachable
 from pigeonhole.ledger.dead_letters import DeadLetters
 from pigeonhole.ledger.leases import UNTRIED
 from pigeonhole.ledger.ledger import Ledger
-from pigeonhole.ledger.messages import Answers, Batch, Group
 from pigeonhole.ledger.pieces import Piece
-from pigeonhole.ledger.task_queue import Queue
+from pigeonhole.ledger.queue.task_queue import Queue
 from pigeonhole.ledger.upkeep import Overdue
+from pigeonhole.ledger.wire.messages import Answers, Batch, Group
 from pigeonhole.limits import TOP
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.models.scores import Scores
 from pigeonhole.settings import Settings
-from pigeonhole.sources.archives import INSIDE, members
+from pigeonhole.sources.members.archives import INSIDE, members
 from pigeonhole.sources.source import identity_of
 from tests.conftest import wait_for
 from tests.packing import KINDS, pack
-from worker.isolation import IsolationRun, IsolationUnavailable
-from worker.pipeline import Pipeline
-from worker.processor import Processor
+from worker.processing.isolation import IsolationRun, IsolationUnavailable
+from worker.processing.pipeline import Pipeline
+from worker.processing.processor import Processor
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_chunk_ends_where_its_decoded_images_take_too_much_memory(
     at_root: Settings, classifier: Classifier, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected, noting = Pipeline(at_root, classifier).classify(samples), Notes(classifier.checkpoint, classifier.runtime)
-    monkeypatch.setattr("worker.pipeline._CHUNK_BYTES", 10 * 28 * 28 - 1)
+    monkeypatch.setattr("worker.processing.pipeline._CHUNK_BYTES", 10 * 28 * 28 - 1)
     answers = Pipeline(at_root, noting).classify(samples)
     assert (answers.best, answers.errors) == (expected.best, expected.errors)
     assert {*noting.sizes[:-1]} == {10}
@@ -88,7 +88,7 @@ def test_a_network_on_a_cpu_takes_as_many_large_images_at_once_as_its_layers_hav
     at_root: Settings, classifier: Classifier, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected, noting = Pipeline(at_root, classifier).classify(samples), Notes(classifier.checkpoint, classifier.runtime)
-    monkeypatch.setattr("worker.pipeline._INPUT_BYTES", 10 * 28 * 28)
+    monkeypatch.setattr("worker.processing.pipeline._INPUT_BYTES", 10 * 28 * 28)
     answers = Pipeline(at_root, noting).classify(samples)
     assert (answers.best, answers.errors) == (expected.best, expected.errors)
     assert max(noting.sizes) == 10
@@ -99,7 +99,7 @@ def test_a_batch_that_takes_long_is_committed_in_parts_that_any_worker_may_take(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = Pipeline(at_root, classifier).classify(samples)
-    monkeypatch.setattr("worker.processor._SHARE", 0.0)
+    monkeypatch.setattr("worker.processing.processor._SHARE", 0.0)
     job, piece = job_with(ledger, samples)
     processor = Processor(replace(at_root, chunk=100), classifier, ledger)
     done = []
@@ -117,7 +117,7 @@ def test_a_batch_that_takes_long_is_committed_in_parts_that_any_worker_may_take(
 def test_a_batch_that_takes_long_and_was_lost_meanwhile_counts_once(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.processor._SHARE", 0.0)
+    monkeypatch.setattr("worker.processing.processor._SHARE", 0.0)
     job, piece = job_with(ledger, samples)
     processor = Processor(replace(at_root, chunk=100), classifier, ledger)
     divide = ledger.divide
@@ -346,7 +346,7 @@ class Forgets(Ledger):
 def test_a_lease_is_renewed_again_after_an_error_that_nobody_foresaw(
     at_root: Settings, classifier: Classifier, samples: Batch, caplog: pytest.LogCaptureFixture, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("worker.processor.LEASE", 0.04)
+    monkeypatch.setattr("worker.processing.processor.LEASE", 0.04)
     ledger = Forgets(at_root)
     job, piece = job_with(ledger, samples)
     with caplog.at_level(logging.WARNING), Processor(at_root, classifier, ledger)._holding(job, piece):

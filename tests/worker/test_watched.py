@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from pigeonhole.errors import SettingsError
-from pigeonhole.ledger.messages import Batch, Group
+from pigeonhole.ledger.wire.messages import Batch, Group
 from pigeonhole.ledger.workers import Workers
 from pigeonhole.models import checkpoint as checkpoints
 from pigeonhole.models.runtimes.choice import Choice
@@ -29,8 +29,8 @@ from producer.doctor.findings import Finding
 from tests.conftest import ROOT, children, wait_for
 from tests.security.target import SAMPLE, Target
 from tests.worker.conftest import published
-from worker.metric_list import METRICS, MetricSpec
-from worker.metrics import _GaugeCollector, _remove_abandoned, serve
+from worker.monitoring.metric_list import METRICS, MetricSpec
+from worker.monitoring.metrics import _GaugeCollector, _remove_abandoned, serve
 
 Series = dict[tuple[str, ...], float]
 
@@ -208,7 +208,7 @@ def test_and_that_there_is_no_room_for_counts(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_counts_of_a_worker_that_was_killed_are_swept_and_those_of_one_that_lives_are_not(tmp_path: Path) -> None:
-    program = "from worker.metrics import _folder\nprint(_folder(), flush=True)\ninput()"
+    program = "from worker.monitoring.metrics import _folder\nprint(_folder(), flush=True)\ninput()"
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     killed, living = (
         subprocess.Popen(
@@ -254,7 +254,7 @@ def test_another_of_its_name_is_counted_and_when_stopped_takes_only_its_own_anno
 
 
 def test_without_a_port_prometheus_client_is_not_imported() -> None:
-    program = "import sys, worker.pipeline, worker.metrics as m\n"
+    program = "import sys, worker.processing.pipeline, worker.monitoring.metrics as m\n"
     program += "counts = m.counts(m.Settings(), 'digits')\nwith counts.stage('read'):\n    pass\n"
     program += "m.serve(m.Settings(), None, None)\nprint('prometheus_client' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

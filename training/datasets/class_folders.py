@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pigeonhole.errors import DatasetError
-from pigeonhole.files import shown
+from pigeonhole.filesystem.files import shown
 from training.datasets.files.distinct import TEST, TRAINING, VALIDATION, Picture
 from training.datasets.picture_files import PictureFiles
 

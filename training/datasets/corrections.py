@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pigeonhole.errors import DatasetError
-from pigeonhole.files import shown
+from pigeonhole.filesystem.files import shown
 from pigeonhole.text import counted
 from training.datasets.csv_file import rows
 from training.datasets.data_set import TrainingData

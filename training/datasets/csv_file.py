@@ -5,9 +5,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from pigeonhole import nearby
 from pigeonhole.errors import DatasetError
-from pigeonhole.files import shown
+from pigeonhole.filesystem import nearby
+from pigeonhole.filesystem.files import shown
 from pigeonhole.sinks.path_labels import MissingColumns, path_labels
 from training.datasets.files.distinct import TRAINING, Picture
 from training.datasets.picture_files import PictureFiles

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from pigeonhole.errors import ImageError
-from pigeonhole.files import shown
+from pigeonhole.filesystem.files import shown
 from pigeonhole.imaging.preprocessing import Preprocessing
 from training.datasets.files.distinct import LeftOut
 from training.datasets.splits import Split

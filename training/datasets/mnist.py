@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pigeonhole.errors import DatasetError
-from pigeonhole.files import shown
+from pigeonhole.filesystem.files import shown
 from pigeonhole.imaging import preprocess
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.version import install_hint

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pigeonhole.errors import DatasetError, ErrorKind
-from pigeonhole.files import shown
+from pigeonhole.filesystem.files import shown
+from pigeonhole.filesystem.nearby import missing
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.limits import MOST_CLASSES
-from pigeonhole.nearby import missing
 from training.datasets.data_set import DataSet, Failure, LabelledImages, ReadOptions, TrainingData
 from training.datasets.files import cache, counts, inspection
 from training.datasets.files.cache import Cache

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pigeonhole.errors import DatasetError
-from pigeonhole.files import shown
-from pigeonhole.nearby import missing
+from pigeonhole.filesystem.files import shown
+from pigeonhole.filesystem.nearby import missing
 from pigeonhole.registry import Registry
 
 if TYPE_CHECKING:

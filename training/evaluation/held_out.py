@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pigeonhole.errors import ErrorKind, ImageError, TrainingError
-from pigeonhole.files import shown
+from pigeonhole.filesystem.files import shown
 from pigeonhole.models.checkpoint import Checkpoint
 from training.datasets import registry, selection
 from training.datasets.data_set import DataSet, Failure, LabelledImages, ReadOptions, TrainingData

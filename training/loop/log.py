@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pigeonhole import files, provenance
+from pigeonhole import provenance
+from pigeonhole.filesystem import files
 
 #: First bytes of each line.
 _START = b'{"event": '

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pigeonhole.errors import CheckpointError, DatasetError, TrainingError
+from pigeonhole.filesystem.nearby import missing
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models.networks import registry as networks
 from pigeonhole.models.networks import vision
 from pigeonhole.models.output_names import check_output, model_name
-from pigeonhole.nearby import missing
 from training import environment
 from training.configuration import Configuration
 from training.datasets import mirror, selection, splits

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from pigeonhole import files
 from pigeonhole.errors import TrainingError
+from pigeonhole.filesystem import files
 
 VERSION = 2
 

@@ -12,11 +12,11 @@ import torch
 
 from pigeonhole import provenance
 from pigeonhole.errors import CheckpointError, TrainingError
+from pigeonhole.filesystem.replacing import check_own
 from pigeonhole.models import checkpoint, export
 from pigeonhole.models.checkpoint import Checkpoint
 from pigeonhole.models.networks import registry as networks
 from pigeonhole.models.networks.network import Network
-from pigeonhole.replacing import check_own
 from training import environment
 from training.configuration import Configuration
 from training.datasets.files.distinct import LeftOut

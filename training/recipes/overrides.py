@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pigeonhole.errors import TrainingError
-from pigeonhole.files import shown
-from pigeonhole.nearby import missing
+from pigeonhole.filesystem.files import shown
+from pigeonhole.filesystem.nearby import missing
 from training.recipes.augment import Augmentation
 from training.recipes.recipe import Recipe
 

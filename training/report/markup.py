@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from pigeonhole.errors import TrainingError
+from pigeonhole.filesystem.replacing import GENERATOR, check_own, is_our_page
 from pigeonhole.models import description
 from pigeonhole.models.checkpoint import Checkpoint
-from pigeonhole.replacing import GENERATOR, check_own, is_our_page
 
 PAGE = "report.html"
 #: Names of the plots, whose PNG files are beside the page.

@@ -23,7 +23,7 @@ from worker.refusal import refuse
 
 logger = logging.getLogger(__name__)
 
-#: The most bytes of a chunk's pixels; a pool process sends smaller ones (`worker.pipeline`).
+#: The most bytes of a chunk's pixels; a pool process sends smaller ones (`worker.processing.pipeline`).
 _LARGEST = 4 * 2**30
 
 

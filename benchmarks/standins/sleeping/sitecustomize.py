@@ -7,8 +7,8 @@ import os
 import time
 from array import array
 
-from pigeonhole.ledger.messages import Answers, Batch
-from worker.pipeline import Pipeline
+from pigeonhole.ledger.wire.messages import Answers, Batch
+from worker.processing.pipeline import Pipeline
 
 SECONDS = float(os.environ.get("BENCH_SECONDS_A_CHUNK", "0"))
 LABELS = tuple("0123456789")

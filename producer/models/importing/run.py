@@ -5,10 +5,10 @@ from pathlib import Path
 
 from pigeonhole import provenance
 from pigeonhole.errors import CheckpointError
+from pigeonhole.filesystem.replacing import check_own
 from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Calibration, Checkpoint
 from pigeonhole.models.conversion import trial
-from pigeonhole.replacing import check_own
 from pigeonhole.version import VERSION
 from producer.models.importing import registry, thresholds
 from producer.models.importing.kind import ImportOptions

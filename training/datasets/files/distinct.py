@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pigeonhole.errors import ImageError
-from pigeonhole.files import shown
+from pigeonhole.filesystem.files import shown
 
 TRAINING, VALIDATION, TEST = "training", "validation", "test"
 # A picture that is in several parts stays in the first of these, so that the test images stay complete.
