@@ -1,7 +1,7 @@
 """The table of `status`, which fits the terminal; ids are never cut."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -83,20 +83,25 @@ def progress_text(status: JobStatus, short: bool = False) -> str:
 
 
 def _columns(statuses: Sequence[JobStatus], workers: "Counter[str]", short: bool) -> list[_Column]:
-    def column(name: str, cells: Iterable[str]) -> _Column:
-        return _Column(name, _SHORT.get(name, name) if short else name, tuple(map(printable, cells)))
+    def column(name: str, cell: Callable[[JobStatus], str]) -> _Column:
+        header = _SHORT.get(name, name) if short else name
+        return _Column(name, header, tuple(printable(cell(status)) for status in statuses))
+
+    def known(name: str, cell: Callable[[JobStatus], str]) -> _Column:
+        """Return a column whose cells are empty for the unreadable jobs of other versions."""
+        return column(name, lambda status: "" if status.state is JobState.UNREADABLE else cell(status))
 
     return [
-        column("job", (status.job for status in statuses)),
-        column("state", (status.state for status in statuses)),
-        column("age", (span(status.age, _UNITS) for status in statuses)),
-        column("model", (status.model for status in statuses)),
-        column("source", (sources_text(status.sources) for status in statuses)),
-        column("images", (progress_text(status, short) for status in statuses)),
-        column("img/s", (_speed(status, short) for status in statuses)),
-        column("errors", (_count(status.errors, short) for status in statuses)),
-        column("review", (_count(status.reviews, short) for status in statuses)),
-        column("workers", ("" if status.over else _count(workers[status.model], short) for status in statuses)),
+        column("job", lambda status: status.job),
+        column("state", lambda status: status.state),
+        known("age", lambda status: span(status.age, _UNITS)),
+        known("model", lambda status: status.model),
+        known("source", lambda status: sources_text(status.sources)),
+        known("images", lambda status: progress_text(status, short)),
+        known("img/s", lambda status: _speed(status, short)),
+        known("errors", lambda status: _count(status.errors, short)),
+        known("review", lambda status: _count(status.reviews, short)),
+        known("workers", lambda status: "" if status.over else _count(workers[status.model], short)),
     ]
 
 

@@ -43,6 +43,11 @@ def test_a_line_has_everything_about_a_job() -> None:
     assert second.split() == [JOB, "finished", "12d", "digits", "5/5", "2", "1", "2"], "one that is over has no workers"
 
 
+def test_a_line_of_a_job_of_another_version_has_its_id_and_state_only() -> None:
+    _, line = lines([status(state=JobState.UNREADABLE, model="", read_at=1130.0)], None)
+    assert line.split() == [JOB, "unreadable"]
+
+
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 100, 120])
 def test_an_id_and_a_state_are_never_cut_and_no_line_is_longer_than_the_terminal(width: int) -> None:
     unreadable = status(state=JobState.UNREADABLE, model="")
