@@ -69,8 +69,8 @@ outliers: .venv/.dev ## make pictures that are no digit in OUTLIERS, and tell ho
 pareto: .venv/.dev ## train each network with SEEDS seeds, to compare accuracy and cost; goes on with what WORK has; hours
 	$(BIN)/python -m benchmarks.studies.pareto --data $(DATA) --work $(WORK) --seeds $(SEEDS)
 
-synthetic-sheet: .venv/.dev ## docs/variety.png: synthetic training images, ten of each kind; needs the MNIST in DATA
-	$(BIN)/python -m scripts.synthetic_sheet --data $(DATA) -o docs/variety.png
+synthetic-sheet: .venv/.dev ## docs/synthetic.png: synthetic training images, ten of each kind; needs the MNIST in DATA
+	$(BIN)/python -m scripts.synthetic_sheet --data $(DATA) -o docs/synthetic.png
 
 docs: .venv/.dev ## write what documents take from the code: docs/reference/ and the README's picture
 	$(BIN)/python -m scripts.reference

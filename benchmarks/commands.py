@@ -83,7 +83,7 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> float:
 
 def first_row(settings: Settings, image: str) -> float:
     """Start a worker for a waiting job, and return the seconds until the job's first row."""
-    connection = Connection(settings, Retrying(settings.patience))
+    connection = Connection(settings, Retrying(settings.outage_seconds))
     connection.ledger.client.flushall()  # a private Redis; jobs of earlier rounds would come before this one
     job = connection.create([image])
     connection.submit(job, expand([image], Root(settings.image_root)))

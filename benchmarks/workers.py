@@ -153,7 +153,7 @@ def _installation(workers: int, seconds_a_chunk: float) -> Iterator[Connection]:
             for number in range(workers):
                 name = ["--name", f"{number}@bench"]
                 started.append(subprocess.Popen([*command, *name], env=environment, cwd=ROOT, stdout=log, stderr=log))
-            connection = Connection(settings, Retrying(settings.patience))
+            connection = Connection(settings, Retrying(settings.outage_seconds))
             while sum(worker.processes for worker in connection.workers.alive()) < workers:
                 if any(process.poll() is not None for process in started):
                     log.seek(0)

@@ -70,7 +70,7 @@ class Client:
             model=settings.model if model is None else os.fspath(model),
             image_root=settings.image_root if image_root is None else os.fspath(image_root),
         )
-        self._connection = Connection(settings, Retrying(settings.patience, Logged()))
+        self._connection = Connection(settings, Retrying(settings.outage_seconds, Logged()))
         self._submissions: list[Submission] = []
 
     def __repr__(self) -> str:

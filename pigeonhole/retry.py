@@ -47,7 +47,7 @@ READ = RetryPolicy(retries=4, first=0.1, step=0.1)
 
 
 def outage(seconds: float) -> RetryPolicy:
-    """Return the policy while Redis is down or full; `seconds` is `PIGEONHOLE_PATIENCE`."""
+    """Return the policy while Redis is down or full; `seconds` is `PIGEONHOLE_OUTAGE_SECONDS`."""
     return RetryPolicy(first=0.5, longest=0.5, seconds=seconds)
 
 

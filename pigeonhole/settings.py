@@ -34,6 +34,8 @@ _LOG_FORMATS = ("text", "json")
 _SERVICE = re.compile(r"(tcp|udp|sctp)://")
 #: An unknown variable that differs from a known one by at most this number of letters counts as a typing error.
 _MISSPELT = 2
+#: Variables of earlier versions → their names now.
+_RENAMED = {"PIGEONHOLE_PATIENCE": "PIGEONHOLE_OUTAGE_SECONDS"}
 
 T = TypeVar("T")
 
@@ -64,7 +66,7 @@ class Settings:
     max_bytes: int = _setting(256_000_000, "a file with more bytes becomes an error row")
     batch_seconds: int = _setting(300, "seconds for a batch; after that, its process is ended, and the batch is split")
     publish_seconds: int = _setting(15, "seconds until a batch that is missing from the queue is published again")
-    patience: int = _setting(600, "seconds to wait for a Redis that is down or full")
+    outage_seconds: int = _setting(600, "seconds to wait for a Redis that is down or full")
     result_ttl: int = _setting(604_800, "workers: seconds that a finished job's rows stay in Redis")
     log_format: str = _setting("text", "workers: format of the log: `text`, or `json` with one object a line")
     metrics_port: str = _setting(
@@ -91,7 +93,8 @@ class Settings:
         self._check_numbers()
 
     def _check_numbers(self) -> None:
-        for name in ("chunk", "max_pixels", "max_bytes", "batch_seconds", "publish_seconds", "patience", "result_ttl"):
+        times = ("batch_seconds", "publish_seconds", "outage_seconds", "result_ttl")
+        for name in ("chunk", "max_pixels", "max_bytes", *times):
             if not 1 <= getattr(self, name) <= _MOST:
                 raise _refused(name, getattr(self, name), f"a number from 1 to {_MOST}")
         if self.processes < 0:
@@ -113,14 +116,14 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
         """Read every `PIGEONHOLE_…` variable.
 
-        An unknown variable is ignored, unless it looks like a misspelt setting. Kubernetes sets unknown ones, such as
-        `PIGEONHOLE_REDIS_SERVICE_HOST` for a Service named `pigeonhole-redis`.
+        An unknown variable is ignored, unless it looks like a misspelt setting or was one in an earlier version.
+        Kubernetes sets unknown ones, such as `PIGEONHOLE_REDIS_SERVICE_HOST` for a Service named `pigeonhole-redis`.
 
         Args:
             environment: the variables to read; None: those of this process.
 
         Raises:
-            SettingsError: a variable looks like a misspelt setting, or its value can't be used.
+            SettingsError: a variable is a misspelt setting or one of an earlier version, or its value can't be used.
         """
         environment = os.environ if environment is None else environment
         known = {ENV_PREFIX + f.name.upper(): f for f in fields(cls)}
@@ -129,7 +132,7 @@ class Settings:
             if variable in known:
                 values[known[variable].name] = _parsed(known[variable], text)
             elif variable.startswith(ENV_PREFIX) and not _SERVICE.match(text):
-                meant = next((name for name in known if _is_misspelt(variable, name)), None)
+                meant = _RENAMED.get(variable) or next((name for name in known if _is_misspelt(variable, name)), None)
                 if meant:
                     raise SettingsError(f"unknown setting {variable}: did you mean {meant}?")
         # The file becomes part of the URL, so that an embedded Redis never uses this password.

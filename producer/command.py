@@ -245,7 +245,7 @@ def client_for(settings: Settings, quiet: bool = False) -> "Connection":
     from pigeonhole.jobs.connection import Connection
     from pigeonhole.jobs.retrying import Retrying
 
-    return Connection(settings, Retrying(settings.patience, None if quiet else Notices()))
+    return Connection(settings, Retrying(settings.outage_seconds, None if quiet else Notices()))
 
 
 class Notices:

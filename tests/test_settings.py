@@ -21,7 +21,7 @@ NOT_DEFAULTS: dict[str, str | int] = {
     "max_pixels": 1_000,
     "max_bytes": 2_000,
     "batch_seconds": 60,
-    "patience": 30,
+    "outage_seconds": 30,
     "publish_seconds": 5,
     "result_ttl": 3_600,
     "log_format": "json",
@@ -62,6 +62,7 @@ def test_variables_of_others_are_left_alone() -> None:
         ("PIGEONHOLE_BORKER_URL", "PIGEONHOLE_BROKER_URL"),
         ("PIGEONHOLE_IMAGEROOT", "PIGEONHOLE_IMAGE_ROOT"),
         ("PIGEONHOLE_LOG", "PIGEONHOLE_LOG_FORMAT"),
+        ("PIGEONHOLE_PATIENCE", "PIGEONHOLE_OUTAGE_SECONDS"),
     ],
 )
 def test_an_unknown_setting_is_refused_with_the_one_that_was_meant(variable: str, near: str) -> None:

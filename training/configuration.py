@@ -69,10 +69,10 @@ class Configuration:
     validation: Annotated[
         float | None, typer.Option(help="Share of the training images kept for validation.  \\[default: 0.1]")
     ] = None
-    variety: Annotated[
+    synthetic: Annotated[
         bool | None,
         typer.Option(
-            "--variety/--no-variety",
+            "--synthetic/--no-synthetic",
             help="Also train on synthetic data: out-of-distribution images, and for digits also other kinds of digits. "
             " \\[default: the recipe's]",
         ),
@@ -154,11 +154,11 @@ class Configuration:
         """
         from training.recipes import overrides
 
-        if (self.variety or (values or {}).get("variety")) and not recipe.variety:
+        if (self.synthetic or (values or {}).get("synthetic")) and not recipe.synthetic:
             raise TrainingError(
-                f"There are no synthetic data for the network {self.architecture!r}; leave variety out."
+                f"There is no synthetic data for the network {self.architecture!r}; give --no-synthetic."
             )
-        if self.fonts and (self.variety is False or not recipe.variety):
+        if self.fonts and (self.synthetic is False or not recipe.synthetic):
             raise TrainingError("--fonts is for synthetic data, and this training has none; leave --fonts out.")
         recipe = overrides.apply(recipe, values or {})
         augmentation = recipe.augmentation
@@ -170,5 +170,5 @@ class Configuration:
             epochs=recipe.epochs if self.epochs is None else self.epochs,
             batch_size=recipe.batch_size if self.batch_size is None else self.batch_size,
             patience=recipe.patience if self.patience is None else self.patience,
-            variety=0.0 if self.variety is False else recipe.variety,
+            synthetic=0.0 if self.synthetic is False else recipe.synthetic,
         )

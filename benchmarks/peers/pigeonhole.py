@@ -48,7 +48,7 @@ class Pigeonhole:
         with environment({"PYTHONPATH": self._pythonpath} if self._pythonpath else {}):
             self._private = self._open.enter_context(embedded(self._settings))
         self._name, self._checkpoint = self._private.model()
-        self._connection = Connection(self._private.settings, Retrying(self._settings.patience))
+        self._connection = Connection(self._private.settings, Retrying(self._settings.outage_seconds))
         while sum(worker.processes for worker in self._connection.workers.alive()) < PROCESSES:
             self._private.check()
             time.sleep(0.05)

@@ -173,7 +173,7 @@ class Jobs:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.client = Connection(site.direct, Retrying(site.direct.patience))
+        self.client = Connection(site.direct, Retrying(site.direct.outage_seconds))
 
     def submit(self, count: int) -> str:
         """Submit `count` images, and return the job."""

@@ -69,7 +69,7 @@ class Retrying:
         check: called before each pause; its exceptions end the retries. May be replaced.
     """
 
-    def __init__(self, seconds: float = Settings.patience, shown: OutageView | None = None) -> None:
+    def __init__(self, seconds: float = Settings.outage_seconds, shown: OutageView | None = None) -> None:
         self.shown: OutageView = shown or Silent()
         self.check: Callable[[], None] = lambda: None
         self._policy = outage(seconds)

@@ -42,7 +42,7 @@ class BrokerChecks:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.client = Connection(settings, Retrying(settings.patience))
+        self.client = Connection(settings, Retrying(settings.outage_seconds))
         self.model = self.client.model_name(settings.model)
         self._workers, redis = self.client.workers, self.client.ledger.client
         self._server, self._letters = Server(settings, client=redis), DeadLetters(settings, client=redis)

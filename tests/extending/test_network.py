@@ -45,7 +45,7 @@ def test_a_new_network_is_trained_saved_without_batch_norm_served_and_trained_on
 ) -> None:
     monkeypatch.setitem(NETWORKS, "tiny", f"{__name__}:Tiny")
     path, again = tmp_path / "tiny.safetensors", tmp_path / "again.safetensors"
-    quick = ("--data", tiny_mnist, "--network", "tiny", "--epochs", 1, "--no-variety", "--device", "cpu", "--quiet")
+    quick = ("--data", tiny_mnist, "--network", "tiny", "--epochs", 1, "--no-synthetic", "--device", "cpu", "--quiet")
     trained = run("train", *quick, "-o", path)
     assert trained.exit_code == 0, trained.output
 

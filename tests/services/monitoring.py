@@ -83,7 +83,7 @@ class Site:
         self.metrics, self._web = _free_port(), _free_port()
         broker = f"unix://{folder / 'redis.sock'}"
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PIGEONHOLE_")}
-        self._environment = clean | {"PIGEONHOLE_BROKER_URL": broker, "PIGEONHOLE_PATIENCE": "5"}
+        self._environment = clean | {"PIGEONHOLE_BROKER_URL": broker, "PIGEONHOLE_OUTAGE_SECONDS": "5"}
         redis_options = ["--port", "0", "--unixsocket", folder / "redis.sock", "--dir", folder, "--save", ""]
         self.redis = self._start("redis", redis_server(), *redis_options)
         worker = [sys.executable, "-m", "pigeonhole", "worker", "--processes", "2", "--log-format", "json"]

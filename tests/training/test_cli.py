@@ -21,7 +21,7 @@ from tests.training.conftest import SHARED, TOP, save_fresh
 from training.datasets import registry
 from training.recipes.defaults import RECIPES
 
-QUICK = ("--epochs", "2", "--batch-size", "32", "--validation", "0.2", "--device", "cpu", "--no-variety")
+QUICK = ("--epochs", "2", "--batch-size", "32", "--validation", "0.2", "--device", "cpu", "--no-synthetic")
 
 
 def run(*arguments: object) -> Result:
@@ -84,7 +84,7 @@ def test_a_digits_network_learns_synthetic_images_and_outliers_by_default(
     assert described.calibration.outlier
     assert (described.trained["pool_images"], described.trained["training_images"]) == (60, 60)
     assert network(torch.zeros(1, 28, 28, 1, dtype=torch.uint8)).shape == (1, 11)
-    assert run("train", "--data", tiny_mnist, "-o", again, *quick, "--variety").exit_code == 0
+    assert run("train", "--data", tiny_mnist, "-o", again, *quick, "--synthetic").exit_code == 0
     assert describe(again).digest == described.digest
     evaluated = run("evaluate", path, "--data", tiny_mnist)
     assert evaluated.exit_code == 0, evaluated.output
@@ -125,12 +125,12 @@ def test_options_that_cannot_work_are_refused_before_training(tiny_mnist: Path, 
             "/proc: can't be written to (",
         ),
         (
-            ["-o", tmp_path / "x.safetensors", "--fonts", tmp_path, "--no-variety"],
+            ["-o", tmp_path / "x.safetensors", "--fonts", tmp_path, "--no-synthetic"],
             "--fonts is for synthetic data, and this training has none; leave --fonts out.",
         ),
         (
-            ["-o", tmp_path / "x.safetensors", "--network", "classic", "--variety"],
-            "There are no synthetic data for the network 'classic'; leave variety out.",
+            ["-o", tmp_path / "x.safetensors", "--network", "classic", "--synthetic"],
+            "the network 'classic'; give --no-synthetic",
         ),
     ):
         result = run("train", "--data", tiny_mnist, *arguments)
@@ -144,7 +144,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_prints_how_to_resume(tiny_mnist: Path,
     path = tmp_path / "interrupted.safetensors"
     command = [sys.executable, "-m", "training", "train", "--data", str(tiny_mnist), "-o", str(path)]
     process = subprocess.Popen(
-        [*command, "--epochs", "10000", "--batch-size", "32", "--device", "cpu", "--no-variety"],
+        [*command, "--epochs", "10000", "--batch-size", "32", "--device", "cpu", "--no-synthetic"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -346,7 +346,7 @@ def test_a_handful_of_steps_can_be_trained(tiny_mnist: Path, tmp_path: Path, bat
         "--device",
         "cpu",
         "--quiet",
-        "--no-variety",
+        "--no-synthetic",
     )
     result = run("train", "--data", tiny_mnist, "-o", path, *arguments)
     assert result.exit_code == 0, result.output

@@ -32,8 +32,9 @@ def test_the_figures_are_those_of_the_shipped_checkpoint() -> None:
 
 def test_the_shipped_checkpoint_was_trained_with_the_recipe_that_is_the_default() -> None:
     recorded = checkpoint.describe(checkpoint.find("digits")).trained["recipe"]
-    # The shipped checkpoint records an unused value, `distillation`, and an older name of the decay.
-    renamed = {"augmentation_decay" if key == "calming" else key: value for key, value in recorded.items()}
+    # The shipped checkpoint records an unused value, `distillation`, and older names.
+    names = {"calming": "augmentation_decay", "variety": "synthetic", "variety_augmentation": "synthetic_augmentation"}
+    renamed = {names.get(key, key): value for key, value in recorded.items()}
     assert renamed == RECIPES["digits"].to_json() | {"distillation": recorded["distillation"]}
 
 
@@ -42,9 +43,9 @@ def test_each_value_of_a_recipe_is_explained_with_its_range() -> None:
     for name, kind in overrides.VALUES.items():
         if isinstance(kind, overrides.Number):
             least, most = (f"{end:,.6f}".rstrip("0").rstrip(".") for end in (kind.least, kind.most))
-            assert rows[name.removeprefix("variety_")] == f"{least}, {most}", name
+            assert rows[name.removeprefix("synthetic_")] == f"{least}, {most}", name
         else:
-            assert name in rows or name.startswith("variety_") or name == "augmentation", name
+            assert name in rows or name.startswith("synthetic_") or name == "augmentation", name
 
 
 def test_each_networks_cost_is_the_measured_one() -> None:

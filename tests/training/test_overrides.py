@@ -128,7 +128,7 @@ def test_a_recipe_is_refused_before_anything_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", ["variety=0.001", "pool=1", "averaging=0", "warmup=1", "augmentation=null", "mixing=1"]
+    "setting", ["synthetic=0.001", "pool=1", "averaging=0", "warmup=1", "augmentation=null", "mixing=1"]
 )
 def test_values_at_the_ends_of_their_ranges_can_be_trained_with(setting: str, tmp_path: Path) -> None:
     photos = folder(tmp_path / "photos", {"a": 10, "b": 10})
@@ -142,11 +142,11 @@ def test_out_of_distribution_images_need_a_share_of_outliers(tmp_path: Path) -> 
     refused = run(*line, "--set", "outliers=0")
     assert refused.exit_code == 2
     assert "pigeonhole: outliers is 0" in refused.stderr
-    assert "--no-variety" in refused.stderr
-    assert run(*line, "--set", "outliers=0", "--no-variety").exit_code == 0
+    assert "--no-synthetic" in refused.stderr
+    assert run(*line, "--set", "outliers=0", "--no-synthetic").exit_code == 0
 
 
 def test_synthetic_data_for_a_network_that_has_none_is_refused(tiny_mnist: Path, tmp_path: Path) -> None:
     line = ("train", "--data", tiny_mnist, "-o", tmp_path / "x.safetensors", "--network", "classic")
-    result = run(*line, "--set", "variety=0.5")
-    assert "There are no synthetic data for the network 'classic'; leave variety out." in result.stderr
+    result = run(*line, "--set", "synthetic=0.5")
+    assert "the network 'classic'; give --no-synthetic" in result.stderr

@@ -117,7 +117,7 @@ def fit(
         on_step: Called after each step with the number of the epoch, of the step, and of steps in an epoch.
         on_epoch: Called after each epoch's evaluation.
         classes: Number of logits that are classes; None for all.
-        pool: Synthetic images, for `Recipe.variety`; the label `classes` stands for "unknown".
+        pool: Synthetic images, for `Recipe.synthetic`; the label `classes` stands for "unknown".
         resume: State that `on_state` received last, to resume from; all other arguments must be the same.
         on_state: Called before `on_epoch` with tensors and plain values. Save them at once: the next step changes them.
 
@@ -128,10 +128,10 @@ def fit(
         TrainingError: The loss is no longer finite, or there is nothing to train on.
         KeyboardInterrupt: Ctrl-C before the first epoch was finished; later, Ctrl-C ends training normally.
     """
-    if len(training) == 0 or len(validation) == 0 or recipe.epochs < 1 or (recipe.variety > 0) != bool(pool):
+    if len(training) == 0 or len(validation) == 0 or recipe.epochs < 1 or (recipe.synthetic > 0) != bool(pool):
         raise TrainingError(
             f"There is nothing to train: {len(training)} images, {len(validation)} to validate on, "
-            f"{recipe.epochs} epochs, {len(pool or ())} synthetic images for variety={recipe.variety:g}."
+            f"{recipe.epochs} epochs, {len(pool or ())} synthetic images for synthetic={recipe.synthetic:g}."
         )
     network.to(device).to(memory_format=torch.channels_last)  # faster for convolutions on CPU and GPU
     training, validation = training.to(device), validation.to(device)

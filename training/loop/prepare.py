@@ -87,12 +87,12 @@ def gather(config: Configuration, on_progress: Progress | None = None) -> Traini
     default = _recipe(network, read)
     default = fine_tuning(default) if initial else default
     recipe = config.amended(default, values)
-    if recipe.variety and not recipe.outliers and not read.preprocessing.reads_digits:
+    if recipe.synthetic and not recipe.outliers and not read.preprocessing.reads_digits:
         raise TrainingError(
-            "outliers is 0, but all synthetic images for this data set are out-of-distribution; give --no-variety, or "
+            "outliers is 0, but all synthetic images for this data set are out-of-distribution; give --no-synthetic, or "
             "set outliers above 0."
         )
-    fonts = _fonts(config.fonts) if recipe.variety and read.preprocessing.reads_digits else ()
+    fonts = _fonts(config.fonts) if recipe.synthetic and read.preprocessing.reads_digits else ()
     measured = {} if parent else _normalisation(network, read, initial)
     arguments = parent.arguments if parent else networks.complete(network, measured, read.preprocessing)
     identity = {
@@ -168,7 +168,7 @@ def _recipe(network: str, read: TrainingData) -> Recipe:
     lengths = {key: getattr(fitting, key) for key in ("epochs", "batch_size", "patience", "balance")}
     recipe = replace(RECIPES[network], **lengths)
     # The synthetic data of networks for digits need MNIST's classes.
-    return recipe if read.classes == splits.MNIST_CLASSES else replace(recipe, variety=0.0)
+    return recipe if read.classes == splits.MNIST_CLASSES else replace(recipe, synthetic=0.0)
 
 
 def _normalisation(network: str, read: TrainingData, initial: Learned | Pretrained | None) -> Mapping[str, Any]:
@@ -195,7 +195,7 @@ def _notes(config: Configuration, recipe: Recipe, read: TrainingData, fonts: tup
             if flips
             else "Left and right differ in these pictures: none is mirrored in training; --flip mirrors half of them."
         )
-    if recipe.variety and read.preprocessing.reads_digits and not fonts:
+    if recipe.synthetic and read.preprocessing.reads_digits and not fonts:
         yield "No fonts were found, so the synthetic data have no printed digits; --fonts names a folder of fonts."
 
 
@@ -208,7 +208,7 @@ def synthetic_images(setup: TrainingSetup, seed: int, on_progress: Callable[[int
         on_progress: Called with the number of images made and the number of all images.
     """
     recipe, training = setup.recipe, setup.data.training
-    if not recipe.variety:
+    if not recipe.synthetic:
         return None
     if not setup.data.preprocessing.reads_digits:
         return out_of_distribution.make(training, len(setup.data.classes), recipe.pool or len(training), seed)

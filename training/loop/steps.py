@@ -25,7 +25,7 @@ class Run:
         steps: Number of steps in an epoch.
         seed: Seed of all random draws.
         classes: Number of logits that are classes; None for all. The next label, if any, is "unknown".
-        pool: Synthetic images, for `Recipe.variety`.
+        pool: Synthetic images, for `Recipe.synthetic`.
         counts: int64 [classes], number of images of each class, for `Recipe.balance`.
     """
 
@@ -114,9 +114,9 @@ class Run:
         augmented = mix(self._augmented(batch, self._augmentation()), self.recipe.mixing, self.generator)
         if self.pool is None:
             return augmented
-        dealt = self._deal(len(self.pool), max(1, round(self.recipe.variety * self.recipe.batch_size)))
+        dealt = self._deal(len(self.pool), max(1, round(self.recipe.synthetic * self.recipe.batch_size)))
         return augmented.beside(
-            self._augmented(self.pool.take(dealt.to(batch.labels.device)), self.recipe.variety_augmentation)
+            self._augmented(self.pool.take(dealt.to(batch.labels.device)), self.recipe.synthetic_augmentation)
         )
 
     def _augmentation(self) -> Augmentation | None:

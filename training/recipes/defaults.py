@@ -20,7 +20,7 @@ _DIGITS = Recipe(
     epochs=30,
     augmentation=Augmentation(degrees=15.0, warp=1.2),
     augmentation_decay=0.35,
-    variety=0.5,
+    synthetic=0.5,
     pool=60_000,
     outliers=0.4,
 )
@@ -93,10 +93,10 @@ def for_folder(network: str, images: int, preprocessing: Preprocessing, mirrored
         averaging=2.0,
         patience=max(10, epochs // 3),
         augmentation=augmentation,
-        variety=_OUTLIERS,
+        synthetic=_OUTLIERS,
         outliers=1.0,
         pool=min(_POOL, max(images, 1000)),
-        variety_augmentation=augmentation,
+        synthetic_augmentation=augmentation,
         mixing=0.5 if mirrored else 0.0,
         balance=0.5,
     )

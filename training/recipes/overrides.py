@@ -72,7 +72,7 @@ _AUGMENTATION: dict[str, Number | _Choice] = {
     "colour": Number(0, 1),
     "erasing": Number(0, 1),
 }
-_GROUPS = ("augmentation", "variety_augmentation")  # each an `Augmentation`, or null for none
+_GROUPS = ("augmentation", "synthetic_augmentation")  # each an `Augmentation`, or null for none
 #: Name of a value → its condition.
 VALUES: dict[str, Number | _Choice | _Group] = {
     "epochs": Number(1, 10_000, whole=True),
@@ -84,7 +84,7 @@ VALUES: dict[str, Number | _Choice | _Group] = {
     "averaging": Number(0, 100),
     "patience": Number(0, 10_000, whole=True),
     "augmentation_decay": Number(0, 1),
-    "variety": Number(0, 10),
+    "synthetic": Number(0, 10),
     "pool": Number(0, 1_000_000, whole=True),
     "outliers": Number(0, 1),
     "mixing": Number(0, 1),

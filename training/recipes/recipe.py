@@ -24,10 +24,10 @@ class Recipe:
         augmentation: Augmentation of the images; None for none.
         augmentation_decay: Share of all steps, at the end, over which `augmentation` falls linearly to nothing: the
             last images are then like those in use (Z. He et al., "Data Augmentation Revisited", 2019).
-        variety: Number of synthetic images (`training.synthetic`) in a step for each image of the data set; 0 for none.
+        synthetic: Number of synthetic images (`training.synthetic`) in a step for each image of the data set; 0 for none.
         pool: Number of synthetic images in all; 0 for as many as there are training images.
         outliers: Share of out-of-distribution images in the pool. Above 0, the network has a logit for "unknown".
-        variety_augmentation: Augmentation of the synthetic images, which vary already; None for none.
+        synthetic_augmentation: Augmentation of the synthetic images, which vary already; None for none.
         mixing: Share of the images into which a part of another one is pasted.
         balance: Exponent b of the weight of a class with n images, n to the power of −b: at 0 all images count alike,
             at 1 all classes.
@@ -43,10 +43,10 @@ class Recipe:
     patience: int = 0
     augmentation: Augmentation | None = field(default_factory=Augmentation)
     augmentation_decay: float = 0.0
-    variety: float = 0.0
+    synthetic: float = 0.0
     pool: int = 0
     outliers: float = 0.2
-    variety_augmentation: Augmentation | None = field(
+    synthetic_augmentation: Augmentation | None = field(
         default_factory=lambda: Augmentation(degrees=4.0, scale=0.05, shear=0.05, shift=1.0)
     )
     mixing: float = 0.0
@@ -55,12 +55,12 @@ class Recipe:
     @property
     def outlier(self) -> bool:
         """Return whether the network has a logit for "unknown"."""
-        return self.variety > 0 and self.outliers > 0
+        return self.synthetic > 0 and self.outliers > 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as plain JSON values; newer ones are left out if they change nothing."""
         values = {key: value for key, value in asdict(self).items() if value or key not in _LATER}
-        augmentations = {key: getattr(self, key) for key in ("augmentation", "variety_augmentation")}
+        augmentations = {key: getattr(self, key) for key in ("augmentation", "synthetic_augmentation")}
         return {**values, **{key: how.to_json() if how else None for key, how in augmentations.items()}}
 
 

@@ -80,7 +80,7 @@ class Maker:
         name = KINDS[chunk.kind].name
         raise DatasetError(
             f"After {_MOST_ROUNDS} attempts, pictures of the kind {name!r} are still blank, or like digits. Check the "
-            "training images, or use --no-variety."
+            "training images, or use --no-synthetic."
         )
 
     def _round(self, kind: int, count: int, rng: Rng) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

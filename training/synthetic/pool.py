@@ -59,7 +59,7 @@ def make(
     if not len(training) or training.images.shape[1:] != (SIDE, SIDE, 1):
         raise DatasetError(
             f"Synthetic digits are made from images of {SIDE} x {SIDE} x 1, not "
-            f"{' x '.join(map(str, training.images.shape))}; leave them out with --no-variety."
+            f"{' x '.join(map(str, training.images.shape))}; leave them out with --no-synthetic."
         )
     images, labels = training.images[..., 0].cpu().numpy(), training.labels.cpu().numpy()
     arguments = (images, labels, OTHER, preprocessing, tuple(fonts))
@@ -108,5 +108,5 @@ def _made(
         yield from spread(chunks.make, plan, chunks.prepare, arguments, processes)
     except BrokenProcessPool as exc:
         raise TrainingError(
-            "A process that made synthetic images was killed. Free some memory, or use --no-variety."
+            "A process that made synthetic images was killed. Free some memory, or use --no-synthetic."
         ) from exc

@@ -161,7 +161,7 @@ class Processor:
                 logged.add(str(exc))
                 logger.warning("%s; waiting for it", exc)
 
-        return retry(step, outage(self._settings.patience), is_transient, waiting)
+        return retry(step, outage(self._settings.outage_seconds), is_transient, waiting)
 
     @contextmanager
     def _holding(self, job: str, piece: Piece) -> Iterator[None]:

@@ -152,7 +152,7 @@ def test_a_checkpoint_of_mnist_learns_corrections_of_its_digits_and_more(tiny_mn
     wrong = (int(pictures.labels[0]) + 1) % 10
     file = written(tmp_path / "c.csv", f"0.png,{wrong},,", f"1.png,{int(pictures.labels[1])},,", "new.png,4,,")
     first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
-    quick = ("--data", tiny_mnist, "--epochs", "1", "--batch-size", "32", "--device", "cpu", "--no-variety")
+    quick = ("--data", tiny_mnist, "--epochs", "1", "--batch-size", "32", "--device", "cpu", "--no-synthetic")
     assert run("train", "-o", first, "--validation", "0.2", *quick).exit_code == 0
     result = run("train", "--from", first, "--corrections", file, "-o", second, *quick)
     assert result.exit_code == 0, result.output

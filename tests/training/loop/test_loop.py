@@ -19,7 +19,7 @@ from training.recipes.defaults import plan
 from training.recipes.recipe import Recipe
 
 RECIPE = Recipe(epochs=4, batch_size=32)
-VARIED = replace(RECIPE, variety=0.5, outliers=0.5, augmentation_decay=0.5)
+VARIED = replace(RECIPE, synthetic=0.5, outliers=0.5, augmentation_decay=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_other_logits_than_the_classes_are_never_right(splits: tuple[Split, Spli
 
 
 def test_the_pools_images_all_come_before_any_comes_again() -> None:
-    recipe = Recipe(epochs=1, batch_size=8, variety=0.5)
+    recipe = Recipe(epochs=1, batch_size=8, synthetic=0.5)
     run = steps.Run(networks.build("classic", {}, 11), recipe, 1, 0)
     dealt = torch.cat([run._deal(10, 4) for _ in range(10)])  # [40]
     for round_ in dealt.reshape(4, 10):
@@ -249,7 +249,7 @@ def test_nothing_to_train_on_is_an_error(splits: tuple[Split, Split]) -> None:
     empty = splits[0].take(torch.zeros(0, dtype=torch.int64))
     with pytest.raises(TrainingError, match="nothing to train: 0 images, 120 to validate on, 4 epochs"):
         trained((empty, splits[1]))
-    with pytest.raises(TrainingError, match=r"0 synthetic images for variety=0\.5"):
+    with pytest.raises(TrainingError, match=r"0 synthetic images for synthetic=0\.5"):
         trained(splits, recipe=VARIED, logits=11, classes=10)
 
 

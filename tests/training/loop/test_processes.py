@@ -25,6 +25,6 @@ def test_work_is_spread_over_processes() -> None:
 
 def test_a_network_is_trained(tiny_mnist: Path, tmp_path: Path) -> None:
     command = ["train", "--data", str(tiny_mnist), "-o", str(tmp_path / "tiny.safetensors"), "--epochs", "1"]
-    result = CliRunner().invoke(app, [*command, "--batch-size", "32", "--device", "cpu", "--no-variety"])
+    result = CliRunner().invoke(app, [*command, "--batch-size", "32", "--device", "cpu", "--no-synthetic"])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "tiny.safetensors").exists()

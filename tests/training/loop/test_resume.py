@@ -17,7 +17,19 @@ from tests.training.conftest import TOP
 from training.cli import app
 from training.loop import resume
 
-QUICK = ("--epochs", "4", "--batch-size", "64", "--validation", "0.2", "--device", "cpu", "--no-variety", "--seed", "3")
+QUICK = (
+    "--epochs",
+    "4",
+    "--batch-size",
+    "64",
+    "--validation",
+    "0.2",
+    "--device",
+    "cpu",
+    "--no-synthetic",
+    "--seed",
+    "3",
+)
 
 # A training that is killed as soon as the state after its second epoch is written.
 KILLED = """
@@ -97,7 +109,7 @@ def test_the_log_has_the_order_each_epoch_and_the_result_as_the_checkpoint_has_t
     assert order["event"] == "order"
     for key in ("dataset", "data_digest", "recipe", "seed", "versions", "commit", "device", "threads"):
         assert order[key] == trained[key]
-    assert (order["network"], order["recipe"]["epochs"], order["recipe"]["variety"]) == ("digits", 4, 0)
+    assert (order["network"], order["recipe"]["epochs"], order["recipe"]["synthetic"]) == ("digits", 4, 0)
     assert [epoch["event"] for epoch in epochs] == ["epoch"] * 4
     for told, kept in zip(epochs, trained["epochs"], strict=True):
         assert {key: told[key] for key in kept} == kept

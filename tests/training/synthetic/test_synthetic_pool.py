@@ -91,7 +91,7 @@ def test_a_font_that_cant_be_read_is_named(digits: Split, tmp_path: Path) -> Non
 
 
 def test_other_images_than_mnists_are_refused() -> None:
-    with pytest.raises(DatasetError, match=r"made from images of 28 x 28 x 1, not 4 x 32 x 32 x 3; .*--no-variety"):
+    with pytest.raises(DatasetError, match=r"made from images of 28 x 28 x 1, not 4 x 32 x 32 x 3; .*--no-synthetic"):
         make(Split(torch.zeros(4, 32, 32, 3, dtype=torch.uint8), torch.zeros(4)), 10, 0.0, 0, PREPROCESSING)
 
 
