@@ -89,8 +89,8 @@ def gather(config: Configuration, on_progress: Progress | None = None) -> Traini
     recipe = config.amended(default, values)
     if recipe.synthetic and not recipe.outliers and not read.preprocessing.reads_digits:
         raise TrainingError(
-            "outliers is 0, but all synthetic images for this data set are out-of-distribution; give --no-synthetic, or "
-            "set outliers above 0."
+            "outliers is 0, but all synthetic images for this data set are out-of-distribution; give --no-synthetic, "
+            "or set outliers above 0."
         )
     fonts = _fonts(config.fonts) if recipe.synthetic and read.preprocessing.reads_digits else ()
     measured = {} if parent else _normalisation(network, read, initial)

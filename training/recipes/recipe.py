@@ -24,7 +24,7 @@ class Recipe:
         augmentation: Augmentation of the images; None for none.
         augmentation_decay: Share of all steps, at the end, over which `augmentation` falls linearly to nothing: the
             last images are then like those in use (Z. He et al., "Data Augmentation Revisited", 2019).
-        synthetic: Number of synthetic images (`training.synthetic`) in a step for each image of the data set; 0 for none.
+        synthetic: Number of synthetic images (`training.synthetic`) in a step for each image of the data set; 0: none.
         pool: Number of synthetic images in all; 0 for as many as there are training images.
         outliers: Share of out-of-distribution images in the pool. Above 0, the network has a logit for "unknown".
         synthetic_augmentation: Augmentation of the synthetic images, which vary already; None for none.
