@@ -9,7 +9,7 @@ from rich.console import Console
 from pigeonhole.ledger.status import JobState, JobStatus
 from pigeonhole.ledger.workers import Announcement
 from producer.jobs.table import jobs_table
-from tests.jobs.test_summary import status
+from tests.jobs.summaries import status
 
 JOB = "20270115-080000-abc123"
 ONE = Announcement(name="celery@one", model="digits", digest="d", version="1")

@@ -3,7 +3,7 @@ import pytest
 from pigeonhole.errors import PigeonholeError, UsageError
 from pigeonhole.jobs.summary import Summary
 from producer.arguments.max_errors import MaxErrors
-from tests.jobs.test_summary import rows, summary
+from tests.jobs.summaries import rows, summary
 
 
 def exceeds(text: str, counted: Summary, images: int | None) -> bool:

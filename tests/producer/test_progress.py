@@ -20,8 +20,8 @@ from producer.command import Notices
 from producer.display.progress import LINE_EVERY, JobProgress, workers_text
 from producer.jobs.watch import jobs_screen, watch_job, watch_jobs
 from tests.faults.server import RedisServer
-from tests.jobs.test_outage import own, server
-from tests.jobs.test_summary import status
+from tests.jobs.outage.conftest import own, server
+from tests.jobs.summaries import status
 from tests.ledger.conftest import Clock, answers_for, batch_of, open_job, piece
 
 __all__ = ["own", "server"]

@@ -27,7 +27,7 @@ from producer.report.facts import Facts
 from producer.report.page import Links, Options, write
 from tests.ledger.conftest import answers_for, batch_of
 from tests.sinks.formats import CSV
-from tests.sinks.test_results import write as save
+from tests.sinks.result_files import write as save
 
 HOSTILE = (
     "<img src=x onerror=alert(1)>.png",

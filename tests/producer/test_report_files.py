@@ -9,7 +9,7 @@ from PIL import Image
 from producer.report.file_facts import FileFacts
 from tests.packing import pack
 from tests.producer.test_report import Page, failed, labelled, run
-from tests.sinks.test_results import write as save
+from tests.sinks.result_files import write as save
 
 
 def test_the_size_and_the_date_of_a_file_are_known_and_of_no_other(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from pigeonhole.sinks.file import File
 from pigeonhole.sinks.registry import FORMATS
 from producer.report.truth import FileTruth, FolderTruth
 from tests.producer.test_report import Page, failed, labelled, run
-from tests.sinks.test_results import JOB
-from tests.sinks.test_results import write as save
+from tests.sinks.result_files import JOB
+from tests.sinks.result_files import write as save
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,12 @@ from pigeonhole.jobs.progress import ProgressLine
 from pigeonhole.ledger.status import JobState, JobStatus
 from pigeonhole.sinks.parquet import Parquet
 from pigeonhole.version import install_hint
-from tests.jobs.test_client import PATHS, answering, client, photos, settings
-
-__all__ = ["answering", "client", "photos", "settings"]
+from tests.jobs.client.conftest import PATHS
 
 ROWS = [Row(f"{number}.png", "1", 0.5, False, "", "digits", ()) for number in range(150)]
 
 
-def of(*batches: list[Row], read: list[int] | None = None) -> Rows:
+def rows_of(*batches: list[Row], read: list[int] | None = None) -> Rows:
     """Return the rows of a job with these batches; the size of each batch that is read is appended to `read`."""
 
     def batch() -> Iterator[list[Row]]:
@@ -46,19 +44,19 @@ def test_rows_have_a_length_indices_and_slices(client: Client, photos: Path, ans
         assert [row.path for row in rows[part]] == PATHS[part]
     assert [row.path for row in rows] == [row.path for row in rows] == PATHS
     for wrong in (150, -151):
-        with pytest.raises(IndexError, match=rf"^there is no row {wrong}: the job has 150 rows$"):
+        with pytest.raises(IndexError, match=rf"row {wrong}: .*150 rows"):
             rows[wrong]
     for done in (client.wait(rows.job), client.results(rows.job)):
         assert (len(done), done[-1].path) == (len(PATHS), PATHS[-1])
 
 
-def test_the_length_is_known_before_any_row_is(client: Client, photos: Path) -> None:
+def test_the_length_is_known_before_any_row(client: Client, photos: Path) -> None:
     assert len(client.classify("photos")) == len(PATHS)
 
 
 def test_an_index_reads_no_more_batches_than_it_needs() -> None:
     read = list[int]()
-    rows = of(ROWS[:64], ROWS[64:128], ROWS[128:], read=read)
+    rows = rows_of(ROWS[:64], ROWS[64:128], ROWS[128:], read=read)
     assert [rows[0], rows[63], *rows[:1]] == [ROWS[0], ROWS[63], ROWS[0]]
     assert read == [64]
     assert rows[64:65] == [ROWS[64]]
@@ -67,20 +65,20 @@ def test_an_index_reads_no_more_batches_than_it_needs() -> None:
     assert read == [64, 64, 22]
 
 
-def test_rows_are_true_where_there_is_one() -> None:
+def test_rows_are_true_if_there_is_one() -> None:
     read = list[int]()
-    assert of(ROWS[:64], ROWS[64:], read=read)
+    assert rows_of(ROWS[:64], ROWS[64:], read=read)
     assert read == [64]
-    assert not of()
+    assert not rows_of()
 
 
-def test_to_iterate_keeps_no_row() -> None:
-    rows = of(ROWS)
+def test_iteration_keeps_no_rows_in_memory() -> None:
+    rows = rows_of(ROWS)
     assert list(rows) == list(rows) == ROWS
     assert rows._kept == []
 
 
-def test_what_fails_while_rows_are_kept_is_read_again_from_the_first() -> None:
+def test_rows_are_read_from_the_start_again_after_an_error() -> None:
     attempts = list[int]()
 
     def batches() -> Iterator[list[Row]]:
@@ -96,14 +94,14 @@ def test_what_fails_while_rows_are_kept_is_read_again_from_the_first() -> None:
     assert rows[:] == ROWS
 
 
-def test_a_job_that_is_cancelled_has_no_length(client: Client, photos: Path) -> None:
+def test_the_length_of_a_cancelled_job_raises_an_error(client: Client, photos: Path) -> None:
     job = client.submit("photos")
     client.cancel(job)
     with pytest.raises(JobCancelled):
         len(client.rows(job))
 
 
-def test_rows_and_a_client_show_what_they_are(client: Client, photos: Path, answering: None) -> None:
+def test_the_repr_of_rows_and_of_a_client_describes_them(client: Client, photos: Path, answering: None) -> None:
     assert repr(client) == f"<Client of {client._connection.settings.broker_url}, for the model 'digits'>"
     assert repr(Client("")) == "<Client of a Redis and workers of its own, for the model 'digits'>"
     rows = client.classify("photos", review_below=0.95)
@@ -112,30 +110,30 @@ def test_rows_and_a_client_show_what_they_are(client: Client, photos: Path, answ
     shown = f"<Rows of job {rows.job}: 150 read, 0 errors, 150 to review>"
     assert repr(rows) == shown
     assert rows[0] == next(iter(client.results(rows.job, review_below=0.95)))
-    assert repr(rows) == shown, "an index is no iteration"
+    assert repr(rows) == shown, "an index reads no further rows"
     assert rows.summary.mean_confidence == pytest.approx(0.9)
 
 
 # Tables
 
 
-def test_rows_are_the_table_that_a_parquet_file_holds(tmp_path: Path) -> None:
+def test_rows_convert_to_the_table_of_a_parquet_file(tmp_path: Path) -> None:
     rows = [*ROWS, Row("x.png", "", None, False, "broken: why", "digits", (), ("a", "b"))]
-    table = of(rows[:100], [], rows[100:]).to_arrow()
+    table = rows_of(rows[:100], [], rows[100:]).to_arrow()
     status = JobStatus(job="job", state=JobState.FINISHED, model="digits", created=0.0)
     Parquet().write(str(tmp_path / "rows.parquet"), [rows], status, 0)
     written = parquet.read_table(tmp_path / "rows.parquet")
     assert table.schema == written.schema.remove_metadata()
     assert table.to_pylist() == written.to_pylist()
     assert table.column("label").null_count == 1
-    assert of().to_arrow().schema == table.schema
+    assert rows_of().to_arrow().schema == table.schema
 
 
-def test_without_pyarrow_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pyarrow_the_error_has_the_command_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "pigeonhole.sinks.arrow", raising=False)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UsageError, match=rf"^to_arrow\(\) needs pyarrow: {re.escape(install_hint('parquet'))}$"):
-        of(ROWS).to_arrow()
+    with pytest.raises(UsageError, match=rf"to_arrow.*{re.escape(install_hint('parquet'))}"):
+        rows_of(ROWS).to_arrow()
 
 
 # Progress
@@ -157,7 +155,7 @@ def _status(done: int, submitting: bool = False) -> JobStatus:
     return replace(status, images=200, done=done, errors=1, reviews=2)
 
 
-def test_a_library_prints_nothing_unless_it_is_asked_to(
+def test_the_library_prints_progress_only_on_request(
     client: Client, photos: Path, answering: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     job = client.classify("photos").job
@@ -170,7 +168,7 @@ def test_a_library_prints_nothing_unless_it_is_asked_to(
     assert capfd.readouterr() == ("", 3 * "150 of 150 images (100%), 0 errors, 0 to review\n")
 
 
-def test_progress_is_one_line_that_makes_room_for_what_the_program_prints() -> None:
+def test_the_progress_line_disappears_while_the_program_prints() -> None:
     screen = _Screen()
     line = ProgressLine(screen, _seconds())
     line.show(_status(50, submitting=True))
@@ -184,7 +182,9 @@ def test_progress_is_one_line_that_makes_room_for_what_the_program_prints() -> N
 
 
 @pytest.mark.parametrize("stream", [_Screen(), io.StringIO()])
-def test_progress_that_is_left_early_disappears_and_comes_again_until_its_end(stream: io.StringIO) -> None:
+def test_the_progress_line_of_an_unfinished_iteration_disappears_and_a_new_one_shows_it_again(
+    stream: io.StringIO,
+) -> None:
     line = ProgressLine(stream, _seconds())
     early = line.around(iter([1, 2]))
     next(early)

@@ -17,7 +17,7 @@ from pigeonhole.ledger.sweep import sweep
 from pigeonhole.settings import Settings
 from pigeonhole.sources.reference import Reference
 from tests.conftest import wait_for
-from tests.jobs.test_submit import references
+from tests.jobs.references import references
 from tests.ledger.conftest import FIRST, A, Clock, Server, answers_for
 
 
@@ -25,38 +25,38 @@ def heartbeats() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
 
 
-def test_a_submission_shows_that_it_is_there_while_its_source_gives_nothing(
+def test_a_submission_sends_heartbeats_while_its_source_blocks(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(submitter, "HEARTBEAT", 0.02)
     ledger = Ledger(settings)
     job = ledger.create("digits", ("-",))
 
-    def slow() -> Iterator[Reference]:
+    def blocking() -> Iterator[Reference]:
         yield from references(64)
         added = ledger.status(job).submitter_seen or 0.0
         wait_for(lambda: (ledger.status(job).submitter_seen or 0.0) > added + 0.1, "some heartbeats")
         yield from references(1)
 
-    submit(ledger, Queue(settings), job, slow(), Retrying())
+    submit(ledger, Queue(settings), job, blocking(), Retrying())
     assert not ledger.status(job).submitting
     wait_for(lambda: not heartbeats(), "the end of the heartbeat")
 
 
-def test_a_submission_that_fails_is_silent_from_then_on(settings: Settings, ledger: Ledger) -> None:
+def test_a_failed_submission_sends_no_more_heartbeats(settings: Settings, ledger: Ledger) -> None:
     job = ledger.create("digits", ("in",))
 
-    def broken() -> Iterator[Reference]:
+    def failing() -> Iterator[Reference]:
         yield from references(10)
         raise SourceError("gone")
 
     with pytest.raises(SourceError):
-        submit(ledger, Queue(settings), job, broken(), Retrying())
+        submit(ledger, Queue(settings), job, failing(), Retrying())
     wait_for(lambda: not heartbeats(), "the end of the heartbeat")
     assert ledger.status(job).submitting
 
 
-def test_a_submitter_that_waits_for_room_in_redis_is_heard(start_redis: Callable[..., Server], clock: Clock) -> None:
+def test_a_full_redis_accepts_heartbeats_of_a_submitter(start_redis: Callable[..., Server], clock: Clock) -> None:
     settings = Settings(broker_url=start_redis().url)
     ledger = Ledger(settings, now=clock)
     job = ledger.create("digits", ("in",))
@@ -78,7 +78,7 @@ def open_job(settings: Settings, clock: Clock) -> tuple[Ledger, str]:
     return ledger, job
 
 
-def test_a_status_says_that_nobody_submits_and_since_when(open_job: tuple[Ledger, str], clock: Clock) -> None:
+def test_the_status_shows_since_when_the_submitter_is_silent(open_job: tuple[Ledger, str], clock: Clock) -> None:
     ledger, job = open_job
     begun = clock.now
     clock += SILENT_AFTER
@@ -88,7 +88,7 @@ def test_a_status_says_that_nobody_submits_and_since_when(open_job: tuple[Ledger
     assert (status.silent, status.submitter_seen) == (SILENT_AFTER + 1, begun)
     assert status.to_json()["silent"] == SILENT_AFTER + 1
     ledger.add(job, 1, A)
-    assert ledger.status(job).silent, "what is on record already is no sign of life"
+    assert ledger.status(job).silent, "a repeated batch is no heartbeat"
     assert ledger.note_submitter(job)
     assert ledger.status(job).silent is None
     clock += 100
@@ -97,7 +97,7 @@ def test_a_status_says_that_nobody_submits_and_since_when(open_job: tuple[Ledger
     assert not ledger.note_submitter(job)
 
 
-def test_an_open_job_that_nobody_submits_to_for_long_is_cancelled_and_expires(
+def test_an_open_job_without_a_submitter_is_cancelled_and_expires(
     open_job: tuple[Ledger, str], settings: Settings, clock: Clock, raw: Client
 ) -> None:
     ledger, job = open_job
@@ -116,7 +116,7 @@ def test_an_open_job_that_nobody_submits_to_for_long_is_cancelled_and_expires(
         assert raw.ttl(key) > 0
 
 
-def test_a_clock_that_steps_forward_cancels_no_job_whose_submitter_is_there(
+def test_a_clock_that_steps_forward_cancels_no_job_with_a_live_submitter(
     open_job: tuple[Ledger, str], settings: Settings, clock: Clock
 ) -> None:
     ledger, job = open_job
@@ -134,7 +134,7 @@ def test_a_clock_that_steps_forward_cancels_no_job_whose_submitter_is_there(
     assert ledger.status(job).submitting
 
 
-def test_a_clock_that_steps_back_keeps_no_job_without_a_submitter_for_longer(
+def test_a_clock_that_steps_back_does_not_delay_the_end_of_a_job_without_a_submitter(
     open_job: tuple[Ledger, str], settings: Settings, clock: Clock
 ) -> None:
     ledger, job = open_job

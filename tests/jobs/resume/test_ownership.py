@@ -17,12 +17,14 @@ from pigeonhole.jobs.state import Command
 from pigeonhole.sinks.format import Format
 from pigeonhole.sinks.registry import FORMATS
 from tests.conftest import ROOT
-from tests.jobs.runs import COMMAND, finished, interrupted, references, submitted
+from tests.jobs.resume.runs import COMMAND, finished, interrupted, references, submitted
+from tests.messages import check_message
 from tests.sinks.formats import CSV
 from tests.sources.conftest import touch
 
 OTHER = replace(COMMAND, arguments=("other",))
-REMEDY = "give --overwrite to replace it, or choose another place with -o"
+#: The options that each refusal names.
+REMEDY = ("--overwrite", "-o")
 STATE = ".x.csv.pigeonhole"
 
 
@@ -39,12 +41,12 @@ def runs_of(command: Command, path: str = "x.csv", format: Format = CSV, **optio
         return len(state.runs)
 
 
-def test_a_command_may_run_again_whether_it_was_finished_or_not(folder: Path) -> None:
+def test_a_finished_or_interrupted_command_can_run_again(folder: Path) -> None:
     touch("in/a.png")
     interrupted("in")
     assert runs_of(COMMAND) == 1
     finished("in")
-    assert runs_of(COMMAND) == 0, "it begins anew"
+    assert runs_of(COMMAND) == 0, "the command starts again"
     assert Path("x.csv").exists()
     assert runs_of(COMMAND) == 0
 
@@ -80,17 +82,14 @@ def test_the_file_and_the_rows_of_another_command_are_not_replaced(
     command = replace(COMMAND, options=("--top", "5"))
     interrupted("in", command=command)
     other = replace(command, **change)  # type: ignore[arg-type]
-    assert refused(other) == (
-        "'x.csv' is being written by another command that was interrupted with 2 rows, `classify in --top 5` in "
-        f"'/home/a' ({difference}): run that command again to resume it, {REMEDY}"
-    )
+    check_message(refused(other), "'x.csv'", "2 rows", "`classify in --top 5` in '/home/a'", f"({difference})", *REMEDY)
     finished("in", command=command)
-    assert refused(other) == f"'x.csv' exists, and it is not this command's ({difference}): {REMEDY}"
+    check_message(refused(other), "'x.csv' exists", f"({difference})", *REMEDY)
     assert runs_of(other, overwrite=True) == 0
     assert runs_of(other) == 0
 
 
-def test_another_command_that_has_no_rows_yet_is_in_nobodys_way(folder: Path) -> None:
+def test_a_command_without_rows_does_not_block_another(folder: Path) -> None:
     touch("in/a.png")
     with closing(open_state("x.csv", COMMAND, CSV)) as state:
         submitted(state, references("in"))
@@ -98,33 +97,33 @@ def test_another_command_that_has_no_rows_yet_is_in_nobodys_way(folder: Path) ->
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.csv.part"])
-def test_a_file_that_no_command_of_ours_wrote_is_not_replaced_unless_it_is_empty(folder: Path, name: str) -> None:
+def test_a_foreign_file_is_replaced_only_if_it_is_empty(folder: Path, name: str) -> None:
     touch(name)
     assert runs_of(COMMAND) == 0
     Path(name).write_text("precious")
-    assert refused(COMMAND) == f"{name!r} exists, and it is not this command's: {REMEDY}"
-    assert os.listdir() == [name], "a refusal leaves nothing behind"
+    check_message(refused(COMMAND), f"{name!r} exists", *REMEDY)
+    assert os.listdir() == [name], "a refusal leaves no files"
     assert runs_of(COMMAND, overwrite=True) == 0
 
 
-def test_a_file_that_somebody_changed_is_not_replaced(folder: Path) -> None:
+def test_a_changed_file_is_not_replaced(folder: Path) -> None:
     touch("in/a.png")
     finished("in")
     Path("x.csv").write_text(Path("x.csv").read_text().replace(",7,", ",1,"))
-    assert refused(COMMAND) == f"'x.csv' exists, and it was changed since this command wrote it: {REMEDY}"
+    check_message(refused(COMMAND), "'x.csv' exists", "changed", *REMEDY)
     assert "--retry-errors" not in refused(COMMAND, retry_errors=True)
     os.unlink("x.csv")
-    assert runs_of(COMMAND) == 0, "a file that was removed is made anew"
+    assert runs_of(COMMAND) == 0, "a removed file is written again"
 
 
-def test_with_overwrite_an_interrupted_command_can_be_resumed_without_it(folder: Path) -> None:
+def test_a_command_that_was_started_with_overwrite_resumes_without_it(folder: Path) -> None:
     touch("in/a.png")
     Path("x.csv").write_text("precious")
     interrupted("in")  # with --overwrite
     assert runs_of(COMMAND) == 1
 
 
-def test_a_database_is_added_to_whoever_made_it(folder: Path) -> None:
+def test_rows_are_added_to_any_database(folder: Path) -> None:
     touch("in/a.png")
     Path("x.db").write_bytes(b"as if it were one")
     assert runs_of(COMMAND, "x.db", FORMATS["db"]) == 0
@@ -132,11 +131,9 @@ def test_a_database_is_added_to_whoever_made_it(folder: Path) -> None:
     assert "interrupted with 1 row" in refused(OTHER, "x.db", FORMATS["db"])
 
 
-def test_without_rows_there_are_no_errors_to_retry(folder: Path) -> None:
-    message = (
-        "--retry-errors needs the rows of this command in 'x.csv', and there are none: run it without --retry-errors"
-    )
-    assert refused(COMMAND, retry_errors=True) == message
+def test_retry_errors_without_earlier_rows_is_refused(folder: Path) -> None:
+    message = refused(COMMAND, retry_errors=True)
+    check_message(message, "'x.csv'", "without --retry-errors")
     touch("in/a.png")
     finished("in")
     assert runs_of(COMMAND, retry_errors=True) == 1
@@ -146,7 +143,7 @@ def test_without_rows_there_are_no_errors_to_retry(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_command_that_is_killed_while_it_replaces_its_file_may_run_again(
+def test_a_command_that_is_killed_while_it_replaces_its_file_can_run_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     touch("in/a.png")
@@ -163,27 +160,24 @@ def test_a_command_that_is_killed_while_it_replaces_its_file_may_run_again(
         with pytest.raises(KeyboardInterrupt):
             finished("in")
     assert runs_of(COMMAND) == 1
-    assert refused(OTHER).startswith("'x.csv' is being written by another command that was interrupted with 1 row")
+    check_message(refused(OTHER), "'x.csv'", "interrupted with 1 row")
 
 
-def test_a_state_that_can_not_be_understood_is_refused_and_not_guessed_at(folder: Path) -> None:
+def test_a_damaged_or_newer_resume_state_is_refused(folder: Path) -> None:
     touch("in/a.png")
     interrupted("in")
     whole = Path(STATE).read_bytes()
     Path(STATE).write_bytes(b"\0" * 20 + whole[20:])
-    assert refused(COMMAND) == f"the resume state of 'x.csv', {STATE!r}, is damaged: {REMEDY}"
+    check_message(refused(COMMAND), "'x.csv'", f"{STATE!r}, is damaged", *REMEDY)
     with closing(open_state("x.csv", COMMAND, CSV, overwrite=True)) as state:
         state._records.clear()
         state._records.append(1, b'{"v": 2, "something": "new"}')
         submitted(state, references("in"))
-    assert refused(COMMAND) == (
-        f"{STATE!r} has version 2, and this program reads version 1: discard it with --overwrite, or choose another "
-        "file with -o"
-    )
+    check_message(refused(COMMAND), f"{STATE!r} has version 2", "version 1", *REMEDY)
     assert runs_of(COMMAND, overwrite=True) == 0
 
 
-def test_the_state_lies_beside_the_file_that_a_link_leads_to(folder: Path) -> None:
+def test_the_resume_state_is_beside_the_target_of_a_link(folder: Path) -> None:
     touch("in/a.png", "large/x.csv")
     os.symlink("large/x.csv", "x.csv")
     finished("in")
@@ -192,31 +186,29 @@ def test_the_state_lies_beside_the_file_that_a_link_leads_to(folder: Path) -> No
     assert state_path("large/x.csv") == f"large/{STATE}"
 
 
-def test_a_place_where_no_state_can_be_written_is_said_with_what_to_do(
+def test_a_folder_without_write_access_is_refused_with_the_remedy(
     folder: Path, as_nobody: Callable[[Path], AbstractContextManager[None]]
 ) -> None:
     os.mkdir("read-only", mode=0o555)
     with as_nobody(folder), pytest.raises(OutputFailed) as error:
         open_state("read-only/x.csv", COMMAND, CSV)
-    assert str(error.value) == (
-        f"'read-only/{STATE}' can't be written: Permission denied; choose another place with -o"
-    )
-    with pytest.raises(OutputFailed, match=r"the folder 'gone' does not exist; make it, or choose another place "):
+    check_message(error.value, f"'read-only/{STATE}'", "Permission denied", "with -o")
+    with pytest.raises(OutputFailed, match=r"'gone'.* with -o"):
         open_state("gone/x.csv", COMMAND, CSV)
 
 
-def test_a_command_that_ends_before_it_submits_leaves_nothing_behind(folder: Path) -> None:
+def test_a_command_that_ends_before_it_submits_leaves_no_files(folder: Path) -> None:
     with closing(open_state("x.csv", COMMAND, CSV)) as state, closing(OwnFile("x.csv", CSV, state)):
         assert sorted(os.listdir()) == [STATE, "x.csv.part"]
     assert os.listdir() == []
 
 
-def test_a_second_command_for_the_same_file_reads_nothing_until_the_first_has_ended(folder: Path) -> None:
+def test_a_second_command_for_the_same_file_is_refused_until_the_first_has_ended(folder: Path) -> None:
     """The second command gets the lock right after the first one has finished, and finds its rows."""
     touch("in/a.png", "in/b.png")
     with closing(open_state("x.csv", COMMAND, CSV)):
         for command in (COMMAND, OTHER):
-            with pytest.raises(OutputFailed, match=rf"^another command is writing .*'{STATE}'"):
+            with pytest.raises(OutputFailed, match=rf"another command .*'{STATE}'"):
                 open_state("x.csv", command, CSV)
     finished("in", errors=[0])
     assert runs_of(COMMAND, retry_errors=True) == 1
@@ -224,15 +216,17 @@ def test_a_second_command_for_the_same_file_reads_nothing_until_the_first_has_en
         assert [len(done.batch) for done, _ in state.runs[0].done()] == [2]
 
 
-def test_a_command_that_was_killed_is_in_nobodys_way(folder: Path) -> None:
-    program = "import sys; from pigeonhole.jobs.ownership import open_state; from tests.jobs.runs import COMMAND; "
+def test_a_killed_command_does_not_block_another(folder: Path) -> None:
+    program = (
+        "import sys; from pigeonhole.jobs.ownership import open_state; from tests.jobs.resume.runs import COMMAND; "
+    )
     program += "from tests.sinks.formats import CSV; "
     program += "state = open_state('x.csv', COMMAND, CSV); print(flush=True); sys.stdin.read()"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", program], env=environment, **pipes) as other:  # type: ignore[call-overload]
         other.stdout.readline()
-        with pytest.raises(OutputFailed, match="another command is writing"):
+        with pytest.raises(OutputFailed, match=f"another command .*'{STATE}'"):
             open_state("x.csv", COMMAND, CSV)
         other.kill()
     assert runs_of(COMMAND) == 0

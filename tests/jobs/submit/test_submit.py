@@ -1,3 +1,5 @@
+"""Cutting references into batches, and submitting them."""
+
 import itertools
 import math
 from collections.abc import Iterator
@@ -20,14 +22,11 @@ from pigeonhole.ledger.wire.messages import Group
 from pigeonhole.settings import Settings
 from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Reference, Root
+from tests.jobs.references import references
 from tests.sources.conftest import touch
 
 #: Retries without waiting.
 AT_ONCE = Retrying(0)
-
-
-def references(count: int, size: int = 0) -> Iterator[Reference]:
-    return (Reference("file", "in/", "r/in/", f"{number}.png", size=size) for number in range(count))
 
 
 def sizes(count: int, size: int = 0) -> list[int]:
@@ -49,7 +48,7 @@ def test_the_first_batches_are_small_and_double_up_to_the_largest() -> None:
     assert sizes(sum(at_most) + AHEAD * LARGEST)[: len(at_most)] == at_most
 
 
-def test_the_last_batches_are_ever_smaller_shares_of_what_is_left() -> None:
+def test_the_last_batches_are_decreasing_shares_of_the_remaining_images() -> None:
     cut = sizes(100_000)
     left = [sum(cut[at:]) for at in range(len(cut))]
     last = next(at for at, images in enumerate(left) if images < AHEAD * LARGEST)
@@ -60,7 +59,7 @@ def test_the_last_batches_are_ever_smaller_shares_of_what_is_left() -> None:
     )
 
 
-def test_a_stream_is_read_no_further_ahead_than_its_next_batches() -> None:
+def test_a_stream_is_read_only_a_few_batches_ahead() -> None:
     taken = 0
 
     def stream() -> Iterator[Reference]:
@@ -71,27 +70,27 @@ def test_a_stream_is_read_no_further_ahead_than_its_next_batches() -> None:
 
     cut = batches(stream())
     assert (len(next(cut)), taken) == (SMALLEST, SMALLEST)
-    given = SMALLEST + sum(len(batch) for batch in itertools.islice(cut, 100))
-    assert taken - given < AHEAD * LARGEST
+    cut_off = SMALLEST + sum(len(batch) for batch in itertools.islice(cut, 100))
+    assert taken - cut_off < AHEAD * LARGEST
 
 
 @pytest.mark.parametrize(("count", "expected"), [(0, []), (1, [1]), (64, [64]), (65, [64, 1]), (513, [64] * 8 + [1])])
-def test_a_small_job_is_cut_into_as_few_batches_as_there_are(count: int, expected: list[int]) -> None:
+def test_a_small_job_is_cut_into_as_few_batches_as_possible(count: int, expected: list[int]) -> None:
     assert sizes(count) == expected
 
 
-def test_where_files_are_large_a_batch_holds_fewer() -> None:
+def test_a_batch_of_large_files_has_fewer_images() -> None:
     assert sizes(100, size=MOST_BYTES // 10) == [10] * 10
     assert sizes(100, size=MOST_BYTES // 10 + 1) == [9] * 11 + [1]
-    assert sizes(3, size=MOST_BYTES * 5) == [1, 1, 1], "a file that is larger than that goes alone"
+    assert sizes(3, size=MOST_BYTES * 5) == [1, 1, 1], "a larger file has a batch of its own"
 
 
-def test_a_large_file_among_small_ones_ends_a_batch_and_loses_nobody() -> None:
+def test_a_large_file_has_a_batch_of_its_own_and_no_image_is_lost() -> None:
     mixed = [Reference("file", "", "", str(at), size=MOST_BYTES if at == 3 else 1) for at in range(6)]
     assert [list(batch.shown()) for batch in batches(mixed)] == [["0", "1", "2"], ["3"], ["4", "5"]]
 
 
-def test_references_keep_their_order_and_share_their_beginnings() -> None:
+def test_references_keep_their_order_and_share_their_prefixes() -> None:
     given = [
         Reference("file", "in/", "r/in/", "a"),
         Reference("file", "in/", "r/in/", "b"),
@@ -108,9 +107,7 @@ def test_references_keep_their_order_and_share_their_beginnings() -> None:
     assert many == [f"in/{number}.png" for number in range(5000)]
 
 
-def test_a_submitted_job_is_closed_with_everything_pending_and_has_a_message_for_each_batch(
-    ledger: Ledger, queue: Queue
-) -> None:
+def test_a_submitted_job_is_closed_and_each_pending_batch_has_a_message(ledger: Ledger, queue: Queue) -> None:
     job = ledger.create("digits", ("in",))
     submit(ledger, queue, job, references(1000), AT_ONCE)
     status = ledger.status(job)
@@ -154,7 +151,7 @@ def test_a_batch_is_on_record_before_its_message_is_published(settings: Settings
     assert queue.depth("digits") == 3
 
 
-def test_a_source_that_fails_midway_leaves_the_job_open_with_what_was_submitted(
+def test_a_source_that_fails_leaves_the_job_open_with_the_submitted_images(
     folder: Path, ledger: Ledger, queue: Queue
 ) -> None:
     touch(*(f"in/{number:03}.png" for number in range(100)), "in/sub/last.png")
@@ -162,13 +159,13 @@ def test_a_source_that_fails_midway_leaves_the_job_open_with_what_was_submitted(
     (folder / "in/sub/last.png").unlink()
     (folder / "in/sub").rmdir()
     job = ledger.create("digits", ("in",))
-    with pytest.raises(SourceError, match=r"^the folder 'in/sub/' can't be read: No such file or directory$"):
+    with pytest.raises(SourceError, match=r"'in/sub/'.*: No such file or directory"):
         submit(ledger, queue, job, walk, AT_ONCE)
     status = ledger.status(job)
     assert (status.submitting, status.images) == (True, 64)
 
 
-def test_every_batch_of_a_list_that_is_submitted_can_be_claimed(folder: Path, ledger: Ledger, queue: Queue) -> None:
+def test_batches_of_the_longest_paths_can_be_claimed(folder: Path, ledger: Ledger, queue: Queue) -> None:
     job = ledger.create("digits", ("@list",))
     (folder / "list").write_bytes((b"\xff" * 4096 + b"\n") * 3000)  # six characters of JSON for each byte
     submit(ledger, queue, job, expand(["@list"], Root("/")), AT_ONCE)
@@ -176,12 +173,12 @@ def test_every_batch_of_a_list_that_is_submitted_can_be_claimed(folder: Path, le
     assert sum(len(batch) for batch in claimed if batch) == 3000
     job = ledger.create("digits", ("@list",))
     (folder / "list").write_bytes((b"x" * 1_000_000 + b"\n") * 64)  # more than the limit of a message
-    with pytest.raises(SourceError, match=r"^line 1 of the list '@list' has more than 4,096 bytes, which is too long"):
+    with pytest.raises(SourceError, match=r"line 1 .*'@list'.* 4,096 bytes"):
         submit(ledger, queue, job, expand(["@list"], Root("/")), AT_ONCE)
     assert ledger.pending(job) == []
 
 
-def test_a_job_that_is_cancelled_or_deleted_meanwhile_ends_its_submission(ledger: Ledger, queue: Queue) -> None:
+def test_cancelling_or_deleting_a_job_ends_its_submission(ledger: Ledger, queue: Queue) -> None:
     def interrupted(job: str, step: str) -> Iterator[Reference]:
         yield from references(65)
         getattr(ledger, step)(job)
@@ -200,7 +197,7 @@ def test_the_queue_is_named_after_the_model(connection: Connection) -> None:
     assert connection.status(connection.create(["in", "b\udcff"], "letters")).model == "letters"
 
 
-def test_a_job_can_be_resumed_that_exists_was_not_cancelled_and_has_the_same_model_and_images(
+def test_a_job_can_be_resumed_if_it_exists_and_has_the_same_model_and_images(
     connection: Connection,
 ) -> None:
     job = connection.create(["in"])
@@ -209,11 +206,11 @@ def test_a_job_can_be_resumed_that_exists_was_not_cancelled_and_has_the_same_mod
         submit(connection.ledger, connection.queue, job, references(100), AT_ONCE, run)
         assert connection.can_resume(run, "digits")
         assert not connection.can_resume(run, "letters")
-        assert not connection.can_resume(state.begin_run(""), "digits"), "its Redis ended with the command"
+        assert not connection.can_resume(state.begin_run(""), "digits"), "the run had an embedded Redis"
         other = state.begin_run(job)
         for batch in batches(references(99)):
             other.add(batch)
-        assert not connection.can_resume(other, "digits"), "somebody submitted other images to it"
+        assert not connection.can_resume(other, "digits"), "the job has other images"
         connection.cancel(job)
         assert not connection.can_resume(run, "digits")
         connection.delete(job)
@@ -223,27 +220,27 @@ def test_a_job_can_be_resumed_that_exists_was_not_cancelled_and_has_the_same_mod
         connection.delete(job)
 
 
-def test_a_client_says_at_once_when_there_is_no_redis(tmp_path: Path) -> None:
-    with pytest.raises(BrokerUnreachable, match=r"^no answer from Redis at unix:///.*; is it running\?$"):
+def test_a_client_without_a_redis_raises_an_error_at_once(tmp_path: Path) -> None:
+    with pytest.raises(BrokerUnreachable, match=f"unix://{tmp_path}/no.sock"):
         Client(settings=Settings(broker_url=f"unix://{tmp_path}/no.sock"))
 
 
-def test_what_goes_wrong_with_a_submission_in_the_background_is_raised_where_it_is_followed(
+def test_an_error_of_a_background_submission_is_raised_by_the_follower(
     connection: Connection,
 ) -> None:
     job = connection.create(["in"])
 
-    def breaks() -> Iterator[Reference]:
+    def failing() -> Iterator[Reference]:
         yield from references(65)
-        raise SourceError("the folder 'in' can't be read: gone")
+        raise SourceError("gone")
 
-    submission = connection.submission(job, breaks())
-    with pytest.raises(SourceError, match=r"^the folder 'in' can't be read: gone$"):
+    submission = connection.submission(job, failing())
+    with pytest.raises(SourceError, match=r"^gone$"):
         list(connection.follow(job, on_status=submission.on_status, check=submission.check))
     assert connection.status(job).images == 64
 
 
-def test_resuming_publishes_all_pending_batches_and_nothing_else(connection: Connection) -> None:
+def test_resuming_publishes_all_pending_batches_and_no_others(connection: Connection) -> None:
     job = connection.create(["in"])
     connection.submit(job, references(64 * 3))
     connection.ledger.claim(job, connection.ledger.pending(job)[0])

@@ -1,4 +1,4 @@
-"""Simulated runs of a command without Redis: its batches, and answers like a worker's."""
+"""Simulated runs of a command without Redis: its batches, and answers as from a worker."""
 
 from array import array
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ def references(*sources: str) -> Iterator[Reference]:
 
 
 def answers_to(batch: Batch, model: str = MODEL, errors: Iterable[int] = ()) -> Answers:
-    """Return answers to a batch like a worker's, with the files' current identities as if they were not recent."""
+    """Return answers to a batch like a worker's, with the current identities of the files, however recent."""
     identities = array("Q")
     for location in batch.located():
         kind = by_scheme(location.scheme)
@@ -78,10 +78,10 @@ def resumed(
     """Open the earlier rows of the same command."""
     with closing(open_state(path, COMMAND, CSV, retry_errors=retry_errors)) as state:
         runs = state.runs if pending else ()
-        with closing(EarlierRows(state, checkpoint, ROOT, runs, retry_errors)) as kept:
-            yield kept
+        with closing(EarlierRows(state, checkpoint, ROOT, runs, retry_errors)) as earlier:
+            yield earlier
 
 
-def paths_of(kept: EarlierRows) -> list[str]:
+def paths_of(earlier: EarlierRows) -> list[str]:
     """Return the paths of the rows that are kept."""
-    return [row.path for rows, _ in kept.batches() for row in rows]
+    return [row.path for rows, _ in earlier.batches() for row in rows]
