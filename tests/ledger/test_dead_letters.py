@@ -13,7 +13,7 @@ def letters(settings: Settings) -> DeadLetters:
     return DeadLetters(settings)
 
 
-def test_what_is_added_can_be_read_oldest_first(letters: DeadLetters) -> None:
+def test_dead_letters_are_read_oldest_first(letters: DeadLetters) -> None:
     assert letters.all() == []
     letters.add("job J, batch 3", "version 9")
     letters.add("a message", "it is no task")
@@ -23,7 +23,7 @@ def test_what_is_added_can_be_read_oldest_first(letters: DeadLetters) -> None:
     ]
 
 
-def test_the_same_again_is_one_letter_and_the_last_reason_counts(letters: DeadLetters) -> None:
+def test_a_repeated_dead_letter_is_stored_once_with_its_last_reason(letters: DeadLetters) -> None:
     letters.add("job J, batch 3", "version 9")
     first = letters.all()[0].seen
     letters.add("job J, batch 3", "version 10")
@@ -32,7 +32,7 @@ def test_the_same_again_is_one_letter_and_the_last_reason_counts(letters: DeadLe
     assert letter.seen > first
 
 
-def test_neither_their_number_nor_their_length_can_fill_redis(
+def test_the_number_and_length_of_dead_letters_are_bounded(
     letters: DeadLetters, settings: Settings, raw: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dead_letters, "MOST", 3)
@@ -44,7 +44,7 @@ def test_neither_their_number_nor_their_length_can_fill_redis(
     assert 0 < raw.ttl(f"{settings.prefix}:dead") <= settings.result_ttl
 
 
-def test_any_text_can_be_added_and_what_we_did_not_write_hides_nothing(
+def test_any_text_can_be_a_dead_letter_and_a_foreign_value_hides_none(
     letters: DeadLetters, settings: Settings, raw: Client
 ) -> None:
     letters.add("caf\udce9 \ud800", "\udcff")
@@ -52,7 +52,7 @@ def test_any_text_can_be_added_and_what_we_did_not_write_hides_nothing(
     assert [letter.why for letter in letters.all()] == ["not written by us", "\\udcff"]
 
 
-def test_those_of_one_job_can_be_told_apart(letters: DeadLetters) -> None:
+def test_the_dead_letters_of_one_job_can_be_selected(letters: DeadLetters) -> None:
     for what in ("job A, batch 3", "job A2, batch 3", "a message", "job A, batch 4:0:1"):
         letters.add(what, "version 9")
     assert [letter.what for letter in letters.of_job("A")] == ["job A, batch 3", "job A, batch 4:0:1"]

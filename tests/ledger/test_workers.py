@@ -1,3 +1,5 @@
+"""Announcements of workers on a real Redis."""
+
 from dataclasses import replace
 
 import pytest
@@ -15,22 +17,22 @@ def workers(settings: Settings, clock: Clock) -> Workers:
     return Workers(settings, now=clock)
 
 
-def test_nobody_is_at_work_at_first(workers: Workers) -> None:
+def test_there_are_no_workers_at_first(workers: Workers) -> None:
     assert workers.alive() == []
 
 
-def test_a_worker_is_seen_with_all_it_says_of_itself(workers: Workers, clock: Clock) -> None:
+def test_a_worker_is_listed_with_its_whole_announcement(workers: Workers, clock: Clock) -> None:
     workers.announce(ONE)
     assert workers.alive() == [replace(ONE, seen=clock.now, busy=clock.now)]
 
 
-def test_a_worker_tells_how_many_of_its_processes_are_ready_now(workers: Workers) -> None:
+def test_a_worker_announces_how_many_of_its_processes_are_ready(workers: Workers) -> None:
     for processes in (0, 2, 1):
         workers.announce(replace(ONE, processes=processes))
         assert [worker.processes for worker in workers.alive()] == [processes]
 
 
-def test_a_worker_tells_when_it_last_had_something_in_hand(workers: Workers, clock: Clock) -> None:
+def test_a_worker_announces_when_it_was_last_busy(workers: Workers, clock: Clock) -> None:
     workers.announce(ONE)
     clock += 5
     workers.announce(ONE, busy=False)
@@ -39,7 +41,7 @@ def test_a_worker_tells_when_it_last_had_something_in_hand(workers: Workers, clo
     assert workers.alive() == [replace(ONE, seen=clock.now, busy=clock.now)]
 
 
-def test_a_worker_that_falls_silent_is_gone_after_a_while(workers: Workers, clock: Clock) -> None:
+def test_a_silent_worker_is_lost_after_a_while(workers: Workers, clock: Clock) -> None:
     workers.announce(ONE)
     clock += GONE_AFTER - 1
     workers.announce(replace(ONE, name="celery@two"))
@@ -48,7 +50,7 @@ def test_a_worker_that_falls_silent_is_gone_after_a_while(workers: Workers, cloc
     assert [worker.name for worker in workers.alive()] == ["celery@two"]
 
 
-def test_a_worker_that_goes_on_announcing_itself_stays(workers: Workers, clock: Clock) -> None:
+def test_a_worker_that_keeps_announcing_itself_stays(workers: Workers, clock: Clock) -> None:
     for _ in range(5):
         workers.announce(ONE)
         clock += GONE_AFTER - 1
@@ -59,18 +61,18 @@ def test_an_announcement_expires_in_redis_by_itself(workers: Workers, raw: Clien
     workers.announce(ONE)
     key = f"{settings.prefix}:worker:{ONE.name}"
     assert GONE_AFTER - 5 < raw.ttl(key) <= GONE_AFTER
-    raw.pexpire(key, 0)  # what time would do
+    raw.pexpire(key, 0)  # as expiry would do
     assert workers.alive() == []
 
 
-def test_a_worker_that_leaves_is_gone_at_once(workers: Workers, raw: Client, settings: Settings) -> None:
+def test_a_worker_that_leaves_is_removed_at_once(workers: Workers, raw: Client, settings: Settings) -> None:
     workers.announce(ONE)
     workers.leave(ONE.name)
     assert workers.alive() == []
     assert list(raw.scan_iter(f"{settings.prefix}:*")) == []
 
 
-def test_two_of_one_name_are_two_and_one_that_leaves_takes_only_its_own(workers: Workers, clock: Clock) -> None:
+def test_two_workers_with_the_same_name_are_two_workers(workers: Workers, clock: Clock) -> None:
     first, second = (replace(ONE, instance=instance, seen=clock.now, busy=clock.now) for instance in ("a", "b"))
     workers.announce(first)
     workers.announce(second)
@@ -79,24 +81,24 @@ def test_two_of_one_name_are_two_and_one_that_leaves_takes_only_its_own(workers:
     assert workers.alive() == [second]
 
 
-def test_one_at_a_time_may_sweep(settings: Settings, raw: Client) -> None:
+def test_only_one_worker_at_a_time_may_sweep(settings: Settings, raw: Client) -> None:
     first, second = Workers(settings), Workers(settings)
     assert first.may_sweep()
     assert not second.may_sweep()
     assert not first.may_sweep()
     lock = f"{settings.prefix}:sweeping"
     assert 0 < raw.pttl(lock) <= SWEEP_TURN * 1000
-    raw.pexpire(lock, 0)  # what time would do
+    raw.pexpire(lock, 0)  # as expiry would do
     assert second.may_sweep()
 
 
-def test_without_a_clock_of_its_own_time_is_that_of_redis(settings: Settings, raw: Client) -> None:
+def test_without_an_injected_clock_the_time_is_that_of_redis(settings: Settings, raw: Client) -> None:
     seconds, _ = raw.time()
     assert seconds <= Workers(settings).time() <= seconds + 60
 
 
 @pytest.mark.parametrize("field", ["seen", "busy", "processes", "model", "name"])
-def test_a_worker_whose_announcement_is_damaged_hides_no_other(
+def test_a_damaged_announcement_hides_no_other_worker(
     workers: Workers, raw: Client, settings: Settings, clock: Clock, field: str
 ) -> None:
     workers.announce(ONE)

@@ -17,6 +17,7 @@ from pigeonhole.ledger.sweep import sweep
 from pigeonhole.ledger.workers import GONE_AFTER, SWEEP_TURN, Announcement, Workers
 from pigeonhole.settings import Settings
 from tests.ledger.conftest import FIRST, SECOND, A, B, Clock, answers_for, open_job
+from tests.messages import check_message
 
 WORKER = Announcement(name="celery@one", model="digits", digest="ab" * 32, version="1")
 DIGEST = A.digest
@@ -52,11 +53,13 @@ def bench(settings: Settings, clock: Clock) -> Bench:
 
 
 @pytest.mark.parametrize("value", ["x", "", "nan", "inf", "-inf", "1e400", "-5", b"\xff"])
-def test_a_time_of_the_last_sweep_that_is_none_is_overwritten(bench: Bench, raw: Client, value: str) -> None:
+def test_an_invalid_time_of_the_last_sweep_is_overwritten(bench: Bench, raw: Client, value: str) -> None:
     raw.set(bench.key("swept"), value)
     assert bench.ledger.last_sweep() is None
     assert not bench.ledger.swept_lately()
-    assert bench.sweep() == 1, "the lease is renewed, since nobody may have been able to; the second is published"
+    assert bench.sweep() == 1, (
+        "the lease is extended, since workers may have been unable to renew it; the second batch is published"
+    )
     assert bench.ledger.last_sweep() == bench.clock.now
     bench.clock += LEASE + 1
     bench.ledger.note_sweep()
@@ -65,7 +68,7 @@ def test_a_time_of_the_last_sweep_that_is_none_is_overwritten(bench: Bench, raw:
 
 @pytest.mark.parametrize("list_", ["active", "jobs", "swept", "sweeping", "workers", "dead"])
 @pytest.mark.parametrize("kind", ["string", "hash", "list"])
-def test_a_key_of_another_type_in_place_of_ours_is_removed_and_recovery_goes_on(
+def test_a_key_of_the_wrong_type_is_removed_and_recovery_continues(
     bench: Bench, raw: Client, list_: str, kind: str
 ) -> None:
     key = bench.key(list_)
@@ -77,8 +80,8 @@ def test_a_key_of_another_type_in_place_of_ours_is_removed_and_recovery_goes_on(
     assert [worker.name for worker in bench.workers.alive()] == ["celery@one"]
     assert bench.workers.may_sweep()
     bench.sweep()
-    bench.letters.add("something", "nobody understands it")
-    assert ("something", "nobody understands it") in [(letter.what, letter.why) for letter in bench.letters.all()]
+    bench.letters.add("something", "it is unreadable")
+    assert ("something", "it is unreadable") in [(letter.what, letter.why) for letter in bench.letters.all()]
     assert [status.job for status in bench.ledger.statuses(active_only=True)] == [bench.job]
     assert [status.job for status in bench.ledger.statuses()] == [bench.job]
     if list_ in ("active", "jobs"):
@@ -86,7 +89,7 @@ def test_a_key_of_another_type_in_place_of_ours_is_removed_and_recovery_goes_on(
     bench.clock += LEASE + 1
     bench.ledger.note_sweep()
     bench.sweep()
-    assert FIRST not in bench.ledger.pending(bench.job), "its lost batch is split"
+    assert FIRST not in bench.ledger.pending(bench.job), "the lost batch is split"
 
 
 @pytest.mark.parametrize("among", ["waiting", "claimed"])
@@ -107,7 +110,7 @@ def test_a_key_of_another_type_in_place_of_ours_is_removed_and_recovery_goes_on(
     ],
 )
 @pytest.mark.parametrize("score", [0.0, math.inf, -math.inf])
-def test_what_names_no_pending_piece_is_removed_shown_and_keeps_no_job_from_its_end(
+def test_an_invalid_piece_is_removed_and_reported_and_the_job_finishes(
     bench: Bench, raw: Client, among: str, member: str, score: float
 ) -> None:
     raw.zadd(bench.key(f"job:J:{among}"), {member: score})
@@ -116,7 +119,7 @@ def test_what_names_no_pending_piece_is_removed_shown_and_keeps_no_job_from_its_
         bench.sweep()
         bench.clock += max(LEASE, bench.settings.publish_seconds) + 1
     parts = {*FIRST.split(2), SECOND}
-    assert set(bench.ledger.pending(bench.job)) | {FIRST} >= parts, "no piece of ours is removed"
+    assert set(bench.ledger.pending(bench.job)) | {FIRST} >= parts, "no valid piece is removed"
     for pending in [pending for pending in bench.ledger.pending(bench.job) if pending in parts]:
         batch = bench.ledger.claim(bench.job, pending)
         assert batch
@@ -129,18 +132,17 @@ def test_what_names_no_pending_piece_is_removed_shown_and_keeps_no_job_from_its_
         bench.sweep()
     status = bench.ledger.status(bench.job)
     assert (status.state, status.done) == ("finished", 3)
-    assert [letter.why for letter in bench.letters.of_job(bench.job)] == [
-        "no such piece of this job is pending; it was removed"
-    ]
+    (letter,) = bench.letters.of_job(bench.job)
+    assert "removed" in letter.why
 
 
-def test_a_piece_whose_references_are_gone_is_shown_and_another_job_recovers(bench: Bench, raw: Client) -> None:
+def test_a_piece_without_references_is_reported_and_other_jobs_recover(bench: Bench, raw: Client) -> None:
     raw.hdel(bench.key("job:J:refs"), "0")
     other = bench.overdue_job()
     bench.sweep()
     assert FIRST not in bench.ledger.pending(other)
     (letter,) = bench.letters.of_job(bench.job)
-    assert letter.why == "batch 0 has no references on record"
+    check_message(letter.why, "batch 0", "no references")
     with pytest.raises(MessageInvalid):
         bench.ledger.claim(bench.job, FIRST)
 
@@ -150,7 +152,7 @@ KEYS = ("", ":refs", ":waiting", ":claimed", ":rows", ":parts", ":digests")
 
 @pytest.mark.parametrize("part", KEYS)
 @pytest.mark.parametrize("kind", ["string", "list", "zset", "hash"])
-def test_a_job_with_a_key_of_another_type_does_not_keep_the_sweep_from_others(
+def test_a_job_with_a_key_of_the_wrong_type_does_not_keep_the_sweep_from_other_jobs(
     bench: Bench, raw: Client, part: str, kind: str
 ) -> None:
     key = bench.key(f"job:J{part}")
@@ -165,7 +167,7 @@ def test_a_job_with_a_key_of_another_type_does_not_keep_the_sweep_from_others(
     before = bench.ledger.last_sweep()
     bench.clock += 1
     bench.sweep()
-    assert FIRST not in bench.ledger.pending(other), "its lost batch is split"
+    assert FIRST not in bench.ledger.pending(other), "the lost batch is split"
     assert bench.ledger.last_sweep() != before
     assert {status.job for status in bench.ledger.statuses()} >= {other}
 
@@ -180,7 +182,7 @@ ODD = strategies.sampled_from(
      "reviews", "submitting", "progressed", "promoted", "promoted_at", "untried", "0", "1", "losses:0:0:1"]
 ), value=ODD)  # fmt: skip
 @hypothesis_settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_value_of_a_jobs_record_keeps_the_sweep_from_others(
+def test_no_value_in_the_record_of_a_job_keeps_the_sweep_from_other_jobs(
     bench: Bench, raw: Client, part: str, field: str, value: bytes
 ) -> None:
     for status in bench.ledger.statuses():
@@ -198,7 +200,7 @@ def test_no_value_of_a_jobs_record_keeps_the_sweep_from_others(
 
 @pytest.mark.parametrize("field", ["processes", "skew", "seen", "busy"])
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "-3", "x"])
-def test_an_announcement_with_a_number_that_is_none_hides_no_worker(
+def test_an_announcement_with_an_invalid_number_hides_no_worker(
     bench: Bench, raw: Client, field: str, value: str
 ) -> None:
     bench.workers.announce(WORKER)
@@ -214,10 +216,10 @@ def test_an_announcement_with_a_number_that_is_none_hides_no_worker(
 BACK = 3600.0
 
 
-def test_where_the_clock_steps_back_a_lost_worker_is_noticed_as_soon_as_ever(bench: Bench) -> None:
+def test_a_clock_that_steps_back_does_not_delay_the_notice_of_a_lost_worker(bench: Bench) -> None:
     bench.ledger.claim(bench.job, FIRST)
     bench.clock += -BACK
-    assert bench.sweep() == 0, "the last sweep lies ahead: nobody may have been able to renew"
+    assert bench.sweep() == 0, "the last sweep is in the future: workers may have been unable to renew leases"
     for _ in range(int(LEASE)):
         bench.clock += 1
         bench.ledger.note_sweep()
@@ -225,7 +227,7 @@ def test_where_the_clock_steps_back_a_lost_worker_is_noticed_as_soon_as_ever(ben
     assert FIRST not in bench.ledger.pending(bench.job)
 
 
-def test_where_the_clock_steps_back_a_lost_message_is_noticed_as_soon_as_ever(bench: Bench) -> None:
+def test_a_clock_that_steps_back_does_not_delay_the_notice_of_a_lost_message(bench: Bench) -> None:
     bench.ledger.commit(bench.job, FIRST, answers_for(A))
     assert bench.sweep() == 1
     for key in bench.ledger.client.scan_iter(f"{bench.settings.prefix}:classify*"):
@@ -236,7 +238,7 @@ def test_where_the_clock_steps_back_a_lost_message_is_noticed_as_soon_as_ever(be
     assert bench.sweep() == 1
 
 
-def test_where_the_clock_steps_back_a_turn_to_sweep_does_not_last_longer(bench: Bench) -> None:
+def test_a_clock_that_steps_back_does_not_prolong_a_turn_to_sweep(bench: Bench) -> None:
     assert bench.workers.may_sweep()
     assert not bench.workers.may_sweep()
     bench.clock += -BACK
@@ -246,7 +248,7 @@ def test_where_the_clock_steps_back_a_turn_to_sweep_does_not_last_longer(bench: 
     assert bench.workers.may_sweep()
 
 
-def test_where_the_clock_steps_back_a_silent_worker_is_gone_as_soon_as_ever(bench: Bench, clock: Clock) -> None:
+def test_a_clock_that_steps_back_does_not_prolong_the_life_of_a_silent_worker(bench: Bench, clock: Clock) -> None:
     bench.workers.announce(WORKER)
     clock += -BACK
     assert len(bench.workers.alive()) == 1
@@ -254,7 +256,7 @@ def test_where_the_clock_steps_back_a_silent_worker_is_gone_as_soon_as_ever(benc
     assert bench.workers.alive() == []
 
 
-def test_where_the_clock_steps_back_a_worker_that_takes_nothing_is_found_out(bench: Bench, clock: Clock) -> None:
+def test_a_clock_that_steps_back_does_not_hide_an_idle_worker(bench: Bench, clock: Clock) -> None:
     bench.workers.announce(WORKER, busy=True)
     clock += -BACK
     bench.workers.announce(WORKER, busy=False)
@@ -263,7 +265,7 @@ def test_where_the_clock_steps_back_a_worker_that_takes_nothing_is_found_out(ben
 
 
 @pytest.mark.parametrize("step", [BACK, LEASE, 3.0])
-def test_where_the_clock_steps_forward_nobody_loses_a_batch_for_that(bench: Bench, step: float) -> None:
+def test_a_clock_that_steps_forward_takes_no_batch_from_a_worker(bench: Bench, step: float) -> None:
     bench.sweep()
     (waiting, *_) = bench.ledger.pending(bench.job)
     bench.ledger.claim(bench.job, waiting)
@@ -289,7 +291,7 @@ def test_an_unfinished_job_that_is_missing_from_the_lists_is_listed_again(
     assert bench.ledger.statuses(active_only=True) == []
 
 
-def test_the_digest_of_each_batch_is_on_record_until_the_job_is_gone(bench: Bench, raw: Client) -> None:
+def test_the_digest_of_each_batch_is_stored_until_the_job_is_deleted(bench: Bench, raw: Client) -> None:
     assert bench.ledger.digests(bench.job, [0, 1, 2]) == [A.digest, B.digest, None]
     assert bench.ledger.digests(bench.job, []) == []
     bench.ledger.cancel(bench.job)
@@ -298,7 +300,7 @@ def test_the_digest_of_each_batch_is_on_record_until_the_job_is_gone(bench: Benc
     assert bench.ledger.digests(bench.job, [0]) == [None]
 
 
-def test_a_part_that_holds_no_image_is_no_piece() -> None:
+def test_a_part_without_an_image_is_no_piece() -> None:
     for part in ("64:64", "65:64"):
-        with pytest.raises(MessageInvalid, match="names no image: its end is not after its start"):
+        with pytest.raises(MessageInvalid, match=f"{part}.* no image"):
             Piece.parse(f"0-{DIGEST}:{part}")

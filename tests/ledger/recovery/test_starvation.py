@@ -89,7 +89,7 @@ def test_a_stream_of_small_jobs_does_not_starve_a_large_one(site: Site) -> None:
     assert {status.starving for status in site.ledger.statuses() if status.over} == {False}
 
 
-def test_a_job_that_starves_without_workers_does_not_fill_the_queue(site: Site) -> None:
+def test_a_starving_job_without_workers_does_not_fill_the_queue(site: Site) -> None:
     site.submit(batches(1000))
     before, day = site.queue.depth("digits"), 24 * 3600
     for _ in range(0, day, 60):
@@ -98,7 +98,7 @@ def test_a_job_that_starves_without_workers_does_not_fill_the_queue(site: Site) 
     assert 1 <= site.queue.depth("digits") - before <= 35, "the pauses double, up to an hour"
 
 
-def test_no_sweep_publishes_more_than_one_message_of_a_starving_job(site: Site) -> None:
+def test_a_sweep_publishes_at_most_one_message_of_a_starving_job(site: Site) -> None:
     for _ in range(3):
         site.submit(batches(1000))
     site.clock += STARVING_AFTER
@@ -109,28 +109,28 @@ def test_no_sweep_publishes_more_than_one_message_of_a_starving_job(site: Site) 
         site.clock += SWEEP_EVERY
 
 
-@pytest.mark.parametrize("progress", ["in hand", "soon enough", "nothing waits"])
-def test_a_job_that_gets_on_is_not_published_ahead_of_others(site: Site, progress: str) -> None:
+@pytest.mark.parametrize("progress", ["claimed", "within the limit", "nothing waits"])
+def test_a_job_that_makes_progress_is_not_published_ahead_of_others(site: Site, progress: str) -> None:
     cut = batches(1000)
     site.submit(cut)
     while progress == "nothing waits" and site.queue.depth("digits"):
         site.work(1)
     for _ in range(20):
-        if progress == "in hand":
+        if progress == "claimed":
             taken = site.take()
             assert taken
             site.ledger.claim(*taken)
-        elif progress == "soon enough":
+        elif progress == "within the limit":
             site.work(1)
         depth = site.queue.depth("digits")
         site.clock += STARVING_AFTER - 1
         site.sweep()
         assert site.queue.depth("digits") == depth
-        if progress == "in hand":
+        if progress == "claimed":
             break  # before its lease expires
 
 
-def test_a_job_that_gets_on_by_itself_again_starves_no_more(site: Site) -> None:
+def test_a_job_that_makes_progress_again_is_no_longer_starving(site: Site) -> None:
     large = site.submit(batches(LARGE))
     site.clock += STARVING_AFTER
     site.sweep()
@@ -141,7 +141,7 @@ def test_a_job_that_gets_on_by_itself_again_starves_no_more(site: Site) -> None:
     assert not site.ledger.status(large).starving
 
 
-def test_a_batch_that_comes_late_has_not_waited_since_the_job_began(site: Site) -> None:
+def test_a_late_batch_has_not_waited_since_the_start_of_its_job(site: Site) -> None:
     job = site.ledger.create("digits", ())
     site.clock += 1000
     (batch,) = batches(10)

@@ -1,6 +1,7 @@
 """All errors of redis-py, kombu and Redis become errors of ours."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,6 +14,7 @@ from pigeonhole.ledger.redis.client import connect, explained, translated
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
 from tests.ledger.conftest import Server, answers_for, batch_of, piece
+from tests.messages import check_message
 
 Starts = Callable[..., Server]
 URL = "redis://user:hunter2@localhost:6379/0"
@@ -71,7 +73,7 @@ KINDS = sorted(set(every_kind()), key=lambda kind: kind.__name__)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_error_of_redis_py_becomes_one_of_ours_and_keeps_its_cause(kind: type[redis.RedisError]) -> None:
     # The text of a redirection is a slot and an address.
-    text = "7 it:1" if issubclass(kind, redis.exceptions.AskError) else "it went wrong"
+    text = "7 it:1" if issubclass(kind, redis.exceptions.AskError) else "failed"
     original = kind(text)
     with pytest.raises(PigeonholeError) as caught, translated(URL):
         raise original
@@ -82,30 +84,24 @@ def test_every_error_of_redis_py_becomes_one_of_ours_and_keeps_its_cause(kind: t
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "parts"),
     [
-        (redis.ConnectionError("refused"), "no answer from Redis at {}: refused; is it running?"),
-        (redis.TimeoutError("late"), "no answer from Redis at {}: late; is it running?"),
-        (redis.AuthenticationError("no"), "Redis at {} refuses access: no; check the user and password in its URL"),
-        (
-            redis.exceptions.NoPermissionError("x"),
-            "Redis at {} refuses access: x; check the user and password in its URL",
-        ),
-        (redis.exceptions.OutOfMemoryError("x"), "Redis at {} is full: x; raise its maxmemory or delete jobs"),
-        (redis.BusyLoadingError("x"), "Redis at {} is not available: x; see its log"),
-        (redis.ReadOnlyError("x"), "Redis at {} is not available: x; see its log"),
-        (redis.exceptions.ClusterDownError("x"), "Redis at {} is not available: x; see its log"),
-        (
-            redis.ResponseError("WRONGTYPE x"),
-            "Redis at {} can't run a command: WRONGTYPE x; does another program use the same key prefix?",
-        ),
+        (redis.ConnectionError("refused"), ("no answer", "refused", "is it running?")),
+        (redis.TimeoutError("late"), ("no answer", "late", "is it running?")),
+        (redis.AuthenticationError("no"), ("refuses access: no", "user and password")),
+        (redis.exceptions.NoPermissionError("x"), ("refuses access: x", "user and password")),
+        (redis.exceptions.OutOfMemoryError("x"), ("full: x", "maxmemory")),
+        (redis.BusyLoadingError("x"), ("not available: x", "its log")),
+        (redis.ReadOnlyError("x"), ("not available: x", "its log")),
+        (redis.exceptions.ClusterDownError("x"), ("not available: x", "its log")),
+        (redis.ResponseError("WRONGTYPE x"), ("WRONGTYPE x", "key prefix")),
     ],
 )
-def test_each_error_says_what_to_do(error: redis.RedisError, said: str) -> None:
-    assert str(explained(error, URL)) == said.format("redis://user:***@localhost:6379/0")
+def test_each_error_has_a_remedy(error: redis.RedisError, parts: tuple[str, ...]) -> None:
+    check_message(explained(error, URL), "redis://user:***@localhost:6379/0", *parts)
 
 
-def test_other_errors_pass_as_they_are() -> None:
+def test_other_errors_are_not_translated() -> None:
     with pytest.raises(ZeroDivisionError), translated(URL):
         raise ZeroDivisionError
 
@@ -113,8 +109,8 @@ def test_other_errors_pass_as_they_are() -> None:
 @pytest.mark.parametrize(
     "url", ["redis://localhost?no_such=1", "redis://localhost?socket_timeout=x", "http://localhost"]
 )
-def test_a_url_that_redis_py_does_not_know_is_refused_in_words(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"^the broker URL '.*' is invalid: "):
+def test_an_invalid_broker_url_is_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(repr(url))):
         connect(url)
 
 
@@ -122,12 +118,12 @@ def public_methods(thing: type) -> set[str]:
     return {name for name, _ in inspect.getmembers(thing, inspect.isfunction) if not name.startswith("_")}
 
 
-def test_every_public_method_is_tried_against_a_redis_that_is_gone() -> None:
+def test_every_public_method_has_arguments_in_these_tests() -> None:
     assert public_methods(Ledger) == set(LEDGER_CALLS)
     assert public_methods(Workers) == set(WORKERS_CALLS)
 
 
-def test_nothing_foreign_is_raised_when_redis_is_killed(start_redis: Starts) -> None:
+def test_every_method_raises_our_error_when_redis_is_killed(start_redis: Starts) -> None:
     server = start_redis()
     settings = Settings(broker_url=server.url)
     client = connect(server.url, retries=0)
@@ -146,11 +142,10 @@ def test_nothing_foreign_is_raised_when_redis_is_killed(start_redis: Starts) -> 
     for call in calls:
         with pytest.raises(BrokerUnreachable) as caught:
             call()
-        assert str(caught.value).startswith(f"no answer from Redis at {server.url}: ")
-        assert str(caught.value).endswith("; is it running?")
+        check_message(caught.value, server.url, "is it running?")
 
 
-def test_a_connection_that_was_lost_is_made_again_unnoticed(start_redis: Starts) -> None:
+def test_a_lost_connection_is_opened_again(start_redis: Starts) -> None:
     server = start_redis()
     ledger = Ledger(Settings(broker_url=server.url))
     job = ledger.create("digits", ("photos",))
@@ -160,24 +155,23 @@ def test_a_connection_that_was_lost_is_made_again_unnoticed(start_redis: Starts)
 
 
 @pytest.mark.parametrize("user", [":hunter2@", "nobody:hunter2@"])
-def test_a_wrong_password_is_told_and_not_shown(start_redis: Starts, user: str) -> None:
+def test_a_wrong_password_is_reported_and_not_shown(start_redis: Starts, user: str) -> None:
     server = start_redis("--requirepass", "correct horse")
     settings = Settings(broker_url=f"unix://{user}{server.socket}")
     for call in (Ledger(settings).ping, lambda: Queue(settings).publish("digits", "job", piece(batch_of("a.png")))):
         with pytest.raises(BrokerUnreachable) as caught:
             call()
-        assert " refuses access: " in str(caught.value)
-        assert str(caught.value).endswith("; check the user and password in its URL")
+        check_message(caught.value, "refuses access", "user and password")
         assert "hunter2" not in str(caught.value)
 
 
-def test_a_missing_password_is_told(start_redis: Starts) -> None:
+def test_a_missing_password_is_reported(start_redis: Starts) -> None:
     server = start_redis("--requirepass", "correct horse")
-    with pytest.raises(BrokerUnreachable, match=r" refuses access: .*; check the user and password in its URL$"):
+    with pytest.raises(BrokerUnreachable, match=r"refuses access: .*user and password"):
         Ledger(Settings(broker_url=server.url), client=connect(server.url, retries=0)).ping()
 
 
-def test_ledger_and_queue_find_the_same_database_with_the_same_password(start_redis: Starts) -> None:
+def test_ledger_and_queue_use_the_same_database_and_password(start_redis: Starts) -> None:
     server = start_redis("--requirepass", "correct horse")
     url = f"unix://:correct%20horse@{server.socket}"
     settings = Settings(broker_url=f"{url}?db=3", prefix="here")
@@ -188,7 +182,7 @@ def test_ledger_and_queue_find_the_same_database_with_the_same_password(start_re
     assert b"here:classify.digits" in connect(f"{url}?db=3").scan_iter("*")
 
 
-def test_a_user_without_the_rights_is_told_so(start_redis: Starts) -> None:
+def test_missing_rights_are_reported(start_redis: Starts) -> None:
     server = start_redis()
     open_to_all = Ledger(Settings(broker_url=server.url))
     job = open_to_all.create("digits", ("photos",))
@@ -202,11 +196,11 @@ def test_a_user_without_the_rights_is_told_so(start_redis: Starts) -> None:
         ledger.statuses,
         lambda: queue.publish("digits", job, piece(batch_of("a.png"))),
     ):
-        with pytest.raises(BrokerUnreachable, match=r"refuses access: .*; check the user and password in its URL$"):
+        with pytest.raises(BrokerUnreachable, match=r"refuses access: .*user and password"):
             call()
 
 
-def test_a_full_redis_is_told_so_and_still_takes_what_makes_it_less_full(start_redis: Starts) -> None:
+def test_a_full_redis_is_reported_and_still_allows_deletion(start_redis: Starts) -> None:
     server = start_redis()
     settings = Settings(broker_url=server.url)
     ledger, queue = Ledger(settings), Queue(settings)
@@ -220,7 +214,7 @@ def test_a_full_redis_is_told_so_and_still_takes_what_makes_it_less_full(start_r
         lambda: queue.publish("digits", job, piece(batch_of("b.png"), 1)),
         lambda: ledger.commit(job, piece(batch_of("a.png")), answers_for(batch_of("a.png"))),
     ):
-        with pytest.raises(BrokerUnreachable, match=r" is full: .*; raise its maxmemory or delete jobs$"):
+        with pytest.raises(BrokerUnreachable, match=r"full: .*maxmemory"):
             call()
     assert (ledger.status(job).batches, ledger.status(job).batches_waiting) == (1, 1), "nothing has changed"
     ledger.delete(other)
@@ -230,13 +224,13 @@ def test_a_full_redis_is_told_so_and_still_takes_what_makes_it_less_full(start_r
     assert ledger.status(job).batches == 2
 
 
-def test_a_database_that_is_not_there_is_told_so(start_redis: Starts) -> None:
+def test_a_missing_database_is_reported(start_redis: Starts) -> None:
     settings = Settings(broker_url=f"{start_redis().url}?db=99")
-    with pytest.raises(BrokerUnreachable, match=r": DB index is out of range; the number at the end of its URL "):
+    with pytest.raises(BrokerUnreachable, match=r"DB index is out of range; .* its URL"):
         Ledger(settings).ping()
 
 
-def test_a_replica_and_a_redis_that_can_not_save_are_told_so(start_redis: Starts) -> None:
+def test_a_replica_is_reported(start_redis: Starts) -> None:
     server = start_redis()
     settings = Settings(broker_url=server.url)
     ledger, queue = Ledger(settings), Queue(settings)
@@ -247,7 +241,7 @@ def test_a_replica_and_a_redis_that_can_not_save_are_told_so(start_redis: Starts
         lambda: ledger.add(job, 0, batch_of("a.png")),
         lambda: queue.publish("digits", job, piece(batch_of("a.png"))),
     ):
-        with pytest.raises(BrokerUnreachable, match=r" is not available: .*; see its log$"):
+        with pytest.raises(BrokerUnreachable, match=r"not available: .*its log"):
             call()
 
 
@@ -263,7 +257,7 @@ def test_a_replica_and_a_redis_that_can_not_save_are_told_so(start_redis: Starts
         ("jobs", lambda ledger, job: ledger.create("digits", ())),
     ],
 )
-def test_keys_of_somebody_else_under_our_prefix_are_told_so(
+def test_foreign_keys_under_the_prefix_are_reported(
     ledger: Ledger, settings: Settings, part: str, call: Callable[[Ledger, str], object]
 ) -> None:
     job = ledger.create("digits", ("photos",))
@@ -271,5 +265,5 @@ def test_keys_of_somebody_else_under_our_prefix_are_told_so(
     key = f"{settings.prefix}:{part.replace('J', job)}"
     ledger.client.delete(key)
     ledger.client.set(key, "not ours")
-    with pytest.raises(MessageInvalid, match=r"can't run a command: .*; does another program use"):
+    with pytest.raises(MessageInvalid, match=r"WRONGTYPE.*key prefix"):
         call(ledger, job)

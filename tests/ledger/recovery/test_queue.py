@@ -72,12 +72,12 @@ def bench(settings: Settings, clock: Clock) -> Bench:
     return Bench(settings, clock)
 
 
-def test_the_beginning_of_a_job_goes_ahead_of_the_tail_of_a_large_one() -> None:
+def test_the_first_batches_of_a_job_have_the_highest_priority() -> None:
     assert [priority(number) for number in (0, 1, 2, 3, 4, 7, 8, 255, 256, 10**9)] == [0, 1, 2, 2, 3, 3, 4, 8, 9, 9]
     assert [priority(number) for number in range(5000)] == sorted(priority(number) for number in range(5000))
 
 
-def test_messages_are_taken_by_priority_and_name_a_job_and_a_batch_only(bench: Bench, raw: Client) -> None:
+def test_messages_are_taken_by_priority_and_contain_a_job_and_a_piece(bench: Bench, raw: Client) -> None:
     large = bench.job(20)
     small = bench.job(1)
     taken = bench.messages(raw)
@@ -89,7 +89,7 @@ def test_messages_are_taken_by_priority_and_name_a_job_and_a_batch_only(bench: B
     assert json.loads(message)["content-type"] == "application/json"
 
 
-def test_the_depth_counts_over_all_priorities_of_one_model(bench: Bench) -> None:
+def test_the_depth_of_a_queue_counts_all_priorities_of_one_model(bench: Bench) -> None:
     assert bench.queue.depth("digits") == 0
     bench.job(20)
     bench.job(3, model="letters")
@@ -98,21 +98,21 @@ def test_the_depth_counts_over_all_priorities_of_one_model(bench: Bench) -> None
     assert bench.queue.depth("unheard-of") == 0
 
 
-def test_only_json_is_taken_from_the_queue(settings: Settings) -> None:
+def test_only_json_is_accepted_from_the_queue(settings: Settings) -> None:
     conf = configure(settings).conf
     assert (conf.task_serializer, conf.accept_content, conf.result_accept_content) == ("json", ["json"], ["json"])
 
 
-def test_where_nothing_is_lost_nothing_is_published_again(bench: Bench) -> None:
+def test_without_losses_no_message_is_published_again(bench: Bench) -> None:
     job = bench.job(5)
     bench.ledger.claim(job, nth(0))
     assert bench.sweep() == 0
-    bench.clock += bench.settings.publish_seconds + 1  # waits for long because the queue is long
+    bench.clock += bench.settings.publish_seconds + 1  # in a long queue
     assert bench.sweep() == 0
     assert bench.queue.depth("digits") == 5
 
 
-def test_a_claimed_batch_is_published_again_once_its_lease_has_run_out(bench: Bench, raw: Client) -> None:
+def test_a_claimed_batch_is_published_again_when_its_lease_expires(bench: Bench, raw: Client) -> None:
     job = bench.job(3)
     bench.lose(raw)
     for number in range(3):
@@ -133,7 +133,7 @@ def test_a_claimed_batch_is_published_again_once_its_lease_has_run_out(bench: Be
 @pytest.mark.parametrize(
     "again", [Ledger.claim, lambda ledger, job, piece: ledger.renew(job, [piece])], ids=["claimed", "renewed"]
 )
-def test_a_batch_that_is_claimed_again_or_renewed_gets_another_lease(
+def test_claiming_again_or_renewing_extends_the_lease(
     bench: Bench, again: Callable[[Ledger, str, Piece], object]
 ) -> None:
     job = bench.job(1)
@@ -144,7 +144,7 @@ def test_a_batch_that_is_claimed_again_or_renewed_gets_another_lease(
     assert bench.ledger.overdue(job, 0) == Overdue([], [], [])
 
 
-def test_only_what_is_claimed_can_be_renewed(bench: Bench) -> None:
+def test_only_claimed_pieces_can_be_renewed(bench: Bench) -> None:
     job = bench.job(3)
     bench.ledger.claim(job, nth(0))
     bench.ledger.claim(job, nth(1))
@@ -154,7 +154,7 @@ def test_only_what_is_claimed_can_be_renewed(bench: Bench) -> None:
     assert (status.batches_waiting, status.batches_claimed) == (1, 1)
 
 
-def test_where_nobody_swept_for_a_while_a_lease_that_ran_out_says_nothing(bench: Bench) -> None:
+def test_a_lease_that_expired_while_nobody_swept_counts_as_no_loss(bench: Bench) -> None:
     """Redis was down, so workers could not renew their leases, and do not count as lost."""
     job = bench.job(1)
     bench.sweep()
@@ -164,33 +164,35 @@ def test_where_nobody_swept_for_a_while_a_lease_that_ran_out_says_nothing(bench:
     bench.clock += LEASE - 1
     assert bench.sweep() == 0
     bench.clock += 1
-    assert bench.sweep() == 1, "but another lease is all it gets"
+    assert bench.sweep() == 1, "the lease is extended only once"
     assert bench.ledger.pending(job) == [nth(0, 0, 1)]
 
 
-def test_a_batch_whose_message_is_lost_is_published_again_when_it_is_overdue(bench: Bench, raw: Client) -> None:
+def test_a_batch_with_a_lost_message_is_published_again_when_it_is_overdue(bench: Bench, raw: Client) -> None:
     job = bench.job(4)
     bench.lose(raw)
     bench.clock += bench.settings.publish_seconds - 1
     assert bench.sweep() == 0
     bench.clock += 1
-    assert bench.sweep() == 3, "the first was published ahead of all others, since the job had no progress"
+    assert bench.sweep() == 3, "the first was published earlier, since the job made no progress"
     assert bench.messages(raw) == [(job, nth(number)) for number in range(4)]
     assert bench.sweep() == 0
 
 
-def test_only_as_many_waiting_batches_are_published_again_as_the_queue_lacks(bench: Bench, raw: Client) -> None:
+def test_the_sweep_publishes_only_the_messages_that_the_queue_lacks(bench: Bench, raw: Client) -> None:
     bench.job(3, published=False)
     bench.job(4)
     bench.job(2, published=False)
     bench.clock += bench.settings.publish_seconds
     assert bench.sweep() == 5
-    assert bench.queue.depth("digits") == 9 + 1, "one goes ahead of all others, of the job that none was published of"
+    assert bench.queue.depth("digits") == 9 + 1, (
+        "one more goes ahead of all others, for the job without a published message"
+    )
     bench.clock += bench.settings.publish_seconds
     assert bench.sweep() == 0
 
 
-def test_a_batch_that_was_lost_again_is_published_again(bench: Bench, raw: Client) -> None:
+def test_a_batch_is_published_again_after_each_lost_message(bench: Bench, raw: Client) -> None:
     job = bench.job(1, published=False)
     for _ in range(3):
         bench.clock += bench.settings.publish_seconds
@@ -199,7 +201,7 @@ def test_a_batch_that_was_lost_again_is_published_again(bench: Bench, raw: Clien
         bench.lose(raw)
 
 
-def test_jobs_of_another_model_are_counted_and_published_apart(bench: Bench, raw: Client) -> None:
+def test_each_model_has_a_queue_of_its_own(bench: Bench, raw: Client) -> None:
     bench.job(5)
     letters = bench.job(2, model="letters")
     bench.lose(raw, "letters")
@@ -209,7 +211,7 @@ def test_jobs_of_another_model_are_counted_and_published_apart(bench: Bench, raw
     assert len(set(bench.messages(raw))) == 5
 
 
-def test_what_is_done_cancelled_or_deleted_is_not_published_again(bench: Bench, raw: Client) -> None:
+def test_finished_cancelled_and_deleted_jobs_are_not_published_again(bench: Bench, raw: Client) -> None:
     done, cancelled, deleted = (bench.job(1, published=False) for _ in range(3))
     bench.ledger.claim(done, nth(0))
     bench.ledger.commit(done, nth(0), answers_for(images(0)))
@@ -230,7 +232,7 @@ def test_a_job_of_another_version_does_not_stop_the_sweep(bench: Bench, raw: Cli
     assert bench.messages(raw) == [(ours, nth(0))]
 
 
-def test_what_we_did_not_write_among_pending_pieces_does_not_stop_the_sweep(bench: Bench, raw: Client) -> None:
+def test_a_foreign_value_among_pending_pieces_does_not_stop_the_sweep(bench: Bench, raw: Client) -> None:
     job = bench.job(1, published=False)
     raw.zadd(f"{bench.settings.prefix}:job:{job}:waiting", {"not a number": 0})
     bench.clock += bench.settings.publish_seconds
@@ -238,17 +240,17 @@ def test_what_we_did_not_write_among_pending_pieces_does_not_stop_the_sweep(benc
     assert bench.messages(raw) == [(job, nth(0))]
 
 
-def test_all_pending_pieces_can_be_asked_for_overdue_or_not(bench: Bench) -> None:
+def test_all_pending_pieces_can_be_listed_without_claiming_them(bench: Bench) -> None:
     job = bench.job(4)
     bench.ledger.claim(job, nth(1))
     bench.ledger.claim(job, nth(2))
     bench.ledger.commit(job, nth(2), answers_for(images(2)))
     assert bench.ledger.pending(job) == [nth(0), nth(1), nth(3)]
     status = bench.ledger.status(job)
-    assert (status.batches_waiting, status.batches_claimed) == (2, 1), "asking takes nothing from anybody"
+    assert (status.batches_waiting, status.batches_claimed) == (2, 1), "listing claims no piece"
 
 
-def test_a_sweep_that_fails_after_the_ledger_noted_it_is_made_up_for_by_a_later_one(bench: Bench, raw: Client) -> None:
+def test_a_later_sweep_repeats_one_that_failed_to_publish(bench: Bench, raw: Client) -> None:
     job = bench.job(3, published=False)
     bench.ledger.claim(job, nth(2))  # a job that advances
     bench.clock += bench.settings.publish_seconds
@@ -266,9 +268,7 @@ def test_a_sweep_that_fails_after_the_ledger_noted_it_is_made_up_for_by_a_later_
     assert bench.messages(raw) == [(job, nth(0)), (job, nth(1))]
 
 
-def test_every_key_carries_the_prefix_and_two_prefixes_share_a_redis_unnoticed(
-    settings: Settings, clock: Clock, raw: Client
-) -> None:
+def test_two_prefixes_can_share_a_redis(settings: Settings, clock: Clock, raw: Client) -> None:
     before = set(raw.scan_iter("*"))
     own, other = (
         Settings(broker_url=settings.broker_url, prefix="own-x"),

@@ -33,7 +33,7 @@ def theirs(start_redis: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) 
     return server
 
 
-def test_a_client_sends_to_its_own_redis_and_leaves_its_host_as_it_is(
+def test_a_client_uses_its_own_redis_and_does_not_change_its_host(
     theirs: Server, settings: Settings, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     limit = pools.get_limit()
@@ -49,24 +49,22 @@ def test_a_client_sends_to_its_own_redis_and_leaves_its_host_as_it_is(
     assert connect(theirs.url).dbsize() == 0
 
 
-def _ways(app: App) -> dict[str, str]:
-    """Return the URL to which each way to connect leads."""
-    ways = {
+def _urls(app: App) -> dict[str, str]:
+    """Return the URL of each kind of connection."""
+    connections = {
         "read": app.connection_for_read(),
         "write": app.connection_for_write(),
         "any": app.connection(),
         "pool": app.pool.connection,
     }
-    return {name: connection.as_uri() for name, connection in ways.items()}
+    return {name: connection.as_uri() for name, connection in connections.items()}
 
 
-def test_every_connection_of_the_app_leads_to_the_broker_of_its_settings_also_in_a_pool_process(
-    theirs: Server, settings: Settings
-) -> None:
+def test_every_connection_of_the_app_uses_the_broker_of_its_settings(theirs: Server, settings: Settings) -> None:
     socket = settings.broker_url.removeprefix("unix://")
     app = configure(settings)
     for one in (app, pickle.loads(pickle.dumps(app))):  # noqa: S301  # as billiard hands it to a process that it starts
-        assert {uri.partition("?")[0] for uri in _ways(one).values()} == {f"redis+socket://{socket}"}
+        assert {uri.partition("?")[0] for uri in _urls(one).values()} == {f"redis+socket://{socket}"}
         assert type(one.backend).__name__ == "DisabledBackend"
 
 
