@@ -26,10 +26,9 @@ from producer.arguments.outputs import row_format
 from producer.display.summary_text import summary_text
 from producer.display.table import Table
 from tests.sinks.formats import CSV, DB, JSONL, PARQUET
-from tests.sinks.test_results import JOB, write
-from tests.sinks.test_rows import MANY, read_back
-from tests.sinks.test_sinks import MODEL, ROWS, SEVEN
-from tests.sinks.test_sorting import images, origins
+from tests.sinks.result_files import JOB, write
+from tests.sinks.rows import MANY, MODEL, ROWS, SEVEN, read_back
+from tests.sinks.sorting.sorted_folder import images, origins
 
 BOTH = Row("in/both.png", "dog|cat", 0.9, False, "", MODEL, (("dog", 0.9), ("owl", 0.6), ("cat", 0.4)), ("dog", "cat"))
 NONE = Row("in/none.png", "", None, True, "", MODEL, (("owl", 0.2), ("dog", 0.1)), ())
@@ -39,7 +38,7 @@ TOP_FORMATS = [Csv(top=1), SafeCsv(top=1)]
 
 
 @pytest.mark.parametrize("format", [JSONL, PARQUET, DB])
-def test_all_labels_come_back_from_every_format_but_csv(folder: Path, format: Format) -> None:
+def test_all_labels_are_read_back_from_every_format_except_csv(folder: Path, format: Format) -> None:
     path = f"rows.{format.name}"
     write(SEVERAL, path)
     assert list(read_results(path)) == SEVERAL
@@ -58,7 +57,7 @@ def test_csv_joins_the_labels_of_an_image(folder: Path) -> None:
     assert list(read_results("rows.csv")) == [row._replace(top=(), labels=None) for row in SEVERAL]
 
 
-def test_jsonl_has_a_list_of_labels_where_a_multi_label_model_answered() -> None:
+def test_jsonl_has_a_list_of_labels_for_a_multi_label_model() -> None:
     both, none, broken, seven = map(json.loads, JSONL.encode(SEVERAL).splitlines())
     assert (both["label"], both["labels"]) == ("dog|cat", ["dog", "cat"])
     assert (none["label"], none["labels"], none["confidence"], none["error"]) == (None, [], None, "")
@@ -66,7 +65,7 @@ def test_jsonl_has_a_list_of_labels_where_a_multi_label_model_answered() -> None
     assert "labels" not in seven
 
 
-def test_a_database_finds_an_image_by_each_of_its_labels(folder: Path) -> None:
+def test_a_database_can_be_queried_for_each_label_of_an_image(folder: Path) -> None:
     write(SEVERAL, "rows.db")
     question = "SELECT rows.path, top FROM rows, json_each(rows.labels) WHERE json_each.value = 'cat'"
     with closing(sqlite3.connect("rows.db")) as database:
@@ -74,7 +73,7 @@ def test_a_database_finds_an_image_by_each_of_its_labels(folder: Path) -> None:
         assert database.execute("SELECT labels, errors FROM jobs").fetchall() == [(2, 1)]
 
 
-def test_a_database_of_version_0_2_is_read_and_gets_the_newer_columns_with_the_next_job(folder: Path) -> None:
+def test_a_database_of_version_0_2_is_read_and_gets_new_columns_with_the_next_job(folder: Path) -> None:
     newer = r",( +-- the most probable classes.*\n).*labels TEXT.*\n.*unknown REAL.*\n"
     older, removed = re.subn(newer, r"\1", sqlite.TABLES)
     assert removed == 1
@@ -104,21 +103,21 @@ def test_a_parquet_file_of_version_0_2_is_read(folder: Path) -> None:
 
 @pytest.mark.parametrize("format", TOP_FORMATS)
 @given(rows=MANY, data=st.data())
-def test_csv_with_the_best_classes_is_read_back(format: Csv, rows: list[Row], data: st.DataObject) -> None:
+def test_csv_with_top_classes_is_read_back(format: Csv, rows: list[Row], data: st.DataObject) -> None:
     whole = format.header + format.encode(rows)
     assert read_back(whole, format) == rows
-    assert [row for _, row in CSV.scan(io.BytesIO(whole))] == rows, "the header tells what it has"
+    assert [row for _, row in CSV.scan(io.BytesIO(whole))] == rows, "the header names the columns"
     cut = data.draw(st.integers(0, len(whole)))
     assert read_back(whole[:cut], format) == rows[: len(read_back(whole[:cut], format))]
 
 
-def test_the_most_probable_classes_have_columns_of_their_own_in_csv() -> None:
+def test_csv_has_columns_for_the_top_classes() -> None:
     file = Csv(top=2)
     both, broken = csv.DictReader(io.StringIO((file.header + file.encode([BOTH, BROKEN])).decode()))
     assert list(both)[-4:] == ["top_1", "p_1", "top_2", "p_2"]
-    assert list(both.values())[-4:] == ["dog", "0.9", "owl", "0.6"], "no more than asked for"
+    assert list(both.values())[-4:] == ["dog", "0.9", "owl", "0.6"], "only as many as --top asks for"
     assert list(broken.values())[-4:] == ["", "", "", ""]
-    assert CSV.encode([BOTH]).count(b"owl") == 0, "without --top it has no such columns"
+    assert CSV.encode([BOTH]).count(b"owl") == 0, "without --top there are no such columns"
 
 
 def test_csv_of_version_0_2_is_read() -> None:
@@ -130,8 +129,8 @@ def test_csv_of_version_0_2_is_read() -> None:
 
 
 @pytest.mark.parametrize("top", ["owl", '{""a"": 1}', '[[""a""]]', "[[1, 0.5]]", '[[""a"", ""b""]]'])
-def test_what_is_no_list_of_classes_is_refused(top: str) -> None:
-    with pytest.raises(UsageError, match="its row 1 is invalid"):
+def test_an_invalid_list_of_top_classes_is_refused(top: str) -> None:
+    with pytest.raises(UsageError, match="row 1 "):
         list(CSV.scan(io.BytesIO(f'path,label,confidence,review,error,model,top\na,7,0.5,false,,m,"{top}"\n'.encode())))
 
 
@@ -146,11 +145,11 @@ def test_what_is_no_list_of_classes_is_refused(top: str) -> None:
     ],
 )
 def test_a_csv_file_with_other_columns_is_refused(header: str) -> None:
-    with pytest.raises(UsageError, match="it does not begin with path,label,confidence,unknown"):
+    with pytest.raises(UsageError, match="path,label,confidence,unknown"):
         list(CSV.scan(io.BytesIO(f"{header}\n".encode())))
 
 
-def test_only_csv_needs_to_know_how_many_classes_are_shown(folder: Path) -> None:
+def test_the_option_top_changes_only_csv(folder: Path) -> None:
     chosen = [row_format("rows.csv", None, safe, top=top) for safe in (False, True) for top in (None, 5)]
     assert [(type(one), one.lines.header.endswith(b",top_5,p_5\n")) for one in chosen if one] == [
         (Csv, False),
@@ -161,15 +160,12 @@ def test_only_csv_needs_to_know_how_many_classes_are_shown(folder: Path) -> None
     assert row_format("rows.jsonl", None, top=5) is JSONL
 
 
-def test_a_table_shows_the_best_classes_where_they_are_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_shows_the_top_classes_on_request(capsys: pytest.CaptureFixture[str]) -> None:
     for top, words in ((False, 0), (True, 1)):
         table = Table(top)
         table.write([BOTH])
         table.finish()
         assert capsys.readouterr().out.count("owl") == words
-
-
-# Files
 
 
 def counted_rows(rows: Sequence[Row], kept: bool) -> Summary:
@@ -182,7 +178,7 @@ def counted_rows(rows: Sequence[Row], kept: bool) -> Summary:
 
 
 @pytest.mark.parametrize("kept", [False, True])
-def test_an_image_counts_for_each_of_its_labels_and_one_without_is_no_error(kept: bool) -> None:
+def test_an_image_counts_for_each_of_its_labels_and_no_label_is_no_error(kept: bool) -> None:
     summary = counted_rows([*SEVERAL, BOTH], kept)
     assert summary.labels == {"dog": 2, "cat": 2, "7": 1}
     assert (summary.labelled, summary.unlabelled, summary.errors.total(), summary.reviews) == (3, 1, 1, 1)
@@ -191,7 +187,7 @@ def test_an_image_counts_for_each_of_its_labels_and_one_without_is_no_error(kept
     assert summary.to_json(JOB, 0.0)["unlabelled"] == 1
 
 
-def test_an_image_is_sorted_by_its_most_probable_label_and_one_without_apart(folder: Path) -> None:
+def test_an_image_is_sorted_by_its_most_probable_label_or_as_unlabelled(folder: Path) -> None:
     rows = [BOTH, NONE, NONE._replace(path="in/sure.png", review=False), SEVEN._replace(label="_unlabelled")]
     images(*(row.path for row in rows))
     with closing(Sorter("out")) as sorter:
