@@ -1,3 +1,5 @@
+"""Opening files below the image root: no path and no link leads outside."""
+
 import ctypes
 import os
 import subprocess
@@ -16,7 +18,7 @@ from tests.conftest import ROOT
 INSIDE, OUTSIDE = b"from inside", b"from outside"
 
 
-@pytest.fixture(params=["openat2", "open and ask"], autouse=True)
+@pytest.fixture(params=["openat2", "open and check"], autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run each test with both ways of opening a file."""
     if request.param == "openat2" and not has_openat2():
@@ -50,7 +52,7 @@ def content(root: Path | str, reference: str) -> bytes:
         "folder/../../../../../../../../../../etc/passwd",
         "../outside/fifo.png",
         "../root-and-more/x.png",
-        "../outside/is-it-there.png",  # its existence must not be revealed either
+        "../outside/missing.png",  # its existence must not be revealed either
         "..",
     ],
 )
@@ -67,7 +69,7 @@ def test_a_path_upward_never_leaves_the_root(root: Path, reference: str) -> None
         ("x.png", "../outside/folder/x.png", "x.png"),
         ("x.png", "{outside}/folder/x.png", "x.png"),
         ("x.png", "{outside}/fifo.png", "x.png"),
-        ("x.png", "{outside}/is-it-there.png", "x.png"),
+        ("x.png", "{outside}/missing.png", "x.png"),
         ("x.png", "/proc/self/root/etc/passwd", "x.png"),
         ("x.png", "/proc/self/exe", "x.png"),
         ("x.png", "/dev/null", "x.png"),
@@ -97,7 +99,7 @@ def test_a_link_to_a_file_or_a_folder_never_leads_out(root: Path, link: str, tar
         ("folder", "../root/link/x.png"),
     ],
 )
-def test_a_link_that_stays_inside_or_comes_back_is_followed(root: Path, target: str, reference: str) -> None:
+def test_a_link_that_ends_inside_the_root_is_followed(root: Path, target: str, reference: str) -> None:
     (root / "link").symlink_to(target.format(root=root))
     assert content(root, reference) == INSIDE
 
@@ -119,17 +121,17 @@ def test_a_link_of_proc_to_an_open_file_never_leads_out(root: Path) -> None:
         os.close(inside)
 
 
-def test_a_root_that_is_a_link_or_ends_in_a_slash_is_the_same_root(root: Path) -> None:
+def test_a_root_can_be_a_link_or_end_in_a_slash(root: Path) -> None:
     (root.parent / "alias").symlink_to("root")
     (root / "absolute.png").symlink_to(root / "folder" / "x.png")
-    for spelled in (str(root.parent / "alias"), f"{root}/", f"{root}/folder/.."):
-        assert content(spelled, "folder/x.png") == INSIDE
-        assert content(spelled, "absolute.png") == INSIDE
+    for path in (str(root.parent / "alias"), f"{root}/", f"{root}/folder/.."):
+        assert content(path, "folder/x.png") == INSIDE
+        assert content(path, "absolute.png") == INSIDE
         with pytest.raises(LeadsOutside):
-            open_beneath(spelled, "../outside/folder/x.png")
+            open_beneath(path, "../outside/folder/x.png")
 
 
-def test_what_can_not_be_opened_says_why_and_leaves_nothing_open(root: Path) -> None:
+def test_a_path_that_can_not_be_opened_raises_its_error_and_leaves_no_open_file(root: Path) -> None:
     (root / "circle").symlink_to("circle")
     for reference, error in (
         ("gone.png", FileNotFoundError),
@@ -187,17 +189,17 @@ def swapped(request: pytest.FixtureRequest, root: Path) -> Iterator[str]:
     thread.join()
 
 
-def test_a_link_swapped_between_check_and_open_never_gives_a_byte_from_outside(root: Path, swapped: str) -> None:
-    seen = {INSIDE: 0, OUTSIDE: 0}
+def test_a_link_that_is_swapped_between_check_and_open_never_leads_outside(root: Path, swapped: str) -> None:
+    reads = {INSIDE: 0, OUTSIDE: 0}
     refused = 0
     # Thousands of reads, until both results have occurred often enough: the scheduler decides.
-    while sum(seen.values()) + refused < 3000 or min(seen[INSIDE], refused) < 20:
+    while sum(reads.values()) + refused < 3000 or min(reads[INSIDE], refused) < 20:
         with suppress(OSError):  # it may be missing for a moment, or a link in place of a folder
             try:
-                seen[content(root, swapped)] += 1
+                reads[content(root, swapped)] += 1
             except LeadsOutside:
                 refused += 1
-    assert seen[OUTSIDE] == 0
+    assert reads[OUTSIDE] == 0
 
 
 # A seccomp filter as container engines use it (<linux/filter.h>): it sets the result of openat2 and allows all else.
@@ -218,24 +220,24 @@ def content(root, reference):
 print(content("/", root[1:] + "/folder/x.png"))
 print(has_openat2(), content(root, "folder/x.png"), content(root, "../outside/folder/x.png"), sep=";")
 """
-ANSWERS = {"EPERM": 0x00050001, "ENOSYS": 0x00050026, "death": 0x80000000}
+ANSWERS = {"EPERM": 0x00050001, "ENOSYS": 0x00050026, "kill": 0x80000000}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="seccomp is Linux's")
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_where_openat2_is_forbidden_the_other_way_is_taken_and_the_root_of_all_needs_neither(
+def test_without_openat2_files_are_checked_another_way_and_the_root_folder_needs_no_check(
     root: Path, answer: str
 ) -> None:
     command = [sys.executable, "-c", FILTERED, str(ANSWERS[answer]), str(root)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     first, _, rest = run.stdout.partition("\n")
-    if answer == "death":  # openat2 would kill the process; reading below "/" never calls it
+    if answer == "kill":  # openat2 would kill the process; reading below "/" never calls it
         assert run.returncode < 0
     else:
         assert rest == "False;from inside;outside\n", run.stderr
-    assert first == "from inside" or (answer == "death" and not first)
+    assert first == "from inside" or (answer == "kill" and not first)
 
 
-def test_the_number_and_the_structure_are_those_of_the_kernels_header() -> None:
+def test_the_call_number_and_structure_match_the_kernel_header() -> None:
     assert ctypes.sizeof(beneath._OpenHow) == 24
     assert beneath._OPENAT2 == 437

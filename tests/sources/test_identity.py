@@ -37,7 +37,7 @@ def status_at(modified: int, changed: int) -> os.stat_result:
         (0, 0, True),
     ],
 )
-def test_a_file_has_no_identity_while_a_later_change_may_get_the_same_times(
+def test_a_file_has_no_identity_while_a_later_change_could_have_the_same_times(
     modified: int, changed: int, trusted: bool
 ) -> None:
     status = status_at(modified, changed)
@@ -55,7 +55,7 @@ def opened_at(source: Source, location: Location, after: int) -> int:
         source.close()
 
 
-def test_a_file_that_was_rewritten_within_the_same_tick_is_not_taken_for_the_one_that_was_read(folder: Path) -> None:
+def test_a_file_that_was_rewritten_within_the_same_tick_counts_as_changed(folder: Path) -> None:
     (folder / "a.png").write_bytes(b"the image")
     source, location = LocalFiles(Root(str(folder))), Location("file", "", "a.png")
     assert opened_at(source, location, after=1) == 0
@@ -83,7 +83,7 @@ def test_a_member_has_the_identity_of_its_archive(folder: Path, kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])  # inflating a `.tar.gz` detects the change, and returns an error
-def test_an_archive_that_changes_while_a_member_is_read_shows_as_changed(
+def test_an_archive_that_changes_while_a_member_is_read_counts_as_changed(
     folder: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, (member, _) = places(folder, kind)
@@ -100,12 +100,12 @@ def test_an_archive_that_changes_while_a_member_is_read_shows_as_changed(
 
 
 @pytest.mark.parametrize("path", ["gone.png", "sub/gone.png", "a.png/b.png", "nul\0.png"])
-def test_what_is_not_there_has_no_identity(folder: Path, path: str) -> None:
+def test_a_missing_file_has_no_identity(folder: Path, path: str) -> None:
     (folder / "a.png").write_bytes(b"")
     assert LocalFiles(Root(str(folder))).identity(Location("file", "", path)) == 0
 
 
-def test_what_lies_outside_the_root_has_no_identity_even_if_the_same_path_is_below_it(folder: Path) -> None:
+def test_a_file_outside_the_root_has_no_identity(folder: Path) -> None:
     (folder / "root" / "etc").mkdir(parents=True)
     (folder / "root" / "etc" / "hostname").write_bytes(b"x")
     source = LocalFiles(Root(str(folder / "root")))
@@ -113,7 +113,7 @@ def test_what_lies_outside_the_root_has_no_identity_even_if_the_same_path_is_bel
     assert source.identity(Location("file", "etc/", "hostname")) != 0
 
 
-def test_the_path_that_is_compared_is_relative_to_the_root_and_not_to_the_working_folder(folder: Path) -> None:
+def test_the_path_of_an_identity_is_relative_to_the_root(folder: Path) -> None:
     (folder / "root").mkdir()
     (folder / "root" / "a.png").write_bytes(b"x")
     location = Location("file", "", "a.png")

@@ -19,7 +19,7 @@ def location(root: str, path: str = "") -> Location:
 
 
 @pytest.mark.parametrize("data", [b"", b"a", b"ab", b"abc", os.urandom(1000), b"\xff" * 100, b"\xfb" * 100])
-def test_the_bytes_come_through_a_message_as_they_were(data: bytes) -> None:
+def test_the_bytes_of_an_image_pass_through_a_message_unchanged(data: bytes) -> None:
     (batch,) = batches([in_memory("image 0", data)])
     batch = Batch.decode(batch.encode())
     assert list(batch.shown()) == ["image 0"]
@@ -32,19 +32,19 @@ def test_the_bytes_come_through_a_message_as_they_were(data: bytes) -> None:
 
 def test_an_image_over_the_limit_is_refused_before_it_is_decoded() -> None:
     (found,) = next(batches([in_memory("image 0", b"x" * 1001)])).located()
-    with pytest.raises(ImageError) as refused:
+    with pytest.raises(ImageError) as error:
         ImagesInMemory(Root("/"), max_bytes=1000).open(found)
-    assert refused.value.kind == ErrorKind.TOO_LARGE
+    assert error.value.kind == ErrorKind.TOO_LARGE
 
 
 @pytest.mark.parametrize("root", ["x", "/etc/passwd", "../secret", "a b=", "é" * 4, "\udcff", "YQ==YQ=="])
-def test_a_reference_that_carries_no_image_reads_no_file(root: str, tmp_path: Path) -> None:
-    with pytest.raises(ImageError) as refused:
+def test_a_reference_without_an_image_reads_no_file(root: str, tmp_path: Path) -> None:
+    with pytest.raises(ImageError) as error:
         ImagesInMemory(Root(str(tmp_path))).open(location(root, "samples/003b50.png"))
-    assert refused.value.kind == ErrorKind.CORRUPT
+    assert error.value.kind == ErrorKind.CORRUPT
 
 
-def test_a_batch_carries_four_megabytes_or_one_image() -> None:
+def test_a_batch_contains_at_most_four_megabytes_or_one_image() -> None:
     images = [in_memory(f"image {number}", os.urandom(1_000_000)) for number in range(9)]
     assert [len(batch) for batch in batches(images)] == [4, 4, 1]
     (largest,) = batches([in_memory("image 0", os.urandom(MOST_BYTES))])
@@ -52,17 +52,17 @@ def test_a_batch_carries_four_megabytes_or_one_image() -> None:
     assert Batch.decode(largest.encode()) == largest
 
 
-def test_an_image_that_no_message_can_carry_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"^image 3 has 32,000,001 bytes, and .* 32,000,000: write it to a file"):
+def test_an_image_that_is_too_large_for_a_message_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"image 3 .*32,000,001 bytes.* 32,000,000: write it to a file"):
         in_memory("image 3", bytes(MOST_BYTES + 1))
 
 
 @pytest.mark.parametrize("name", ["", "a\0b", "x" * 5000, "\ud800"])
-def test_a_name_that_no_row_can_show_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="can't name an image"):
+def test_an_invalid_name_of_an_image_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="name an image"):
         in_memory(name, b"x")
 
 
-def test_the_command_line_says_who_has_the_images() -> None:
-    with pytest.raises(SourceError, match=r"^'memory:3' names images in the memory of a Python program"):
+def test_images_in_memory_can_not_be_sources_of_the_command_line() -> None:
+    with pytest.raises(SourceError, match=r"'memory:3' .*Python program"):
         expand(["memory:3"], Root("/"))

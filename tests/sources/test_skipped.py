@@ -16,7 +16,7 @@ def fill(folder: Path, *names: str) -> None:
         (folder / name).write_bytes(b"x")
 
 
-def test_files_beside_images_are_counted_by_their_extension_in_folders_below_too(tmp_path: Path) -> None:
+def test_skipped_files_are_counted_by_extension_and_recursively(tmp_path: Path) -> None:
     fill(tmp_path, "in/a.png", "in/notes.txt", "in/b/README", "in/b/more.TXT", "in/.hidden", "in/.git/config.ini")
     skipped = Skipped()
     assert len(list(expand([str(tmp_path / "in")], Root("/"), skipped=skipped))) == 1
@@ -24,7 +24,7 @@ def test_files_beside_images_are_counted_by_their_extension_in_folders_below_too
     assert skipped.text() == "3 files skipped (2 .txt, 1 without extension)"
 
 
-def test_members_of_archives_are_counted_too(tmp_path: Path) -> None:
+def test_skipped_members_of_archives_are_counted(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for name in ("in/a.png", "in/b.txt", "in/.hidden.txt"):
             archive.writestr(name, "x")
@@ -33,7 +33,7 @@ def test_members_of_archives_are_counted_too(tmp_path: Path) -> None:
     assert skipped == {".txt": 1}
 
 
-def test_a_file_that_is_named_matched_or_listed_is_never_skipped(
+def test_a_file_that_is_a_source_a_match_or_listed_is_never_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -44,7 +44,7 @@ def test_a_file_that_is_named_matched_or_listed_is_never_skipped(
     assert skipped.text() == ""
 
 
-def test_a_message_names_five_extensions_and_counts_the_rest(tmp_path: Path) -> None:
+def test_the_message_names_five_extensions_and_counts_the_others(tmp_path: Path) -> None:
     skipped = Skipped()
     for number in range(1, 8):
         for _ in range(number):
@@ -52,7 +52,7 @@ def test_a_message_names_five_extensions_and_counts_the_rest(tmp_path: Path) -> 
     assert skipped.text() == "28 files skipped (7 .e7, 6 .e6, 5 .e5, 4 .e4, 3 .e3, 3 others)"
 
 
-def test_endless_extensions_take_bounded_memory() -> None:
+def test_any_number_of_extensions_takes_bounded_memory() -> None:
     skipped = Skipped()
     for number in range(10_000):
         skipped.add(f"frame.{number:06}")

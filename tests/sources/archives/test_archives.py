@@ -21,6 +21,7 @@ from pigeonhole.sources.members.archives import files_of, members
 from pigeonhole.sources.members.tar_archives import TarPlace
 from pigeonhole.sources.members.zip_archives import ZipPlace
 from pigeonhole.sources.reference import Root
+from tests.messages import check_message
 from tests.packing import KINDS, pack
 from tests.sources.conftest import pairs, shown, touch
 
@@ -35,7 +36,7 @@ def refused(*sources: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "x.tgz", "X.ZIP"])
-def test_an_archive_gives_its_images_each_with_its_name(folder: Path, name: str) -> None:
+def test_each_image_of_an_archive_is_listed_with_its_name(folder: Path, name: str) -> None:
     pack(folder / name.lower(), IMAGES).rename(folder / name)
     assert pairs(expand([f"./{name}"], Root(str(folder)))) == [
         (f"./{name}::a.png", f"{name}::a.png"),
@@ -43,7 +44,7 @@ def test_an_archive_gives_its_images_each_with_its_name(folder: Path, name: str)
     ]
 
 
-def test_a_member_s_place_is_where_its_bytes_are(folder: Path) -> None:
+def test_the_place_of_a_member_is_the_offset_of_its_bytes(folder: Path) -> None:
     for kind in KINDS:
         pack(folder / f"x.{kind}", IMAGES)
     (_, tar), (_, inflated), (_, zipped) = (
@@ -57,7 +58,7 @@ def test_a_member_s_place_is_where_its_bytes_are(folder: Path) -> None:
     assert (folder / "x.zip").read_bytes()[zipped.offset :].startswith(b"PK\3\4")
 
 
-def test_batches_are_cut_by_the_bytes_that_members_take_in_the_archive(folder: Path) -> None:
+def test_members_have_their_size_in_the_archive(folder: Path) -> None:
     for kind in KINDS:
         pack(folder / f"x.{kind}", IMAGES)
     sizes = {kind: [reference.size for reference in expand([f"x.{kind}"], Root("/"))] for kind in KINDS}
@@ -79,22 +80,22 @@ def test_an_archive_is_one_group_of_a_batch(folder: Path) -> None:
     assert Batch.decode(batch.encode()) == batch
 
 
-def test_members_are_images_by_the_rules_of_folders(folder: Path) -> None:
-    named = ["a.png", "b.txt", ".c.png", "d/.e/f.png", "__MACOSX/._a.png", "d/g.gif", "png", "Thumbs.db", "h.zip"]
+def test_members_are_selected_by_the_rules_of_folders(folder: Path) -> None:
+    names = ["a.png", "b.txt", ".c.png", "d/.e/f.png", "__MACOSX/._a.png", "d/g.gif", "png", "Thumbs.db", "h.zip"]
     for kind in KINDS:
-        pack(folder / f"x.{kind}", [(name, A) for name in named])
+        pack(folder / f"x.{kind}", [(name, A) for name in names])
         assert shown(f"x.{kind}") == [f"x.{kind}::a.png", f"x.{kind}::d/g.gif"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_name_that_leads_elsewhere_is_only_a_name(folder: Path, kind: str) -> None:
-    named = ["./a.png", "../../b.png", "/etc/c.png", "d/../e.png", "f::g.zip::h.png"]
-    pack(folder / f"x.{kind}", [(name, A) for name in named])
-    assert shown(f"x.{kind}") == [f"x.{kind}::{name}" for name in named]
+def test_a_member_name_with_a_path_outside_is_only_a_name(folder: Path, kind: str) -> None:
+    names = ["./a.png", "../../b.png", "/etc/c.png", "d/../e.png", "f::g.zip::h.png"]
+    pack(folder / f"x.{kind}", [(name, A) for name in names])
+    assert shown(f"x.{kind}") == [f"x.{kind}::{name}" for name in names]
     assert {reference.root for reference in expand([f"x.{kind}"], Root(str(folder)))} == {f"x.{kind}"}
 
 
-def test_what_is_no_regular_file_in_an_archive_is_left_out(folder: Path) -> None:
+def test_members_that_are_no_regular_files_are_left_out(folder: Path) -> None:
     with tarfile.open("x.tar", "w") as tar:
         for kind in (tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE):
             info = tarfile.TarInfo(f"{ord(kind)}.png")
@@ -112,7 +113,7 @@ def test_what_is_no_regular_file_in_an_archive_is_left_out(folder: Path) -> None
 
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz"])
-def test_links_in_a_tar_are_listed_in_its_order_each_with_its_own_place(folder: Path, kind: str) -> None:
+def test_links_in_a_tar_are_listed_in_order_with_their_own_places(folder: Path, kind: str) -> None:
     with tarfile.open(f"x.{kind}", "w:gz" if kind == "tar.gz" else "w") as tar:
         for name, linktype in (("a.png", b"0"), ("hard.png", b"1"), ("soft.png", b"2"), ("b.png", b"0")):
             info = tarfile.TarInfo(name)
@@ -122,7 +123,7 @@ def test_links_in_a_tar_are_listed_in_its_order_each_with_its_own_place(folder: 
     assert len({member.place for member in members(f"x.{kind}")}) == 4
 
 
-def test_links_in_a_zip_are_listed_in_its_order_each_with_its_own_place(folder: Path) -> None:
+def test_links_in_a_zip_are_listed_in_order_with_their_own_places(folder: Path) -> None:
     with zipfile.ZipFile("x.zip", "w") as archive:
         archive.writestr("d/a.png", A)
         for name, target in (("l.png", "d/a.png"), ("n.png", "no.png")):
@@ -133,7 +134,7 @@ def test_links_in_a_zip_are_listed_in_its_order_each_with_its_own_place(folder: 
     assert len({member.place for member in members("x.zip")}) == 3
 
 
-def test_names_are_given_byte_for_byte_where_they_are_not_utf_8(folder: Path) -> None:
+def test_member_names_that_are_not_utf_8_keep_their_bytes(folder: Path) -> None:
     odd, plain = os.fsdecode(b"caf\xe9.png"), "größe 7 €.png"
     for kind in ("tar", "tar.gz"):
         pack(folder / f"x.{kind}", [(odd, A), (plain, A)])
@@ -146,7 +147,7 @@ def test_names_are_given_byte_for_byte_where_they_are_not_utf_8(folder: Path) ->
 
 
 @pytest.mark.parametrize("format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
-def test_a_long_name_in_a_tar_is_given_whole(folder: Path, format: int) -> None:
+def test_a_long_member_name_in_a_tar_is_complete(folder: Path, format: int) -> None:
     name = f"{'long/' * 40}a.png"
     pack(folder / "x.tar", [(name, A), ("b.png", B)], format=format)
     assert [(member.name, member.size) for member in members("x.tar")] == [(name, len(A)), ("b.png", len(B))]
@@ -155,7 +156,7 @@ def test_a_long_name_in_a_tar_is_given_whole(folder: Path, format: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_members_of_one_name_are_an_image_each(folder: Path, kind: str) -> None:
+def test_members_with_the_same_name_are_separate_images(folder: Path, kind: str) -> None:
     with warnings.catch_warnings(action="ignore"):
         pack(folder / f"x.{kind}", [("a.png", A), ("a.png", B)])
     first, second = expand([f"x.{kind}"], Root("/"))
@@ -163,7 +164,7 @@ def test_members_of_one_name_are_an_image_each(folder: Path, kind: str) -> None:
     assert first.place != second.place
 
 
-def test_an_archive_is_taken_where_it_is_named_matched_or_listed_and_not_by_a_walk(folder: Path) -> None:
+def test_an_archive_is_read_if_it_is_a_source_a_match_or_listed_but_not_in_a_folder(folder: Path) -> None:
     (folder / "in").mkdir()
     pack(folder / "in" / "x.zip", IMAGES)
     touch("in/c.png", "in/notes")
@@ -178,7 +179,7 @@ def test_an_archive_is_taken_where_it_is_named_matched_or_listed_and_not_by_a_wa
     assert shown("in.zip") == ["in.zip/d.png"]
 
 
-def test_an_archive_that_several_sources_name_is_taken_once(folder: Path) -> None:
+def test_an_archive_of_several_sources_is_listed_once(folder: Path) -> None:
     pack(folder / "x.zip", IMAGES)
     touch("y.png")
     inside = ["x.zip::a.png", "x.zip::sub/b.JPG"]
@@ -187,36 +188,34 @@ def test_an_archive_that_several_sources_name_is_taken_once(folder: Path) -> Non
     assert shown("x.z*", "*") == [*inside, "y.png"]
 
 
-def test_what_begins_a_file_decides_whether_a_tar_is_inflated(folder: Path) -> None:
+def test_the_first_bytes_of_a_file_decide_whether_a_tar_is_inflated(folder: Path) -> None:
     pack(folder / "x.tar", IMAGES)
     data = (folder / "x.tar").read_bytes()
     (folder / "inflated.tar.gz").write_bytes(data)
     (folder / "deflated.tar").write_bytes(gzip.compress(data))
     two_streams = gzip.compress(data[:700]) + gzip.compress(data[700:])
     (folder / "two.tgz").write_bytes(two_streams)
-    there = list(members("x.tar"))
+    expected = list(members("x.tar"))
     for name in ("inflated.tar.gz", "deflated.tar", "two.tgz"):
-        assert list(members(name)) == there
+        assert list(members(name)) == expected
 
 
-def test_an_archive_without_an_image_is_told(folder: Path) -> None:
+def test_an_archive_without_an_image_is_refused(folder: Path) -> None:
     for kind in KINDS:
         pack(folder / f"x.{kind}", [("notes.txt", b"")])
-        assert refused(f"x.{kind}").startswith(f"'x.{kind}' holds no image; the known extensions are ")
+        check_message(refused(f"x.{kind}"), f"'x.{kind}'", "no image", " png ")
         pack(folder / f"x.{kind}", [])
-        assert refused(f"x.{kind}").startswith(f"'x.{kind}' holds no image; the known extensions are ")
-    assert refused("x.*") == "'x.*' matches no image"
+        check_message(refused(f"x.{kind}"), f"'x.{kind}'", "no image", " png ")
+    check_message(refused("x.*"), "'x.*'", "no image")
 
 
 @pytest.mark.parametrize("name", ["x.tar.bz2", "x.tar.xz", "x.TXZ", "x.7z", "x.rar"])
-def test_an_archive_of_a_kind_that_is_not_read_is_told_and_which_are(folder: Path, name: str) -> None:
+def test_an_unsupported_kind_of_archive_is_refused_with_the_supported_ones(folder: Path, name: str) -> None:
     touch(name)
-    assert refused(name) == (
-        f"{name!r}: this kind of archive is not supported: unpack it, or repack it as .zip, .tar, .tar.gz or .tgz"
-    )
+    check_message(refused(name), repr(name), "unpack it", ".zip, .tar, .tar.gz or .tgz")
 
 
-def broken() -> dict[str, bytes]:
+def damaged_archives() -> dict[str, bytes]:
     """Return damaged archives: name → bytes."""
     folder = Path()
     tar, zipped = (pack(folder / f"sound.{kind}", IMAGES).read_bytes() for kind in ("tar", "zip"))
@@ -240,13 +239,13 @@ def broken() -> dict[str, bytes]:
         "cut.tar.gz": deflated[: len(deflated) // 2],
         "checksum.tar.gz": deflated[:-8] + bytes(8),
         "long.tar": (folder / "sound.tar").read_bytes(),
-        "negative.tar": summed(tar[:512], {124: b"\xff" * 12}) + tar[512:],
-        "header-without-end.tar": summed(tar[:512], {156: b"L", 124: b"77777777777\0"}) + tar[512:],
-        "sparse.tar": summed(bytes(sparse), {}) + bytes(10240),
+        "negative.tar": with_checksum(tar[:512], {124: b"\xff" * 12}) + tar[512:],
+        "header-without-end.tar": with_checksum(tar[:512], {156: b"L", 124: b"77777777777\0"}) + tar[512:],
+        "sparse.tar": with_checksum(bytes(sparse), {}) + bytes(10240),
     }
 
 
-def summed(header: bytes, changes: dict[int, bytes]) -> bytes:
+def with_checksum(header: bytes, changes: dict[int, bytes]) -> bytes:
     """Change a tar header and correct its checksum."""
     new = bytearray(header)
     for at, value in changes.items():
@@ -256,24 +255,18 @@ def summed(header: bytes, changes: dict[int, bytes]) -> bytes:
     return bytes(new)
 
 
-def test_a_damaged_archive_is_told_by_its_name_and_never_read_in_part_in_silence(folder: Path) -> None:
-    for name, data in broken().items():
+def test_a_damaged_archive_is_refused_by_its_name(folder: Path) -> None:
+    for name, data in damaged_archives().items():
         (folder / name).write_bytes(data)
-        said = refused(name)
-        assert said.startswith(f"the archive {name!r} "), name
-    assert refused("sparse.tar") == (
-        "the archive 'sparse.tar' is damaged or not supported: 'a.png' is stored with holes, as "
-        "`tar --sparse` does. Create it again"
-    )
-    assert "File is not a zip file. Create it again" in refused("text.zip")
-    assert "Unknown compression method. Create it again" in refused("text.tar.gz")
+        check_message(refused(name), f"the archive {name!r} ", "Create it again")
+    check_message(refused("sparse.tar"), "'a.png'", "`tar --sparse`")
     (folder / "list").write_text("text.zip\n")
-    assert refused("*.zip").startswith("the archive 'empty.zip' ")
-    assert refused("@list").startswith("the archive 'text.zip' ")
+    check_message(refused("*.zip"), "the archive 'empty.zip' ")
+    check_message(refused("@list"), "the archive 'text.zip' ")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_whatever_bytes_are_wrong_an_archive_is_read_or_refused(folder: Path, kind: str) -> None:
+def test_an_archive_with_random_damage_is_read_or_refused(folder: Path, kind: str) -> None:
     sound = pack(folder / f"x.{kind}", [(f"{'d/' * 60}{at}.png", A) for at in range(4)]).read_bytes()
     chance = random.Random(6)
     for _ in range(300):
@@ -289,13 +282,13 @@ def test_whatever_bytes_are_wrong_an_archive_is_read_or_refused(folder: Path, ki
             assert Batch.decode(batch.encode()) == batch
 
 
-def test_an_archive_that_can_not_be_read_is_told(folder: Path) -> None:
+def test_an_unreadable_archive_is_refused(folder: Path) -> None:
     pack(folder / "x.zip", IMAGES)
-    with pytest.raises(SourceError, match=r"^the archive 'gone.zip' can't be read: No such file or directory$"):
+    with pytest.raises(SourceError, match=r"'gone.zip'.*: No such file or directory$"):
         list(members("gone.zip"))
 
 
-def test_a_tar_of_many_members_takes_no_memory_for_them(folder: Path) -> None:
+def test_a_tar_of_many_members_takes_bounded_memory(folder: Path) -> None:
     block = tarfile.TarInfo("a.png").tobuf()
     (folder / "x.tar").write_bytes(block * 5000 + bytes(1024))
     tracemalloc.start()
@@ -306,20 +299,20 @@ def test_a_tar_of_many_members_takes_no_memory_for_them(folder: Path) -> None:
         tracemalloc.stop()
 
 
-def test_a_row_s_path_is_about_a_file_or_an_archive(folder: Path) -> None:
+def test_the_files_of_a_path_are_the_file_or_its_archive(folder: Path) -> None:
     pack(folder / "x.zip", IMAGES)
     touch("a::b.png", "x.zip::a.png", "y.zip::z.png", "no::x.txt")
     assert files_of("a.png") == ["a.png"]
     assert files_of("a::b.png") == ["a::b.png"]
     assert files_of("x.zip::sub/b.JPG") == ["x.zip"]
     assert files_of("x.zip::c::d.png") == ["x.zip"]
-    assert files_of("x.zip::a.png") == ["x.zip::a.png", "x.zip"], "it may be either"
+    assert files_of("x.zip::a.png") == ["x.zip::a.png", "x.zip"], "the path can be a file or a member"
     assert files_of("y.zip::z.png") == ["y.zip::z.png"]
     assert files_of("gone.zip::z.png") == ["gone.zip::z.png"]
     assert files_of("x.zip::a\0.png") == ["x.zip"]
 
 
-def test_a_list_separated_by_nul_may_name_archives(folder: Path) -> None:
+def test_a_list_separated_by_nul_can_name_archives(folder: Path) -> None:
     pack(folder / "x.tgz", IMAGES)
     (folder / "list").write_bytes(b"x.tgz\0a.png\0")
     assert shown("@list", null_separated=True) == ["x.tgz::a.png", "x.tgz::sub/b.JPG", "a.png"]
