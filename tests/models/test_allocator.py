@@ -1,3 +1,5 @@
+"""Freed memory stays with the process, so that chunks need few new pages."""
+
 import ctypes
 import platform
 import resource
@@ -26,17 +28,17 @@ print(faults())
 
 
 @GLIBC
-@pytest.mark.parametrize(("keep", "gets_pages_anew"), [("", True), ("keep_freed()", False)])
-def test_memory_that_was_freed_is_taken_again_without_asking_the_system(keep: str, gets_pages_anew: bool) -> None:
+@pytest.mark.parametrize(("keep", "needs_new_pages"), [("", True), ("keep_freed()", False)])
+def test_freed_memory_is_used_again_without_new_pages(keep: str, needs_new_pages: bool) -> None:
     done = subprocess.run(
         [sys.executable, "-c", ALLOCATE.format(keep=keep)], check=True, capture_output=True, text=True
     )
     # 20 MiB are 5,120 pages, or fewer with huge pages.
-    assert (int(done.stdout) > 8) == gets_pages_anew
+    assert (int(done.stdout) > 8) == needs_new_pages
 
 
 @GLIBC
-def test_a_chunk_takes_few_new_pages_once_another_was_there(classifier: Classifier) -> None:
+def test_a_second_chunk_takes_few_new_pages(classifier: Classifier) -> None:
     chunk = np.zeros((256, 28, 28, 1), np.uint8)
     classifier.predict(chunk)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -45,7 +47,7 @@ def test_a_chunk_takes_few_new_pages_once_another_was_there(classifier: Classifi
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 10 < 200
 
 
-def test_another_c_library_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_c_library_is_not_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     class Musl:
         pass
 

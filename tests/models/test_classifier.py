@@ -1,3 +1,5 @@
+"""Scores and review marks of the shipped classifier."""
+
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +27,7 @@ def pixels(classifier: Classifier, root: Path) -> np.ndarray:
     return np.stack([reader.pixels(Location("file", "samples/", name)) for name in good[:40]])
 
 
-def test_an_images_scores_do_not_depend_on_its_company(classifier: Classifier, pixels: np.ndarray) -> None:
+def test_the_scores_of_an_image_do_not_depend_on_its_batch(classifier: Classifier, pixels: np.ndarray) -> None:
     together = classifier.predict(pixels)
     alone = [classifier.predict(image[None]) for image in pixels]
     np.testing.assert_array_equal(together.best[:, 0], [scores.best[0, 0] for scores in alone])
@@ -33,7 +35,7 @@ def test_an_images_scores_do_not_depend_on_its_company(classifier: Classifier, p
     np.testing.assert_allclose(together.ppm[:, 0], [scores.ppm[0, 0] for scores in alone], atol=10)
 
 
-def test_the_best_classes_come_first_and_their_probabilities_are_calibrated(
+def test_the_top_classes_are_sorted_and_have_calibrated_probabilities(
     classifier: Classifier, pixels: np.ndarray
 ) -> None:
     scores = classifier.predict(pixels)
@@ -44,15 +46,17 @@ def test_the_best_classes_come_first_and_their_probabilities_are_calibrated(
     np.testing.assert_allclose(scores.ppm / PPM, expected[:, :TOP].numpy(), atol=2 / PPM)
 
 
-def test_review_marks_exactly_what_is_under_the_checkpoints_threshold(
+def test_images_below_the_review_threshold_of_the_checkpoint_are_marked(
     classifier: Classifier, pixels: np.ndarray
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1), dtype=np.uint8)
     images = np.concatenate([pixels, noise])
     scores, calibration = classifier.predict(images), classifier.checkpoint.calibration
     logits = classifier.runtime.logits(images)
-    sure, confidence = ((one(logits, calibration, 10) * PPM).round() for one in (review_scores, confidences))
-    np.testing.assert_array_equal(scores.review, sure < round(calibration.review_below * PPM))
+    scores_of_review, confidence = (
+        (one(logits, calibration, 10) * PPM).round() for one in (review_scores, confidences)
+    )
+    np.testing.assert_array_equal(scores.review, scores_of_review < round(calibration.review_below * PPM))
     np.testing.assert_allclose(scores.ppm[:, 0], confidence, atol=2)
     assert scores.review.any()
     assert not scores.review.all()
@@ -63,44 +67,42 @@ def test_unknown_takes_its_share_of_the_probability_and_is_never_a_label(
 ) -> None:
     about = replace(classifier.checkpoint, calibration=Calibration(1.0, 0.6, outlier=True))
 
-    class Doubting(Runtime):
+    class WithUnknown(Runtime):
         def logits(self, pixels: np.ndarray) -> np.ndarray:
             logits = classifier.runtime.logits(pixels)  # [N, 11]
             return np.concatenate(
                 [logits, np.logaddexp.reduce(logits, axis=1, keepdims=True)], axis=1
             )  # "unknown" has half of the probability
 
-    doubting = Classifier(about, Doubting("f32", "cpu")).predict(pixels)
-    sure = replace(classifier, checkpoint=replace(about, calibration=Calibration(1.0, 0.6))).predict(pixels)
-    np.testing.assert_array_equal(doubting.best, sure.best)
-    np.testing.assert_allclose(doubting.ppm, sure.ppm / 2, atol=2)
-    assert doubting.review.all(), "half of all probability is the other's"
+    with_unknown = Classifier(about, WithUnknown("f32", "cpu")).predict(pixels)
+    without_unknown = replace(classifier, checkpoint=replace(about, calibration=Calibration(1.0, 0.6))).predict(pixels)
+    np.testing.assert_array_equal(with_unknown.best, without_unknown.best)
+    np.testing.assert_allclose(with_unknown.ppm, without_unknown.ppm / 2, atol=2)
+    assert with_unknown.review.all(), "half of the probability is that of unknown"
 
 
-def test_whether_to_look_is_decided_as_if_pictures_of_no_class_were_more_common(
-    classifier: Classifier, pixels: np.ndarray
-) -> None:
+def test_the_review_score_weights_the_probability_of_unknown(classifier: Classifier, pixels: np.ndarray) -> None:
     shares = torch.tensor([[0.97, 0.01, 0.02], [0.9, 0.1, 0.0]])
     heads = iter((shares, shares, shares))
 
-    class Saying(Runtime):
+    class FixedProbabilities(Runtime):
         def logits(self, pixels: np.ndarray) -> np.ndarray:
             return next(heads).log().numpy()
 
-    def said(calibration: Calibration) -> tuple[list[int], list[bool]]:
+    def predicted(calibration: Calibration) -> tuple[list[int], list[bool]]:
         about = replace(classifier.checkpoint, classes=("0", "1"), calibration=calibration)
-        scores = Classifier(about, Saying("f32", "cpu")).predict(pixels[:2])
+        scores = Classifier(about, FixedProbabilities("f32", "cpu")).predict(pixels[:2])
         return scores.ppm[:, 0].tolist(), list(map(bool, scores.review))
 
     # By confidence alone, the second is less certain; but 0.97 / (1 + 99 * 0.02) is 0.33.
-    assert said(Calibration(1.0, 0.95, outlier=True)) == ([970_000, 900_000], [False, True])
-    often = Calibration(1.0, 0.5, outlier=True, outlier_in_review=100.0)
-    assert said(often) == ([970_000, 900_000], [True, False])
+    assert predicted(Calibration(1.0, 0.95, outlier=True)) == ([970_000, 900_000], [False, True])
+    weighted = Calibration(1.0, 0.5, outlier=True, outlier_in_review=100.0)
+    assert predicted(weighted) == ([970_000, 900_000], [True, False])
     # 0.97 / (1 - 0.99 * 0.02) is 0.989594.
-    assert said(replace(often, outlier_in_confidence=0.01)) == ([989_594, 900_000], [True, False])
+    assert predicted(replace(weighted, outlier_in_confidence=0.01)) == ([989_594, 900_000], [True, False])
 
 
-def test_rows_name_the_checkpoint_and_the_first_digits_of_its_digest(classifier: Classifier) -> None:
+def test_the_identity_is_the_checkpoint_with_the_first_digits_of_its_digest(classifier: Classifier) -> None:
     assert classifier.identity == f"digits@{checkpoints.describe(checkpoints.find('digits')).digest[:12]}"
 
 
@@ -108,5 +110,5 @@ def test_a_checkpoint_with_more_classes_than_messages_can_store_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("pigeonhole.models.classifier.MOST_CLASSES", 9)
-    with pytest.raises(CheckpointError, match=r"it has 10 classes, but at most 9 are possible; use a checkpoint"):
+    with pytest.raises(CheckpointError, match=r"10 classes, .*at most 9"):
         Classifier.load(checkpoints.find("digits"), Settings())

@@ -1,3 +1,5 @@
+"""Hostile images are refused within the limits of time and memory."""
+
 import pytest
 
 from pigeonhole.errors import ImageError
@@ -16,7 +18,7 @@ SIZE = 4_000_000
 # Without the limits, these files would take minutes, gigabytes or both; with them, seconds on a busy machine.
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("what", HOSTILE)
-def test_a_file_that_asks_for_too_much_is_refused_at_once(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_exceeds_the_limits_is_refused_at_once(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "_MAX_READS", 200_000)
     monkeypatch.setattr(decoding, "_MAX_SCANS", 40)
     data = HOSTILE[what].make(SIZE)

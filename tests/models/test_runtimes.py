@@ -51,12 +51,12 @@ def test_both_runtimes_give_the_same_rows() -> None:
         name for name in sorted(os.listdir(SAMPLES)) if name not in ("empty.png", "text.png", "92ce53-truncated.png")
     ]
     pixels = np.stack([prepare((SAMPLES / name).read_bytes(), DIGIT, 10**6) for name in names])
-    ours, theirs = (
+    onnx_runtime, torch_runtime = (
         Classifier.load(DIGITS, Settings(runtime=name, precision="f32", device="cpu"))
         for name in ("onnxruntime", "torch")
     )
-    assert ours.identity == theirs.identity
-    a, b = ours.predict(pixels), theirs.predict(pixels)
+    assert onnx_runtime.identity == torch_runtime.identity
+    a, b = onnx_runtime.predict(pixels), torch_runtime.predict(pixels)
     np.testing.assert_array_equal(a.best[:, 0], b.best[:, 0])
     np.testing.assert_allclose(a.ppm, b.ppm, atol=1e-4 * PPM)
 
@@ -68,7 +68,7 @@ def test_the_weights_are_in_the_model_file_once() -> None:
     assert set(load_file(DIGITS)) == {*content.weights, "onnx"}
 
 
-def test_a_cpu_takes_onnx_runtime_and_a_gpu_torch_in_half_precision() -> None:
+def test_a_cpu_uses_onnx_runtime_and_a_gpu_uses_torch_in_half_precision() -> None:
     assert chosen(machine()) == Choice("onnxruntime")
     assert chosen(machine(True, True)) == Choice("torch", "bf16", ("cuda:0", "cuda:1"))
     assert chosen(machine(True, False)) == Choice("torch", "f16", ("cuda:0", "cuda:1"))
@@ -79,7 +79,7 @@ def test_a_cpu_takes_onnx_runtime_and_a_gpu_torch_in_half_precision() -> None:
     assert chosen(machine(True, installed=("onnxruntime",))) == Choice("onnxruntime")
 
 
-def test_a_model_without_a_graph_takes_torch_and_one_without_weights_onnx_runtime(graph_only: Checkpoint) -> None:
+def test_a_model_without_a_graph_needs_torch_and_one_without_weights_needs_onnx_runtime(graph_only: Checkpoint) -> None:
     assert chosen(machine(), replace(checkpoints.describe(DIGITS), runtimes=("torch",))) == Choice("torch")
     assert chosen(machine(True), graph_only) == Choice("onnxruntime")
     quantised = replace(graph_only, arguments={"precision": "int8"})
@@ -87,7 +87,7 @@ def test_a_model_without_a_graph_takes_torch_and_one_without_weights_onnx_runtim
     assert quantised.identity("int8") == f"digits@{quantised.digest[:12]}+int8"
 
 
-def test_bf16_on_a_cpu_is_for_processors_that_have_it() -> None:
+def test_bf16_on_a_cpu_needs_a_processor_that_supports_it() -> None:
     assert chosen(machine(bf16=True), runtime="torch", precision="bf16") == Choice("torch", "bf16")
     assert chosen(machine(bf16=True), runtime="torch") == Choice("torch", "f32")
 
@@ -95,26 +95,26 @@ def test_bf16_on_a_cpu_is_for_processors_that_have_it() -> None:
 @pytest.mark.parametrize(
     ("at", "settings", "message"),
     [
-        (machine(), {"device": "cuda"}, "'cuda', but torch finds no CUDA device on this machine: use 'auto' or 'cpu'"),
-        (machine(True), {"device": "cuda:1"}, "torch finds only cuda:0 on this machine"),
-        (machine(installed=("onnxruntime",)), {"device": "cuda"}, r"needs torch: pip install .*\[torch\]'"),
+        (machine(), {"device": "cuda"}, "'cuda'.* use 'auto' or 'cpu'"),
+        (machine(True), {"device": "cuda:1"}, "only cuda:0"),
+        (machine(installed=("onnxruntime",)), {"device": "cuda"}, r"torch: pip install .*\[torch\]'"),
         (machine(True), {"device": "cuda", "runtime": "onnxruntime"}, "can't run on cuda:0"),
-        (machine(), {"runtime": "torch", "precision": "bf16"}, "which this processor does not support: use 'f32'"),
-        (machine(), {"precision": "bf16"}, "in f32: use 'auto', or PIGEONHOLE_RUNTIME=torch"),
-        (machine(installed=()), {}, r"needs onnxruntime, which is not installed: pip install .*\[worker\]'"),
+        (machine(), {"runtime": "torch", "precision": "bf16"}, "use 'f32'"),
+        (machine(), {"precision": "bf16"}, "use 'auto', or PIGEONHOLE_RUNTIME=torch"),
+        (machine(installed=()), {}, r"onnxruntime.*: pip install .*\[worker\]'"),
     ],
 )
-def test_what_can_not_be_is_refused_in_words(at: Machine, settings: dict[str, str], message: str) -> None:
+def test_an_impossible_choice_is_refused_with_the_remedy(at: Machine, settings: dict[str, str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         choose(checkpoints.describe(DIGITS), Settings(**settings), at)  # type: ignore[arg-type]
 
 
 def test_a_graph_only_model_is_refused_on_a_gpu(graph_only: Checkpoint) -> None:
-    with pytest.raises(SettingsError, match="set PIGEONHOLE_RUNTIME=onnxruntime and PIGEONHOLE_DEVICE=cpu"):
+    with pytest.raises(SettingsError, match="PIGEONHOLE_RUNTIME=onnxruntime and PIGEONHOLE_DEVICE=cpu"):
         chosen(machine(True), graph_only, device="cuda")
 
 
-def test_a_choice_is_made_again_from_its_variables() -> None:
+def test_a_choice_is_restored_from_its_environment_variables() -> None:
     choice = Choice("torch", "bf16", ("cuda:0", "cuda:1"))
     settings = Settings.from_environment(choice.environment)
     assert choose(checkpoints.describe(DIGITS), settings, machine(True, True)) == choice
@@ -142,15 +142,15 @@ def at_an_offset(model: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize("change", [elsewhere, twice, in_a_node, at_an_offset])
-def test_a_graph_that_wants_other_files_is_refused(change: Change) -> None:
+def test_a_graph_that_references_other_files_is_refused(change: Change) -> None:
     model = onnx.load_from_string(checkpoints.read(DIGITS).graph)
     change(model)
-    with pytest.raises(CheckpointError, match=r"which is refused: a model file must contain all of its weights"):
+    with pytest.raises(CheckpointError, match=r"must contain all of its weights"):
         stored_weights(model.SerializeToString())
 
 
 def renamed(model: onnx.ModelProto) -> None:
-    model.graph.initializer[0].name = "nobody"
+    model.graph.initializer[0].name = "missing"
 
 
 def unknown_operator(model: onnx.ModelProto) -> None:
@@ -174,15 +174,15 @@ def newer(model: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize("change", [renamed, unknown_operator, other_domain, other_input, other_output, newer])
-def test_a_graph_that_can_not_be_run_is_refused_in_words(change: Change) -> None:
+def test_an_invalid_graph_is_refused(change: Change) -> None:
     content = checkpoints.read(DIGITS)
     model = onnx.load_from_string(content.graph)
     change(model)
-    with pytest.raises(CheckpointError, match=r"its graph|ONNX Runtime can't load its graph"):
+    with pytest.raises(CheckpointError, match=r"its graph"):
         OnnxRuntime(replace(content, graph=model.SerializeToString()))
 
 
-def test_a_damaged_graph_is_refused_in_words_or_loads() -> None:
+def test_a_damaged_graph_is_refused_or_loads() -> None:
     content, random = checkpoints.read(DIGITS), np.random.default_rng(5)
     refused = 0
     for _ in range(300):
@@ -229,9 +229,9 @@ def test_onnx_runtime_without_memory_raises_a_memory_error(tmp_path: Path) -> No
 
 def test_a_network_with_equal_weights_has_a_graph(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    seen = Preprocessing("stretch", 32, 32, 3)
-    arguments = networks.complete("residual-small", {}, seen)
+    preprocessing = Preprocessing("stretch", 32, 32, 3)
+    arguments = networks.complete("residual-small", {}, preprocessing)
     network = networks.build("residual-small", arguments, 3).eval()  # all its biases are 0
-    about = Checkpoint("fresh", "residual-small", arguments, ("a", "b", "c"), seen, Calibration())
+    about = Checkpoint("fresh", "residual-small", arguments, ("a", "b", "c"), preprocessing, Calibration())
     saved = checkpoints.save(tmp_path / "fresh.safetensors", network, about)
     assert saved.runtimes == ("onnxruntime", "torch"), saved.trained

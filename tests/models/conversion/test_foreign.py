@@ -71,27 +71,25 @@ def old(model: ModelProto) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (of_a_weight, r"'conv.weight' are in another file, '../../etc/passwd', which is not opened; put them into"),
+        (of_a_weight, r"'conv.weight' .*another file, '../../etc/passwd'"),
         (of_a_constant, "are in another file"),
         (of_a_constant_in_a_branch, "are in another file"),
         (with_a_location_alone, "are in another file"),
-        (custom, "'Relu' is of 'evil.example', which is not standard ONNX"),
-        (functions, r"functions of its own \('Twice'\); write them out first, with onnx.inliner"),
-        (two_inputs, r"It has 2 inputs \(input, mask\), but an image classifier has one"),
-        (no_output, "It has no output"),
-        (old, r"version \[6\] of ONNX's operators, but 8 is the oldest that .*convert_version"),
+        (custom, "'Relu' .*'evil.example'"),
+        (functions, r"'Twice'.* onnx.inliner"),
+        (two_inputs, r"2 inputs \(input, mask\)"),
+        (no_output, "no output"),
+        (old, r"version \[6\] .* 8 .*convert_version"),
     ],
 )
-def test_what_reaches_beyond_the_file_or_standard_onnx_is_refused(
-    change: Callable[[ModelProto], None], message: str
-) -> None:
+def test_external_files_and_foreign_operators_are_refused(change: Callable[[ModelProto], None], message: str) -> None:
     model = classifier()
     change(model)
     with pytest.raises(CheckpointError, match=message):
         foreign.parse(model.SerializeToString())
 
 
-def test_documentation_metadata_and_paths_are_not_kept() -> None:
+def test_documentation_metadata_and_paths_are_removed() -> None:
     model = classifier()
     model.doc_string = model.graph.doc_string = model.graph.initializer[0].doc_string = PATH
     model.graph.input[0].doc_string = model.graph.node[0].doc_string = PATH
@@ -107,7 +105,7 @@ def test_documentation_metadata_and_paths_are_not_kept() -> None:
     assert found.ir_version == 10
 
 
-def test_bytes_that_are_no_onnx_file_are_refused(tmp_path: Path) -> None:
+def test_an_invalid_onnx_file_is_refused(tmp_path: Path) -> None:
     for content in (b"", b"text", b"PK\x03\x04", bytes(1000)):
         (tmp_path / "x.onnx").write_bytes(content)
         with pytest.raises(CheckpointError, match=r"x.onnx: It is not an ONNX file"):
@@ -116,7 +114,7 @@ def test_bytes_that_are_no_onnx_file_are_refused(tmp_path: Path) -> None:
         foreign.read(tmp_path / "none.onnx")
 
 
-def test_flipped_and_missing_bytes_give_an_error_in_words_or_a_model_that_runs() -> None:
+def test_a_damaged_onnx_file_is_refused_or_runs() -> None:
     whole, drawn = classifier(last="Softmax").SerializeToString(), random.Random(19)
     messages, graphs = list[str](), list[bytes]()
     for _ in range(300):
@@ -170,7 +168,7 @@ def enormous(model: ModelProto) -> None:
     ("change", "timeout", "message"),
     [(endless, 8.0, "takes more than 8 s"), (enormous, 60.0, "x.onnx: .*")],
 )
-def test_a_graph_that_asks_for_any_time_or_memory_is_ended(
+def test_a_conversion_is_ended_at_its_time_and_memory_limits(
     change: Callable[[ModelProto], None], timeout: float, message: str, tmp_path: Path
 ) -> None:
     model = classifier()
@@ -180,7 +178,7 @@ def test_a_graph_that_asks_for_any_time_or_memory_is_ended(
         isolated.convert_file(tmp_path / "x.onnx", Normalisation(), timeout=timeout)
 
 
-def test_the_process_of_its_own_converts_as_this_one_does(tmp_path: Path) -> None:
+def test_the_separate_process_converts_like_this_one(tmp_path: Path) -> None:
     path = tmp_path / "x.onnx"
     path.write_bytes(classifier((1, 3, SIDE, SIDE), last="Softmax").SerializeToString())
     normalisation = Normalisation((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))

@@ -27,12 +27,12 @@ def fitting(name: str, height: int, width: int, channels: int) -> Network:
 @pytest.mark.parametrize(
     "size", [(28, 28, 1), (32, 32, 3), (64, 48, 3), (9, 40, 3), (96, 96, 1), (224, 224, 3), (1, 1, 1)]
 )
-def test_it_takes_pictures_of_any_size_and_of_one_channel_or_three(size: tuple[int, int, int]) -> None:
+def test_residual_networks_take_images_of_any_size_with_one_or_three_channels(size: tuple[int, int, int]) -> None:
     for name in NAMES:
         assert fitting(name, *size)(pixels(*size)).shape == (3, 5)
 
 
-def test_the_names_say_which_costs_more_and_a_large_picture_costs_no_multiple() -> None:
+def test_larger_names_cost_more_and_large_images_cost_little_more() -> None:
     def costs(side: int) -> list[int]:
         return [fitting(name, side, side, 3).cost(Preprocessing("stretch", side, side, 3))[0] for name in NAMES]
 
@@ -46,14 +46,14 @@ def test_the_names_say_which_costs_more_and_a_large_picture_costs_no_multiple() 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("side", [8, 28, 64, 128, 256])
-def test_every_convolution_has_channels_that_the_processor_takes_16_at_once(name: str, side: int) -> None:
+def test_every_convolution_has_a_multiple_of_16_channels(name: str, side: int) -> None:
     widths = [part.out_channels for part in fitting(name, side, side, 3).modules() if isinstance(part, nn.Conv2d)]
     assert [width % 16 for width in widths] == [0] * len(widths)
 
 
-def test_folding_its_batch_normalisation_changes_no_result() -> None:
-    seen = Preprocessing("stretch", 20, 24, 3)
-    arguments = networks.complete("residual-small", {"mean": [0.4, 0.5, 0.6]}, seen)
+def test_folding_the_batch_normalisation_of_a_residual_network_changes_no_result() -> None:
+    preprocessing = Preprocessing("stretch", 20, 24, 3)
+    arguments = networks.complete("residual-small", {"mean": [0.4, 0.5, 0.6]}, preprocessing)
     torch.manual_seed(3)
     trained = networks.build("residual-small", arguments, 4)
     draw_batch_norm(trained, pixels(20, 24, 3, 16))
@@ -63,7 +63,7 @@ def test_folding_its_batch_normalisation_changes_no_result() -> None:
     assert torch.allclose(served(pixels(20, 24, 3)), expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))
 
 
-def test_its_arguments_are_plain_json_and_name_what_was_measured_of_the_images() -> None:
+def test_the_arguments_of_a_residual_network_are_plain_json_and_include_mean_and_std() -> None:
     arguments = networks.complete("residual", {"mean": [0.4], "std": [0.3]}, Preprocessing("stretch", 32, 32, 1))
     assert arguments == json.loads(json.dumps(arguments))
     assert arguments == {

@@ -1,3 +1,5 @@
+"""The networks by name: their layers, costs, arguments, and folding."""
+
 import json
 import subprocess
 import sys
@@ -36,8 +38,8 @@ def test_the_order_of_a_batch_changes_no_result(name: str) -> None:
     assert torch.allclose(network(batch.flip(0)).flip(0), network(batch), atol=1e-5)
 
 
-def test_a_network_for_digits_refuses_pictures_of_another_size() -> None:
-    with pytest.raises(TrainingError, match="'digits' takes images of 28 x 28 in grey, not of 64 x 48 in colour"):
+def test_a_network_for_digits_refuses_images_of_another_size() -> None:
+    with pytest.raises(TrainingError, match=r"'digits' .*28 x 28 in grey, not of 64 x 48 in colour"):
         networks.complete("digits", {}, Preprocessing("stretch", 48, 64, 3))
 
 
@@ -55,7 +57,7 @@ def test_the_classic_network_has_exactly_the_published_layers() -> None:
     assert shapes == [[32, 1, 3, 3], [16, 32, 5, 5], [128, 7744], [10, 128]]
 
 
-def test_the_classic_network_costs_what_is_known_of_it() -> None:
+def test_the_classic_network_has_the_published_cost() -> None:
     multiply_adds, parameters = networks.build("classic", {}, 10).fold().cost(plan("classic").preprocessing)
     assert multiply_adds == 26 * 26 * 32 * 9 + 22 * 22 * 16 * 32 * 25 + 7744 * 128 + 128 * 10
     assert parameters == 32 * 10 + 16 * (32 * 25 + 1) + 128 * 7745 + 10 * 129
@@ -83,7 +85,7 @@ def test_folding_a_network_without_batch_normalisation_copies_it() -> None:
     assert torch.equal(served(pixels()), network.eval()(pixels()))
 
 
-def test_completed_arguments_are_all_there_are_and_plain_json() -> None:
+def test_completed_arguments_are_complete_and_plain_json() -> None:
     for name in NAMES:
         arguments = networks.complete(name, {})
         assert arguments == networks.complete(name, arguments) == json.loads(json.dumps(arguments))
@@ -91,19 +93,17 @@ def test_completed_arguments_are_all_there_are_and_plain_json() -> None:
         assert networks.complete(name, {"mean": mean}) == {**arguments, "mean": mean}
 
 
-def test_a_checkpoint_of_0_2_0_means_the_network_that_it_meant_then() -> None:
+def test_the_arguments_of_a_checkpoint_of_0_2_0_build_the_same_network() -> None:
     arguments = {"widths": [24, 32, 48, 64], "normalised": False, "mean": 0.1307, "std": 0.3081}
     assert networks.build("digits", arguments, 10).fold().cost(plan("digits").preprocessing) == (1_040_280, 54_922)
 
 
 def test_an_unknown_network_argument_or_too_few_classes_is_an_error() -> None:
-    with pytest.raises(
-        TrainingError, match="Unknown network 'resnet'; this version knows classic, digits, digits-large, digits-small"
-    ):
+    with pytest.raises(TrainingError, match=r"'resnet'.* classic, digits, digits-large, digits-small"):
         networks.build("resnet", {}, 10)
-    with pytest.raises(TrainingError, match=r"'digits' can't be built with \{'depth': 3\}"):
+    with pytest.raises(TrainingError, match=r"'digits' .*\{'depth': 3\}"):
         networks.build("digits", {"depth": 3}, 10)
-    with pytest.raises(TrainingError, match="can't be built"):
+    with pytest.raises(TrainingError, match=r"'digits' .*\[1, 2\]"):
         networks.build("digits", {"widths": [1, 2]}, 10)
     with pytest.raises(TrainingError, match="at least 2 classes"):
         networks.build("digits", {}, 1)
