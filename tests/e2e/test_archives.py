@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from tests.e2e.conftest import Run
-from tests.e2e.test_end_to_end import rows_of
+from tests.e2e.conftest import Run, rows_of
 from tests.packing import KINDS, pack
 
 
-def test_the_images_in_archives_have_the_labels_of_the_files(home: Path, embedded: Run) -> None:
+def test_images_in_archives_have_the_labels_of_their_files(home: Path, embedded: Run) -> None:
     files = sorted((home / "samples").iterdir())
     for kind in KINDS:
         pack(home / f"all.{kind}", [(file.name, file.read_bytes()) for file in files])

@@ -13,9 +13,7 @@ import pytest
 from pigeonhole import Client
 from pigeonhole.errors import UsageError
 from tests.conftest import ROOT, children, wait_for
-from tests.e2e.test_endings import leftovers, temporary
-
-__all__ = ["temporary"]
+from tests.e2e.conftest import leftovers
 
 # A program that is interrupted between two rows, without closing anything.
 _PROGRAM = """
@@ -29,16 +27,16 @@ list(rows)
 """
 
 
-def test_what_the_documentation_shows_is_what_one_sees_and_it_ends_with_the_client(
+def test_the_examples_of_the_python_guide_run_and_their_processes_end_with_the_client(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(home)
     shown = re.findall(r"```pycon\n(.*?)```", (ROOT / "docs" / "guide" / "python.md").read_text(), re.DOTALL)
     examples = doctest.DocTestParser().get_doctest("".join(shown), {}, "docs/guide/python.md", None, None)
     runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.NORMALIZE_WHITESPACE)
-    said: list[str] = []
-    runner.run(examples, out=said.append, clear_globs=False)
-    assert not said, "".join(said)
+    failures: list[str] = []
+    runner.run(examples, out=failures.append, clear_globs=False)
+    assert not failures, "".join(failures)
     client = examples.globs["client"]
     assert isinstance(client, Client)
     with client:
@@ -48,11 +46,11 @@ def test_what_the_documentation_shows_is_what_one_sees_and_it_ends_with_the_clie
         next(iter(client.classify("samples")))  # leaving the block ends the run
         assert children(os.getpid(), b"pigeonhole.embedded.supervisor")
     assert not children(os.getpid(), b"pigeonhole.embedded.supervisor")
-    with pytest.raises(UsageError, match="this Client is closed"):
+    with pytest.raises(UsageError, match="Client is closed"):
         client.status(job)
 
 
-def test_a_program_that_is_interrupted_and_closes_nothing_leaves_nothing(home: Path, temporary: Path) -> None:
+def test_an_interrupted_program_with_an_open_client_leaves_no_processes_or_files(home: Path, temporary: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-c", _PROGRAM],
         cwd=home,
@@ -64,4 +62,4 @@ def test_a_program_that_is_interrupted_and_closes_nothing_leaves_nothing(home: P
     assert run.returncode in (-signal.SIGINT, 1)
     assert run.stdout.strip().isdigit()
     assert run.stderr.rstrip().endswith(b"KeyboardInterrupt")
-    wait_for(lambda: not leftovers(temporary), "an end to what was embedded")
+    wait_for(lambda: not leftovers(temporary), "the end of the embedded processes")

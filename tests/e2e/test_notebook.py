@@ -17,7 +17,7 @@ def cells(kind: str) -> list[str]:
     return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == kind]
 
 
-def test_its_cells_run_in_their_order(home: Path) -> None:
+def test_the_cells_of_the_notebook_run_in_order(home: Path) -> None:
     (home / "examples").mkdir()
     run = subprocess.run(
         [sys.executable, "-"],
@@ -37,7 +37,7 @@ def test_its_cells_run_in_their_order(home: Path) -> None:
     assert run.stderr == "203 of 203 images (100%), 3 errors, 5 to review\n"
 
 
-def test_it_is_stored_without_outputs() -> None:
+def test_the_notebook_is_stored_without_outputs() -> None:
     notebook = json.loads(NOTEBOOK.read_text())
     for cell in notebook["cells"]:
         assert (cell.get("outputs", []), cell.get("execution_count")) == ([], None)

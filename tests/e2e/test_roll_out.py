@@ -3,8 +3,6 @@
 import csv
 import json
 import signal
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +11,19 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from pigeonhole.models.checkpoint import describe
-from tests.e2e.conftest import Run
-from tests.e2e.test_end_to_end import rows_of
+from tests.e2e.conftest import Run, StartWorker, rows_of
 from training.cli import app
 
-StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 #: Class → the axis of its stripes; None: no stripes.
 STRIPES = {"rows": (1, 0), "columns": (0, 1), "plain": (0, 0)}
 
 
-def picture(path: Path, stripes: tuple[int, int], lot: np.random.Generator) -> None:
+def picture(path: Path, stripes: tuple[int, int], rng: np.random.Generator) -> None:
     """Write a noisy image of 32 x 32 pixels, with stripes along an axis or without."""
     down, across = np.mgrid[:32, :32]
-    phase = (down * stripes[0] + across * stripes[1]) / 6 * np.pi + lot.uniform(0, np.pi)
+    phase = (down * stripes[0] + across * stripes[1]) / 6 * np.pi + rng.uniform(0, np.pi)
     pixels = np.stack([90 + 60 * np.sin(phase), np.full((32, 32), 60.0), np.full((32, 32), 30.0)], axis=2)
-    pixels = np.clip(pixels + lot.normal(0, 10, pixels.shape), 0, 255).astype(np.uint8)
+    pixels = np.clip(pixels + rng.normal(0, 10, pixels.shape), 0, 255).astype(np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
 
@@ -39,18 +35,18 @@ def trained(*arguments: object) -> None:
 
 @pytest.fixture
 def album(home: Path) -> Path:
-    """The user's folder: photos/ to train on, new/ without labels, and test/ to compare with."""
-    lot = np.random.default_rng(0)
+    """Return the user's folder: photos/ for training, new/ without labels, and test/ for the comparison."""
+    rng = np.random.default_rng(0)
     for name, stripes in STRIPES.items():
         for index in range(24):
-            picture(home / "photos" / name / f"{index:02}.png", stripes, lot)
+            picture(home / "photos" / name / f"{index:02}.png", stripes, rng)
         for index in range(16):
-            picture(home / "new" / f"{name}-{index:02}.png", stripes, lot)
-            picture(home / "test" / name / f"{index:02}.png", stripes, lot)
+            picture(home / "new" / f"{name}-{index:02}.png", stripes, rng)
+            picture(home / "test" / name / f"{index:02}.png", stripes, rng)
     return home
 
 
-def test_a_checkpoint_is_trained_served_corrected_retrained_and_rolled_out_beside_the_old_one(
+def test_a_model_is_trained_served_corrected_retrained_and_rolled_out(
     album: Path, brokered: Run, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(album)
@@ -61,14 +57,14 @@ def test_a_checkpoint_is_trained_served_corrected_retrained_and_rolled_out_besid
     assert classified.returncode == 0, classified.stderr
     rows = rows_of((album / "new.csv").read_bytes())
     assert {row["model"] for row in rows} == {f"first@{first.digest[:12]}"}
-    doubtful = [row for row in rows if row["review"] == "true"]
-    assert doubtful, "it has hardly learned anything"
+    to_review = [row for row in rows if row["review"] == "true"]
+    assert to_review, "one epoch is too short to learn the classes"
 
     # In the format of the report's export; all corrections are right.
     with Path("corrections.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["path", "label", "was", "confidence"])
-        for row in doubtful:
+        for row in to_review:
             table.writerow([row["path"], Path(row["path"]).name.partition("-")[0], row["label"], row["confidence"]])
     trained(
         "--corrections", "corrections.csv", "--from", "first.safetensors", "-o", "second.safetensors", "--epochs", 12
@@ -91,13 +87,13 @@ def test_a_checkpoint_is_trained_served_corrected_retrained_and_rolled_out_besid
     )
     assert compared.exit_code == 0, compared.output
     values = json.loads(compared.stdout)
-    right = []
+    correct = []
     for model in ("first", "second"):
         rows = rows_of((album / f"{model}.csv").read_bytes())
-        right.append({row["path"] for row in rows if row["label"] == row["path"].split("/")[1]})
-    a, b = right
+        correct.append({row["path"] for row in rows if row["label"] == row["path"].split("/")[1]})
+    a, b = correct
     wanted = {"both": len(a & b), "only_A": len(a - b), "only_B": len(b - a), "neither": len(rows) - len(a | b)}
-    assert values["right"] == wanted, "workers answer as was measured"
+    assert values["right"] == wanted, "workers have the labels of the evaluation"
     assert values["better"] == "B"
 
     old.send_signal(signal.SIGTERM)

@@ -26,7 +26,7 @@ TOLERANCE = 1e-4
 
 @pytest.fixture(params=["digits", "imported"])
 def model(request: pytest.FixtureRequest, home: Path, embedded: Run) -> str:
-    """The shipped model, and one that `import` made from a state_dict."""
+    """Return the shipped model, or one that `import` made from a state_dict."""
     if request.param == "digits":
         return "digits"
     torch.manual_seed(1)
@@ -42,7 +42,7 @@ def rows_of(file: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(file.read_text())))
 
 
-def test_both_runtimes_give_the_same_rows_on_the_whole_road(home: Path, embedded: Run, model: str) -> None:
+def test_both_runtimes_write_the_same_rows(home: Path, embedded: Run, model: str) -> None:
     rows = {}
     for runtime in (ONNX_RUNTIME, TORCH):
         environment = os.environ | {"PIGEONHOLE_RUNTIME": runtime}
@@ -59,7 +59,7 @@ def test_both_runtimes_give_the_same_rows_on_the_whole_road(home: Path, embedded
 
 def test_a_cpu_needs_no_torch(home: Path, embedded: Run, tmp_path: Path) -> None:
     for name in ("torch", "torchvision", "onnx"):
-        (tmp_path / f"{name}.py").write_text("raise ImportError('it is not there')\n")
+        (tmp_path / f"{name}.py").write_text("raise ImportError('missing')\n")
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     run = embedded("classify", "samples", "-o", "rows.csv", env=environment)
     assert run.returncode == 3, run.stderr
@@ -69,7 +69,7 @@ def test_a_cpu_needs_no_torch(home: Path, embedded: Run, tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(not THIS.has_bf16(), reason="this processor does not multiply bfloat16")
-def test_rows_in_another_precision_say_so(home: Path, embedded: Run) -> None:
+def test_rows_in_another_precision_name_it(home: Path, embedded: Run) -> None:
     environment = os.environ | {"PIGEONHOLE_RUNTIME": TORCH, "PIGEONHOLE_PRECISION": "bf16"}
     run = embedded("classify", "samples/003b50.png", "-o", "half.csv", env=environment)
     assert run.returncode == 0, run.stderr

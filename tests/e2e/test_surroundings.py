@@ -17,6 +17,7 @@ from pigeonhole.settings import Settings
 from tests.conftest import wait_for
 from tests.e2e.conftest import Run, command
 from tests.ledger.conftest import Server
+from tests.messages import check_message
 
 SCRIPT = str(Path(sys.executable).parent / "pigeonhole")
 NAMES = ("worker", "producer", "training", "celery", "billiard", "redis", "kombu", "torch")
@@ -35,7 +36,7 @@ def celery_variables() -> list[str]:
 
 
 @pytest.fixture
-def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def foreign_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Return the Redis of another project."""
     server = Server(tmp_path_factory.mktemp("theirs"))
     yield server
@@ -43,9 +44,9 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def surroundings(theirs: Server) -> dict[str, str]:
+def surroundings(foreign_redis: Server) -> dict[str, str]:
     """Return the environment of another project: each of Celery's variables has the URL of its Redis."""
-    return dict.fromkeys(celery_variables(), f"redis+socket://{theirs.socket}")
+    return dict.fromkeys(celery_variables(), f"redis+socket://{foreign_redis.socket}")
 
 
 @pytest.fixture
@@ -57,31 +58,31 @@ def crowded(home: Path) -> Path:
     return home
 
 
-def test_celerys_command_line_has_the_variables_that_are_meant_here() -> None:
+def test_the_command_line_of_celery_has_the_expected_variables() -> None:
     assert {"APP", "BROKER_URL", "CONFIG_MODULE", "LOADER", "CELERY_WORKER_CONCURRENCY"} <= set(celery_variables())
 
 
-def test_a_worker_obeys_no_variable_of_another_celery_project(
-    theirs: Server,
+def test_a_worker_ignores_the_variables_of_another_celery_project(
+    foreign_redis: Server,
     surroundings: dict[str, str],
     brokered: Run,
     start_worker: Callable[..., object],
 ) -> None:
     start_worker(**surroundings)
     assert brokered("classify", "samples/003b50.png", "-q").returncode == 0
-    assert connect(theirs.url).dbsize() == 0
+    assert connect(foreign_redis.url).dbsize() == 0
 
 
-def test_an_embedded_run_obeys_no_variable_of_another_celery_project(
-    theirs: Server, surroundings: dict[str, str], embedded: Run
+def test_an_embedded_run_ignores_the_variables_of_another_celery_project(
+    foreign_redis: Server, surroundings: dict[str, str], embedded: Run
 ) -> None:
     run = embedded("classify", "samples/003b50.png", "-q", env=os.environ | surroundings)
     assert run.returncode == 0, run.stderr
-    assert connect(theirs.url).dbsize() == 0
+    assert connect(foreign_redis.url).dbsize() == 0
 
 
 @pytest.mark.parametrize("program", [[SCRIPT], command()], ids=["script", "module"])
-def test_a_worker_in_a_folder_with_packages_of_the_same_names_serves_and_says_little(
+def test_a_worker_runs_in_a_folder_with_packages_of_the_same_names(
     program: list[str], crowded: Path, tmp_path: Path, settings: Settings, brokered: Run
 ) -> None:
     line, log = [*program, "worker", "--processes", "2", "--log-level", "INFO"], tmp_path / "log"
@@ -102,7 +103,7 @@ def test_a_worker_in_a_folder_with_packages_of_the_same_names_serves_and_says_li
     assert len(log.read_text().splitlines()) <= 20  # as root, Celery's warning about root has 9
 
 
-def test_an_embedded_run_in_such_a_folder_classifies(crowded: Path) -> None:
+def test_an_embedded_run_works_in_a_folder_with_packages_of_the_same_names(crowded: Path) -> None:
     line = [SCRIPT, "classify", "samples/003b50.png", "-q"]
     run = subprocess.run(line, cwd=crowded, capture_output=True, timeout=100, check=False)
     assert (run.returncode, run.stderr) == (0, b"")
@@ -110,7 +111,7 @@ def test_an_embedded_run_in_such_a_folder_classifies(crowded: Path) -> None:
 
 @pytest.mark.parametrize("program", [[SCRIPT], command()], ids=["script", "module"])
 @pytest.mark.parametrize("name", ["worker", "producer", "training"])
-def test_a_foreign_package_that_python_finds_first_is_refused_in_one_sentence_with_both_files(
+def test_a_foreign_package_that_python_finds_first_is_refused_with_both_files(
     name: str, program: list[str], tmp_path: Path, settings: Settings
 ) -> None:
     foreign = tmp_path / name / "__init__.py"
@@ -122,14 +123,12 @@ def test_a_foreign_package_that_python_finds_first_is_refused_in_one_sentence_wi
     )
     ours = Path(worker.__file__).parent.parent / name / "__init__.py"
     assert run.returncode == 2
-    assert run.stderr == (
-        f"pigeonhole worker: Python finds {foreign} for the package {name!r}, which must be {ours}: remove the folder "
-        "of the first from PYTHONPATH\n"
-    )
+    check_message(run.stderr, str(foreign), repr(name), str(ours), "PYTHONPATH")
+    assert run.stderr.count("\n") == 1
     assert Ledger(settings).statuses() == []
 
 
-def test_a_client_whose_embedded_worker_would_be_a_foreign_one_says_so(home: Path, tmp_path: Path) -> None:
+def test_a_client_refuses_a_foreign_package_for_its_embedded_worker(home: Path, tmp_path: Path) -> None:
     """The host program may have a package `worker`; only PYTHONPATH reaches the processes that it starts."""
     (tmp_path / "worker.py").write_text(f"raise SystemExit({IMPORTED!r})\n")
     program = (
@@ -143,4 +142,4 @@ def test_a_client_whose_embedded_worker_would_be_a_foreign_one_says_so(home: Pat
     line = [sys.executable, "-c", program]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     run = subprocess.run(line, cwd=home, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert run.stdout.startswith(f"Python finds {tmp_path / 'worker.py'} for the package 'worker'"), run.stderr
+    check_message(run.stdout, str(tmp_path / "worker.py"), "'worker'")

@@ -9,10 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import children, wait_for
-from tests.e2e.conftest import command
-from tests.e2e.test_endings import leftovers, temporary
-
-__all__ = ["temporary"]
+from tests.e2e.conftest import command, leftovers
 
 #: A site-packages file: the supervisor, and no other process, creates a file and hangs instead of ending its processes.
 _HANGS = """
@@ -45,16 +42,16 @@ def run(
     process.wait()
 
 
-def test_a_second_interruption_ends_the_command_at_once_and_all_that_it_started(
+def test_a_second_interruption_ends_the_command_and_its_processes_at_once(
     run: "subprocess.Popen[bytes]", temporary: Path, tmp_path: Path
 ) -> None:
     run.send_signal(signal.SIGINT)
-    wait_for((tmp_path / "hung").exists, "the supervisor's end, in which it hangs")
+    wait_for((tmp_path / "hung").exists, "the hanging supervisor")
     assert run.poll() is None
     run.send_signal(signal.SIGINT)
     run.communicate(timeout=10)
     assert run.returncode == 130
-    wait_for(lambda: not leftovers(temporary), "an end to what was embedded")
+    wait_for(lambda: not leftovers(temporary), "the end of the embedded processes")
 
 
 @pytest.mark.parametrize("run", ["sound"], indirect=True)
@@ -67,4 +64,4 @@ def test_an_interruption_ends_a_command_whose_supervisor_was_stopped(
     run.send_signal(signal.SIGINT)
     run.communicate(timeout=10)
     assert run.returncode == 130
-    wait_for(lambda: not leftovers(temporary), "an end to what was embedded")
+    wait_for(lambda: not leftovers(temporary), "the end of the embedded processes")
