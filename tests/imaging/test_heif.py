@@ -14,14 +14,15 @@ from pigeonhole.errors import ErrorKind
 from pigeonhole.imaging import decode as decoding
 from pigeonhole.sources.folders import is_found
 from pigeonhole.version import install_hint
-from tests.imaging.test_decode import COLOUR, decode, failure, outcome, quarters
+from tests.imaging.decoded import COLOUR, decode, failure, outcome, quarters
+from tests.messages import check_message
 
 LIMIT = 10_000_000
 _ORIENTATION, _TURNED_RIGHT = 0x0112, 6
 
 
 @pytest.fixture
-def forgotten() -> Iterator[None]:
+def uncached() -> Iterator[None]:
     decoding._reads_heif.cache_clear()
     yield
     decoding._reads_heif.cache_clear()
@@ -41,18 +42,21 @@ def test_a_photo_of_an_iphone_is_decoded_upright() -> None:
     assert image.size == (64, 96)
     expected = wide.transpose(Image.Transpose.ROTATE_270)
     for at in ((8, 8), (56, 8), (8, 88), (56, 88)):
-        shown, meant = image.getpixel(at), expected.getpixel(at)
-        assert isinstance(shown, tuple)
-        assert isinstance(meant, tuple)
-        assert all(abs(a - b) < 30 for a, b in zip(shown, meant, strict=True)), at
+        found, wanted = image.getpixel(at), expected.getpixel(at)
+        assert isinstance(found, tuple)
+        assert isinstance(wanted, tuple)
+        assert all(abs(a - b) < 30 for a, b in zip(found, wanted, strict=True)), at
 
 
-def test_its_header_alone_shows_that_it_is_too_large() -> None:
+def test_the_pixel_limit_is_checked_from_the_header_of_a_heif_file() -> None:
     error = failure(heif(quarters(64)), max_pixels=1000)
-    assert (error.kind, error.message) == ("too-large", "64 x 64 is 4,096 pixels, and the limit is 1,000")
+    assert error.kind == ErrorKind.TOO_LARGE
+    check_message(error.message, "64 x 64", "4,096 pixels", "1,000")
 
 
-def test_without_its_reader_the_message_says_what_to_install(forgotten: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pillow_heif_the_error_has_the_command_to_install_it(
+    uncached: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = heif(quarters())
     decoding._reads_heif.cache_clear()
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
@@ -63,7 +67,7 @@ def test_without_its_reader_the_message_says_what_to_install(forgotten: None, mo
 
 @settings(max_examples=200, deadline=None)
 @given(st.randoms())
-def test_a_damaged_one_is_an_image_or_an_image_error(rng: random.Random) -> None:
+def test_a_damaged_heif_file_is_an_image_or_an_image_error(rng: random.Random) -> None:
     data = bytearray(heif(quarters()))
     for _ in range(rng.randrange(1, 8)):
         data[rng.randrange(len(data))] = rng.randrange(256)
@@ -73,5 +77,5 @@ def test_a_damaged_one_is_an_image_or_an_image_error(rng: random.Random) -> None
 
 
 @pytest.mark.parametrize("name", ["IMG_0001.HEIC", "a.heif", "a.hif", "a.avif"])
-def test_a_folder_knows_them_by_their_names(name: str) -> None:
+def test_a_folder_lists_heif_files(name: str) -> None:
     assert is_found(name)
