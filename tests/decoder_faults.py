@@ -15,7 +15,7 @@ import os, signal, sys, time
 sys.modules["pyspng"] = None  # Pillow decodes all images
 import PIL.Image
 
-really = PIL.Image.open
+original = PIL.Image.open
 
 
 def obey(fault):
@@ -47,7 +47,7 @@ def open_(file, *args, **kwargs):
     _, found, rest = file.getvalue().partition(b"fault:")
     if found:
         obey(rest.partition(b";")[0].decode())
-    return really(file, *args, **kwargs)
+    return original(file, *args, **kwargs)
 
 
 PIL.Image.open = open_
@@ -66,8 +66,8 @@ def slow(folder: Path, seconds: float = 0.001) -> str:
     (folder / "sitecustomize.py").write_text(
         "import sys, time\nfrom pigeonhole.imaging.reader import ImageReader\n\n"
         # Python only warns of other errors than SystemExit in this module, and images would not be slow.
-        "really = getattr(ImageReader, 'read', None) or sys.exit('ImageReader.read has another name')\n\n\n"
-        f"def read(*arguments):\n    time.sleep({seconds})\n    return really(*arguments)\n\n\n"
+        "original = getattr(ImageReader, 'read', None) or sys.exit('ImageReader.read has another name')\n\n\n"
+        f"def read(*arguments):\n    time.sleep({seconds})\n    return original(*arguments)\n\n\n"
         "ImageReader.read = read\n"
     )
     return str(folder)

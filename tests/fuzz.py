@@ -53,7 +53,7 @@ FORMS: dict[str, dict[str, dict[str, object]]] = {
     "WEBP": {"RGB": {}, "RGBA": {"lossless": True}},
 }
 #: Seconds between two measurements of the workers' memory.
-LOOK_EVERY = 0.1
+MEASURE_EVERY = 0.1
 
 
 class Sound(NamedTuple):
@@ -68,14 +68,14 @@ class Run(NamedTuple):
 
     Args:
         rows: the rows that the command wrote.
-        said: the lines of the command on standard error, and of the workers in their log.
+        output: the lines of the command on standard error, and of the workers in their log.
         processes: the number of worker processes that ever existed.
         peak: the largest peak of memory of a worker process, in MB.
         seconds: the time of the command.
     """
 
     rows: list[dict[str, str]]
-    said: list[str]
+    output: list[str]
     processes: int
     peak: int
     seconds: float
@@ -201,11 +201,13 @@ def classify(folder: Path) -> Run:
             if log is None and (found := next(Path(place).glob("*/worker.log"), None)):
                 log = found.open(encoding="utf-8", errors="replace")
             peaks |= {pid: peak(pid) // 1_000_000 for pid in _worker_processes(command.pid)}
-            time.sleep(LOOK_EVERY)
+            time.sleep(MEASURE_EVERY)
         assert command.stderr is not None  # for the type checker: it is a pipe
-        said = [line.decode() for line in command.stderr] + (list(log) if log is not None else ["there was no log"])
+        output = [line.decode() for line in command.stderr] + (
+            list(log) if log is not None else ["the log of the workers is missing"]
+        )
     with rows.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return Run(list(csv.DictReader(file)), said, len(peaks), max(peaks.values()), time.monotonic() - started)
+        return Run(list(csv.DictReader(file)), output, len(peaks), max(peaks.values()), time.monotonic() - started)
 
 
 def _worker_processes(command: int) -> list[int]:
@@ -286,8 +288,8 @@ def _compare(folder: Path, seed: int, count: int) -> int:
     for name in ("sound", "damaged"):
         run, seconds = classify(folder / name), time_each(folder / name)
         faults += faults_of(run, count, processes)
-        faults += [f"said: {line.rstrip()}" for line in run.said if usual and line not in usual]
-        usual = {"", *run.said}  # such as Celery's warning about workers of root
+        faults += [f"printed: {line.rstrip()}" for line in run.output if usual and line not in usual]
+        usual = {"", *run.output}  # such as Celery's warning about workers of root
         labels = sum(bool(row["label"]) for row in run.rows)
         milliseconds = [
             1000 * at for at in (statistics.median(seconds), seconds[len(seconds) * 99 // 100], seconds[-1])

@@ -15,7 +15,7 @@ def pack(path: Path, members: Iterable[tuple[str, bytes]], **options: object) ->
 
     Args:
         path: the path of the archive.
-        members: name and content of each member; a name may be there twice.
+        members: name and content of each member; names may be repeated.
         options: options of the library that writes the archive.
     """
     if path.suffix == ".zip":

@@ -67,7 +67,7 @@ def _is_in(name: str, packages: tuple[str, ...]) -> bool:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_package_imports_itself_and_pigeonhole_alone(package: str) -> None:
+def test_a_package_imports_only_itself_and_pigeonhole(package: str) -> None:
     files = _files(package)
     assert files
     wrong = [
@@ -82,7 +82,7 @@ def test_a_package_imports_itself_and_pigeonhole_alone(package: str) -> None:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_a_layer_imports_only_what_lies_below_it(layer: str) -> None:
+def test_a_layer_imports_only_lower_layers(layer: str) -> None:
     package, _, _ = layer.partition("/")
     subpackages = tuple(
         str(folder.parent.relative_to(ROOT)).replace("/", ".") for folder in (ROOT / package).glob("*/__init__.py")
@@ -97,14 +97,14 @@ def test_a_layer_imports_only_what_lies_below_it(layer: str) -> None:
     assert wrong == []
 
 
-def test_an_init_file_imports_nothing_but_what_the_interface_names() -> None:
+def test_init_files_import_nothing_except_for_the_public_interface() -> None:
     for package in PACKAGES:
         for file in (ROOT / package).rglob("__init__.py"):
             if file != ROOT / "pigeonhole" / "__init__.py":
                 assert list(_imports(file)) == [], file
 
 
-def test_the_interface_loads_what_it_names_only_when_that_is_used() -> None:
+def test_the_public_interface_loads_its_modules_on_first_use() -> None:
     ours = {name for name in _loaded_by("import pigeonhole") if name.startswith(("pigeonhole.", "producer", "worker"))}
     assert ours | (_loaded_by("import pigeonhole") & {*HEAVY, "rich", "typer"}) == {"pigeonhole.errors"}
 
@@ -122,7 +122,7 @@ def test_the_producer_never_loads_torch(statement: str) -> None:
     assert not _loaded_by(statement) & {"torch", "torchvision", "numpy", "pandas", "pyarrow", "PIL"}
 
 
-def test_help_loads_nothing_that_takes_time() -> None:
+def test_help_loads_no_heavy_module() -> None:
     assert not _loaded_by("import producer.cli") & set(HEAVY)
 
 
@@ -131,8 +131,8 @@ def test_a_workers_parent_process_does_not_load_torch(monkeypatch: pytest.Monkey
     assert "torch" not in _loaded_by("import worker.app")
 
 
-def test_only_the_command_modules_and_a_workers_refusal_print_or_exit() -> None:
-    may = {
+def test_only_command_modules_print_or_exit() -> None:
+    allowed = {
         "cli.py",
         "parser.py",
         "program.py",
@@ -146,7 +146,7 @@ def test_only_the_command_modules_and_a_workers_refusal_print_or_exit() -> None:
         str(file.relative_to(ROOT))
         for package in PACKAGES
         for file in _files(package)
-        if file.name not in may
+        if file.name not in allowed
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "exit", "sys.exit", "sys.stderr.write")
     ]

@@ -20,7 +20,7 @@ CLIENT = {
 }
 
 
-def test_these_names_are_the_whole_interface() -> None:
+def test_the_public_interface_has_exactly_these_names() -> None:
     assert set(pigeonhole.__all__) == PUBLIC
     assert set(dir(pigeonhole)) == PUBLIC
     for name in PUBLIC:
@@ -33,7 +33,7 @@ def test_every_error_is_public() -> None:
     assert named <= PUBLIC
 
 
-def test_the_tree_of_errors_in_the_documentation_is_the_tree() -> None:
+def test_the_documented_tree_of_errors_matches_the_classes() -> None:
     assert errors.__doc__ is not None
     lines = [line for line in errors.__doc__.splitlines() if "── " in line or line.strip() == "PigeonholeError"]
     drawn = [line.rpartition("── ")[2].split()[0] for line in lines]
@@ -53,7 +53,7 @@ def test_the_tree_of_errors_in_the_documentation_is_the_tree() -> None:
     }
 
 
-def test_a_client_has_these_public_names_and_each_is_documented() -> None:
+def test_a_client_has_exactly_these_public_methods_and_each_is_documented() -> None:
     names = {name for name in dir(pigeonhole.Client) if not name.startswith("_")}
     assert names == CLIENT
     for name in names:

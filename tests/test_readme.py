@@ -32,7 +32,7 @@ def commands(text: str, program: str) -> list[list[str]]:
 
 
 def headings(text: str) -> set[str]:
-    """The names under which a document's headings are linked."""
+    """Return the names under which a document's headings are linked."""
     text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     found = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
@@ -50,11 +50,11 @@ ALL_COMMANDS = re.findall(r"^  ([a-z]+)  ", help_of(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", ALL_COMMANDS)
-def test_every_commands_help_has_an_example_of_it(command: str) -> None:
+def test_the_help_of_every_command_has_an_example(command: str) -> None:
     assert re.search(rf"Example: .*pigeonhole\s+{command}", help_of(command).replace("\n", " "))
 
 
-def test_every_command_of_the_program_is_there() -> None:
+def test_the_program_has_exactly_these_commands() -> None:
     wanted = "classify submit wait status results report resume cancel delete doctor worker train evaluate import "
     wanted += "export inspect"
     assert sorted(ALL_COMMANDS) == sorted(wanted.split())
@@ -63,8 +63,8 @@ def test_every_command_of_the_program_is_there() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_commands_in_a_document_exist_with_the_options_they_show(document: Path) -> None:
     for line in commands(document.read_text(), "pigeonhole"):
-        named = line[1:2] if not line[1].startswith("-") else []  # else they are the program's own options
-        text = help_of(*named)
+        command = line[1:2] if not line[1].startswith("-") else []  # else they are the program's own options
+        text = help_of(*command)
         options = [word.partition("=")[0] for word in line[1:] if re.fullmatch(r"--?[a-z0-9][a-z-]*(=.*)?", word)]
         missing = [option for option in options if not re.search(rf"(^|\s){re.escape(option)}\b", text)]
         assert not missing, f"{' '.join(line)}: no option {missing}"
@@ -85,24 +85,24 @@ def test_the_files_and_headings_that_a_document_links_to_exist(document: Path) -
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_of_the_reference_is_todays(page: str) -> None:
+def test_the_pages_of_the_reference_are_up_to_date(page: str) -> None:
     assert PAGES[page]() == (FOLDER / page).read_text(), "run `make docs`"
 
 
-def test_the_reference_has_no_page_that_is_not_generated() -> None:
+def test_the_reference_has_only_generated_pages() -> None:
     assert {path.name for path in FOLDER.iterdir()} == set(PAGES)
 
 
-def test_the_guide_s_exit_codes_are_those_of_the_program() -> None:
+def test_the_guide_lists_the_exit_codes_of_the_program() -> None:
     table = (ROOT / "docs" / "guide" / "classify.md").read_text().partition("| exit code | |")[2].partition("\n\n")[0]
     assert [int(code) for code in re.findall(r"^\| (\d+) ", table, re.MULTILINE)] == list(ExitCode)
 
 
-def test_the_readme_has_180_lines_at_most() -> None:
+def test_the_readme_has_at_most_180_lines() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 180
 
 
-def test_the_changelog_s_last_version_is_this_one() -> None:
+def test_the_changelog_begins_with_the_current_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert re.search(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE).group(1) == version  # type: ignore[union-attr]
 
@@ -116,7 +116,7 @@ def test_make_venv_installs_every_extra() -> None:
     installed = {"dev"}
     while more := set().union(*(within[extra] for extra in installed)) - installed:
         installed |= more
-    assert set(extras) - installed == {"bench"}, "whose peers are large, and only `make bench` needs"
+    assert set(extras) - installed == {"bench"}, "only `make bench` needs its large packages"
 
 
 def test_a_default_in_a_help_text_is_shown_in_brackets() -> None:

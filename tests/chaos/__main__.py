@@ -24,9 +24,9 @@ from tests.faults.site import Site
 def main() -> int:
     """Run the chaos tests and return the exit code."""
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__.partition("\n")[0])
-    parser.add_argument("--runs", type=int, default=1, help="how many, each with the next seed [1]")
-    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the first run [random]")
-    parser.add_argument("--copies", type=int, default=200, help="of the 203 samples [200]")
+    parser.add_argument("--runs", type=int, default=1, help="number of runs, each with the next seed [1]")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="seed of the first run [random]")
+    parser.add_argument("--copies", type=int, default=200, help="copies of the 203 samples [200]")
     parser.add_argument("--pause", type=float, default=0.005, help="seconds that opening an image takes [0.005]")
     parser.add_argument("--away", type=float, default=60.0, help="seconds of the longest outage [60]")
     parser.add_argument("--changing", type=int, default=4000, help="images of the command under changes [4000]")
@@ -35,25 +35,25 @@ def main() -> int:
     if options.model:
         search()
     folder = Path(tempfile.mkdtemp(prefix="pigeonhole-chaos-"))
-    calm, outcomes, changed = None, list[Outcome](), list[Outcome]()
+    baseline, outcomes, changed = None, list[Outcome](), list[Outcome]()
     try:
-        calm = undisturbed(_site(folder, "undisturbed", options.pause), options.copies)
-        print(f"undisturbed: {len(calm.listed):,} images in {calm.seconds:.0f} s", flush=True)
+        baseline = undisturbed(_site(folder, "undisturbed", options.pause), options.copies)
+        print(f"undisturbed: {len(baseline.listed):,} images in {baseline.seconds:.0f} s", flush=True)
         for seed in range(options.seed, options.seed + options.runs):
             print(f"seed {seed}", flush=True)
-            outcomes.append(chaotic(_site(folder, str(seed), options.pause), calm, seed, options.away))
+            outcomes.append(chaotic(_site(folder, str(seed), options.pause), baseline, seed, options.away))
             print(f"  {outcomes[-1]}", flush=True)
             changed.append(
-                changing(_site(folder, f"changing-{seed}", options.pause), calm.rows, seed, options.changing)
+                changing(_site(folder, f"changing-{seed}", options.pause), baseline.rows, seed, options.changing)
             )
             print(f"  under changes: {changed[-1]}", flush=True)
     finally:
-        if calm and outcomes:
-            print(_table(calm, outcomes))
+        if baseline and outcomes:
+            print(_table(baseline, outcomes))
         wrong = any(outcome.wrong for outcome in (*outcomes, *changed))
-        failed = not calm or len(changed) < options.runs or wrong
+        failed = not baseline or len(changed) < options.runs or wrong
         if failed:
-            print(f"what was written is in {folder}")
+            print(f"the files of the runs are in {folder}")
         else:
             shutil.rmtree(folder)
     return int(failed)
@@ -64,20 +64,29 @@ def _site(folder: Path, name: str, pause: float) -> Site:
     return Site(folder / name, pause=pause, fsync="everysec")
 
 
-def _table(calm: Undisturbed, outcomes: list[Outcome]) -> str:
+def _table(baseline: Undisturbed, outcomes: list[Outcome]) -> str:
     """Return a table of the injected faults and their results, with a column for each run."""
     kinds = sorted({kind for outcome in outcomes for kind in outcome.faults})
     lines = [["seed", *(str(outcome.seed) for outcome in outcomes), "all"]]
     counts = {kind: [outcome.faults[kind] for outcome in outcomes] for kind in kinds}
-    for name in ("lost", "twice", "changed", "blamed"):
-        what = {"lost": "rows lost", "twice": "rows twice", "changed": "labels changed", "blamed": "innocent blamed"}
+    for name in ("lost", "duplicated", "changed", "failed"):
+        what = {
+            "lost": "rows lost",
+            "duplicated": "rows duplicated",
+            "changed": "labels changed",
+            "failed": "errors caused by faults",
+        }
         counts[what[name]] = [getattr(outcome.difference, name) for outcome in outcomes]
     counts["other failures"] = [len(outcome.failures) for outcome in outcomes]
     lines += [[kind, *map(str, numbers), str(sum(numbers))] for kind, numbers in counts.items()]
-    backs = [max(outcome.back) for outcome in outcomes]
-    lines.append(["s from Redis' answer to a claim", *(f"{back:.1f}" for back in backs), f"≤ {max(backs):.1f}"])
+    recoveries = [max(outcome.recoveries) for outcome in outcomes]
+    lines.append(
+        ["s from Redis' answer to a claim", *(f"{seconds:.1f}" for seconds in recoveries), f"≤ {max(recoveries):.1f}"]
+    )
     times = [outcome.seconds for outcome in outcomes]
-    lines.append([f"s (undisturbed {calm.seconds:.0f})", *(f"{seconds:.0f}" for seconds in times), f"{sum(times):.0f}"])
+    lines.append(
+        [f"s (undisturbed {baseline.seconds:.0f})", *(f"{seconds:.0f}" for seconds in times), f"{sum(times):.0f}"]
+    )
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     rows = ((line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])) for line in lines)
     return "\n".join("  ".join(row) for row in rows)
@@ -86,5 +95,5 @@ def _table(calm: Undisturbed, outcomes: list[Outcome]) -> str:
 if __name__ == "__main__":
     started = time.monotonic()
     code = main()
-    print(f"{'FAILED' if code else 'all as it should be'}, in {time.monotonic() - started:.0f} s")
+    print(f"{'FAILED' if code else 'passed'}, in {time.monotonic() - started:.0f} s")
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""A command that is run again and again while its images, its volume, its Redis and its FILE change.
+"""A command that is run repeatedly while its images, its volume, its Redis and its FILE change.
 
 It is killed at every change. Then it runs to its end without changes: FILE must have one row for each existing image,
 with the label of the image's current content.
@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from tests.chaos.run import ERROR_ROWS, PATIENCE, WORKERS, Outcome, start_command
+from tests.chaos.run import ERROR_ROWS, TIMEOUT, WORKERS, Outcome, start_command
 from tests.faults.rows import Difference, FileRow, read
 from tests.faults.site import SAMPLES, Site
 
@@ -28,11 +28,11 @@ PLAN = {
     "volumes exchanged": 3,
     "second commands": 3,
     "other commands on FILE": 2,
-    "Redis forgets": 3,
+    "Redis loses writes": 3,
 }
 #: The smallest and largest number of seconds between two changes.
 GAP = (0.3, 2.5)
-#: The last words of a second command that finds the first at work, and of another one that would replace its FILE.
+#: The exit codes of a second command while the first one runs, and of another command that would replace its FILE.
 BUSY, REFUSED = 1, 2
 
 
@@ -120,14 +120,14 @@ class Changes:
             "volumes exchanged": self._volumes.exchange,
             "second commands": self._second,
             "other commands on FILE": self._other,
-            "Redis forgets": self._forget,
+            "Redis loses writes": self._lose_writes,
         }
         while self._plan:
             self._size = self._site.redis.size()
             time.sleep(self._draw.uniform(*GAP))
             kind = self._plan.popleft()
-            # While the command runs or, as often, between two of its runs.
-            if kind not in ("second commands", "other commands on FILE", "Redis forgets"):
+            # Half of the changes happen while the command runs, the others between two runs.
+            if kind not in ("second commands", "other commands on FILE", "Redis loses writes"):
                 self._kill(self._command)
             actions[kind]()
             self.injected[kind] += 1
@@ -136,7 +136,7 @@ class Changes:
                 self._command = self._start()
         self._kill(self._command)
         end = self._start()
-        self._check(end.wait(timeout=PATIENCE))
+        self._check(end.wait(timeout=TIMEOUT))
         return self._difference(read(self._site.folder / "rows.csv"))
 
     def close(self) -> None:
@@ -146,15 +146,17 @@ class Changes:
 
     def _difference(self, rows: list[FileRow]) -> Difference:
         contents = {f"images/{name}": sample for name, sample in self._contents[self._volumes.current].items()}
-        there = Counter(row.path for row in rows if row.path in contents)  # a deleted image keeps its row
-        changed = [row for row in rows if row.path in contents and not row.says_as(self._samples[contents[row.path]])]
+        counts = Counter(row.path for row in rows if row.path in contents)  # a deleted image keeps its row
+        changed = [
+            row for row in rows if row.path in contents and not row.same_result(self._samples[contents[row.path]])
+        ]
         for row in changed[:3]:
-            self.failures.append(f"{row.path} holds {contents[row.path]}, and its row is {row[1:]}")
+            self.failures.append(f"{row.path} has the content of {contents[row.path]}, and its row is {row[1:]}")
         return Difference(
-            lost=len(contents.keys() - there.keys()),
-            twice=sum(times > 1 for times in there.values()),
+            lost=len(contents.keys() - counts.keys()),
+            duplicated=sum(times > 1 for times in counts.values()),
             changed=sum(not row.error for row in changed),
-            blamed=sum(bool(row.error) for row in changed),
+            failed=sum(bool(row.error) for row in changed),
         )
 
     def _any(self) -> str:
@@ -176,21 +178,21 @@ class Changes:
 
     def _second(self) -> None:
         """Start the same command again while the first one runs or has just ended."""
-        code = self._start().wait(timeout=PATIENCE)
+        code = self._start().wait(timeout=TIMEOUT)
         if code not in (0, ERROR_ROWS, BUSY):
-            self.failures.append(f"a second command ended with {code}: {self._said()}")
+            self.failures.append(f"a second command ended with {code}: {self._last_output()}")
 
     def _other(self) -> None:
         for other in (("classify", str(SAMPLES)), ("wait", "20260101-000000-abcdef")):
-            code = start_command(self._site, *other, "-o", "rows.csv", "-q").wait(timeout=PATIENCE)
+            code = start_command(self._site, *other, "-o", "rows.csv", "-q").wait(timeout=TIMEOUT)
             if code not in (BUSY, REFUSED):
                 self.failures.append(f"another command replaced FILE: it ended with {code}")
 
-    def _forget(self) -> None:
+    def _lose_writes(self) -> None:
         """Kill Redis, and truncate its file to the last change, or further than the command has seen."""
         self._site.redis.kill()
         size = self._site.redis.size()
-        self.injected["bytes that Redis forgot"] += self._site.redis.truncate(
+        self.injected["bytes that Redis lost"] += self._site.redis.truncate(
             self._draw.randint(min(self._size, size), size)
         )
         self._site.redis.start()
@@ -200,9 +202,9 @@ class Changes:
 
     def _check(self, code: int) -> None:
         if code not in (0, ERROR_ROWS, -signal.SIGKILL):
-            self.failures.append(f"the command ended with {code}: {self._said()}")
+            self.failures.append(f"the command ended with {code}: {self._last_output()}")
 
-    def _said(self) -> str:
+    def _last_output(self) -> str:
         return " / ".join(self._site.log("producer").read_text().splitlines()[-3:])
 
     @staticmethod

@@ -15,8 +15,8 @@ from tests.faults.site import Site, Worker
 #: The number of faults of each kind in a run, besides one long outage of Redis and the faults of the submission.
 PLAN = {
     "processes killed": 16,
-    "workers killed whole": 4,
-    "workers stopped gently": 2,
+    "whole workers killed": 4,
+    "workers terminated": 2,
     "Redis killed": 1,
     "Redis frozen": 1,
     "connections of a worker cut": 3,
@@ -27,9 +27,9 @@ PLAN = {
     "queue deleted": 2,
     "followers killed": 3,
 }
-OUTAGE = "Redis killed and away for long"
+OUTAGE = "long outages of Redis"
 #: Seconds within which workers must consume again after the outage.
-BACK = 10.0
+RECOVERED = 10.0
 #: The smallest and largest number of seconds between two faults.
 GAP = (0.3, 2.5)
 
@@ -52,7 +52,7 @@ class Faults:
     kill_follower: Callable[[], bool] = lambda: False
     #: The number of faults of each kind; seconds from Redis' return after the outage to a claim; failures.
     injected: Counter[str] = field(default_factory=Counter)
-    back: list[float] = field(default_factory=list)
+    recoveries: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -108,8 +108,8 @@ class Faults:
         """Inject a fault; return False if that is not possible now."""
         actions = {
             "processes killed": self._kill_process,
-            "workers killed whole": self._kill_worker,
-            "workers stopped gently": self._stop_worker,
+            "whole workers killed": self._kill_worker,
+            "workers terminated": self._stop_worker,
             "Redis killed": lambda: self.kill_redis(self.draw.uniform(0, 4)),
             OUTAGE: self._outage,
             "Redis frozen": self._freeze_redis,
@@ -128,17 +128,17 @@ class Faults:
     def kill_redis(self, away: float) -> bool:
         """Kill Redis, truncate its file by up to a second of writes, and restart it after a while."""
         if self._redis_up:
-            self._fell_redis()
+            self._crash_redis()
             self._after(away, self._start_redis)
             return True
         return False
 
-    def _fell_redis(self) -> None:
+    def _crash_redis(self) -> None:
         before, now = self._sizes[0][1], self.site.redis.size()
         self.site.redis.kill()
         self._redis_up = False
         cut = self.site.redis.truncate(self.draw.randint(min(before, now), now))
-        self.injected["bytes that Redis forgot"] += cut
+        self.injected["bytes that Redis lost"] += cut
 
     def _start_redis(self) -> None:
         self.site.redis.start()
@@ -148,15 +148,17 @@ class Faults:
         """Stop Redis for long, without other faults, and check that workers return soon after it."""
         if self._later or not self._redis_up or not all(self.site.ready(name) for name in self.site.workers):
             return False
-        self._fell_redis()
+        self._crash_redis()
         time.sleep(self.away)
         self._start_redis()
         try:
-            self.back.append(self.site.await_claim(self.job, self.site.claimed(self.job), within=30))
+            self.recoveries.append(self.site.await_claim(self.job, self.site.claimed(self.job), within=30))
         except AssertionError:
-            self.back.append(30.0)
-        if self.back[-1] > BACK:
-            self.failures.append(f"after an outage of {self.away} s workers were back after {self.back[-1]:.1f} s")
+            self.recoveries.append(30.0)
+        if self.recoveries[-1] > RECOVERED:
+            self.failures.append(
+                f"after an outage of {self.away} s workers consumed again after {self.recoveries[-1]:.1f} s"
+            )
         return True
 
     def _freeze_redis(self) -> bool:
@@ -216,5 +218,5 @@ class Faults:
     def _worker(self) -> Worker:
         return self.site.workers[self.draw.choice(sorted(self.site.workers))]
 
-    def _after(self, seconds: float, make_good: Callable[[], None]) -> None:
-        heapq.heappush(self._later, (time.monotonic() + seconds, len(self._later), make_good))
+    def _after(self, seconds: float, repair: Callable[[], None]) -> None:
+        heapq.heappush(self._later, (time.monotonic() + seconds, len(self._later), repair))

@@ -21,7 +21,7 @@ WORKERS = ("one", "two")
 #: second case it is run again, as its message advises.
 ERROR_ROWS, NO_WORKER = 3, 5
 #: Seconds after which a run counts as hanging.
-PATIENCE = 900.0
+TIMEOUT = 900.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Outcome:
     seed: int
     faults: Counter[str]
     difference: Difference
-    back: list[float]
+    recoveries: list[float]
     failures: list[str]
     seconds: float
 
@@ -56,10 +56,10 @@ class Outcome:
         return bool(self.difference or self.failures)
 
     def __str__(self) -> str:
-        kills = self.faults["processes killed"] + self.faults["workers killed whole"]
+        kills = self.faults["processes killed"] + self.faults["whole workers killed"]
         redis = self.faults["Redis killed"] + self.faults[OUTAGE]
-        told = "".join(f"\n  {failure}" for failure in self.failures)
-        return f"{kills} kills, Redis killed {redis} times; {self.difference}; {self.seconds:.0f} s{told}"
+        failures = "".join(f"\n  {failure}" for failure in self.failures)
+        return f"{kills} kills, Redis killed {redis} times; {self.difference}; {self.seconds:.0f} s{failures}"
 
 
 def undisturbed(site: Site, copies: int) -> Undisturbed:
@@ -71,38 +71,38 @@ def undisturbed(site: Site, copies: int) -> Undisturbed:
         started = time.monotonic()
         submission = _submission(site)
         _feed(submission, listed, end=True)
-        submission.wait(timeout=PATIENCE)
+        submission.wait(timeout=TIMEOUT)
         (status,) = site.ledger.statuses()
-        code = _wait(site, status.job).wait(timeout=PATIENCE)
+        code = _wait(site, status.job).wait(timeout=TIMEOUT)
         if code != ERROR_ROWS:
-            raise RuntimeError(f"undisturbed, following the job ended with {code}: {_said(site)}")
+            raise RuntimeError(f"following the undisturbed job ended with {code}: {_last_output(site)}")
         rows = read(site.folder / "rows.csv")
-        calm = Undisturbed(listed, {Path(row.path).name: row for row in rows}, time.monotonic() - started)
-        if wrong := difference(rows, listed, calm.rows):
-            raise RuntimeError(f"undisturbed, the rows are wrong already: {wrong}")
-        return calm
+        baseline = Undisturbed(listed, {Path(row.path).name: row for row in rows}, time.monotonic() - started)
+        if wrong := difference(rows, listed, baseline.rows):
+            raise RuntimeError(f"the rows of the undisturbed run are wrong: {wrong}")
+        return baseline
 
 
-def chaotic(site: Site, calm: Undisturbed, seed: int, away: float) -> Outcome:
+def chaotic(site: Site, baseline: Undisturbed, seed: int, away: float) -> Outcome:
     """Submit and follow the same job under faults."""
     with closing(site):
-        site.copy_samples(len(calm.listed) // len(calm.rows))
+        site.copy_samples(len(baseline.listed) // len(baseline.rows))
         faults = Faults(site, random.Random(seed), away)
         for name in WORKERS:
             site.start_worker(name)
         started = time.monotonic()
-        _submit(site, faults, calm.listed)
-        _follow(site, faults, started + PATIENCE)
+        _submit(site, faults, baseline.listed)
+        _follow(site, faults, started + TIMEOUT)
         seconds = time.monotonic() - started
         status = site.ledger.status(faults.job)
-        if (status.state, status.done) != ("finished", len(calm.listed)):
+        if (status.state, status.done) != ("finished", len(baseline.listed)):
             faults.failures.append(f"the job is {status.state} with {status.done} rows")
-        wrong = difference(read(site.folder / "rows.csv"), calm.listed, calm.rows)
-        return Outcome(seed, faults.injected, wrong, faults.back, faults.failures, seconds)
+        wrong = difference(read(site.folder / "rows.csv"), baseline.listed, baseline.rows)
+        return Outcome(seed, faults.injected, wrong, faults.recoveries, faults.failures, seconds)
 
 
 def _submit(site: Site, faults: Faults, listed: list[str]) -> None:
-    """Submit the list: kill the first producer on its way and Redis during the next, and repeat until one succeeds."""
+    """Submit the list, killing the first producer and, during the next submission, Redis; repeat until one succeeds."""
     first = _submission(site)
     _feed(first, listed[: len(listed) // 3])
     while not faults.job:
@@ -156,7 +156,7 @@ def start_command(site: Site, *arguments: str, stdin: int = subprocess.DEVNULL) 
         )
 
 
-def _said(site: Site) -> str:
+def _last_output(site: Site) -> str:
     """Return the last output of the producer's commands."""
     return " / ".join(site.log("producer").read_text().splitlines()[-3:])
 
@@ -186,7 +186,7 @@ def _follow(site: Site, faults: Faults, give_up: float) -> None:
             break
         if code is not None:
             if code not in (NO_WORKER, -signal.SIGKILL):
-                faults.failures.append(f"following ended with {code}: {_said(site)}")
+                faults.failures.append(f"following ended with {code}: {_last_output(site)}")
             follower = _wait(site, faults.job)
         if time.monotonic() > give_up:
             follower.kill()

@@ -28,7 +28,7 @@ OUTSTANDING = 8
 def main() -> int:
     """Run the starvation test, and return the exit code."""
     parser = argparse.ArgumentParser(prog="make starvation", description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="that it lasts [60]")
+    parser.add_argument("--seconds", type=float, default=60.0, help="duration of the test [60]")
     parser.add_argument("--large", type=int, default=100_000, help="images of the large job [100000]")
     parser.add_argument("--small", type=int, default=200, help="images of each small job [200]")
     parser.add_argument("--pause", type=float, default=0.0005, help="seconds that opening an image takes [0.0005]")
@@ -58,7 +58,7 @@ def starve(site: Site, listed: list[str], large: int, small: int, seconds: float
         while len(running) < OUTSTANDING:
             running.append(_submitted(ledger, queue, listed, small))
         time.sleep(0.005)
-    print(f"{finished:,} small jobs done; {idle} looks found the queue empty; starving: {ledger.status(job).starving}")
+    print(f"{finished:,} small jobs done; the queue was empty {idle} times; starving: {ledger.status(job).starving}")
     return ledger.status(job).done
 
 

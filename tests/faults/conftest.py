@@ -58,7 +58,7 @@ class Job:
 
     @property
     def listed(self) -> list[str]:
-        """The paths of the submitted images, in their order."""
+        """Return the paths of the submitted images, in their order."""
         return [reference.shown + reference.path for reference in self.references()]
 
     def submit(self) -> "Job":
@@ -71,11 +71,11 @@ class Job:
         return self._pool.submit(lambda: [FileRow.of(row) for rows in self.connection.follow(self.id) for row in rows])
 
     def await_claimed(self) -> set[str]:
-        """Wait until workers have claimed pieces of it, and return these."""
+        """Wait until workers have claimed pieces of the job, and return these pieces."""
         self.site.await_claim(self.id, set(), within=60)
         return set(self.site.claimed(self.id))
 
-    def assert_whole(self, rows: list[FileRow]) -> None:
+    def assert_complete(self, rows: list[FileRow]) -> None:
         """Assert that each image has exactly one row, in the order of submission, as in the undisturbed run."""
         assert not difference(rows, self.listed, self._undisturbed)
         assert [row.path for row in rows] == self.listed
@@ -83,7 +83,7 @@ class Job:
         assert (status.state, status.done, status.images) == ("finished", len(rows), len(rows))
 
     def references(self) -> Iterator[Reference]:
-        """The references of all images."""
+        """Yield the references of all images."""
         return islice(expand(self.sources, Root(self.site.settings.image_root)), self._images)
 
 

@@ -27,7 +27,7 @@ class FileRow(NamedTuple):
         """Return the part of a row of a followed job."""
         return cls(row.path, row.label, row.error, row.review, row.confidence or 0.0)
 
-    def says_as(self, other: "FileRow") -> bool:
+    def same_result(self, other: "FileRow") -> bool:
         """Return whether two rows have the same result, whatever their paths are."""
         return self[1:-1] == other[1:-1] and abs(self.confidence - other.confidence) <= TOLERANCE
 
@@ -37,12 +37,12 @@ class Difference:
     """The numbers of images without a row, with several, with another result, or with an error that a fault caused."""
 
     lost: int
-    twice: int
+    duplicated: int
     changed: int
-    blamed: int
+    failed: int
 
     def __bool__(self) -> bool:
-        return any((self.lost, self.twice, self.changed, self.blamed))
+        return any((self.lost, self.duplicated, self.changed, self.failed))
 
 
 def difference(rows: Iterable[FileRow], listed: Sequence[str], undisturbed: Mapping[str, FileRow]) -> Difference:
@@ -53,21 +53,21 @@ def difference(rows: Iterable[FileRow], listed: Sequence[str], undisturbed: Mapp
         listed: the paths that were submitted, each once.
         undisturbed: the expected row by the file's name, which is the same for all copies of a file.
     """
-    seen: Counter[str] = Counter()
-    changed = blamed = 0
+    rows_by_path: Counter[str] = Counter()
+    changed = failed = 0
     for row in rows:
-        seen[row.path] += 1
+        rows_by_path[row.path] += 1
         wanted = undisturbed[Path(row.path).name]
         if row.error and not wanted.error:
-            blamed += 1
-        elif not row.says_as(wanted):
+            failed += 1
+        elif not row.same_result(wanted):
             changed += 1
-    wrong = seen.keys() - set(listed)  # a row for a path that was not submitted
+    wrong = rows_by_path.keys() - set(listed)  # a row for a path that was not submitted
     return Difference(
-        lost=sum(path not in seen for path in listed),
-        twice=sum(times > 1 for times in seen.values()),
+        lost=sum(path not in rows_by_path for path in listed),
+        duplicated=sum(times > 1 for times in rows_by_path.values()),
         changed=changed + len(wrong),
-        blamed=blamed,
+        failed=failed,
     )
 
 

@@ -36,7 +36,7 @@ class RedisServer:
 
     @property
     def process(self) -> "subprocess.Popen[bytes]":
-        """The server process; each start creates a new one."""
+        """Return the server process; each start creates a new one."""
         return self._process
 
     def start(self) -> None:
@@ -88,7 +88,7 @@ class RedisServer:
             subprocess.run([program, "--fix", file], input=b"y\n", stdout=subprocess.DEVNULL, check=True)
 
     def _file(self) -> Path:
-        """The file to which the server appends: since Redis 7 the last one of a folder, before that a single file."""
+        """Return the append-only file: since Redis 7 the last one of a folder, before that the only one."""
         single = self._folder / "appendonly.aof"
         if single.exists():
             return single

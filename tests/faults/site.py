@@ -24,25 +24,25 @@ SAMPLES = ROOT / "samples"
 # Python runs this when it starts.
 _SLOW = """\
 import os, sys, time
-sys.modules["pyspng"] = None  # all goes through Pillow
+sys.modules["pyspng"] = None  # Pillow decodes all images
 import PIL.Image
 import pigeonhole.ledger.leases
 
 pigeonhole.ledger.leases.LEASE = {lease}
-really = PIL.Image.open
+original = PIL.Image.open
 
 
-def slowly(*args, **kwargs):
+def slow_open(*args, **kwargs):
     time.sleep({seconds})
     if os.path.exists({gate!r}):
         with open({gate!r} + "." + str(os.getpid()), "w"):
             pass
         while os.path.exists({gate!r}):
             time.sleep(0.01)
-    return really(*args, **kwargs)
+    return original(*args, **kwargs)
 
 
-PIL.Image.open = slowly
+PIL.Image.open = slow_open
 """
 
 
@@ -134,7 +134,7 @@ class Site:
             broker_url=self.producer.url,
             prefix="faults",
             image_root=str(folder),
-            **settings,  # type: ignore[arg-type]  # as the caller spells them
+            **settings,  # type: ignore[arg-type]  # checked by Settings
         )
         # Tests inspect Redis directly, without a proxy.
         self.direct = replace(self.settings, broker_url=self.redis.url)
@@ -192,9 +192,9 @@ class Site:
     def ready(self, name: str, since: float = 0.0) -> int:
         """Return the number of a worker's processes that can classify, as last announced after a point in time."""
         workers = Workers(self.direct, client=self.redis.client).alive()
-        said = [worker for worker in workers if worker.name == f"{name}@site" and worker.seen > since]
+        announcements = [worker for worker in workers if worker.name == f"{name}@site" and worker.seen > since]
         # The announcement of a killed worker with the same name may not have expired.
-        return max(said, key=lambda worker: worker.seen).processes if said else 0
+        return max(announcements, key=lambda worker: worker.seen).processes if announcements else 0
 
     def log(self, name: str) -> Path:
         """Return the path of a worker's log."""

@@ -11,7 +11,7 @@ from tests.faults.site import Site
 NewJob = Callable[..., Job]
 
 
-def test_connections_are_cut_again_and_again_on_both_sides(site: Site, new_job: NewJob) -> None:
+def test_connections_are_cut_repeatedly_on_both_sides(site: Site, new_job: NewJob) -> None:
     site.gate.shut()
     job = new_job().submit()
     rows = job.follow()
@@ -24,10 +24,10 @@ def test_connections_are_cut_again_and_again_on_both_sides(site: Site, new_job: 
         for side, proxy in (("the worker", site.workers["first"].proxy), ("the producer", site.producer)):
             wait_for(partial(_is_cut, proxy), f"a connection of {side}")
     site.gate.open()
-    job.assert_whole(rows.result(timeout=60))
+    job.assert_complete(rows.result(timeout=60))
 
 
-def test_connections_stall_for_good_on_both_sides_and_new_ones_are_made(site: Site, new_job: NewJob) -> None:
+def test_stalled_connections_on_both_sides_are_replaced_by_new_ones(site: Site, new_job: NewJob) -> None:
     site.gate.shut()
     job = new_job().submit()
     rows = job.follow()
@@ -35,7 +35,7 @@ def test_connections_stall_for_good_on_both_sides_and_new_ones_are_made(site: Si
     site.workers["first"].proxy.stall(new=False)
     site.producer.stall(new=False, to_server=False)
     site.gate.open()
-    job.assert_whole(rows.result(timeout=60))
+    job.assert_complete(rows.result(timeout=60))
 
 
 def _is_cut(proxy: Proxy) -> bool:

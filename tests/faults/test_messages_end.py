@@ -14,7 +14,7 @@ def test_every_message_is_delivered_twice(site: Site, new_job: NewJob) -> None:
     job.await_claimed()
     assert site.double_messages() > 0
     site.gate.open()
-    job.assert_whole(job.follow().result(timeout=60))
+    job.assert_complete(job.follow().result(timeout=60))
 
 
 def test_messages_that_are_deleted_are_published_again_within_30_seconds(site: Site, new_job: NewJob) -> None:
@@ -23,4 +23,4 @@ def test_messages_that_are_deleted_are_published_again_within_30_seconds(site: S
     job.await_claimed()
     assert site.delete_messages() > 0
     site.gate.open()
-    job.assert_whole(job.follow().result(timeout=30))
+    job.assert_complete(job.follow().result(timeout=30))

@@ -17,27 +17,27 @@ from tests.ledger.conftest import answers_for, batch_of, piece
 
 NewJob = Callable[..., Job]
 #: Seconds after Redis' first reply within which workers must consume again.
-BACK = 10.0
+RECOVERED = 10.0
 
 
-def test_redis_is_killed_and_started_again_twice_in_mid_job(site: Site, new_job: NewJob) -> None:
+def test_redis_is_killed_and_restarted_twice_during_a_job(site: Site, new_job: NewJob) -> None:
     site.gate.shut()
     job = new_job().submit()
     rows = job.follow()
     job.await_claimed()
-    for away in (0, 3):
+    for outage in (0, 3):
         site.redis.kill()
-        time.sleep(away)
+        time.sleep(outage)
         site.redis.start()
         known = site.claimed(job.id)
         site.gate.open()
-        assert site.await_claim(job.id, known, BACK) < BACK
+        assert site.await_claim(job.id, known, RECOVERED) < RECOVERED
         site.gate.shut()
     site.gate.open()
-    job.assert_whole(rows.result(timeout=60))
+    job.assert_complete(rows.result(timeout=60))
 
 
-def test_redis_forgets_commits_whose_rows_were_fetched(site: Site, new_job: NewJob) -> None:
+def test_redis_loses_commits_whose_rows_were_read(site: Site, new_job: NewJob) -> None:
     site.gate.shut()
     job = new_job().submit()
     written = site.redis.size()
@@ -49,12 +49,12 @@ def test_redis_forgets_commits_whose_rows_were_fetched(site: Site, new_job: NewJ
     site.redis.kill()
     assert site.redis.truncate(written) > 0
     site.redis.start()
-    assert site.ledger.status(job.id).done < before, "a worker may have committed by now what it had in hand, no more"
+    assert site.ledger.status(job.id).done < before, "workers can have committed only their claimed batches since"
     site.gate.open()
-    job.assert_whole(rows.result(timeout=60))
+    job.assert_complete(rows.result(timeout=60))
 
 
-def test_a_commit_that_a_crash_cut_in_its_middle_does_not_come_back_by_halves(tmp_path: Path) -> None:
+def test_a_commit_that_a_crash_interrupted_is_restored_completely_or_not_at_all(tmp_path: Path) -> None:
     with closing(RedisServer(tmp_path, fsync="always")) as redis:
         ledger = Ledger(Settings(broker_url=redis.url))
         job, batch = ledger.create("digits", ()), batch_of("a.png")
@@ -65,7 +65,7 @@ def test_a_commit_that_a_crash_cut_in_its_middle_does_not_come_back_by_halves(tm
         redis.kill()
         redis.truncate(redis.size() - 40)  # after the rows, before the counters
         assert redis.size() > before
-        for _ in range(2):  # Redis would execute that half at the second start
+        for _ in range(2):  # Redis would execute the incomplete commit at the second start
             redis.start()
             assert ledger.client.hgetall(f"pigeonhole:job:{job}:rows") == {}
             assert ledger.pending(job) == [piece(batch)]
@@ -73,24 +73,24 @@ def test_a_commit_that_a_crash_cut_in_its_middle_does_not_come_back_by_halves(tm
             redis.kill()
 
 
-def test_what_is_done_for_a_batch_that_redis_forgot_does_not_count_for_another_of_its_number(tmp_path: Path) -> None:
+def test_a_commit_for_a_lost_batch_does_not_count_for_another_batch_of_its_number(tmp_path: Path) -> None:
     with closing(RedisServer(tmp_path, fsync="always")) as redis:
         ledger = Ledger(Settings(broker_url=redis.url))
         job, before = ledger.create("digits", ()), redis.size()
-        forgotten = ledger.add(job, 0, batch_of("a.png"))
-        assert forgotten is not None
-        assert ledger.claim(job, forgotten) == batch_of("a.png")
+        lost = ledger.add(job, 0, batch_of("a.png"))
+        assert lost is not None
+        assert ledger.claim(job, lost) == batch_of("a.png")
         redis.kill()
         redis.truncate(before)
         redis.start()
         other = ledger.add(job, 0, batch_of("b.png"))  # the folder has changed meanwhile
-        assert not ledger.commit(job, forgotten, answers_for(batch_of("a.png")))
+        assert not ledger.commit(job, lost, answers_for(batch_of("a.png")))
         assert ledger.pending(job) == [other]
         assert ledger.close(job, 1)
         assert not ledger.status(job).submitting
 
 
-def test_redis_forgets_the_end_of_a_submission_that_goes_on(site: Site, new_job: NewJob) -> None:
+def test_redis_loses_the_last_batches_of_a_running_submission(site: Site, new_job: NewJob) -> None:
     job = new_job()
 
     def references() -> Iterator[Reference]:
@@ -104,4 +104,4 @@ def test_redis_forgets_the_end_of_a_submission_that_goes_on(site: Site, new_job:
         assert job.connection.status(job.id).images < len(job.listed)
 
     job.connection.submit(job.id, references())
-    job.assert_whole(job.follow().result(timeout=60))
+    job.assert_complete(job.follow().result(timeout=60))

@@ -32,7 +32,7 @@ class Budget:
         sweeps, cancels, deletes: starts of these programs.
         steps: steps of Redis' clock, back or forward.
         saves: writes of Redis' content to disk.
-        forgets: losses of all that Redis has not written since the last save, or else since the beginning.
+        losses: losses of all that Redis has not written since the last save, or else since the beginning.
         submits: repeated submissions after a loss, if the job is open.
     """
 
@@ -43,7 +43,7 @@ class Budget:
     deletes: int = 0
     steps: int = 0
     saves: int = 0
-    forgets: int = 0
+    losses: int = 0
     submits: int = 0
 
 
@@ -97,7 +97,7 @@ class Explorer:
     events: int = field(default=0, init=False)
     # For each state: its number, the state and event from which it was first reached, and its successors.
     _number: dict[State, int] = field(default_factory=dict, init=False)
-    _came: list[tuple[int, str]] = field(default_factory=list, init=False)
+    _origin: list[tuple[int, str]] = field(default_factory=list, init=False)
     _next: list[set[int]] = field(default_factory=list, init=False)
     # The moments that were checked already.
     _ends: set[Moment] = field(default_factory=set, init=False)
@@ -121,14 +121,14 @@ class Explorer:
                 if after not in self._number:
                     self._reached(after, number, name)
                     todo.append(after)
-                if after.left.forgets == state.left.forgets:
+                if after.left.losses == state.left.losses:
                     self._check_step(state.moment.held, after)
                 self._next[number].add(self._number[after])
         return self
 
     @property
     def states(self) -> int:
-        """The number of states."""
+        """Return the number of states."""
         return len(self._number)
 
     def interleavings(self) -> int:
@@ -146,9 +146,9 @@ class Explorer:
     def _reached(self, state: State, number: int, name: str) -> None:
         """Number and check a state that is reached for the first time."""
         self._number[state] = len(self._number)
-        self._came.append((number, name))
+        self._origin.append((number, name))
         self._next.append(set())
-        with self._told(state):
+        with self._with_events(state):
             check(self.world, state.moment.held)
             self._check_end(state.moment)
 
@@ -156,11 +156,11 @@ class Explorer:
         after = state.moment.held
         if (before, after) not in self._changes:
             self._changes.add((before, after))
-            with self._told(state):
+            with self._with_events(state):
                 check_step(before, after)
 
     @contextmanager
-    def _told(self, state: State) -> Iterator[None]:
+    def _with_events(self, state: State) -> Iterator[None]:
         """Return a violation with the events that led to it."""
         try:
             yield
@@ -187,7 +187,7 @@ class Explorer:
                 break
         check(self.world, end.held)
         check_step(moment.held, end.held)
-        _want(end.held.state in OVER, "it would never finish")
+        _require(end.held.state in OVER, "it would never finish")
 
     def _events(self, state: State) -> Iterator[Event]:
         for worker, running in enumerate(state.workers):
@@ -214,7 +214,7 @@ class Explorer:
             begun = state if state.submit else state.spent("submits")
             moment, submit = self.world.step(state.moment, state.submit or Running("submit"))
             yield "the submission continues", replace(begun, moment=moment, submit=submit)
-        yield from self._of_nobody(state)
+        yield from self._of_time_and_messages(state)
         yield from self._of_redis(state)
 
     def _of_redis(self, state: State) -> Iterator[Event]:
@@ -223,14 +223,14 @@ class Explorer:
             for step in (STEP, -STEP):
                 moment = replace(state.moment, now=state.moment.now + step)
                 yield f"the clock steps by {step:.0f} s", replace(state.spent("steps"), moment=moment)
-        if state.left.saves and state.left.forgets:
+        if state.left.saves and state.left.losses:
             yield "Redis writes to disk", replace(state.spent("saves"), saved=state.moment.held)
-        if state.left.forgets:
+        if state.left.losses:
             for held in [state.saved] if state.saved else [self.world.start.held, *self.world.earlier]:
                 moment = replace(state.moment, held=held)
-                yield "Redis forgets", replace(state.spent("forgets"), moment=moment)
+                yield "Redis loses writes", replace(state.spent("losses"), moment=moment)
 
-    def _of_nobody(self, state: State) -> Iterator[Event]:
+    def _of_time_and_messages(self, state: State) -> Iterator[Event]:
         """Yield the events of time and messages."""
         if state.left.times:
             for swept in (True, False):
@@ -251,7 +251,7 @@ class Explorer:
             if state.left.faults:
                 losing = Running("lose", running.piece)
                 yield f"the process with {running.piece} is lost", state.spent("faults").at_work(worker, losing)
-                yield f"the worker with {running.piece} vanishes", state.spent("faults").at_work(worker, None)
+                yield f"the worker with {running.piece} is lost", state.spent("faults").at_work(worker, None)
 
     def _worked(self, state: State, worker: int, running: Running) -> State:
         moment, after = self.world.step(state.moment, running)
@@ -260,7 +260,7 @@ class Explorer:
     def _path(self, number: int) -> list[str]:
         path = []
         while number:
-            number, name = self._came[number]
+            number, name = self._origin[number]
             path.append(name)
         return path[::-1]
 
@@ -269,44 +269,46 @@ def check(world: World, held: Held) -> None:
     """Raise Violation unless all invariants hold in a state."""
     over = held.state in OVER
     digests = {int(number): digest.decode() for number, digest in held.digests}
-    _want(digests == {number: batch.digest for number, batch in held.batches.items()}, "a digest is wrong")
+    _require(digests == {number: batch.digest for number, batch in held.batches.items()}, "a digest is wrong")
     waiting, claimed = ({Piece.parse(name.decode()) for name, _ in names} for names in (held.waiting, held.claimed))
-    _want(not waiting & claimed, "a piece waits and is claimed")
-    _want({_number(key) for key, _ in held.rows} <= {*digests}, "a row has no references")
+    _require(not waiting & claimed, "a piece waits and is claimed")
+    _require({_number(key) for key, _ in held.rows} <= {*digests}, "a row has no references")
     pieces = {Piece.parse_key(key.decode(), digests[_number(key)]): Answers.decode(data) for key, data in held.rows}
     done = [image for piece in pieces for image in _images(held, piece)]
-    _want(len(done) == len(set(done)), "an image has two rows")
-    _want(
+    _require(len(done) == len(set(done)), "an image has two rows")
+    _require(
         {piece.digest for piece in waiting | claimed} <= {*digests.values()}, "a pending piece is of other references"
     )
     pending = [image for piece in waiting | claimed for image in _images(held, piece)]
-    _want(len(pending) == len(set(pending)), "an image is pending twice")
-    _want(not set(done) & set(pending), "an image is done and pending")
+    _require(len(pending) == len(set(pending)), "an image is pending twice")
+    _require(not set(done) & set(pending), "an image is done and pending")
     everything = {(number, at) for number, batch in held.batches.items() for at in range(len(batch))}
-    _want(held.state == "cancelled" or set(done) | set(pending) == everything, "an image is neither done nor pending")
+    _require(
+        held.state == "cancelled" or set(done) | set(pending) == everything, "an image is neither done nor pending"
+    )
     for piece, answers in pieces.items():
         names = tuple(piece.of(held.batches[piece.number]).shown())
-        _want(answers.batch == piece.digest and answers.labels in ((), names), "a row is of other references")
-    _want(held.counter(b"done") == len(done) == sum(map(len, pieces.values())), "the counter of rows is wrong")
-    _want(
+        _require(answers.batch == piece.digest and answers.labels in ((), names), "a row is of other references")
+    _require(held.counter(b"done") == len(done) == sum(map(len, pieces.values())), "the counter of rows is wrong")
+    _require(
         held.counter(b"errors") == sum(len(each.errors) for each in pieces.values()), "the counter of errors is wrong"
     )
     complete = held.state in ("closed", "finished")
-    _want(not complete or len(everything) == sum(world.sizes), "it was closed too soon")
-    _want(not (over and pending), f"it is {held.state} and has pending images")
-    _want(held.state != "closed" or bool(pending), "it has no pending image and is not finished")
-    _want(held.state == "deleted" or over != bool(held.active), "its being listed as active is wrong")
-    _want(held.state != "deleted" or not held.keys, "it is deleted and has keys")
-    _want(held.expiring == (held.keys if over else frozenset()), "the wrong keys expire")
+    _require(not complete or len(everything) == sum(world.sizes), "it was closed too early")
+    _require(not (over and pending), f"it is {held.state} and has pending images")
+    _require(held.state != "closed" or bool(pending), "it has no pending image and is not finished")
+    _require(held.state == "deleted" or over != bool(held.active), "the list of active jobs is wrong")
+    _require(held.state != "deleted" or not held.keys, "it is deleted and has keys")
+    _require(held.expiring == (held.keys if over else frozenset()), "the wrong keys expire")
 
 
 def check_step(before: Held, after: Held) -> None:
     """Raise Violation if a step has changed something final."""
     if after.state == "deleted":
         return
-    _want(before.rows <= after.rows, "a row was changed or lost")
+    _require(before.rows <= after.rows, "a row was changed or lost")
     if before.state in OVER:
-        _want(before.state == after.state and before.rows == after.rows, "a job that was over went on")
+        _require(before.state == after.state and before.rows == after.rows, "a job that was over continued")
 
 
 def _number(key: bytes) -> int:
@@ -327,7 +329,7 @@ def _messages(state: State) -> Iterator[tuple[Piece, State]]:
             yield piece, replace(state, moment=replace(state.moment, messages=messages[:at] + messages[at + 1 :]))
 
 
-def _want(condition: bool, wrong: str) -> None:
+def _require(condition: bool, wrong: str) -> None:
     if not condition:
         raise Violation(wrong)
 

@@ -25,7 +25,7 @@ def world(settings: Settings) -> World:
 
 
 @pytest.mark.parametrize(("times", "workers"), [(0, 2), (1, 1)])
-def test_in_no_order_of_events_is_a_row_lost_or_stored_twice(world: World, times: int, workers: int) -> None:
+def test_no_order_of_events_loses_or_duplicates_a_row(world: World, times: int, workers: int) -> None:
     """`make chaos` explores two workers and expiring leases at once."""
     explorer = Explorer(world, Budget(faults=1, times=times, sweeps=1, cancels=1), workers).run()
     # The number of states is checked, since a search that ends too soon finds no violation.
@@ -33,61 +33,61 @@ def test_in_no_order_of_events_is_a_row_lost_or_stored_twice(world: World, times
     assert explorer.interleavings() > 1_000_000
 
 
-CALM = Budget(faults=0, times=0, sweeps=0, cancels=0)
+NO_FAULTS = Budget(faults=0, times=0, sweeps=0, cancels=0)
 
 
 @pytest.mark.parametrize(
     ("budget", "states"),
-    [(replace(CALM, faults=1, sweeps=1, steps=1), 5_000), (replace(CALM, times=1, sweeps=1, steps=1), 5_000)],
+    [(replace(NO_FAULTS, faults=1, sweeps=1, steps=1), 5_000), (replace(NO_FAULTS, times=1, sweeps=1, steps=1), 5_000)],
     ids=["and a fault", "and leases run out"],
 )
-def test_where_the_clock_steps_no_row_is_lost_and_every_job_ends(world: World, budget: Budget, states: int) -> None:
+def test_clock_steps_lose_no_row_and_every_job_ends(world: World, budget: Budget, states: int) -> None:
     assert Explorer(world, budget, workers=1).run().states > states
 
 
 @pytest.mark.parametrize(
     ("budget", "renamed", "states"),
     [
-        (replace(CALM, sweeps=1), False, 1_000),
-        (replace(CALM, sweeps=1), True, 1_000),
-        (replace(CALM, saves=1, cancels=1, deletes=1), True, 200),
-        (replace(CALM, faults=1, saves=1), True, 500),
+        (replace(NO_FAULTS, sweeps=1), False, 1_000),
+        (replace(NO_FAULTS, sweeps=1), True, 1_000),
+        (replace(NO_FAULTS, saves=1, cancels=1, deletes=1), True, 200),
+        (replace(NO_FAULTS, faults=1, saves=1), True, 500),
     ],
     ids=["and a sweep", "with other references", "cancellation and deletion", "and a fault"],
 )
-def test_whatever_redis_forgets_a_row_is_of_its_references_and_a_new_submission_completes_the_job(
+def test_lost_writes_mix_no_rows_and_a_new_submission_completes_the_job(
     settings: Settings, budget: Budget, renamed: bool, states: int
 ) -> None:
     world = World(settings, connect(settings.broker_url), (2,), renamed)
-    explorer = Explorer(world, replace(budget, forgets=1, submits=1), workers=1).run()
+    explorer = Explorer(world, replace(budget, losses=1, submits=1), workers=1).run()
     assert explorer.states > states
 
 
 @pytest.mark.parametrize(
-    ("script", "sound", "broken", "budget", "found"),
+    ("script", "original", "broken", "budget", "violation"),
     [
-        ("overdue", "clamp(claimed, now + lease)", "", replace(CALM, steps=1), "it would never finish"),
-        ("commit", "if not pending(ARGV[3]) then", "if false then", replace(CALM, forgets=1, submits=1), "a "),
-        ("add", "redis.call('HSET', digests, number, digest)", "", CALM, "a digest is wrong"),
+        ("overdue", "clamp(claimed, now + lease)", "", replace(NO_FAULTS, steps=1), "it would never finish"),
+        ("commit", "if not pending(ARGV[3]) then", "if false then", replace(NO_FAULTS, losses=1, submits=1), "a "),
+        ("add", "redis.call('HSET', digests, number, digest)", "", NO_FAULTS, "a digest is wrong"),
     ],
 )
-def test_a_script_that_bears_no_step_of_the_clock_or_no_forgetting_is_found_out(
+def test_scripts_without_protection_from_clock_steps_or_lost_writes_are_detected(
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
     script: str,
-    sound: str,
+    original: str,
     broken: str,
     budget: Budget,
-    found: str,
+    violation: str,
 ) -> None:
-    _break(monkeypatch, script, sound, broken)
+    _break(monkeypatch, script, original, broken)
     world = World(settings, connect(settings.broker_url), (2,), renamed=True)
-    with pytest.raises(Violation, match=f"^({found})"):
+    with pytest.raises(Violation, match=f"^({violation})"):
         Explorer(world, budget, workers=1).run()
 
 
 @pytest.mark.parametrize(
-    ("script", "sound", "broken", "found"),
+    ("script", "original", "broken", "violation"),
     [
         ("claim", "if not pending(ARGV[3]) then", "if false then", "an image is done and pending"),
         ("commit", "if not pending(ARGV[3]) then", "if false then", "the counter of rows is wrong"),
@@ -108,19 +108,19 @@ def test_a_script_that_bears_no_step_of_the_clock_or_no_forgetting_is_found_out(
         ("overdue", "return {lapsed, lost, removed,", "return {lapsed, {}, removed,", "it would never finish"),
     ],
 )
-def test_a_script_that_is_broken_is_found_out(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, script: str, sound: str, broken: str, found: str
+def test_broken_scripts_are_detected(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, script: str, original: str, broken: str, violation: str
 ) -> None:
-    _break(monkeypatch, script, sound, broken)
+    _break(monkeypatch, script, original, broken)
     world = World(settings, connect(settings.broker_url), (2,))
-    with pytest.raises(Violation, match=f"^{found}"):
+    with pytest.raises(Violation, match=f"^{violation}"):
         Explorer(world, Budget(cancels=int(script == "cancel"))).run()
 
 
-def _break(monkeypatch: pytest.MonkeyPatch, script: str, sound: str, broken: str) -> None:
+def _break(monkeypatch: pytest.MonkeyPatch, script: str, original: str, broken: str) -> None:
     """Replace a part of a script during a test."""
     on_job = scripts.on_job
-    assert sound in on_job(script)
+    assert original in on_job(script)
     monkeypatch.setattr(
-        scripts, "on_job", lambda name: on_job(name).replace(sound, broken) if name == script else on_job(name)
+        scripts, "on_job", lambda name: on_job(name).replace(original, broken) if name == script else on_job(name)
     )

@@ -60,12 +60,12 @@ class Held:
 
     @cached_property
     def state(self) -> str:
-        """The state of the job: `open`, `closed`, `finished`, `cancelled`; or `deleted`."""
+        """Return the state of the job: `open`, `closed`, `finished`, `cancelled`; or `deleted`."""
         return dict(self.record).get(b"state", b"deleted").decode()
 
     @cached_property
     def batches(self) -> dict[int, Batch]:
-        """The references on record, by number."""
+        """Return the stored references by number."""
         return {int(number): Batch.decode(data) for number, data in self.refs}
 
     def counter(self, name: bytes) -> int:
@@ -132,14 +132,14 @@ class World:
         self._dumps: dict[Held, tuple[bytes | int, ...]] = {}
         # The result of a step depends only on these two, so it is cached.
         self._steps: dict[tuple[Moment, Running], tuple[Moment, Running | None]] = {}
-        self.earlier = [self._look().held]
+        self.earlier = [self._moment().held]
         for number in range(len(sizes)):
             piece = ledger.add(self._job, number, self._batch(number))
             assert piece
             self._messages.append(piece)
-            self.earlier.append(self._look().held)
+            self.earlier.append(self._moment().held)
         ledger.close(self._job, len(sizes))
-        self.start = self._look()
+        self.start = self._moment()
 
     def _batch(self, number: int, again: bool = False) -> Batch:
         names = [f"{number}-{image}.png" for image in range(self.sizes[number])]
@@ -151,7 +151,7 @@ class World:
         """Run one round trip of a program; return the moment after it, and the program there, or None at its end."""
         key = (moment, running)
         if key not in self._steps:
-            self._put_back(moment)
+            self._restore_moment(moment)
             steps = _Steps(running.answers, running.times)
             queue: Any = _Messages(self._messages, steps)
             ledger = _StepLedger(self._settings, lambda: self._now, _StepClient(self._client, steps))
@@ -160,7 +160,7 @@ class World:
                 getattr(self, f"_{running.program}")(ledger, queue, running.piece)
             except Paused:
                 after = replace(running, answers=tuple(steps.answers), times=tuple(steps.times))
-            self._steps[key] = (self._look(), after)
+            self._steps[key] = (self._moment(), after)
         return self._steps[key]
 
     def run(self, moment: Moment, program: str, piece: Piece | None = None) -> Moment:
@@ -180,7 +180,7 @@ class World:
         moment = replace(moment, now=moment.now + LEASE + 1)
         return self.run(moment, "note_sweep") if swept else moment
 
-    def _look(self) -> Moment:
+    def _moment(self) -> Moment:
         dump = tuple(self._dump(self._keys))
         if dump not in self._known:
             self._known[dump] = self._read()
@@ -188,7 +188,7 @@ class World:
         self._at = self._known[dump]
         return Moment(self._at, tuple(sorted(self._messages, key=str)), self._now)
 
-    def _put_back(self, moment: Moment) -> None:
+    def _restore_moment(self, moment: Moment) -> None:
         if moment.held != self._at:
             self._restore(self._keys, (self._settings.result_ttl, *self._dumps[moment.held]))
         self._messages = list(moment.messages)
@@ -200,9 +200,9 @@ class World:
             frozenset(map(tuple, self._client.zrange(key, 0, -1, withscores=True))) for key in self._keys[5:8]
         )
         swept = self._client.get(self._keys[8])
-        there = frozenset(key for key in self._own if self._client.exists(key))
+        existing = frozenset(key for key in self._own if self._client.exists(key))
         expiring = frozenset(key for key in self._own if self._client.ttl(key) > 0)
-        return Held(record, refs, digests, rows, parts, waiting, claimed, active, swept, there, expiring)
+        return Held(record, refs, digests, rows, parts, waiting, claimed, active, swept, existing, expiring)
 
     # The programs. For each step, a program runs again from its beginning.
 
