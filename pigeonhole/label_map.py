@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from pigeonhole.errors import UsageError
-from pigeonhole.text import printable
+from pigeonhole.text import printable, similar
 
 #: The optional header line of a CSV file.
 _HEADER = ["class", "label"]
@@ -72,10 +72,8 @@ class LabelMap:
         """Raise UsageError if the map names a class that a model does not have."""
         known = set(classes)
         if unknown := [name for name in self.texts if name not in known]:
-            import difflib
-
-            near = difflib.get_close_matches(unknown[0], classes, 1)
-            meant = f"; did you mean {printable(near[0])!r}?" if near else f"; it has {_some(classes)}"
+            near = similar(unknown[0], classes)
+            meant = f"; did you mean {printable(near)!r}?" if near else f"; it has {_some(classes)}"
             others = f", and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
             raise UsageError(
                 f"the label map {self.path!r} names {printable(unknown[0])!r}{others}, but the model has no such "

@@ -1,6 +1,7 @@
 """Text for people: untrusted text made safe to print, counts and times in words."""
 
 import time
+from collections.abc import Iterable
 
 
 def printable(text: str) -> str:
@@ -9,6 +10,13 @@ def printable(text: str) -> str:
     if shown.isprintable():
         return shown
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+
+
+def similar(name: str, names: Iterable[str]) -> str | None:
+    """Return the most similar of some names, for "did you mean …?"; None if no name is similar."""
+    import difflib  # only errors need it
+
+    return next(iter(difflib.get_close_matches(name, names, n=1)), None)
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

@@ -1,10 +1,10 @@
 """Hints for a path that does not exist: the most similar name in the same folder."""
 
-import difflib
 import os
 from pathlib import Path
 
 from pigeonhole.filesystem.files import shown
+from pigeonhole.text import similar
 
 
 def nearest(path: Path) -> Path | None:
@@ -14,8 +14,8 @@ def nearest(path: Path) -> Path | None:
     except OSError:
         return None
     by_lower = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(path.name.lower(), by_lower, n=1)
-    return path.parent / by_lower[near[0]] if near else None
+    near = similar(path.name.lower(), by_lower)
+    return path.parent / by_lower[near] if near else None
 
 
 def missing(path: Path) -> str:

@@ -1,6 +1,5 @@
 """Follow a job: report its progress, and yield its batches as they are done."""
 
-import difflib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.models.checkpoint import SUFFIX, shipped
 from pigeonhole.row_options import DEFAULT, RowOptions
 from pigeonhole.settings import Settings
+from pigeonhole.text import similar
 
 #: Batches that are fetched at once: some 16,000 rows in memory at the most.
 BATCHES_AT_ONCE = 8
@@ -179,7 +179,7 @@ class Follower:
         while not any(worker.model == model for worker in self._retry(self.workers.alive)):
             self.check()
             if self.clock() >= end:
-                raise NoWorker(no_worker(model, self.workers))
+                raise NoWorker("; ".join(no_worker(model, self.workers)))
             self.sleep(POLL_MOST)
 
     def _check_batches(self, job: str, delivered: list[str]) -> None:
@@ -214,7 +214,7 @@ class Follower:
         if any(worker.model == status.model for worker in self._retry(self.workers.alive)):
             self._worker_seen = self.clock()
         elif now - self._worker_seen >= NO_WORKER_SECONDS:
-            raise NoWorker(no_worker(status.model, self.workers))
+            raise NoWorker("; ".join(no_worker(status.model, self.workers)))
         self._retry(lambda: self._check_dead_letters(status))
         self._retry(lambda: self.ledger.list_again(status.job))  # sweeps skip jobs that are not listed
         if self._retry(self.workers.may_sweep):
@@ -274,8 +274,8 @@ def results(ledger: Ledger, job: str, options: RowOptions = DEFAULT) -> Iterator
     ledger.status(job)  # raises UnknownJob if it was deleted meanwhile, so that rows were missing
 
 
-def no_worker(model: str, workers: Workers) -> str:
-    """Return a message for a model without workers: the problem, a semicolon, and the remedy."""
+def no_worker(model: str, workers: Workers) -> tuple[str, str]:
+    """Return the problem and the remedy for a model without workers."""
     is_shipped = model in shipped()
     name = model if is_shipped else f"{model}{SUFFIX}"
     worker, compose = "pigeonhole worker", "docker compose up -d --scale worker=2"
@@ -283,7 +283,7 @@ def no_worker(model: str, workers: Workers) -> str:
         mounted = name if is_shipped else f"/models/{name}"
         worker, compose = f"{worker} --model {name}", f"PIGEONHOLE_MODEL={mounted} {compose}"
     others = sorted({worker.model for worker in workers.alive()})
-    near = difflib.get_close_matches(model, others, 1)
-    meant = f" (did you mean {near[0]}?)" if near else ""
+    near = similar(model, others)
+    meant = f" (did you mean {near}?)" if near else ""
     there = f". Workers are there for {', '.join(others)}{meant}" if others else ""
-    return f"no worker serves the model {model!r}; start one: `{worker}`, or `{compose}`{there}"
+    return f"no worker serves the model {model!r}", f"start one: `{worker}`, or `{compose}`{there}"

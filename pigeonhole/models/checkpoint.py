@@ -6,7 +6,6 @@ A checkpoint is one safetensors file. It contains the weights, the ONNX graph as
 only; reading weights and graph needs numpy; building a network needs torch.
 """
 
-import difflib
 import hashlib
 import json
 import os
@@ -30,6 +29,7 @@ from pigeonhole.models.record import (
     Cost,
     check_name,
 )
+from pigeonhole.text import similar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,8 +111,8 @@ def _near(text: str) -> str | None:
     """Return a suggestion for a name: the file with its ending, a similar shipped name, or a similar file."""
     if (file := Path(f"{text}{SUFFIX}")).is_file():
         return files.shown(file)
-    if names := difflib.get_close_matches(text, shipped(), n=1):
-        return names[0]
+    if name := similar(text, shipped()):
+        return name
     near = nearest(Path(text))
     return files.shown(near) if near and near.suffix == SUFFIX else None
 

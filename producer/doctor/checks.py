@@ -96,8 +96,7 @@ class BrokerChecks:
         """Check that workers serve the model and take batches."""
         serving = self._serving()
         if not serving:
-            problem, _, do = no_worker(self.model, self._workers).partition("; ")
-            return Finding("workers", False, problem, do)
+            return Finding("workers", False, *no_worker(self.model, self._workers))
         now, waiting = self._workers.time(), self.client.queue.depth(self.model)
         wrong = [f"{worker.name}: {its}" for worker in serving if (its := trouble(worker, waiting, now))]
         if wrong:

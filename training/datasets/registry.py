@@ -1,6 +1,5 @@
 """The registry of data sets that `--dataset SCHEME:PATH` can name. It imports no torch, since --help lists them."""
 
-import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +7,7 @@ from pigeonhole.errors import DatasetError
 from pigeonhole.filesystem.files import shown
 from pigeonhole.filesystem.nearby import missing
 from pigeonhole.registry import Registry
+from pigeonhole.text import similar
 
 if TYPE_CHECKING:
     from training.datasets.data_set import DataSet
@@ -92,5 +92,5 @@ def _hint(name: str) -> str:
     path = Path(name)
     if path.exists() and (scheme := at(path)):
         return f"did you mean {scheme}:{name}? "
-    near = difflib.get_close_matches(name.partition(":")[0], KINDS, n=1)
-    return f"did you mean {near[0]}? " if near else ""
+    near = similar(name.partition(":")[0], KINDS)
+    return f"did you mean {near}? " if near else ""

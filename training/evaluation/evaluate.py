@@ -1,6 +1,5 @@
 """The evaluation of one or two checkpoints on labelled images, and of one on out-of-distribution images."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from pigeonhole.errors import CheckpointError, DatasetError, ErrorKind
 from pigeonhole.models.checkpoint import Checkpoint
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
+from pigeonhole.text import similar
 from training.datasets import registry, selection
 from training.datasets.data_set import DataSet, Failure, LabelledImages
 from training.datasets.splits import Split
@@ -64,7 +64,7 @@ def find(dataset: str | None, data: Path | None, about: Checkpoint) -> tuple[Dat
     if name is None:
         raise DatasetError(f"Name the images to evaluate {about.name} on with --data PATH: {registry.NEEDED}.")
     scheme, colon, path = name.partition(":")
-    if scheme not in registry.KINDS and difflib.get_close_matches(scheme, [OUTLIERS]) == [OUTLIERS] != [scheme]:
+    if scheme not in (*registry.KINDS, OUTLIERS) and similar(scheme, [OUTLIERS]):
         raise DatasetError(f"There is no data set {name!r}: did you mean {OUTLIERS}?")
     outliers = scheme == OUTLIERS
     return registry.find(f"folder{colon}{path}" if outliers else name, data), outliers

@@ -1,6 +1,5 @@
 """The recipe's values that a user sets with `--recipe FILE.json` and `--set NAME=VALUE`."""
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import Any
 from pigeonhole.errors import TrainingError
 from pigeonhole.filesystem.files import shown
 from pigeonhole.filesystem.nearby import missing
+from pigeonhole.text import similar
 from training.recipes.augment import Augmentation
 from training.recipes.recipe import Recipe
 
@@ -179,10 +179,8 @@ def _checked(values: Iterator[tuple[str, Any]], where: str) -> Iterator[tuple[st
     for name, value in values:
         kind = VALUES.get(name)
         if kind is None:
-            near = difflib.get_close_matches(name, VALUES, n=1)
-            hint = (
-                f"did you mean {near[0]}?" if near else f"it has {', '.join(key for key in VALUES if '.' not in key)}."
-            )
+            near = similar(name, VALUES)
+            hint = f"did you mean {near}?" if near else f"it has {', '.join(key for key in VALUES if '.' not in key)}."
             raise TrainingError(f"{where}a recipe has no {name!r}; {hint}")
         if not kind.takes(value):
             shown_value = value if isinstance(value, str) else json.dumps(value)
