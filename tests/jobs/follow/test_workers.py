@@ -73,19 +73,20 @@ def test_the_time_of_a_slow_reader_does_not_count_as_time_without_a_worker(scene
     assert scene.ledger.status(job).done == 2
 
 
-def test_the_message_without_a_worker_has_the_commands_that_start_one(scene: Scene) -> None:
+def test_the_remedy_without_a_worker_has_the_commands_that_start_one(scene: Scene) -> None:
+    problem, remedy = no_worker("letters", scene.workers)
+    assert "'letters'" in problem
     check_message(
-        no_worker("letters", scene.workers),
-        "'letters'",
+        remedy,
         "`pigeonhole worker --model letters.safetensors`",
         "`PIGEONHOLE_MODEL=/models/letters.safetensors docker compose up -d --scale worker=2`",
     )
-    assert "`pigeonhole worker --model digits-int8`" in no_worker("digits-int8", scene.workers)
+    assert "`pigeonhole worker --model digits-int8`" in no_worker("digits-int8", scene.workers)[1]
 
 
 def test_a_misspelt_model_gets_a_suggestion_from_the_models_that_workers_serve(scene: Scene) -> None:
     scene.workers.announce(replace(DIGITS, model="letters"))
-    assert no_worker("leters", scene.workers).endswith("letters (did you mean letters?)")
+    assert no_worker("leters", scene.workers)[1].endswith("letters (did you mean letters?)")
 
 
 def test_waiting_for_a_model_ends_when_a_worker_serves_it(scene: Scene) -> None:
