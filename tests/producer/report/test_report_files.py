@@ -8,7 +8,7 @@ from PIL import Image
 
 from producer.report.file_facts import FileFacts
 from tests.packing import pack
-from tests.producer.test_report import Page, failed, labelled, run
+from tests.producer.report.test_report import Page, failed, labelled, run
 from tests.sinks.test_results import write as save
 
 

@@ -16,8 +16,8 @@ from pigeonhole.models.networks.network import Network
 from pigeonhole.models.runtimes.onnx_runtime import OnnxRuntime
 from pigeonhole.settings import Settings
 from tests.models.conversion.small import CLASSES, SIDE, classifier, expected
-from tests.producer.test_import_hubs import CROPPED, saved
-from tests.producer.test_import_kinds import NAMES, NETWORK, imported, refused
+from tests.producer.models.test_import_hubs import CROPPED, saved
+from tests.producer.models.test_import_kinds import NAMES, NETWORK, imported, refused
 
 LINE = ("model.onnx", "-o", "x.safetensors", "--classes", "names.txt")
 

@@ -12,7 +12,7 @@ from PIL import Image
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.models import checkpoint
 from pigeonhole.models.runtimes.onnx_runtime import OnnxRuntime
-from tests.producer.test_import_kinds import imported, refused
+from tests.producer.models.test_import_kinds import imported, refused
 
 COLOURS = np.random.default_rng(5).integers(0, 256, (90, 120, 3), np.uint8)
 

@@ -10,7 +10,7 @@ from pigeonhole.sinks.csv_rows import Csv
 from pigeonhole.sinks.file import File
 from pigeonhole.sinks.registry import FORMATS
 from producer.report.truth import FileTruth, FolderTruth
-from tests.producer.test_report import Page, failed, labelled, run
+from tests.producer.report.test_report import Page, failed, labelled, run
 from tests.sinks.test_results import JOB
 from tests.sinks.test_results import write as save
 
