@@ -41,7 +41,9 @@ return inner.width > 0 && inner.height > 0 && inner.left >= outer.left - 1 && in
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("embedded", [0, 9])
-def test_an_image_of_any_shape_stays_in_its_place(browser: Browser, tmp_path: Path, embedded: int, width: int) -> None:
+def test_an_image_of_any_shape_stays_inside_its_frame(
+    browser: Browser, tmp_path: Path, embedded: int, width: int
+) -> None:
     browser.open(report_of(tmp_path, photos(tmp_path), embedded), width, 844)
     loaded = "return [...document.querySelectorAll('#sheet img')].every((one) => one.complete && one.naturalWidth)"
     browser.until(lambda: browser.js(loaded))
@@ -56,7 +58,7 @@ def test_an_image_of_any_shape_stays_in_its_place(browser: Browser, tmp_path: Pa
         browser.leave()
 
 
-def test_the_large_view_shows_what_is_known_of_an_image(browser: Browser, tmp_path: Path) -> None:
+def test_the_large_view_shows_the_facts_of_an_image(browser: Browser, tmp_path: Path) -> None:
     browser.open(report_of(tmp_path, photos(tmp_path)))
     open_at(browser, 1)
     browser.until(lambda: browser.texts("#viewer-facts dd")[0] == "300 × 400")
@@ -67,7 +69,7 @@ def test_the_large_view_shows_what_is_known_of_an_image(browser: Browser, tmp_pa
     assert browser.texts("#viewer-alternatives li") == ["1\n90.0 %", "2\n10.0 %", "unknown\n3.1 %"]
 
 
-def test_a_page_that_was_moved_says_that_the_picture_is_a_thumbnail(browser: Browser, tmp_path: Path) -> None:
+def test_a_moved_page_marks_its_picture_as_a_thumbnail(browser: Browser, tmp_path: Path) -> None:
     report = report_of(tmp_path, photos(tmp_path))
     (tmp_path / "moved").mkdir()
     browser.open(report.rename(tmp_path / "moved" / "report.html"))
@@ -96,7 +98,7 @@ def test_zoom_shows_each_pixel_of_a_small_image(browser: Browser, tmp_path: Path
     assert browser.js(rendering) == "auto"
 
 
-def test_a_picture_that_is_larger_than_its_place_is_moved(browser: Browser, tmp_path: Path) -> None:
+def test_a_picture_larger_than_its_frame_can_be_moved(browser: Browser, tmp_path: Path) -> None:
     browser.open(report_of(tmp_path, photos(tmp_path)))
     open_at(browser, 1)
     browser.press(*"++++")
@@ -123,7 +125,7 @@ def test_the_path_is_copied(browser: Browser, report: Path) -> None:
     assert browser.find("#viewer-picker input").get_attribute("value") == "photos/caf\\xe9.png"
 
 
-def test_neighbours_lead_to_each_other(browser: Browser, report: Path) -> None:
+def test_buttons_open_the_neighbouring_images(browser: Browser, report: Path) -> None:
     browser.open(report)
     open_at(browser, 1)
     assert len(browser.texts("#viewer-strip button")) == 6
@@ -156,7 +158,7 @@ def many_classes() -> list[Row]:
     return rows + [Row(f"more-{at}.png", NAMES[0], 0.5, False, "", MODEL, top[0]) for at in range(80)]
 
 
-def test_of_many_classes_the_likely_ones_of_an_image_have_the_first_keys(browser: Browser, tmp_path: Path) -> None:
+def test_the_most_probable_of_many_classes_have_the_first_keys(browser: Browser, tmp_path: Path) -> None:
     browser.open(report_of(tmp_path, many_classes()))
     browser.find("#review").click()
     likely = [NAMES[0], NAMES[50], NAMES[90]]
@@ -170,7 +172,7 @@ def test_of_many_classes_the_likely_ones_of_an_image_have_the_first_keys(browser
     assert browser.text("#hero-done") == "2 of 3 reviewed"
 
 
-def test_the_other_classes_are_found_by_a_part_of_their_name(browser: Browser, tmp_path: Path) -> None:
+def test_other_classes_are_found_by_part_of_their_name(browser: Browser, tmp_path: Path) -> None:
     browser.open(report_of(tmp_path, many_classes()))
     browser.find("#review").click()
     browser.press("/", *"NUMBER 39")
@@ -226,7 +228,7 @@ def test_percentages_are_rounded_and_only_one_is_100(
     assert browser.js("return percent(arguments[0], arguments[1])", share, places) == words
 
 
-def test_the_button_of_the_theme_names_the_other_one(browser: Browser, report: Path) -> None:
+def test_the_theme_button_names_the_other_theme(browser: Browser, report: Path) -> None:
     browser.open(report)
     button = browser.find("#theme")
     names = [button.text]
@@ -236,7 +238,7 @@ def test_the_button_of_the_theme_names_the_other_one(browser: Browser, report: P
     assert names == ["Dark", "Light", "Dark"]
 
 
-def test_a_row_of_an_error_has_no_picture_and_no_decision(browser: Browser, report: Path) -> None:
+def test_an_error_row_has_no_picture_and_no_decision(browser: Browser, report: Path) -> None:
     browser.open(report)
     browser.find(f"#sheet [data-position='{len(ROWS) - 1}']").click()
     assert browser.text("#viewer-result") == "truncated: the file ends early"

@@ -27,7 +27,7 @@ def compared(tmp_path: Path) -> Path:
     return report_of(tmp_path, ROWS, truth=FileTruth(str(tmp_path / "truth.csv"), str(tmp_path)))
 
 
-def test_a_report_with_true_labels_says_how_many_are_right(browser: Browser, compared: Path) -> None:
+def test_a_report_with_true_labels_shows_the_accuracy(browser: Browser, compared: Path) -> None:
     browser.open(compared)
     assert browser.text("#truth summary") == "Accuracy 50.0 % 2 of 4 images right; 1 error not counted"
     browser.find("#truth summary").click()
@@ -43,7 +43,7 @@ def lines(browser: Browser) -> list[WebElement]:
     return found
 
 
-def test_the_wrong_ones_are_a_filter(browser: Browser, compared: Path) -> None:
+def test_wrong_labels_can_be_filtered(browser: Browser, compared: Path) -> None:
     browser.open(compared)
     browser.find("#truth summary").click()
     browser.find("[data-wrong]").click()
@@ -54,7 +54,7 @@ def test_the_wrong_ones_are_a_filter(browser: Browser, compared: Path) -> None:
     assert "✗ wrong, the true label is 1" in browser.text("#viewer-result")
 
 
-def test_a_confusion_leads_to_its_images(browser: Browser, compared: Path) -> None:
+def test_a_confusion_opens_its_images(browser: Browser, compared: Path) -> None:
     browser.open(compared)
     browser.find("#truth summary").click()
     browser.find("#truth .confusions button").click()
@@ -62,7 +62,7 @@ def test_a_confusion_leads_to_its_images(browser: Browser, compared: Path) -> No
     assert browser.js("return location.hash") == "#label=7&truth=1&show=wrong"
 
 
-def test_an_image_of_no_class_is_right_where_it_is_called_unknown(browser: Browser, tmp_path: Path) -> None:
+def test_an_out_of_distribution_image_is_right_if_its_label_is_unknown(browser: Browser, tmp_path: Path) -> None:
     rows = [digit(f"{share}.png", "1", 0.9)._replace(unknown=share, review=True) for share in (0.9, 0.1)]
     (tmp_path / "corrections.csv").write_text("path,label,was,confidence\n0.9.png,,1,0.9\n0.1.png,,1,0.9\n")
     truth = FileTruth(str(tmp_path / "corrections.csv"), str(tmp_path))
@@ -72,7 +72,7 @@ def test_an_image_of_no_class_is_right_where_it_is_called_unknown(browser: Brows
     assert browser.texts("#truth .confusions li") == ["unknown classified as 1 1×"]
 
 
-def test_a_report_without_true_labels_has_no_choice_of_them(browser: Browser, report: Path) -> None:
+def test_a_report_without_true_labels_has_no_filter_for_them(browser: Browser, report: Path) -> None:
     browser.open(report)
     assert not browser.find("#truth").is_displayed()
     assert not browser.find("[name=truth]").is_displayed()

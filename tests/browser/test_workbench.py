@@ -27,7 +27,7 @@ def click(browser: Browser, position: int, *held: str, part: str = "") -> None:
     actions.perform()
 
 
-def test_the_page_starts_with_what_needs_a_person_and_shows_progress(browser: Browser, report: Path) -> None:
+def test_the_page_starts_with_the_review_and_its_progress(browser: Browser, report: Path) -> None:
     browser.open(report)
     first = "return document.querySelector('main button').textContent"
     assert browser.js(first) == "3 images need you"
@@ -43,7 +43,7 @@ def test_the_page_starts_with_what_needs_a_person_and_shows_progress(browser: Br
     assert browser.text("#hero-text") == "All images to review are reviewed. Export saves your decisions."
 
 
-def test_a_report_with_nothing_to_review_says_so(browser: Browser, tmp_path: Path) -> None:
+def test_a_report_without_images_to_review_has_no_review_button(browser: Browser, tmp_path: Path) -> None:
     browser.open(report_of(tmp_path, [ROWS[0], ROWS[6]]))
     assert browser.text("#hero-text") == "No image is marked for review. 1 image could not be read."
     assert not browser.find("#review").is_displayed()
@@ -135,7 +135,7 @@ def test_several_images_are_selected_by_keyboard_and_get_another_label(browser: 
     assert browser.js(SELECTED) == 3, "and selects them again"
 
 
-def test_all_that_is_shown_can_be_selected_but_no_error(browser: Browser, report: Path) -> None:
+def test_all_shown_images_can_be_selected_but_no_errors(browser: Browser, report: Path) -> None:
     browser.open(report)
     browser.find("#all").click()
     assert browser.text("#selection [role=status]") == "6 selected"
@@ -164,7 +164,7 @@ def test_a_decision_of_several_images_survives_a_reload_and_is_undone_as_one(bro
     assert browser.text("#export") == "Export"
 
 
-def test_an_image_that_is_likely_unknown_says_so_and_comes_first_if_asked(browser: Browser, tmp_path: Path) -> None:
+def test_probably_unknown_images_have_a_badge_and_can_be_sorted_first(browser: Browser, tmp_path: Path) -> None:
     shares = {"a.png": 0.02, "b.png": 0.97, "c.png": 0.5, "d.png": None}
     rows = [digit(path, "1", 0.9)._replace(unknown=share, review=True) for path, share in shares.items()]
     browser.open(report_of(tmp_path, rows))
@@ -175,17 +175,17 @@ def test_an_image_that_is_likely_unknown_says_so_and_comes_first_if_asked(browse
     assert shown(browser) == ["b.png", "c.png"]
 
 
-def test_a_model_without_unknown_has_no_choice_of_it(browser: Browser, report: Path) -> None:
+def test_a_model_without_unknown_has_no_filter_for_it(browser: Browser, report: Path) -> None:
     browser.open(report)
     assert not browser.texts("option[value=unknown], .badge")
 
 
-def test_rows_without_alternatives_say_how_to_get_them(browser: Browser, tmp_path: Path) -> None:
+def test_a_page_of_rows_without_alternatives_names_the_top_option(browser: Browser, tmp_path: Path) -> None:
     browser.open(report_of(tmp_path, [row._replace(top=()) for row in ROWS]))
     assert "--top 3" in browser.text("#note p")
 
 
-def test_a_page_without_any_image_file_says_how_to_find_them(browser: Browser, tmp_path: Path) -> None:
+def test_a_page_without_image_files_names_the_images_option(browser: Browser, tmp_path: Path) -> None:
     rows = [ROWS[0], ROWS[2]]
     report_of(tmp_path, rows)
     report = report_of(tmp_path, [row._replace(path=f"elsewhere/{row.path}") for row in rows], images=False)

@@ -29,7 +29,7 @@ NOT_RUN = {
     r"\bcuda\b": "needs a GPU; tests/worker/devices/test_devices.py runs these",
     r"RUNTIME=torch|^celery ": "starts slowly; tests/e2e/test_runtimes.py and test_surroundings.py run these",
     r"(torchvision|timm|hf):": "needs a network or a cache; tests/producer/models/test_import_hubs.py runs these",
-    r"import (model|tags|weights)\.|--model model\.": "needs files of others; tests/producer/models/test_import_kinds.py",
+    r"import (model|tags|weights)\.|--model model\.": "needs model files; tests/producer/models/test_import_kinds.py",
     r"\bmine-int8|--int8": "takes minutes; tests/producer/models/test_export_int8.py runs these",
     r"redis-server|redis-cli|/etc/redis|/run/secrets|/mnt/|rediss://": "a Redis and folders of the test are used",
     r"^curl ": "needs a port that is free; tests/worker/operations/test_watched.py reads the metrics",

@@ -29,7 +29,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, [*arguments], catch_exceptions=False)
 
 
-def test_each_command_about_jobs_takes_the_broker_of_its_option(settings: Settings, broker: str) -> None:
+def test_each_job_command_uses_the_broker_of_its_option(settings: Settings, broker: str) -> None:
     job = finished_job(Ledger(settings), "a.png")
     assert job in run("status", "--broker", broker).stdout
     assert run("wait", job[:-1], "--broker", broker).stdout == run("results", "last", "--broker", broker).stdout
@@ -38,7 +38,7 @@ def test_each_command_about_jobs_takes_the_broker_of_its_option(settings: Settin
     assert run("delete", "last", "--broker", broker).stderr == f"job {job} is deleted\n"
 
 
-def test_what_is_submitted_there_is_waited_for_there(
+def test_the_next_command_after_submit_names_the_broker(
     broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.png").touch()
@@ -48,7 +48,7 @@ def test_what_is_submitted_there_is_waited_for_there(
 
 
 @pytest.mark.parametrize("submitting", [True, False])
-def test_a_hint_names_a_broker_that_the_environment_does_not(
+def test_a_hint_names_the_broker_only_if_the_environment_has_another(
     settings: Settings, broker: str, monkeypatch: pytest.MonkeyPatch, submitting: bool
 ) -> None:
     client = Connection(settings, Retrying())

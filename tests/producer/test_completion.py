@@ -67,7 +67,7 @@ def test_the_jobs_of_the_broker_on_the_line_are_offered(settings: Settings, jobs
 
 
 @pytest.mark.parametrize("url", ["", "redis://127.0.0.1:1/0", "http://no-broker"])
-def test_without_a_redis_that_answers_nothing_is_offered_and_nothing_said(url: str, tmp_path: Path) -> None:
+def test_without_redis_nothing_is_offered_and_nothing_is_printed(url: str, tmp_path: Path) -> None:
     assert offered_by("pigeonhole wait ", tmp_path, {"PIGEONHOLE_BROKER_URL": url}) == []
 
 

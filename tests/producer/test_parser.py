@@ -94,14 +94,14 @@ def test_a_paragraph_is_wrapped_once(run: Run, command: str) -> None:
         ),
     ],
 )
-def test_what_the_parser_refuses_is_one_line(run: Run, arguments: list[str], message: str) -> None:
+def test_a_usage_error_is_one_line_with_the_value_and_the_remedy(run: Run, arguments: list[str], message: str) -> None:
     done = run(*arguments)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == f"pigeonhole: {message}\n"
 
 
 @pytest.mark.parametrize(("value", "shown"), [("two", "'two' .* a whole number"), ("0", "'?0'? .*1")])
-def test_a_number_that_can_t_be_used_is_shown_without_the_parsers_own_words(run: Run, value: str, shown: str) -> None:
+def test_an_invalid_number_is_shown_without_pydantics_message(run: Run, value: str, shown: str) -> None:
     done = run("classify", "in", "--processes", value)
     assert done.exit_code == 2
     line = rf"pigeonhole: invalid value for '--processes': {shown}\. See `pigeonhole classify --help`\n"
@@ -110,7 +110,7 @@ def test_a_number_that_can_t_be_used_is_shown_without_the_parsers_own_words(run:
 
 
 @pytest.mark.parametrize("option", [["--processes", "2"], ["--device", "cpu"]])
-def test_a_shared_broker_has_workers_of_its_own(run: Run, option: list[str]) -> None:
+def test_options_of_embedded_workers_are_refused_with_a_broker(run: Run, option: list[str]) -> None:
     done = run("classify", "in", *option, "--broker", "redis://:secret@localhost:1/0")
     assert done.exit_code == 2
     assert done.stderr.startswith(f"pigeonhole: {' '.join(option)} is for workers that this command starts itself")

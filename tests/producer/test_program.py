@@ -50,7 +50,7 @@ def test_other_shells_get_the_matching_commands(shell: str) -> None:
     assert "cancel" not in completed.stdout
 
 
-def test_completion_is_installed_for_the_shell_it_is_asked_from(tmp_path: Path) -> None:
+def test_completion_is_installed_for_the_calling_shell(tmp_path: Path) -> None:
     program = Path(sys.executable).parent / "pigeonhole"
     typed = 'COMP_WORDS=(pigeonhole sta); COMP_CWORD=1; _pigeonhole_completion pigeonhole; echo "${COMPREPLY[@]}"'
     script = f"{program} --install-completion && . ~/.bashrc && PATH={program.parent}:$PATH && {typed}"
@@ -71,13 +71,13 @@ main()
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["classify", "photos"]])
-def test_on_windows_one_sentence_says_what_to_use(arguments: list[str]) -> None:
+def test_on_windows_the_error_names_wsl_and_docker(arguments: list[str]) -> None:
     run = subprocess.run([sys.executable, "-c", _WINDOWS, *arguments], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (2, "")
     assert run.stderr == "pigeonhole: Windows is not supported; run it in WSL or in Docker (docs/guide/compose.md)\n"
 
 
-def test_on_windows_the_interface_says_the_same() -> None:
+def test_on_windows_importing_pigeonhole_raises_the_same_error() -> None:
     script = _WINDOWS.replace("from producer.program import main\nmain()", "from pigeonhole import Client")
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "ImportError: Windows is not supported; run it in WSL or in Docker" in run.stderr

@@ -110,7 +110,7 @@ def test_a_terminal_without_a_movable_cursor_has_the_same_lines(
     assert terminal.getvalue() == LINES
 
 
-def test_a_pipe_has_lines_even_where_colours_are_forced(
+def test_a_pipe_has_lines_even_if_colours_are_forced(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -131,7 +131,7 @@ def test_the_speed_is_that_of_the_last_half_minute(capsys: pytest.CaptureFixture
     assert ", 10/s, 11 days, " in lines[-1]
 
 
-def test_images_done_before_the_first_look_do_not_count_as_speed(
+def test_images_done_before_the_first_status_do_not_count_as_speed(
     capsys: pytest.CaptureFixture[str], clock: Clock
 ) -> None:
     with JobProgress(clock=clock) as progress:
@@ -157,7 +157,7 @@ def test_a_worker_is_not_starting_while_rows_arrive(capsys: pytest.CaptureFixtur
     assert at_work.endswith(", 1 worker")
 
 
-def test_a_resumed_run_starts_at_its_kept_rows_which_are_no_speed(
+def test_a_resumed_run_counts_earlier_rows_as_done_but_not_as_speed(
     capsys: pytest.CaptureFixture[str], clock: Clock
 ) -> None:
     with JobProgress(clock=clock, kept=15_000) as progress:
@@ -169,14 +169,14 @@ def test_a_resumed_run_starts_at_its_kept_rows_which_are_no_speed(
     assert capsys.readouterr().err.splitlines()[-1].startswith("15,200 of 20,000 images, 20/s, 0:04:00 left, ")
 
 
-def test_an_outage_is_printed_and_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_outage_and_its_end_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     notices = Notices()
     notices.away(AWAY)
     notices.back()
     assert capsys.readouterr() == ("", f"waiting for Redis: {AWAY}\nRedis is back\n")
 
 
-def test_a_program_hears_of_an_outage_by_pythons_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_and_its_end_are_logged_for_python_programs(caplog: pytest.LogCaptureFixture) -> None:
     shown = Logged()
     shown.away(AWAY)
     shown.back()
@@ -210,7 +210,7 @@ def test_a_terminal_shows_a_bar_and_the_details_below_it(
     assert terminal.lines() == [""]
 
 
-def test_the_bar_of_an_open_job_shows_no_share(clock: Clock) -> None:
+def test_the_bar_of_an_open_job_shows_no_percentage(clock: Clock) -> None:
     progress = JobProgress(clock=clock)
     progress.show(status(state=JobState.RUNNING, submitting=True, images=500, done=100))
     assert progress.tasks[0].total is None
@@ -280,7 +280,7 @@ def test_one_job_is_watched_to_its_end_with_its_own_workers(
     assert all(line.endswith(", 1 worker (2 processes)") for line in lines)
 
 
-def test_a_redis_that_goes_away_while_a_job_is_watched_is_printed_and_waited_for(
+def test_watching_a_job_waits_for_redis_and_prints_a_notice(
     server: RedisServer, own: Settings, job_progress: JobProgress, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Mending(Notices):
@@ -319,7 +319,7 @@ def test_in_a_log_all_jobs_have_a_line_for_each_change_until_an_interruption(
     ]
 
 
-def test_on_a_terminal_all_jobs_are_a_table_that_is_drawn_again(
+def test_on_a_terminal_all_jobs_are_a_table_that_is_redrawn(
     settings: Settings, ledger: Ledger, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdout", terminal)
@@ -338,7 +338,7 @@ def test_on_a_terminal_all_jobs_are_a_table_that_is_drawn_again(
     assert terminal.lines()[2:] == frames[1][1:]
 
 
-def test_as_many_of_all_jobs_are_shown_as_fit_the_newest_first() -> None:
+def test_the_newest_jobs_that_fit_the_terminal_are_shown() -> None:
     terminal = Terminal()
     jobs = [status(job=f"job-{number:03}") for number in reversed(range(100))]
     screen = jobs_screen(jobs, [ONE], ConsoleDimensions(80, 24))

@@ -53,7 +53,7 @@ def worker(guarded: Guarded, tmp_path: Path) -> Iterator["subprocess.Popen[bytes
     process.wait()
 
 
-def test_all_that_is_done_can_be_done_as_these_users_and_needs_each_of_their_rights(
+def test_each_command_works_as_these_users_and_each_right_is_used(
     guarded: Guarded, worker: "subprocess.Popen[bytes]", tmp_path: Path
 ) -> None:
     def run(*arguments: str) -> str:
@@ -106,7 +106,7 @@ def client(request: pytest.FixtureRequest, guarded: Guarded) -> Iterator[Client]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_neither_user_can_do_anything_else(client: Client, command: str) -> None:
+def test_neither_user_can_run_another_command(client: Client, command: str) -> None:
     with pytest.raises(redis.ResponseError, match=REFUSED):
         client.execute_command(*command.split(" "))
 

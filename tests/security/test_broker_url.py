@@ -45,7 +45,7 @@ def _of_kombu(url: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_the_queue_is_on_the_server_that_the_ledger_is_on(url: str) -> None:
+def test_the_queue_and_the_ledger_use_the_same_server(url: str) -> None:
     ours, theirs = connect(url).connection_pool, _of_kombu(url)
     wanted = {"host": "localhost", "port": 6379, "db": 0} if "path" not in ours.connection_kwargs else {"db": 0}
     wanted |= {name: ours.connection_kwargs[name] for name in MATTERS if ours.connection_kwargs.get(name) is not None}

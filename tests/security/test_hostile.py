@@ -61,36 +61,34 @@ GARBAGE = (
 )
 
 
-def test_what_is_no_json(target: Target) -> None:
+def test_data_that_is_not_json_is_a_dead_letter(target: Target) -> None:
     target.throw(*GARBAGE)
     assert any(letter.why.startswith("JSONDecodeError") for letter in DeadLetters(target.settings).all())
 
 
 @pytest.mark.parametrize("field", FIELDS)
-def test_a_field_of_the_wrong_kind(target: Target, field: str) -> None:
+def test_a_field_of_the_wrong_type_ends_no_worker(target: Target, field: str) -> None:
     target.throw(*(changed(field, value) for value in WRONG))
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
-def test_a_property_of_the_wrong_kind(target: Target, name: str) -> None:
+def test_a_property_of_the_wrong_type_ends_no_worker(target: Target, name: str) -> None:
     target.throw(*(changed(f"properties.{name}", value) for value in WRONG))
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_a_header_of_the_wrong_kind(target: Target, name: str) -> None:
+def test_a_header_of_the_wrong_type_ends_no_worker(target: Target, name: str) -> None:
     target.throw(*(changed(f"headers.{name}", value) for value in WRONG))
 
 
-def test_a_body_of_the_wrong_shape(target: Target) -> None:
+def test_a_body_of_the_wrong_shape_ends_no_worker(target: Target) -> None:
     target.throw(*(changed("body", encoded(body)) for body in BODIES))
     target.throw(*(changed("body", text) for text in ("!!!!", "abcde", "äöü", base64.b64encode(b"\xff{").decode())))
     target.throw(changed("body", base64.b64encode(b"[" * 100_000).decode()), changed("body", "A" * 10_000_000))
 
 
 @pytest.mark.parametrize("piece", ["17", "17:0:16", "0-", f"0-{'x' * 32}", f"{PIECE}:0", f"{PIECE}:1:0:1"])
-def test_a_piece_that_is_spelled_as_version_3_did_or_wrongly_is_a_dead_letter_that_says_so(
-    target: Target, piece: str
-) -> None:
+def test_a_message_with_an_invalid_batch_name_is_a_dead_letter_with_that_name(target: Target, piece: str) -> None:
     job = target.ledger.create("digits", ("test",))
     target.throw(sound(job, piece))
     (letter,) = DeadLetters(target.settings).of_job(job)
@@ -99,17 +97,17 @@ def test_a_piece_that_is_spelled_as_version_3_did_or_wrongly_is_a_dead_letter_th
 
 
 @pytest.mark.parametrize("task", ["celery.backend_cleanup", "celery.chunks", "celery.group", "celery.map", "os.system"])
-def test_a_task_that_is_not_ours(target: Target, task: str) -> None:
+def test_an_unknown_task_is_a_dead_letter(target: Target, task: str) -> None:
     target.throw(changed("headers.task", task))
     assert any("no task is called" in letter.why for letter in DeadLetters(target.settings).all())
 
 
-def test_the_same_message_a_thousand_times(target: Target) -> None:
+def test_a_thousand_copies_of_a_message_end_no_worker(target: Target) -> None:
     target.throw(*[sound()] * 1000)
 
 
 @pytest.mark.parametrize("priority", [0, 1, 9])
-def test_every_priority_has_the_same_door(target: Target, priority: int) -> None:
+def test_invalid_messages_of_any_priority_end_no_worker(target: Target, priority: int) -> None:
     target.throw(*GARBAGE[:12], changed("properties", None), priority=priority)
 
 
@@ -131,11 +129,11 @@ ITEMS = (
     max_examples=50, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )
 @hypothesis.given(items=st.lists(ITEMS, min_size=20, max_size=40))
-def test_whatever_hypothesis_makes(target: Target, items: list[bytes | dict[str, Any]]) -> None:
+def test_generated_messages_end_no_worker(target: Target, items: list[bytes | dict[str, Any]]) -> None:
     target.throw(*items)
 
 
-def test_nobody_clears_a_screen_or_forges_a_line_of_the_log(target: Target) -> None:
+def test_a_message_can_not_forge_a_log_line_or_clear_a_terminal(target: Target) -> None:
     target.throw(b"\x1b[2J\n[2026-01-01: INFO] forged", changed("properties.priority", "\x1b[2J\nforged"))
     said = target.log.read_text(errors="replace")
     assert "forged" in said

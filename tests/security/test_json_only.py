@@ -54,14 +54,14 @@ def bomb(file: Path, protocol: int = 2) -> bytes:
     return pickle.dumps(((Bomb(file), PIECE), {}, {}), protocol=protocol)
 
 
-def test_the_bomb_works(tmp_path: Path) -> None:
+def test_unpickling_the_bomb_creates_its_file(tmp_path: Path) -> None:
     pickle.loads(bomb(tmp_path / "loaded"))  # noqa: S301  # without this, all that follows would show nothing
     assert (tmp_path / "loaded").exists()
 
 
 @pytest.mark.parametrize("kind", [*PICKLED, "application/json", "application/data", "application/octet-stream"])
 @pytest.mark.parametrize("encoding", ["binary", "utf-8", "base64"])
-def test_a_pickle_is_never_loaded_whatever_it_calls_itself(
+def test_a_pickle_is_never_loaded_whatever_its_content_type(
     target: Target, made: Path, kind: str, encoding: str
 ) -> None:
     messages = []
@@ -83,7 +83,7 @@ def test_a_compressed_pickle_is_never_loaded(target: Target, made: Path) -> None
 
 
 @pytest.mark.parametrize("kind", ["application/x-yaml", "application/x-msgpack", "application/yaml", "text/plain"])
-def test_nor_is_anything_else(target: Target, made: Path, kind: str) -> None:
+def test_data_in_another_format_is_never_loaded(target: Target, made: Path, kind: str) -> None:
     yaml = f"- !!python/object/apply:os.mknod ['{made}']\n- {{}}\n- {{}}\n".encode()
     for data in (yaml, b"\x93\x92\xa1a\xa10\x80\x80", bomb(made)):
         target.throw(sound() | {"content-type": kind, "body": base64.b64encode(data).decode()})

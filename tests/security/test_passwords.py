@@ -52,7 +52,7 @@ def _command_lines(ancestor: int) -> dict[int, str]:
     return {process: lines[process] for process in family & lines.keys()}
 
 
-def test_no_command_line_and_no_log_of_a_worker_shows_it_at_any_level(
+def test_no_command_line_and_no_log_of_a_worker_shows_the_password(
     settings: Settings, server: Server, tmp_path: Path
 ) -> None:
     target = Target(settings, tmp_path, "--log-level", "DEBUG")
@@ -71,12 +71,12 @@ def test_no_command_line_and_no_log_of_a_worker_shows_it_at_any_level(
 
 
 @pytest.mark.parametrize("arguments", [("status",), ("status", "--json"), ("status", "20260101-000000-abcdef")])
-def test_no_command_shows_it(settings: Settings, server: Server, arguments: tuple[str, ...]) -> None:
+def test_no_command_prints_the_password(settings: Settings, server: Server, arguments: tuple[str, ...]) -> None:
     ended = produce(settings, *arguments)
     _assert_hidden((ended.stdout + ended.stderr).decode(), "what it says")
 
 
-def test_nor_when_the_broker_is_gone_or_takes_another(settings: Settings, server: Server) -> None:
+def test_no_connection_error_shows_the_password(settings: Settings, server: Server) -> None:
     refused = produce(Settings(broker_url=settings.broker_url + "x"), "status")
     server.kill()
     gone = produce(settings, "status")
@@ -88,7 +88,7 @@ def test_nor_when_the_broker_is_gone_or_takes_another(settings: Settings, server
     "name", ["password", "pass%77ord", "%70assword", "ssl_password", "ssl%5fpassword", "ssl%5Fpassw%6Frd", "pass\nword"]
 )
 @pytest.mark.parametrize("before", ["?", "?db=1&", "?health_check_interval=1&"])
-def test_nor_do_settings_whose_url_writes_an_arguments_name_in_another_way(name: str, before: str) -> None:
+def test_settings_mask_the_password_however_the_url_spells_its_argument(name: str, before: str) -> None:
     url = f"rediss://localhost/0{before}{name}={QUOTED}&socket_timeout=1"
     known = connect(url).connection_pool.connection_kwargs
     assert PASSWORD in (known.get("password"), known.get("ssl_password")), "it works as one"
@@ -96,7 +96,7 @@ def test_nor_do_settings_whose_url_writes_an_arguments_name_in_another_way(name:
     assert masked(url) == f"rediss://localhost/0{before}{name}=***&socket_timeout=1"
 
 
-def test_no_process_of_the_embedded_default_has_one_to_show(tmp_path: Path) -> None:
+def test_no_process_of_an_embedded_run_has_the_password_in_its_command_line(tmp_path: Path) -> None:
     """The embedded Redis needs no password: only its owner may open its socket. It must not get the broker's either."""
     environment = os.environ | {"PIGEONHOLE_BROKER_PASSWORD_FILE": str(tmp_path / "password")}
     (tmp_path / "password").write_text(PASSWORD)

@@ -63,7 +63,7 @@ def _fails_with_a_remedy() -> None:
 
 
 @pytest.mark.parametrize(("fails", "remedy"), [(_fails, ""), (_fails_with_a_remedy, f"do this: {SHOWN}\n")])
-def test_so_does_an_error_of_what_came_over_redis_in_one_line(
+def test_an_error_with_a_control_sequence_is_one_line_of_text(
     fails: Callable[[], None], remedy: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(typer.Exit):

@@ -77,7 +77,7 @@ def refusals(urls: dict[str, str]) -> dict[str, list[BrokerUnreachable]]:
 
 
 @pytest.mark.parametrize("wrong", WORDS)
-def test_ledger_and_queue_say_what_is_wrong_without_the_password(
+def test_ledger_and_queue_report_the_fault_without_the_password(
     wrong: str, refusals: dict[str, list[BrokerUnreachable]]
 ) -> None:
     for refusal in refusals[wrong]:
@@ -96,7 +96,7 @@ def test_a_command_ends_with_one_line_and_exit_code_4(wrong: str, urls: dict[str
     assert "s3cret" not in said
 
 
-def test_a_worker_is_not_brought_down_by_a_certificate_but_says_why_it_waits(
+def test_a_worker_waits_after_a_certificate_error_and_logs_it(
     guarded: Guarded, urls: dict[str, str], tmp_path: Path
 ) -> None:
     environment = os.environ | guarded.settings("worker").to_environment()

@@ -106,7 +106,7 @@ def test_a_chunk_too_large_for_the_memory_is_halved_until_it_fits(
     assert not any(record.exc_info for record in caplog.records)
 
 
-def test_an_image_that_alone_is_too_much_for_the_memory_gets_an_error_row(
+def test_an_image_that_needs_too_much_memory_alone_gets_an_error_row(
     hungry: Hungry, settings: Settings, root: Path, names: list[str]
 ) -> None:
     rows = rows_with(hungry.classifier, settings, root, names[:5])
@@ -154,7 +154,7 @@ def worker(start_worker: StartWorker, root: Path) -> "subprocess.Popen[bytes]":
     return start_worker(PIGEONHOLE_IMAGE_ROOT=str(root))
 
 
-def test_damaged_and_hostile_files_and_whatever_else_a_path_leads_to_have_rows_and_cost_no_worker_and_no_warning(
+def test_damaged_files_hostile_files_and_odd_paths_have_rows_and_cost_no_worker(
     worker: "subprocess.Popen[bytes]", settings: Settings, root: Path, tmp_path: Path
 ) -> None:
     names = []
@@ -199,7 +199,7 @@ def odd_paths(root: Path) -> dict[str, str]:
 
 
 @pytest.mark.shared
-def test_every_odd_image_has_its_row_and_costs_no_warning(
+def test_every_odd_image_has_its_row_and_costs_no_worker(
     start_worker: StartWorker, settings: Settings, tmp_path: Path
 ) -> None:
     odd = SHARED / "odd-images"

@@ -112,9 +112,7 @@ BREAK_AND_MEND: dict[str, tuple[Callable[[Site], None], Callable[[Site], None]]]
 
 
 @pytest.mark.parametrize("reply", BREAK_AND_MEND)
-def test_a_worker_outlives_an_error_reply_finishes_what_it_has_in_hand_and_consumes_again(
-    site: Site, reply: str
-) -> None:
+def test_a_worker_survives_an_error_reply_finishes_its_batch_and_consumes_again(site: Site, reply: str) -> None:
     breaks, mend = BREAK_AND_MEND[reply]
     ledger, processes = Ledger(site.settings), children(site.worker.pid)
     job = published(site.settings, SLOW)
@@ -142,7 +140,7 @@ def test_a_worker_outlives_an_error_reply_finishes_what_it_has_in_hand_and_consu
     assert not [one for one in site.said()[before:] if "Traceback" in one or "a process was lost" in one]
 
 
-def test_a_worker_that_loses_its_connection_to_a_full_redis_consumes_on_the_next(site: Site) -> None:
+def test_a_worker_that_loses_its_connection_to_a_full_redis_reconnects_and_consumes(site: Site) -> None:
     ledger, before = Ledger(site.settings), len(site.said())
 
     def shown() -> float:

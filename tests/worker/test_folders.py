@@ -59,7 +59,7 @@ def mount(card: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", ["card/a/", "card/b/"])
-def test_a_batch_whose_volume_was_unmounted_waits_and_has_its_rows_once_it_is_back(
+def test_a_batch_of_an_unmounted_volume_waits_and_has_its_rows_after_the_mount(
     folder: str, processor: Processor, ledger: Ledger, settings: Settings, card: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, piece = job_with(ledger, batch("card/a/"))
@@ -79,7 +79,7 @@ def test_a_batch_whose_volume_was_unmounted_waits_and_has_its_rows_once_it_is_ba
     assert (ledger.status(job).state, ledger.status(job).errors) == ("finished", 0)
 
 
-def test_a_volume_that_goes_in_the_middle_of_a_batch_leaves_no_row_missing(
+def test_a_volume_unmounted_during_a_batch_causes_no_error_row(
     processor: Processor, ledger: Ledger, card: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = processor._pipeline.reader
@@ -99,7 +99,7 @@ def test_a_volume_that_goes_in_the_middle_of_a_batch_leaves_no_row_missing(
     assert (ledger.status(job).state, ledger.status(job).errors) == ("finished", 0)
 
 
-def test_a_volume_that_is_back_before_its_absence_is_noticed_leaves_no_row_missing(
+def test_a_volume_mounted_again_before_the_check_causes_no_error_row(
     card: Path, processor: Processor, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check = Folders.check
@@ -119,13 +119,13 @@ def test_a_volume_that_is_back_before_its_absence_is_noticed_leaves_no_row_missi
     assert ledger.status(job).errors == 0
 
 
-def test_a_file_that_can_not_be_read_though_it_is_there_is_an_error(card: Path, root: Path) -> None:
+def test_an_input_output_error_in_a_known_folder_holds_no_batch_back(card: Path, root: Path) -> None:
     known = Folders(str(root))
     known.note("card/a/1.png")
     known.check({"card/a/2.png": errno.EIO})
 
 
-def test_a_volume_that_does_not_answer_is_waited_for(
+def test_a_batch_waits_for_a_volume_that_does_not_answer(
     processor: Processor, ledger: Ledger, card: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stat = os.stat
@@ -149,9 +149,7 @@ def test_a_volume_that_does_not_answer_is_waited_for(
     assert ledger.status(job).errors == 0
 
 
-def test_images_that_are_gone_from_a_folder_that_is_there_are_missing(
-    processor: Processor, ledger: Ledger, card: Path
-) -> None:
+def test_images_deleted_from_an_existing_folder_are_missing(processor: Processor, ledger: Ledger, card: Path) -> None:
     first, piece = job_with(ledger, batch("card/a/"))
     assert processor.work(first, piece)
     for name in NAMES:
@@ -163,7 +161,7 @@ def test_images_that_are_gone_from_a_folder_that_is_there_are_missing(
         assert (ledger.status(job).state, ledger.status(job).errors) == ("finished", len(NAMES))
 
 
-def test_a_folder_that_was_deleted_is_no_volume_that_is_gone(
+def test_a_deleted_folder_is_not_taken_for_an_unmounted_volume(
     processor: Processor, ledger: Ledger, card: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, piece = job_with(ledger, batch("card/a/"))
@@ -196,7 +194,7 @@ def test_a_mount_point_that_vanishes_with_its_volume_is_distinguished_from_a_del
     known.check(dict.fromkeys(["media/other/2.png"], errno.ENOENT))
 
 
-def test_what_was_mounted_when_the_worker_started_is_known_to_a_process_that_starts_later(
+def test_a_later_process_knows_the_volumes_mounted_when_the_worker_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = tmp_path / "mountinfo"
@@ -218,7 +216,7 @@ def test_what_was_mounted_when_the_worker_started_is_known_to_a_process_that_sta
             later.check(dict.fromkeys([file], errno.ENOENT))
 
 
-def test_a_root_that_is_another_than_when_the_process_began_holds_everything_back(root: Path) -> None:
+def test_a_replaced_image_root_holds_all_batches_back(root: Path) -> None:
     known = Folders(str(root))
     known.check(dict.fromkeys(["never/there/1.png"], errno.ENOENT))
     root.rename(root.with_name("elsewhere"))
@@ -229,7 +227,7 @@ def test_a_root_that_is_another_than_when_the_process_began_holds_everything_bac
         known.check(dict.fromkeys(["never/there/1.png"], errno.ENOENT))
 
 
-def test_a_folder_in_another_ones_place_is_the_known_one_once_it_can_be_read(card: Path, root: Path) -> None:
+def test_a_replacing_folder_is_accepted_after_a_file_in_it_was_read(card: Path, root: Path) -> None:
     known = Folders(str(root))
     known.note("card/a/1.png")
     unmount(card)

@@ -33,7 +33,7 @@ def settings(settings: Settings, tmp_path: Path, root: Path) -> Settings:
     return replace(settings, image_root=str(tmp_path / "images"))
 
 
-def test_workers_wait_in_a_full_redis_with_what_they_have_done_and_are_still_known_to_be_there(
+def test_workers_keep_their_results_and_stay_announced_while_redis_is_full(
     settings: Settings, ledger: Ledger, tmp_path: Path, start_worker: Callable[..., "subprocess.Popen[bytes]"]
 ) -> None:
     worker = start_worker(PYTHONPATH=decoder_faults.install(tmp_path))

@@ -37,7 +37,7 @@ def within(isolation: IsolationRun, seconds: float) -> IsolationRun:
 
 
 @pytest.mark.parametrize("name", ["good.png", "caf\udce9\n.png", "missing.png", "../outside.png", "raises.png"])
-def test_an_image_that_can_be_read_or_is_an_error_row_is_innocent(isolation: IsolationRun, name: str) -> None:
+def test_an_image_that_ends_no_process_is_not_blamed(isolation: IsolationRun, name: str) -> None:
     assert isolation.verdict(file_at(name)) is None
     assert isolation.verdict(file_at(name), network=True) is None
 
@@ -49,41 +49,39 @@ def test_an_image_that_ends_its_process_is_blamed(isolation: IsolationRun, name:
     assert isolation.verdict(file_at(name)) == ("crashed", f"reading it ends the process ({how})")
 
 
-def test_four_kills_from_outside_are_not_enough(isolation: IsolationRun, tmp_path: Path) -> None:
+def test_four_kills_in_a_row_do_not_blame_the_image(isolation: IsolationRun, tmp_path: Path) -> None:
     assert isolation.verdict(file_at("killed-4.png")) is None
     assert len(os.listdir(tmp_path / "killed")) == 4, "all four kills happened"
 
 
-def test_five_kills_in_a_row_are_the_images_doing(isolation: IsolationRun, tmp_path: Path) -> None:
+def test_five_kills_in_a_row_blame_the_image(isolation: IsolationRun, tmp_path: Path) -> None:
     assert isolation.verdict(file_at("killed-5.png")) == ("crashed", "reading it ends the process (SIGKILL)")
     assert len(os.listdir(tmp_path / "killed")) == 5
 
 
-def test_an_image_that_takes_for_ever_is_given_up(isolation: IsolationRun) -> None:
+def test_an_image_that_exceeds_the_time_limit_is_blamed(isolation: IsolationRun) -> None:
     assert within(isolation, 2).verdict(file_at("hang.png")) == ("timeout", "reading it took longer than 2 s")
 
 
-def test_an_image_on_which_the_network_ends_its_process_is_found_with_the_network(isolation: IsolationRun) -> None:
+def test_an_image_that_crashes_the_network_is_blamed_only_by_a_run_with_the_network(isolation: IsolationRun) -> None:
     assert isolation.verdict(file_at("network-kill.png")) is None
     ends = "running the network on it ends the process (SIGKILL)"
     assert isolation.verdict(file_at("network-kill.png"), network=True) == ("crashed", ends)
 
 
-def test_the_time_that_the_network_may_take_begins_when_it_is_loaded(isolation: IsolationRun) -> None:
+def test_the_time_limit_of_the_network_starts_after_loading(isolation: IsolationRun) -> None:
     took = "running the network on it took longer than 8 s"
     assert within(isolation, 8).verdict(file_at("network-hang.png"), network=True) == ("timeout", took)
 
 
-def test_a_process_that_ends_before_it_opens_the_image_says_nothing_about_it(
-    isolation: IsolationRun, tmp_path: Path
-) -> None:
+def test_a_process_that_ends_before_it_opens_the_image_blames_no_image(isolation: IsolationRun, tmp_path: Path) -> None:
     # A process ends like this if there is no memory for it.
     (tmp_path / "sitecustomize.py").write_text("import os, sys; sys.stderr.write('no memory\\n'); os._exit(1)\n")
     with pytest.raises(IsolationUnavailable, match=r"5 of 5 runs .*: exit code 1, no memory"):
         isolation.verdict(file_at("segfault.png"))
 
 
-def test_a_process_that_can_not_be_started_says_nothing_about_the_image(
+def test_a_process_that_can_not_be_started_blames_no_image(
     isolation: IsolationRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries = []
@@ -98,6 +96,6 @@ def test_a_process_that_can_not_be_started_says_nothing_about_the_image(
     assert len(tries) == len(PAUSES)
 
 
-def test_a_process_that_is_too_slow_to_start_says_nothing_about_the_image(isolation: IsolationRun) -> None:
+def test_a_process_that_is_too_slow_to_start_blames_no_image(isolation: IsolationRun) -> None:
     with pytest.raises(IsolationUnavailable, match="did not end within"):
         within(isolation, 0.01).verdict(file_at("good.png"))

@@ -53,23 +53,21 @@ def chunks_of(settings: Settings, classifier: Classifier, clock: Clock, *seconds
     return sizes
 
 
-def test_a_chunk_of_slow_images_ends_after_a_tenth_of_the_seconds_of_a_batch(
+def test_a_chunk_of_slow_images_ends_after_a_tenth_of_the_batch_seconds(
     at_root: Settings, classifier: Classifier, clock: Clock
 ) -> None:
     assert chunks_of(at_root, classifier, clock, 0.1) == [6]
     assert chunks_of(at_root, classifier, clock, 1.0) == [4, 2], "the rest would take less than another chunk"
 
 
-def test_the_first_image_of_a_chunk_may_take_long_since_an_archive_is_inflated_for_it(
-    at_root: Settings, classifier: Classifier, clock: Clock
-) -> None:
+def test_a_slow_first_image_does_not_end_its_chunk(at_root: Settings, classifier: Classifier, clock: Clock) -> None:
     assert chunks_of(at_root, classifier, clock, 25.0, 0.1) == [6]
 
 
 @pytest.mark.parametrize(
     ("names", "sizes"), [(1, [1]), (2, [2]), (3, [2, 1]), (4, [2, 2]), (5, [2, 2, 1]), (6, [2, 2])]
 )
-def test_no_part_of_a_batch_is_a_single_image_which_would_be_taken_for_a_quarantined_one(
+def test_no_part_of_a_batch_is_a_single_image(
     at_root: Settings, classifier: Classifier, clock: Clock, names: int, sizes: list[int]
 ) -> None:
     assert chunks_of(at_root, classifier, clock, 5.0, names=names) == sizes

@@ -74,7 +74,7 @@ def runs(pid: int) -> bool:
         return False
 
 
-def test_a_batch_whose_process_is_killed_is_taken_up_again_within_two_seconds(
+def test_a_batch_whose_process_is_killed_is_classified_again_within_two_seconds(
     settings: Settings, tmp_path: Path, start_worker: StartWorker
 ) -> None:
     doomed = start_worker("celery@doomed", PYTHONPATH=decoder_faults.install(tmp_path))
@@ -92,7 +92,9 @@ def test_a_batch_whose_process_is_killed_is_taken_up_again_within_two_seconds(
     assert [(row.path, row.label) for row in rows(ledger, job)] == [(name, "8") for name in names]
 
 
-def test_a_batch_of_many_slow_images_is_no_hang(settings: Settings, tmp_path: Path, start_worker: StartWorker) -> None:
+def test_a_batch_of_many_slow_images_is_not_taken_for_a_hang(
+    settings: Settings, tmp_path: Path, start_worker: StartWorker
+) -> None:
     start_worker(PYTHONPATH=decoder_faults.install(tmp_path), PIGEONHOLE_BATCH_SECONDS="3", PIGEONHOLE_CHUNK="2")
     names = ["slow.png"] * 15  # 4.5 s
     ledger = Ledger(settings)
@@ -102,7 +104,7 @@ def test_a_batch_of_many_slow_images_is_no_hang(settings: Settings, tmp_path: Pa
     assert losses(tmp_path) == 0
 
 
-def test_a_batch_that_takes_too_long_ends_in_rows_and_only_the_image_to_blame_is_an_error(
+def test_a_batch_that_exceeds_its_time_has_one_error_row_for_the_image_that_hangs(
     settings: Settings, tmp_path: Path, start_worker: StartWorker
 ) -> None:
     start_worker(PYTHONPATH=decoder_faults.install(tmp_path), PIGEONHOLE_PROCESSES="2", PIGEONHOLE_BATCH_SECONDS="3")
@@ -118,7 +120,7 @@ def test_a_batch_that_takes_too_long_ends_in_rows_and_only_the_image_to_blame_is
     }
 
 
-def test_an_image_on_which_the_network_kills_costs_no_more_processes_than_one_that_kills_its_decoder(
+def test_an_image_that_crashes_the_network_costs_no_more_processes_than_one_that_crashes_the_decoder(
     settings: Settings, tmp_path: Path, start_worker: StartWorker
 ) -> None:
     start_worker(PYTHONPATH=decoder_faults.install(tmp_path), PIGEONHOLE_PROCESSES="2")
@@ -149,7 +151,7 @@ def test_an_isolation_run_ends_with_its_pool_process(
     assert time.monotonic() - killed < 5
 
 
-def test_an_image_whose_isolation_runs_are_killed_from_outside_has_its_row(
+def test_an_image_whose_isolation_runs_are_killed_from_outside_is_classified(
     settings: Settings, tmp_path: Path, start_worker: StartWorker
 ) -> None:
     start_worker(PYTHONPATH=decoder_faults.install(tmp_path))
@@ -185,7 +187,7 @@ def test_a_worker_whose_processes_are_killed_while_they_start_starts_others(
 
 
 @pytest.mark.parametrize("cause", ['RuntimeError("CUDA error: out of memory")', 'OSError(5, "I/O error")'])
-def test_a_worker_whose_checkpoint_can_not_be_loaded_ends_and_says_why(
+def test_a_worker_whose_checkpoint_can_not_be_loaded_ends_with_the_cause(
     settings: Settings, tmp_path: Path, cause: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
@@ -203,7 +205,7 @@ def test_a_worker_whose_checkpoint_can_not_be_loaded_ends_and_says_why(
     assert Ledger(settings).status(job).batches_claimed == 0
 
 
-def test_a_process_that_fails_in_a_way_not_foreseen_takes_no_further_message(
+def test_a_process_with_an_unexpected_error_takes_no_further_message(
     settings: Settings, tmp_path: Path, start_worker: StartWorker
 ) -> None:
     # The first process fails each of its batches, as if no thread could be started; its replacement works.

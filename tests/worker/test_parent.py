@@ -32,7 +32,7 @@ def test_the_parent_that_started_a_process_gets_the_signal_to_end(received: list
 
 
 @pytest.mark.parametrize("registered", ["", "1", "another"])
-def test_a_process_that_has_got_another_parent_meanwhile_sends_nothing(received: list[int], registered: str) -> None:
+def test_a_process_that_has_another_parent_meanwhile_sends_no_signal(received: list[int], registered: str) -> None:
     variable = {"WORKER_PARENT_PID": str(os.getppid()) if registered == "another" else registered}
     subprocess.run([sys.executable, "-c", PROGRAM], env=os.environ | variable, check=True)
     assert received == []

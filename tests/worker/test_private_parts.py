@@ -58,17 +58,17 @@ USED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("owner", "name"), SIGNATURES, ids=lambda part: getattr(part, "__name__", part))
-def test_what_we_override_or_call_takes_what_it_took(owner: Any, name: str) -> None:
+def test_a_private_method_that_we_use_has_the_same_signature(owner: Any, name: str) -> None:
     assert str(inspect.signature(getattr(owner, name))) == SIGNATURES[owner, name]
 
 
 @pytest.mark.parametrize("name", USED)
-def test_what_we_use_by_its_name_has_it_still(name: str) -> None:
+def test_a_private_name_that_we_use_still_exists(name: str) -> None:
     assert re.search(rf"\b{name}\b", inspect.getsource(USED[name]))
 
 
 @pytest.mark.parametrize("name", ["celery", "kombu", "billiard"])
-def test_only_releases_of_the_minor_version_that_was_looked_at_are_installed(name: str) -> None:
+def test_only_the_reviewed_minor_version_is_installed(name: str) -> None:
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     [bounds] = [line for line in wanted if re.match(rf"{name}\b", line)]
     lowest, highest = re.findall(r"\d+\.\d+", bounds)

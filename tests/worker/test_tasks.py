@@ -45,7 +45,7 @@ def job_with(ledger: Ledger, batch: Batch) -> tuple[str, Piece]:
     return job, piece
 
 
-def test_every_reference_has_its_row_in_order_whatever_the_chunk(
+def test_every_reference_has_its_row_in_order_for_any_chunk_size(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
 ) -> None:
     whole = list(Pipeline(at_root, classifier).classify(samples).rows(samples))
@@ -84,7 +84,7 @@ def test_a_chunk_ends_where_its_decoded_images_take_too_much_memory(
     assert sum(noting.sizes) == len(samples) - 3
 
 
-def test_a_network_on_a_cpu_takes_as_many_large_images_at_once_as_its_layers_have_room_for(
+def test_the_input_of_a_network_on_a_cpu_is_limited_in_bytes(
     at_root: Settings, classifier: Classifier, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected, noting = Pipeline(at_root, classifier).classify(samples), Notes(classifier.checkpoint, classifier.runtime)
@@ -95,7 +95,7 @@ def test_a_network_on_a_cpu_takes_as_many_large_images_at_once_as_its_layers_hav
     assert sum(noting.sizes) == len(samples) - 3
 
 
-def test_a_batch_that_takes_long_is_committed_in_parts_that_any_worker_may_take(
+def test_a_long_batch_is_committed_in_parts_that_any_worker_can_take(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = Pipeline(at_root, classifier).classify(samples)
@@ -114,7 +114,7 @@ def test_a_batch_that_takes_long_is_committed_in_parts_that_any_worker_may_take(
     assert [row[:2] for row in batch.rows()] == [row[:2] for row in expected.rows(samples)]
 
 
-def test_a_batch_that_takes_long_and_was_lost_meanwhile_counts_once(
+def test_a_long_batch_that_was_lost_meanwhile_counts_once(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.processing.processor._SHARE", 0.0)
@@ -129,7 +129,7 @@ def test_a_batch_that_takes_long_and_was_lost_meanwhile_counts_once(
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_the_next_chunk_is_read_meanwhile_only_where_reading_waits(
+def test_the_next_chunk_is_read_ahead_only_if_reading_waits(
     waits: bool, at_root: Settings, classifier: Classifier, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = Pipeline(at_root, classifier).classify(samples)
@@ -146,7 +146,7 @@ def test_the_next_chunk_is_read_meanwhile_only_where_reading_waits(
     assert threads == [True] + [not waits] * 3
 
 
-def test_a_batch_in_which_nothing_can_be_read_still_has_its_rows(
+def test_a_batch_without_readable_images_has_its_error_rows(
     at_root: Settings, classifier: Classifier, ledger: Ledger
 ) -> None:
     batch = Batch((Group("file", "", "", ("gone.png", "samples")),))
@@ -154,7 +154,7 @@ def test_a_batch_in_which_nothing_can_be_read_still_has_its_rows(
     assert [row.error.partition(":")[0] for row in rows] == ["missing", "not-a-file"]
 
 
-def test_answers_carry_the_identity_of_each_file_that_was_read_of_a_member_that_of_its_archive(
+def test_answers_have_the_identity_of_each_file_and_for_members_of_the_archive(
     at_root: Settings, classifier: Classifier, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time_ns()
@@ -201,7 +201,7 @@ def test_work_on_a_cancelled_or_unknown_job_does_nothing(
     assert ledger.status(job).done == 0
 
 
-def test_a_batch_that_can_not_be_understood_is_a_dead_letter_and_pending_still(
+def test_an_unreadable_batch_is_a_dead_letter_and_stays_pending(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, caplog: pytest.LogCaptureFixture
 ) -> None:
     job, piece = job_with(ledger, samples)
@@ -228,7 +228,7 @@ class LosesReplies(Ledger):
         return done
 
 
-def test_a_reply_that_got_lost_after_the_commit_doubles_nothing(
+def test_a_reply_lost_after_the_commit_counts_no_row_twice(
     at_root: Settings, classifier: Classifier, samples: Batch
 ) -> None:
     ledger = LosesReplies(at_root)
@@ -248,7 +248,7 @@ class Fails(Classifier):
         return super().predict(pixels, top)
 
 
-def test_a_network_that_fails_costs_its_chunk_and_no_other(
+def test_a_network_error_costs_only_its_chunk(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failing = Fails(classifier.checkpoint, classifier.runtime)
@@ -273,7 +273,7 @@ def lose(ledger: Ledger, job: str, piece: Piece, times: int) -> None:
         ledger.lose(job, piece, "digits")
 
 
-def test_a_quarantined_image_is_tried_with_the_network_once_it_was_lost_alone_twice(
+def test_an_image_that_was_lost_alone_twice_has_an_isolation_run_with_the_network(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[bool] = []
@@ -297,7 +297,7 @@ def untried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("untried")
-def test_a_quarantined_image_that_can_not_be_tried_waits_again_and_no_loss_is_counted(
+def test_a_quarantined_image_waits_without_a_loss_if_no_isolation_run_starts(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
 ) -> None:
     job, piece = suspect(ledger, samples)
@@ -311,7 +311,7 @@ def test_a_quarantined_image_that_can_not_be_tried_waits_again_and_no_loss_is_co
 
 
 @pytest.mark.usefixtures("untried")
-def test_a_quarantined_image_that_can_never_be_tried_is_classified_untried_after_a_while(
+def test_a_quarantined_image_is_classified_after_enough_isolation_runs_failed_to_start(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
 ) -> None:
     job, piece = suspect(ledger, samples)
@@ -322,7 +322,7 @@ def test_a_quarantined_image_that_can_never_be_tried_is_classified_untried_after
 
 
 @pytest.mark.usefixtures("untried")
-def test_a_quarantined_image_that_can_not_be_tried_with_the_network_is_classified_untried(
+def test_a_quarantined_image_is_classified_if_no_isolation_run_with_the_network_starts(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
 ) -> None:
     job, piece = suspect(ledger, samples)
@@ -343,7 +343,7 @@ class Forgets(Ledger):
         return super().renew(job, pieces)
 
 
-def test_a_lease_is_renewed_again_after_an_error_that_nobody_foresaw(
+def test_a_lease_is_renewed_again_after_an_unexpected_error(
     at_root: Settings, classifier: Classifier, samples: Batch, caplog: pytest.LogCaptureFixture, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("worker.processing.processor.LEASE", 0.04)

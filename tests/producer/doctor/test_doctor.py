@@ -40,7 +40,7 @@ def found(settings: Settings) -> dict[str, Finding]:
     return {finding.name: finding for finding in examine(settings, None, seconds=0.0)}
 
 
-def test_without_a_broker_there_are_no_other_findings(tmp_path: Path) -> None:
+def test_without_redis_only_the_broker_and_the_disk_are_examined(tmp_path: Path) -> None:
     findings = found(Settings(broker_url=f"unix://{tmp_path}/none.sock", image_root=str(tmp_path)))
     assert list(findings) == ["broker", "disk"]
     assert findings["broker"].ok is False
@@ -78,7 +78,7 @@ def test_workers_that_differ_are_reported(settings: Settings) -> None:
     assert not any(findings[name].ok for name in ("workers", "versions", "checkpoints"))
 
 
-def test_a_worker_that_starts_is_no_failure_until_it_had_time_to(settings: Settings) -> None:
+def test_a_starting_worker_is_a_failure_only_after_a_while(settings: Settings) -> None:
     workers = Workers(settings)
     workers.announce(replace(ONE, processes=0))
     assert found(settings)["workers"].ok is None
@@ -114,7 +114,7 @@ def test_a_workers_clock_that_is_wrong_is_reported(settings: Settings, monkeypat
     assert "s behind Redis" in finding.saw
 
 
-def test_what_is_left_over_is_reported(settings: Settings) -> None:
+def test_old_jobs_and_dead_letters_are_reported(settings: Settings) -> None:
     two_days_ago = time.time() - 2 * 86_400
     old = Ledger(settings, now=lambda: two_days_ago).create("digits", ("photos",))
     Ledger(settings).create("digits", ("photos",))
@@ -124,7 +124,7 @@ def test_what_is_left_over_is_reported(settings: Settings) -> None:
     assert "`pigeonhole cancel`" in finding.do
 
 
-def test_a_site_where_nothing_is_wrong_says_so(settings: Settings) -> None:
+def test_a_recent_sweep_and_no_unfinished_job_are_good_findings(settings: Settings) -> None:
     Workers(settings).announce(ONE)
     Ledger(settings).note_sweep()
     findings = found(settings)
@@ -144,7 +144,7 @@ def test_workers_that_do_not_sweep_are_reported(settings: Settings, raw: Client,
     assert (finding.ok, finding.saw) == (False, "the last was 10 min ago, although there are workers")
 
 
-def test_jobs_that_do_not_get_on_are_reported_and_why(settings: Settings) -> None:
+def test_jobs_without_progress_are_reported_with_the_reason(settings: Settings) -> None:
     then = Ledger(settings, now=lambda: time.time() - 600)
     stalled, silent, untried, starving = (then.create("digits", ("photos",)) for _ in range(4))
     now = Ledger(settings)
@@ -175,7 +175,9 @@ def test_a_job_for_a_model_that_no_worker_serves_is_reported(settings: Settings)
     assert "`pigeonhole cancel`" in finding.do
 
 
-def test_a_redis_that_is_set_up_well_is_found_so(start_redis: Callable[..., Server], settings: Settings) -> None:
+def test_a_redis_with_durable_settings_has_good_findings(
+    start_redis: Callable[..., Server], settings: Settings
+) -> None:
     well = start_redis("--appendonly", "yes", "--appendfsync", "always", "--maxmemory", "1gb")
     findings = found(replace(settings, broker_url=well.url))
     assert findings["persistence"] == Finding("persistence", True, "append-only file, appendfsync always")
@@ -184,7 +186,7 @@ def test_a_redis_that_is_set_up_well_is_found_so(start_redis: Callable[..., Serv
     assert findings["version"].ok
 
 
-def test_one_that_would_lose_jobs_is_reported(start_redis: Callable[..., Server], settings: Settings) -> None:
+def test_a_redis_that_could_lose_jobs_is_reported(start_redis: Callable[..., Server], settings: Settings) -> None:
     careless = start_redis("--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb")
     findings = found(replace(settings, broker_url=careless.url))
     assert (findings["persistence"].ok, findings["memory"].ok) == (False, False)
@@ -207,7 +209,7 @@ def test_a_redis_user_with_fewer_rights_is_no_failure(start_redis: Callable[...,
     assert findings["memory"].saw.startswith("not permitted: ")
 
 
-def test_a_redis_that_refuses_us_is_not_well(start_redis: Callable[..., Server], settings: Settings) -> None:
+def test_a_redis_that_refuses_access_is_a_failure(start_redis: Callable[..., Server], settings: Settings) -> None:
     findings = found(replace(settings, broker_url=start_redis("--requirepass", "x").url))
     assert list(findings) == ["broker", "disk"]
     assert findings["broker"].ok is False
@@ -223,7 +225,7 @@ def test_a_folder_outside_the_image_root_is_refused(settings: Settings, tmp_path
         next(examine(Settings(), str(tmp_path / "none")))
 
 
-def test_where_nothing_can_be_sent_that_is_no_failure(settings: Settings) -> None:
+def test_a_folder_that_can_not_be_written_to_is_no_failure(settings: Settings) -> None:
     Workers(settings).announce(ONE)
     findings = {one.name: one for one in examine(replace(settings, image_root="/"), "/proc/self/attr", seconds=0.0)}
     assert findings["image root"].ok is None
@@ -241,7 +243,7 @@ def test_where_nothing_can_be_sent_that_is_no_failure(settings: Settings) -> Non
         ("internal: the network failed", {"probe": False}),
     ],
 )
-def test_a_workers_error_row_is_about_the_worker_or_the_path(
+def test_an_error_row_of_the_probe_concerns_the_worker_or_the_image_root(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, error: str, names: dict[str, bool]
 ) -> None:
     row = Row("a.png", "" if error else "1", None, False, error, "digits@a", ())
@@ -252,7 +254,7 @@ def test_a_workers_error_row_is_about_the_worker_or_the_path(
     assert {finding.name: finding.ok for finding in findings} == names
 
 
-def test_a_probe_whose_job_is_cancelled_has_no_row_and_leaves_nothing(settings: Settings) -> None:
+def test_a_probe_whose_job_is_cancelled_has_no_row_and_leaves_no_job(settings: Settings) -> None:
     ledger = Ledger(settings)
 
     def cancel() -> None:
@@ -263,7 +265,7 @@ def test_a_probe_whose_job_is_cancelled_has_no_row_and_leaves_nothing(settings: 
     assert ledger.statuses() == []
 
 
-def test_a_probe_can_be_read_by_everybody_and_goes(tmp_path: Path) -> None:
+def test_a_probe_image_is_readable_by_all_users_and_is_removed(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         with probe_image(str(tmp_path)) as path:
@@ -273,7 +275,7 @@ def test_a_probe_can_be_read_by_everybody_and_goes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_the_embedded_default_lacks_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_package_of_embedded_runs_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("producer.doctor.examine.PACKAGES", ("torch", "no-such-package"))
     assert _packages() == Finding("packages", False, "not installed: no-such-package", install_hint("local"))
     assert _own_redis().ok
@@ -281,7 +283,7 @@ def test_what_the_embedded_default_lacks_is_reported(monkeypatch: pytest.MonkeyP
     assert (gone.ok, gone.do) == (False, "set TMPDIR")
 
 
-def test_without_a_broker_the_embedded_one_is_tried(tmp_path: Path) -> None:
+def test_without_a_broker_url_an_embedded_run_is_examined(tmp_path: Path) -> None:
     run = subprocess.run(command("doctor", "--json"), cwd=tmp_path, capture_output=True, timeout=60, check=False)
     said = json.loads(run.stdout)
     assert (run.returncode, said["ok"]) == (0, True), said
@@ -290,13 +292,13 @@ def test_without_a_broker_the_embedded_one_is_tried(tmp_path: Path) -> None:
     ]
 
 
-def test_a_finding_is_one_line_and_a_second_with_what_to_do() -> None:
+def test_a_finding_is_one_line_and_a_second_line_with_the_remedy() -> None:
     assert Finding("clocks", True, "fine").lines() == ("ok    ", ["clocks      fine"])
     word, lines = Finding("probe", False, "no row\x1b", "start one").lines()
     assert (word, lines) == ("wrong ", [r"probe       no row\x1b", "                  → start one"])
 
 
-def test_sizes_and_names_are_reported_in_short() -> None:
+def test_sizes_and_lists_of_names_are_shortened() -> None:
     assert [size(n) for n in (999, 1_500, 45_000_000, 1_073_741_824, 3e12)] == [
         *("999 bytes", "1.5 kB", "45 MB", "1.1 GB", "3.0 TB")
     ]

@@ -27,7 +27,7 @@ def run(settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Ru
 
 
 @pytest.mark.parametrize("started", [False, True])
-def test_a_job_that_is_not_over_is_deleted_only_with_force(run: Run, ledger: Ledger, started: bool) -> None:
+def test_an_unfinished_job_is_deleted_only_with_force(run: Run, ledger: Ledger, started: bool) -> None:
     job = ledger.create("digits", ())
     added = ledger.add(job, 0, batch_of("a.png", "b.png"))
     assert added is not None
@@ -45,14 +45,14 @@ def test_a_job_that_is_not_over_is_deleted_only_with_force(run: Run, ledger: Led
         ledger.status(job)
 
 
-def test_a_job_that_is_cancelled_is_deleted_at_once(run: Run, ledger: Ledger) -> None:
+def test_a_cancelled_job_is_deleted_without_force(run: Run, ledger: Ledger) -> None:
     job = ledger.create("digits", ())
     ledger.cancel(job)
     assert run("delete", job).exit_code == 0
     assert ledger.statuses() == []
 
 
-def test_a_job_whose_record_is_damaged_is_deleted_as_its_message_says(
+def test_a_job_with_a_damaged_record_is_deleted_by_the_command_in_its_message(
     run: Run, ledger: Ledger, settings: Settings
 ) -> None:
     job = ledger.create("digits", ())
@@ -63,12 +63,12 @@ def test_a_job_whose_record_is_damaged_is_deleted_as_its_message_says(
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]])
-def test_a_job_that_is_not_there_is_reported(run: Run, force: list[str]) -> None:
+def test_an_unknown_job_is_a_usage_error(run: Run, force: list[str]) -> None:
     done = run("delete", *force, "gone")
     assert (done.exit_code, done.stderr[:27]) == (2, "pigeonhole: no job 'gone': ")
 
 
-def test_several_jobs_are_deleted_or_none_if_one_of_them_is_not_over(run: Run, ledger: Ledger) -> None:
+def test_no_job_is_deleted_if_one_of_several_is_unfinished(run: Run, ledger: Ledger) -> None:
     over, other, queued = (ledger.create("digits", ()) for _ in range(3))
     ledger.cancel(over)
     ledger.cancel(other)
@@ -96,7 +96,7 @@ def _jobs_of_three_ages(settings: Settings) -> tuple[str, str, str]:
         (["--finished", "--older-than", "12h"], {0}),
     ],
 )
-def test_finished_and_cancelled_jobs_are_deleted_by_age_and_none_that_is_not_over(
+def test_finished_and_cancelled_jobs_are_deleted_by_age_but_no_unfinished_job(
     run: Run, ledger: Ledger, settings: Settings, options: list[str], deleted: set[int]
 ) -> None:
     jobs = _jobs_of_three_ages(settings)
@@ -116,7 +116,7 @@ def test_finished_and_cancelled_jobs_are_deleted_by_age_and_none_that_is_not_ove
         (["--finished", "--force"], "--force needs JOBs"),
     ],
 )
-def test_what_can_t_be_chosen_is_refused(run: Run, ledger: Ledger, arguments: list[str], why: str) -> None:
+def test_an_invalid_choice_of_jobs_is_refused(run: Run, ledger: Ledger, arguments: list[str], why: str) -> None:
     ledger.cancel(ledger.create("digits", ()))
     done = run("delete", *arguments)
     assert (done.exit_code, done.stderr.startswith(f"pigeonhole: {why}")) == (2, True), done.stderr
@@ -124,9 +124,7 @@ def test_what_can_t_be_chosen_is_refused(run: Run, ledger: Ledger, arguments: li
 
 
 @pytest.mark.parametrize("output", [[], ["--json"], ["-o", "pipe"], ["-o", "/dev/stdout"], ["-o", "/dev/null"]])
-def test_a_job_is_not_deleted_after_its_rows_went_where_they_may_be_lost(
-    run: Run, ledger: Ledger, output: list[str]
-) -> None:
+def test_wait_delete_needs_a_regular_file_for_the_rows(run: Run, ledger: Ledger, output: list[str]) -> None:
     os.mkfifo("pipe")
     job = ledger.create("digits", ())
     ledger.close(job, 0)

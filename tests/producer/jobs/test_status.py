@@ -30,7 +30,7 @@ def run(settings: Settings, folder: Path, *arguments: str) -> "subprocess.Comple
     return done
 
 
-def test_a_status_says_that_nobody_submits_and_when_the_last_sweep_was(
+def test_status_reports_an_interrupted_submission_and_the_last_sweep(
     settings: Settings, abandoned: str, tmp_path: Path
 ) -> None:
     for arguments in (("status",), ("status", abandoned)):
@@ -46,7 +46,7 @@ def test_a_status_says_that_nobody_submits_and_when_the_last_sweep_was(
     assert 0 <= shown[0]["sweep_age"] < 60
 
 
-def test_a_status_of_jobs_that_are_over_says_nothing_more(settings: Settings, tmp_path: Path) -> None:
+def test_status_of_finished_jobs_prints_no_notice(settings: Settings, tmp_path: Path) -> None:
     job = finished_job(Ledger(settings), "a.png")
     said = run(settings, tmp_path, "status", job)
     assert said.stderr == ""
@@ -55,14 +55,14 @@ def test_a_status_of_jobs_that_are_over_says_nothing_more(settings: Settings, tm
 
 
 @pytest.mark.parametrize("value", ["x", "nan"])
-def test_a_damaged_time_of_the_last_sweep_is_no_traceback(
+def test_a_damaged_time_of_the_last_sweep_counts_as_no_sweep(
     settings: Settings, abandoned: str, tmp_path: Path, raw: Client, value: str
 ) -> None:
     raw.set(f"{settings.prefix}:swept", value)
     assert run(settings, tmp_path, "status").stderr.endswith("last sweep: none on record\n")
 
 
-def test_a_finished_job_that_lost_rows_is_to_be_submitted_again(
+def test_waiting_for_a_job_that_lost_rows_names_the_batch_and_the_remedy(
     settings: Settings, tmp_path: Path, raw: Client
 ) -> None:
     job = finished_job(Ledger(settings), "a.png")

@@ -25,7 +25,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_an_exported_model_returns_the_same_logits_and_says_what_they_mean() -> None:
+def test_an_exported_model_returns_the_same_logits_and_describes_itself() -> None:
     result = run("export", "digits", "-o", "model.onnx")
     assert result.exit_code == 0, result.output
     content = checkpoint.read(checkpoint.find("digits"))
@@ -42,7 +42,7 @@ def test_an_exported_model_returns_the_same_logits_and_says_what_they_mean() -> 
     onnx.checker.check_model("model.onnx", full_check=True)
 
 
-def test_the_example_in_the_guide_runs_as_it_stands(here: Path) -> None:
+def test_the_example_in_the_guide_runs_unchanged(here: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "guide" / "models.md").read_text(), re.DOTALL)
     assert len(example.strip().splitlines()) <= 14
     assert run("export", "digits", "-o", "model.onnx").exit_code == 0
@@ -69,7 +69,7 @@ def test_an_imported_model_can_be_exported_and_imported_again(here: Path) -> Non
     assert second == pytest.approx(first, abs=1e-5)
 
 
-def test_another_file_is_not_replaced_and_an_earlier_export_is(here: Path) -> None:
+def test_an_export_replaces_an_earlier_export_and_no_other_file(here: Path) -> None:
     line = ("export", "digits", "-o", "model.onnx")
     assert [run(*line).exit_code for _ in range(2)] == [0, 0]
     for content in (b"my thesis", classifier().SerializeToString()):
@@ -81,7 +81,7 @@ def test_another_file_is_not_replaced_and_an_earlier_export_is(here: Path) -> No
     assert run(*line, "--overwrite").exit_code == 0
 
 
-def test_what_can_not_be_exported_is_one_sentence(here: Path) -> None:
+def test_a_failed_export_prints_one_line_with_the_value_and_the_remedy(here: Path) -> None:
     assert "doesn't exist; give a .safetensors file" in run("export", "none", "-o", "x.onnx").stderr
     (here / "x.safetensors").write_bytes(b"text")
     result = run("export", "x.safetensors", "-o", "x.onnx")

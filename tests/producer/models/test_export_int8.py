@@ -71,7 +71,7 @@ def test_a_quantised_model_is_smaller_and_gives_the_labels_of_the_original() -> 
     assert 0 < np.abs(ours - theirs).max() < 2
 
 
-def test_the_same_images_make_the_same_bytes_wherever_they_lie(here: Path) -> None:
+def test_a_quantised_file_does_not_depend_on_the_folder_of_its_images(here: Path) -> None:
     shutil.copytree(SAMPLES, here / "moved")
     assert run(*LINE, "one.safetensors").exit_code == 0
     assert run("export", "digits", "--int8", "--images", here / "moved", "-o", "two.safetensors").exit_code == 0
@@ -79,7 +79,7 @@ def test_the_same_images_make_the_same_bytes_wherever_they_lie(here: Path) -> No
     assert str(here).encode() not in Path("two.safetensors").read_bytes()
 
 
-def test_the_name_may_be_chosen_and_an_onnx_file_be_written() -> None:
+def test_int8_accepts_a_name_and_writes_onnx_files() -> None:
     result = run(*LINE, "x.onnx", "--name", "small")
     assert result.exit_code == 0, result.output
     session = onnxruntime.InferenceSession("x.onnx")
@@ -93,7 +93,7 @@ def test_the_name_may_be_chosen_and_an_onnx_file_be_written() -> None:
     assert "exists, and it is not this command's" in refused(*LINE[1:], "x.safetensors", "--name", "other")
 
 
-def test_what_can_not_be_quantised_is_one_sentence(here: Path) -> None:
+def test_a_failed_quantisation_prints_one_line_with_the_value_and_the_remedy(here: Path) -> None:
     assert run(*LINE, "x.safetensors").exit_code == 0
     again = refused("x.safetensors", "--int8", "--images", SAMPLES, "-o", "y.safetensors")
     assert "x.safetensors: it has the precision int8 already; give a model in f32." in again
@@ -121,7 +121,7 @@ def test_a_model_without_a_graph_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("package", ["onnx", "torch"])
-def test_it_needs_onnx_and_no_torch(package: str, here: Path) -> None:
+def test_quantising_needs_onnx_and_no_torch(package: str, here: Path) -> None:
     code = f"import sys; sys.modules[{package!r}] = sys.modules['sympy'] = None; from producer.cli import app; app()"
     command = [sys.executable, "-c", code, *map(str, LINE), "x.safetensors"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
@@ -134,7 +134,7 @@ def test_it_needs_onnx_and_no_torch(package: str, here: Path) -> None:
 
 
 @pytest.mark.parametrize("opset", [9, 11, 17])
-def test_imported_graphs_of_any_age_are_quantised_multi_label_models_too(opset: int) -> None:
+def test_imported_multi_label_graphs_of_any_opset_are_quantised(opset: int) -> None:
     found = convert(parse(classifier(opset=opset).SerializeToString()), Normalisation())
     calibration = Calibration(thresholds=(0.5,) * 5)
     about = checkpoint.describe(checkpoint.find("digits"))

@@ -22,7 +22,7 @@ def published(softmax: bool, inside: bool = False) -> nn.Module:
 
 
 @pytest.mark.parametrize("softmax", [False, True], ids=["logits", "softmax"])
-def test_a_published_state_dict_becomes_a_checkpoint_that_answers_the_same(softmax: bool, tmp_path: Path) -> None:
+def test_a_published_state_dict_becomes_a_checkpoint_with_the_same_results(softmax: bool, tmp_path: Path) -> None:
     network = published(softmax).eval()
     torch.save(network.state_dict(), tmp_path / "mnist_cnn.pt")
     path = tmp_path / "classic.safetensors"
@@ -40,7 +40,7 @@ def test_a_published_state_dict_becomes_a_checkpoint_that_answers_the_same(softm
     assert torch.allclose(answer, theirs, atol=1e-5)
 
 
-def test_other_numbering_wrapping_and_precision_are_understood(tmp_path: Path) -> None:
+def test_state_dicts_with_other_keys_and_precisions_are_imported(tmp_path: Path) -> None:
     network = published(softmax=True, inside=True)
     for name, content in (
         ("inside.pt", network.state_dict()),
@@ -69,7 +69,7 @@ def test_an_import_replaces_an_import_of_the_same_file_and_nothing_else(tmp_path
     assert path.read_bytes() == b"my thesis"
 
 
-def test_pixels_normalised_otherwise_are_reported_by_option(tmp_path: Path) -> None:
+def test_mean_and_std_options_set_the_normalisation(tmp_path: Path) -> None:
     network = published(softmax=False).eval()
     torch.save(network.state_dict(), tmp_path / "m.pt")
     path = tmp_path / "c.safetensors"
@@ -95,7 +95,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path: Path, monkeyp
     assert sorted(os.listdir()) == ["bomb.pt", "whole.pt"]
 
 
-def test_what_is_no_classic_state_dict_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_file_without_known_weights_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     small = {"0.weight": torch.zeros(8, 1, 3, 3), "0.bias": torch.zeros(8)}
     for content, message in (

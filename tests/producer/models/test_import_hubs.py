@@ -41,7 +41,7 @@ def spread(module: Any) -> Any:
     return module.eval()
 
 
-def test_a_folder_of_timms_is_imported_with_its_preprocessing_and_names() -> None:
+def test_a_folder_from_timm_is_imported_with_its_preprocessing_and_names() -> None:
     timm = pytest.importorskip("timm")
     from timm.data.config import resolve_model_data_config
     from timm.data.transforms_factory import create_transform
@@ -61,7 +61,7 @@ def test_a_folder_of_timms_is_imported_with_its_preprocessing_and_names() -> Non
     assert logits() == pytest.approx(wanted, abs=0.05)
 
 
-def test_a_model_of_timms_takes_weights_from_a_file() -> None:
+def test_a_timm_model_takes_weights_from_a_file() -> None:
     timm = pytest.importorskip("timm")
     torch.save(timm.create_model("test_resnet").state_dict(), "w.pth")
     _stdout, stderr = imported("timm:test_resnet", "-o", "x.safetensors", "--weights", "w.pth")
@@ -103,7 +103,7 @@ CROPPED = {
 }
 
 
-def test_a_folder_of_hugging_faces_is_imported_with_its_preprocessing_and_names() -> None:
+def test_a_folder_from_hugging_face_is_imported_with_its_preprocessing_and_names() -> None:
     theirs = saved("folder", ["crane", "crane", "dog"], CROPPED)
     imported("hf:folder", "-o", "x.safetensors")
     about = checkpoint.describe("x.safetensors")
@@ -126,7 +126,7 @@ def test_a_folder_of_hugging_faces_is_imported_with_its_preprocessing_and_names(
         ({"size": 64, "crop_size": 48, "do_center_crop": True}, "center-crop", (48, 48, 3)),
     ],
 )
-def test_preprocessors_of_all_ages_are_understood(
+def test_preprocessor_files_of_older_versions_are_read(
     processor: dict[str, Any], kind: str, shape: tuple[int, int, int]
 ) -> None:
     saved("folder", ["a", "b"], processor)
@@ -135,7 +135,7 @@ def test_preprocessors_of_all_ages_are_understood(
     assert (seen.kind, seen.shape) == (kind, shape)
 
 
-def test_what_a_folder_of_hugging_faces_lacks_is_one_sentence() -> None:
+def test_an_incomplete_folder_from_hugging_face_is_refused() -> None:
     out = ("-o", "x.safetensors")
     saved("unnamed", ["LABEL_0", "LABEL_1"], CROPPED)
     assert "The model has 2 classes without names; give --classes FILE" in refused("hf:unnamed", *out)
@@ -148,14 +148,14 @@ def test_what_a_folder_of_hugging_faces_lacks_is_one_sentence() -> None:
     assert "hf:many is a model of timm; write timm:many" in refused("hf:many", *out)
 
 
-def test_weights_of_hugging_faces_are_never_unpickled() -> None:
+def test_pickled_weights_from_hugging_face_are_refused() -> None:
     model = saved("folder", ["a", "b"], CROPPED)
     (Path("folder") / "model.safetensors").unlink()
     torch.save(model.state_dict(), Path("folder") / "pytorch_model.bin")
     assert "the model in the folder can't be loaded" in refused("hf:folder", "-o", "x.safetensors")
 
 
-def test_a_hub_that_can_not_be_reached_is_reported_with_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_an_error_with_its_address_and_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     constants = pytest.importorskip("huggingface_hub.constants")
     pytest.importorskip("transformers")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -88,7 +88,7 @@ def test_a_preprocessing_from_a_file_is_recorded_and_its_normalisation_is_in_the
     assert int(logits.best[0, 0]) == int(wanted[0].argmax())
 
 
-def test_what_is_missing_or_does_not_fit_is_one_sentence() -> None:
+def test_a_failed_import_prints_one_line_with_the_value_and_the_remedy() -> None:
     Path("few.txt").write_text("a\nb\n")
     Path("twice.txt").write_text("a\nb\na\nc\nd\n")
     Path("seen.json").write_text('{"kind": "centre"}')
@@ -115,7 +115,7 @@ def test_what_is_missing_or_does_not_fit_is_one_sentence() -> None:
         assert message in refused(*arguments, *out), arguments
 
 
-def test_a_file_that_is_no_import_of_this_model_is_not_replaced() -> None:
+def test_an_import_replaces_only_an_import_of_the_same_model() -> None:
     line = ("model.onnx", "-o", "x.safetensors", "--classes", "names.txt")
     imported(*line)
     imported(*line)
@@ -125,7 +125,7 @@ def test_a_file_that_is_no_import_of_this_model_is_not_replaced() -> None:
     imported(*line, "--overwrite")
 
 
-def test_imagenets_names_are_a_thousand_different_ones_with_their_licence() -> None:
+def test_imagenet_has_a_thousand_different_class_names_and_a_licence() -> None:
     names = class_names.imagenet()
     assert (len(names), len(set(names)), names[0], names[999]) == (1000, 1000, "tench", "toilet tissue")
     assert "BSD 3-Clause License" in (ROOT / "producer/models/assets/imagenet.LICENSE.txt").read_text()
@@ -149,7 +149,7 @@ def test_class_names_are_lines_or_json(here: Path) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_weights_of_a_network_of_torchvisions_are_recognised(prefix: str) -> None:
+def test_weights_of_a_torchvision_network_are_recognised(prefix: str) -> None:
     torch.manual_seed(3)
     theirs = get_model(NETWORK, weights=None, num_classes=5).eval()
     torch.save({"state_dict": {f"{prefix}{key}": value for key, value in theirs.state_dict().items()}}, "w.pth")
@@ -165,7 +165,7 @@ def test_weights_of_a_network_of_torchvisions_are_recognised(prefix: str) -> Non
         assert torch.allclose(network(pixels), wanted, atol=1e-4)
 
 
-def test_weights_that_are_of_no_network_that_is_known_are_reported_in_a_line() -> None:
+def test_unknown_weights_are_refused_with_their_shapes() -> None:
     weights = dict(get_model(NETWORK, weights=None).state_dict())
     torch.save({**weights, "more.weight": torch.zeros(3)}, "more.pth")
     message = refused("more.pth", "-o", "x.safetensors", "--classes", "imagenet")
@@ -181,7 +181,7 @@ def test_weights_that_are_of_no_network_that_is_known_are_reported_in_a_line() -
 
 
 @pytest.mark.parametrize("name", ["alexnet", "resnet18", "googlenet", "efficientnet_b0", "vit_b_32", "wide_resnet50_2"])
-def test_fingerprints_are_those_of_the_torchvision_that_is_installed(name: str) -> None:
+def test_fingerprints_match_the_installed_torchvision(name: str) -> None:
     options: dict[str, Any] = {"init_weights": False} if name == "googlenet" else {}
     with torch.device("meta"):
         network = get_model(name, weights=None, num_classes=3, **options)
@@ -190,7 +190,7 @@ def test_fingerprints_are_those_of_the_torchvision_that_is_installed(name: str) 
     assert len(set(fingerprints.known().values())) == len(fingerprints.known()) == 80
 
 
-def test_a_network_by_name_takes_weights_from_a_file_or_says_where_it_looked(
+def test_a_named_network_takes_weights_from_a_file_or_reports_its_cache(
     monkeypatch: pytest.MonkeyPatch, here: Path
 ) -> None:
     from urllib.error import URLError
@@ -210,14 +210,14 @@ def test_a_network_by_name_takes_weights_from_a_file_or_says_where_it_looked(
     assert "sample (a cup of espresso): " in stderr
 
 
-def test_a_missing_library_is_reported_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_reported_with_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     for scheme, module in (("timm", "timm"), ("hf", "transformers")):
         monkeypatch.setitem(sys.modules, module, None)
         message = refused(f"{scheme}:some/model", "-o", "x.safetensors")
         assert message == f"pigeonhole: {module} is not installed; run: {install_hint(scheme)}\n"
 
 
-def test_each_kind_says_which_options_it_takes() -> None:
+def test_each_import_kind_has_a_title_and_lists_its_options() -> None:
     names = set(vars(ImportOptions()))
     for kinds in (registry.SCHEMES, registry.FILES):
         for name in kinds:

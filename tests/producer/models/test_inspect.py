@@ -23,7 +23,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_picture_is_shown_as_the_network_sees_it_with_its_answer(here: Path) -> None:
+def test_inspect_saves_the_networks_input_and_prints_the_result(here: Path) -> None:
     (here / "page.png").write_bytes(png(Image.fromarray(SEVEN)))
     result = run("inspect", "digits", "--image", "page.png")
     assert result.exit_code == 0, result.output
@@ -39,13 +39,13 @@ def test_a_picture_is_shown_as_the_network_sees_it_with_its_answer(here: Path) -
     assert np.array_equal(seen, prepare(Path("page.png").read_bytes(), DIGIT, 100_000)[:, :, 0])
 
 
-def test_a_picture_of_mnists_form_is_left_as_it_is(here: Path) -> None:
+def test_an_image_in_the_form_of_mnist_is_not_changed(here: Path) -> None:
     result = run("inspect", "digits", "--image", TOP / "samples" / "003b50.png", "-o", "out.png")
     assert "none: the image looks like one of MNIST's already" in result.stdout
     assert Image.open("out.png").tobytes() == Image.open(TOP / "samples" / "003b50.png").tobytes()
 
 
-def test_the_box_is_in_pixels_of_the_upright_picture_that_was_never_shrunk(here: Path) -> None:
+def test_the_box_is_in_pixels_of_the_upright_full_size_image(here: Path) -> None:
     large = Image.fromarray(SEVEN).resize((2800, 2800), Image.Resampling.BICUBIC).crop((0, 0, 2800, 2600))
     exif = Image.Exif()
     exif[0x0112] = 6  # rotated by 90 degrees
@@ -63,7 +63,7 @@ def test_the_box_is_in_pixels_of_the_upright_picture_that_was_never_shrunk(here:
     assert decode.upright_size(Path("photo.jpg").read_bytes(), 10**8) == (2800, 2600)
 
 
-def test_a_network_that_stretches_sees_the_stretched_picture(here: Path) -> None:
+def test_inspect_saves_the_stretched_image_for_a_network_that_stretches(here: Path) -> None:
     arguments = networks.complete("classic", {})
     network = networks.build("classic", arguments, 10).eval()
     stretch = Preprocessing("stretch", 28, 28, 1)
@@ -75,7 +75,7 @@ def test_a_network_that_stretches_sees_the_stretched_picture(here: Path) -> None
     assert Image.open("page-seen.png").tobytes() == stretched.tobytes()
 
 
-def test_ink_of_the_papers_luminance_and_white_ink_on_nothing_are_seen() -> None:
+def test_ink_of_the_papers_luminance_and_white_ink_on_transparency_are_found() -> None:
     share = (235.0 - SEVEN) / 195.0  # of ink
     wanted = prepare(png(Image.fromarray(SEVEN)), DIGIT, 100_000)
     red, green = np.array([255.0, 0.0, 0.0]), np.array([0.0, 130.0, 0.0])
@@ -86,7 +86,7 @@ def test_ink_of_the_papers_luminance_and_white_ink_on_nothing_are_seen() -> None
         assert np.corrcoef(pixels.ravel(), wanted.ravel())[0, 1] > 0.98
 
 
-def test_another_picture_is_overwritten_only_if_that_is_asked_for(here: Path) -> None:
+def test_another_image_is_overwritten_only_with_overwrite(here: Path) -> None:
     (here / "page.png").write_bytes(png(Image.fromarray(SEVEN)))
     (here / "page-seen.png").write_bytes(mine := png(Image.fromarray(SEVEN)))
     line = ("inspect", "digits", "--image", "page.png")
@@ -97,7 +97,7 @@ def test_another_picture_is_overwritten_only_if_that_is_asked_for(here: Path) ->
     assert [run(*line, "--overwrite").exit_code, run(*line).exit_code] == [0, 0]
 
 
-def test_the_picture_itself_is_never_overwritten(here: Path) -> None:
+def test_the_inspected_image_is_never_overwritten(here: Path) -> None:
     content = png(Image.fromarray(SEVEN))
     (here / "page.png").write_bytes(content)
     (here / "link.png").symlink_to("page.png")
@@ -124,7 +124,9 @@ def test_the_picture_itself_is_never_overwritten(here: Path) -> None:
         ),
     ],
 )
-def test_what_the_user_can_mend_is_one_line(here: Path, arguments: tuple[str, ...], message: str) -> None:
+def test_a_failed_inspection_prints_one_line_with_the_value_and_the_remedy(
+    here: Path, arguments: tuple[str, ...], message: str
+) -> None:
     (here / "text.png").write_text("no image")
     (here / "white.png").write_bytes(png(Image.new("L", (40, 40), 255)))
     (here / "page.png").write_bytes(png(Image.fromarray(SEVEN)))

@@ -48,7 +48,7 @@ def test_an_onnx_file_of_sigmoids_gives_each_image_its_labels() -> None:
         assert set(labels.best[end - count : end].tolist()) == set(np.flatnonzero(row).tolist())
 
 
-def test_thresholds_are_one_for_all_classes_or_one_for_each_in_any_order() -> None:
+def test_a_threshold_is_for_all_classes_and_a_file_has_one_for_each() -> None:
     imported(*LINE, "--multi-label", "--threshold", "0.25")
     assert checkpoint.describe("x.safetensors").calibration.thresholds == (0.25,) * CLASSES
     values = {name: (position + 1) / 10 for position, name in enumerate(NAMES)}
@@ -76,7 +76,7 @@ def test_a_file_of_thresholds_names_each_class_once(text: str, message: str) -> 
     assert message in refused(*LINE, "--multi-label", "--thresholds", "t.json")
 
 
-def test_options_that_do_not_go_together_are_refused() -> None:
+def test_conflicting_multi_label_options_are_refused() -> None:
     Path("t.json").write_text("{}")
     both = refused(*LINE, "--multi-label", "--threshold", "0.5", "--thresholds", "t.json")
     assert "give one of them" in both
@@ -89,7 +89,7 @@ def test_options_that_do_not_go_together_are_refused() -> None:
         assert f"{option[0]} is for a model with several labels an image" in refused(*LINE, *option)
 
 
-def test_a_model_of_hugging_faces_that_says_so_is_multi_label() -> None:
+def test_a_hugging_face_model_of_the_multi_label_problem_type_is_multi_label() -> None:
     saved("many", ["a", "b", "c"], CROPPED, problem_type="multi_label_classification")
     imported("hf:many", "-o", "x.safetensors")
     assert checkpoint.describe("x.safetensors").calibration.thresholds == (0.5, 0.5, 0.5)
@@ -98,7 +98,7 @@ def test_a_model_of_hugging_faces_that_says_so_is_multi_label() -> None:
     assert checkpoint.describe("y.safetensors").calibration.thresholds is None
 
 
-def test_a_network_of_torchvisions_runs_in_both_runtimes_with_the_same_probabilities() -> None:
+def test_a_torchvision_network_runs_in_both_runtimes_with_the_same_thresholds() -> None:
     torch.save(get_model(NETWORK, num_classes=3).state_dict(), "w.pth")
     Path("names.txt").write_text("a\nb\nc\n")
     imported("w.pth", "-o", "x.safetensors", "--classes", "names.txt", "--multi-label")
@@ -106,7 +106,7 @@ def test_a_network_of_torchvisions_runs_in_both_runtimes_with_the_same_probabili
     assert (about.runtimes, about.calibration.thresholds) == (("onnxruntime", "torch"), (0.5, 0.5, 0.5))
 
 
-def test_an_export_that_changes_any_probability_is_not_kept(
+def test_a_graph_that_changes_a_probability_is_not_saved(
     monkeypatch: pytest.MonkeyPatch, multi_label: tuple[checkpoint.Checkpoint, Network]
 ) -> None:
     about, network = multi_label

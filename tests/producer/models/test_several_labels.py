@@ -75,7 +75,7 @@ def test_onnx_runtime_gives_each_image_its_labels(model: Path) -> None:
         ((DARK, GREY, DARK, DARK), "sea", True, "sea, confidence 50.00%, marked for review: review score 0.00%"),
     ],
 )
-def test_an_inspected_picture_has_all_its_labels(
+def test_inspect_prints_all_labels_of_an_image(
     model: Path, tmp_path: Path, pixels: tuple[int, ...], label: str, review: bool, words: str
 ) -> None:
     image = picture(tmp_path / "image.png", *pixels)
@@ -86,7 +86,7 @@ def test_an_inspected_picture_has_all_its_labels(
     assert (json.loads(text)["label"], json.loads(text)["review"]) == (label, review)
 
 
-def test_a_model_says_that_it_is_multi_label(model: Path) -> None:
+def test_inspect_describes_the_thresholds_of_a_multi_label_model(model: Path) -> None:
     _, text, _ = run("inspect", model)
     assert "labels         every class that reaches its threshold: from 0.5 to 0.7, one for each class" in text
     assert "review         images with a probability within 0.0500 of its threshold are marked" in text

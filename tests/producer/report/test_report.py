@@ -99,7 +99,7 @@ def run(*arguments: object, **environment: str) -> Result:
     )
 
 
-def test_whatever_a_path_says_it_is_text_and_comes_back_as_it_was() -> None:
+def test_hostile_paths_are_text_and_are_read_back_unchanged() -> None:
     usual, page = page_of([]), page_of([labelled(path, label=path[:4]) for path in HOSTILE])
     assert page.column("path") == list(HOSTILE)
     tags = [tag for tag, attributes in page.elements if attributes.get("data-kind") != "rows"]
@@ -119,7 +119,7 @@ def test_the_policy_allows_its_own_script_and_style_and_nothing_else() -> None:
         assert directives[directive] == f"'sha256-{digest}'"
 
 
-def test_nothing_is_fetched_and_no_handler_or_style_stands_in_the_markup() -> None:
+def test_the_page_fetches_nothing_and_its_markup_has_no_handler_or_style() -> None:
     page = page_of([labelled("a.png")])
     for tag, attributes in page.elements:
         assert not [name for name in attributes if name.startswith("on") or name in ("style", "src", "srcset")], tag
@@ -129,14 +129,14 @@ def test_nothing_is_fetched_and_no_handler_or_style_stands_in_the_markup() -> No
     assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", script + page.inside["style"][0])
 
 
-def test_a_page_says_what_is_known_and_no_more() -> None:
+def test_a_page_of_rows_alone_has_the_models_and_no_times() -> None:
     (facts,) = page_of([labelled("a.png"), labelled("b.png")._replace(model="digits@ba9876543210")]).data["facts"]
     assert facts["models"] == ["digits@0123456789ab", "digits@ba9876543210"]
     assert (facts["source"], facts["job"]) == ("results.csv", "")
     assert {facts[name] for name in ("images", "started", "finished", "seconds", "images_per_second")} == {None}
 
 
-def test_the_digest_is_of_what_the_rows_say() -> None:
+def test_the_digest_depends_on_the_rows_alone() -> None:
     def digest(*rows: Row, **options: Any) -> str:
         found: str = page_of(rows, **options).data["facts"][0]["digest"]
         return found
@@ -147,7 +147,7 @@ def test_the_digest_is_of_what_the_rows_say() -> None:
     assert digest(labelled("a.png", label="1")) != one
 
 
-def test_the_most_doubtful_have_thumbnails_and_errors_have_none() -> None:
+def test_the_least_confident_rows_have_thumbnails_and_errors_have_none() -> None:
     pictures = Pictures()
     rows = [labelled("sure", confidence=0.99), failed("broken"), labelled("less", confidence=0.6)]
     rows += [labelled("doubtful", confidence=0.8, review=True), labelled("nan", confidence=float("nan"))]
@@ -194,7 +194,7 @@ def test_the_command_makes_a_page_of_a_file(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["a.png", "report.html", "results.csv"]
 
 
-def test_rows_in_a_file_of_any_name_are_read_as_the_format_that_is_given(tmp_path: Path) -> None:
+def test_the_format_option_reads_a_file_of_any_name(tmp_path: Path) -> None:
     source, output = tmp_path / "rows.txt", tmp_path / "report.html"
     source.write_bytes(CSV.header + CSV.encode([labelled("a.png")]))
     assert "has no known extension" in run(source, "-o", output).stderr
@@ -203,7 +203,7 @@ def test_rows_in_a_file_of_any_name_are_read_as_the_format_that_is_given(tmp_pat
 
 
 @pytest.mark.parametrize("ending", ["parquet", "db"])
-def test_a_file_that_knows_its_job_tells_when_it_ran_and_how_fast(ending: str, tmp_path: Path) -> None:
+def test_a_file_with_job_data_has_times_and_speed(ending: str, tmp_path: Path) -> None:
     source, output = str(tmp_path / f"results.{ending}"), tmp_path / "report.html"
     save([labelled("a.png"), failed("b.png")], source)
     assert run(source, "-o", output).exit_code == ExitCode.OK
@@ -227,7 +227,7 @@ def test_the_command_makes_a_page_of_a_job(settings: Settings, ledger: Ledger, t
     assert facts["started"] <= facts["finished"]
 
 
-def test_what_can_t_be_a_report_is_reported_before_anything_is_written(tmp_path: Path) -> None:
+def test_an_invalid_report_command_fails_before_it_writes(tmp_path: Path) -> None:
     source = tmp_path / "results.csv"
     source.write_bytes(CSV.header)
     for arguments, words in (
@@ -246,14 +246,14 @@ def test_what_can_t_be_a_report_is_reported_before_anything_is_written(tmp_path:
 
 
 @pytest.mark.parametrize("csv_safe", [False, True])
-def test_a_report_says_whether_its_export_is_for_spreadsheets(tmp_path: Path, csv_safe: bool) -> None:
+def test_csv_safe_is_recorded_in_the_page(tmp_path: Path, csv_safe: bool) -> None:
     source, output = tmp_path / "results.csv", tmp_path / "report.html"
     source.write_bytes(CSV.header + CSV.encode([labelled("a.png")]))
     assert run(source, "-o", output, *(["--csv-safe"] if csv_safe else [])).exit_code == ExitCode.OK
     assert f'"csv_safe":{json.dumps(csv_safe)}' in output.read_text()
 
 
-def test_a_report_that_fails_leaves_the_one_before_it(tmp_path: Path) -> None:
+def test_a_failed_report_leaves_the_earlier_file(tmp_path: Path) -> None:
     source, output = tmp_path / "results.csv", tmp_path / "report.html"
     source.write_bytes(CSV.header + CSV.encode([labelled("a.png")]) + b"no row\n")
     output.write_text("before")
@@ -279,7 +279,9 @@ def test_a_report_replaces_a_report_or_an_empty_file_and_nothing_else(tmp_path: 
     assert run(source, "-o", output).exit_code == ExitCode.OK
 
 
-def test_without_pillow_images_are_linked_and_that_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pillow_images_are_linked_and_a_notice_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delitem(sys.modules, "producer.report.thumbnails", raising=False)
     monkeypatch.delattr(report, "thumbnails", raising=False)
     monkeypatch.setitem(sys.modules, "PIL", None)

@@ -12,7 +12,7 @@ from tests.producer.report.test_report import Page, failed, labelled, run
 from tests.sinks.test_results import write as save
 
 
-def test_the_size_and_the_date_of_a_file_are_known_and_of_no_other(tmp_path: Path) -> None:
+def test_only_existing_files_have_a_size_and_a_date(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"12345")
     os.utime(tmp_path / "a.png", (1_600_000_000.7, 1_600_000_000.7))
     pack(tmp_path / "b.zip", [("c.png", b"data")])
@@ -25,7 +25,7 @@ def test_the_size_and_the_date_of_a_file_are_known_and_of_no_other(tmp_path: Pat
 
 
 @pytest.mark.parametrize("thumbnails", [0, 1000])
-def test_images_in_another_folder_are_found_with_the_advice(tmp_path: Path, thumbnails: int) -> None:
+def test_advice_names_the_images_option_if_all_images_are_missing(tmp_path: Path, thumbnails: int) -> None:
     (tmp_path / "images").mkdir()
     for name in ("a.png", "b.png"):
         Image.new("L", (28, 28)).save(tmp_path / "images" / name)
@@ -38,7 +38,7 @@ def test_images_in_another_folder_are_found_with_the_advice(tmp_path: Path, thum
     assert "--images" not in run(source, "-o", output, "--images", tmp_path / "images").stderr
 
 
-def test_a_few_images_that_are_gone_give_no_advice(tmp_path: Path) -> None:
+def test_a_few_missing_images_cause_no_advice(tmp_path: Path) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "a.png")
     source = tmp_path / "results.csv"
     save([labelled("a.png"), labelled("gone.png")], str(source))

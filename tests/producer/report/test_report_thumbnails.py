@@ -15,7 +15,7 @@ from producer.report.thumbnails import SIDE, Thumbnails
 from tests.packing import KINDS, pack
 
 
-def test_thumbnails_are_small_and_what_can_t_be_read_says_why(tmp_path: Path) -> None:
+def test_thumbnails_are_small_and_unreadable_files_have_an_error_kind(tmp_path: Path) -> None:
     Image.new("RGB", (900, 300), "teal").save(tmp_path / "wide.jpg")
     Image.new("L", (28, 28), 255).save(tmp_path / "digit.png")
     Image.new("1", (3000, 3000)).save(tmp_path / "bomb.png")
@@ -28,7 +28,7 @@ def test_thumbnails_are_small_and_what_can_t_be_read_says_why(tmp_path: Path) ->
     assert [one.partition(":")[0] for one in made if isinstance(one, str)] == ["too-large", "not-a-file", "missing"]
 
 
-def test_an_image_that_breaks_the_decoder_costs_its_own_thumbnail_alone(
+def test_an_image_that_breaks_the_decoder_costs_only_its_own_thumbnail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("breaks.png", "holds.png"):
@@ -63,7 +63,7 @@ def test_members_of_archives_have_thumbnails_too(kind: str, tmp_path: Path) -> N
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")  # Python warns, but writes the duplicate
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_row_has_the_thumbnail_of_another_member_of_its_name(kind: str, tmp_path: Path) -> None:
+def test_members_that_share_a_name_have_no_thumbnail(kind: str, tmp_path: Path) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "digit.png")
     data = (tmp_path / "digit.png").read_bytes()
     pack(tmp_path / f"a.{kind}", [("two.png", data), ("one.png", data), ("two.png", data)])

@@ -30,7 +30,7 @@ def test_the_folder_of_an_image_is_its_true_label(path: str, label: str | None) 
     assert FolderTruth().of(path) == label
 
 
-def test_a_csv_file_names_paths_as_the_rows_do_or_from_its_own_folder(tmp_path: Path) -> None:
+def test_paths_in_a_csv_file_are_those_of_the_rows_or_relative_to_its_folder(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     file = tmp_path / "labels" / "truth.csv"
     file.write_bytes(
@@ -41,7 +41,7 @@ def test_a_csv_file_names_paths_as_the_rows_do_or_from_its_own_folder(tmp_path: 
     assert [truth.of(path) for path in paths] == ["cat", "dog", "", None], "an empty label: the image has no class"
 
 
-def test_the_corrections_of_a_report_are_true_labels_also_those_for_spreadsheets(tmp_path: Path) -> None:
+def test_exported_corrections_are_true_labels_in_both_csv_forms(tmp_path: Path) -> None:
     file = tmp_path / "corrections.csv"
     file.write_text("\"path\",label,was,confidence\n'=1.png,'-1,'-2,0.7\nb.png,'@,1,0.7\n")
     truth = FileTruth(str(file), str(tmp_path))
@@ -66,7 +66,7 @@ def test_a_file_without_true_labels_is_refused_by_its_name(tmp_path: Path, text:
     assert repr(str(file)) in str(refused.value)
 
 
-def test_a_file_about_other_images_is_refused_and_no_report_is_left(tmp_path: Path) -> None:
+def test_true_labels_of_other_images_are_refused_and_no_report_is_written(tmp_path: Path) -> None:
     source, truth, output = tmp_path / "results.csv", tmp_path / "truth.csv", tmp_path / "report.html"
     save([labelled("photos/a.png")], str(source))
     truth.write_text("path,label\na.jpg,7\n")
@@ -80,7 +80,7 @@ def test_a_file_about_other_images_is_refused_and_no_report_is_left(tmp_path: Pa
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "db"])
-def test_rows_of_every_format_carry_what_a_review_needs(ending: str, tmp_path: Path) -> None:
+def test_rows_of_every_format_have_the_columns_of_a_review(ending: str, tmp_path: Path) -> None:
     source, output = str(tmp_path / f"results.{ending}"), tmp_path / "report.html"
     top = (("7", 0.9), ("1", 0.05))
     sink = File(source, Csv(top=2) if ending == "csv" else FORMATS[ending])

@@ -85,7 +85,7 @@ def test_a_process_gets_the_logits_that_it_would_compute_itself(sockets: list[st
         runtime.close()
 
 
-def test_each_place_in_the_pool_has_its_device(sockets: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_process_of_the_pool_has_its_device(sockets: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     connected = list[str]()
     monkeypatch.setattr(client, "DeviceRuntime", lambda path, _logits: connected.append(path))
     for place in range(4):
@@ -94,7 +94,7 @@ def test_each_place_in_the_pool_has_its_device(sockets: list[str], monkeypatch: 
     assert connected == [*sockets, *sockets]
 
 
-def test_a_device_that_is_lost_is_known_as_such(
+def test_a_lost_device_is_an_error_and_its_exit_code_is_recorded(
     devices: DeviceProcesses, sockets: list[str], pixels: np.ndarray
 ) -> None:
     runtime = DeviceRuntime(sockets[0], LOGITS)
@@ -116,7 +116,7 @@ def broken(pixels: torch.Tensor) -> torch.Tensor:
     return pixels.float()
 
 
-def test_errors_go_to_those_whose_chunk_it_was_and_the_lanes_continue() -> None:
+def test_an_error_fails_only_its_own_chunk_and_the_lanes_continue() -> None:
     lanes = Lanes(broken, torch.device("cpu"), 16)
     with pytest.raises(MemoryError, match="CUDA out of memory"):
         lanes.run(torch.zeros((3, 2), dtype=torch.uint8))
@@ -159,7 +159,7 @@ class Clocked:
         (Clocked(lambda size: 100.0 + size, most=200), 128),  # its memory ends
     ],
 )
-def test_the_batch_size_is_the_one_after_which_no_larger_gains(device: Clocked, batch: int) -> None:
+def test_the_batch_size_is_the_smallest_with_the_full_speed(device: Clocked, batch: int) -> None:
     assert best_batch(device.forward, lambda size: torch.zeros(size), lambda: device.now) == batch
 
 

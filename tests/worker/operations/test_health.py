@@ -29,7 +29,7 @@ def health(settings: Settings) -> tuple[int, str]:
     return run.returncode, run.stdout
 
 
-def test_a_worker_is_healthy_while_it_serves_whatever_its_name_is(settings: Settings, tmp_path: Path) -> None:
+def test_a_worker_of_any_name_is_healthy_while_it_serves(settings: Settings, tmp_path: Path) -> None:
     worker = Target(settings, tmp_path, "--name", "old@%h")
     try:
         assert [one.name for one in Workers(settings).alive()] == [f"old@{socket.gethostname()}"]
@@ -42,6 +42,6 @@ def test_a_worker_is_healthy_while_it_serves_whatever_its_name_is(settings: Sett
     assert (code, said.partition(":")[0]) == (1, "unhealthy")
 
 
-def test_a_worker_of_another_machine_is_not_this_ones(settings: Settings) -> None:
+def test_a_worker_on_another_machine_is_not_healthy_here(settings: Settings) -> None:
     Workers(settings).announce(ANOTHER)
     assert health(settings)[0] == 1

@@ -47,7 +47,7 @@ def lines(log: Path) -> list[str]:
     return [line for line in log.read_text().splitlines() if re.match(r"\[[\d-]+ [\d:,]+: ", line)]
 
 
-def test_a_worker_says_once_that_it_is_ready_and_once_what_became_of_a_batch(tmp_path: Path) -> None:
+def test_a_worker_logs_one_line_when_ready_and_one_for_each_batch(tmp_path: Path) -> None:
     server, log, go = Server(tmp_path), tmp_path / "log", tmp_path / "go"
     settings = Settings(broker_url=server.url, image_root=str(ROOT), processes=2)
     (tmp_path / "sitecustomize.py").write_text(_LATE.format(first=str(tmp_path / "first"), go=str(go)))
@@ -91,7 +91,7 @@ def test_a_worker_says_once_that_it_is_ready_and_once_what_became_of_a_batch(tmp
 
 
 @pytest.mark.parametrize("level", ["WARNING", "ERROR"])
-def test_a_worker_that_shall_log_less_says_nothing_of_what_went_well(settings: Settings, level: str) -> None:
+def test_higher_log_levels_hide_the_lines_about_success(settings: Settings, level: str) -> None:
     line = [sys.executable, "-m", "pigeonhole", "worker", "--processes", "1", "--log-level", level]
     environment = os.environ | settings.to_environment()
     worker = subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

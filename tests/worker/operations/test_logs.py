@@ -34,7 +34,7 @@ def failure(message: str) -> Any:
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("said", [("%s", HOSTILE), (HOSTILE,)])
-def test_what_a_name_holds_stays_in_its_line_as_escapes(form: str, said: tuple[str, ...]) -> None:
+def test_control_characters_are_escaped_in_one_line(form: str, said: tuple[str, ...]) -> None:
     line = FORMATS[form].format(record(*said))
     assert line.isprintable()
     assert line.encode("ascii" if form == "json" else "utf-8")
@@ -42,7 +42,7 @@ def test_what_a_name_holds_stays_in_its_line_as_escapes(form: str, said: tuple[s
     assert r"\udcff" in shown
 
 
-def test_a_traceback_is_indented_and_none_of_its_lines_can_be_taken_for_another_record() -> None:
+def test_a_traceback_is_indented_and_none_of_its_lines_looks_like_a_record() -> None:
     first, *others = FORMATS["text"].format(record("it failed", exc_info=failure(HOSTILE))).split("\n")
     assert first == "[ERROR/PoolWorker-1] it failed"
     assert others[0] == "    Traceback (most recent call last):"
@@ -64,13 +64,13 @@ def test_in_json_a_traceback_is_one_field() -> None:
     assert fields["time"].endswith("+00:00")
 
 
-def test_what_is_logged_while_a_batch_is_in_hand_names_it_and_its_job() -> None:
+def test_a_record_inside_a_batch_context_names_the_batch_and_its_job() -> None:
     with logs.batch_context("a job", "17:0:1"):
         fields = json.loads(FORMATS["json"].format(record("whatever")))
     assert (fields["job"], fields["batch"]) == ("a job", "17:0:1")
     assert not {"job", "batch"} & json.loads(FORMATS["json"].format(record("whatever"))).keys()
 
 
-def test_who_has_it_not_in_hand_can_name_it() -> None:
+def test_a_record_outside_a_batch_context_can_name_a_batch() -> None:
     fields = json.loads(FORMATS["json"].format(record("ended", **logs.extra_for("a job", "17"))))
     assert (fields["job"], fields["batch"]) == ("a job", "17")

@@ -79,7 +79,7 @@ def test_a_worker_exports_the_metrics_of_the_reference(watched: Target, port: in
     assert exported == {name: metric._replace(labels=tuple(sorted(metric.labels))) for name, metric in METRICS.items()}
 
 
-def test_its_processes_counts_are_added_up_and_outlive_them(watched: Target, port: int) -> None:
+def test_counts_of_all_processes_are_added_and_survive_a_killed_process(watched: Target, port: int) -> None:
     images = ("pigeonhole_images_total", "digits")
     before = scraped(port)
     batch = Batch((Group("file", "", "", (SAMPLE, "samples/empty.png", "samples/gone.png", SAMPLE)),))
@@ -122,7 +122,7 @@ def test_a_scrape_shows_pending_batches_and_the_workers_of_each_model(watched: T
     assert seen[("pigeonhole_redis_evicts",)] == 0
 
 
-def test_each_line_of_its_log_is_a_json_object_and_a_batchs_names_its_job(watched: Target) -> None:
+def test_each_log_line_is_json_and_the_line_of_a_batch_names_its_job(watched: Target) -> None:
     watched.throw(b"no message:\n\x1b[2J\xff")
     job = published(watched.settings, Batch((Group("file", "", "", (SAMPLE, "samples/\udcff\n.png")),)))
     done = f"job {job}: batch 0: 2 images (1 errors)"
@@ -139,7 +139,7 @@ def found(settings: Settings) -> dict[str, Finding]:
     return {finding.name: finding for finding in examine(settings, None, 10)}
 
 
-def test_doctor_sends_an_image_through_it_and_leaves_nothing(watched: Target, tmp_path: Path) -> None:
+def test_the_doctor_sends_a_probe_through_the_worker_and_leaves_no_file(watched: Target, tmp_path: Path) -> None:
     hidden = set(ROOT.glob(".pigeonhole*"))
     findings = found(watched.settings)
     for name in ("broker", "version", "memory", "workers", "versions", "checkpoints", "clocks", "probe", "image root"):
@@ -151,7 +151,7 @@ def test_doctor_sends_an_image_through_it_and_leaves_nothing(watched: Target, tm
     assert not watched.ledger.statuses(active_only=True)
 
 
-def test_doctor_finds_a_worker_with_another_image_root(watched: Target, tmp_path: Path) -> None:
+def test_the_doctor_reports_a_worker_with_another_image_root(watched: Target, tmp_path: Path) -> None:
     finding = found(replace(watched.settings, image_root=str(tmp_path)))["image root"]
     assert finding.ok is False
     assert "a worker reports: missing: no such file" in finding.saw
@@ -159,7 +159,7 @@ def test_doctor_finds_a_worker_with_another_image_root(watched: Target, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_doctor_sends_an_image_that_is_there_where_it_may_not_write(
+def test_the_doctor_sends_an_existing_image_if_it_can_not_write_one(
     watched: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(folder: str) -> None:
@@ -173,7 +173,7 @@ def test_doctor_sends_an_image_that_is_there_where_it_may_not_write(
     assert seen.saw.endswith("Read-only file system; an image of the folder was sent)")
 
 
-def test_without_redis_a_scrape_still_answers(tmp_path: Path) -> None:
+def test_without_redis_a_scrape_has_the_workers_own_metrics(tmp_path: Path) -> None:
     nobody = Settings(broker_url=f"unix://{tmp_path}/none.sock")
     about = checkpoints.describe(checkpoints.find("digits"))
     seen = {
@@ -183,13 +183,13 @@ def test_without_redis_a_scrape_still_answers(tmp_path: Path) -> None:
     assert seen == {"pigeonhole_worker_info": 1, "pigeonhole_batches_in_flight": 0, "pigeonhole_redis_up": 0}
 
 
-def test_a_port_in_use_is_an_error(port: int, watched: Target) -> None:
+def test_a_metrics_port_in_use_is_an_error(port: int, watched: Target) -> None:
     about = checkpoints.describe(checkpoints.find("digits"))
     with pytest.raises(SettingsError, match=rf"PIGEONHOLE_METRICS_PORT is '{port}': Address already in use"):
         serve(watched.settings, about, Choice("onnxruntime"))
 
 
-def test_so_is_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_prometheus_client_is_an_error_with_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     about = checkpoints.describe(checkpoints.find("digits"))
@@ -197,7 +197,7 @@ def test_so_is_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
         serve(Settings(metrics_port="9100"), about, Choice("onnxruntime"))
 
 
-def test_and_that_there_is_no_room_for_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_for_the_counts_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(prefix: str) -> str:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -207,7 +207,7 @@ def test_and_that_there_is_no_room_for_counts(monkeypatch: pytest.MonkeyPatch) -
         serve(Settings(metrics_port="9100"), about, Choice("onnxruntime"))
 
 
-def test_counts_of_a_worker_that_was_killed_are_swept_and_those_of_one_that_lives_are_not(tmp_path: Path) -> None:
+def test_counts_of_a_killed_worker_are_removed_and_those_of_a_running_one_are_not(tmp_path: Path) -> None:
     program = "from worker.monitoring.metrics import _folder\nprint(_folder(), flush=True)\ninput()"
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     killed, living = (
@@ -235,7 +235,7 @@ def test_counts_of_a_worker_that_was_killed_are_swept_and_those_of_one_that_live
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_of_its_name_is_counted_and_when_stopped_takes_only_its_own_announcement(
+def test_a_second_worker_of_the_same_name_withdraws_only_its_own_announcement(
     watched: Target, tmp_path: Path
 ) -> None:
     second = Target(replace(watched.settings, metrics_port=""), tmp_path, "--log-format", "json")
