@@ -43,7 +43,7 @@ class Terminal(io.StringIO):
         return True
 
     def write(self, text: str) -> int:
-        self._stream.feed(text.replace("\n", "\r\n"))  # as a terminal does
+        self._stream.feed(text.replace("\n", "\r\n"))  # like a terminal
         return super().write(text)
 
     def lines(self) -> list[str]:
@@ -173,14 +173,18 @@ def test_an_outage_and_its_end_are_printed(capsys: pytest.CaptureFixture[str]) -
     notices = Notices()
     notices.away(AWAY)
     notices.back()
-    assert capsys.readouterr() == ("", f"waiting for Redis: {AWAY}\nRedis is back\n")
+    away, back = capsys.readouterr().err.splitlines()
+    assert str(AWAY) in away
+    assert "back" in back
 
 
 def test_an_outage_and_its_end_are_logged_for_python_programs(caplog: pytest.LogCaptureFixture) -> None:
     shown = Logged()
     shown.away(AWAY)
     shown.back()
-    assert [record.getMessage() for record in caplog.records] == [f"waiting for Redis: {AWAY}", "Redis is back"]
+    away, back = (record.getMessage() for record in caplog.records)
+    assert str(AWAY) in away
+    assert "back" in back
 
 
 # On a terminal
@@ -225,7 +229,7 @@ def test_an_outage_is_printed_above_the_bar(terminal: Terminal, monkeypatch: pyt
         Notices().away(BrokerUnreachable("Redis is full"))
         progress.refresh()
         notice, bar, details = terminal.lines()
-    assert notice == "waiting for Redis: Redis is full"
+    assert "Redis is full" in notice
     assert bar.endswith(" 1,000 of 2,000 images")
     assert details == "0 errors, 0 to review"
     assert terminal.lines() == [notice]
@@ -234,8 +238,8 @@ def test_an_outage_is_printed_above_the_bar(terminal: Terminal, monkeypatch: pyt
 # status --watch
 
 
-class Looks:
-    """Steps to run between two updates."""
+class Steps:
+    """The `sleep` of a watch: each call runs one step, and after the last step the watch is interrupted."""
 
     def __init__(self, *steps: Callable[[], object]) -> None:
         self._steps = list(steps)
@@ -248,12 +252,12 @@ class Looks:
 
 @pytest.fixture
 def job_progress(monkeypatch: pytest.MonkeyPatch) -> JobProgress:
-    """A progress that prints a line at every update."""
+    """Return a progress that prints a line at every update."""
     monkeypatch.setattr("producer.display.progress.LINE_EVERY", 0)
     return JobProgress()
 
 
-def do(ledger: Ledger, job: str, number: int, *paths: str) -> None:
+def finish_batch(ledger: Ledger, job: str, number: int, *paths: str) -> None:
     batch = batch_of(*paths)
     ledger.commit(job, piece(batch, number), answers_for(batch))
 
@@ -265,11 +269,11 @@ def test_one_job_is_watched_to_its_end_with_its_own_workers(
     workers.announce(ONE)
     workers.announce(Announcement(name="celery@other", model="letters", digest="d", version="1"))
     steps = (
-        lambda: do(ledger, job, 0, "a.png", "b.png"),
+        lambda: finish_batch(ledger, job, 0, "a.png", "b.png"),
         lambda: ledger.close(job, 2),
-        lambda: do(ledger, job, 1, "c.png"),
+        lambda: finish_batch(ledger, job, 1, "c.png"),
     )
-    watch_job(Connection(settings, Retrying()), job, job_progress, Looks(*steps))
+    watch_job(Connection(settings, Retrying()), job, job_progress, Steps(*steps))
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(",")[0] for line in lines] == [
         "0 of 3… images",
@@ -283,33 +287,34 @@ def test_one_job_is_watched_to_its_end_with_its_own_workers(
 def test_watching_a_job_waits_for_redis_and_prints_a_notice(
     server: RedisServer, own: Settings, job_progress: JobProgress, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Mending(Notices):
+    class RestartsRedis(Notices):
         def away(self, exc: BrokerUnreachable) -> None:
             super().away(exc)
             server.start()
 
-    client = Connection(own, Retrying(60, Mending()))
+    client = Connection(own, Retrying(60, RestartsRedis()))
     job = client.create(["in"])
-    watch_job(client, job, job_progress, Looks(server.kill, lambda: client.cancel(job)))
-    first, gone, back, *last = capsys.readouterr().err.splitlines()
-    assert first == "0 of 0… images, 0 errors, 0 to review, 0 workers"
-    assert gone.startswith("waiting for Redis: no answer from ")
-    assert back == "Redis is back"
-    assert last[-1] == "0 of 0 images, 0 errors, 0 to review, 0 workers"
+    watch_job(client, job, job_progress, Steps(server.kill, lambda: client.cancel(job)))
+    first, away, back, *last = capsys.readouterr().err.splitlines()
+    assert first.startswith("0 of 0… images")
+    assert "waiting" in away
+    assert own.broker_url in away
+    assert "Redis is back" in back
+    assert last[-1].startswith("0 of 0 images")
 
 
 def test_in_a_log_all_jobs_have_a_line_for_each_change_until_an_interruption(
     settings: Settings, ledger: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    over, job = open_job(ledger), open_job(ledger)
-    ledger.cancel(over)
+    cancelled, job = open_job(ledger), open_job(ledger)
+    ledger.cancel(cancelled)
     steps = (
-        lambda: do(ledger, job, 0, "a.png", "b.png"),
+        lambda: finish_batch(ledger, job, 0, "a.png", "b.png"),
         lambda: None,
         lambda: ledger.close(job, 2),
         lambda: ledger.cancel(open_job(ledger)),
     )
-    watch_jobs(Connection(settings, Retrying()), Looks(*steps))
+    watch_jobs(Connection(settings, Retrying()), Steps(*steps))
     new = ledger.statuses()[-1].job
     assert capsys.readouterr().out.splitlines() == [
         f"{job} queued: 0 of 3… images, 0 errors, 0 to review",
@@ -331,10 +336,10 @@ def test_on_a_terminal_all_jobs_are_a_table_that_is_redrawn(
         lambda: frames.append(terminal.lines()),
         lambda: Notices().away(AWAY),
     )
-    watch_jobs(Connection(settings, Retrying()), Looks(*steps))
+    watch_jobs(Connection(settings, Retrying()), Steps(*steps))
     assert frames[0] == ["no jobs", "0 workers"]
     assert frames[1][1].split() == [jobs[0], "queued", "0s", "digits", "photos", "0/3…", "0", "0", "0"]
-    assert terminal.lines()[0].startswith("waiting for Redis: ")
+    assert str(AWAY)[:20] in terminal.lines()[0]
     assert terminal.lines()[2:] == frames[1][1:]
 
 

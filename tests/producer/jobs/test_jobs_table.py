@@ -37,10 +37,10 @@ def lines(statuses: Sequence[JobStatus], width: int | None) -> list[str]:
 def test_a_line_has_all_columns_of_a_job() -> None:
     running = status(state=JobState.RUNNING, sources=("photos",), read_at=1130.0, finished=None, images=2000, done=1500)
     header, first, second = lines([running, status(images=5, done=5, errors=1, reviews=2, read_at=1e6)], None)
-    names = ["job", "state", "age", "model", "source", "images", "img/s", "errors", "review", "workers"]
-    assert header.split() == names
+    columns = ["job", "state", "age", "model", "source", "images", "img/s", "errors", "review", "workers"]
+    assert header.split() == columns
     assert first.split() == [JOB, "running", "2m", "digits", "photos", "1,500/2,000", "12", "0", "0", "2"]
-    assert second.split() == [JOB, "finished", "12d", "digits", "5/5", "2", "1", "2"], "one that is over has no workers"
+    assert second.split() == [JOB, "finished", "12d", "digits", "5/5", "2", "1", "2"], "a finished job has no workers"
 
 
 def test_a_line_of_a_job_of_another_version_has_its_id_and_state_only() -> None:
