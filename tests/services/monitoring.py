@@ -72,7 +72,7 @@ def rules() -> None:
 
 
 class Site:
-    """A Redis, a worker and a Prometheus, while they run.
+    """A running Redis, worker and Prometheus.
 
     Args:
         folder: The folder of their files and logs.

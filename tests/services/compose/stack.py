@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[3]
 LAB = ROOT.parent / "shared" / "compose-lab"
 #: The lab's pip has a CPU build of this package; its index has only builds with CUDA, of gigabytes.
 LAB_TORCH = "torch==2.13.0"
-#: The user in the containers, if this runs as root: root's own uid would test nothing.
+#: The user in the containers if this runs as root, because root passes every check of permissions.
 ANY_USER = 1000
 NO_ENGINE = 2
 
@@ -34,7 +34,7 @@ def check(condition: object, wrong: str) -> None:
 @contextmanager
 def engine() -> Iterator[dict[str, str]]:
     """Yield the environment in which `docker` reaches an engine; stop the engine afterwards if it was started here."""
-    # The caller's settings must reach neither side.
+    # Neither the services nor the embedded run may use the caller's settings.
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("PIGEONHOLE_", "COMPOSE_"))
     }
@@ -60,12 +60,12 @@ def engine() -> Iterator[dict[str, str]]:
 
 
 def is_lab(environment: Mapping[str, str]) -> bool:
-    """Return whether the engine is the lab's, even if it ran before."""
+    """Return whether the engine is the lab's, even if this run has not started it."""
     return LAB.name in environment.get("DOCKER_HOST", "")
 
 
 def pinned(environment: dict[str, str]) -> dict[str, str]:
-    """Require the torch that the lab has, if this runs in the lab."""
+    """Return the environment with the lab's version of torch if the engine is the lab's."""
     return {"TORCH": LAB_TORCH} | environment if is_lab(environment) else environment
 
 
