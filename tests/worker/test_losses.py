@@ -1,7 +1,8 @@
-"""Real workers that lose processes: by a signal, by an image, by the time limit."""
+"""Real workers lose processes by signals, by images, and by the time limit."""
 
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def quarantined(settings: Settings, name: str) -> str:
 
 
 def losses(tmp_path: Path) -> int:
-    """Return the number of worker losses in the worker's log."""
+    """Return the number of lost processes in the worker's log."""
     lines = (tmp_path / "celery@test.log").read_text().splitlines()
     return len({line for line in lines if "a process was lost with batch" in line})  # Celery may log one twice
 
@@ -77,16 +78,16 @@ def runs(pid: int) -> bool:
 def test_a_batch_whose_process_is_killed_is_classified_again_within_two_seconds(
     settings: Settings, tmp_path: Path, start_worker: StartWorker
 ) -> None:
-    doomed = start_worker("celery@doomed", PYTHONPATH=decoder_faults.install(tmp_path))
+    killed_worker = start_worker("celery@killed", PYTHONPATH=decoder_faults.install(tmp_path))
     names = ["slow.png"] * 60
     ledger = Ledger(settings)
     job = published(settings, batch(*names))
-    wait_for(lambda: ledger.status(job).batches_claimed == 1, "a batch in hand")
+    wait_for(lambda: ledger.status(job).batches_claimed == 1, "the claim of the batch")
     start_worker("celery@other", PYTHONPATH=decoder_faults.install(tmp_path))
-    (child,) = children(doomed.pid)
+    (child,) = children(killed_worker.pid)
     os.kill(child, signal.SIGKILL)
     killed = time.monotonic()
-    wait_for(lambda: 0 < ledger.status(job).batches_waiting < 16, "the split, and a part of it in hand")
+    wait_for(lambda: 0 < ledger.status(job).batches_waiting < 16, "the split, and the claim of a part")
     assert time.monotonic() - killed < 2
     wait_for(lambda: ledger.status(job).over, "the job's end")
     assert [(row.path, row.label) for row in rows(ledger, job)] == [(name, "8") for name in names]
@@ -113,11 +114,12 @@ def test_a_batch_that_exceeds_its_time_has_one_error_row_for_the_image_that_hang
     ledger = Ledger(settings)
     job = published(settings, batch(*names))
     wait_for(lambda: ledger.status(job).over, "the job's end")
-    came = rows(ledger, job)
-    assert [row.path for row in came] == names
-    assert {row.path: row.error for row in came if row.error} == {
-        "hangs.png": "timeout: reading it took longer than 1 s"
-    }
+    found = rows(ledger, job)
+    assert [row.path for row in found] == names
+    (failed,) = [row for row in found if row.error]
+    assert failed.path == "hangs.png"
+    assert failed.error.startswith("timeout: ")
+    assert "1 s" in failed.error
 
 
 def test_an_image_that_crashes_the_network_costs_no_more_processes_than_one_that_crashes_the_decoder(
@@ -129,11 +131,12 @@ def test_an_image_that_crashes_the_network_costs_no_more_processes_than_one_that
     ledger = Ledger(settings)
     job = published(settings, batch(*names))
     wait_for(lambda: ledger.status(job).over, "the job's end")
-    came = rows(ledger, job)
-    assert [row.path for row in came] == names
-    assert {row.path: row.error for row in came if row.error} == {
-        "killer.png": "crashed: running the network on it ends the process (SIGKILL)"
-    }
+    found = rows(ledger, job)
+    assert [row.path for row in found] == names
+    (failed,) = [row for row in found if row.error]
+    assert failed.path == "killer.png"
+    assert failed.error.startswith("crashed: ")
+    assert "SIGKILL" in failed.error
     assert 0 < losses(tmp_path) <= math.log2(len(names)) + 4
 
 
@@ -199,25 +202,24 @@ def test_a_worker_whose_checkpoint_can_not_be_loaded_ends_with_the_cause(
     job = published(settings, batch("0.png"))
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == ExitCode.USAGE
-    name, _, words = cause.partition("(")
-    assert f"pigeonhole worker: the checkpoint 'digits' can't be loaded: {name}: " in ended.stderr
-    assert words.rpartition('"')[0].rpartition('"')[2] in ended.stderr
+    name, reason = cause.partition("(")[0], cause.split('"')[1]
+    assert re.search(rf"pigeonhole worker: .*'digits'.*{name}: .*{reason}", ended.stderr)
     assert Ledger(settings).status(job).batches_claimed == 0
 
 
 def test_a_process_with_an_unexpected_error_takes_no_further_message(
     settings: Settings, tmp_path: Path, start_worker: StartWorker
 ) -> None:
-    # The first process fails each of its batches, as if no thread could be started; its replacement works.
+    # The first process can't start a thread, so that each of its batches fails; its replacement works.
     (tmp_path / "sitecustomize.py").write_text(
-        "import os\nimport pigeonhole.ledger.wire.messages as messages\n\nreally = messages.Batch.located\n\n\n"
+        "import os\nimport pigeonhole.ledger.wire.messages as messages\n\noriginal = messages.Batch.located\n\n\n"
         "def located(self):\n"
         f"    first = {str(tmp_path / 'first')!r}\n"
         "    if not os.path.exists(first):\n"
         "        open(first, 'w').write(str(os.getpid()))\n"
         "    if open(first).read() == str(os.getpid()):\n"
         '        raise RuntimeError("can\'t start new thread")\n'
-        "    return really(self)\n\n\n"
+        "    return original(self)\n\n\n"
         "messages.Batch.located = located\n"
     )
     start_worker(PYTHONPATH=str(tmp_path))

@@ -1,6 +1,6 @@
 """Private parts of Celery, kombu and billiard that we use have not changed.
 
-Each use has a line here. A new minor release may change them, hence the upper bounds in pyproject.toml.
+Each use has a line here. A new minor release may change them, therefore pyproject.toml has upper bounds.
 """
 
 import inspect
@@ -47,10 +47,10 @@ USED: dict[str, Any] = {
     "num_processes": TaskPool,
     "maintain_pool": TaskPool,
     "should_stop": state,
-    "w.index": pool.Pool,  # the place of a process in the pool, by which worker.monitoring.metrics names its file
+    "w.index": pool.Pool,  # the number of a process in the pool; worker.monitoring.metrics names a file after it
     "do_restore": virtual.Channel,
     "_MP_FORK_LOGLEVEL_": spawn,
-    "_args_from_interpreter_flags": spawn,  # the processes that PYTHONSAFEPATH keeps off the working folder
+    "_args_from_interpreter_flags": spawn,  # pool processes with PYTHONSAFEPATH do not import from the working folder
     "safe_say": celery_worker,
     "optimization": WorkController,
     "worker_process_init": process_initializer,

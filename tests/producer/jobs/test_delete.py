@@ -84,7 +84,7 @@ def test_no_job_is_deleted_if_one_of_several_is_unfinished(run: Run, ledger: Led
 
 
 def _jobs_of_three_ages(settings: Settings) -> tuple[str, str, str]:
-    """Return a job that finished eight days ago, a job that is cancelled now, and a job of eight days ago, queued."""
+    """Return three jobs: one finished eight days ago, one cancelled now, and one queued for eight days."""
     earlier = Ledger(settings, now=lambda: time.time() - 8 * 86_400)
     old, new, queued = finished_job(earlier, "a.png"), Ledger(settings).create("digits", ()), open_job(earlier)
     Ledger(settings).cancel(new)

@@ -70,12 +70,12 @@ def test_a_quantised_model_is_smaller_and_gives_the_labels_of_the_original() -> 
     assert about.trained["quantised"]["from"] == was.identity()
     assert about.trained["quantised"]["images"] == 200
     assert "200 of 200 images" in result.stderr
-    assert not about.measured, "the figures of the original are not its own"
+    assert not about.measured, "the measurements of the original do not apply to the copy"
     assert Path("x.safetensors").stat().st_size < checkpoint.find("digits").stat().st_size / 2
     pixels = samples()
-    ours, theirs = (OnnxRuntime(each).logits(pixels) for each in (content, original))
-    assert np.array_equal(ours.argmax(axis=1), theirs.argmax(axis=1))
-    assert 0 < np.abs(ours - theirs).max() < 2
+    quantised, unquantised = (OnnxRuntime(each).logits(pixels) for each in (content, original))
+    assert np.array_equal(quantised.argmax(axis=1), unquantised.argmax(axis=1))
+    assert 0 < np.abs(quantised - unquantised).max() < 2
 
 
 def test_a_quantised_file_does_not_depend_on_the_folder_of_its_images(here: Path) -> None:
@@ -161,17 +161,17 @@ def test_imported_multi_label_graphs_of_any_opset_are_quantised(opset: int) -> N
     result = run("export", "small.safetensors", "--int8", "--images", ROOT / "docs", "-o", "x.safetensors")
     assert result.exit_code == 0, result.output
     pixels = trial.images(preprocessing.shape, 16)
-    ours, theirs = (
+    quantised, unquantised = (
         Classifier.load(Path(f"{name}.safetensors"), Settings()).runtime.logits(pixels) for name in ("x", "small")
     )
-    assert np.abs(ours - theirs).max() < 0.1 * np.abs(theirs).max()
+    assert np.abs(quantised - unquantised).max() < 0.1 * np.abs(unquantised).max()
     assert checkpoint.describe("x.safetensors").calibration == calibration
 
 
 def test_the_shipped_model_in_int8_agrees_with_the_shipped_model_on_the_samples() -> None:
     models = {name: Classifier.load(checkpoint.find(name), Settings()) for name in ("digits", "digits-int8")}
     was, about = models["digits"].checkpoint, models["digits-int8"].checkpoint
-    assert about.trained["quantised"]["from"] == was.identity(), "make quantise-shipped"
+    assert about.trained["quantised"]["from"] == was.identity(), "run `make quantise-shipped`"
     assert models["digits-int8"].identity == f"digits-int8@{about.digest[:12]}+int8"
     found = {name: model.predict(samples()) for name, model in models.items()}
     assert np.array_equal(found["digits"].best[:, 0], found["digits-int8"].best[:, 0])

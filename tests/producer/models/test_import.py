@@ -40,9 +40,9 @@ def test_a_published_state_dict_becomes_a_checkpoint_with_the_same_results(softm
         tuple("0123456789"),
     )
     pixels = torch.randint(0, 256, (6, 28, 28, 1), dtype=torch.uint8)
-    theirs = network(pixels.permute(0, 3, 1, 2) / 255)
+    original = network(pixels.permute(0, 3, 1, 2) / 255)
     result = ours(pixels).softmax(1) if softmax else ours(pixels)
-    assert torch.allclose(result, theirs, atol=1e-5)
+    assert torch.allclose(result, original, atol=1e-5)
 
 
 def test_state_dicts_with_other_keys_and_precisions_are_imported(tmp_path: Path) -> None:
@@ -81,8 +81,8 @@ def test_mean_and_std_options_set_the_normalisation(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     assert run("import", tmp_path / "m.pt", "-o", path, "--mean", "0.1307", "--std", "0.3081").exit_code == 0
     pixels = torch.randint(0, 256, (6, 28, 28, 1), dtype=torch.uint8)
-    theirs = network((pixels.permute(0, 3, 1, 2) / 255 - 0.1307) / 0.3081)
-    assert torch.allclose(load(path)[1](pixels), theirs, atol=1e-4)
+    original = network((pixels.permute(0, 3, 1, 2) / 255 - 0.1307) / 0.3081)
+    assert torch.allclose(load(path)[1](pixels), original, atol=1e-4)
 
 
 class Bomb:

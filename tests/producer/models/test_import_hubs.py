@@ -46,17 +46,17 @@ def test_a_folder_from_timm_is_imported_with_its_preprocessing_and_names() -> No
     from timm.data.config import resolve_model_data_config
     from timm.data.transforms_factory import create_transform
 
-    theirs = spread(timm.create_model("test_vit", num_classes=3))
-    timm.models.save_for_hf(theirs, "saved", model_config={"label_names": ["a", "b", "c"]}, safe_serialization=True)
+    original = spread(timm.create_model("test_vit", num_classes=3))
+    timm.models.save_for_hf(original, "saved", model_config={"label_names": ["a", "b", "c"]}, safe_serialization=True)
     _stdout, stderr = imported("timm:saved", "-o", "x.safetensors")
     for part in ("168 pixels", "160 x 160 pixels", "bicubic", "mean 0.5"):
         assert part in stderr
     about = checkpoint.describe("x.safetensors")
     assert (about.classes, about.network, about.trained["imported"]) == (("a", "b", "c"), "onnx", "timm:saved")
     assert about.cost.multiply_adds > 10**6
-    transform = create_transform(**resolve_model_data_config(theirs))
+    transform = create_transform(**resolve_model_data_config(original))
     with torch.inference_mode():
-        expected = theirs(transform(Image.open("photo.png"))[None])[0].numpy()
+        expected = original(transform(Image.open("photo.png"))[None])[0].numpy()
     assert logits() == pytest.approx(expected, abs=0.05)
 
 
@@ -103,7 +103,7 @@ CROPPED = {
 
 
 def test_a_folder_from_hugging_face_is_imported_with_its_preprocessing_and_names() -> None:
-    theirs = saved("folder", ["crane", "crane", "dog"], CROPPED)
+    original = saved("folder", ["crane", "crane", "dog"], CROPPED)
     imported("hf:folder", "-o", "x.safetensors")
     about = checkpoint.describe("x.safetensors")
     found = about.preprocessing
@@ -112,7 +112,7 @@ def test_a_folder_from_hugging_face_is_imported_with_its_preprocessing_and_names
     pixels = prepare(Path("photo.png").read_bytes(), found, 10**6)
     scaled = (torch.tensor(pixels) / 255 - torch.tensor([0.4, 0.5, 0.6])) / torch.tensor([0.2, 0.25, 0.3])
     with torch.inference_mode():
-        expected = theirs(pixel_values=scaled.permute(2, 0, 1)[None]).logits[0].numpy()
+        expected = original(pixel_values=scaled.permute(2, 0, 1)[None]).logits[0].numpy()
     assert logits() == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 

@@ -158,8 +158,8 @@ def test_class_names_are_lines_or_json(here: Path) -> None:
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_weights_of_a_torchvision_network_are_recognised(prefix: str) -> None:
     torch.manual_seed(3)
-    theirs = get_model(NETWORK, weights=None, num_classes=5).eval()
-    torch.save({"state_dict": {f"{prefix}{key}": value for key, value in theirs.state_dict().items()}}, "w.pth")
+    original = get_model(NETWORK, weights=None, num_classes=5).eval()
+    torch.save({"state_dict": {f"{prefix}{key}": value for key, value in original.state_dict().items()}}, "w.pth")
     _stdout, stderr = imported("w.pth", "-o", "x.safetensors", "--classes", "names.txt")
     assert stderr.splitlines()[0].endswith(f" {NETWORK}")
     about, network = checkpoint.load("x.safetensors")
@@ -168,7 +168,7 @@ def test_weights_of_a_torchvision_network_are_recognised(prefix: str) -> None:
     pixels = torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8)
     mean, std = (torch.tensor(each).reshape(3, 1, 1) for each in (recipe.IMAGENET_MEAN, recipe.IMAGENET_STD))
     with torch.inference_mode():
-        wanted = theirs((pixels.permute(0, 3, 1, 2) / 255 - mean) / std)
+        wanted = original((pixels.permute(0, 3, 1, 2) / 255 - mean) / std)
         assert torch.allclose(network(pixels), wanted, atol=1e-4)
 
 

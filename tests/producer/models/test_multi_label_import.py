@@ -36,7 +36,7 @@ def test_an_onnx_file_of_sigmoids_gives_each_image_its_labels() -> None:
     _stdout, stderr = imported(*LINE, "--multi-label")
     for part in (f"{CLASSES} probabilities", "multi-label", "threshold, 0.5\n"):
         assert part in stderr
-    assert stderr.endswith("pigeonhole classify DIR --model x.safetensors\n"), "it can't be evaluated"
+    assert stderr.endswith("pigeonhole classify DIR --model x.safetensors\n"), "a multi-label model can't be evaluated"
     assert checkpoint.describe("x.safetensors").calibration == Calibration(thresholds=(0.5,) * CLASSES)
     pixels = np.random.default_rng(7).integers(0, 256, (20, SIDE, SIDE, 3), np.uint8)
     labels = Classifier.load(Path("x.safetensors"), Settings()).predict(pixels).labels

@@ -38,7 +38,9 @@ def test_paths_in_a_csv_file_are_those_of_the_rows_or_relative_to_its_folder(tmp
     )
     truth = FileTruth(str(file), str(tmp_path))
     paths = ["photos/1.png", "photos/2.png", os.fsdecode(b"photos/caf\xe9.png"), "photos/4.png"]
-    assert [truth.of(path) for path in paths] == ["cat", "dog", "", None], "an empty label: the image has no class"
+    assert [truth.of(path) for path in paths] == ["cat", "dog", "", None], (
+        "an empty label: the image is out of distribution"
+    )
 
 
 def test_exported_corrections_are_true_labels_in_both_csv_forms(tmp_path: Path) -> None:
@@ -49,21 +51,23 @@ def test_exported_corrections_are_true_labels_in_both_csv_forms(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "parts"),
     [
-        (None, "can't be read: No such file or directory; name a CSV file, or 'folders'"),
-        ("path,class\na.png,1\n", "has no column 'label': its first line needs the columns path and label"),
-        ('path,label\n"a.png,1\n', "is not a CSV file"),
+        (None, ("No such file or directory", "'folders'")),
+        ("path,class\na.png,1\n", ("'label'", "path and label")),
+        ('path,label\n"a.png,1\n', ("CSV",)),
     ],
 )
-def test_a_file_without_true_labels_is_refused_by_its_name(tmp_path: Path, text: str | None, words: str) -> None:
+def test_a_file_without_true_labels_is_refused_by_its_name(
+    tmp_path: Path, text: str | None, parts: tuple[str, ...]
+) -> None:
     file = tmp_path / "truth.csv"
     if text is not None:
         file.write_text(text)
     with pytest.raises(UsageError) as refused:
         FileTruth(str(file), ".")
-    assert words in str(refused.value)
-    assert repr(str(file)) in str(refused.value)
+    for part in (repr(str(file)), *parts):
+        assert part in str(refused.value)
 
 
 def test_true_labels_of_other_images_are_refused_and_no_report_is_written(tmp_path: Path) -> None:
@@ -72,11 +76,14 @@ def test_true_labels_of_other_images_are_refused_and_no_report_is_written(tmp_pa
     truth.write_text("path,label\na.jpg,7\n")
     result = run(source, "-o", output, "--truth", truth)
     assert result.exit_code == ExitCode.USAGE
-    assert "has none of the rows' paths: it has 'a.jpg', the rows have 'photos/a.png'" in result.stderr
+    for part in (str(truth), "'a.jpg'", "'photos/a.png'"):
+        assert part in result.stderr
     assert not output.exists()
     source.unlink()
     save([labelled("a.png")], str(source))
-    assert "no path has a folder" in run(source, "-o", output, "--truth", "folders").stderr
+    result = run(source, "-o", output, "--truth", "folders")
+    assert result.exit_code == ExitCode.USAGE
+    assert "folder" in result.stderr
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "db"])
