@@ -233,9 +233,7 @@ def test_counts_of_a_killed_worker_are_removed_and_those_of_a_running_one_are_no
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_second_worker_of_the_same_name_withdraws_only_its_own_announcement(
-    watched: Target, tmp_path: Path
-) -> None:
+def test_a_second_worker_of_the_same_name_withdraws_only_its_own_announcement(watched: Target, tmp_path: Path) -> None:
     second = Target(replace(watched.settings, metrics_port=""), tmp_path, "--log-format", "json")
     try:
         wait_for(lambda: [one.processes for one in Workers(watched.settings).alive()] == [1, 1], "both workers")
