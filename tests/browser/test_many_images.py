@@ -1,4 +1,4 @@
-"""A report of 50,000 images in a browser."""
+"""A report of 50,000 images in Chromium."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,12 @@ pytestmark = pytest.mark.browser
 
 @dataclass
 class Scrolled:
-    """The cost of scrolling: the longest task in milliseconds, and the most cells in the page."""
+    """The cost of scrolling.
+
+    Args:
+        longest: The duration of the longest task in milliseconds.
+        cells: The largest number of cells in the page.
+    """
 
     longest: float
     cells: int
@@ -49,7 +54,7 @@ def test_50_000_images_are_shown_at_once_and_scroll_smoothly(browser: Browser, t
     for number in range(500):
         os.link(sample, sample.with_name(f"image-{number:03}.png"))
     report = tmp_path / "large.html"
-    pictures = _Same(sample.read_bytes())
+    pictures = _SameThumbnail(sample.read_bytes())
     with report.open("wb") as file:
         write(file, rows, Facts(source="results.csv"), Links("./", ""), 1.8e9, Options(pictures, embedded))
     browser.open(report)
@@ -64,8 +69,8 @@ def test_50_000_images_are_shown_at_once_and_scroll_smoothly(browser: Browser, t
     assert browser.text("#count") == "100 of 50,000 images"
 
 
-class _Same:
-    """The same thumbnail for every image, because 50,000 files would take long to write."""
+class _SameThumbnail:
+    """Returns the same thumbnail for every image, because it takes long to write 50,000 files."""
 
     def __init__(self, picture: bytes) -> None:
         self._picture = picture
