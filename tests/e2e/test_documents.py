@@ -32,7 +32,7 @@ NOT_RUN = {
     r"import (model|tags|weights)\.|--model model\.": "needs model files; tests/producer/models/test_import_kinds.py",
     r"\bmine-int8|--int8": "takes minutes; tests/producer/models/test_export_int8.py runs these",
     r"redis-server|redis-cli|/etc/redis|/run/secrets|/mnt/|rediss://": "a Redis and folders of the test are used",
-    r"^curl ": "needs a port that is free; tests/worker/operations/test_watched.py reads the metrics",
+    r"^curl ": "needs a port that is free; tests/worker/monitoring/test_watched.py reads the metrics",
     r"--pretrained": "needs weights of torchvision; tests/training/loop/test_initial_weights.py has a stand-in",
     r"--network digits ": "draws synthetic digits for minutes; tests/training/test_cli.py trains one",
     r"evaluate digits mine\.": "needs a second model of the same classes; own-images.md compares two",

@@ -1,4 +1,4 @@
-"""The findings of `doctor`. tests/worker/operations/test_watched.py runs it with a real worker."""
+"""The findings of `doctor`. tests/worker/monitoring/test_watched.py runs it with a real worker."""
 
 import json
 import os
