@@ -1,4 +1,4 @@
-"""A headless Chromium, and reports that it opens from disk."""
+"""A headless Chromium, and reports that it opens as files."""
 
 import os
 import time
@@ -20,14 +20,14 @@ from producer.report.thumbnails import Thumbnails
 from producer.report.truth import Truth
 from scripts.chromium import resize, start_chromium
 
-#: Timeout of the browser in seconds.
-PATIENCE = 10.0
+#: Timeout of each wait in seconds.
+TIMEOUT = 10.0
 MODEL = "digits@0123456789ab"
 HOSTILE = "<img src=x onerror=document.title='broken'>.png"
 
 
 class Browser:
-    """Operates a page as a user does, with keys and clicks, and reads it."""
+    """Operates and reads a page by keys and clicks, as a user does."""
 
     def __init__(self, driver: Chrome, downloads: Path) -> None:
         self.driver, self.downloads = driver, downloads
@@ -56,34 +56,37 @@ class Browser:
             self.driver.switch_to.active_element.send_keys(getattr(Keys, key, key))
 
     def leave(self) -> None:
-        """Close the large view, and wait for the sheet and the address."""
+        """Close the large view, and wait until the address has no image."""
         self.press("ESCAPE")
         self.until(lambda: "image=" not in self.js("return location.hash"))
 
     def choose(self, name: str, value: str) -> None:
+        """Choose an option of a filter."""
         self.find(f"#filters [name={name}] option[value='{value}']").click()
 
     def fill(self, name: str, value: str) -> None:
+        """Replace the text in a field of the filters."""
         field = self.find(f"#filters [name={name}]")
         field.clear()
         field.send_keys(value)
 
     def until(self, condition: Callable[[], Any]) -> Any:
-        give_up = time.monotonic() + PATIENCE
+        """Wait until a condition returns a true value, and return the value."""
+        give_up = time.monotonic() + TIMEOUT
         while not (found := condition()):
-            assert time.monotonic() < give_up, "it did not come about"
+            assert time.monotonic() < give_up, f"not within {TIMEOUT:.0f} s"
             time.sleep(0.02)
         return found
 
     def saved(self, name: str) -> bytes:
-        """Return the bytes of a file that the page saved."""
+        """Return the bytes of a file that the page saved, and remove the file."""
         file = self.downloads / name
         data: bytes = self.until(lambda: file.exists() and file.read_bytes())
         file.unlink()
         return data
 
-    def complaints(self) -> list[str]:
-        """Return the messages in the console since the last call."""
+    def console(self) -> list[str]:
+        """Return the console's messages since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
 
 
@@ -102,13 +105,13 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(chromium: Browser) -> Iterator[Browser]:
-    """A browser with empty storage; its console must stay empty."""
-    # All pages from disk share a storage.
+    """Yield a browser with empty storage, and check afterwards that its console is empty."""
+    # All pages from files share a storage.
     kept = {"origin": "file://", "storageTypes": "local_storage"}
     chromium.driver.execute_cdp_cmd("Storage.clearDataForOrigin", kept)
-    chromium.complaints()
+    chromium.console()
     yield chromium
-    assert chromium.complaints() == []
+    assert chromium.console() == []
 
 
 def digit(path: str, label: str, confidence: float) -> Row:
@@ -137,7 +140,7 @@ def report_of(
     truth: Truth | None = None,
     images: bool = True,
 ) -> Path:
-    """Write a report beside its images; missing images are created, 28 pixels wide and high."""
+    """Write a report into the folder of its images, and create missing images of 28 x 28 pixels."""
     for number, row in enumerate(rows):
         file = folder / row.path
         if images and not row.error and not file.exists():

@@ -1,4 +1,4 @@
-"""The large view of an image: the picture, its facts, and the keys that decide it."""
+"""The large view: the image, its facts, and the keys that set its label."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ NOON = 1_592_222_400  # 2020-06-15 12:00 UTC
 
 
 def photos(folder: Path) -> list[Row]:
-    """Write an image of each shape, and return its row."""
+    """Write an image of each shape, and return their rows."""
     rows = []
     for number, size in enumerate(SHAPES.values()):
         Image.new("RGB", size, "teal").save(folder / f"{number}.png")
@@ -28,6 +28,7 @@ def photos(folder: Path) -> list[Row]:
 
 
 def open_at(browser: Browser, position: int = 0) -> None:
+    """Open the large view of an image by its position on the sheet, and wait until the image is loaded."""
     browser.find(f"#sheet [data-position='{position}']").click()
     browser.until(lambda: browser.js("return document.querySelector('#viewer-picture img')?.naturalWidth"))
 
@@ -41,7 +42,9 @@ return inner.width > 0 && inner.height > 0 && inner.left >= outer.left - 1 && in
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("embedded", [0, 9])
-def test_an_image_of_any_shape_stays_in_its_place(browser: Browser, tmp_path: Path, embedded: int, width: int) -> None:
+def test_an_image_of_any_shape_stays_inside_its_frame(
+    browser: Browser, tmp_path: Path, embedded: int, width: int
+) -> None:
     browser.open(report_of(tmp_path, photos(tmp_path), embedded), width, 844)
     loaded = "return [...document.querySelectorAll('#sheet img')].every((one) => one.complete && one.naturalWidth)"
     browser.until(lambda: browser.js(loaded))
@@ -56,7 +59,7 @@ def test_an_image_of_any_shape_stays_in_its_place(browser: Browser, tmp_path: Pa
         browser.leave()
 
 
-def test_the_large_view_shows_what_is_known_of_an_image(browser: Browser, tmp_path: Path) -> None:
+def test_the_large_view_shows_the_facts_of_an_image(browser: Browser, tmp_path: Path) -> None:
     browser.open(report_of(tmp_path, photos(tmp_path)))
     open_at(browser, 1)
     browser.until(lambda: browser.texts("#viewer-facts dd")[0] == "300 × 400")
@@ -67,13 +70,13 @@ def test_the_large_view_shows_what_is_known_of_an_image(browser: Browser, tmp_pa
     assert browser.texts("#viewer-alternatives li") == ["1\n90.0 %", "2\n10.0 %", "unknown\n3.1 %"]
 
 
-def test_a_page_that_was_moved_says_that_the_picture_is_a_thumbnail(browser: Browser, tmp_path: Path) -> None:
+def test_a_moved_page_marks_its_picture_as_a_thumbnail(browser: Browser, tmp_path: Path) -> None:
     report = report_of(tmp_path, photos(tmp_path))
     (tmp_path / "moved").mkdir()
     browser.open(report.rename(tmp_path / "moved" / "report.html"))
     open_at(browser)
     browser.until(lambda: browser.texts("#viewer-facts dd")[0] == "thumbnail, 40 × 160")
-    browser.complaints()  # about missing files, which are expected
+    browser.console()  # discards the expected messages about missing files
 
 
 def test_zoom_shows_each_pixel_of_a_small_image(browser: Browser, tmp_path: Path) -> None:
@@ -92,18 +95,20 @@ def test_zoom_shows_each_pixel_of_a_small_image(browser: Browser, tmp_path: Path
     assert browser.find("[data-zoom=fit]").get_attribute("aria-pressed") == "true"
     browser.press("z", "ARROW_RIGHT")
     browser.until(lambda: browser.js("return document.querySelector('#viewer-picture img').naturalWidth") == 300)
-    assert browser.find("[data-zoom=fit]").get_attribute("aria-pressed") == "true", "each image begins as it fits"
+    assert browser.find("[data-zoom=fit]").get_attribute("aria-pressed") == "true", (
+        "each image starts fitted to its frame"
+    )
     assert browser.js(rendering) == "auto"
 
 
-def test_a_picture_that_is_larger_than_its_place_is_moved(browser: Browser, tmp_path: Path) -> None:
+def test_a_picture_larger_than_its_frame_can_be_moved(browser: Browser, tmp_path: Path) -> None:
     browser.open(report_of(tmp_path, photos(tmp_path)))
     open_at(browser, 1)
     browser.press(*"++++")
     place = "const one = document.getElementById('viewer-picture'); return [one.scrollLeft, one.scrollTop]"
     left, top = browser.js(place)
     assert left > 0
-    assert top > 0, "zoom keeps the middle"
+    assert top > 0, "zooming keeps the centre in place"
     ActionChains(browser.driver).key_down(Keys.SHIFT).send_keys(Keys.ARROW_LEFT, Keys.ARROW_UP).key_up(
         Keys.SHIFT
     ).perform()
@@ -117,13 +122,13 @@ def test_the_path_is_copied(browser: Browser, report: Path) -> None:
     browser.open(report)
     open_at(browser, 1)
     browser.find("[data-action=copy]").click()
-    browser.until(lambda: browser.text("#viewer-said") == "Path copied.")
+    browser.until(lambda: "copied" in browser.text("#viewer-said"))
     browser.press("/")
     ActionChains(browser.driver).key_down(Keys.CONTROL).send_keys("v").key_up(Keys.CONTROL).perform()
     assert browser.find("#viewer-picker input").get_attribute("value") == "photos/caf\\xe9.png"
 
 
-def test_neighbours_lead_to_each_other(browser: Browser, report: Path) -> None:
+def test_buttons_open_the_neighbouring_images(browser: Browser, report: Path) -> None:
     browser.open(report)
     open_at(browser, 1)
     assert len(browser.texts("#viewer-strip button")) == 6
@@ -156,21 +161,21 @@ def many_classes() -> list[Row]:
     return rows + [Row(f"more-{at}.png", NAMES[0], 0.5, False, "", MODEL, top[0]) for at in range(80)]
 
 
-def test_of_many_classes_the_likely_ones_of_an_image_have_the_first_keys(browser: Browser, tmp_path: Path) -> None:
+def test_the_most_probable_of_many_classes_have_the_first_keys(browser: Browser, tmp_path: Path) -> None:
     browser.open(report_of(tmp_path, many_classes()))
     browser.find("#review").click()
     likely = [NAMES[0], NAMES[50], NAMES[90]]
     buttons = "return [...document.querySelectorAll('#viewer-alternatives button')].map((one) => one.dataset.label)"
     assert browser.js(buttons) == likely
     browser.press("2")
-    assert f"Set to {NAMES[50]}." in browser.text("#viewer-said")
+    assert NAMES[50] in browser.text("#viewer-said")
     assert browser.js(buttons) == [NAMES[1], NAMES[51], NAMES[91]]
-    assert browser.texts("#viewer-classes button")[0] == f"4\n{NAMES[50]}", "what was decided lately has the next key"
+    assert browser.texts("#viewer-classes button")[0] == f"4\n{NAMES[50]}", "recently used classes have the next keys"
     browser.press("4", "ESCAPE")
     assert browser.text("#hero-done") == "2 of 3 reviewed"
 
 
-def test_the_other_classes_are_found_by_a_part_of_their_name(browser: Browser, tmp_path: Path) -> None:
+def test_other_classes_are_found_by_part_of_their_name(browser: Browser, tmp_path: Path) -> None:
     browser.open(report_of(tmp_path, many_classes()))
     browser.find("#review").click()
     browser.press("/", *"NUMBER 39")
@@ -178,10 +183,10 @@ def test_the_other_classes_are_found_by_a_part_of_their_name(browser: Browser, t
     found = [f"{kind} dog with a name that is long, number 39" for kind in "ABC"]
     assert browser.texts(options) == [*found, "New label “NUMBER 39”"]
     browser.press("ARROW_DOWN", "ENTER")
-    assert f"Set to {found[1]}." in browser.text("#viewer-said")
+    assert found[1] in browser.text("#viewer-said")
     browser.press("/", *"39")
     browser.press("ESCAPE")
-    assert browser.find("#viewer").is_displayed(), "Escape leaves the field alone"
+    assert browser.find("#viewer").is_displayed(), "the first Escape only leaves the field"
     browser.press("ESCAPE")
     assert not browser.find("#viewer").is_displayed()
 
@@ -197,13 +202,13 @@ def test_each_of_many_classes_has_a_bar_with_its_full_name(browser: Browser, tmp
     )
     assert all(browser.js(widths))
     scale = "return [...document.querySelectorAll('#labels-chart .sure')].map((one) => parseFloat(one.style.width))"
-    assert max(browser.js(scale)) == pytest.approx(100 * 80 / 81, abs=0.1), "nothing but labels is on the scale"
+    assert max(browser.js(scale)) == pytest.approx(100 * 80 / 81, abs=0.1), "the scale contains only labels"
     browser.find("#labels-chart button").click()
     assert browser.text("#count") == "81 of 200 images"
 
 
 @pytest.mark.parametrize(
-    ("share", "places", "words"),
+    ("share", "places", "text"),
     [
         (1, 1, "100.0 %"),
         (0.999999, 1, ">99.9 %"),
@@ -220,13 +225,13 @@ def test_each_of_many_classes_has_a_bar_with_its_full_name(browser: Browser, tmp
     ],
 )
 def test_percentages_are_rounded_and_only_one_is_100(
-    browser: Browser, report: Path, share: float | None, places: int, words: str
+    browser: Browser, report: Path, share: float | None, places: int, text: str
 ) -> None:
     browser.open(report)
-    assert browser.js("return percent(arguments[0], arguments[1])", share, places) == words
+    assert browser.js("return percent(arguments[0], arguments[1])", share, places) == text
 
 
-def test_the_button_of_the_theme_names_the_other_one(browser: Browser, report: Path) -> None:
+def test_the_theme_button_names_the_other_theme(browser: Browser, report: Path) -> None:
     browser.open(report)
     button = browser.find("#theme")
     names = [button.text]
@@ -236,7 +241,7 @@ def test_the_button_of_the_theme_names_the_other_one(browser: Browser, report: P
     assert names == ["Dark", "Light", "Dark"]
 
 
-def test_a_row_of_an_error_has_no_picture_and_no_decision(browser: Browser, report: Path) -> None:
+def test_an_error_row_has_no_picture_and_no_decision(browser: Browser, report: Path) -> None:
     browser.open(report)
     browser.find(f"#sheet [data-position='{len(ROWS) - 1}']").click()
     assert browser.text("#viewer-result") == "truncated: the file ends early"

@@ -1,4 +1,4 @@
-"""A report of 50,000 images in a browser."""
+"""A report of 50,000 images in Chromium."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,12 @@ pytestmark = pytest.mark.browser
 
 @dataclass
 class Scrolled:
-    """The cost of scrolling: the longest task in milliseconds, and the most cells in the page."""
+    """The cost of scrolling.
+
+    Args:
+        longest: The duration of the longest task in milliseconds.
+        cells: The largest number of cells in the page.
+    """
 
     longest: float
     cells: int
@@ -40,9 +45,7 @@ requestAnimationFrame(step);
 
 
 @pytest.mark.parametrize("embedded", [50_000, 1_000], ids="{} embedded".format)
-def test_50_000_images_are_there_at_once_and_scroll_without_a_stop(
-    browser: Browser, tmp_path: Path, embedded: int
-) -> None:
+def test_50_000_images_are_shown_at_once_and_scroll_smoothly(browser: Browser, tmp_path: Path, embedded: int) -> None:
     sample = report_of(tmp_path, ROWS[:1]).with_name("photos") / "one.png"
     rows = [
         digit(f"photos/image-{number % 500:03}.png", str(number % 10), 0.4 + number % 601 / 1000)
@@ -51,7 +54,7 @@ def test_50_000_images_are_there_at_once_and_scroll_without_a_stop(
     for number in range(500):
         os.link(sample, sample.with_name(f"image-{number:03}.png"))
     report = tmp_path / "large.html"
-    pictures = _Same(sample.read_bytes())
+    pictures = _SameThumbnail(sample.read_bytes())
     with report.open("wb") as file:
         write(file, rows, Facts(source="results.csv"), Links("./", ""), 1.8e9, Options(pictures, embedded))
     browser.open(report)
@@ -66,8 +69,8 @@ def test_50_000_images_are_there_at_once_and_scroll_without_a_stop(
     assert browser.text("#count") == "100 of 50,000 images"
 
 
-class _Same:
-    """The same thumbnail for every image, because 50,000 files would take long to write."""
+class _SameThumbnail:
+    """Returns the same thumbnail for every image, because it takes long to write 50,000 files."""
 
     def __init__(self, picture: bytes) -> None:
         self._picture = picture

@@ -1,6 +1,7 @@
-"""The report in a real Chromium, opened from disk: `make browser-test`."""
+"""The report page in Chromium, opened as a file: `make browser-test`."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -19,15 +20,15 @@ LATIN = os.fsdecode(b"photos/caf\xe9.png")
 
 
 def shown(browser: Browser) -> list[str]:
-    """Return the names of the images on the sheet, in their order."""
+    """Return the names of the images on the sheet, in order."""
     return [label.split(":")[0].rpartition("/")[2] for label in browser.js(SHOWN)]
 
 
-#: All names in the default order: rows to review first, the least confident first, errors last.
+#: All names in the default order: first rows to review, by rising confidence; errors last.
 EVERYTHING = [HOSTILE, "caf\\xe9.png", 'a "b", c.png', "Seven.png", "one.png", "sure.png", "gone.png", "cut.png"]
 
 
-def test_doubtful_images_of_all_labels_come_first_and_errors_last(browser: Browser, report: Path) -> None:
+def test_images_to_review_come_first_and_errors_last(browser: Browser, report: Path) -> None:
     browser.open(report)
     assert shown(browser) == EVERYTHING
     assert browser.texts("#sheet h2") == ["Errors 2 images"]
@@ -47,16 +48,16 @@ def test_doubtful_images_of_all_labels_come_first_and_errors_last(browser: Brows
         ("path", [HOSTILE, 'a "b", c.png', "caf\\xe9.png", "cut.png", "gone.png", "one.png", "Seven.png", "sure.png"]),
     ],
 )
-def test_the_order_is_a_choice(browser: Browser, report: Path, sort: str, names: list[str]) -> None:
+def test_the_order_of_the_images_can_be_chosen(browser: Browser, report: Path, sort: str, names: list[str]) -> None:
     browser.open(report)
     browser.choose("sort", sort)
     assert shown(browser) == names
     headings = ["1 2 images, 1 to review", "7 4 images, 2 to review", "Errors 2 images"]
     expected = {"label": headings, "confidence": headings[2:]}
-    assert browser.texts("#sheet h2") == expected.get(sort, []), "in these orders an error has its place as any row"
+    assert browser.texts("#sheet h2") == expected.get(sort, []), "the other orders mix errors with other rows"
 
 
-def test_every_image_is_seen_whether_it_is_embedded_or_linked(browser: Browser, report: Path) -> None:
+def test_embedded_and_linked_images_are_shown(browser: Browser, report: Path) -> None:
     browser.open(report)
     loaded = (
         "return [...document.querySelectorAll('#sheet img')].filter((one) => one.naturalWidth).map((one) => one.src)"
@@ -81,7 +82,9 @@ def test_every_image_is_seen_whether_it_is_embedded_or_linked(browser: Browser, 
     ],
     ids=str,
 )
-def test_filters_leave_what_they_say(browser: Browser, report: Path, filters: dict[str, str], names: list[str]) -> None:
+def test_filters_leave_only_the_matching_images(
+    browser: Browser, report: Path, filters: dict[str, str], names: list[str]
+) -> None:
     browser.open(report)
     for name, value in filters.items():
         (browser.choose if name in ("label", "show") else browser.fill)(name, value)
@@ -101,38 +104,38 @@ def test_a_hostile_name_stays_text(browser: Browser, report: Path) -> None:
     assert browser.js("return document.title") == "Pigeonhole report: results.csv"
 
 
-def test_the_policy_holds_what_is_not_the_pages_own(chromium: Browser, report: Path) -> None:
+def test_the_content_security_policy_blocks_foreign_scripts_and_requests(chromium: Browser, report: Path) -> None:
     chromium.open(report)
-    chromium.complaints()
+    chromium.console()
     for attempt in (
         "document.body.setAttribute('onclick', 'window.broken = 1'); document.body.click()",
         "document.body.innerHTML = '<b>'",
         "const one = document.createElement('script'); one.text = 'window.broken = 1'; document.body.append(one)",
         "document.body.append(Object.assign(document.createElement('img'), {src: 'https://localhost:1/x.png'}))",
     ):
-        chromium.js(f"try {{ {attempt} }} catch {{ /* as it should */ }}")
+        chromium.js(f"try {{ {attempt} }} catch {{ /* blocked */ }}")
     assert chromium.js("return [window.broken, document.querySelectorAll('#sheet .cell').length]") == [None, 8]
     fetched = "const done = arguments[0]; fetch('https://localhost:1/').then(() => done('got'), (e) => done(e.name))"
     assert chromium.driver.execute_async_script(fetched) == "TypeError"
-    assert any("Content Security Policy" in complaint for complaint in chromium.complaints())
+    assert any("Content Security Policy" in message for message in chromium.console())
 
 
-def test_the_keyboard_goes_through_the_sheet_and_back(browser: Browser, report: Path) -> None:
+def test_the_keyboard_moves_through_the_sheet(browser: Browser, report: Path) -> None:
     browser.open(report)
     browser.js("document.querySelector('#sheet .cell').focus()")
     focused = "return document.activeElement.getAttribute('aria-label').split(':')[0].split('/').pop()"
-    seen = []
+    visited = []
     for key in ("ARROW_RIGHT", "ARROW_DOWN", "END", "ARROW_DOWN", "ARROW_DOWN", "HOME", "PAGE_UP"):
         browser.press(key)
-        seen.append(browser.js(focused))
-    assert seen == ["caf\\xe9.png", "gone.png", "gone.png", "cut.png", "cut.png", "cut.png", HOSTILE]
+        visited.append(browser.js(focused))
+    assert visited == ["caf\\xe9.png", "gone.png", "gone.png", "cut.png", "cut.png", "cut.png", HOSTILE]
     browser.press("ARROW_RIGHT", "ENTER")
     assert browser.text("#viewer-path") == "photos/caf\\xe9.png"
     browser.press("ARROW_RIGHT", "ESCAPE")
-    browser.until(lambda: browser.js(focused) == 'a "b", c.png')  # the last image
+    browser.until(lambda: browser.js(focused) == 'a "b", c.png')  # the image that was open last
 
 
-def test_review_goes_through_the_doubtful_by_keys_and_survives_a_reload(browser: Browser, report: Path) -> None:
+def test_a_review_by_keyboard_survives_a_reload(browser: Browser, report: Path) -> None:
     browser.open(report)
     browser.find("#review").click()
     assert browser.text("#viewer-title") == "1 of 3"
@@ -151,11 +154,11 @@ def test_review_goes_through_the_doubtful_by_keys_and_survives_a_reload(browser:
     assert browser.text("#export") == "Export 2 reviewed"
     browser.find("#review").click()
     assert (browser.text("#viewer-title"), browser.text("#viewer-reviewed")) == ("3 of 3", "2 reviewed")
-    browser.press("u")  # undoes a decision from before the reload
+    browser.press("u")  # undoes a decision that was taken before the reload
     assert browser.text("#viewer-path") == "photos/caf\\xe9.png"
 
 
-def test_export_saves_exactly_what_was_reviewed(browser: Browser, report: Path) -> None:
+def test_an_export_has_exactly_the_reviewed_images(browser: Browser, report: Path) -> None:
     browser.open(report)
     browser.find("#review").click()
     browser.press("x", "1", "SPACE", "ESCAPE")
@@ -179,11 +182,11 @@ def test_an_export_for_spreadsheets_has_no_formula(browser: Browser, tmp_path: P
     assert browser.saved("corrections.csv") == b"\"path\",label,was,confidence\n'=1+1.png,'-1,'-1,0.71\n"
 
 
-def test_a_label_that_no_row_has_is_typed_and_gets_a_key(browser: Browser, report: Path) -> None:
+def test_a_new_label_can_be_typed_and_gets_a_key(browser: Browser, report: Path) -> None:
     browser.open(report)
     browser.find("#review").click()
     browser.press("/", *"a cat", "ENTER")
-    assert "Set to a cat." in browser.text("#viewer-said")
+    assert "a cat" in browser.text("#viewer-said")
     assert "a\na cat" in browser.texts("#viewer-classes button")
     browser.press("a", "ESCAPE")
     browser.find("#export").click()
@@ -201,7 +204,7 @@ def test_up_to_nine_classes_have_keys_from_1_on_in_their_order(browser: Browser,
     assert browser.saved("corrections.csv").splitlines()[1] == b"0.png,class 8,class 0,0.5"
 
 
-def test_a_browser_that_saves_nothing_is_reported(chromium: Browser, report: Path) -> None:
+def test_a_browser_without_storage_is_reported(chromium: Browser, report: Path) -> None:
     # If a browser blocks site data, access to the storage throws.
     blocked = (
         "Object.defineProperty(window, 'localStorage', {get() { throw new DOMException('no', 'SecurityError'); }})"
@@ -209,7 +212,9 @@ def test_a_browser_that_saves_nothing_is_reported(chromium: Browser, report: Pat
     added = chromium.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": blocked})
     try:
         chromium.open(report)
-        assert chromium.text("#note").startswith("This browser does not save your progress (SecurityError). Export")
+        note = chromium.text("#note")
+        assert "(SecurityError)" in note
+        assert "Export" in note
         chromium.find("#review").click()
         chromium.press("7", "ESCAPE")
         assert chromium.text("#export") == "Export 1 reviewed"
@@ -217,7 +222,7 @@ def test_a_browser_that_saves_nothing_is_reported(chromium: Browser, report: Pat
         chromium.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
 
-def test_the_theme_is_the_systems_until_a_person_chooses(browser: Browser, report: Path) -> None:
+def test_the_theme_is_the_systems_until_the_user_chooses_one(browser: Browser, report: Path) -> None:
     background = "return getComputedStyle(document.body).backgroundColor"
     prefer(browser.driver, "dark")
     browser.open(report)
@@ -239,7 +244,7 @@ def test_nothing_is_wider_than_the_window(browser: Browser, report: Path, width:
     assert browser.js("const d = document.getElementById('viewer'); return d.scrollWidth <= d.clientWidth")
 
 
-def test_a_page_says_which_models_answered_when_and_that_there_is_more(browser: Browser, tmp_path: Path) -> None:
+def test_a_page_shows_models_times_and_the_number_of_missing_rows(browser: Browser, tmp_path: Path) -> None:
     facts = Facts(
         source="job 1",
         job="1",
@@ -260,10 +265,10 @@ def test_a_page_says_which_models_answered_when_and_that_there_is_more(browser: 
     assert shown_facts["Models"] == "digits@0123456789ab (1 image), digits@ba9876543210 (1 image)"
     assert shown_facts["Speed"] == "5 images/s, 2 s in all"
     assert "2001" in shown_facts["Started"]
-    assert browser.text("#note p") == "2 of the job's 9 images have a row here."
+    assert re.search(r"\b2\b.*\b9 images\b", browser.text("#note p"))
 
 
-def test_two_tabs_of_a_report_share_what_was_decided(browser: Browser, report: Path) -> None:
+def test_two_tabs_of_a_report_share_their_decisions(browser: Browser, report: Path) -> None:
     browser.open(report)
     first = browser.driver.current_window_handle
     browser.driver.switch_to.new_window("tab")
@@ -275,7 +280,7 @@ def test_two_tabs_of_a_report_share_what_was_decided(browser: Browser, report: P
     browser.until(lambda: browser.text("#export") == "Export 1 reviewed")
 
 
-def test_the_labels_of_an_image_are_one_and_no_label_is_no_error(browser: Browser, tmp_path: Path) -> None:
+def test_several_labels_are_one_group_and_no_label_is_not_an_error(browser: Browser, tmp_path: Path) -> None:
     top = (("sea", 0.9), ("sun", 0.6), ("sand", 0.4))
     rows = [
         Row("both.png", "sea|sand", 0.9, False, "", MODEL, top, ("sea", "sand")),

@@ -1,4 +1,4 @@
-"""A report of rows with true labels."""
+"""A report with true labels: the accuracy, the confusions, and their filters."""
 
 from pathlib import Path
 
@@ -23,27 +23,30 @@ photos/gone.png,9
 
 @pytest.fixture
 def compared(tmp_path: Path) -> Path:
+    """Write a report of `ROWS` with the true labels of `TRUTH`, and return its path."""
     (tmp_path / "truth.csv").write_text(TRUTH)
     return report_of(tmp_path, ROWS, truth=FileTruth(str(tmp_path / "truth.csv"), str(tmp_path)))
 
 
-def test_a_report_with_true_labels_says_how_many_are_right(browser: Browser, compared: Path) -> None:
+def test_a_report_with_true_labels_shows_the_accuracy(browser: Browser, compared: Path) -> None:
     browser.open(compared)
-    assert browser.text("#truth summary") == "Accuracy 50.0 % 2 of 4 images right; 1 error not counted"
+    for part in ("50.0 %", "2 of 4 images", "1 error"):
+        assert part in browser.text("#truth summary")
     browser.find("#truth summary").click()
     heads = browser.texts("#truth thead th")
     cells = [[cell.text for cell in line.find_elements("css selector", "td")] for line in lines(browser)]
     assert heads == ["1", "7", "9"]
-    assert cells == [["1", "1", ""], ["", "1", ""], ["", "1", ""]], "each line is a true label"
+    assert cells == [["1", "1", ""], ["", "1", ""], ["", "1", ""]], "the lines are true labels"
     assert browser.texts("#truth .confusions li") == ["1 classified as 7 1×", "9 classified as 7 1×"]
 
 
 def lines(browser: Browser) -> list[WebElement]:
+    """Return the lines of the confusion matrix."""
     found: list[WebElement] = browser.driver.find_elements("css selector", "#truth tbody tr")
     return found
 
 
-def test_the_wrong_ones_are_a_filter(browser: Browser, compared: Path) -> None:
+def test_wrong_labels_can_be_filtered(browser: Browser, compared: Path) -> None:
     browser.open(compared)
     browser.find("#truth summary").click()
     browser.find("[data-wrong]").click()
@@ -54,7 +57,7 @@ def test_the_wrong_ones_are_a_filter(browser: Browser, compared: Path) -> None:
     assert "✗ wrong, the true label is 1" in browser.text("#viewer-result")
 
 
-def test_a_confusion_leads_to_its_images(browser: Browser, compared: Path) -> None:
+def test_a_confusion_opens_its_images(browser: Browser, compared: Path) -> None:
     browser.open(compared)
     browser.find("#truth summary").click()
     browser.find("#truth .confusions button").click()
@@ -62,17 +65,17 @@ def test_a_confusion_leads_to_its_images(browser: Browser, compared: Path) -> No
     assert browser.js("return location.hash") == "#label=7&truth=1&show=wrong"
 
 
-def test_an_image_of_no_class_is_right_where_it_is_called_unknown(browser: Browser, tmp_path: Path) -> None:
+def test_an_out_of_distribution_image_is_right_if_its_label_is_unknown(browser: Browser, tmp_path: Path) -> None:
     rows = [digit(f"{share}.png", "1", 0.9)._replace(unknown=share, review=True) for share in (0.9, 0.1)]
     (tmp_path / "corrections.csv").write_text("path,label,was,confidence\n0.9.png,,1,0.9\n0.1.png,,1,0.9\n")
     truth = FileTruth(str(tmp_path / "corrections.csv"), str(tmp_path))
     browser.open(report_of(tmp_path, rows, truth=truth))
-    assert browser.text("#truth summary") == "Accuracy 50.0 % 1 of 2 images right"
+    assert "1 of 2 images" in browser.text("#truth summary")
     browser.find("#truth summary").click()
     assert browser.texts("#truth .confusions li") == ["unknown classified as 1 1×"]
 
 
-def test_a_report_without_true_labels_has_no_choice_of_them(browser: Browser, report: Path) -> None:
+def test_a_report_without_true_labels_has_no_filter_for_them(browser: Browser, report: Path) -> None:
     browser.open(report)
     assert not browser.find("#truth").is_displayed()
     assert not browser.find("[name=truth]").is_displayed()

@@ -1,4 +1,4 @@
-"""The report as a workbench: the review, several images at once, and the state in the address."""
+"""The review in a report: its progress, several images at once, and the state in the address."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ SELECTED = "return document.querySelectorAll('#sheet [aria-selected=true]').leng
 
 
 def click(browser: Browser, position: int, *held: str, part: str = "") -> None:
-    """Click on a cell of the sheet with modifier keys."""
+    """Click on a cell of the sheet while modifier keys are held."""
     actions = ActionChains(browser.driver)
     for key in held:
         actions.key_down(key)
@@ -27,25 +27,25 @@ def click(browser: Browser, position: int, *held: str, part: str = "") -> None:
     actions.perform()
 
 
-def test_the_page_starts_with_what_needs_a_person_and_shows_progress(browser: Browser, report: Path) -> None:
+def test_the_page_starts_with_the_review_and_its_progress(browser: Browser, report: Path) -> None:
     browser.open(report)
     first = "return document.querySelector('main button').textContent"
-    assert browser.js(first) == "3 images need you"
+    assert "3 images" in browser.js(first)
     assert browser.text("#hero-done") == "0 of 3 reviewed"
     browser.find("#review").click()
     browser.press("SPACE", "SPACE", "ESCAPE")
-    assert browser.text("#review") == "1 image needs you"
+    assert "1 image " in browser.text("#review")
     assert browser.text("#hero-done") == "2 of 3 reviewed"
     assert browser.js("const {value, max} = document.getElementById('hero-bar'); return [value, max]") == [2, 3]
     browser.find("#review").click()
-    assert browser.text("#viewer-title") == "3 of 3", "the review starts at the first that is not reviewed"
+    assert browser.text("#viewer-title") == "3 of 3", "the review starts at the first image that is not reviewed"
     browser.press("SPACE", "ESCAPE")
-    assert browser.text("#hero-text") == "All images to review are reviewed. Export saves your decisions."
+    assert "Export" in browser.text("#hero-text")
 
 
-def test_a_report_with_nothing_to_review_says_so(browser: Browser, tmp_path: Path) -> None:
+def test_a_report_without_images_to_review_has_no_review_button(browser: Browser, tmp_path: Path) -> None:
     browser.open(report_of(tmp_path, [ROWS[0], ROWS[6]]))
-    assert browser.text("#hero-text") == "No image is marked for review. 1 image could not be read."
+    assert "1 image " in browser.text("#hero-text")
     assert not browser.find("#review").is_displayed()
 
 
@@ -57,7 +57,7 @@ def test_filters_and_order_are_in_the_address_and_the_back_button_undoes_them(br
     assert browser.js("return location.hash") == "#path=caf&show=review&sort=label"
     assert shown(browser) == ["caf\\xe9.png"]
     browser.driver.refresh()
-    assert shown(browser) == ["caf\\xe9.png"], "the address alone has the filter"
+    assert shown(browser) == ["caf\\xe9.png"], "only the address keeps the filter"
     browser.driver.back()
     browser.until(lambda: browser.js("return location.hash") == "#sort=label")
     assert len(shown(browser)) == 8
@@ -92,7 +92,7 @@ def test_an_open_image_is_in_the_address_and_the_back_button_closes_it(browser: 
     browser.until(lambda: browser.js("return location.hash") == "#show=review")
     browser.driver.back()
     browser.until(lambda: browser.js("return location.hash") == "")
-    assert len(shown(browser)) == 8, "closing an image is no step of its own"
+    assert len(shown(browser)) == 8, "closing an image adds no entry to the history"
 
 
 def test_an_address_with_an_image_opens_it_and_closing_it_stays_on_the_page(browser: Browser, report: Path) -> None:
@@ -114,7 +114,7 @@ def test_several_images_are_selected_by_mouse_and_confirmed_at_once(browser: Bro
     click(browser, 1, Keys.CONTROL)
     assert browser.js(SELECTED) == 3
     browser.find("#selection [data-action=confirm]").click()
-    assert browser.text("#selection [role=status]") == "3 images reviewed."
+    assert "3 images" in browser.text("#selection [role=status]")
     browser.find("#export").click()
     labels = [line.split(b",")[-3:] for line in browser.saved("corrections.csv").splitlines()[1:]]
     assert labels == [[b"1", b"1", b"0.55"], [b"7", b"7", b"0.71"], [b"7", b"7", b"0.999"]]
@@ -128,19 +128,19 @@ def test_several_images_are_selected_by_keyboard_and_get_another_label(browser: 
         ActionChains(browser.driver).key_down(Keys.SHIFT).send_keys(Keys.ARROW_RIGHT).key_up(Keys.SHIFT).perform()
     assert browser.js(SELECTED) == 3
     browser.press("TAB", "TAB", *"eight", "ENTER")
-    assert browser.text("#selection [role=status]") == "3 images reviewed."
+    assert "3 images" in browser.text("#selection [role=status]")
     assert [one.split("\n")[0] for one in browser.texts(".cell .caption")][1:4] == ["✓ eight"] * 3
     browser.find("#selection [data-action=undo]").click()
-    assert browser.text("#export") == "Export", "one undo takes all of them back"
-    assert browser.js(SELECTED) == 3, "and selects them again"
+    assert browser.text("#export") == "Export", "one undo reverts all of them"
+    assert browser.js(SELECTED) == 3, "the undo selects them again"
 
 
-def test_all_that_is_shown_can_be_selected_but_no_error(browser: Browser, report: Path) -> None:
+def test_all_shown_images_can_be_selected_but_no_errors(browser: Browser, report: Path) -> None:
     browser.open(report)
     browser.find("#all").click()
     assert browser.text("#selection [role=status]") == "6 selected"
     browser.choose("show", "review")
-    assert browser.text("#selection [role=status]") == "3 selected", "nothing is decided of what is not shown"
+    assert browser.text("#selection [role=status]") == "3 selected", "hidden images are not selected"
     browser.find("#selection [data-action=unknown]").click()
     assert browser.text("#hero-done") == "3 of 3 reviewed"
     assert browser.texts(".cell .mine") == ["✓ unknown"] * 3
@@ -164,7 +164,7 @@ def test_a_decision_of_several_images_survives_a_reload_and_is_undone_as_one(bro
     assert browser.text("#export") == "Export"
 
 
-def test_an_image_that_is_likely_unknown_says_so_and_comes_first_if_asked(browser: Browser, tmp_path: Path) -> None:
+def test_probably_unknown_images_have_a_badge_and_can_be_sorted_first(browser: Browser, tmp_path: Path) -> None:
     shares = {"a.png": 0.02, "b.png": 0.97, "c.png": 0.5, "d.png": None}
     rows = [digit(path, "1", 0.9)._replace(unknown=share, review=True) for path, share in shares.items()]
     browser.open(report_of(tmp_path, rows))
@@ -175,23 +175,23 @@ def test_an_image_that_is_likely_unknown_says_so_and_comes_first_if_asked(browse
     assert shown(browser) == ["b.png", "c.png"]
 
 
-def test_a_model_without_unknown_has_no_choice_of_it(browser: Browser, report: Path) -> None:
+def test_a_model_without_unknown_has_no_filter_for_it(browser: Browser, report: Path) -> None:
     browser.open(report)
     assert not browser.texts("option[value=unknown], .badge")
 
 
-def test_rows_without_alternatives_say_how_to_get_them(browser: Browser, tmp_path: Path) -> None:
+def test_a_page_of_rows_without_alternatives_names_the_top_option(browser: Browser, tmp_path: Path) -> None:
     browser.open(report_of(tmp_path, [row._replace(top=()) for row in ROWS]))
     assert "--top 3" in browser.text("#note p")
 
 
-def test_a_page_without_any_image_file_says_how_to_find_them(browser: Browser, tmp_path: Path) -> None:
+def test_a_page_without_image_files_names_the_images_option(browser: Browser, tmp_path: Path) -> None:
     rows = [ROWS[0], ROWS[2]]
     report_of(tmp_path, rows)
     report = report_of(tmp_path, [row._replace(path=f"elsewhere/{row.path}") for row in rows], images=False)
     browser.open(report)
-    assert "make the report with --images FOLDER" in browser.text("#note")
-    browser.complaints()  # about missing files, which are expected
+    assert "--images FOLDER" in browser.text("#note")
+    browser.console()  # discards the expected messages about missing files
 
 
 def test_the_skip_link_leaves_the_filters_alone(browser: Browser, report: Path) -> None:

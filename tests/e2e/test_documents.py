@@ -26,13 +26,13 @@ NOT_RUN = {
     r"\bpip install\b|^make venv": "needs the package index; tests/packaging installs the wheel",
     r"^make ": "a target of CONTRIBUTING.md, of which each says what it needs",
     r"^\. \.venv/bin/activate": "the environment of the tests is used",
-    r"\bcuda\b": "needs a GPU; tests/worker/test_devices.py runs these",
+    r"\bcuda\b": "needs a GPU; tests/worker/devices/test_devices.py runs these",
     r"RUNTIME=torch|^celery ": "starts slowly; tests/e2e/test_runtimes.py and test_surroundings.py run these",
-    r"(torchvision|timm|hf):": "needs a network or a cache; tests/producer/test_import_hubs.py runs these",
-    r"import (model|tags|weights)\.|--model model\.": "needs files of others; tests/producer/test_import_kinds.py",
-    r"\bmine-int8|--int8": "takes minutes; tests/producer/test_export_int8.py runs these",
+    r"(torchvision|timm|hf):": "needs a network or a cache; tests/producer/models/test_import_hubs.py runs these",
+    r"import (model|tags|weights)\.|--model model\.": "needs model files; tests/producer/models/test_import_kinds.py",
+    r"\bmine-int8|--int8": "takes minutes; tests/producer/models/test_export_int8.py runs these",
     r"redis-server|redis-cli|/etc/redis|/run/secrets|/mnt/|rediss://": "a Redis and folders of the test are used",
-    r"^curl ": "needs a port that is free; tests/worker/test_watched.py reads the metrics",
+    r"^curl ": "needs a port that is free; tests/worker/monitoring/test_watched.py reads the metrics",
     r"--pretrained": "needs weights of torchvision; tests/training/loop/test_initial_weights.py has a stand-in",
     r"--network digits ": "draws synthetic digits for minutes; tests/training/test_cli.py trains one",
     r"evaluate digits mine\.": "needs a second model of the same classes; own-images.md compares two",
@@ -40,7 +40,7 @@ NOT_RUN = {
     r"\bsqlite3\b": "a program of its own; tests/sinks reads databases",
 }
 #: Pages with parts that another test runs → the languages of these parts.
-ELSEWHERE = {"models.md": "python"}  # tests/producer/test_export.py
+ELSEWHERE = {"models.md": "python"}  # tests/producer/models/test_export.py
 BLOCK = re.compile(r"^```(sh|console|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 #: Stands for the program: an error row is no failure, one epoch is enough, and a training replaces an earlier one.
 PROGRAM = f"""#!/bin/sh

@@ -1,4 +1,4 @@
-"""`--broker` overrides the environment's broker, and hints include it."""
+"""Commands use the Redis of `--broker` instead of the environment's, and hints repeat the option."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +14,14 @@ from producer.cli import app
 from producer.resuming import broker_words, resume_hint
 from tests.ledger.conftest import finished_job
 
-NOBODY = {"PIGEONHOLE_BROKER_URL": "redis://127.0.0.1:1/0"}
+#: A broker that does not exist.
+UNREACHABLE = {"PIGEONHOLE_BROKER_URL": "redis://127.0.0.1:1/0"}
 
 
 @pytest.fixture
 def broker(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The tests' Redis; the environment names another, which does not exist."""
-    for variable, value in (settings.to_environment() | NOBODY).items():
+    """Return the URL of the tests' Redis; the environment names another, which does not exist."""
+    for variable, value in (settings.to_environment() | UNREACHABLE).items():
         monkeypatch.setenv(variable, value)
     return settings.broker_url
 
@@ -29,26 +30,26 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, [*arguments], catch_exceptions=False)
 
 
-def test_each_command_about_jobs_takes_the_broker_of_its_option(settings: Settings, broker: str) -> None:
+def test_each_job_command_uses_the_broker_of_its_option(settings: Settings, broker: str) -> None:
     job = finished_job(Ledger(settings), "a.png")
     assert job in run("status", "--broker", broker).stdout
     assert run("wait", job[:-1], "--broker", broker).stdout == run("results", "last", "--broker", broker).stdout
-    assert "nothing is pending" in run("resume", "last", "--broker", broker).stderr
-    assert run("cancel", "last", "--broker", broker).stderr.endswith(f"job {job} is finished already\n")
-    assert run("delete", "last", "--broker", broker).stderr == f"job {job} is deleted\n"
+    for command in ("resume", "cancel", "delete"):
+        assert job in run(command, "last", "--broker", broker).stderr
+    assert Ledger(settings).statuses() == []
 
 
-def test_what_is_submitted_there_is_waited_for_there(
+def test_the_next_command_after_submit_names_the_broker(
     broker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a.png").touch()
     monkeypatch.setenv("PIGEONHOLE_IMAGE_ROOT", str(tmp_path))
     submitted = run("submit", str(tmp_path / "a.png"), "--broker", broker)
-    assert submitted.stderr == f"submitted 1 image. Next: pigeonhole wait --broker {broker} {submitted.stdout}"
+    assert f"pigeonhole wait --broker {broker} {submitted.stdout.strip()}" in submitted.stderr
 
 
 @pytest.mark.parametrize("submitting", [True, False])
-def test_a_hint_names_a_broker_that_the_environment_does_not(
+def test_a_hint_names_the_broker_only_if_the_environment_has_another(
     settings: Settings, broker: str, monkeypatch: pytest.MonkeyPatch, submitting: bool
 ) -> None:
     client = Connection(settings, Retrying())

@@ -18,7 +18,7 @@ Offered = Callable[[str], list[str]]
 
 def offered_by(line: str, folder: Path, environment: dict[str, str]) -> list[str]:
     """Return the completions of bash for the last word of a line."""
-    asked = {
+    variables = {
         "_PIGEONHOLE_COMPLETE": "complete_bash",
         "COMP_WORDS": line,
         "COMP_CWORD": str(len(line.split(" ")) - 1),
@@ -26,7 +26,7 @@ def offered_by(line: str, folder: Path, environment: dict[str, str]) -> list[str
     program = [sys.executable, "-m", "pigeonhole"]
     run = subprocess.run(
         program,
-        env=os.environ | environment | asked,
+        env=os.environ | environment | variables,
         cwd=folder,
         capture_output=True,
         text=True,
@@ -44,7 +44,7 @@ def offered(settings: Settings, tmp_path: Path) -> Offered:
 
 @pytest.fixture
 def jobs(settings: Settings, clock: Clock) -> list[str]:
-    """Two jobs, created a minute apart."""
+    """Return the ids of two jobs, created a minute apart."""
     ledger = Ledger(settings, now=clock)
     first = ledger.create("digits", ())
     clock += 60
@@ -67,7 +67,7 @@ def test_the_jobs_of_the_broker_on_the_line_are_offered(settings: Settings, jobs
 
 
 @pytest.mark.parametrize("url", ["", "redis://127.0.0.1:1/0", "http://no-broker"])
-def test_without_a_redis_that_answers_nothing_is_offered_and_nothing_said(url: str, tmp_path: Path) -> None:
+def test_without_redis_nothing_is_offered_and_nothing_is_printed(url: str, tmp_path: Path) -> None:
     assert offered_by("pigeonhole wait ", tmp_path, {"PIGEONHOLE_BROKER_URL": url}) == []
 
 

@@ -1,3 +1,7 @@
+"""`--max-errors` as a number of rows and as a percentage."""
+
+import re
+
 import pytest
 
 from pigeonhole.errors import PigeonholeError, UsageError
@@ -15,12 +19,12 @@ def exceeds(text: str, counted: Summary, images: int | None) -> bool:
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "ten", "101%", "5 %", "%", "1e3", "nan%", "100.5%"])
-def test_what_is_neither_a_number_nor_a_percentage_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"is neither a number of rows, such as 100, nor a percentage"):
+def test_max_errors_accepts_only_a_number_or_a_percentage(text: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(repr(text))):
         MaxErrors.parse(text)
 
 
-def test_a_number_is_exceeded_by_one_row_more_whatever_is_still_to_come() -> None:
+def test_a_number_is_exceeded_by_one_more_row_before_the_job_ends() -> None:
     two = summary(rows(labels=5, errors=("missing", "empty")))
     assert exceeds("1", two, None)
     assert not exceeds("2", two, None)
@@ -36,10 +40,8 @@ def test_a_percentage_is_of_all_images_and_not_exceeded_before_their_number_is_k
     assert not exceeds("100%", two, 2)
 
 
-def test_the_error_names_the_most_frequent_kind_an_example_and_what_to_do() -> None:
+def test_the_error_names_the_most_frequent_kind_an_example_and_the_remedy() -> None:
     with pytest.raises(PigeonholeError) as error:
         MaxErrors.parse("0.5%").check(summary(rows(labels=1, errors=("missing", "empty", "missing"))), 100)
-    assert str(error.value) == (
-        "3 of 4 rows are errors, and --max-errors is 0.5%: 2 are 'missing', for instance 'x.png'. Fix the cause; "
-        "`classify --retry-errors` tries them again"
-    )
+    for part in ("3 of 4 rows", "--max-errors is 0.5%", "2 are 'missing'", "'x.png'", "`classify --retry-errors`"):
+        assert part in str(error.value)

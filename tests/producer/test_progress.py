@@ -43,7 +43,7 @@ class Terminal(io.StringIO):
         return True
 
     def write(self, text: str) -> int:
-        self._stream.feed(text.replace("\n", "\r\n"))  # as a terminal does
+        self._stream.feed(text.replace("\n", "\r\n"))  # like a terminal
         return super().write(text)
 
     def lines(self) -> list[str]:
@@ -110,7 +110,7 @@ def test_a_terminal_without_a_movable_cursor_has_the_same_lines(
     assert terminal.getvalue() == LINES
 
 
-def test_a_pipe_has_lines_even_where_colours_are_forced(
+def test_a_pipe_has_lines_even_if_colours_are_forced(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -131,7 +131,7 @@ def test_the_speed_is_that_of_the_last_half_minute(capsys: pytest.CaptureFixture
     assert ", 10/s, 11 days, " in lines[-1]
 
 
-def test_images_done_before_the_first_look_do_not_count_as_speed(
+def test_images_done_before_the_first_status_do_not_count_as_speed(
     capsys: pytest.CaptureFixture[str], clock: Clock
 ) -> None:
     with JobProgress(clock=clock) as progress:
@@ -157,7 +157,7 @@ def test_a_worker_is_not_starting_while_rows_arrive(capsys: pytest.CaptureFixtur
     assert at_work.endswith(", 1 worker")
 
 
-def test_a_resumed_run_starts_at_its_kept_rows_which_are_no_speed(
+def test_a_resumed_run_counts_earlier_rows_as_done_but_not_as_speed(
     capsys: pytest.CaptureFixture[str], clock: Clock
 ) -> None:
     with JobProgress(clock=clock, kept=15_000) as progress:
@@ -169,18 +169,22 @@ def test_a_resumed_run_starts_at_its_kept_rows_which_are_no_speed(
     assert capsys.readouterr().err.splitlines()[-1].startswith("15,200 of 20,000 images, 20/s, 0:04:00 left, ")
 
 
-def test_an_outage_is_printed_and_its_end(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_outage_and_its_end_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     notices = Notices()
     notices.away(AWAY)
     notices.back()
-    assert capsys.readouterr() == ("", f"waiting for Redis: {AWAY}\nRedis is back\n")
+    away, back = capsys.readouterr().err.splitlines()
+    assert str(AWAY) in away
+    assert "back" in back
 
 
-def test_a_program_hears_of_an_outage_by_pythons_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_and_its_end_are_logged_for_python_programs(caplog: pytest.LogCaptureFixture) -> None:
     shown = Logged()
     shown.away(AWAY)
     shown.back()
-    assert [record.getMessage() for record in caplog.records] == [f"waiting for Redis: {AWAY}", "Redis is back"]
+    away, back = (record.getMessage() for record in caplog.records)
+    assert str(AWAY) in away
+    assert "back" in back
 
 
 # On a terminal
@@ -210,7 +214,7 @@ def test_a_terminal_shows_a_bar_and_the_details_below_it(
     assert terminal.lines() == [""]
 
 
-def test_the_bar_of_an_open_job_shows_no_share(clock: Clock) -> None:
+def test_the_bar_of_an_open_job_shows_no_percentage(clock: Clock) -> None:
     progress = JobProgress(clock=clock)
     progress.show(status(state=JobState.RUNNING, submitting=True, images=500, done=100))
     assert progress.tasks[0].total is None
@@ -225,7 +229,7 @@ def test_an_outage_is_printed_above_the_bar(terminal: Terminal, monkeypatch: pyt
         Notices().away(BrokerUnreachable("Redis is full"))
         progress.refresh()
         notice, bar, details = terminal.lines()
-    assert notice == "waiting for Redis: Redis is full"
+    assert "Redis is full" in notice
     assert bar.endswith(" 1,000 of 2,000 images")
     assert details == "0 errors, 0 to review"
     assert terminal.lines() == [notice]
@@ -234,8 +238,8 @@ def test_an_outage_is_printed_above_the_bar(terminal: Terminal, monkeypatch: pyt
 # status --watch
 
 
-class Looks:
-    """Steps to run between two updates."""
+class Steps:
+    """The `sleep` of a watch: each call runs one step, and after the last step the watch is interrupted."""
 
     def __init__(self, *steps: Callable[[], object]) -> None:
         self._steps = list(steps)
@@ -248,12 +252,12 @@ class Looks:
 
 @pytest.fixture
 def job_progress(monkeypatch: pytest.MonkeyPatch) -> JobProgress:
-    """A progress that prints a line at every update."""
+    """Return a progress that prints a line at every update."""
     monkeypatch.setattr("producer.display.progress.LINE_EVERY", 0)
     return JobProgress()
 
 
-def do(ledger: Ledger, job: str, number: int, *paths: str) -> None:
+def finish_batch(ledger: Ledger, job: str, number: int, *paths: str) -> None:
     batch = batch_of(*paths)
     ledger.commit(job, piece(batch, number), answers_for(batch))
 
@@ -265,11 +269,11 @@ def test_one_job_is_watched_to_its_end_with_its_own_workers(
     workers.announce(ONE)
     workers.announce(Announcement(name="celery@other", model="letters", digest="d", version="1"))
     steps = (
-        lambda: do(ledger, job, 0, "a.png", "b.png"),
+        lambda: finish_batch(ledger, job, 0, "a.png", "b.png"),
         lambda: ledger.close(job, 2),
-        lambda: do(ledger, job, 1, "c.png"),
+        lambda: finish_batch(ledger, job, 1, "c.png"),
     )
-    watch_job(Connection(settings, Retrying()), job, job_progress, Looks(*steps))
+    watch_job(Connection(settings, Retrying()), job, job_progress, Steps(*steps))
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(",")[0] for line in lines] == [
         "0 of 3… images",
@@ -280,36 +284,37 @@ def test_one_job_is_watched_to_its_end_with_its_own_workers(
     assert all(line.endswith(", 1 worker (2 processes)") for line in lines)
 
 
-def test_a_redis_that_goes_away_while_a_job_is_watched_is_printed_and_waited_for(
+def test_watching_a_job_waits_for_redis_and_prints_a_notice(
     server: RedisServer, own: Settings, job_progress: JobProgress, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    class Mending(Notices):
+    class RestartsRedis(Notices):
         def away(self, exc: BrokerUnreachable) -> None:
             super().away(exc)
             server.start()
 
-    client = Connection(own, Retrying(60, Mending()))
+    client = Connection(own, Retrying(60, RestartsRedis()))
     job = client.create(["in"])
-    watch_job(client, job, job_progress, Looks(server.kill, lambda: client.cancel(job)))
-    first, gone, back, *last = capsys.readouterr().err.splitlines()
-    assert first == "0 of 0… images, 0 errors, 0 to review, 0 workers"
-    assert gone.startswith("waiting for Redis: no answer from ")
-    assert back == "Redis is back"
-    assert last[-1] == "0 of 0 images, 0 errors, 0 to review, 0 workers"
+    watch_job(client, job, job_progress, Steps(server.kill, lambda: client.cancel(job)))
+    first, away, back, *last = capsys.readouterr().err.splitlines()
+    assert first.startswith("0 of 0… images")
+    assert "waiting" in away
+    assert own.broker_url in away
+    assert "Redis is back" in back
+    assert last[-1].startswith("0 of 0 images")
 
 
 def test_in_a_log_all_jobs_have_a_line_for_each_change_until_an_interruption(
     settings: Settings, ledger: Ledger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    over, job = open_job(ledger), open_job(ledger)
-    ledger.cancel(over)
+    cancelled, job = open_job(ledger), open_job(ledger)
+    ledger.cancel(cancelled)
     steps = (
-        lambda: do(ledger, job, 0, "a.png", "b.png"),
+        lambda: finish_batch(ledger, job, 0, "a.png", "b.png"),
         lambda: None,
         lambda: ledger.close(job, 2),
         lambda: ledger.cancel(open_job(ledger)),
     )
-    watch_jobs(Connection(settings, Retrying()), Looks(*steps))
+    watch_jobs(Connection(settings, Retrying()), Steps(*steps))
     new = ledger.statuses()[-1].job
     assert capsys.readouterr().out.splitlines() == [
         f"{job} queued: 0 of 3… images, 0 errors, 0 to review",
@@ -319,7 +324,7 @@ def test_in_a_log_all_jobs_have_a_line_for_each_change_until_an_interruption(
     ]
 
 
-def test_on_a_terminal_all_jobs_are_a_table_that_is_drawn_again(
+def test_on_a_terminal_all_jobs_are_a_table_that_is_redrawn(
     settings: Settings, ledger: Ledger, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdout", terminal)
@@ -331,14 +336,14 @@ def test_on_a_terminal_all_jobs_are_a_table_that_is_drawn_again(
         lambda: frames.append(terminal.lines()),
         lambda: Notices().away(AWAY),
     )
-    watch_jobs(Connection(settings, Retrying()), Looks(*steps))
+    watch_jobs(Connection(settings, Retrying()), Steps(*steps))
     assert frames[0] == ["no jobs", "0 workers"]
     assert frames[1][1].split() == [jobs[0], "queued", "0s", "digits", "photos", "0/3…", "0", "0", "0"]
-    assert terminal.lines()[0].startswith("waiting for Redis: ")
+    assert str(AWAY)[:20] in terminal.lines()[0]
     assert terminal.lines()[2:] == frames[1][1:]
 
 
-def test_as_many_of_all_jobs_are_shown_as_fit_the_newest_first() -> None:
+def test_the_newest_jobs_that_fit_the_terminal_are_shown() -> None:
     terminal = Terminal()
     jobs = [status(job=f"job-{number:03}") for number in reversed(range(100))]
     screen = jobs_screen(jobs, [ONE], ConsoleDimensions(80, 24))

@@ -38,27 +38,27 @@ class Authority:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.own = self._made("authority", "-x509", "-days", "2", "-addext", "keyUsage=critical,keyCertSign")
+        self.own = self._create("authority", "-x509", "-days", "2", "-addext", "keyUsage=critical,keyCertSign")
 
     def sign(self, name: str, days: int = 2, hosts: str = "DNS:localhost") -> Certificate:
-        """Sign a certificate.
+        """Create a key, and sign a certificate for it.
 
         Args:
-            name: whose.
-            days: that it is valid from now on; negative: it has expired.
-            hosts: that it stands for.
+            name: The common name of the certificate.
+            days: The days for which it is valid; negative if it has expired.
+            hosts: The host names that it is valid for, as an OpenSSL `subjectAltName`.
         """
-        request = self._made(name, "-addext", f"subjectAltName={hosts}")
+        request = self._create(name, "-addext", f"subjectAltName={hosts}")
         _openssl("x509", "-req", "-in", request.certificate, "-out", request.certificate, "-copy_extensions", "copy",
                  "-CA", self.own.certificate, "-CAkey", self.own.key, "-days", days)  # fmt: skip
         return request
 
-    def _made(self, name: str, *arguments: str) -> Certificate:
-        made = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
-        # An elliptic curve's key is faster to make than an RSA key.
+    def _create(self, name: str, *arguments: str) -> Certificate:
+        created = Certificate(self._folder / f"{name}.pem", self._folder / f"{name}.key")
+        # A key of an elliptic curve is created faster than an RSA key.
         _openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-                 "-subj", f"/CN={name}", "-out", made.certificate, "-keyout", made.key, *arguments)  # fmt: skip
-        return made
+                 "-subj", f"/CN={name}", "-out", created.certificate, "-keyout", created.key, *arguments)  # fmt: skip
+        return created
 
 
 def _openssl(*arguments: object) -> None:
@@ -70,10 +70,10 @@ class Guarded:
     """A Redis with users, and with TLS if its build has it.
 
     Args:
-        place: its port on `localhost`, or its Unix socket.
-        admin: a client that may do everything, to look at what happened.
-        authority: signed its certificate, and must have signed the clients'; None without TLS.
-        client: a certificate that it accepts.
+        place: Its port on `localhost`, or its Unix socket.
+        admin: A client with all permissions.
+        authority: The authority that signs its certificate and those of its clients; None without TLS.
+        client: A client certificate that it accepts; None without TLS.
     """
 
     place: int | Path
@@ -82,7 +82,13 @@ class Guarded:
     client: Certificate | None
 
     def url(self, user: str, host: str = "localhost", **changes: Path | None) -> str:
-        """Return a user's broker URL; `changes` replace files, or drop them with None."""
+        """Return a user's broker URL.
+
+        Args:
+            user: The Redis user.
+            host: The host name.
+            changes: Parameters of the URL to replace by other files; None removes the parameter.
+        """
         login = f"{user}:{quote(PASSWORDS[user], safe='')}"
         if self.authority is None or self.client is None:
             return f"unix://{login}@{self.place}?db={DATABASE}"
@@ -100,7 +106,7 @@ class Guarded:
 
     def refused(self) -> list[str]:
         """Return the commands that Redis has refused since the last call, with their users."""
-        # redis-py sends its name with CLIENT, which is refused, and works without it.
+        # redis-py sends its name with CLIENT; it also works if that is refused.
         entries = [entry for entry in self.admin.acl_log() if not entry["object"].startswith("client")]
         self.admin.acl_log_reset()
         return [f"{entry['username']}: {entry['reason']} {entry['object']}" for entry in entries]
@@ -108,7 +114,7 @@ class Guarded:
 
 @pytest.fixture(scope="session")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    """A certificate authority that all tests share."""
+    """Start the hardened Redis that all tests share."""
     folder, server = tmp_path_factory.mktemp("guarded"), tls_redis_server()
     socket_file, users = folder / "redis.sock", folder / "users.acl"
     users.write_text(f"user default off\nuser admin on nopass ~* &* +@all\n{_users(folder)}", encoding="utf-8")
@@ -117,17 +123,17 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     admin = redis.Redis(
         unix_socket_path=str(socket_file), db=DATABASE, username="admin", password="", decode_responses=True
     )
-    made = Guarded(socket_file, admin, None, None)
+    guarded = Guarded(socket_file, admin, None, None)
     if server is not None:
         authority, port = Authority(folder), _free_port()
         own = authority.sign("server")
         command += ["--bind", "127.0.0.1", "--tls-port", str(port), "--tls-auth-clients", "yes"]
         command += ["--tls-cert-file", str(own.certificate), "--tls-key-file", str(own.key)]
         command += ["--tls-ca-cert-file", str(authority.own.certificate)]
-        made = Guarded(port, admin, authority, authority.sign("client"))
+        guarded = Guarded(port, admin, authority, authority.sign("client"))
     with (folder / "redis.log").open("wb") as log, subprocess.Popen(command, stdout=log) as process:
         wait_for(lambda: _answers(admin), f"Redis: {folder / 'redis.log'}")
-        yield made
+        yield guarded
         process.kill()
 
 
@@ -163,7 +169,7 @@ def _answers(client: Any) -> bool:
 
 @pytest.fixture(scope="session")
 def target(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """A real worker that all tests share: none of them may end it."""
+    """Start a real worker that all tests share; no test may end it."""
     folder = tmp_path_factory.mktemp("target")
     settings = Settings(broker_url=redis_url, prefix=f"test-{folder.name}-{os.getpid()}", image_root=str(ROOT))
     worker = Target(settings, folder)

@@ -28,9 +28,9 @@ class Target:
     """One worker with one process.
 
     Args:
-        settings: its Redis, and a prefix of its own.
-        folder: for its log.
-        arguments: more of the command line.
+        settings: The settings of the worker, with a prefix of its own.
+        folder: The folder of its log.
+        arguments: Further arguments of its command line.
     """
 
     def __init__(self, settings: Settings, folder: Path, *arguments: str) -> None:
@@ -38,20 +38,10 @@ class Target:
         self.raw = connect(settings.broker_url)
         self.ledger, self.queue = Ledger(settings), Queue(settings)
         self.log = folder / "worker.log"
-        command = [
-            sys.executable,
-            "-m",
-            "pigeonhole",
-            "worker",
-            "--processes",
-            "1",
-            "--name",
-            "celery@target",
-            *arguments,
-        ]
+        program = [sys.executable, "-m", "pigeonhole", "worker", "--processes", "1", "--name", "celery@target"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*command, *arguments], cwd=ROOT, env=os.environ | settings.to_environment(), stdout=log, stderr=log
+                [*program, *arguments], cwd=ROOT, env=os.environ | settings.to_environment(), stdout=log, stderr=log
             )
         workers = Workers(settings)
         wait_for(lambda: any(worker.processes for worker in workers.alive()), f"the worker: {self.log}")
@@ -67,27 +57,27 @@ class Target:
         name = f"{self.settings.prefix}:{queue_name(MODEL)}"
         return f"{name}\x06\x16{priority}" if priority else name
 
-    def throw(self, *items: bytes | dict[str, Any], priority: int = 0) -> None:
-        """Put data into the queue, and check that the worker takes it and then finishes a valid job."""
+    def send(self, *items: bytes | dict[str, Any], priority: int = 0) -> None:
+        """Put messages or raw data into the queue, and check that the worker survives and then finishes a valid job."""
         for item in items:
             self.raw.lpush(self.key(priority), item if isinstance(item, bytes) else json.dumps(item))
-        self.finish_a_sound_job()
+        self.finish_valid_job()
 
-    def finish_a_sound_job(self) -> None:
+    def finish_valid_job(self) -> None:
         """Check that the original process classifies an image after everything in the queue."""
         job = self.ledger.create(MODEL, ("test",))
-        # With the lowest priority, so that everything else is taken first.
+        # With the lowest priority, everything else is consumed first.
         piece = self.ledger.add(job, 0, Batch((Group("file", "", "", (SAMPLE,)),)))
         self.ledger.close(job, 1)
-        message = sound(job, str(piece))
+        message = valid_message(job, str(piece))
         self.raw.lpush(self.key(LOWEST_PRIORITY), json.dumps(message))
-        wait_for(lambda: self.ledger.status(job).over or self.process.poll() is not None, f"a sound job: {self.log}")
+        wait_for(lambda: self.ledger.status(job).over or self.process.poll() is not None, f"a valid job: {self.log}")
         assert self.process.poll() is None, self.log.read_text(errors="replace")[-2000:]
         assert (self.ledger.status(job).done, self.ledger.status(job).errors) == (1, 0)
         assert children(self.process.pid) == self.children
 
 
-def sound(job: str = "20260101-000000-abcdef", piece: str = PIECE) -> dict[str, Any]:
+def valid_message(job: str = "20260101-000000-abcdef", piece: str = PIECE) -> dict[str, Any]:
     """Return a message of a producer; by default, its job does not exist."""
     name = str(uuid.uuid4())
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
@@ -120,7 +110,7 @@ def encoded(body: object) -> str:
 
 def changed(path: str, value: object) -> dict[str, Any]:
     """Return a valid message in which one field, such as `headers.id`, is replaced, or removed if `value` is ABSENT."""
-    message = sound()
+    message = valid_message()
     *folders, name = path.split(".")
     place = message
     for folder in folders:

@@ -1,4 +1,4 @@
-"""The two Redis users have the permissions that our programs need, and no others."""
+"""The two Redis users have exactly the permissions that Pigeonhole needs."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from deploy.redis_users import BOTH, WORKER
+from pigeonhole.errors import ExitCode
 from pigeonhole.ledger.dead_letters import DeadLetters
 from pigeonhole.ledger.ledger import Ledger
 from pigeonhole.ledger.queue.task_queue import Queue
@@ -21,8 +22,8 @@ from pigeonhole.ledger.workers import Workers
 from tests.conftest import ROOT, wait_for
 from tests.security.conftest import PASSWORDS, PREFIX, Guarded, produce
 
-#: Commands with their arguments that an attacker would use to inspect, to break, or to escape.
-OUTSIDE = """
+#: Commands with arguments by which an attacker could read other data, do damage, or gain more rights.
+FORBIDDEN = """
 FLUSHALL | FLUSHDB | SWAPDB 0 1 | SHUTDOWN NOSAVE | DEBUG SLEEP 0 | SAVE | BGSAVE | BGREWRITEAOF | SCRIPT FLUSH
 SCRIPT KILL | MODULE LIST | MODULE LOAD /x.so | REPLICAOF localhost 1 | SYNC | MIGRATE localhost 1 guarded:x 0 1
 CONFIG GET * | CONFIG SET dir / | CONFIG REWRITE | ACL LIST | ACL SETUSER x on | CLIENT LIST | CLIENT KILL TYPE normal
@@ -32,14 +33,14 @@ MOVE guarded:x 0 | RENAME guarded:x other:x | COPY guarded:x other:x | SORT guar
 HGET other:job x | HSET other:job x 0 | DEL other:job | LPUSH other:queue 0 | ZADD other:jobs 0 x
 HGET guarded x | HGET guardedly:job x | SET * 0
 """
-COMMANDS = [command.strip() for line in OUTSIDE.strip().split("\n") for command in line.split("|")]
-#: Error texts of Redis 6.2 and 7: for a caller, for a script's caller, and for disabled commands.
+COMMANDS = [command.strip() for line in FORBIDDEN.strip().split("\n") for command in line.split("|")]
+#: Error texts of Redis 6.2 and 7 for commands, for commands in scripts, and for disabled commands.
 REFUSED = r"(?i)no permissions|can't run this command|can't access at least one of the keys|not allowed"
 
 
 @pytest.fixture
 def worker(guarded: Guarded, tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A real worker, all of whose commands are counted."""
+    """Start a real worker after resetting Redis' counts of commands."""
     guarded.refused()
     guarded.admin.config_resetstat()
     settings = guarded.settings("worker")
@@ -53,12 +54,12 @@ def worker(guarded: Guarded, tmp_path: Path) -> Iterator["subprocess.Popen[bytes
     process.wait()
 
 
-def test_all_that_is_done_can_be_done_as_these_users_and_needs_each_of_their_rights(
+def test_each_command_works_as_these_users_and_each_right_is_used(
     guarded: Guarded, worker: "subprocess.Popen[bytes]", tmp_path: Path
 ) -> None:
     def run(*arguments: str) -> str:
         ended = produce(guarded.settings("producer"), *arguments)
-        assert ended.returncode in (0, 3), ended.stderr.decode()  # 3: some samples are no images
+        assert ended.returncode in (ExitCode.OK, ExitCode.ERROR_ROWS), ended.stderr.decode()
         return ended.stdout.decode().strip()
 
     connect(guarded.url("producer")).lpush(f"{PREFIX}:classify.digits", "no message at all")
@@ -67,9 +68,9 @@ def test_all_that_is_done_can_be_done_as_these_users_and_needs_each_of_their_rig
     run("wait", job, "-o", str(tmp_path / "waited.csv"))
     assert guarded.refused() == []
     findings = json.loads(produce(guarded.settings("producer"), "doctor", "samples", "--json").stdout)["findings"]
-    # CONFIG, which holds passwords, is refused; and one message was invalid.
+    # CONFIG contains passwords, so it is refused; one message was invalid.
     assert {one["name"] for one in findings if not one["ok"]} == {"persistence", "leftovers"}
-    assert all(said.startswith("producer: command config") for said in guarded.refused())
+    assert all(line.startswith("producer: command config") for line in guarded.refused())
     worker.send_signal(signal.SIGTERM)
     worker.wait()
     unfinished = run("submit", "samples")
@@ -77,7 +78,7 @@ def test_all_that_is_done_can_be_done_as_these_users_and_needs_each_of_their_rig
     run("status", unfinished)
     guarded.admin.delete(
         f"{guarded.settings('producer').prefix}:sweeping"
-    )  # the worker's lock of the sweep may still be held
+    )  # the worker may still hold the lock of the sweep
     for user in PASSWORDS:
         assert Workers(guarded.settings(user), client=connect(guarded.url(user))).may_sweep() is (user == "producer")
         sweep(Ledger(guarded.settings(user)), Queue(guarded.settings(user)))
@@ -98,7 +99,7 @@ def test_all_that_is_done_can_be_done_as_these_users_and_needs_each_of_their_rig
 
 @pytest.fixture(params=PASSWORDS)
 def client(request: pytest.FixtureRequest, guarded: Guarded) -> Iterator[Client]:
-    """A client for each user, in a Redis with other programs' keys."""
+    """Yield a client of each user, and check afterwards that keys of other programs and the users are unchanged."""
     guarded.admin.hset("other:job", "x", "theirs")
     yield connect(guarded.url(request.param), retries=0)
     assert guarded.admin.hgetall("other:job") == {"x": "theirs"}
@@ -106,7 +107,7 @@ def client(request: pytest.FixtureRequest, guarded: Guarded) -> Iterator[Client]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_neither_user_can_do_anything_else(client: Client, command: str) -> None:
+def test_neither_user_can_run_another_command(client: Client, command: str) -> None:
     with pytest.raises(redis.ResponseError, match=REFUSED):
         client.execute_command(*command.split(" "))
 

@@ -31,33 +31,37 @@ URLS = (
     "rediss://user:secret@broker/0?ssl_ca_certs=/ca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
     "rediss://broker?ssl_check_hostname=false&ssl_cert_reqs=optional",
 )
-MATTERS = ("host", "port", "db", "path", "username", "password")
+COMPARED = ("host", "port", "db", "path", "username", "password")
 
 
 def _of_kombu(url: str) -> dict[str, Any]:
-    """Return the connection parameters of kombu; nothing is sent."""
+    """Return the connection parameters that kombu reads from a URL, without a connection."""
     connection: Connection = configure(Settings(broker_url=url)).connection_for_write()
     channel = connection.transport.Channel
-    reads = channel.__new__(channel)  # its __init__ would connect
-    reads.connection = connection.transport
-    given: dict[str, Any] = reads._connparams()
-    return given
+    unconnected = channel.__new__(channel)  # __init__ would connect
+    unconnected.connection = connection.transport
+    parameters: dict[str, Any] = unconnected._connparams()
+    return parameters
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_the_queue_is_on_the_server_that_the_ledger_is_on(url: str) -> None:
-    ours, theirs = connect(url).connection_pool, _of_kombu(url)
-    wanted = {"host": "localhost", "port": 6379, "db": 0} if "path" not in ours.connection_kwargs else {"db": 0}
-    wanted |= {name: ours.connection_kwargs[name] for name in MATTERS if ours.connection_kwargs.get(name) is not None}
-    assert {name: theirs[name] for name in MATTERS if theirs.get(name) is not None} == wanted
+def test_the_queue_and_the_ledger_use_the_same_server(url: str) -> None:
+    of_ledger, of_queue = connect(url).connection_pool, _of_kombu(url)
+    wanted = {"host": "localhost", "port": 6379, "db": 0} if "path" not in of_ledger.connection_kwargs else {"db": 0}
+    wanted |= {
+        name: of_ledger.connection_kwargs[name]
+        for name in COMPARED
+        if of_ledger.connection_kwargs.get(name) is not None
+    }
+    assert {name: of_queue[name] for name in COMPARED if of_queue.get(name) is not None} == wanted
 
 
 @pytest.mark.parametrize("url", [url for url in URLS if url.startswith("rediss")])
 def test_the_queue_checks_the_certificate_as_the_ledger_does(url: str) -> None:
     pools = connect(url).connection_pool, redis.ConnectionPool(**_of_kombu(url))
-    ours, theirs = (pool.connection_class(**pool.connection_kwargs) for pool in pools)
+    of_ledger, of_queue = (pool.connection_class(**pool.connection_kwargs) for pool in pools)
     for name in ("cert_reqs", "check_hostname", "ca_certs", "certfile", "keyfile"):
-        assert getattr(ours, name) == getattr(theirs, name), name
+        assert getattr(of_ledger, name) == getattr(of_queue, name), name
 
 
 def test_a_password_in_a_unix_url_opens_the_queue_too(tmp_path: Path) -> None:

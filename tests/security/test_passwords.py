@@ -1,4 +1,4 @@
-"""The broker's password is in no command line, no log and no message."""
+"""No command line, log or message contains the broker's password."""
 
 import os
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pigeonhole.errors import ExitCode
 from pigeonhole.ledger.redis.client import connect
 from pigeonhole.settings import Settings, masked
 from tests.conftest import ROOT, wait_for
@@ -21,7 +22,7 @@ PASSWORD, QUOTED = "s3;cr@t/W0rd", "s3%3Bcr%40t%2FW0rd"
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A Redis that requires the password."""
+    """Start a Redis that requires the password."""
     running = Server(tmp_path, "--requirepass", PASSWORD)
     yield running
     running.kill()
@@ -29,13 +30,13 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def settings(server: Server) -> Settings:
-    """Settings with the password in the URL, the worst case."""
+    """Return settings with the password in the URL, the worst case."""
     return Settings(broker_url=f"{server.url}?password={QUOTED}", image_root=str(ROOT))
 
 
 def _assert_hidden(text: str, where: str) -> None:
-    for shown in (PASSWORD, QUOTED, "cr@t", "cr%40t", "W0rd"):
-        assert shown not in text, where
+    for secret in (PASSWORD, QUOTED, "cr@t", "cr%40t", "W0rd"):
+        assert secret not in text, where
 
 
 def _command_lines(ancestor: int) -> dict[int, str]:
@@ -52,12 +53,12 @@ def _command_lines(ancestor: int) -> dict[int, str]:
     return {process: lines[process] for process in family & lines.keys()}
 
 
-def test_no_command_line_and_no_log_of_a_worker_shows_it_at_any_level(
+def test_no_command_line_and_no_log_of_a_worker_shows_the_password(
     settings: Settings, server: Server, tmp_path: Path
 ) -> None:
     target = Target(settings, tmp_path, "--log-level", "DEBUG")
     try:
-        target.throw(b"no message", {"headers": {"task": "unknown"}})
+        target.send(b"no message", {"headers": {"task": "unknown"}})
         lines = _command_lines(target.process.pid)
         assert len(lines) >= 3  # the parent, its resource tracker, a pool process
         for line in lines.values():
@@ -71,16 +72,16 @@ def test_no_command_line_and_no_log_of_a_worker_shows_it_at_any_level(
 
 
 @pytest.mark.parametrize("arguments", [("status",), ("status", "--json"), ("status", "20260101-000000-abcdef")])
-def test_no_command_shows_it(settings: Settings, server: Server, arguments: tuple[str, ...]) -> None:
+def test_no_command_prints_the_password(settings: Settings, server: Server, arguments: tuple[str, ...]) -> None:
     ended = produce(settings, *arguments)
-    _assert_hidden((ended.stdout + ended.stderr).decode(), "what it says")
+    _assert_hidden((ended.stdout + ended.stderr).decode(), "the output")
 
 
-def test_nor_when_the_broker_is_gone_or_takes_another(settings: Settings, server: Server) -> None:
+def test_no_connection_error_shows_the_password(settings: Settings, server: Server) -> None:
     refused = produce(Settings(broker_url=settings.broker_url + "x"), "status")
     server.kill()
     gone = produce(settings, "status")
-    assert (refused.returncode, gone.returncode) == (4, 4)
+    assert (refused.returncode, gone.returncode) == (ExitCode.BROKER_UNREACHABLE,) * 2
     _assert_hidden((refused.stderr + gone.stderr).decode(), "an error")
 
 
@@ -88,16 +89,16 @@ def test_nor_when_the_broker_is_gone_or_takes_another(settings: Settings, server
     "name", ["password", "pass%77ord", "%70assword", "ssl_password", "ssl%5fpassword", "ssl%5Fpassw%6Frd", "pass\nword"]
 )
 @pytest.mark.parametrize("before", ["?", "?db=1&", "?health_check_interval=1&"])
-def test_nor_do_settings_whose_url_writes_an_arguments_name_in_another_way(name: str, before: str) -> None:
+def test_settings_mask_the_password_however_the_url_spells_its_argument(name: str, before: str) -> None:
     url = f"rediss://localhost/0{before}{name}={QUOTED}&socket_timeout=1"
     known = connect(url).connection_pool.connection_kwargs
-    assert PASSWORD in (known.get("password"), known.get("ssl_password")), "it works as one"
+    assert PASSWORD in (known.get("password"), known.get("ssl_password")), "redis-py reads the password"
     _assert_hidden(repr(Settings(broker_url=url)), "the settings")
     assert masked(url) == f"rediss://localhost/0{before}{name}=***&socket_timeout=1"
 
 
-def test_no_process_of_the_embedded_default_has_one_to_show(tmp_path: Path) -> None:
-    """The embedded Redis needs no password: only its owner may open its socket. It must not get the broker's either."""
+def test_no_process_of_an_embedded_run_has_the_password_in_its_command_line(tmp_path: Path) -> None:
+    """Check an embedded Redis: its socket needs no password, and it must not get the broker's."""
     environment = os.environ | {"PIGEONHOLE_BROKER_PASSWORD_FILE": str(tmp_path / "password")}
     (tmp_path / "password").write_text(PASSWORD)
     images = tmp_path / "images"

@@ -1,4 +1,4 @@
-"""Text from Redis can't control a terminal: its control sequences are escaped."""
+"""Text from Redis can't control a terminal, because its control sequences are escaped."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,14 +16,14 @@ from producer.resuming import hinting
 from tests.ledger.conftest import batch_of, piece
 from tests.security.conftest import produce
 
-#: A sequence that changes the title of a terminal's window. Without a terminal, click removes only colours.
+#: A sequence that changes the title of a terminal's window. click does not remove it from output to a pipe.
 RETITLED = "\x1b]0;owned\x07"
 SHOWN = r"\x1b]0;owned\x07"
 
 
 @pytest.fixture
 def job(settings: Settings) -> str:
-    """A job with that sequence in each of its texts."""
+    """Return the id of a job with that sequence in each of its texts."""
     ledger, batch = Ledger(settings), batch_of(f"{RETITLED}.png")
     job = ledger.create("digits", (RETITLED,))
     ledger.add(job, 0, batch)
@@ -35,26 +35,26 @@ def job(settings: Settings) -> str:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "parts"),
     [
-        (("status",), f"reason{SHOWN}"),
-        (("status", "{job}"), f"digits{SHOWN}"),
-        (("status", "{job}"), f"reason{SHOWN}"),
-        (("wait", "{job}", "-o", "{folder}/rows.csv"), f"errors: 1 k{SHOWN} ({SHOWN}.png)\nby m{SHOWN}"),
+        (("status",), (f"reason{SHOWN}",)),
+        (("status", "{job}"), (f"digits{SHOWN}", f"reason{SHOWN}")),
+        (("wait", "{job}", "-o", "{folder}/rows.csv"), (f"k{SHOWN}", f"{SHOWN}.png", f"m{SHOWN}")),
     ],
 )
 def test_a_command_shows_a_control_sequence_as_text(
-    settings: Settings, job: str, tmp_path: Path, arguments: tuple[str, ...], said: str
+    settings: Settings, job: str, tmp_path: Path, arguments: tuple[str, ...], parts: tuple[str, ...]
 ) -> None:
     ended = produce(settings, *(argument.format(job=job, folder=tmp_path) for argument in arguments))
     shown = (ended.stdout + ended.stderr).decode()
     assert "\x1b" not in shown
     assert "\x07" not in shown
-    assert said in shown
+    for part in parts:
+        assert part in shown
 
 
 def _fails() -> None:
-    raise MessageInvalid(f"the workers can't understand it: {RETITLED}\nforged")
+    raise MessageInvalid(f"unreadable: {RETITLED}\nforged")
 
 
 def _fails_with_a_remedy() -> None:
@@ -63,9 +63,12 @@ def _fails_with_a_remedy() -> None:
 
 
 @pytest.mark.parametrize(("fails", "remedy"), [(_fails, ""), (_fails_with_a_remedy, f"do this: {SHOWN}\n")])
-def test_so_does_an_error_of_what_came_over_redis_in_one_line(
+def test_an_error_with_a_control_sequence_is_one_line_of_text(
     fails: Callable[[], None], remedy: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(typer.Exit):
         guarded(fails)()
-    assert capsys.readouterr().err == f"pigeonhole: the workers can't understand it: {SHOWN}\\nforged\n{remedy}"
+    first, *rest = capsys.readouterr().err.splitlines(keepends=True)
+    assert first.startswith("pigeonhole: ")
+    assert first.endswith(f"{SHOWN}\\nforged\n")
+    assert "".join(rest) == remedy

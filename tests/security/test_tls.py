@@ -1,4 +1,4 @@
-"""TLS with real certificates: who may connect, and the error messages for others."""
+"""TLS with real certificates: only valid clients connect, and others get an error message with the fault."""
 
 import os
 import subprocess
@@ -20,10 +20,10 @@ pytestmark = pytest.mark.tls
 
 @pytest.fixture(scope="module")
 def urls(guarded: Guarded, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Return wrong URLs by their fault."""
+    """Return faulty URLs by their fault."""
     assert guarded.authority is not None
     other = Authority(tmp_path_factory.mktemp("other"))
-    expired, theirs = guarded.authority.sign("expired", days=-1), other.sign("other")
+    expired, foreign = guarded.authority.sign("expired", days=-1), other.sign("other")
     good = guarded.url("producer")
     return {
         "an authority that did not sign the server's certificate": guarded.url(
@@ -35,7 +35,7 @@ def urls(guarded: Guarded, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             "producer", ssl_certfile=expired.certificate, ssl_keyfile=expired.key
         ),
         "another authority's client certificate": guarded.url(
-            "producer", ssl_certfile=theirs.certificate, ssl_keyfile=theirs.key
+            "producer", ssl_certfile=foreign.certificate, ssl_keyfile=foreign.key
         ),
         "a host that the certificate is not for": guarded.url("producer", host="127.0.0.1"),
         "no TLS": good.partition("?")[0].replace("rediss://", "redis://"),
@@ -45,16 +45,17 @@ def urls(guarded: Guarded, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     }
 
 
-WORDS = {
+#: Fault → what the error message names.
+PARTS = {
     "an authority that did not sign the server's certificate": "CERTIFICATE_VERIFY_FAILED",
     "no authority but the system's": "CERTIFICATE_VERIFY_FAILED",
-    # Redis closes the connection; the error that the client sees depends on timing.
-    "no client certificate": "no answer from Redis",
-    "an expired client certificate": "no answer from Redis",
-    "another authority's client certificate": "no answer from Redis",
+    # Redis closes the connection; the client's error depends on timing.
+    "no client certificate": "rediss://",
+    "an expired client certificate": "rediss://",
+    "another authority's client certificate": "rediss://",
     "a host that the certificate is not for": "certificate is not valid for '127.0.0.1'",
-    "no TLS": "no answer from Redis",
-    "a wrong password": "check the user and password in its URL",
+    "no TLS": "redis://",
+    "a wrong password": "user and password",
     "a key that is not the certificate's": "KEY_VALUES_MISMATCH",
     "a file that is not there": "No such file or directory",
 }
@@ -62,7 +63,7 @@ WORDS = {
 
 @pytest.fixture(scope="module")
 def refusals(urls: dict[str, str]) -> dict[str, list[BrokerUnreachable]]:
-    """Return the errors of ledger and queue by fault; run in parallel, because each retries for seconds."""
+    """Return the errors of ledger and queue by fault; the attempts run in parallel, because each takes seconds."""
 
     def attempt(url: str) -> list[BrokerUnreachable]:
         settings = Settings(broker_url=url, prefix="guarded")
@@ -76,27 +77,27 @@ def refusals(urls: dict[str, str]) -> dict[str, list[BrokerUnreachable]]:
         return dict(zip(urls, pool.map(attempt, urls.values()), strict=True))
 
 
-@pytest.mark.parametrize("wrong", WORDS)
-def test_ledger_and_queue_say_what_is_wrong_without_the_password(
-    wrong: str, refusals: dict[str, list[BrokerUnreachable]]
+@pytest.mark.parametrize("fault", PARTS)
+def test_ledger_and_queue_report_the_fault_without_the_password(
+    fault: str, refusals: dict[str, list[BrokerUnreachable]]
 ) -> None:
-    for refusal in refusals[wrong]:
-        assert WORDS[wrong] in str(refusal)
+    for refusal in refusals[fault]:
+        assert PARTS[fault] in str(refusal)
         assert "s3cret" not in str(refusal)
 
 
-@pytest.mark.parametrize("wrong", ["no client certificate", "a host that the certificate is not for"])
-def test_a_command_ends_with_one_line_and_exit_code_4(wrong: str, urls: dict[str, str]) -> None:
-    ended = produce(Settings(broker_url=urls[wrong]), "status")
+@pytest.mark.parametrize("fault", ["no client certificate", "a host that the certificate is not for"])
+def test_a_command_ends_with_one_line_and_exit_code_4(fault: str, urls: dict[str, str]) -> None:
+    ended = produce(Settings(broker_url=urls[fault]), "status")
     assert ended.returncode == ExitCode.BROKER_UNREACHABLE
-    said = ended.stderr.decode()
-    assert said.startswith("pigeonhole: ")
-    assert said.count("\n") == 1
-    assert WORDS[wrong] in said
-    assert "s3cret" not in said
+    message = ended.stderr.decode()
+    assert message.startswith("pigeonhole: ")
+    assert message.count("\n") == 1
+    assert PARTS[fault] in message
+    assert "s3cret" not in message
 
 
-def test_a_worker_is_not_brought_down_by_a_certificate_but_says_why_it_waits(
+def test_a_worker_waits_after_a_certificate_error_and_logs_it(
     guarded: Guarded, urls: dict[str, str], tmp_path: Path
 ) -> None:
     environment = os.environ | guarded.settings("worker").to_environment()
@@ -107,10 +108,8 @@ def test_a_worker_is_not_brought_down_by_a_certificate_but_says_why_it_waits(
             [sys.executable, "-m", "pigeonhole", "worker"], cwd=ROOT, env=environment, stdout=file, stderr=file
         )
     try:
-        wait_for(lambda: b"no answer from Redis at" in log.read_bytes(), "a line of the worker's")
-        said = log.read_text()
-        assert "certificate is not valid for '127.0.0.1'" in said
-        assert "s3cret" not in said
+        wait_for(lambda: b"certificate is not valid for '127.0.0.1'" in log.read_bytes(), "the worker's notice")
+        assert "s3cret" not in log.read_text()
         assert worker.poll() is None
     finally:
         worker.kill()

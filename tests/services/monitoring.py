@@ -1,7 +1,7 @@
 """`make monitoring-test`: a real Prometheus scrapes a real worker; the counts are right, and the alerts fire.
 
-Needs the programs `prometheus` and `promtool` (Debian's package `prometheus`). Everything else it starts itself, on
-this machine's loopback, and ends. The alerts are those of deploy/alerts.yml, with seconds in place of minutes.
+Needs the programs `prometheus` and `promtool` (Debian's package `prometheus`). All servers listen on the loopback
+address, and are stopped at the end. The alerts are those of deploy/alerts.yml, with seconds in place of minutes.
 """
 
 import json
@@ -27,7 +27,7 @@ from pigeonhole.embedded.servers import redis_server
 ROOT = Path(__file__).resolve().parents[2]
 RULES, RULES_TEST = ROOT / "deploy" / "alerts.yml", ROOT / "tests" / "deploy" / "alerts_test.yml"
 #: Timeout of each wait, in seconds.
-PATIENCE = 60.0
+TIMEOUT = 60.0
 NOT_INSTALLED = 2
 
 
@@ -45,11 +45,11 @@ def main() -> int:
     try:
         rules()
         with site() as running:
-            try_it(running)
+            check_site(running)
     except Failed as exc:
         say(f"FAILED: {exc}")
         return 1
-    say(f"all as it should be, in {time.monotonic() - started:.0f} s")
+    say(f"passed in {time.monotonic() - started:.0f} s")
     return 0
 
 
@@ -67,15 +67,16 @@ def rules() -> None:
     alerts = re.findall(r"- alert: (\w+)", RULES.read_text())
     untested = [name for name in alerts if name not in RULES_TEST.read_text()]
     if untested:
-        raise Failed(f"{RULES_TEST.name} does not try {untested}")
-    say(f"promtool: the configuration is sound, and each of {len(alerts)} alerts fires when it should, and only then")
+        raise Failed(f"{RULES_TEST.name} does not test {untested}")
+    say(f"promtool: the configuration is valid, and each of {len(alerts)} alerts fires only when it should")
 
 
 class Site:
-    """A Redis, a worker and a Prometheus, while they run.
+    """A running Redis, worker and Prometheus.
 
     Args:
-        folder: of their files and logs.
+        folder: The folder of their files and logs.
+        started: The stack that stops each process when it is closed.
     """
 
     def __init__(self, folder: Path, started: ExitStack) -> None:
@@ -104,9 +105,9 @@ class Site:
             command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False
         ).stdout
 
-    def ask(self, query: str) -> dict[str, float]:
-        """Run a query; return the value of each series by its last label."""
-        url = f"http://127.0.0.1:{self._web}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
+    def query(self, expression: str) -> dict[str, float]:
+        """Run a PromQL query; return the value of each series by its last label."""
+        url = f"http://127.0.0.1:{self._web}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
         try:
             with urllib.request.urlopen(url, timeout=5) as reply:
                 result = json.load(reply)["data"]["result"]
@@ -116,9 +117,9 @@ class Site:
 
     def firing(self) -> set[str]:
         """Return the names of firing alerts."""
-        return set(self.ask('count by (alertname) (ALERTS{alertstate="firing"})'))
+        return set(self.query('count by (alertname) (ALERTS{alertstate="firing"})'))
 
-    def wait(self, condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
+    def wait(self, condition: Callable[[], object], what: str, seconds: float = TIMEOUT) -> None:
         """Wait until a condition holds; raise Failed after the timeout."""
         give_up = time.monotonic() + seconds
         while not condition():
@@ -149,26 +150,26 @@ def site() -> Iterator[Site]:
         yield Site(Path(folder), started)
 
 
-def try_it(running: Site) -> None:
+def check_site(running: Site) -> None:
     """Check the counts, and each alert that one worker can trigger."""
-    running.wait(lambda: running.ask('up{job="pigeonhole"} == 1'), "a first scrape")
+    running.wait(lambda: running.query('up{job="pigeonhole"} == 1'), "a first scrape")
     summary = json.loads(running.program("classify", "samples", "-q", "--json", "-o", "/dev/null"))
     expected = {"error": summary["errors"], "review": summary["reviews"]}
     expected["label"] = summary["images"] - expected["error"] - expected["review"]
     _counted(running, expected, summary["errors_by_kind"], 1)
-    say(f"scraped: {expected} images and {summary['errors_by_kind']}, as `pigeonhole classify` says")
+    say(f"scraped: {expected} images and {summary['errors_by_kind']}, as in the summary of `pigeonhole classify`")
     [victim, *_] = running.processes()
     os.kill(victim, signal.SIGKILL)
     running.wait(lambda: victim not in running.processes() and len(running.processes()) == 2, "another process")
     running.program("classify", "samples", "-q", "--json", "-o", "/dev/null")
     _counted(running, expected, summary["errors_by_kind"], 2)
-    say("scraped: nothing that a process counted is lost with it, nor counted twice")
-    stages = running.ask("sum by (stage) (pigeonhole_stage_seconds_total)")
+    say("scraped: the counts of the killed process are neither lost nor counted twice")
+    stages = running.query("sum by (stage) (pigeonhole_stage_seconds_total)")
     if set(stages) != {"read", "forward", "commit"} or not all(stages.values()):
         raise Failed(f"the stages' seconds are {stages}")
-    quiet = running.firing()
-    if quiet:
-        raise Failed(f"alerts fire though all is well: {quiet}")
+    firing = running.firing()
+    if firing:
+        raise Failed(f"alerts fire without a fault: {firing}")
     _alerts(running)
 
 
@@ -177,12 +178,12 @@ def _counted(running: Site, outcomes: dict[str, int], kinds: dict[str, int], tim
     running.wait(
         lambda: (
             (
-                running.ask("sum by (outcome) (pigeonhole_images_total)"),
-                running.ask("sum by (kind) (pigeonhole_errors_total)"),
+                running.query("sum by (outcome) (pigeonhole_images_total)"),
+                running.query("sum by (kind) (pigeonhole_errors_total)"),
             )
             == wanted
         ),
-        f"the counters to say {wanted}",
+        f"the counters to be {wanted}",
     )
 
 
@@ -203,12 +204,12 @@ def _alerts(running: Site) -> None:
     fires("PigeonholeNothingDone")
     for process in running.processes():
         os.kill(process, signal.SIGCONT)
-    running.wait(lambda: not running.firing() & {"PigeonholeNothingDone"}, "it to end when they go on")
-    say("and ends when they go on: PigeonholeNothingDone")
+    running.wait(lambda: not running.firing() & {"PigeonholeNothingDone"}, "PigeonholeNothingDone to end")
+    say("ends when the processes continue: PigeonholeNothingDone")
     running.redis.kill()
     fires("PigeonholeRedisAway")
-    if running.ask("pigeonhole_batches_pending") or not running.ask("pigeonhole_images_total"):
-        raise Failed("without Redis a scrape must have the worker's own counters, and nothing of Redis'")
+    if running.query("pigeonhole_batches_pending") or not running.query("pigeonhole_images_total"):
+        raise Failed("without Redis, a scrape must have the worker's own counters and no metric from Redis")
     running.worker.kill()
     fires("PigeonholeNoWorker")
 

@@ -1,3 +1,5 @@
+"""The shipped model, the samples, and jobs of one batch."""
+
 import io
 import shutil
 from pathlib import Path
@@ -18,33 +20,33 @@ SAMPLES = Path(__file__).resolve().parent.parent.parent / "samples"
 
 @pytest.fixture(scope="session")
 def classifier() -> Classifier:
-    """The shipped checkpoint, loaded."""
+    """Load the shipped checkpoint."""
     return Classifier.load(checkpoints.find("digits"), Settings())
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """An image root with the shipped samples in it."""
+    """Return an image root that contains the shipped samples."""
     shutil.copytree(SAMPLES, tmp_path / "root" / "samples")
     return tmp_path / "root"
 
 
 @pytest.fixture
 def samples(root: Path) -> Batch:
-    """A batch of all samples; three of them become error rows."""
+    """Return a batch of all samples; three of them become error rows."""
     names = tuple(sorted(file.name for file in (root / "samples").iterdir()))
     return Batch((Group("file", "samples/", "samples/", names),))
 
 
 def png(size: tuple[int, int] = (28, 28)) -> bytes:
-    """A plain grey PNG."""
+    """Return the bytes of a grey PNG."""
     file = io.BytesIO()
     Image.new("L", size, 90).save(file, "PNG")
     return file.getvalue()
 
 
 def file_at(path: str) -> Location:
-    """Return where a worker finds a file, by its path below the image root."""
+    """Return the location of a file below the image root."""
     return Location("file", "", path)
 
 

@@ -1,4 +1,4 @@
-"""Broken and hostile input, and input that needs too much memory: a worker returns a row for each image."""
+"""Damaged and hostile files, and images that need too much memory: a worker returns a row for each image."""
 
 import csv
 import io
@@ -33,7 +33,7 @@ TOO_MUCH = 2**60  # bytes; no machine has them
 
 
 class Greedy(torch.nn.Module):
-    """A network that needs more memory than there is for more than `most` images, and allocates it in earnest."""
+    """A network that allocates more memory than the machine has for more than `most` images."""
 
     most = 0
 
@@ -54,7 +54,12 @@ ALLOCATE = {"torch": lambda: torch.empty(TOO_MUCH, dtype=torch.uint8), "numpy": 
 
 @dataclass(frozen=True)
 class Hungry:
-    """A classifier, and the greedy network in it."""
+    """A classifier with a greedy network.
+
+    Args:
+        classifier: The classifier.
+        network: Its network.
+    """
 
     classifier: Classifier
     network: Greedy
@@ -77,7 +82,7 @@ def rows_with(classifier: Classifier, settings: Settings, root: Path, names: lis
 
 @pytest.fixture
 def names(root: Path) -> list[str]:
-    """40 of the samples, the unreadable ones among them."""
+    """Return the names of 40 samples, including the unreadable ones."""
     return sorted(file.name for file in (root / "samples").iterdir())[-40:]
 
 
@@ -102,17 +107,19 @@ def test_a_chunk_too_large_for_the_memory_is_halved_until_it_fits(
     assert max(hungry.network.sizes) == 16
     computed = sum(size for size in hungry.network.sizes if size <= most)
     assert computed == sum(not row.error for row in rows), "each image once"
-    assert "not enough memory for 16 images at once, trying 8; lower PIGEONHOLE_CHUNK" in caplog.text
+    for part in ("16 images", "trying 8", "PIGEONHOLE_CHUNK"):
+        assert part in caplog.text
     assert not any(record.exc_info for record in caplog.records)
 
 
-def test_an_image_that_alone_is_too_much_for_the_memory_gets_an_error_row(
+def test_an_image_that_needs_too_much_memory_alone_gets_an_error_row(
     hungry: Hungry, settings: Settings, root: Path, names: list[str]
 ) -> None:
     rows = rows_with(hungry.classifier, settings, root, names[:5])
-    assert {row.error for row in rows} == {
-        "internal: not enough memory to run the network on this image; start fewer processes"
-    }
+    (error,) = {row.error for row in rows}
+    assert error.startswith("internal: ")
+    assert "memory" in error
+    assert "processes" in error
     assert sorted(hungry.network.sizes) == [1, 1, 1, 1, 1, 2, 2, 3, 5]
 
 
@@ -120,7 +127,7 @@ StartWorker = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def classified(names: list[str], settings: Settings, root: Path) -> dict[str, dict[str, str]]:
-    """The rows that real workers make of files, by path; there is one for each."""
+    """Return the rows of files from real workers, by path; check that each file has one."""
     line = [sys.executable, "-m", "pigeonhole", "classify", "-0", "-", "--format", "csv", "--quiet"]
     environment = os.environ | replace(settings, image_root=str(root)).to_environment()
     listed = b"\0".join(map(os.fsencode, names))
@@ -136,7 +143,7 @@ def classified(names: list[str], settings: Settings, root: Path) -> dict[str, di
 
 @contextmanager
 def undisturbed(worker: "subprocess.Popen[bytes]", log: Path) -> Iterator[None]:
-    """Check that a block costs the worker no process and adds no line to its log."""
+    """Check that the worker loses no process and logs nothing during the `with` block."""
     before, written = pool_of(worker), log.stat().st_size
     yield
     assert pool_of(worker) == before
@@ -144,7 +151,7 @@ def undisturbed(worker: "subprocess.Popen[bytes]", log: Path) -> Iterator[None]:
 
 
 def pool_of(worker: "subprocess.Popen[bytes]") -> list[str]:
-    """Return the processes that a worker's parent has started; none if the system has no /proc."""
+    """Return the ids of a worker's pool processes; none if the system has no /proc."""
     children = Path(f"/proc/{worker.pid}/task/{worker.pid}/children")
     return sorted(children.read_text().split()) if children.exists() else []
 
@@ -154,7 +161,7 @@ def worker(start_worker: StartWorker, root: Path) -> "subprocess.Popen[bytes]":
     return start_worker(PIGEONHOLE_IMAGE_ROOT=str(root))
 
 
-def test_damaged_and_hostile_files_and_whatever_else_a_path_leads_to_have_rows_and_cost_no_worker_and_no_warning(
+def test_damaged_files_hostile_files_and_odd_paths_have_rows_and_cost_no_worker(
     worker: "subprocess.Popen[bytes]", settings: Settings, root: Path, tmp_path: Path
 ) -> None:
     names = []
@@ -172,7 +179,7 @@ def test_damaged_and_hostile_files_and_whatever_else_a_path_leads_to_have_rows_a
 
 
 def odd_paths(root: Path) -> dict[str, str]:
-    """References to files and folders that are no images, each with the expected kind of error."""
+    """Create files and folders that are no images; return each path and the expected kind of error."""
     (root / "folder.png").mkdir()
     (root / "empty.png").touch()
     os.mkfifo(root / "fifo.png")
@@ -193,13 +200,13 @@ def odd_paths(root: Path) -> dict[str, str]:
         "gone.png": "missing",
         "in.png/x.png": "missing",
         "in.png": "",
-        "/".join(["d" * 200] * 20): "missing",  # 4,019 bytes, and with the root as many as a path may have
+        "/".join(["d" * 200] * 20): "missing",  # 4,019 bytes; with the root, still within the limit of a path
         ("x" * 63 + "/") * 63 + "x" * 64: "unreadable",  # 4,096 bytes
     }
 
 
 @pytest.mark.shared
-def test_every_odd_image_has_its_row_and_costs_no_warning(
+def test_every_odd_image_has_its_row_and_costs_no_worker(
     start_worker: StartWorker, settings: Settings, tmp_path: Path
 ) -> None:
     odd = SHARED / "odd-images"
@@ -210,5 +217,5 @@ def test_every_odd_image_has_its_row_and_costs_no_warning(
         rows = classified(names, settings, odd)
     broken = {name for name in names if Path(name).name.startswith("x") or not name.endswith((".png", ".jpg"))}
     kinds = {name: row["error"].partition(":")[0] for name, row in rows.items() if row["error"]}
-    # One colour all over is no digit: some of the suite's test pictures are.
+    # Some images have only one colour, which is no digit.
     assert {name for name, kind in kinds.items() if kind != "blank"} == broken

@@ -1,4 +1,4 @@
-"""Redis replies with errors: a worker logs them, waits, and takes messages again afterwards."""
+"""A worker logs the error replies of Redis, waits, and consumes messages again afterwards."""
 
 import os
 import subprocess
@@ -21,22 +21,24 @@ from tests.conftest import ROOT, children, wait_for
 from tests.ledger.conftest import Server
 from tests.worker.conftest import published
 
-PREFIX, PASSWORD = "replies", "producers-own"
+PREFIX, PASSWORD = "replies", "password of the producer"
 QUEUE, NAME = f"{PREFIX}:classify.digits", "celery@replies"
 QUICK, SLOW = Batch((Group("file", "", "", ("quick.png",)),)), Batch((Group("file", "", "", ("slow.png",)),))
-#: What Celery logs once for each connection that is lost.
-FAILED = "Connection to broker lost"
+#: Celery logs this once for each lost connection.
+LOST = "Connection to broker lost"
 
 
 @dataclass(frozen=True)
 class Site:
-    """A Redis and a worker that all tests share: none of the errors may end either.
+    """A Redis and a worker that all tests share; no error may end either.
 
     Args:
-        settings: the worker's.
-        admin: may do everything.
-        producer: a client as the Redis user of that name.
-        log: the worker's.
+        settings: The settings of the worker.
+        server: The process id of Redis.
+        admin: A client with all permissions.
+        producer: A client of the Redis user `producer`.
+        worker: The process of the worker.
+        log: The log file of the worker.
     """
 
     settings: Settings
@@ -46,10 +48,10 @@ class Site:
     worker: "subprocess.Popen[bytes]"
     log: Path
 
-    def said(self) -> list[str]:
-        """Return the lines of the log that are not of pool processes."""
+    def log_lines(self) -> list[str]:
+        """Return the log lines of the worker's parent process."""
         lines = self.log.read_text(errors="replace").splitlines()
-        return [one for one in lines if one and "/SpawnPoolWorker" not in one]
+        return [line for line in lines if line and "/SpawnPoolWorker" not in line]
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +84,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def _wrong_type(site: Site) -> None:
     """Replace the empty queue by a string."""
-    wait_for(lambda: not site.admin.exists(QUEUE), "the queue taken")
+    wait_for(lambda: not site.admin.exists(QUEUE), "the empty queue")
     site.producer.set(QUEUE, 1)
 
 
@@ -99,7 +101,7 @@ def _no_disk(site: Site) -> None:
 
 
 def _fail_over(site: Site) -> None:
-    """Make Redis the replica of a server that does not exist."""
+    """Turn Redis into the replica of a server that does not exist."""
     site.admin.replicaof("127.0.0.1", "1")
 
 
@@ -112,68 +114,67 @@ BREAK_AND_MEND: dict[str, tuple[Callable[[Site], None], Callable[[Site], None]]]
 
 
 @pytest.mark.parametrize("reply", BREAK_AND_MEND)
-def test_a_worker_outlives_an_error_reply_finishes_what_it_has_in_hand_and_consumes_again(
-    site: Site, reply: str
-) -> None:
+def test_a_worker_survives_an_error_reply_finishes_its_batch_and_consumes_again(site: Site, reply: str) -> None:
     breaks, mend = BREAK_AND_MEND[reply]
     ledger, processes = Ledger(site.settings), children(site.worker.pid)
     job = published(site.settings, SLOW)
-    wait_for(lambda: ledger.status(job).batches_claimed == 1, "the batch in hand")
-    before, connected = len(site.said()), _connections(site)
+    wait_for(lambda: ledger.status(job).batches_claimed == 1, "the claim of the batch")
+    before, connected = len(site.log_lines()), _connections(site)
 
     breaks(site)
     try:
         wait_for(
-            lambda: _connections(site) >= connected + 3 or site.worker.poll() is not None, f"its attempts: {site.log}"
+            lambda: _connections(site) >= connected + 3 or site.worker.poll() is not None,
+            f"three more connections: {site.log}",
         )
-        said = site.said()[before:]
+        lines = site.log_lines()[before:]
     finally:
         mend(site)
 
     after = published(site.settings, QUICK)
-    for name in (job, after):
-        _wait_until_over(site, ledger, name)
-        status = ledger.status(name)
+    for each in (job, after):
+        _wait_for_end(site, ledger, each)
+        status = ledger.status(each)
         assert (status.state, status.batches, status.done, status.errors) == ("finished", 1, 1, 0)
     assert children(site.worker.pid) == processes
-    assert reply in "\n".join(said)
-    # That it connected, that it can't announce itself, and that it lost the connection; what to do, when that is new.
-    assert len(said) <= 3 * _attempts(said) + 3
-    assert not [one for one in site.said()[before:] if "Traceback" in one or "a process was lost" in one]
+    assert reply in "\n".join(lines)
+    # Each connection logs its start, the failed announcement, and its loss; a new error also logs the remedy.
+    assert len(lines) <= 3 * _lost_connections(lines) + 3
+    assert not [line for line in site.log_lines()[before:] if "Traceback" in line or "a process was lost" in line]
 
 
-def test_a_worker_that_loses_its_connection_to_a_full_redis_consumes_on_the_next(site: Site) -> None:
-    ledger, before = Ledger(site.settings), len(site.said())
+def test_a_worker_that_loses_its_connection_to_a_full_redis_reconnects_and_consumes(site: Site) -> None:
+    ledger, before = Ledger(site.settings), len(site.log_lines())
 
-    def shown() -> float:
-        [(_, seen)] = site.admin.zrange(f"{PREFIX}:workers", 0, -1, withscores=True)
-        return float(seen)
+    def announced() -> float:
+        [(_, score)] = site.admin.zrange(f"{PREFIX}:workers", 0, -1, withscores=True)
+        return float(score)
 
     site.admin.config_set("maxmemory", "1")
     try:
         site.admin.client_kill_filter(_type="normal", skipme=True)
         wait_for(
-            lambda: any("reconnected to Redis" in one for one in site.said()[before:]),
-            f"it connected again: {site.log}",
+            lambda: any("reconnected to Redis" in line for line in site.log_lines()[before:]),
+            f"the next connection: {site.log}",
         )
-        since = shown()
-        # A worker announces itself only while it takes messages.
-        wait_for(lambda: shown() > since, f"its announcement: {site.log}")
+        since = announced()
+        # A worker announces itself only while it consumes messages.
+        wait_for(lambda: announced() > since, f"its announcement: {site.log}")
     finally:
         site.admin.config_set("maxmemory", "0")
-    assert _attempts(site.said()[before:]) == 1, "its first attempt is all it took"
+    assert _lost_connections(site.log_lines()[before:]) == 1, "the first new connection lasts"
     job = published(site.settings, QUICK)
-    _wait_until_over(site, ledger, job)
+    _wait_for_end(site, ledger, job)
 
 
 def _connections(site: Site) -> int:
     return int(site.admin.info("stats")["total_connections_received"])
 
 
-def _attempts(said: list[str]) -> int:
-    return sum(FAILED in one for one in said)
+def _lost_connections(lines: list[str]) -> int:
+    return sum(LOST in line for line in lines)
 
 
-def _wait_until_over(site: Site, ledger: Ledger, job: str) -> None:
+def _wait_for_end(site: Site, ledger: Ledger, job: str) -> None:
     wait_for(lambda: ledger.status(job).over or site.worker.poll() is not None, f"the job's end: {site.log}")
     assert site.worker.poll() is None, site.log.read_text(errors="replace")[-2000:]

@@ -1,4 +1,4 @@
-"""A Redis at its `maxmemory` (noeviction): workers keep their results until there is room, and lose nothing."""
+"""If Redis reaches its `maxmemory` (noeviction), workers keep their results until there is room, and lose nothing."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from tests.worker.conftest import published
 
 @pytest.fixture
 def ledger(settings: Settings) -> Iterator[Ledger]:
-    """A ledger in the tests' Redis, which has room again afterwards."""
+    """Yield a ledger in the tests' Redis, and remove the memory limit afterwards."""
     ledger = Ledger(settings)
     yield ledger
     ledger.client.config_set("maxmemory", "0")
@@ -33,7 +33,7 @@ def settings(settings: Settings, tmp_path: Path, root: Path) -> Settings:
     return replace(settings, image_root=str(tmp_path / "images"))
 
 
-def test_workers_wait_in_a_full_redis_with_what_they_have_done_and_are_still_known_to_be_there(
+def test_workers_keep_their_results_and_stay_announced_while_redis_is_full(
     settings: Settings, ledger: Ledger, tmp_path: Path, start_worker: Callable[..., "subprocess.Popen[bytes]"]
 ) -> None:
     worker = start_worker(PYTHONPATH=decoder_faults.install(tmp_path))
@@ -43,12 +43,12 @@ def test_workers_wait_in_a_full_redis_with_what_they_have_done_and_are_still_kno
     ledger.client.config_set("maxmemory", "1")
     log = tmp_path / "celery@test.log"
     wait_for(lambda: b"; waiting for it" in log.read_bytes(), "the worker's notice")
-    assert [ledger.status(job).done for job in others] == [0, 0], "it takes no more room"
-    assert [other.processes for other in Workers(settings).alive()] == [1], "announcements are made in it too"
+    assert [ledger.status(job).done for job in others] == [0, 0], "no result fits"
+    assert [other.processes for other in Workers(settings).alive()] == [1], "announcements need no more memory"
     assert worker.poll() is None
     ledger.client.config_set("maxmemory", "0")
     for job in others:
         wait_for(lambda job=job: ledger.status(job).over, "the job's end")  # type: ignore[misc]
         status = ledger.status(job)
         assert (status.state, status.done, status.errors) == ("finished", status.images, 0)
-    assert log.read_bytes().count(b"; waiting for it") == 1, "it is said once"
+    assert log.read_bytes().count(b"; waiting for it") == 1, "one notice"

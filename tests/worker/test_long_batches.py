@@ -1,4 +1,4 @@
-"""A batch of slow files, with an injected clock: no chunk takes all of its time, and no part is one image."""
+"""A batch of slow files, with an injected clock: no chunk uses all of its time, and no part is a single image."""
 
 import time
 from dataclasses import replace
@@ -24,7 +24,7 @@ def at_root(settings: Settings, root: Path) -> Settings:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The worker's injected clock; reading counts as processor time, so that no chunk is read ahead."""
+    """Inject a clock into the worker; reading counts as processor time, so that no chunk is read ahead."""
     clock = Clock()
     monkeypatch.setattr(time, "monotonic", clock)
     monkeypatch.setattr(time, "thread_time", time.perf_counter)
@@ -32,7 +32,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def chunks_of(settings: Settings, classifier: Classifier, clock: Clock, *seconds: float, names: int = 6) -> list[int]:
-    """Return the numbers of images in the chunks of a batch; each image takes its seconds, the rest the last ones."""
+    """Return the number of images in each chunk of a batch.
+
+    Args:
+        settings: The settings of the worker.
+        classifier: The classifier.
+        clock: The injected clock.
+        seconds: The seconds that each image takes; the last value holds for all further images.
+        names: The number of images in the batch.
+    """
     pipeline, waits = Pipeline(settings, classifier), list(seconds)
     read, read_chunk, sizes = pipeline.reader.read, pipeline._read_chunk, list[int]()
 
@@ -53,23 +61,21 @@ def chunks_of(settings: Settings, classifier: Classifier, clock: Clock, *seconds
     return sizes
 
 
-def test_a_chunk_of_slow_images_ends_after_a_tenth_of_the_seconds_of_a_batch(
+def test_a_chunk_of_slow_images_ends_after_a_tenth_of_the_batch_seconds(
     at_root: Settings, classifier: Classifier, clock: Clock
 ) -> None:
     assert chunks_of(at_root, classifier, clock, 0.1) == [6]
-    assert chunks_of(at_root, classifier, clock, 1.0) == [4, 2], "the rest would take less than another chunk"
+    assert chunks_of(at_root, classifier, clock, 1.0) == [4, 2], "a short rest is not split off"
 
 
-def test_the_first_image_of_a_chunk_may_take_long_since_an_archive_is_inflated_for_it(
-    at_root: Settings, classifier: Classifier, clock: Clock
-) -> None:
+def test_a_slow_first_image_does_not_end_its_chunk(at_root: Settings, classifier: Classifier, clock: Clock) -> None:
     assert chunks_of(at_root, classifier, clock, 25.0, 0.1) == [6]
 
 
 @pytest.mark.parametrize(
     ("names", "sizes"), [(1, [1]), (2, [2]), (3, [2, 1]), (4, [2, 2]), (5, [2, 2, 1]), (6, [2, 2])]
 )
-def test_no_part_of_a_batch_is_a_single_image_which_would_be_taken_for_a_quarantined_one(
+def test_no_part_of_a_batch_is_a_single_image(
     at_root: Settings, classifier: Classifier, clock: Clock, names: int, sizes: list[int]
 ) -> None:
     assert chunks_of(at_root, classifier, clock, 5.0, names=names) == sizes

@@ -1,7 +1,8 @@
-"""Real workers that lose processes: by a signal, by an image, by the time limit."""
+"""Real workers lose processes by signals, by images, and by the time limit."""
 
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,7 +62,7 @@ def quarantined(settings: Settings, name: str) -> str:
 
 
 def losses(tmp_path: Path) -> int:
-    """Return the number of worker losses in the worker's log."""
+    """Return the number of lost processes in the worker's log."""
     lines = (tmp_path / "celery@test.log").read_text().splitlines()
     return len({line for line in lines if "a process was lost with batch" in line})  # Celery may log one twice
 
@@ -74,25 +75,27 @@ def runs(pid: int) -> bool:
         return False
 
 
-def test_a_batch_whose_process_is_killed_is_taken_up_again_within_two_seconds(
+def test_a_batch_whose_process_is_killed_is_classified_again_within_two_seconds(
     settings: Settings, tmp_path: Path, start_worker: StartWorker
 ) -> None:
-    doomed = start_worker("celery@doomed", PYTHONPATH=decoder_faults.install(tmp_path))
+    killed_worker = start_worker("celery@killed", PYTHONPATH=decoder_faults.install(tmp_path))
     names = ["slow.png"] * 60
     ledger = Ledger(settings)
     job = published(settings, batch(*names))
-    wait_for(lambda: ledger.status(job).batches_claimed == 1, "a batch in hand")
+    wait_for(lambda: ledger.status(job).batches_claimed == 1, "the claim of the batch")
     start_worker("celery@other", PYTHONPATH=decoder_faults.install(tmp_path))
-    (child,) = children(doomed.pid)
+    (child,) = children(killed_worker.pid)
     os.kill(child, signal.SIGKILL)
     killed = time.monotonic()
-    wait_for(lambda: 0 < ledger.status(job).batches_waiting < 16, "the split, and a part of it in hand")
+    wait_for(lambda: 0 < ledger.status(job).batches_waiting < 16, "the split, and the claim of a part")
     assert time.monotonic() - killed < 2
     wait_for(lambda: ledger.status(job).over, "the job's end")
     assert [(row.path, row.label) for row in rows(ledger, job)] == [(name, "8") for name in names]
 
 
-def test_a_batch_of_many_slow_images_is_no_hang(settings: Settings, tmp_path: Path, start_worker: StartWorker) -> None:
+def test_a_batch_of_many_slow_images_is_not_taken_for_a_hang(
+    settings: Settings, tmp_path: Path, start_worker: StartWorker
+) -> None:
     start_worker(PYTHONPATH=decoder_faults.install(tmp_path), PIGEONHOLE_BATCH_SECONDS="3", PIGEONHOLE_CHUNK="2")
     names = ["slow.png"] * 15  # 4.5 s
     ledger = Ledger(settings)
@@ -102,7 +105,7 @@ def test_a_batch_of_many_slow_images_is_no_hang(settings: Settings, tmp_path: Pa
     assert losses(tmp_path) == 0
 
 
-def test_a_batch_that_takes_too_long_ends_in_rows_and_only_the_image_to_blame_is_an_error(
+def test_a_batch_that_exceeds_its_time_has_one_error_row_for_the_image_that_hangs(
     settings: Settings, tmp_path: Path, start_worker: StartWorker
 ) -> None:
     start_worker(PYTHONPATH=decoder_faults.install(tmp_path), PIGEONHOLE_PROCESSES="2", PIGEONHOLE_BATCH_SECONDS="3")
@@ -111,14 +114,15 @@ def test_a_batch_that_takes_too_long_ends_in_rows_and_only_the_image_to_blame_is
     ledger = Ledger(settings)
     job = published(settings, batch(*names))
     wait_for(lambda: ledger.status(job).over, "the job's end")
-    came = rows(ledger, job)
-    assert [row.path for row in came] == names
-    assert {row.path: row.error for row in came if row.error} == {
-        "hangs.png": "timeout: reading it took longer than 1 s"
-    }
+    found = rows(ledger, job)
+    assert [row.path for row in found] == names
+    (failed,) = [row for row in found if row.error]
+    assert failed.path == "hangs.png"
+    assert failed.error.startswith("timeout: ")
+    assert "1 s" in failed.error
 
 
-def test_an_image_on_which_the_network_kills_costs_no_more_processes_than_one_that_kills_its_decoder(
+def test_an_image_that_crashes_the_network_costs_no_more_processes_than_one_that_crashes_the_decoder(
     settings: Settings, tmp_path: Path, start_worker: StartWorker
 ) -> None:
     start_worker(PYTHONPATH=decoder_faults.install(tmp_path), PIGEONHOLE_PROCESSES="2")
@@ -127,11 +131,12 @@ def test_an_image_on_which_the_network_kills_costs_no_more_processes_than_one_th
     ledger = Ledger(settings)
     job = published(settings, batch(*names))
     wait_for(lambda: ledger.status(job).over, "the job's end")
-    came = rows(ledger, job)
-    assert [row.path for row in came] == names
-    assert {row.path: row.error for row in came if row.error} == {
-        "killer.png": "crashed: running the network on it ends the process (SIGKILL)"
-    }
+    found = rows(ledger, job)
+    assert [row.path for row in found] == names
+    (failed,) = [row for row in found if row.error]
+    assert failed.path == "killer.png"
+    assert failed.error.startswith("crashed: ")
+    assert "SIGKILL" in failed.error
     assert 0 < losses(tmp_path) <= math.log2(len(names)) + 4
 
 
@@ -149,7 +154,7 @@ def test_an_isolation_run_ends_with_its_pool_process(
     assert time.monotonic() - killed < 5
 
 
-def test_an_image_whose_isolation_runs_are_killed_from_outside_has_its_row(
+def test_an_image_whose_isolation_runs_are_killed_from_outside_is_classified(
     settings: Settings, tmp_path: Path, start_worker: StartWorker
 ) -> None:
     start_worker(PYTHONPATH=decoder_faults.install(tmp_path))
@@ -185,7 +190,7 @@ def test_a_worker_whose_processes_are_killed_while_they_start_starts_others(
 
 
 @pytest.mark.parametrize("cause", ['RuntimeError("CUDA error: out of memory")', 'OSError(5, "I/O error")'])
-def test_a_worker_whose_checkpoint_can_not_be_loaded_ends_and_says_why(
+def test_a_worker_whose_checkpoint_can_not_be_loaded_ends_with_the_cause(
     settings: Settings, tmp_path: Path, cause: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
@@ -197,25 +202,24 @@ def test_a_worker_whose_checkpoint_can_not_be_loaded_ends_and_says_why(
     job = published(settings, batch("0.png"))
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == ExitCode.USAGE
-    name, _, words = cause.partition("(")
-    assert f"pigeonhole worker: the checkpoint 'digits' can't be loaded: {name}: " in ended.stderr
-    assert words.rpartition('"')[0].rpartition('"')[2] in ended.stderr
+    name, reason = cause.partition("(")[0], cause.split('"')[1]
+    assert re.search(rf"pigeonhole worker: .*'digits'.*{name}: .*{reason}", ended.stderr)
     assert Ledger(settings).status(job).batches_claimed == 0
 
 
-def test_a_process_that_fails_in_a_way_not_foreseen_takes_no_further_message(
+def test_a_process_with_an_unexpected_error_takes_no_further_message(
     settings: Settings, tmp_path: Path, start_worker: StartWorker
 ) -> None:
-    # The first process fails each of its batches, as if no thread could be started; its replacement works.
+    # The first process can't start a thread, so that each of its batches fails; its replacement works.
     (tmp_path / "sitecustomize.py").write_text(
-        "import os\nimport pigeonhole.ledger.wire.messages as messages\n\nreally = messages.Batch.located\n\n\n"
+        "import os\nimport pigeonhole.ledger.wire.messages as messages\n\noriginal = messages.Batch.located\n\n\n"
         "def located(self):\n"
         f"    first = {str(tmp_path / 'first')!r}\n"
         "    if not os.path.exists(first):\n"
         "        open(first, 'w').write(str(os.getpid()))\n"
         "    if open(first).read() == str(os.getpid()):\n"
         '        raise RuntimeError("can\'t start new thread")\n'
-        "    return really(self)\n\n\n"
+        "    return original(self)\n\n\n"
         "messages.Batch.located = located\n"
     )
     start_worker(PYTHONPATH=str(tmp_path))

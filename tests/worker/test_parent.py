@@ -1,4 +1,4 @@
-"""A pool process asks its parent to end, and signals no other process."""
+"""A pool process sends its parent the signal to end, and signals no other process."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ PROGRAM = "import worker.parent; worker.parent.end_parent()"
 
 @pytest.fixture
 def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """Return the signals that this process, the parent of what the test starts, receives instead of ending."""
+    """Yield the signals that this process, the parent of the test's processes, receives instead of ending."""
     numbers: list[int] = []
     before = signal.signal(signal.SIGUSR2, lambda number, _: numbers.append(number))
     monkeypatch.setenv("WORKER_PARENT_PID", "unknown")
@@ -32,7 +32,7 @@ def test_the_parent_that_started_a_process_gets_the_signal_to_end(received: list
 
 
 @pytest.mark.parametrize("registered", ["", "1", "another"])
-def test_a_process_that_has_got_another_parent_meanwhile_sends_nothing(received: list[int], registered: str) -> None:
+def test_a_process_that_has_another_parent_meanwhile_sends_no_signal(received: list[int], registered: str) -> None:
     variable = {"WORKER_PARENT_PID": str(os.getppid()) if registered == "another" else registered}
     subprocess.run([sys.executable, "-c", PROGRAM], env=os.environ | variable, check=True)
     assert received == []

@@ -1,6 +1,6 @@
 """Private parts of Celery, kombu and billiard that we use have not changed.
 
-Each use has a line here. A new minor release may change them, hence the upper bounds in pyproject.toml.
+Each use has a line here. A new minor release may change them, therefore pyproject.toml has upper bounds.
 """
 
 import inspect
@@ -47,10 +47,10 @@ USED: dict[str, Any] = {
     "num_processes": TaskPool,
     "maintain_pool": TaskPool,
     "should_stop": state,
-    "w.index": pool.Pool,  # the place of a process in the pool, by which worker.monitoring.metrics names its file
+    "w.index": pool.Pool,  # the number of a process in the pool; worker.monitoring.metrics names a file after it
     "do_restore": virtual.Channel,
     "_MP_FORK_LOGLEVEL_": spawn,
-    "_args_from_interpreter_flags": spawn,  # the processes that PYTHONSAFEPATH keeps off the working folder
+    "_args_from_interpreter_flags": spawn,  # pool processes with PYTHONSAFEPATH do not import from the working folder
     "safe_say": celery_worker,
     "optimization": WorkController,
     "worker_process_init": process_initializer,
@@ -58,17 +58,17 @@ USED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("owner", "name"), SIGNATURES, ids=lambda part: getattr(part, "__name__", part))
-def test_what_we_override_or_call_takes_what_it_took(owner: Any, name: str) -> None:
+def test_a_private_method_that_we_use_has_the_same_signature(owner: Any, name: str) -> None:
     assert str(inspect.signature(getattr(owner, name))) == SIGNATURES[owner, name]
 
 
 @pytest.mark.parametrize("name", USED)
-def test_what_we_use_by_its_name_has_it_still(name: str) -> None:
+def test_a_private_name_that_we_use_still_exists(name: str) -> None:
     assert re.search(rf"\b{name}\b", inspect.getsource(USED[name]))
 
 
 @pytest.mark.parametrize("name", ["celery", "kombu", "billiard"])
-def test_only_releases_of_the_minor_version_that_was_looked_at_are_installed(name: str) -> None:
+def test_only_the_reviewed_minor_version_is_installed(name: str) -> None:
     wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     [bounds] = [line for line in wanted if re.match(rf"{name}\b", line)]
     lowest, highest = re.findall(r"\d+\.\d+", bounds)

@@ -1,3 +1,5 @@
+"""The pipeline and the processor: rows in order, commits, leases, and isolation runs."""
+
 import logging
 import os
 import threading
@@ -45,7 +47,7 @@ def job_with(ledger: Ledger, batch: Batch) -> tuple[str, Piece]:
     return job, piece
 
 
-def test_every_reference_has_its_row_in_order_whatever_the_chunk(
+def test_every_reference_has_its_row_in_order_for_any_chunk_size(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
 ) -> None:
     whole = list(Pipeline(at_root, classifier).classify(samples).rows(samples))
@@ -63,7 +65,7 @@ def test_every_reference_has_its_row_in_order_whatever_the_chunk(
 
 
 @dataclass(frozen=True)
-class Notes(Classifier):
+class RecordsSizes(Classifier):
     """A classifier that records the number of images of each call."""
 
     sizes: list[int] = field(default_factory=list)
@@ -76,26 +78,28 @@ class Notes(Classifier):
 def test_a_chunk_ends_where_its_decoded_images_take_too_much_memory(
     at_root: Settings, classifier: Classifier, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected, noting = Pipeline(at_root, classifier).classify(samples), Notes(classifier.checkpoint, classifier.runtime)
+    expected = Pipeline(at_root, classifier).classify(samples)
+    recording = RecordsSizes(classifier.checkpoint, classifier.runtime)
     monkeypatch.setattr("worker.processing.pipeline._CHUNK_BYTES", 10 * 28 * 28 - 1)
-    answers = Pipeline(at_root, noting).classify(samples)
+    answers = Pipeline(at_root, recording).classify(samples)
     assert (answers.best, answers.errors) == (expected.best, expected.errors)
-    assert {*noting.sizes[:-1]} == {10}
-    assert sum(noting.sizes) == len(samples) - 3
+    assert {*recording.sizes[:-1]} == {10}
+    assert sum(recording.sizes) == len(samples) - 3
 
 
-def test_a_network_on_a_cpu_takes_as_many_large_images_at_once_as_its_layers_have_room_for(
+def test_the_input_of_a_network_on_a_cpu_is_limited_in_bytes(
     at_root: Settings, classifier: Classifier, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected, noting = Pipeline(at_root, classifier).classify(samples), Notes(classifier.checkpoint, classifier.runtime)
+    expected = Pipeline(at_root, classifier).classify(samples)
+    recording = RecordsSizes(classifier.checkpoint, classifier.runtime)
     monkeypatch.setattr("worker.processing.pipeline._INPUT_BYTES", 10 * 28 * 28)
-    answers = Pipeline(at_root, noting).classify(samples)
+    answers = Pipeline(at_root, recording).classify(samples)
     assert (answers.best, answers.errors) == (expected.best, expected.errors)
-    assert max(noting.sizes) == 10
-    assert sum(noting.sizes) == len(samples) - 3
+    assert max(recording.sizes) == 10
+    assert sum(recording.sizes) == len(samples) - 3
 
 
-def test_a_batch_that_takes_long_is_committed_in_parts_that_any_worker_may_take(
+def test_a_long_batch_is_committed_in_parts_that_any_worker_can_take(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = Pipeline(at_root, classifier).classify(samples)
@@ -103,7 +107,7 @@ def test_a_batch_that_takes_long_is_committed_in_parts_that_any_worker_may_take(
     job, piece = job_with(ledger, samples)
     processor = Processor(replace(at_root, chunk=100), classifier, ledger)
     done = []
-    for queued in (1, 2, 2):  # no worker takes messages here
+    for queued in (1, 2, 2):  # no worker consumes the messages
         [piece] = ledger.pending(job)
         assert processor.work(job, piece)
         done.append(ledger.status(job).done)
@@ -114,7 +118,7 @@ def test_a_batch_that_takes_long_is_committed_in_parts_that_any_worker_may_take(
     assert [row[:2] for row in batch.rows()] == [row[:2] for row in expected.rows(samples)]
 
 
-def test_a_batch_that_takes_long_and_was_lost_meanwhile_counts_once(
+def test_a_long_batch_that_was_lost_meanwhile_counts_once(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.processing.processor._SHARE", 0.0)
@@ -129,7 +133,7 @@ def test_a_batch_that_takes_long_and_was_lost_meanwhile_counts_once(
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_the_next_chunk_is_read_meanwhile_only_where_reading_waits(
+def test_the_next_chunk_is_read_ahead_only_if_reading_waits(
     waits: bool, at_root: Settings, classifier: Classifier, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = Pipeline(at_root, classifier).classify(samples)
@@ -137,16 +141,16 @@ def test_the_next_chunk_is_read_meanwhile_only_where_reading_waits(
     pipeline = Pipeline(replace(at_root, chunk=64), classifier)
     read, threads = pipeline._read_chunk, list[bool]()
 
-    def noted(references: Any) -> Any:
+    def recorded(references: Any) -> Any:
         threads.append(threading.current_thread() is threading.main_thread())
         return read(references)
 
-    monkeypatch.setattr(pipeline, "_read_chunk", noted)
+    monkeypatch.setattr(pipeline, "_read_chunk", recorded)
     assert pipeline.classify(samples).best == expected.best
     assert threads == [True] + [not waits] * 3
 
 
-def test_a_batch_in_which_nothing_can_be_read_still_has_its_rows(
+def test_a_batch_without_readable_images_has_its_error_rows(
     at_root: Settings, classifier: Classifier, ledger: Ledger
 ) -> None:
     batch = Batch((Group("file", "", "", ("gone.png", "samples")),))
@@ -154,11 +158,11 @@ def test_a_batch_in_which_nothing_can_be_read_still_has_its_rows(
     assert [row.error.partition(":")[0] for row in rows] == ["missing", "not-a-file"]
 
 
-def test_answers_carry_the_identity_of_each_file_that_was_read_of_a_member_that_of_its_archive(
+def test_answers_have_the_identity_of_each_file_and_for_members_of_the_archive(
     at_root: Settings, classifier: Classifier, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = time.time_ns()
-    monkeypatch.setattr(time, "time_ns", lambda: now + 60 * 10**9)  # the files are not new any more
+    monkeypatch.setattr(time, "time_ns", lambda: now + 60 * 10**9)  # new files have no identity yet
     image = (root / "samples" / "003b50.png").read_bytes()
     groups = [Group("file", "", "", ("samples/003b50.png", "gone.png"))]
     for kind in KINDS:
@@ -201,46 +205,46 @@ def test_work_on_a_cancelled_or_unknown_job_does_nothing(
     assert ledger.status(job).done == 0
 
 
-def test_a_batch_that_can_not_be_understood_is_a_dead_letter_and_pending_still(
+def test_an_unreadable_batch_is_a_dead_letter_and_stays_pending(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, caplog: pytest.LogCaptureFixture
 ) -> None:
     job, piece = job_with(ledger, samples)
     ledger.client.hset(f"{at_root.prefix}:job:{job}:refs", 0, b"not deflated")
     with caplog.at_level(logging.ERROR):
         assert not Processor(at_root, classifier, ledger).work(job, piece)
-    assert "a batch in the ledger is not deflated JSON" in caplog.text
     (letter,) = DeadLetters(at_root).all()
     assert letter.what == f"job {job}, batch 0"
-    assert letter.why.startswith("a batch in the ledger is not deflated JSON")
-    assert ledger.status(job).batches_waiting == 1, "it is pending still: another version may be able to read it"
+    assert "JSON" in letter.why
+    assert letter.why in caplog.text
+    assert ledger.status(job).batches_waiting == 1, "another version may be able to read it"
 
 
 class LosesReplies(Ledger):
-    """A ledger whose connection breaks a few times after Redis has run the command."""
+    """A ledger whose connection breaks twice after Redis has run the command."""
 
-    broken = 2
+    faults = 2
 
     def commit(self, job: str, piece: Piece, answers: Answers) -> bool:
         done = super().commit(job, piece, answers)
-        if self.broken:
-            self.broken -= 1
-            raise BrokerUnreachable("the connection broke before the reply came")
+        if self.faults:
+            self.faults -= 1
+            raise BrokerUnreachable("the connection broke before the reply")
         return done
 
 
-def test_a_reply_that_got_lost_after_the_commit_doubles_nothing(
+def test_a_reply_lost_after_the_commit_counts_no_row_twice(
     at_root: Settings, classifier: Classifier, samples: Batch
 ) -> None:
     ledger = LosesReplies(at_root)
     job, piece = job_with(ledger, samples)
     Processor(at_root, classifier, ledger).work(job, piece)
-    assert ledger.broken == 0
+    assert ledger.faults == 0
     status = ledger.status(job)
     assert (status.state, status.done) == ("finished", len(samples))
 
 
 class Fails(Classifier):
-    """A network that fails on chunks of more than two images, as torch would: with a RuntimeError."""
+    """A network that raises RuntimeError on chunks of more than two images, as torch does."""
 
     def predict(self, pixels: "np.ndarray", top: int = TOP) -> Scores:
         if len(pixels) > 2:
@@ -248,18 +252,20 @@ class Fails(Classifier):
         return super().predict(pixels, top)
 
 
-def test_a_network_that_fails_costs_its_chunk_and_no_other(
+def test_a_network_error_costs_only_its_chunk(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failing = Fails(classifier.checkpoint, classifier.runtime)
     few = Batch((Group("file", "samples/", "samples/", samples.groups[0].paths[:5]),))
     with caplog.at_level(logging.ERROR):
         rows = list(Pipeline(replace(at_root, chunk=3), failing).classify(few).rows(few))
-    assert [row.error for row in rows[:3]] == ["internal: the network failed: RuntimeError: broken kernel"] * 3
+    for row in rows[:3]:
+        assert row.error.startswith("internal: ")
+        assert "RuntimeError: broken kernel" in row.error
     assert all(row.label for row in rows[3:])
 
 
-def suspect(ledger: Ledger, batch: Batch) -> tuple[str, Piece]:
+def quarantine(ledger: Ledger, batch: Batch) -> tuple[str, Piece]:
     """Lose a process with the first image of a batch; return the job, and the image as a quarantined piece."""
     job, whole = job_with(ledger, Batch((Group("file", "samples/", "samples/", batch.groups[0].paths[:1]),)))
     ledger.claim(job, whole)
@@ -273,22 +279,22 @@ def lose(ledger: Ledger, job: str, piece: Piece, times: int) -> None:
         ledger.lose(job, piece, "digits")
 
 
-def test_a_quarantined_image_is_tried_with_the_network_once_it_was_lost_alone_twice(
+def test_an_image_that_was_lost_alone_twice_has_an_isolation_run_with_the_network(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tried: list[bool] = []
-    monkeypatch.setattr(IsolationRun, "verdict", lambda self, location, network: tried.append(network))
+    networks: list[bool] = []
+    monkeypatch.setattr(IsolationRun, "verdict", lambda self, location, network: networks.append(network))
     for losses in range(4):
-        job, piece = suspect(ledger, samples)
+        job, piece = quarantine(ledger, samples)
         lose(ledger, job, piece, losses)
         assert ledger.losses(job, piece) == losses
         assert Processor(at_root, classifier, ledger).work(job, piece)
-    assert tried == [False, False, True, True]
+    assert networks == [False, False, True, True]
 
 
 @pytest.fixture
-def untried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No isolation run is possible."""
+def no_isolation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace isolation runs by ones that fail to start."""
 
     def verdict(*_: object) -> None:
         raise IsolationUnavailable("no memory")
@@ -296,42 +302,42 @@ def untried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(IsolationRun, "verdict", verdict)
 
 
-@pytest.mark.usefixtures("untried")
-def test_a_quarantined_image_that_can_not_be_tried_waits_again_and_no_loss_is_counted(
+@pytest.mark.usefixtures("no_isolation")
+def test_a_quarantined_image_waits_without_a_loss_if_no_isolation_run_starts(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
 ) -> None:
-    job, piece = suspect(ledger, samples)
+    job, piece = quarantine(ledger, samples)
     for _ in range(3):
         assert not Processor(at_root, classifier, ledger).work(job, piece)
         status = ledger.status(job)
         assert (status.batches_waiting, status.batches_claimed) == (1, 0)
-        assert ledger.overdue(job, 1) == Overdue([], [], []), "it is not published at once"
+        assert ledger.overdue(job, 1) == Overdue([], [], []), "it is not published again at once"
     assert ledger.losses(job, piece) == 0
     assert ledger.untried(job, piece) == ledger.status(job).untried == 3
 
 
-@pytest.mark.usefixtures("untried")
-def test_a_quarantined_image_that_can_never_be_tried_is_classified_untried_after_a_while(
+@pytest.mark.usefixtures("no_isolation")
+def test_a_quarantined_image_is_classified_after_enough_isolation_runs_failed_to_start(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
 ) -> None:
-    job, piece = suspect(ledger, samples)
+    job, piece = quarantine(ledger, samples)
     processor = Processor(at_root, classifier, ledger)
     assert [processor.work(job, piece) for _ in range(UNTRIED + 1)] == [False] * UNTRIED + [True]
     assert ledger.status(job).done == 1
     assert ledger.status(job).untried == UNTRIED
 
 
-@pytest.mark.usefixtures("untried")
-def test_a_quarantined_image_that_can_not_be_tried_with_the_network_is_classified_untried(
+@pytest.mark.usefixtures("no_isolation")
+def test_a_quarantined_image_is_classified_if_no_isolation_run_with_the_network_starts(
     at_root: Settings, classifier: Classifier, ledger: Ledger, samples: Batch
 ) -> None:
-    job, piece = suspect(ledger, samples)
+    job, piece = quarantine(ledger, samples)
     lose(ledger, job, piece, 2)
-    assert Processor(at_root, classifier, ledger).work(job, piece), "there may never be memory for two"
+    assert Processor(at_root, classifier, ledger).work(job, piece), "there may never be memory for two networks"
     assert ledger.status(job).errors == 0
 
 
-class Forgets(Ledger):
+class FailsToRenew(Ledger):
     """A ledger whose first renewal raises an unexpected error."""
 
     renewed = 0
@@ -339,16 +345,17 @@ class Forgets(Ledger):
     def renew(self, job: str, pieces: Iterable[Piece]) -> int:
         self.renewed += 1
         if self.renewed == 1:
-            raise RuntimeError("not foreseen")
+            raise RuntimeError("unexpected")
         return super().renew(job, pieces)
 
 
-def test_a_lease_is_renewed_again_after_an_error_that_nobody_foresaw(
+def test_a_lease_is_renewed_again_after_an_unexpected_error(
     at_root: Settings, classifier: Classifier, samples: Batch, caplog: pytest.LogCaptureFixture, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("worker.processing.processor.LEASE", 0.04)
-    ledger = Forgets(at_root)
+    ledger = FailsToRenew(at_root)
     job, piece = job_with(ledger, samples)
     with caplog.at_level(logging.WARNING), Processor(at_root, classifier, ledger)._holding(job, piece):
         wait_for(lambda: ledger.renewed > 1, "another renewal")
-    assert f"job {job}: the lease of batch 0 is not renewed: not foreseen" in caplog.text
+    for part in (f"job {job}: ", "batch 0", "unexpected"):
+        assert part in caplog.text

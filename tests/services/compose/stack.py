@@ -1,4 +1,4 @@
-"""Starts and stops the Docker engine and the services that `compose.py` checks."""
+"""Start and stop the Docker engine and the services of docker-compose.yml."""
 
 import os
 import subprocess
@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LAB = ROOT.parent / "shared" / "compose-lab"
 #: The lab's pip has a CPU build of this package; its index has only builds with CUDA, of gigabytes.
 LAB_TORCH = "torch==2.13.0"
-#: The user in the containers, if this runs as root: root's own uid would test nothing.
+#: The user in the containers if this runs as root, because root passes every check of permissions.
 ANY_USER = 1000
 NO_ENGINE = 2
 
@@ -34,7 +34,7 @@ def check(condition: object, wrong: str) -> None:
 @contextmanager
 def engine() -> Iterator[dict[str, str]]:
     """Yield the environment in which `docker` reaches an engine; stop the engine afterwards if it was started here."""
-    # The caller's settings must reach neither side.
+    # Neither the services nor the embedded run may use the caller's settings.
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("PIGEONHOLE_", "COMPOSE_"))
     }
@@ -47,25 +47,25 @@ def engine() -> Iterator[dict[str, str]]:
     if os.getuid() or not (LAB / "up").exists():
         say("there is no Docker engine that `docker info` can reach: install and start Docker, or set DOCKER_HOST")
         sys.exit(NO_ENGINE)
-    say("engine: none is there; the lab brings one up (3 minutes the first time)")
+    say("engine: none runs; starting the one of the lab (3 minutes the first time)")
     script = f'exports=$({LAB}/up) && eval "$exports" && env -0'
     done = subprocess.run(["bash", "-c", script], env=environment, stdout=subprocess.PIPE, text=True, check=False)
     try:
-        check(done.returncode == 0, "the lab did not come up")
+        check(done.returncode == 0, "the engine of the lab did not start")
         environment = dict(entry.split("=", 1) for entry in done.stdout.split("\0") if "=" in entry)
         yield pinned(environment)
     finally:
-        say("engine: the lab's is stopped")
+        say("engine: stopping the lab's")
         subprocess.run([LAB / "down"], check=False)
 
 
 def is_lab(environment: Mapping[str, str]) -> bool:
-    """Return whether the engine is the lab's, even if it ran before."""
+    """Return whether the engine is the lab's, even if this run has not started it."""
     return LAB.name in environment.get("DOCKER_HOST", "")
 
 
 def pinned(environment: dict[str, str]) -> dict[str, str]:
-    """Require the torch that the lab has, if this runs in the lab."""
+    """Return the environment with the lab's version of torch if the engine is the lab's."""
     return {"TORCH": LAB_TORCH} | environment if is_lab(environment) else environment
 
 
@@ -81,7 +81,7 @@ class Stack:
     """The services of docker-compose.yml, under their own project name.
 
     Args:
-        environment: in which `docker` reaches an engine, and which the file's ${…} are taken from.
+        environment: The environment of `docker`; it also has the values for the variables of docker-compose.yml.
     """
 
     def __init__(self, environment: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""A real worker as its operator sees it: its log as JSON, its metrics, and the findings of `doctor`."""
+"""The interfaces for a worker's operator: its JSON log, its metrics, and the findings of `doctor`."""
 
 import errno
 import json
@@ -44,7 +44,7 @@ def port() -> int:
 
 @pytest.fixture(scope="module")
 def watched(redis_url: str, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    """A worker that all tests share."""
+    """Start a worker with metrics that all tests share."""
     folder = tmp_path_factory.mktemp("watched")
     settings = Settings(broker_url=redis_url, prefix=folder.name, image_root=str(ROOT), metrics_port=str(port))
     worker = Target(settings, folder, "--log-format", "json")
@@ -58,7 +58,7 @@ def families(port: int) -> list[Metric]:
 
 
 def scraped(port: int) -> Series:
-    """Each series by its name and the values of its labels, in the order of the labels' names."""
+    """Return the value of each series by its name and the values of its labels, in the order of the labels' names."""
     return {
         (sample.name, *sample.labels.values()): sample.value for family in families(port) for sample in family.samples
     }
@@ -72,14 +72,14 @@ def test_a_worker_exports_the_metrics_of_the_reference(watched: Target, port: in
         family.name: MetricSpec(family.type, family.documentation, tuple(sorted(family.samples[0].labels)))
         for family in families(port)
     }
-    # In multiprocess mode, prometheus_client exports its own text in place of a counter's.
+    # In multiprocess mode, prometheus_client replaces the description of counters.
     for name, metric in METRICS.items():
         if metric.kind == "counter":
             exported[name] = exported[name]._replace(description=metric.description)
     assert exported == {name: metric._replace(labels=tuple(sorted(metric.labels))) for name, metric in METRICS.items()}
 
 
-def test_its_processes_counts_are_added_up_and_outlive_them(watched: Target, port: int) -> None:
+def test_counts_of_all_processes_are_added_and_survive_a_killed_process(watched: Target, port: int) -> None:
     images = ("pigeonhole_images_total", "digits")
     before = scraped(port)
     batch = Batch((Group("file", "", "", (SAMPLE, "samples/empty.png", "samples/gone.png", SAMPLE)),))
@@ -90,7 +90,7 @@ def test_its_processes_counts_are_added_up_and_outlive_them(watched: Target, por
     os.kill(process, signal.SIGKILL)
     wait_for(lambda: children(watched.process.pid) not in ([], [process]), "another process")
     watched.children = children(watched.process.pid)
-    watched.finish_a_sound_job()
+    watched.finish_valid_job()
     wait_for(lambda: scraped(port)[(*images, "label")] >= 3 + before[(*images, "label")], "its count")
     after = scraped(port)
     assert {name: after[(*images, name)] - before[(*images, name)] for name in ("label", "review", "error")} == {
@@ -108,88 +108,86 @@ def test_its_processes_counts_are_added_up_and_outlive_them(watched: Target, por
 def test_a_scrape_shows_pending_batches_and_the_workers_of_each_model(watched: Target, port: int) -> None:
     job = watched.ledger.create("letters", ("test",))
     watched.ledger.add(job, 0, Batch((Group("file", "", "", (SAMPLE,)),)))
-    seen = scraped(port)
+    found = scraped(port)
     watched.ledger.delete(job)
     about = checkpoints.describe(checkpoints.find("digits"))
     name, _, digest = about.identity().partition("@")
     expected = ("cpu", digest, name, "onnxruntime/f32")
-    assert [labels[1:5] for labels in seen if labels[0] == "pigeonhole_worker_info"] == [expected]
+    assert [labels[1:5] for labels in found if labels[0] == "pigeonhole_worker_info"] == [expected]
     for gauge, digits, letters in (("workers", 1, 0), ("batches_pending", 0, 1), ("jobs_unfinished", 0, 1)):
-        assert (seen[f"pigeonhole_{gauge}", "digits"], seen[f"pigeonhole_{gauge}", "letters"]) == (digits, letters)
-    assert seen["pigeonhole_oldest_job_seconds", "letters"] > 0
-    assert seen[("pigeonhole_redis_up",)] == 1
-    assert seen[("pigeonhole_redis_memory_bytes",)] > 0
-    assert seen[("pigeonhole_redis_evicts",)] == 0
+        assert (found[f"pigeonhole_{gauge}", "digits"], found[f"pigeonhole_{gauge}", "letters"]) == (digits, letters)
+    assert found["pigeonhole_oldest_job_seconds", "letters"] > 0
+    assert found[("pigeonhole_redis_up",)] == 1
+    assert found[("pigeonhole_redis_memory_bytes",)] > 0
+    assert found[("pigeonhole_redis_evicts",)] == 0
 
 
-def test_each_line_of_its_log_is_a_json_object_and_a_batchs_names_its_job(watched: Target) -> None:
-    watched.throw(b"no message:\n\x1b[2J\xff")
+def test_each_log_line_is_json_and_the_line_of_a_batch_names_its_job(watched: Target) -> None:
+    watched.send(b"no message:\n\x1b[2J\xff")
     job = published(watched.settings, Batch((Group("file", "", "", (SAMPLE, "samples/\udcff\n.png")),)))
-    done = f"job {job}: batch 0: 2 images (1 errors)"
+    done = f"job {job}: batch 0: 2 images"
     wait_for(lambda: done in watched.log.read_text(), "the batch's line")
     lines = [json.loads(line) for line in watched.log.read_text(encoding="ascii").splitlines()]
     assert {"time", "level", "logger", "message", "process", "pid"} <= set.intersection(*map(set, lines))
-    assert any(line["message"].startswith("ready: model digits") for line in lines)
+    assert any(line["message"].startswith("ready: ") for line in lines)
     assert any(line["message"].startswith("dropped") for line in lines)
     [logged] = [line for line in lines if line["message"].startswith(done)]
     assert (logged["job"], logged["batch"], logged["level"]) == (job, "0", "INFO")
 
 
-def found(settings: Settings) -> dict[str, Finding]:
+def findings_of(settings: Settings) -> dict[str, Finding]:
     return {finding.name: finding for finding in examine(settings, None, 10)}
 
 
-def test_doctor_sends_an_image_through_it_and_leaves_nothing(watched: Target, tmp_path: Path) -> None:
+def test_the_doctor_sends_a_probe_through_the_worker_and_leaves_no_file(watched: Target, tmp_path: Path) -> None:
     hidden = set(ROOT.glob(".pigeonhole*"))
-    findings = found(watched.settings)
+    findings = findings_of(watched.settings)
     for name in ("broker", "version", "memory", "workers", "versions", "checkpoints", "clocks", "probe", "image root"):
         assert findings[name].ok, findings[name]
-    assert findings["workers"].saw == "1 for 'digits' with 1 processes: celery@target"
-    assert findings["persistence"].saw == "Redis keeps nothing on disk"
-    assert findings["image root"].saw == f"workers read files below {str(ROOT)!r}"
+    assert "celery@target" in findings["workers"].saw
+    assert "`appendonly yes`" in findings["persistence"].do
+    assert repr(str(ROOT)) in findings["image root"].saw
     assert set(ROOT.glob(".pigeonhole*")) == hidden
     assert not watched.ledger.statuses(active_only=True)
 
 
-def test_doctor_finds_a_worker_with_another_image_root(watched: Target, tmp_path: Path) -> None:
-    finding = found(replace(watched.settings, image_root=str(tmp_path)))["image root"]
+def test_the_doctor_reports_a_worker_with_another_image_root(watched: Target, tmp_path: Path) -> None:
+    finding = findings_of(replace(watched.settings, image_root=str(tmp_path)))["image root"]
     assert finding.ok is False
-    assert "a worker reports: missing: no such file" in finding.saw
+    assert "missing: " in finding.saw
     assert "PIGEONHOLE_IMAGE_ROOT" in finding.do
     assert list(tmp_path.iterdir()) == []
 
 
-def test_doctor_sends_an_image_that_is_there_where_it_may_not_write(
+def test_the_doctor_sends_an_existing_image_if_it_can_not_write_one(
     watched: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(folder: str) -> None:
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr("producer.doctor.examine.probe_image", refused)
-    [seen] = [
-        finding for finding in examine(watched.settings, str(ROOT / "samples"), 10) if finding.name == "image root"
-    ]
-    assert seen.ok
-    assert seen.saw.endswith("Read-only file system; an image of the folder was sent)")
+    findings = {finding.name: finding for finding in examine(watched.settings, str(ROOT / "samples"), 10)}
+    assert findings["image root"].ok
+    assert "Read-only file system" in findings["image root"].saw
 
 
-def test_without_redis_a_scrape_still_answers(tmp_path: Path) -> None:
-    nobody = Settings(broker_url=f"unix://{tmp_path}/none.sock")
+def test_without_redis_a_scrape_has_the_workers_own_metrics(tmp_path: Path) -> None:
+    unreachable = Settings(broker_url=f"unix://{tmp_path}/none.sock")
     about = checkpoints.describe(checkpoints.find("digits"))
-    seen = {
+    values = {
         metric.name: metric.samples[0].value
-        for metric in _GaugeCollector(nobody, about, Choice("onnxruntime")).collect()
+        for metric in _GaugeCollector(unreachable, about, Choice("onnxruntime")).collect()
     }
-    assert seen == {"pigeonhole_worker_info": 1, "pigeonhole_batches_in_flight": 0, "pigeonhole_redis_up": 0}
+    assert values == {"pigeonhole_worker_info": 1, "pigeonhole_batches_in_flight": 0, "pigeonhole_redis_up": 0}
 
 
-def test_a_port_in_use_is_an_error(port: int, watched: Target) -> None:
+def test_a_metrics_port_in_use_is_an_error(port: int, watched: Target) -> None:
     about = checkpoints.describe(checkpoints.find("digits"))
-    with pytest.raises(SettingsError, match=rf"PIGEONHOLE_METRICS_PORT is '{port}': Address already in use"):
+    with pytest.raises(SettingsError, match=rf"PIGEONHOLE_METRICS_PORT.*'{port}'.*Address already in use"):
         serve(watched.settings, about, Choice("onnxruntime"))
 
 
-def test_so_is_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_prometheus_client_is_an_error_with_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     about = checkpoints.describe(checkpoints.find("digits"))
@@ -197,17 +195,17 @@ def test_so_is_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
         serve(Settings(metrics_port="9100"), about, Choice("onnxruntime"))
 
 
-def test_and_that_there_is_no_room_for_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_for_the_counts_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(prefix: str) -> str:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("tempfile.mkdtemp", full)
     about = checkpoints.describe(checkpoints.find("digits"))
-    with pytest.raises(SettingsError, match="No space left on device; set TMPDIR"):
+    with pytest.raises(SettingsError, match=r"No space left on device.*TMPDIR"):
         serve(Settings(metrics_port="9100"), about, Choice("onnxruntime"))
 
 
-def test_counts_of_a_worker_that_was_killed_are_swept_and_those_of_one_that_lives_are_not(tmp_path: Path) -> None:
+def test_counts_of_a_killed_worker_are_removed_and_those_of_a_running_one_are_not(tmp_path: Path) -> None:
     program = "from worker.monitoring.metrics import _folder\nprint(_folder(), flush=True)\ninput()"
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     killed, living = (
@@ -222,28 +220,24 @@ def test_counts_of_a_worker_that_was_killed_are_swept_and_those_of_one_that_live
         for _ in range(2)
     )
     with killed, living:
-        theirs = [Path(str(each.stdout and each.stdout.readline()).strip()) for each in (killed, living)]
+        folders = [Path(str(each.stdout and each.stdout.readline()).strip()) for each in (killed, living)]
         killed.kill()
         killed.wait()
         _remove_abandoned(tmp_path)
-        assert all(folder.is_dir() for folder in theirs), "a new one may not be locked yet"
-        for folder in theirs:
+        assert all(folder.is_dir() for folder in folders), "a new folder may not be locked yet"
+        for folder in folders:
             os.utime(folder, (0, 0))
         _remove_abandoned(tmp_path)
-        assert [folder.is_dir() for folder in theirs] == [False, True]
+        assert [folder.is_dir() for folder in folders] == [False, True]
         living.communicate("\n")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_of_its_name_is_counted_and_when_stopped_takes_only_its_own_announcement(
-    watched: Target, tmp_path: Path
-) -> None:
+def test_a_second_worker_of_the_same_name_withdraws_only_its_own_announcement(watched: Target, tmp_path: Path) -> None:
     second = Target(replace(watched.settings, metrics_port=""), tmp_path, "--log-format", "json")
     try:
-        wait_for(lambda: [one.processes for one in Workers(watched.settings).alive()] == [1, 1], "both")
-        assert found(watched.settings)["workers"].saw == "2 for 'digits' with 2 processes: " + ", ".join(
-            ["celery@target"] * 2
-        )
+        wait_for(lambda: [one.processes for one in Workers(watched.settings).alive()] == [1, 1], "both workers")
+        assert "celery@target, celery@target" in findings_of(watched.settings)["workers"].saw
         second.process.send_signal(signal.SIGTERM)
         assert second.process.wait(timeout=30) == 0
     finally:

@@ -1,7 +1,8 @@
-"""The findings of `doctor`. tests/worker/test_watched.py runs it with a real worker."""
+"""The findings of `doctor`. tests/worker/monitoring/test_watched.py runs it with a real worker."""
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pigeonhole.errors import UsageError
+from pigeonhole.errors import ExitCode, UsageError
 from pigeonhole.jobs.connection import Connection
 from pigeonhole.jobs.retrying import Retrying
 from pigeonhole.ledger.dead_letters import DeadLetters
@@ -40,27 +41,28 @@ def found(settings: Settings) -> dict[str, Finding]:
     return {finding.name: finding for finding in examine(settings, None, seconds=0.0)}
 
 
-def test_without_a_broker_there_are_no_other_findings(tmp_path: Path) -> None:
+def test_without_redis_only_the_broker_and_the_disk_are_examined(tmp_path: Path) -> None:
     findings = found(Settings(broker_url=f"unix://{tmp_path}/none.sock", image_root=str(tmp_path)))
     assert list(findings) == ["broker", "disk"]
     assert findings["broker"].ok is False
-    assert "no answer from Redis" in findings["broker"].saw
+    assert f"{tmp_path}/none.sock" in findings["broker"].saw
 
 
 def test_a_missing_worker_is_reported_and_no_probe_is_sent(settings: Settings) -> None:
     findings = found(settings)
-    assert findings["workers"].saw == "no worker serves the model 'digits'"
-    assert findings["workers"].do.startswith("start one: `pigeonhole worker`")
-    assert findings["versions"] == Finding("versions", None, f"this is {VERSION}; there is no worker to compare with")
-    assert findings["checkpoints"].ok is None
-    assert findings["probe"] == Finding("probe", None, "not sent: there is no worker for it")
+    assert findings["workers"].ok is False
+    assert "'digits'" in findings["workers"].saw
+    assert "`pigeonhole worker`" in findings["workers"].do
+    assert [findings[name].ok for name in ("versions", "checkpoints", "probe")] == [None] * 3
+    assert VERSION in findings["versions"].saw
     assert "image root" not in findings
 
 
 def test_a_probe_that_no_worker_takes_is_reported_and_leaves_nothing_behind(settings: Settings, tmp_path: Path) -> None:
     Workers(settings).announce(ONE)
     findings = found(replace(settings, image_root=str(tmp_path)))
-    assert findings["probe"].saw == "sent an image, but no row arrived within 0 s"
+    assert findings["probe"].ok is False
+    assert "within 0 s" in findings["probe"].saw
     assert "image root" not in findings
     assert list(tmp_path.iterdir()) == []
     assert Ledger(settings).statuses() == []
@@ -72,13 +74,13 @@ def test_workers_that_differ_are_reported(settings: Settings) -> None:
     workers.announce(replace(ONE, name="celery@two", digest="b" * 64, version="0.0.1", processes=0))
     workers.announce(replace(ONE, name="celery@other", model="letters", version="0.0.2"))
     findings = found(settings)
-    assert findings["workers"].saw == "celery@two: none of its processes has loaded the model yet"
-    assert findings["versions"].saw == f"this is {VERSION}; found 0.0.1, {VERSION}"
-    assert findings["checkpoints"].saw.endswith("digits@aaaaaaaaaaaa, digits@bbbbbbbbbbbb")
+    assert findings["workers"].saw.startswith("celery@two: ")
+    assert f"0.0.1, {VERSION}" in findings["versions"].saw
+    assert "digits@aaaaaaaaaaaa, digits@bbbbbbbbbbbb" in findings["checkpoints"].saw
     assert not any(findings[name].ok for name in ("workers", "versions", "checkpoints"))
 
 
-def test_a_worker_that_starts_is_no_failure_until_it_had_time_to(settings: Settings) -> None:
+def test_a_starting_worker_is_a_failure_only_after_a_while(settings: Settings) -> None:
     workers = Workers(settings)
     workers.announce(replace(ONE, processes=0))
     assert found(settings)["workers"].ok is None
@@ -93,13 +95,14 @@ def test_workers_of_different_precisions_are_reported_and_those_of_different_run
     workers = Workers(settings)
     workers.announce(replace(ONE, runtime="onnxruntime/f32"))
     workers.announce(replace(ONE, name="celery@two", runtime="torch/f32"))
-    assert found(settings)["checkpoints"] == Finding(
-        "checkpoints", True, "digits@aaaaaaaaaaaa, run by onnxruntime/f32, torch/f32"
-    )
+    finding = found(settings)["checkpoints"]
+    assert finding.ok
+    assert "digits@aaaaaaaaaaaa" in finding.saw
+    assert "onnxruntime/f32, torch/f32" in finding.saw
     workers.announce(replace(ONE, name="celery@two", runtime="torch/bf16"))
     finding = found(settings)["checkpoints"]
     assert not finding.ok
-    assert finding.saw.endswith("digits@aaaaaaaaaaaa, digits@aaaaaaaaaaaa+bf16")
+    assert "digits@aaaaaaaaaaaa, digits@aaaaaaaaaaaa+bf16" in finding.saw
     assert "PIGEONHOLE_PRECISION" in finding.do
 
 
@@ -110,41 +113,45 @@ def test_a_workers_clock_that_is_wrong_is_reported(settings: Settings, monkeypat
         Workers(settings).announce(ONE)
     finding = found(settings)["clocks"]
     assert finding.ok is False
-    assert finding.saw.startswith("celery@one is ")
-    assert "s behind Redis" in finding.saw
+    assert re.search(r"celery@one .*\b9\d\.\d s behind", finding.saw)
 
 
-def test_what_is_left_over_is_reported(settings: Settings) -> None:
+def test_old_jobs_and_dead_letters_are_reported(settings: Settings) -> None:
     two_days_ago = time.time() - 2 * 86_400
     old = Ledger(settings, now=lambda: two_days_ago).create("digits", ("photos",))
-    Ledger(settings).create("digits", ("photos",))
+    new = Ledger(settings).create("digits", ("photos",))
     DeadLetters(settings).add("a message", "no JSON")
     finding = found(settings)["leftovers"]
-    assert finding.saw == f"unfinished for more than a day: {old}; 1 dead letter (batches that no worker could finish)"
+    assert finding.ok is False
+    assert old in finding.saw
+    assert new not in finding.saw
+    assert "1 dead letter" in finding.saw
     assert "`pigeonhole cancel`" in finding.do
 
 
-def test_a_site_where_nothing_is_wrong_says_so(settings: Settings) -> None:
+def test_a_recent_sweep_and_no_unfinished_job_are_good_findings(settings: Settings) -> None:
     Workers(settings).announce(ONE)
     Ledger(settings).note_sweep()
     findings = found(settings)
-    assert findings["sweeps"] == Finding("sweeps", True, "the last was 0 s ago")
-    assert findings["jobs"] == Finding("jobs", True, "0 unfinished")
+    assert (findings["sweeps"].ok, findings["jobs"].ok) == (True, True)
+    assert "0 s ago" in findings["sweeps"].saw
+    assert "0 unfinished" in findings["jobs"].saw
 
 
 @pytest.mark.parametrize("value", [None, "x", "nan", "1e10"])
 def test_workers_that_do_not_sweep_are_reported(settings: Settings, raw: Client, value: str | None) -> None:
     if value is not None:
         raw.set(f"{settings.prefix}:swept", value)
-    assert found(settings)["sweeps"].ok is None, "there is nobody who would"
+    assert found(settings)["sweeps"].ok is None, "without a worker, no sweep is expected"
     Workers(settings).announce(ONE)
-    assert found(settings)["sweeps"].saw == "none on record, although there are workers"
+    assert found(settings)["sweeps"].ok is False
     Ledger(settings, now=lambda: time.time() - 600).note_sweep()
     finding = found(settings)["sweeps"]
-    assert (finding.ok, finding.saw) == (False, "the last was 10 min ago, although there are workers")
+    assert finding.ok is False
+    assert "10 min ago" in finding.saw
 
 
-def test_jobs_that_do_not_get_on_are_reported_and_why(settings: Settings) -> None:
+def test_jobs_without_progress_are_reported_with_the_reason(settings: Settings) -> None:
     then = Ledger(settings, now=lambda: time.time() - 600)
     stalled, silent, untried, starving = (then.create("digits", ("photos",)) for _ in range(4))
     now = Ledger(settings)
@@ -157,10 +164,9 @@ def test_jobs_that_do_not_get_on_are_reported_and_why(settings: Settings) -> Non
     now.client.hset(f"{settings.prefix}:job:{starving}", "promoted", str(piece(batch)))
     finding = found(settings)["jobs"]
     assert finding.ok is False
-    assert finding.saw == (
-        f"4 unfinished; no batch done for a minute: {stalled}; submission was interrupted: {silent}; isolation "
-        f"runs can't start: {untried}; slow, because other jobs go first: {starving}"
-    )
+    reasons = ("no batch done", "interrupted", "isolation runs", "other jobs")
+    for reason, job in zip(reasons, (stalled, silent, untried, starving), strict=True):
+        assert re.search(rf"{reason}[^:;]*: {job}(;|$)", finding.saw)
     assert "`pigeonhole submit --job`" in finding.do
 
 
@@ -171,29 +177,32 @@ def test_a_job_for_a_model_that_no_worker_serves_is_reported(settings: Settings)
     Workers(settings).announce(Announcement(name="one", model="digits", digest="0" * 64, version=VERSION))
     finding = found(settings)["jobs"]
     assert finding.ok is False
-    assert finding.saw == f"2 unfinished; no worker serves their model: {job}"
+    assert "2 unfinished" in finding.saw
+    assert finding.saw.endswith(f": {job}")
     assert "`pigeonhole cancel`" in finding.do
 
 
-def test_a_redis_that_is_set_up_well_is_found_so(start_redis: Callable[..., Server], settings: Settings) -> None:
-    well = start_redis("--appendonly", "yes", "--appendfsync", "always", "--maxmemory", "1gb")
-    findings = found(replace(settings, broker_url=well.url))
-    assert findings["persistence"] == Finding("persistence", True, "append-only file, appendfsync always")
-    assert findings["memory"].ok
-    assert findings["memory"].saw.endswith("of 1.1 GB; noeviction")
-    assert findings["version"].ok
+def test_a_redis_with_durable_settings_has_good_findings(
+    start_redis: Callable[..., Server], settings: Settings
+) -> None:
+    durable = start_redis("--appendonly", "yes", "--appendfsync", "always", "--maxmemory", "1gb")
+    findings = found(replace(settings, broker_url=durable.url))
+    assert [findings[name].ok for name in ("persistence", "memory", "version")] == [True] * 3
+    assert "appendfsync always" in findings["persistence"].saw
+    assert "1.1 GB" in findings["memory"].saw
+    assert "noeviction" in findings["memory"].saw
 
 
-def test_one_that_would_lose_jobs_is_reported(start_redis: Callable[..., Server], settings: Settings) -> None:
-    careless = start_redis("--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb")
-    findings = found(replace(settings, broker_url=careless.url))
+def test_a_redis_that_could_lose_jobs_is_reported(start_redis: Callable[..., Server], settings: Settings) -> None:
+    evicting = start_redis("--maxmemory-policy", "allkeys-lru", "--maxmemory", "100mb")
+    findings = found(replace(settings, broker_url=evicting.url))
     assert (findings["persistence"].ok, findings["memory"].ok) == (False, False)
-    assert findings["persistence"].do.startswith("set `appendonly yes`")
-    assert findings["memory"].do == "set `maxmemory-policy noeviction`, or Redis deletes pending batches"
+    assert "`appendonly yes`" in findings["persistence"].do
+    assert "`maxmemory-policy noeviction`" in findings["memory"].do
     full = start_redis("--maxmemory", "900kb")
     connect(full.url).config_set("save", "60 1")
     findings = found(replace(settings, broker_url=full.url))
-    assert findings["memory"].do.startswith("raise `maxmemory`")
+    assert "`maxmemory`" in findings["memory"].do
     assert findings["persistence"].ok is None
 
 
@@ -204,35 +213,36 @@ def test_a_redis_user_with_fewer_rights_is_no_failure(start_redis: Callable[...,
     )
     findings = found(replace(settings, broker_url=f"unix://few:x@{server.socket}"))
     assert [findings[name].ok for name in ("version", "persistence", "memory")] == [None] * 3
-    assert findings["memory"].saw.startswith("not permitted: ")
+    assert "deploy/redis_users.py" in findings["memory"].do
 
 
-def test_a_redis_that_refuses_us_is_not_well(start_redis: Callable[..., Server], settings: Settings) -> None:
-    findings = found(replace(settings, broker_url=start_redis("--requirepass", "x").url))
+def test_a_redis_that_refuses_access_is_a_failure(start_redis: Callable[..., Server], settings: Settings) -> None:
+    url = start_redis("--requirepass", "x").url
+    findings = found(replace(settings, broker_url=url))
     assert list(findings) == ["broker", "disk"]
     assert findings["broker"].ok is False
-    assert "refuses access" in findings["broker"].saw
+    assert url in findings["broker"].saw
+    assert "password" in findings["broker"].saw
 
 
 def test_a_folder_outside_the_image_root_is_refused(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="outside the image root"):
+    with pytest.raises(UsageError, match=r"'/usr'.*image root"):
         next(examine(settings, "/usr"))
-    with pytest.raises(UsageError, match="there is no folder"):
-        next(examine(settings, str(tmp_path / "none")))
-    with pytest.raises(UsageError, match="there is no folder"):
-        next(examine(Settings(), str(tmp_path / "none")))
+    for each in (settings, Settings()):
+        with pytest.raises(UsageError, match=re.escape(str(tmp_path / "none"))):
+            next(examine(each, str(tmp_path / "none")))
 
 
-def test_where_nothing_can_be_sent_that_is_no_failure(settings: Settings) -> None:
+def test_a_folder_that_can_not_be_written_to_is_no_failure(settings: Settings) -> None:
     Workers(settings).announce(ONE)
     findings = {one.name: one for one in examine(replace(settings, image_root="/"), "/proc/self/attr", seconds=0.0)}
     assert findings["image root"].ok is None
-    assert "can't be written to '/proc/self/attr'" in findings["image root"].saw
+    assert "'/proc/self/attr'" in findings["image root"].saw
     assert "probe" not in findings
 
 
 @pytest.mark.parametrize(
-    ("error", "names"),
+    ("error", "expected"),
     [
         ("", {"probe": True, "image root": True}),
         ("missing: no such file", {"probe": True, "image root": False}),
@@ -241,18 +251,18 @@ def test_where_nothing_can_be_sent_that_is_no_failure(settings: Settings) -> Non
         ("internal: the network failed", {"probe": False}),
     ],
 )
-def test_a_workers_error_row_is_about_the_worker_or_the_path(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, error: str, names: dict[str, bool]
+def test_an_error_row_of_the_probe_concerns_the_worker_or_the_image_root(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, error: str, expected: dict[str, bool]
 ) -> None:
     row = Row("a.png", "" if error else "1", None, False, error, "digits@a", ())
     monkeypatch.setattr("producer.doctor.examine.classify_probe", lambda *_: row)
     findings = _probe_findings(
         Connection(settings, Retrying()), "digits", Group("file", "", "", ("a.png",)), 0.0, lambda: None
     )
-    assert {finding.name: finding.ok for finding in findings} == names
+    assert {finding.name: finding.ok for finding in findings} == expected
 
 
-def test_a_probe_whose_job_is_cancelled_has_no_row_and_leaves_nothing(settings: Settings) -> None:
+def test_a_probe_whose_job_is_cancelled_has_no_row_and_leaves_no_job(settings: Settings) -> None:
     ledger = Ledger(settings)
 
     def cancel() -> None:
@@ -263,7 +273,7 @@ def test_a_probe_whose_job_is_cancelled_has_no_row_and_leaves_nothing(settings: 
     assert ledger.statuses() == []
 
 
-def test_a_probe_can_be_read_by_everybody_and_goes(tmp_path: Path) -> None:
+def test_a_probe_image_is_readable_by_all_users_and_is_removed(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         with probe_image(str(tmp_path)) as path:
@@ -273,30 +283,32 @@ def test_a_probe_can_be_read_by_everybody_and_goes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_the_embedded_default_lacks_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_package_of_embedded_runs_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("producer.doctor.examine.PACKAGES", ("torch", "no-such-package"))
-    assert _packages() == Finding("packages", False, "not installed: no-such-package", install_hint("local"))
+    packages = _packages()
+    assert (packages.ok, packages.do) == (False, install_hint("local"))
+    assert packages.saw.endswith(": no-such-package")
     assert _own_redis().ok
-    gone = _disk("temporary", str(tmp_path / "gone"), "set TMPDIR")
-    assert (gone.ok, gone.do) == (False, "set TMPDIR")
+    missing = _disk("temporary", str(tmp_path / "missing"), "set TMPDIR")
+    assert (missing.ok, missing.do) == (False, "set TMPDIR")
 
 
-def test_without_a_broker_the_embedded_one_is_tried(tmp_path: Path) -> None:
+def test_without_a_broker_url_an_embedded_run_is_examined(tmp_path: Path) -> None:
     run = subprocess.run(command("doctor", "--json"), cwd=tmp_path, capture_output=True, timeout=60, check=False)
-    said = json.loads(run.stdout)
-    assert (run.returncode, said["ok"]) == (0, True), said
-    assert [finding["name"] for finding in said["findings"]] == [
+    output = json.loads(run.stdout)
+    assert (run.returncode, output["ok"]) == (ExitCode.OK, True), output
+    assert [finding["name"] for finding in output["findings"]] == [
         *("broker", "redis", "packages", "temporary", "started", "probe", "image root", "disk")
     ]
 
 
-def test_a_finding_is_one_line_and_a_second_with_what_to_do() -> None:
+def test_a_finding_is_one_line_and_a_second_line_with_the_remedy() -> None:
     assert Finding("clocks", True, "fine").lines() == ("ok    ", ["clocks      fine"])
     word, lines = Finding("probe", False, "no row\x1b", "start one").lines()
     assert (word, lines) == ("wrong ", [r"probe       no row\x1b", "                  → start one"])
 
 
-def test_sizes_and_names_are_reported_in_short() -> None:
+def test_sizes_and_lists_of_names_are_shortened() -> None:
     assert [size(n) for n in (999, 1_500, 45_000_000, 1_073_741_824, 3e12)] == [
         *("999 bytes", "1.5 kB", "45 MB", "1.1 GB", "3.0 TB")
     ]

@@ -41,12 +41,12 @@ HOSTILE = (
 
 
 class Page(HTMLParser):
-    """A parsed report: its elements, and the texts of its scripts and style."""
+    """Parses a report into its elements, the texts of its scripts and style, and its data."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.inside: dict[str, list[str]] = {"script": [], "style": []}
+        self.texts: dict[str, list[str]] = {"script": [], "style": []}
         self.data: dict[str, list[Any]] = {"rows": [], "thumbnails": [], "facts": []}
         self.feed(text)
         self.close()
@@ -58,8 +58,8 @@ class Page(HTMLParser):
         tag, attributes = self.elements[-1] if self.elements else ("", {})
         if tag == "script" and (kind := attributes.get("data-kind")) and data.strip():
             self.data[kind].append(json.loads(data))
-        elif tag in self.inside and data.strip():
-            self.inside[tag].append(data)
+        elif tag in self.texts and data.strip():
+            self.texts[tag].append(data)
 
     def handle_endtag(self, tag: str) -> None:
         self.elements.append(("/" + tag, {}))
@@ -69,7 +69,7 @@ class Page(HTMLParser):
 
 
 class Pictures:
-    """Stands in for thumbnails, and records the requested paths."""
+    """Returns the same bytes for each thumbnail, and records the requested paths."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
@@ -99,12 +99,12 @@ def run(*arguments: object, **environment: str) -> Result:
     )
 
 
-def test_whatever_a_path_says_it_is_text_and_comes_back_as_it_was() -> None:
-    usual, page = page_of([]), page_of([labelled(path, label=path[:4]) for path in HOSTILE])
+def test_hostile_paths_are_text_and_are_read_back_unchanged() -> None:
+    empty, page = page_of([]), page_of([labelled(path, label=path[:4]) for path in HOSTILE])
     assert page.column("path") == list(HOSTILE)
     tags = [tag for tag, attributes in page.elements if attributes.get("data-kind") != "rows"]
     tags.remove("/script")  # the block of rows ends once
-    assert tags == [tag for tag, _ in usual.elements]
+    assert tags == [tag for tag, _ in empty.elements]
 
 
 def test_the_policy_allows_its_own_script_and_style_and_nothing_else() -> None:
@@ -114,29 +114,29 @@ def test_the_policy_allows_its_own_script_and_style_and_nothing_else() -> None:
     assert directives["default-src"] == "'none'"
     assert directives["img-src"] == "data: file: 'self'"
     for directive, tag in (("script-src", "script"), ("style-src", "style")):
-        (text,) = page.inside[tag]
+        (text,) = page.texts[tag]
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert directives[directive] == f"'sha256-{digest}'"
 
 
-def test_nothing_is_fetched_and_no_handler_or_style_stands_in_the_markup() -> None:
+def test_the_page_fetches_nothing_and_its_markup_has_no_handler_or_style() -> None:
     page = page_of([labelled("a.png")])
     for tag, attributes in page.elements:
         assert not [name for name in attributes if name.startswith("on") or name in ("style", "src", "srcset")], tag
         assert attributes.get("href", "#") in ("#sheet", "data:,", "#")
-    (script,) = page.inside["script"]
+    (script,) = page.texts["script"]
     assert not re.findall(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|fetch\(|XMLHttp|import\(", script)
-    assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", script + page.inside["style"][0])
+    assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", script + page.texts["style"][0])
 
 
-def test_a_page_says_what_is_known_and_no_more() -> None:
+def test_a_page_of_rows_alone_has_the_models_and_no_times() -> None:
     (facts,) = page_of([labelled("a.png"), labelled("b.png")._replace(model="digits@ba9876543210")]).data["facts"]
     assert facts["models"] == ["digits@0123456789ab", "digits@ba9876543210"]
     assert (facts["source"], facts["job"]) == ("results.csv", "")
     assert {facts[name] for name in ("images", "started", "finished", "seconds", "images_per_second")} == {None}
 
 
-def test_the_digest_is_of_what_the_rows_say() -> None:
+def test_the_digest_depends_on_the_rows_alone() -> None:
     def digest(*rows: Row, **options: Any) -> str:
         found: str = page_of(rows, **options).data["facts"][0]["digest"]
         return found
@@ -147,12 +147,12 @@ def test_the_digest_is_of_what_the_rows_say() -> None:
     assert digest(labelled("a.png", label="1")) != one
 
 
-def test_the_most_doubtful_have_thumbnails_and_errors_have_none() -> None:
+def test_the_least_confident_rows_have_thumbnails_and_errors_have_none() -> None:
     pictures = Pictures()
-    rows = [labelled("sure", confidence=0.99), failed("broken"), labelled("less", confidence=0.6)]
-    rows += [labelled("doubtful", confidence=0.8, review=True), labelled("nan", confidence=float("nan"))]
+    rows = [labelled("certain", confidence=0.99), failed("broken"), labelled("uncertain", confidence=0.6)]
+    rows += [labelled("review", confidence=0.8, review=True), labelled("nan", confidence=float("nan"))]
     page = page_of(rows, thumbnails=pictures, limit=3)
-    assert pictures.paths == ["doubtful", "nan", "less"]
+    assert pictures.paths == ["review", "nan", "uncertain"]
     assert page.data["thumbnails"][0]["row"] == [3, 4, 2]
     assert page.column("confidence")[4] is None
     assert page_of(rows, thumbnails=pictures, limit=0).data["thumbnails"] == []
@@ -187,23 +187,26 @@ def test_the_command_makes_a_page_of_a_file(tmp_path: Path) -> None:
     source.write_bytes(CSV.header + CSV.encode([labelled("a.png"), labelled("gone.png"), failed(HOSTILE[0])]))
     result = run(source, "-o", output, "--images", tmp_path)
     assert result.exit_code == ExitCode.OK
-    assert result.stderr == f"{output}: 3 images, 1 thumbnail embedded, 1 can't be read\n"
+    for part in (str(output), "3 images", "1 thumbnail", "1 can't be read"):
+        assert part in result.stderr
     page = Page(output.read_text())
     assert page.column("path") == ["a.png", "gone.png", HOSTILE[0]]
     assert page.data["facts"][0]["links"]["relative"] == "./"
     assert sorted(os.listdir(tmp_path)) == ["a.png", "report.html", "results.csv"]
 
 
-def test_rows_in_a_file_of_any_name_are_read_as_the_format_that_is_given(tmp_path: Path) -> None:
+def test_the_format_option_reads_a_file_of_any_name(tmp_path: Path) -> None:
     source, output = tmp_path / "rows.txt", tmp_path / "report.html"
     source.write_bytes(CSV.header + CSV.encode([labelled("a.png")]))
-    assert "has no known extension" in run(source, "-o", output).stderr
+    refused = run(source, "-o", output)
+    assert refused.exit_code == ExitCode.USAGE
+    assert "--format" in refused.stderr
     assert run(source, "-o", output, "--format", "csv").exit_code == ExitCode.OK
     assert Page(output.read_text()).column("path") == ["a.png"]
 
 
 @pytest.mark.parametrize("ending", ["parquet", "db"])
-def test_a_file_that_knows_its_job_tells_when_it_ran_and_how_fast(ending: str, tmp_path: Path) -> None:
+def test_a_file_with_job_data_has_times_and_speed(ending: str, tmp_path: Path) -> None:
     source, output = str(tmp_path / f"results.{ending}"), tmp_path / "report.html"
     save([labelled("a.png"), failed("b.png")], source)
     assert run(source, "-o", output).exit_code == ExitCode.OK
@@ -227,37 +230,41 @@ def test_the_command_makes_a_page_of_a_job(settings: Settings, ledger: Ledger, t
     assert facts["started"] <= facts["finished"]
 
 
-def test_what_can_t_be_a_report_is_reported_before_anything_is_written(tmp_path: Path) -> None:
+def test_an_invalid_report_command_fails_before_it_writes(tmp_path: Path) -> None:
     source = tmp_path / "results.csv"
     source.write_bytes(CSV.header)
-    for arguments, words in (
-        ((source, "-o", source), "does not end with .html"),
-        ((source, "-o", tmp_path / "r.html", "--images", source), "is not a folder"),
-        ((source, "-o", tmp_path / "r.html", "--job", "one"), "is not a database: run without --job"),
-        ((tmp_path / "gone.csv", "-o", tmp_path / "r.html"), "No such file"),
-        (("20260101-000000-abcdef", "-o", tmp_path / "r.html"), "no broker is set"),
-        ((source, "-o", tmp_path / "gone" / "r.html"), "choose another place with -o"),
+    job = "20260101-000000-abcdef"
+    for arguments, parts in (
+        ((source, "-o", source), (repr(str(source)), ".html")),
+        ((source, "-o", tmp_path / "r.html", "--images", source), ("--images", repr(str(source)))),
+        ((source, "-o", tmp_path / "r.html", "--job", "one"), (str(source), "--job")),
+        ((tmp_path / "gone.csv", "-o", tmp_path / "r.html"), (str(tmp_path / "gone.csv"), "No such file")),
+        ((job, "-o", tmp_path / "r.html"), ("PIGEONHOLE_BROKER_URL",)),
+        ((source, "-o", tmp_path / "gone" / "r.html"), (str(tmp_path / "gone"), "-o")),
     ):
         result = run(*arguments)
         assert result.exit_code != ExitCode.OK
-        assert words in result.stderr
+        for part in parts:
+            assert part in result.stderr
     assert os.listdir(tmp_path) == ["results.csv"]
     assert source.read_bytes() == CSV.header
 
 
 @pytest.mark.parametrize("csv_safe", [False, True])
-def test_a_report_says_whether_its_export_is_for_spreadsheets(tmp_path: Path, csv_safe: bool) -> None:
+def test_csv_safe_is_recorded_in_the_page(tmp_path: Path, csv_safe: bool) -> None:
     source, output = tmp_path / "results.csv", tmp_path / "report.html"
     source.write_bytes(CSV.header + CSV.encode([labelled("a.png")]))
     assert run(source, "-o", output, *(["--csv-safe"] if csv_safe else [])).exit_code == ExitCode.OK
     assert f'"csv_safe":{json.dumps(csv_safe)}' in output.read_text()
 
 
-def test_a_report_that_fails_leaves_the_one_before_it(tmp_path: Path) -> None:
+def test_a_failed_report_leaves_the_earlier_file(tmp_path: Path) -> None:
     source, output = tmp_path / "results.csv", tmp_path / "report.html"
     source.write_bytes(CSV.header + CSV.encode([labelled("a.png")]) + b"no row\n")
     output.write_text("before")
-    assert "is invalid" in run(source, "-o", output, "--overwrite").stderr
+    result = run(source, "-o", output, "--overwrite")
+    assert result.exit_code == ExitCode.USAGE
+    assert str(source) in result.stderr
     assert output.read_text() == "before"
     assert len(os.listdir(tmp_path)) == 2
 
@@ -268,23 +275,22 @@ def test_a_report_replaces_a_report_or_an_empty_file_and_nothing_else(tmp_path: 
     output.write_text("my home page")
     refused = run(source, "-o", output)
     assert refused.exit_code == ExitCode.USAGE
-    assert refused.stderr == (
-        f"pigeonhole: '{output}' exists, and it is not this command's: give --overwrite to replace it, or choose "
-        "another place with -o\n"
-    )
+    for part in ("pigeonhole: ", f"'{output}'", "--overwrite", "-o"):
+        assert part in refused.stderr
     assert output.read_text() == "my home page"
     assert run(source, "-o", output, "--overwrite").exit_code == ExitCode.OK
-    assert run(source, "-o", output).exit_code == ExitCode.OK, "it is a report now"
+    assert run(source, "-o", output).exit_code == ExitCode.OK, "the file is a report now"
     output.write_bytes(b"")
     assert run(source, "-o", output).exit_code == ExitCode.OK
 
 
-def test_without_pillow_images_are_linked_and_that_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pillow_images_are_linked_and_a_notice_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delitem(sys.modules, "producer.report.thumbnails", raising=False)
     monkeypatch.delattr(report, "thumbnails", raising=False)
     monkeypatch.setitem(sys.modules, "PIL", None)
     source, output = tmp_path / "results.csv", tmp_path / "report.html"
     source.write_bytes(CSV.header + CSV.encode([labelled("a.png")]))
-    said = run(source, "-o", output).stderr
-    assert "Pillow and numpy are not installed: the report links to the images" in said
+    assert "Pillow" in run(source, "-o", output).stderr
     assert Page(output.read_text()).data["thumbnails"] == []

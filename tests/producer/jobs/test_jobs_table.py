@@ -34,13 +34,13 @@ def lines(statuses: Sequence[JobStatus], width: int | None) -> list[str]:
     return output.getvalue().splitlines()
 
 
-def test_a_line_has_everything_about_a_job() -> None:
+def test_a_line_has_all_columns_of_a_job() -> None:
     running = status(state=JobState.RUNNING, sources=("photos",), read_at=1130.0, finished=None, images=2000, done=1500)
     header, first, second = lines([running, status(images=5, done=5, errors=1, reviews=2, read_at=1e6)], None)
-    names = ["job", "state", "age", "model", "source", "images", "img/s", "errors", "review", "workers"]
-    assert header.split() == names
+    columns = ["job", "state", "age", "model", "source", "images", "img/s", "errors", "review", "workers"]
+    assert header.split() == columns
     assert first.split() == [JOB, "running", "2m", "digits", "photos", "1,500/2,000", "12", "0", "0", "2"]
-    assert second.split() == [JOB, "finished", "12d", "digits", "5/5", "2", "1", "2"], "one that is over has no workers"
+    assert second.split() == [JOB, "finished", "12d", "digits", "5/5", "2", "1", "2"], "a finished job has no workers"
 
 
 def test_a_line_of_a_job_of_another_version_has_its_id_and_state_only() -> None:
@@ -64,7 +64,7 @@ def test_at_80_columns_sources_and_models_are_cut_and_numbers_short() -> None:
     assert "235k/1.2M…" in line
 
 
-def test_a_name_of_a_job_obeys_nothing() -> None:
+def test_markup_and_control_sequences_in_names_are_shown_as_text() -> None:
     _, line = lines([status(model="[red]\x1b[2J", sources=("\x1b[2J\udcff",))], None)
     assert line.split()[3:5] == [r"[red]\x1b[2J", r"\x1b[2J\udcff"]
 

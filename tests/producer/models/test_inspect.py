@@ -1,3 +1,5 @@
+"""`inspect --image`: the network's input as a file, the normalisation, and the result."""
+
 import json
 from pathlib import Path
 
@@ -5,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pigeonhole.errors import ExitCode
 from pigeonhole.imaging import decode
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.imaging.preprocessing import Preprocessing
@@ -23,34 +26,37 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_picture_is_shown_as_the_network_sees_it_with_its_answer(here: Path) -> None:
+def test_inspect_saves_the_networks_input_and_prints_the_result(here: Path) -> None:
     (here / "page.png").write_bytes(png(Image.fromarray(SEVEN)))
     result = run("inspect", "digits", "--image", "page.png")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == ExitCode.OK, result.output
     lines = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
-    assert lines["image"] == "page.png, 140 x 140 pixels"
-    assert lines["paper"] == "grey level 235 of 255, even; dark ink: inverted"
-    assert lines["removed"] == "nothing"
-    assert lines["digit"].startswith("columns ")
-    assert lines["input"] == "page-seen.png, 28 x 28 pixels"
-    assert lines["result"].startswith("7, confidence ")
-    assert "marked for review" in lines["result"]
-    seen = np.asarray(Image.open("page-seen.png"))
-    assert np.array_equal(seen, prepare(Path("page.png").read_bytes(), DIGIT, 100_000)[:, :, 0])
+    for name, parts in (
+        ("image", ("page.png", "140 x 140")),
+        ("paper", ("235 of 255", "dark ink")),
+        ("removed", ("nothing",)),
+        ("digit", ("columns ",)),
+        ("input", ("page-seen.png", "28 x 28")),
+        ("result", ("7, confidence ", "marked for review")),
+    ):
+        for part in parts:
+            assert part in lines[name]
+    saved = np.asarray(Image.open("page-seen.png"))
+    assert np.array_equal(saved, prepare(Path("page.png").read_bytes(), DIGIT, 100_000)[:, :, 0])
 
 
-def test_a_picture_of_mnists_form_is_left_as_it_is(here: Path) -> None:
+def test_an_image_in_the_form_of_mnist_is_not_changed(here: Path) -> None:
     result = run("inspect", "digits", "--image", TOP / "samples" / "003b50.png", "-o", "out.png")
-    assert "none: the image looks like one of MNIST's already" in result.stdout
+    assert "MNIST" in result.stdout
     assert Image.open("out.png").tobytes() == Image.open(TOP / "samples" / "003b50.png").tobytes()
 
 
-def test_the_box_is_in_pixels_of_the_upright_picture_that_was_never_shrunk(here: Path) -> None:
+def test_the_box_is_in_pixels_of_the_upright_full_size_image(here: Path) -> None:
     large = Image.fromarray(SEVEN).resize((2800, 2800), Image.Resampling.BICUBIC).crop((0, 0, 2800, 2600))
     exif = Image.Exif()
     exif[0x0112] = 6  # rotated by 90 degrees
-    lying = large.transpose(Image.Transpose.ROTATE_90)
-    (here / "photo.jpg").write_bytes(encoded(lying, "JPEG", exif=exif.tobytes()))
+    rotated = large.transpose(Image.Transpose.ROTATE_90)
+    (here / "photo.jpg").write_bytes(encoded(rotated, "JPEG", exif=exif.tobytes()))
     result = run("inspect", "digits", "--image", "photo.jpg", "--json")
     assert result.exit_code == 0, result.output
     values = json.loads(result.stdout)
@@ -63,20 +69,20 @@ def test_the_box_is_in_pixels_of_the_upright_picture_that_was_never_shrunk(here:
     assert decode.upright_size(Path("photo.jpg").read_bytes(), 10**8) == (2800, 2600)
 
 
-def test_a_network_that_stretches_sees_the_stretched_picture(here: Path) -> None:
+def test_inspect_saves_the_stretched_image_for_a_network_that_stretches(here: Path) -> None:
     arguments = networks.complete("classic", {})
     network = networks.build("classic", arguments, 10).eval()
     stretch = Preprocessing("stretch", 28, 28, 1)
     save_fresh(here / "s.safetensors", network, network="classic", arguments=arguments, preprocessing=stretch)
     (here / "page.png").write_bytes(png(Image.fromarray(SEVEN)))
     result = run("inspect", "s.safetensors", "--image", "page.png")
-    assert "stretched to the network's size" in result.stdout
+    assert "stretched" in result.stdout
     stretched = Image.fromarray(SEVEN).resize((28, 28), Image.Resampling.BILINEAR)
     assert Image.open("page-seen.png").tobytes() == stretched.tobytes()
 
 
-def test_ink_of_the_papers_luminance_and_white_ink_on_nothing_are_seen() -> None:
-    share = (235.0 - SEVEN) / 195.0  # of ink
+def test_ink_of_the_papers_luminance_and_white_ink_on_transparency_are_found() -> None:
+    share = (235.0 - SEVEN) / 195.0  # of ink in each pixel, from 0 to 1
     wanted = prepare(png(Image.fromarray(SEVEN)), DIGIT, 100_000)
     red, green = np.array([255.0, 0.0, 0.0]), np.array([0.0, 130.0, 0.0])
     coloured = grey(red + (green - red) * share[:, :, None])
@@ -86,47 +92,48 @@ def test_ink_of_the_papers_luminance_and_white_ink_on_nothing_are_seen() -> None
         assert np.corrcoef(pixels.ravel(), wanted.ravel())[0, 1] > 0.98
 
 
-def test_another_picture_is_overwritten_only_if_that_is_asked_for(here: Path) -> None:
+def test_another_image_is_overwritten_only_with_overwrite(here: Path) -> None:
     (here / "page.png").write_bytes(png(Image.fromarray(SEVEN)))
-    (here / "page-seen.png").write_bytes(mine := png(Image.fromarray(SEVEN)))
+    (here / "page-seen.png").write_bytes(other := png(Image.fromarray(SEVEN)))
     line = ("inspect", "digits", "--image", "page.png")
     refused = run(*line)
-    assert refused.exit_code == 2
-    assert "'page-seen.png' exists, and it is not this command's: give --overwrite to replace it" in refused.stderr
-    assert (here / "page-seen.png").read_bytes() == mine
+    assert refused.exit_code == ExitCode.USAGE
+    assert "'page-seen.png'" in refused.stderr
+    assert "--overwrite" in refused.stderr
+    assert (here / "page-seen.png").read_bytes() == other
     assert [run(*line, "--overwrite").exit_code, run(*line).exit_code] == [0, 0]
 
 
-def test_the_picture_itself_is_never_overwritten(here: Path) -> None:
+def test_the_inspected_image_is_never_overwritten(here: Path) -> None:
     content = png(Image.fromarray(SEVEN))
     (here / "page.png").write_bytes(content)
     (here / "link.png").symlink_to("page.png")
     result = run("inspect", "digits", "--image", "page.png", "-o", "link.png")
-    assert result.exit_code == 2
-    assert result.stderr == ("pigeonhole: link.png is the image itself and is not overwritten; choose another -o.\n")
+    assert result.exit_code == ExitCode.USAGE
+    assert "link.png" in result.stderr
+    assert "-o" in result.stderr
     assert (here / "page.png").read_bytes() == content
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "parts"),
     [
-        (("--image", "none.png"), "none.png: can't be read (No such file or directory); check the path."),
-        (("--image", "text.png"), "text.png: not-an-image: no known image format begins with b'no image'"),
-        (("--image", "white.png"), "white.png: blank: it has nearly one colour: there is no digit to read"),
-        (("-o", "x.png"), "-o is for the file that --image writes; give --image FILE too, or drop -o."),
-        (
-            ("--image", "page.png", "-o", "no/x.png"),
-            "no/x.png: can't be written (No such file or directory); choose another -o.",
-        ),
-        (
-            ("--image", "page.png", "-o", "text.png/x.png"),
-            "text.png/x.png: can't be written (Not a directory); choose another -o.",
-        ),
+        (("--image", "none.png"), ("none.png: ", "No such file or directory")),
+        (("--image", "text.png"), ("text.png: not-an-image: ", "b'no image'")),
+        (("--image", "white.png"), ("white.png: blank: ",)),
+        (("-o", "x.png"), ("-o", "--image FILE")),
+        (("--image", "page.png", "-o", "no/x.png"), ("no/x.png: ", "No such file or directory", "-o")),
+        (("--image", "page.png", "-o", "text.png/x.png"), ("text.png/x.png: ", "Not a directory", "-o")),
     ],
 )
-def test_what_the_user_can_mend_is_one_line(here: Path, arguments: tuple[str, ...], message: str) -> None:
+def test_a_failed_inspection_prints_one_line_with_the_value_and_the_remedy(
+    here: Path, arguments: tuple[str, ...], parts: tuple[str, ...]
+) -> None:
     (here / "text.png").write_text("no image")
     (here / "white.png").write_bytes(png(Image.new("L", (40, 40), 255)))
     (here / "page.png").write_bytes(png(Image.fromarray(SEVEN)))
     result = run("inspect", "digits", *arguments)
-    assert (result.exit_code, result.stderr) == (2, f"pigeonhole: {message}\n")
+    assert result.exit_code == ExitCode.USAGE
+    assert len(result.stderr.splitlines()) == 1
+    for part in ("pigeonhole: ", *parts):
+        assert part in result.stderr

@@ -1,4 +1,4 @@
-"""The colours of the report's style sheet have the contrast that WCAG AA asks for."""
+"""The colours of the report's style sheet have the contrast that WCAG AA requires."""
 
 import json
 import re

@@ -12,6 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 
+from pigeonhole.errors import ExitCode
 from pigeonhole.models import checkpoint
 from pigeonhole.models.runtimes.onnx_runtime import OnnxRuntime
 from tests.conftest import ROOT
@@ -25,24 +26,25 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_an_exported_model_returns_the_same_logits_and_says_what_they_mean() -> None:
+def test_an_exported_model_returns_the_same_logits_and_describes_itself() -> None:
     result = run("export", "digits", "-o", "model.onnx")
     assert result.exit_code == 0, result.output
     content = checkpoint.read(checkpoint.find("digits"))
     about = content.checkpoint
-    assert result.stdout == f"model.onnx: digits {about.digest[:12]}, 10 classes\n"
+    for part in ("model.onnx", f"digits {about.digest[:12]}", "10 classes"):
+        assert part in result.stdout
     session = onnxruntime.InferenceSession("model.onnx")
-    told = session.get_modelmeta().custom_metadata_map
-    assert json.loads(told["classes"]) == list(about.classes)
-    assert json.loads(told["preprocessing"]) == about.preprocessing.to_json()
-    assert json.loads(told["calibration"]) == about.calibration.to_json()
-    assert (told["name"], told["digest"]) == (about.name, about.digest)
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["classes"]) == list(about.classes)
+    assert json.loads(metadata["preprocessing"]) == about.preprocessing.to_json()
+    assert json.loads(metadata["calibration"]) == about.calibration.to_json()
+    assert (metadata["name"], metadata["digest"]) == (about.name, about.digest)
     pixels = np.random.default_rng(1).integers(0, 256, (5, *about.preprocessing.shape), np.uint8)
     assert np.array_equal(session.run(["logits"], {"pixels": pixels})[0], OnnxRuntime(content).logits(pixels))
     onnx.checker.check_model("model.onnx", full_check=True)
 
 
-def test_the_example_in_the_guide_runs_as_it_stands(here: Path) -> None:
+def test_the_example_in_the_guide_runs_unchanged(here: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "guide" / "models.md").read_text(), re.DOTALL)
     assert len(example.strip().splitlines()) <= 14
     assert run("export", "digits", "-o", "model.onnx").exit_code == 0
@@ -69,22 +71,27 @@ def test_an_imported_model_can_be_exported_and_imported_again(here: Path) -> Non
     assert second == pytest.approx(first, abs=1e-5)
 
 
-def test_another_file_is_not_replaced_and_an_earlier_export_is(here: Path) -> None:
+def test_an_export_replaces_an_earlier_export_and_no_other_file(here: Path) -> None:
     line = ("export", "digits", "-o", "model.onnx")
     assert [run(*line).exit_code for _ in range(2)] == [0, 0]
     for content in (b"my thesis", classifier().SerializeToString()):
         (here / "model.onnx").write_bytes(content)
         result = run(*line)
-        assert result.exit_code == 2
-        assert "'model.onnx' exists, and it is not this command's: give --overwrite" in result.stderr
+        assert result.exit_code == ExitCode.USAGE
+        assert "'model.onnx'" in result.stderr
+        assert "--overwrite" in result.stderr
         assert (here / "model.onnx").read_bytes() == content
     assert run(*line, "--overwrite").exit_code == 0
 
 
-def test_what_can_not_be_exported_is_one_sentence(here: Path) -> None:
-    assert "doesn't exist; give a .safetensors file" in run("export", "none", "-o", "x.onnx").stderr
+def test_a_failed_export_prints_one_line_with_the_value_and_the_remedy(here: Path) -> None:
     (here / "x.safetensors").write_bytes(b"text")
-    result = run("export", "x.safetensors", "-o", "x.onnx")
-    assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
-    result = run("export", "digits", "-o", "none/x.onnx")
-    assert "none/x.onnx: can't be written (No such file or directory); choose another -o." in result.stderr
+    for arguments, parts in (
+        (("none", "-o", "x.onnx"), ("none", ".safetensors")),
+        (("x.safetensors", "-o", "x.onnx"), ("x.safetensors",)),
+        (("digits", "-o", "none/x.onnx"), ("none/x.onnx", "No such file or directory", "-o")),
+    ):
+        result = run("export", *arguments)
+        assert (result.exit_code, len(result.stderr.splitlines())) == (ExitCode.USAGE, 1)
+        for part in parts:
+            assert part in result.stderr

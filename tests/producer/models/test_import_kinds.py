@@ -1,4 +1,4 @@
-"""`import` of ONNX files, torchvision's networks, timm's and Hugging Face's, from local files alone."""
+"""`import` of ONNX files and of torchvision's networks, from local files alone, and its errors for all kinds."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torchvision.models import get_model
 
-from pigeonhole.errors import CheckpointError, UsageError
+from pigeonhole.errors import CheckpointError, ExitCode, UsageError
 from pigeonhole.models import checkpoint
 from pigeonhole.models.classifier import Classifier
 from pigeonhole.settings import Settings
@@ -37,15 +37,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def imported(*arguments: object) -> tuple[str, str]:
-    """The output and the notes of an import that succeeds."""
+    """Check that an import succeeds, and return its standard output and standard error."""
     result = run("import", *arguments)
     assert result.exit_code == 0, result.output
     return result.stdout, result.stderr
 
 
 def refused(*arguments: object) -> str:
+    """Check that an import is a usage error of one line that leaves no file, and return the line."""
     result = run("import", *arguments)
-    assert result.exit_code == 2, result.output
+    assert result.exit_code == ExitCode.USAGE, result.output
     assert result.stderr.startswith("pigeonhole: ")
     assert len(result.stderr.splitlines()) == 1
     assert not Path("x.safetensors").exists()
@@ -55,10 +56,13 @@ def refused(*arguments: object) -> str:
 def test_an_onnx_file_becomes_a_model_that_classifies() -> None:
     stdout, stderr = imported("model.onnx", "-o", "x.safetensors", "--classes", "names.txt", "--sample", "photo.png")
     about = checkpoint.describe("x.safetensors")
-    assert stdout == f"x.safetensors: x {about.digest[:12]}, onnx, 5 classes\n"
+    for part in ("x.safetensors", f"x {about.digest[:12]}", "5 classes"):
+        assert part in stdout
     lines = stderr.splitlines()
-    assert lines[0] == ("layout NCHW, 12 x 12 pixels, RGB; any number of images at a time; it returns 5 probabilities")
-    assert lines[1].startswith("assumed: images are stretched to that size, pixels are 0 to 1")
+    for part in ("NCHW", "12 x 12 pixels", "RGB", "any number of images", "5 probabilities"):
+        assert part in lines[0]
+    for part in ("assumed", "stretched", "0 to 1"):
+        assert part in lines[1]
     pixels = np.asarray(Image.open("photo.png"))[None]
     wanted = NAMES[int(expected(pixels)[0].argmax())]
     assert lines[2].startswith(f"photo.png: {wanted} ")
@@ -78,59 +82,62 @@ def test_an_import_of_onnx_needs_no_torch(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_preprocessing_from_a_file_is_recorded_and_its_normalisation_is_in_the_graph() -> None:
     values = {"kind": "center-crop", "resize": 16, "interpolation": "bicubic", "mean": [0.1, 0.2, 0.3], "std": 0.5}
-    Path("seen.json").write_text(json.dumps({**values, "std": [0.5, 0.5, 0.5]}))
-    imported("model.onnx", "-o", "x.safetensors", "--classes", "names.txt", "--preprocess", "seen.json")
-    seen = checkpoint.describe("x.safetensors").preprocessing
-    assert (seen.kind, seen.shape, seen.resize, seen.interpolation) == ("center-crop", (12, 12, 3), 16, "bicubic")
+    Path("preprocess.json").write_text(json.dumps({**values, "std": [0.5, 0.5, 0.5]}))
+    imported("model.onnx", "-o", "x.safetensors", "--classes", "names.txt", "--preprocess", "preprocess.json")
+    found = checkpoint.describe("x.safetensors").preprocessing
+    assert (found.kind, found.shape, found.resize, found.interpolation) == ("center-crop", (12, 12, 3), 16, "bicubic")
     pixels = np.asarray(Image.open("photo.png"))[None]
-    logits = Classifier.load(Path("x.safetensors"), Settings()).predict(pixels)
+    scores = Classifier.load(Path("x.safetensors"), Settings()).predict(pixels)
     wanted = expected(pixels, np.array([0.1, 0.2, 0.3]), 0.5)  # type: ignore[arg-type]
-    assert int(logits.best[0, 0]) == int(wanted[0].argmax())
+    assert int(scores.best[0, 0]) == int(wanted[0].argmax())
 
 
-def test_what_is_missing_or_does_not_fit_is_one_sentence() -> None:
+def test_a_failed_import_prints_one_line_with_the_value_and_the_remedy() -> None:
     Path("few.txt").write_text("a\nb\n")
     Path("twice.txt").write_text("a\nb\na\nc\nd\n")
-    Path("seen.json").write_text('{"kind": "centre"}')
+    Path("preprocess.json").write_text('{"kind": "centre"}')
     Path("text.onnx").write_text("no model")
     Path("net.tflite").write_text("x")
     Path("folder").mkdir()
     out = ("-o", "x.safetensors")
-    for arguments, message in (
-        (("model.onnx",), "model.onnx: The model has 5 classes without names; give --classes FILE, a name a line."),
-        (("model.onnx", "--classes", "few.txt"), "few.txt names 2 classes, but the model has 5."),
-        (("model.onnx", "--classes", "twice.txt"), "'a' occurs twice (lines 1, 3)"),
-        (("model.onnx", "--classes", "none.txt"), "none.txt: can't be read (No such file or directory)"),
-        (("model.onnx", "--classes", "imagenet"), "imagenet names 1,000 classes, but the model has 5."),
-        (("model.onnx", "--classes", "names.txt", "--preprocess", "seen.json"), "Unknown kind 'centre'; known are"),
-        (("model.onnx", "--classes", "names.txt", "--mean", "0.5"), "--mean does not apply to an ONNX file"),
-        (("model.onnx", "--classes", "names.txt", "--name", "My Model"), "'My Model' can't name a model"),
-        (("text.onnx", "--classes", "names.txt"), "text.onnx: It is not an ONNX file"),
-        (("net.tflite",), "files with the ending .tflite can't be imported: convert it to ONNX with tf2onnx"),
-        (("folder",), "folder is a folder; write hf:folder for a model of Hugging Face's transformers"),
-        (("keras:x",), "Unknown scheme 'keras' in 'keras:x'; known are hf, timm, torchvision, and files."),
-        (("timm:",), "'timm:' names no model"),
-        (("none.onnx",), "none.onnx: there is no such file; check the path, or write hf:NAME"),
+    named = ("model.onnx", "--classes", "names.txt")
+    for arguments, parts in (
+        (("model.onnx",), ("model.onnx", "5 classes", "--classes FILE")),
+        (("model.onnx", "--classes", "few.txt"), ("few.txt", "2 classes", "has 5")),
+        (("model.onnx", "--classes", "twice.txt"), ("'a'", "lines 1, 3")),
+        (("model.onnx", "--classes", "none.txt"), ("none.txt", "No such file or directory")),
+        (("model.onnx", "--classes", "imagenet"), ("imagenet", "1,000 classes", "has 5")),
+        ((*named, "--preprocess", "preprocess.json"), ("preprocess.json", "'centre'", "center-crop")),
+        ((*named, "--mean", "0.5"), ("--mean", "ONNX")),
+        ((*named, "--name", "My Model"), ("'My Model'",)),
+        (("text.onnx", "--classes", "names.txt"), ("text.onnx", "ONNX file")),
+        (("net.tflite",), (".tflite", "tf2onnx")),
+        (("folder",), ("hf:folder",)),
+        (("keras:x",), ("'keras'", "'keras:x'", "hf, timm, torchvision")),
+        (("timm:",), ("'timm:'",)),
+        (("none.onnx",), ("none.onnx", "hf:NAME")),
     ):
-        assert message in refused(*arguments, *out), arguments
+        message = refused(*arguments, *out)
+        for part in parts:
+            assert part in message, arguments
 
 
-def test_a_file_that_is_no_import_of_this_model_is_not_replaced() -> None:
+def test_an_import_replaces_only_an_import_of_the_same_model() -> None:
     line = ("model.onnx", "-o", "x.safetensors", "--classes", "names.txt")
     imported(*line)
     imported(*line)
     Path("x.safetensors").write_bytes(b"my thesis")
     result = run("import", *line)
-    assert (result.exit_code, Path("x.safetensors").read_bytes()) == (2, b"my thesis")
+    assert (result.exit_code, Path("x.safetensors").read_bytes()) == (ExitCode.USAGE, b"my thesis")
     imported(*line, "--overwrite")
 
 
-def test_imagenets_names_are_a_thousand_different_ones_with_their_licence() -> None:
+def test_imagenet_has_a_thousand_different_class_names_and_a_licence() -> None:
     names = class_names.imagenet()
     assert (len(names), len(set(names)), names[0], names[999]) == (1000, 1000, "tench", "toilet tissue")
     assert "BSD 3-Clause License" in (ROOT / "producer/models/assets/imagenet.LICENSE.txt").read_text()
     assert class_names.named("imagenet", 1001)[:2] == ("background", "tench")
-    with pytest.raises(UsageError, match="or --classes imagenet"):
+    with pytest.raises(UsageError, match="--classes imagenet"):
         class_names.named(None, 1000)
 
 
@@ -149,39 +156,40 @@ def test_class_names_are_lines_or_json(here: Path) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_weights_of_a_network_of_torchvisions_are_recognised(prefix: str) -> None:
+def test_weights_of_a_torchvision_network_are_recognised(prefix: str) -> None:
     torch.manual_seed(3)
-    theirs = get_model(NETWORK, weights=None, num_classes=5).eval()
-    torch.save({"state_dict": {f"{prefix}{key}": value for key, value in theirs.state_dict().items()}}, "w.pth")
+    original = get_model(NETWORK, weights=None, num_classes=5).eval()
+    torch.save({"state_dict": {f"{prefix}{key}": value for key, value in original.state_dict().items()}}, "w.pth")
     _stdout, stderr = imported("w.pth", "-o", "x.safetensors", "--classes", "names.txt")
-    assert stderr.splitlines()[0] == f"this looks like {NETWORK}"
+    assert stderr.splitlines()[0].endswith(f" {NETWORK}")
     about, network = checkpoint.load("x.safetensors")
     assert (about.network, about.classes, set(about.runtimes)) == (NETWORK, NAMES, {"torch", "onnxruntime"})
     assert (about.preprocessing.kind, about.preprocessing.shape) == ("center-crop", (224, 224, 3))
     pixels = torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8)
     mean, std = (torch.tensor(each).reshape(3, 1, 1) for each in (recipe.IMAGENET_MEAN, recipe.IMAGENET_STD))
     with torch.inference_mode():
-        wanted = theirs((pixels.permute(0, 3, 1, 2) / 255 - mean) / std)
+        wanted = original((pixels.permute(0, 3, 1, 2) / 255 - mean) / std)
         assert torch.allclose(network(pixels), wanted, atol=1e-4)
 
 
-def test_weights_that_are_of_no_network_that_is_known_are_reported_in_a_line() -> None:
+def test_unknown_weights_are_refused_with_their_shapes() -> None:
     weights = dict(get_model(NETWORK, weights=None).state_dict())
     torch.save({**weights, "more.weight": torch.zeros(3)}, "more.pth")
     message = refused("more.pth", "-o", "x.safetensors", "--classes", "imagenet")
-    assert "neither classic nor one of torchvision's: conv1.0.weight [24, 3, 3, 3], " in message
-    assert "Export the model to ONNX" in message
+    assert "conv1.0.weight [24, 3, 3, 3]" in message
+    assert "ONNX" in message
     assert len(message) < 500
     torch.save({**weights, "conv1.0.weight": torch.zeros(32, 3, 3, 3)}, "wide.pth")
     message = refused("wide.pth", "-o", "x.safetensors", "--classes", "imagenet")
-    assert "Their names are those of shufflenet_v2_x0_5, shufflenet_v2_x1_0" in message
+    assert "shufflenet_v2_x0_5, shufflenet_v2_x1_0" in message
     message = refused("wide.pth", "-o", "x.safetensors", "--classes", "imagenet", "--network", NETWORK)
-    assert f"These are not the weights of {NETWORK}: 'conv1.0.weight' has the shape [32, 3, 3, 3]." in message
-    assert "Unknown network 'resnet'" in refused("wide.pth", "-o", "x.safetensors", "--network", "resnet")
+    for part in (NETWORK, "'conv1.0.weight'", "[32, 3, 3, 3]"):
+        assert part in message
+    assert "'resnet'" in refused("wide.pth", "-o", "x.safetensors", "--network", "resnet")
 
 
 @pytest.mark.parametrize("name", ["alexnet", "resnet18", "googlenet", "efficientnet_b0", "vit_b_32", "wide_resnet50_2"])
-def test_fingerprints_are_those_of_the_torchvision_that_is_installed(name: str) -> None:
+def test_fingerprints_match_the_installed_torchvision(name: str) -> None:
     options: dict[str, Any] = {"init_weights": False} if name == "googlenet" else {}
     with torch.device("meta"):
         network = get_model(name, weights=None, num_classes=3, **options)
@@ -190,7 +198,7 @@ def test_fingerprints_are_those_of_the_torchvision_that_is_installed(name: str) 
     assert len(set(fingerprints.known().values())) == len(fingerprints.known()) == 80
 
 
-def test_a_network_by_name_takes_weights_from_a_file_or_says_where_it_looked(
+def test_a_named_network_takes_weights_from_a_file_or_reports_its_cache(
     monkeypatch: pytest.MonkeyPatch, here: Path
 ) -> None:
     from urllib.error import URLError
@@ -201,23 +209,24 @@ def test_a_network_by_name_takes_weights_from_a_file_or_says_where_it_looked(
     monkeypatch.setattr(torch.hub, "_hub_dir", str(here / "hub"))
     monkeypatch.setattr("torch.hub.urlopen", refuse)
     message = refused(f"torchvision:{NETWORK}", "-o", "x.safetensors")
-    assert f"read from {here / 'hub' / 'checkpoints'}" in message
-    assert "give --weights FILE" in message
-    assert "no classification network 'resnet'" in refused("torchvision:resnet", "-o", "x.safetensors")
+    assert str(here / "hub" / "checkpoints") in message
+    assert "--weights FILE" in message
+    assert "'resnet'" in refused("torchvision:resnet", "-o", "x.safetensors")
     torch.save(get_model(NETWORK, weights=None).state_dict(), "w.pth")
     line = (f"torchvision:{NETWORK}", "-o", "x.safetensors", "--weights", "w.pth", "--classes", "imagenet")
     _stdout, stderr = imported(*line)
     assert "sample (a cup of espresso): " in stderr
 
 
-def test_a_missing_library_is_reported_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_reported_with_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     for scheme, module in (("timm", "timm"), ("hf", "transformers")):
         monkeypatch.setitem(sys.modules, module, None)
         message = refused(f"{scheme}:some/model", "-o", "x.safetensors")
-        assert message == f"pigeonhole: {module} is not installed; run: {install_hint(scheme)}\n"
+        assert module in message
+        assert install_hint(scheme) in message
 
 
-def test_each_kind_says_which_options_it_takes() -> None:
+def test_each_import_kind_has_a_title_and_lists_its_options() -> None:
     names = set(vars(ImportOptions()))
     for kinds in (registry.SCHEMES, registry.FILES):
         for name in kinds:

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 from typer.testing import CliRunner
 
+from pigeonhole.errors import ExitCode
 from pigeonhole.imaging.preprocessing import Preprocessing
 from pigeonhole.models import checkpoint
 from pigeonhole.models.checkpoint import Calibration, Checkpoint
@@ -24,7 +25,7 @@ BRIGHT, GREY, DARK = 255, 128, 0
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A model whose four classes each depend on one pixel."""
+    """Write a model whose four classes each depend on one pixel, and return its path."""
     nodes = [
         helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("Flatten", ["floats"], ["flat"]),
@@ -49,7 +50,7 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def picture(path: Path, *pixels: int) -> Path:
+def write_image(path: Path, *pixels: int) -> Path:
     Image.fromarray(np.array(pixels, np.uint8).reshape(2, 2)).save(path)
     return path
 
@@ -64,32 +65,33 @@ def test_onnx_runtime_gives_each_image_its_labels(model: Path) -> None:
     found = Classifier.load(model, Settings()).predict(pixels.reshape(3, 2, 2, 1), 1)
     assert found.labels is not None
     assert (found.labels.counts.tolist(), found.labels.best.tolist()) == ([2, 0, 1], [0, 2, 1])
-    assert found.review.tolist() == [False, False, True], "the last is just at a threshold"
+    assert found.review.tolist() == [False, False, True], "a probability of the last image equals its threshold"
 
 
 @pytest.mark.parametrize(
-    ("pixels", "label", "review", "words"),
+    ("pixels", "label", "review", "line"),
     [
         ((BRIGHT, DARK, BRIGHT, DARK), "sky|sand", False, "sky|sand, confidence 98.15%, not marked for review"),
         ((DARK, DARK, DARK, DARK), "", False, "no label, confidence 1.80%, not marked for review"),
         ((DARK, GREY, DARK, DARK), "sea", True, "sea, confidence 50.00%, marked for review: review score 0.00%"),
     ],
 )
-def test_an_inspected_picture_has_all_its_labels(
-    model: Path, tmp_path: Path, pixels: tuple[int, ...], label: str, review: bool, words: str
+def test_inspect_prints_all_labels_of_an_image(
+    model: Path, tmp_path: Path, pixels: tuple[int, ...], label: str, review: bool, line: str
 ) -> None:
-    image = picture(tmp_path / "image.png", *pixels)
+    image = write_image(tmp_path / "image.png", *pixels)
     code, text, errors = run("inspect", model, "--image", image, "-o", tmp_path / "seen.png")
     assert (code, errors) == (0, "")
-    assert words in text
+    assert line in text
     _, text, _ = run("inspect", model, "--image", image, "-o", tmp_path / "seen.png", "--json")
     assert (json.loads(text)["label"], json.loads(text)["review"]) == (label, review)
 
 
-def test_a_model_says_that_it_is_multi_label(model: Path) -> None:
+def test_inspect_describes_the_thresholds_of_a_multi_label_model(model: Path) -> None:
     _, text, _ = run("inspect", model)
-    assert "labels         every class that reaches its threshold: from 0.5 to 0.7, one for each class" in text
-    assert "review         images with a probability within 0.0500 of its threshold are marked" in text
+    lines = dict(line.split(maxsplit=1) for line in text.splitlines())
+    assert "from 0.5 to 0.7" in lines["labels"]
+    assert "within 0.0500" in lines["review"]
     _, text, _ = run("inspect", model, "--json")
     assert json.loads(text)["calibration"]["thresholds"] == [0.5, 0.5, 0.7, 0.7]
 
@@ -97,8 +99,9 @@ def test_a_model_says_that_it_is_multi_label(model: Path) -> None:
 def test_a_multi_label_model_is_not_evaluated(model: Path, tmp_path: Path) -> None:
     for name in CLASSES[:2]:
         (tmp_path / "data" / name).mkdir(parents=True)
-        picture(tmp_path / "data" / name / "a.png", BRIGHT, DARK, DARK, DARK)
-    for words in (["--data", tmp_path / "data"], ["--dataset", f"outliers:{tmp_path / 'data'}"]):
-        code, _, errors = run("evaluate", model, *words)
-        assert code != 0
-        assert "beach is a multi-label model" in errors
+        write_image(tmp_path / "data" / name / "a.png", BRIGHT, DARK, DARK, DARK)
+    for options in (["--data", tmp_path / "data"], ["--dataset", f"outliers:{tmp_path / 'data'}"]):
+        code, _, errors = run("evaluate", model, *options)
+        assert code == ExitCode.USAGE
+        assert "beach" in errors
+        assert "multi-label" in errors

@@ -11,13 +11,13 @@ from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
 from tests.security.target import Target
 
-ANOTHER = Announcement(
+ON_ANOTHER_HOST = Announcement(
     name=f"celery@{socket.gethostname()}", model="digits", digest="d", version="1", processes=1, host="elsewhere"
 )
 
 
 def health(settings: Settings) -> tuple[int, str]:
-    """Run the health check as a container does; return its exit code and what it prints."""
+    """Run the health check as a container does; return its exit code and its output."""
     run = subprocess.run(
         [sys.executable, "-m", "worker.health"],
         env=os.environ | settings.to_environment(),
@@ -29,19 +29,19 @@ def health(settings: Settings) -> tuple[int, str]:
     return run.returncode, run.stdout
 
 
-def test_a_worker_is_healthy_while_it_serves_whatever_its_name_is(settings: Settings, tmp_path: Path) -> None:
+def test_a_worker_of_any_name_is_healthy_while_it_serves(settings: Settings, tmp_path: Path) -> None:
     worker = Target(settings, tmp_path, "--name", "old@%h")
     try:
         assert [one.name for one in Workers(settings).alive()] == [f"old@{socket.gethostname()}"]
         assert health(settings) == (0, "healthy\n")
         worker.process.send_signal(signal.SIGTERM)
         assert worker.process.wait(timeout=30) == 0
-        code, said = health(settings)
+        code, output = health(settings)
     finally:
         worker.close()
-    assert (code, said.partition(":")[0]) == (1, "unhealthy")
+    assert (code, output.partition(":")[0]) == (1, "unhealthy")
 
 
-def test_a_worker_of_another_machine_is_not_this_ones(settings: Settings) -> None:
-    Workers(settings).announce(ANOTHER)
+def test_a_worker_on_another_machine_is_not_healthy_here(settings: Settings) -> None:
+    Workers(settings).announce(ON_ANOTHER_HOST)
     assert health(settings)[0] == 1

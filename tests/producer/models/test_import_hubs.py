@@ -1,4 +1,4 @@
-"""`import timm:` and `import hf:` of folders, as their libraries save them; left out where they are not installed."""
+"""`import timm:` and `import hf:` of folders that timm and transformers saved; skipped without these libraries."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from PIL import Image
 from pigeonhole.imaging.preprocess import prepare
 from pigeonhole.models import checkpoint
 from pigeonhole.models.runtimes.onnx_runtime import OnnxRuntime
-from tests.producer.test_import_kinds import imported, refused
+from tests.producer.models.test_import_kinds import imported, refused
 
 COLOURS = np.random.default_rng(5).integers(0, 256, (90, 120, 3), np.uint8)
 
@@ -26,7 +26,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def logits(path: str = "x.safetensors") -> np.ndarray:
-    """The result of a model file for the photo."""
+    """Return the logits of a model file for the photo."""
     content = checkpoint.read(path)
     pixels = prepare(Path("photo.png").read_bytes(), content.checkpoint.preprocessing, 10**6)
     found: np.ndarray = OnnxRuntime(content).logits(pixels[None])[0]
@@ -34,48 +34,47 @@ def logits(path: str = "x.safetensors") -> np.ndarray:
 
 
 def spread(module: Any) -> Any:
-    """A network whose logits differ more between images than those of random weights."""
+    """Double all weights of a network, so that its logits differ more between images; return the network."""
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.mul_(2)
     return module.eval()
 
 
-def test_a_folder_of_timms_is_imported_with_its_preprocessing_and_names() -> None:
+def test_a_folder_from_timm_is_imported_with_its_preprocessing_and_names() -> None:
     timm = pytest.importorskip("timm")
     from timm.data.config import resolve_model_data_config
     from timm.data.transforms_factory import create_transform
 
-    theirs = spread(timm.create_model("test_vit", num_classes=3))
-    timm.models.save_for_hf(theirs, "saved", model_config={"label_names": ["a", "b", "c"]}, safe_serialization=True)
+    original = spread(timm.create_model("test_vit", num_classes=3))
+    timm.models.save_for_hf(original, "saved", model_config={"label_names": ["a", "b", "c"]}, safe_serialization=True)
     _stdout, stderr = imported("timm:saved", "-o", "x.safetensors")
-    assert stderr.startswith(
-        "preprocessing: shorter side to 168 pixels, the middle 160 x 160 pixels, bicubic; mean 0.5"
-    )
+    for part in ("168 pixels", "160 x 160 pixels", "bicubic", "mean 0.5"):
+        assert part in stderr
     about = checkpoint.describe("x.safetensors")
     assert (about.classes, about.network, about.trained["imported"]) == (("a", "b", "c"), "onnx", "timm:saved")
     assert about.cost.multiply_adds > 10**6
-    transform = create_transform(**resolve_model_data_config(theirs))
+    transform = create_transform(**resolve_model_data_config(original))
     with torch.inference_mode():
-        wanted = theirs(transform(Image.open("photo.png"))[None])[0].numpy()
-    assert logits() == pytest.approx(wanted, abs=0.05)
+        expected = original(transform(Image.open("photo.png"))[None])[0].numpy()
+    assert logits() == pytest.approx(expected, abs=0.05)
 
 
-def test_a_model_of_timms_takes_weights_from_a_file() -> None:
+def test_a_timm_model_takes_weights_from_a_file() -> None:
     timm = pytest.importorskip("timm")
     torch.save(timm.create_model("test_resnet").state_dict(), "w.pth")
     _stdout, stderr = imported("timm:test_resnet", "-o", "x.safetensors", "--weights", "w.pth")
     assert "sample (a cup of espresso): " in stderr
     Path("bad.pth").write_bytes(b"no weights")
     Path("x.safetensors").unlink()
-    assert "can't be read from bad.pth" in refused("timm:test_resnet", "-o", "x.safetensors", "--weights", "bad.pth")
-    assert "timm has no model 'resnet'" in refused("timm:resnet", "-o", "x.safetensors")
+    assert "bad.pth" in refused("timm:test_resnet", "-o", "x.safetensors", "--weights", "bad.pth")
+    assert "'resnet'" in refused("timm:resnet", "-o", "x.safetensors")
     Path("empty").mkdir()
-    assert "has no readable config.json" in refused("timm:empty", "-o", "x.safetensors")
+    assert "config.json" in refused("timm:empty", "-o", "x.safetensors")
 
 
 def saved(folder: str, labels: list[str], processor: dict[str, Any], **options: Any) -> Any:
-    """A small model of transformers in a folder."""
+    """Save a small model of transformers in a folder, and return it."""
     transformers = pytest.importorskip("transformers")
     config = transformers.ResNetConfig(
         embedding_size=8,
@@ -103,18 +102,18 @@ CROPPED = {
 }
 
 
-def test_a_folder_of_hugging_faces_is_imported_with_its_preprocessing_and_names() -> None:
-    theirs = saved("folder", ["crane", "crane", "dog"], CROPPED)
+def test_a_folder_from_hugging_face_is_imported_with_its_preprocessing_and_names() -> None:
+    original = saved("folder", ["crane", "crane", "dog"], CROPPED)
     imported("hf:folder", "-o", "x.safetensors")
     about = checkpoint.describe("x.safetensors")
-    seen = about.preprocessing
+    found = about.preprocessing
     assert about.classes == ("crane (0)", "crane (1)", "dog")
-    assert (seen.kind, seen.shape, seen.resize, seen.interpolation) == ("center-crop", (56, 56, 3), 64, "bicubic")
-    pixels = prepare(Path("photo.png").read_bytes(), seen, 10**6)
+    assert (found.kind, found.shape, found.resize, found.interpolation) == ("center-crop", (56, 56, 3), 64, "bicubic")
+    pixels = prepare(Path("photo.png").read_bytes(), found, 10**6)
     scaled = (torch.tensor(pixels) / 255 - torch.tensor([0.4, 0.5, 0.6])) / torch.tensor([0.2, 0.25, 0.3])
     with torch.inference_mode():
-        wanted = theirs(pixel_values=scaled.permute(2, 0, 1)[None]).logits[0].numpy()
-    assert logits() == pytest.approx(wanted, rel=1e-3, abs=1e-3)
+        expected = original(pixel_values=scaled.permute(2, 0, 1)[None]).logits[0].numpy()
+    assert logits() == pytest.approx(expected, rel=1e-3, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -126,43 +125,47 @@ def test_a_folder_of_hugging_faces_is_imported_with_its_preprocessing_and_names(
         ({"size": 64, "crop_size": 48, "do_center_crop": True}, "center-crop", (48, 48, 3)),
     ],
 )
-def test_preprocessors_of_all_ages_are_understood(
+def test_preprocessor_files_of_older_versions_are_read(
     processor: dict[str, Any], kind: str, shape: tuple[int, int, int]
 ) -> None:
     saved("folder", ["a", "b"], processor)
     imported("hf:folder", "-o", "x.safetensors")
-    seen = checkpoint.describe("x.safetensors").preprocessing
-    assert (seen.kind, seen.shape) == (kind, shape)
+    found = checkpoint.describe("x.safetensors").preprocessing
+    assert (found.kind, found.shape) == (kind, shape)
 
 
-def test_what_a_folder_of_hugging_faces_lacks_is_one_sentence() -> None:
+def test_an_incomplete_folder_from_hugging_face_is_refused() -> None:
     out = ("-o", "x.safetensors")
     saved("unnamed", ["LABEL_0", "LABEL_1"], CROPPED)
-    assert "The model has 2 classes without names; give --classes FILE" in refused("hf:unnamed", *out)
+    message = refused("hf:unnamed", *out)
+    assert "2 classes" in message
+    assert "--classes FILE" in message
     saved("odd", ["a", "b"], {**CROPPED, "resample": 77})
-    assert "preprocessor_config.json can't be understood" in refused("hf:odd", *out)
+    assert "preprocessor_config.json" in refused("hf:odd", *out)
     saved("many", ["a", "b"], CROPPED)
     (Path("odd") / "preprocessor_config.json").unlink()
-    assert "hf:odd: preprocessor_config.json can't be read (No such file or directory)" in refused("hf:odd", *out)
+    message = refused("hf:odd", *out)
+    assert "hf:odd: preprocessor_config.json" in message
+    assert "No such file or directory" in message
     (Path("many") / "config.json").write_text('{"architecture": "resnet18"}')
-    assert "hf:many is a model of timm; write timm:many" in refused("hf:many", *out)
+    assert "timm:many" in refused("hf:many", *out)
 
 
-def test_weights_of_hugging_faces_are_never_unpickled() -> None:
+def test_pickled_weights_from_hugging_face_are_refused() -> None:
     model = saved("folder", ["a", "b"], CROPPED)
     (Path("folder") / "model.safetensors").unlink()
     torch.save(model.state_dict(), Path("folder") / "pytorch_model.bin")
-    assert "the model in the folder can't be loaded" in refused("hf:folder", "-o", "x.safetensors")
+    assert "hf:folder" in refused("hf:folder", "-o", "x.safetensors")
 
 
-def test_a_hub_that_can_not_be_reached_is_reported_with_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_an_error_with_its_address_and_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     constants = pytest.importorskip("huggingface_hub.constants")
     pytest.importorskip("transformers")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     message = refused("hf:org/name", "-o", "x.safetensors")
-    assert "hf:org/name: config.json can't be loaded (" in message
-    assert "https://huggingface.co/org/name; or give hf:FOLDER" in message
+    for part in ("hf:org/name", "config.json", "https://huggingface.co/org/name", "hf:FOLDER"):
+        assert part in message
     pytest.importorskip("timm")
     message = refused("timm:resnet18", "-o", "x.safetensors")
-    assert "timm:resnet18: its weights can't be loaded (" in message
-    assert "give --weights FILE, or timm:FOLDER" in message
+    for part in ("timm:resnet18", "--weights FILE", "timm:FOLDER"):
+        assert part in message

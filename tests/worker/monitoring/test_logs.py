@@ -1,4 +1,4 @@
-"""Each record is one line in both formats, whatever text a message contains."""
+"""Each log record is one line in both formats, whatever text its message contains."""
 
 import json
 import logging
@@ -17,15 +17,15 @@ FORMATS: dict[str, logging.Formatter] = {
 }
 
 
-def record(message: str, *arguments: object, exc_info: Any = None, **extra: str) -> logging.LogRecord:
-    made = logging.getLogger("worker.tasks").makeRecord(
+def make_record(message: str, *arguments: object, exc_info: Any = None, **extra: str) -> logging.LogRecord:
+    record = logging.getLogger("worker.tasks").makeRecord(
         "worker.tasks", logging.ERROR, __file__, 1, message, arguments, exc_info, extra=extra
     )
-    made.processName = "PoolWorker-1"
-    return made
+    record.processName = "PoolWorker-1"
+    return record
 
 
-def failure(message: str) -> Any:
+def exc_info_of(message: str) -> Any:
     try:
         raise ValueError(message)
     except ValueError:
@@ -33,17 +33,17 @@ def failure(message: str) -> Any:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("said", [("%s", HOSTILE), (HOSTILE,)])
-def test_what_a_name_holds_stays_in_its_line_as_escapes(form: str, said: tuple[str, ...]) -> None:
-    line = FORMATS[form].format(record(*said))
+@pytest.mark.parametrize("message", [("%s", HOSTILE), (HOSTILE,)])
+def test_control_characters_are_escaped_in_one_line(form: str, message: tuple[str, ...]) -> None:
+    line = FORMATS[form].format(make_record(*message))
     assert line.isprintable()
     assert line.encode("ascii" if form == "json" else "utf-8")
     shown = json.loads(line)["message"] if form == "json" else line
     assert r"\udcff" in shown
 
 
-def test_a_traceback_is_indented_and_none_of_its_lines_can_be_taken_for_another_record() -> None:
-    first, *others = FORMATS["text"].format(record("it failed", exc_info=failure(HOSTILE))).split("\n")
+def test_a_traceback_is_indented_and_none_of_its_lines_looks_like_a_record() -> None:
+    first, *others = FORMATS["text"].format(make_record("it failed", exc_info=exc_info_of(HOSTILE))).split("\n")
     assert first == "[ERROR/PoolWorker-1] it failed"
     assert others[0] == "    Traceback (most recent call last):"
     assert all(line.startswith("    ") and line.isprintable() for line in others)
@@ -51,7 +51,7 @@ def test_a_traceback_is_indented_and_none_of_its_lines_can_be_taken_for_another_
 
 
 def test_in_json_a_traceback_is_one_field() -> None:
-    line = FORMATS["json"].format(record("it failed", exc_info=failure(HOSTILE)))
+    line = FORMATS["json"].format(make_record("it failed", exc_info=exc_info_of(HOSTILE)))
     fields = json.loads(line)
     assert line.isprintable()
     assert fields["traceback"].startswith("Traceback (most recent call last):\n")
@@ -64,13 +64,13 @@ def test_in_json_a_traceback_is_one_field() -> None:
     assert fields["time"].endswith("+00:00")
 
 
-def test_what_is_logged_while_a_batch_is_in_hand_names_it_and_its_job() -> None:
+def test_a_record_inside_a_batch_context_names_the_batch_and_its_job() -> None:
     with logs.batch_context("a job", "17:0:1"):
-        fields = json.loads(FORMATS["json"].format(record("whatever")))
+        fields = json.loads(FORMATS["json"].format(make_record("whatever")))
     assert (fields["job"], fields["batch"]) == ("a job", "17:0:1")
-    assert not {"job", "batch"} & json.loads(FORMATS["json"].format(record("whatever"))).keys()
+    assert not {"job", "batch"} & json.loads(FORMATS["json"].format(make_record("whatever"))).keys()
 
 
-def test_who_has_it_not_in_hand_can_name_it() -> None:
-    fields = json.loads(FORMATS["json"].format(record("ended", **logs.extra_for("a job", "17"))))
+def test_a_record_outside_a_batch_context_can_name_a_batch() -> None:
+    fields = json.loads(FORMATS["json"].format(make_record("ended", **logs.extra_for("a job", "17"))))
     assert (fields["job"], fields["batch"]) == ("a job", "17")
