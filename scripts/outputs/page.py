@@ -25,7 +25,7 @@ _WITHIN = re.compile(r"\s|done\b|fi\b|esac\b")
 #: probabilities, and the number of cores.
 _VOLATILE = re.compile(
     r"\d{8}-\d{6}-[0-9a-f]{6}|(?<=\.pigeonhole-doctor-)[0-9a-f]+|\d+\.\d+\.\d+|\d\.\de-\d\d"
-    r"|\d[\d,.]* (?:ms|s|GB|MB|images/s)\b|\d+(?= process(?:es)?\b)"
+    r"|\d[\d,.]* (?:ms|s|GB|MB|images/s(?:; start-up took [\d.]+ s)?)\b|\d+(?= process(?:es)?\b)"
 )
 #: Probabilities, whose last digits depend on the processor.
 _EXACT = re.compile(r"\b[01]\.\d{5,}")
