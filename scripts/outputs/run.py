@@ -38,6 +38,8 @@ NOT_RUN = {
 }
 #: Programs that are not Pigeonhole's and may be missing: commands that begin with one then are not run.
 OTHERS = ("jq", "sqlite3")
+#: A line of progress; how many lines there are depends on the machine.
+_PROGRESS = re.compile(r"\d[\d,]* of \d[\d,]* images, .*\bto review, \d+ workers?\b")
 #: The broker of the pages; a Redis of this run stands for it.
 BROKER = "redis://localhost:6379/0"
 
@@ -110,11 +112,11 @@ def _run_script(script: str, root: Path, settings: Mapping[str, str]) -> int:
 
 
 def _read(file: Path, places: dict[str, str]) -> list[str]:
-    """Return the lines of an output, with the pages' names in place of this machine's."""
+    """Return the lines of an output without progress, and with the pages' names in place of this machine's."""
     text = file.read_text(errors="replace")
     for here, shown in places.items():
         text = text.replace(here, shown)
-    return text.rstrip().splitlines()
+    return [line for line in text.rstrip().splitlines() if not _PROGRESS.match(line)]
 
 
 @contextmanager

@@ -30,6 +30,8 @@ old
 $ echo first; echo second; echo third
 …
 old
+$ echo '0 of 9 images, 0 errors, 0 to review, 1 worker (starting)'; echo '0 of 9 images not found'
+old
 $ docker ps
 CONTAINER
 ```
@@ -53,10 +55,14 @@ print("not shown")
 """
 
 
+#: Prints progress, which is not recorded, and a line like it.
+PROGRESS = "echo '0 of 9 images, 0 errors, 0 to review, 1 worker (starting)'; echo '0 of 9 images not found'"
+
+
 def test_the_commands_of_all_blocks_are_steps_in_their_order() -> None:
     assert [step.code for step in parse(PAGE).steps] == [
         *("cd .", "for name in one two; do\n    echo $name\ndone", "echo long     line"),
-        *("pwd", "echo first; echo second; echo third", "docker ps"),
+        *("pwd", "echo first; echo second; echo third", PROGRESS, "docker ps"),
         *("printf 'a\\nb\\n' >letters; cat letters", 'print("not shown")'),
     ]
 
@@ -67,6 +73,7 @@ def test_an_output_belongs_to_the_command_before_it_or_in_its_comment() -> None:
         "echo long     line": ["old"],
         "pwd": ["old"],
         "echo first; echo second; echo third": ["…", "old"],
+        PROGRESS: ["old"],
         "docker ps": ["CONTAINER"],
         "printf 'a\\nb\\n' >letters; cat letters": ["old"],
     }
@@ -132,6 +139,7 @@ def test_a_page_gets_the_outputs_and_pictures_of_its_commands(
         "echo long     line": ["long line"],
         "pwd": ["/srv/photos"],
         "echo first; echo second; echo third": ["…", "third"],
+        PROGRESS: ["0 of 9 images not found"],
         "docker ps": ["CONTAINER"],
         "printf 'a\\nb\\n' >letters; cat letters": ["a", "b"],
     }
