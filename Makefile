@@ -14,10 +14,11 @@ PHOTOS ?= $(wildcard ../shared/odd-images/exif_orientation/*_1.jpg)
 SEEDS ?= 3
 WORK ?= runs/pareto
 TESTS ?=
+PAGES ?=
 # Where our code meets its dependencies; the others would find the same.
 LOWEST := $(addprefix tests/,e2e imaging jobs ledger models packaging producer sinks sources training worker)
 
-.PHONY: help demo venv test test-lowest browser-test lint lint-style format samples train-shipped quantise-shipped evaluate outliers pareto synthetic-sheet docs screenshots compose-test monitoring-test fuzz worst-images bounds chaos starvation bench bench-quick release-check clean
+.PHONY: help demo venv test test-lowest browser-test slow-test lint lint-style format samples train-shipped quantise-shipped evaluate outliers pareto synthetic-sheet docs outputs screenshots compose-test monitoring-test fuzz worst-images bounds chaos starvation bench bench-quick release-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +37,9 @@ test-lowest: .venv-lowest/.done ## tests with the oldest releases that pyproject
 
 browser-test: .venv/.dev ## the report's tests in Chromium, which must be installed, and its driver
 	$(BIN)/pytest -m browser tests/browser
+
+slow-test: .venv/.dev ## the tests that train models or classify whole data sets; minutes
+	$(BIN)/pytest -m slow tests/e2e/test_documents.py
 
 lint: .venv/.dev lint-style ## ruff, format check, mypy --strict, and lint-style
 	$(BIN)/ruff check .
@@ -75,6 +79,9 @@ synthetic-sheet: .venv/.dev ## docs/synthetic.png: synthetic training images, te
 docs: .venv/.dev ## write what documents take from the code: docs/reference/ and the README's picture
 	$(BIN)/python -m scripts.reference
 	$(BIN)/python scripts/picture.py
+
+outputs: .venv/.dev ## run the commands of README and guide, and write their outputs and plots there; PAGES picks some; 20 minutes
+	$(BIN)/python -m scripts.outputs $(PAGES)
 
 screenshots: .venv/.dev ## write the docs' pictures of a report of the samples, taken in Chromium
 	$(BIN)/python -m scripts.screenshots

@@ -26,13 +26,12 @@ START_TIMEOUT = 60.0
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect tests whose requirements are missing: the data sets beside the checkout, or a Redis with TLS.
 
-    Tests with Chromium run only with `-m browser`.
+    Tests with Chromium run only with `-m browser`, and slow tests only with `-m slow`.
     """
     lacking = set() if SHARED.is_dir() else {"shared"}
     if any(item.get_closest_marker("tls") for item in items) and tls_redis_server() is None:
         lacking.add("tls")
-    if "browser" not in config.option.markexpr:
-        lacking.add("browser")
+    lacking |= {marker for marker in ("browser", "slow") if marker not in config.option.markexpr}
     left_out = [item for item in items if any(item.get_closest_marker(marker) for marker in lacking)]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
