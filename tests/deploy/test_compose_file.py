@@ -34,7 +34,7 @@ def test_no_image_runs_as_root() -> None:
             assert int(user) > 0
 
 
-def test_redis_is_reached_from_its_own_network_only_which_leads_nowhere() -> None:
+def test_redis_is_reachable_only_from_an_internal_network() -> None:
     redis = SERVICES["redis"]
     assert "ports" not in redis
     assert redis["networks"] == ["broker"]
@@ -43,19 +43,19 @@ def test_redis_is_reached_from_its_own_network_only_which_leads_nowhere() -> Non
     assert on_it == {"redis", "worker", "worker-gpu", "producer", "flower", "prometheus"}
 
 
-def test_only_what_watches_publishes_a_port_and_on_this_machine_only() -> None:
+def test_only_flower_and_prometheus_publish_ports_and_only_on_loopback() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     assert published.keys() == {"flower", "prometheus"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 
-def test_prometheus_asks_workers_at_the_port_that_they_serve() -> None:
-    [asked] = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())["scrape_configs"][0]["dns_sd_configs"]
-    assert asked["names"] == ["worker"]
-    assert SERVICES["worker"]["environment"]["PIGEONHOLE_METRICS_PORT"] == f"0.0.0.0:{asked['port']}"
+def test_prometheus_scrapes_the_metrics_port_of_the_workers() -> None:
+    [target] = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())["scrape_configs"][0]["dns_sd_configs"]
+    assert target["names"] == ["worker"]
+    assert SERVICES["worker"]["environment"]["PIGEONHOLE_METRICS_PORT"] == f"0.0.0.0:{target['port']}"
 
 
-def test_the_password_is_in_a_file_that_only_those_mount_who_need_it() -> None:
+def test_only_services_that_need_the_password_mount_its_file() -> None:
     mounting = {
         name for name, service in SERVICES.items() if any("broker-password" in str(v) for v in _mounts(service))
     }
@@ -67,7 +67,7 @@ def test_the_password_is_in_a_file_that_only_those_mount_who_need_it() -> None:
         assert "password" not in url
 
 
-def test_no_command_line_holds_a_password() -> None:
+def test_no_command_line_contains_a_password() -> None:
     lines = [line for line in DOCKERFILE.split("\n") if line.startswith(("ENTRYPOINT", "CMD"))]
     lines += [str(service.get("command", "")) for service in SERVICES.values()]
     script = (ROOT / "deploy" / "redis.sh").read_text(encoding="utf-8")
@@ -79,7 +79,7 @@ def test_no_command_line_holds_a_password() -> None:
         assert not {"--requirepass", "-a", "--pass", "--broker", "-b"} & set(shlex.split(line.partition("<<")[0]))
 
 
-def test_images_and_checkpoints_are_read_only_for_those_who_read_them() -> None:
+def test_images_and_checkpoints_are_mounted_read_only() -> None:
     for name, volume in (
         ("worker", "/images"),
         ("worker", "/models"),
@@ -89,7 +89,7 @@ def test_images_and_checkpoints_are_read_only_for_those_who_read_them() -> None:
         assert _mount(SERVICES[name], volume)["read_only"] is True
 
 
-def test_no_container_is_given_the_engine() -> None:
+def test_no_container_mounts_the_socket_of_the_engine() -> None:
     assert "docker.sock" not in str(COMPOSE)
 
 

@@ -27,12 +27,12 @@ JOB = "20260101-000000-abcdef"
 
 @dataclass
 class Guarded:
-    """A Redis with a password, and the password's file.
+    """A Redis server with a password, and the password file.
 
     Args:
-        url: of the Redis, without its password.
-        file: with the password.
-        environment: names both, and the image root.
+        url: the URL of Redis, without the password.
+        file: the file that contains the password.
+        environment: settings with the URL, the file and the image root.
     """
 
     url: str
@@ -91,7 +91,7 @@ def test_a_worker_and_a_client_continue_without_a_restart(guarded: Guarded, tmp_
     assert b"Traceback" not in (tmp_path / "log").read_bytes()
 
 
-def test_a_connection_that_is_refused_reads_the_file_again(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_connection_reads_the_password_file_again(guarded: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger, queue, reads = Ledger(guarded.settings), Queue(guarded.settings), list[str]()
     ledger.ping()
     queue.publish("digits", JOB, piece(batch_of("a.png")))
@@ -115,11 +115,11 @@ def test_a_connection_that_is_refused_reads_the_file_again(guarded: Guarded, mon
 
 
 @pytest.mark.parametrize("guarded", ["unix"], indirect=True)
-def test_a_file_that_is_gone_or_wrong_is_refused_by_its_name(guarded: Guarded) -> None:
+def test_a_missing_or_wrong_password_file_is_an_error(guarded: Guarded) -> None:
     ledger = Ledger(guarded.settings)
     guarded.file.write_text("wrong")
     with pytest.raises(BrokerRefuses, match=r"WRONGPASS|invalid"):
         ledger.ping()
     guarded.file.unlink()
-    with pytest.raises(BrokerRefuses, match=f"the password file '{guarded.file}' can't be read"):
+    with pytest.raises(BrokerRefuses, match=f"'{guarded.file}'"):
         ledger.ping()

@@ -16,7 +16,7 @@ def _from(url: str, file: Path) -> Settings:
     )
 
 
-def test_a_password_file_becomes_the_password_of_every_connection(tmp_path: Path) -> None:
+def test_every_connection_uses_the_password_in_the_file(tmp_path: Path) -> None:
     file = tmp_path / "pass word?&"
     file.write_text("p@ss/w:rd %#\n", encoding="utf-8")
     settings = _from("redis://redis:6379/3", file)
@@ -24,10 +24,10 @@ def test_a_password_file_becomes_the_password_of_every_connection(tmp_path: Path
     assert arguments["credential_provider"].get_credentials() == ("p@ss/w:rd %#",)
     assert (arguments["host"], arguments["port"], arguments["db"]) == ("redis", 6379, 3)
     shown = configure(settings).connection().as_uri(include_password=True)
-    assert shown == "redis://:p%40ss%2Fw%3Ard%20%25%23@redis:6379/3", "Flower connects by it"
+    assert shown == "redis://:p%40ss%2Fw%3Ard%20%25%23@redis:6379/3", "Flower connects with this URL"
 
 
-def test_the_user_in_the_url_stays(tmp_path: Path) -> None:
+def test_the_user_of_the_url_is_kept(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("secret")
     for url in ("rediss://producer@redis/0", "unix://producer@/redis.sock?db=1", "redis://redis?username=producer"):
@@ -36,7 +36,7 @@ def test_the_user_in_the_url_stays(tmp_path: Path) -> None:
         assert not {"username", "password"} & arguments.keys()
 
 
-def test_neither_the_password_nor_its_file_is_shown_or_handed_on_twice(tmp_path: Path) -> None:
+def test_the_password_is_not_shown_and_the_settings_survive_a_round_trip(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("secret")
     settings = _from("redis://redis/0", file)
@@ -44,22 +44,20 @@ def test_neither_the_password_nor_its_file_is_shown_or_handed_on_twice(tmp_path:
     assert Settings.from_environment(settings.to_environment()) == settings
 
 
-def test_without_a_url_the_file_is_not_even_read() -> None:
+def test_without_a_url_the_password_file_is_not_read() -> None:
     assert _from("", Path("/nowhere")).broker_url == ""
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_password_file_that_cannot_be_read(tmp_path: Path) -> None:
     missing = tmp_path / "missing"
-    with pytest.raises(SettingsError) as refusal:
+    with pytest.raises(SettingsError) as caught:
         _from("redis://redis/0", missing)
-    assert str(refusal.value) == (
-        f"PIGEONHOLE_BROKER_PASSWORD_FILE is {str(missing)!r}: it must be a file that can be read "
-        "(No such file or directory)"
-    )
+    assert f"PIGEONHOLE_BROKER_PASSWORD_FILE is {str(missing)!r}" in str(caught.value)
+    assert "No such file or directory" in str(caught.value)
 
 
-def test_two_passwords_are_one_too_many(tmp_path: Path) -> None:
+def test_a_password_in_both_the_url_and_a_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("secret")
-    with pytest.raises(SettingsError, match="left out, since redis://:\\*\\*\\*@redis/0 has a password already"):
+    with pytest.raises(SettingsError, match=r"redis://:\*\*\*@redis/0"):
         _from("redis://:other@redis/0", file)

@@ -1,4 +1,4 @@
-"""Fixtures: extensions are tested with a small MNIST and the worker's classifier, in an empty folder."""
+"""Fixtures for the tests of extensions: a small MNIST, the worker's classifier, and an empty folder."""
 
 from tests.sources.conftest import folder
 from tests.training.conftest import tiny_mnist

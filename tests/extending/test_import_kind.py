@@ -29,7 +29,7 @@ class GzippedOnnxFile(ImportKind):
         return OnnxFile().read(str(inflated), options)
 
 
-def test_a_new_kind_of_import_becomes_a_model_that_classifies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_kind_of_import_gives_a_model_that_classifies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FILES, ".gz", f"{__name__}:GzippedOnnxFile")
     path, names = tmp_path / "x.safetensors", tmp_path / "names.txt"
     names.write_text("\n".join("abcde"[:CLASSES]))

@@ -40,7 +40,7 @@ class Tiny(Network):
         return logits
 
 
-def test_a_new_network_is_trained_saved_without_batch_norm_served_and_trained_on(
+def test_a_new_network_can_be_trained_saved_served_and_fine_tuned(
     tiny_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(NETWORKS, "tiny", f"{__name__}:Tiny")

@@ -31,7 +31,7 @@ class Negative(Stretch):
         return 255 - super().fitted(image)
 
 
-def test_a_new_preprocessing_is_trained_with_recorded_and_served(
+def test_a_new_preprocessing_is_used_in_training_recorded_and_served(
     tiny_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(KINDS, "negative", f"{__name__}:Negative")
@@ -44,7 +44,7 @@ def test_a_new_preprocessing_is_trained_with_recorded_and_served(
     classifier = Classifier.load(path, Settings())
     described = classifier.checkpoint
     assert described.preprocessing == checkpoint.describe(path).preprocessing == negative
-    test = mnist.read(tiny_mnist, "test", as_they_are())
+    test = mnist.read(tiny_mnist, "test", unchanged())
     files = [png(Image.fromarray(image)) for image in test.images[..., 0].numpy()]
     pixels = np.stack([prepare(file, described.preprocessing, 10_000) for file in files])
     assert np.array_equal(pixels, 255 - test.images.numpy())
@@ -57,5 +57,5 @@ def test_a_new_preprocessing_is_trained_with_recorded_and_served(
     assert Image.open(tmp_path / "seen.png").getextrema() == (0, 0)
 
 
-def as_they_are() -> Preprocessing:
+def unchanged() -> Preprocessing:
     return Preprocessing("stretch", 28, 28, 1)

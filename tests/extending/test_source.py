@@ -1,4 +1,4 @@
-"""A new source needs one class and its registration: a toy source is tested from SOURCE to row."""
+"""A source is added with one class and one line; a toy source is tested from the argument SOURCE to the rows."""
 
 import io
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ class Checkerboards(Source):
         """Yield the references to the number of checkerboards in the SOURCE."""
         _, _, count = argument.partition(":")
         if not count.isdecimal():
-            raise SourceError(f"{argument!r}: {count!r} is no number of checkerboards")
+            raise SourceError(f"{argument!r}: {count!r} is not a number of checkerboards")
         for number in range(int(count)):
             yield Reference(self.scheme, f"{argument}/", "", f"{number}.png", (number + 1,))
 
@@ -75,41 +75,38 @@ def rows(settings: Settings, ledger: Ledger, classifier: Classifier, job: str) -
 
 
 @pytest.mark.usefixtures("registered")
-def test_each_image_of_a_new_source_has_its_row(settings: Settings, ledger: Ledger, classifier: Classifier) -> None:
+def test_each_image_of_a_new_source_has_a_row(settings: Settings, ledger: Ledger, classifier: Classifier) -> None:
     job = submitted(settings, ledger, "checker:5")
-    found = rows(settings, ledger, classifier, job)
-    assert [row.path for row in found] == [f"checker:5/{number}.png" for number in range(5)]
-    assert [row.error for row in found] == [""] * 5
-    assert all(row.label in classifier.checkpoint.classes for row in found)
+    results = rows(settings, ledger, classifier, job)
+    assert [row.path for row in results] == [f"checker:5/{number}.png" for number in range(5)]
+    assert [row.error for row in results] == [""] * 5
+    assert all(row.label in classifier.checkpoint.classes for row in results)
     (done,) = ledger.read(job, 0, 1)
     assert [origin.identity for origin in done.origins()] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.usefixtures("registered")
-def test_a_list_may_name_a_new_source_among_files(
+def test_a_list_may_contain_files_and_a_new_source(
     settings: Settings, ledger: Ledger, classifier: Classifier, folder: Path
 ) -> None:
     (folder / "a.png").write_bytes((SAMPLES / "003b50.png").read_bytes())
     (folder / "list.txt").write_text("a.png\nchecker:2\nchecker:1\n")
     settings = replace(settings, image_root=str(folder))
-    found = rows(settings, ledger, classifier, submitted(settings, ledger, "@list.txt"))
-    assert [row.path for row in found] == ["a.png", "checker:2/0.png", "checker:2/1.png", "checker:1/0.png"]
-    assert [row.error for row in found] == [""] * 4
+    results = rows(settings, ledger, classifier, submitted(settings, ledger, "@list.txt"))
+    assert [row.path for row in results] == ["a.png", "checker:2/0.png", "checker:2/1.png", "checker:1/0.png"]
+    assert [row.error for row in results] == [""] * 4
 
 
 @pytest.mark.usefixtures("registered")
 @pytest.mark.parametrize(
-    ("source", "said"),
-    [
-        ("checker:many", "'checker:many': 'many' is no number of checkerboards"),
-        ("checker:0", "'checker:0' holds no image"),
-        ("chess:5", "'chess:5': No such file or directory"),
-    ],
+    ("source", "part"),
+    [("checker:many", "'many'"), ("checker:0", "no image"), ("chess:5", "No such file or directory")],
 )
-def test_what_a_new_source_can_not_list_is_told_before_anything_is_submitted(source: str, said: str) -> None:
+def test_a_new_source_that_cannot_be_listed_is_an_error_before_submission(source: str, part: str) -> None:
     with pytest.raises(SourceError) as error:
         expand([source], Root("/"))
-    assert str(error.value) == said
+    assert str(error.value).startswith(f"'{source}'")
+    assert part in str(error.value)
 
 
 def test_a_worker_that_does_not_know_a_source_gives_error_rows(
@@ -118,8 +115,6 @@ def test_a_worker_that_does_not_know_a_source_gives_error_rows(
     with pytest.MonkeyPatch.context() as producer:
         producer.setattr(registry, "SOURCES", [*registry.SOURCES, Checkerboards])
         job = submitted(settings, ledger, "checker:2")
-    found = rows(settings, ledger, classifier, job)
-    assert [(row.path, row.error) for row in found] == [
-        (f"checker:2/{number}.png", "unsupported: this worker does not know 'checker' sources: update it")
-        for number in range(2)
-    ]
+    results = rows(settings, ledger, classifier, job)
+    assert [row.path for row in results] == ["checker:2/0.png", "checker:2/1.png"]
+    assert all(row.error.startswith("unsupported: ") and "'checker'" in row.error for row in results)

@@ -39,6 +39,6 @@ def test_the_wheel_contains_the_licence_and_the_command(wheel: set[str]) -> None
     assert {"licenses/LICENSE", "entry_points.txt", "METADATA"} <= own
 
 
-def test_the_source_archive_contains_what_a_build_needs_and_no_tests(source: set[str]) -> None:
-    made = {path for path in source if ".egg-info/" in path} | {"PKG-INFO", "setup.cfg"}
-    assert source - made == OURS | {"LICENSE", "MANIFEST.in", "README.md", "pyproject.toml"}
+def test_the_source_archive_contains_the_files_of_a_build_and_no_tests(source: set[str]) -> None:
+    generated = {path for path in source if ".egg-info/" in path} | {"PKG-INFO", "setup.cfg"}
+    assert source - generated == OURS | {"LICENSE", "MANIFEST.in", "README.md", "pyproject.toml"}

@@ -23,7 +23,7 @@ def test_an_install_hint_names_the_distribution(monkeypatch: pytest.MonkeyPatch)
     assert install_hint("worker") == f"pip install '{PROJECT['name']}[worker]'"
 
 
-def test_in_a_checkout_an_install_hint_names_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_checkout_an_install_hint_names_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert install_hint("worker") == "pip install -e '.[worker]'"
     monkeypatch.chdir(tmp_path)
@@ -36,17 +36,17 @@ def test_every_install_hint_names_an_extra_that_exists() -> None:
     assert named <= set(PROJECT["optional-dependencies"])
 
 
-def test_no_module_spells_the_name_a_second_time() -> None:
+def test_only_one_module_contains_the_name_of_the_distribution() -> None:
     assert [path for path, text in texts(".py").items() if PROJECT["name"] in text] == ["pigeonhole/version.py"]
 
 
-def test_nothing_installs_the_project_that_has_our_name_on_the_index() -> None:
+def test_no_command_installs_the_foreign_project_of_the_same_name() -> None:
     foreign = re.compile(r"pip install[^\n]*[ '\"]pigeonhole(\[|\b(?!-))")
     found = [path for path, text in texts(".py", ".md", ".sh", ".toml", ".yml").items() if foreign.search(text)]
     assert found == []
 
 
-def test_a_line_that_installs_from_the_index_says_from_when_on_it_works() -> None:
+def test_each_install_command_from_the_index_mentions_the_first_release() -> None:
     lines = [line for text in texts(".md").values() for line in text.splitlines() if f"'{DISTRIBUTION}[" in line]
     assert lines
     assert all("after the first release" in line for line in lines)

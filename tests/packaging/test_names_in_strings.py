@@ -16,7 +16,7 @@ from tests.packaging.tree import texts, tracked
 OURS = r"(?:pigeonhole|producer|worker|training|tests|scripts|benchmarks)"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 #: Strings that look like a module's name, but are something else.
-OTHERS = {"pigeonhole.classify", "pigeonhole.job"}  # a task's name; the key of a Parquet file's metadata
+NOT_MODULES = {"pigeonhole.classify", "pigeonhole.job"}  # a task's name; the key of a Parquet file's metadata
 #: Files of version 0.2 that docs/experiments.md names as gone.
 GONE = {f"scripts/{name}.py" for name in ("doubt", "time_to_99")}
 #: Documents to check, without CHANGELOG.md, which names things of earlier versions.
@@ -29,7 +29,7 @@ DOCUMENTS = {
 
 def exists(name: str) -> bool:
     """Return whether a dotted path is a module of ours, or a name in one."""
-    if name in OTHERS or re.search(r"\.(py|md|log)$", name):
+    if name in NOT_MODULES or re.search(r"\.(py|md|log)$", name):
         return True
     parts = name.split(".")
     for length in range(len(parts), 0, -1):
@@ -57,7 +57,7 @@ def bound(file: str) -> frozenset[str]:
 
 
 def strings(code: str) -> Iterator[str]:
-    """Yield the strings of a program, such as Celery's `include`, arguments of `-m`, targets of patches, programs."""
+    """Yield the strings of a program: Celery's `include`, arguments of `-m`, targets of patches, and programs."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
@@ -76,25 +76,25 @@ def imported(code: str) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}".removesuffix(".*") for alias in node.names)
 
 
-def test_what_strings_of_the_code_name_exists() -> None:
-    wrong = []
+def test_modules_that_strings_name_exist() -> None:
+    missing = []
     for path, text in texts(".py").items():
         for string in strings(text):
             names = [string] if re.fullmatch(rf"{OURS}(\.\w+)+(:\w+)?", string) else []
             names = [name.replace(":", ".") for name in names]
             if "import " in string:
                 names += [name for name in imported(string) if re.match(rf"{OURS}\b", name)]
-            wrong += [f"{path}: {name}" for name in names if not exists(name)]
-    assert wrong == []
+            missing += [f"{path}: {name}" for name in names if not exists(name)]
+    assert missing == []
 
 
 def test_modules_that_documents_and_comments_name_exist() -> None:
-    wrong = []
+    missing = []
     for path, text in (DOCUMENTS | texts(".py")).items():
         names = re.findall(rf"-m ({OURS}(?:\.\w+)*)\b", text)
         names += re.findall(rf"`({OURS}(?:\.\w+)+)[`(]", text)
-        wrong += [f"{path}: {name}" for name in names if not exists(name)]
-    assert wrong == []
+        missing += [f"{path}: {name}" for name in names if not exists(name)]
+    assert missing == []
 
 
 def test_imports_in_documents_work() -> None:
@@ -110,13 +110,13 @@ def test_imports_in_documents_work() -> None:
 
 def test_files_that_documents_and_comments_name_exist() -> None:
     named = rf"(?<![\w./-])((?:{OURS}|deploy|docs)/[\w./-]+\.[a-z0-9]+)\b"
-    wrong = [
+    missing = [
         f"{path}: {name}"
         for path, text in (DOCUMENTS | texts(".py")).items()
         for name in re.findall(named, text)
         if not (ROOT / name).exists() and name not in GONE
     ]
-    assert wrong == []
+    assert missing == []
 
 
 def test_tests_that_documents_name_exist() -> None:
@@ -129,7 +129,7 @@ def test_tests_that_documents_name_exist() -> None:
     assert [one for one in named if f"def {one[2]}(" not in (ROOT / one[1]).read_text()] == []
 
 
-def test_what_pyproject_names_exists() -> None:
+def test_modules_that_pyproject_names_exist() -> None:
     names = [entry.replace(":", ".") for entry in PYPROJECT["project"]["scripts"].values()]
     names += [
         module.removesuffix(".*")

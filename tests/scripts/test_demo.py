@@ -22,7 +22,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_demo_says_what_it_does_and_what_to_try_next(checkout: Path) -> None:
+def test_the_demo_explains_itself_and_its_suggested_commands_work(checkout: Path) -> None:
     program = [sys.executable, str(checkout / "scripts" / "demo.py")]
     for _ in range(2):  # the second time there is a results.csv
         run = subprocess.run(program, capture_output=True, text=True, timeout=100, check=True)
@@ -39,5 +39,5 @@ def test_the_demo_says_what_it_does_and_what_to_try_next(checkout: Path) -> None
     assert (checkout / "report.html").stat().st_size > 100_000
 
 
-def test_its_texts_fit_a_terminal() -> None:
+def test_the_demos_texts_fit_a_terminal() -> None:
     assert max(map(len, [*demo.BEFORE.splitlines(), *demo.NEXT.splitlines()])) <= 80

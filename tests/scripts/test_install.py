@@ -1,4 +1,4 @@
-"""The set-up shows the progress of pip, and its errors."""
+"""The set-up script shows the progress and the errors of pip."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 INSTALL = ROOT / "scripts" / "install.py"
 
 
-def test_the_line_shows_megabytes_seconds_and_the_current_step() -> None:
+def test_the_progress_line_shows_megabytes_seconds_and_the_current_step() -> None:
     seconds = iter(range(100))
     installation = Installation(lambda: float(next(seconds)))
     assert installation.line() == "setup: 0 MB, 1 s: looking for packages"
@@ -49,7 +49,7 @@ def test_a_package_is_installed(tmp_path: Path) -> None:
     assert (tmp_path / "there" / "tiny.py").exists()
 
 
-def test_what_pip_says_of_an_error_is_shown() -> None:
+def test_errors_of_pip_are_shown() -> None:
     run = install("--no-index", "no-package-of-ours-has-this-name")
     assert run.returncode == 1
     assert "ERROR: No matching distribution found for no-package-of-ours-has-this-name\n" in run.stderr

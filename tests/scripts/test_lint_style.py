@@ -1,4 +1,4 @@
-"""The check of the language finds openings, words and long sentences."""
+"""The style check finds forbidden openings, forbidden words and long sentences."""
 
 import subprocess
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from scripts.lint_style import BASE, check, findings, long_subjects
 
-#: Words that the check finds; here they have no blank beside them, so that it does not find them in this file.
+#: Forbidden words; without a space in their strings, so that the check does not find them in this file.
 OWED, STRUCK, SO, MANY = "owed", "struck", "So", "many"
 CLEAN = '"""Parse a file."""\n'
 GIVES = 'def one() -> int:\n    """Give one."""\n    return 1\n'
@@ -27,7 +27,7 @@ GIVES = 'def one() -> int:\n    """Give one."""\n    return 1\n'
         ('x = "a fowed word"\n', []),
     ],
 )
-def test_code_is_searched_for_openings_and_words(code: str, found: list[str]) -> None:
+def test_forbidden_openings_and_words_in_code_are_found(code: str, found: list[str]) -> None:
     assert findings("a.py", code) == found
 
 
@@ -45,7 +45,7 @@ LONG = " ".join(["word"] * 36)
         (f"{SO}\n{MANY} of `{SO} {MANY}`.", [f'"{SO} {MANY}": write a number']),
     ],
 )
-def test_documents_are_searched_for_words_and_long_sentences(text: str, found: list[str]) -> None:
+def test_forbidden_words_and_long_sentences_in_documents_are_found(text: str, found: list[str]) -> None:
     assert findings("a.md", text) == found
 
 

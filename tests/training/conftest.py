@@ -1,4 +1,4 @@
-"""Small test data: digits of Pillow's own font in MNIST's files, and an untrained checkpoint."""
+"""Test data: MNIST files with digits in Pillow's default font, and an untrained checkpoint."""
 
 import io
 import random
@@ -51,7 +51,7 @@ def write_idx(path: Path, values: NDArray[np.uint8]) -> None:
 
 
 def write_mnist(root: Path, train: int, test: int) -> Path:
-    """Write a folder as torchvision lays MNIST out, with `train` and `test` images of each digit."""
+    """Write MNIST files in torchvision's folders, with `train` and `test` images of each digit."""
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
     rng = random.Random(7)

@@ -46,10 +46,10 @@ def test_training_writes_a_checkpoint_and_prints_its_accuracy(trained: tuple[Pat
     assert measured["accuracy"] > 0.5
     first, second, *epochs, classify, evaluate = result.stderr.splitlines()
     assert first.startswith("Training digits on mnist from ")
-    assert second == "Up to 2 epochs; Ctrl-C keeps the best so far."
+    assert "2 epochs" in second
     assert [line.split()[:2] for line in epochs] == [["epoch", "1/2"], ["epoch", "2/2"]]
-    assert classify == f"Next: pigeonhole classify photos/ --model {path} -o results.csv"
-    assert evaluate.lstrip().startswith(f"pigeonhole evaluate {path} --data DIR ")
+    assert f"pigeonhole classify photos/ --model {path} -o results.csv" in classify
+    assert f"pigeonhole evaluate {path} --data DIR " in evaluate
 
 
 def test_the_checkpoint_records_how_it_was_trained(trained: tuple[Path, Result]) -> None:
@@ -90,13 +90,13 @@ def test_a_digits_network_learns_synthetic_images_and_outliers_by_default(
     assert evaluated.exit_code == 0, evaluated.output
 
 
-def test_quiet_leaves_only_the_result(tiny_mnist: Path, tmp_path: Path) -> None:
+def test_quiet_prints_only_the_result(tiny_mnist: Path, tmp_path: Path) -> None:
     result = run("train", "--data", tiny_mnist, "-o", tmp_path / "q.safetensors", "--quiet", *QUICK)
     assert result.stderr == ""
     assert len(result.stdout.splitlines()) == 2
 
 
-def test_the_classic_network_is_trained_by_its_name_and_the_checkpoint_named_after_its_file(
+def test_the_option_network_chooses_the_network_and_the_file_names_the_checkpoint(
     tiny_mnist: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine-v2.safetensors"
@@ -104,43 +104,32 @@ def test_the_classic_network_is_trained_by_its_name_and_the_checkpoint_named_aft
     assert result.exit_code == 0, result.output
     about = describe(path)
     assert (about.network, about.preprocessing.kind) == ("classic", "stretch")
-    assert about.name == "mine-v2", "named after its file, so that who serves it knows its queue"
+    assert about.name == "mine-v2", "the name of the file, which is also the name of the queue"
 
 
-def test_options_that_cannot_work_are_refused_before_training(tiny_mnist: Path, tmp_path: Path) -> None:
-    for arguments, message in (
-        (["-o", tmp_path / "no" / "x.safetensors"], "no is not a folder; create it, or choose another -o."),
-        (["-o", tmp_path / "x.safetensors", "--name", "My Model"], "'My Model' can't name a model"),
-        (["-o", tmp_path / "My Model.safetensors"], "and '.'. Give another -o, or --name my-model."),
-        (
-            ["-o", tmp_path / "n.pt"],
-            f"n.pt' does not end in .safetensors, the format that is written; give -o {tmp_path}",
-        ),
-        (["-o", tmp_path / "v2.1"], f"the format that is written; give -o {tmp_path}/v2.1.safetensors."),
-        (["-o", tmp_path / "x.safetensors", "--validation", "1.5"], "above 0 and below 1, not 1.5"),
-        (["-o", tmp_path / "x.safetensors", "--fonts", tmp_path], "holds no font with ten digits; --fonts names"),
-        (["-o", tmp_path, "--name", "x"], f"{tmp_path} is a folder, and a checkpoint is a file; choose another -o."),
-        (
-            ["-o", "/proc/x.safetensors"],  # not even root can write there
-            "/proc: can't be written to (",
-        ),
-        (
-            ["-o", tmp_path / "x.safetensors", "--fonts", tmp_path, "--no-synthetic"],
-            "--fonts is for synthetic data, and this training has none; leave --fonts out.",
-        ),
-        (
-            ["-o", tmp_path / "x.safetensors", "--network", "classic", "--synthetic"],
-            "the network 'classic'; give --no-synthetic",
-        ),
+def test_invalid_options_are_refused_before_training(tiny_mnist: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    for arguments, *parts in (
+        (["-o", tmp_path / "no" / "x.safetensors"], f"{tmp_path}/no", "-o"),
+        (["-o", path, "--name", "My Model"], "'My Model'"),
+        (["-o", tmp_path / "My Model.safetensors"], "-o", "--name my-model"),
+        (["-o", tmp_path / "n.pt"], "n.pt'", f"-o {tmp_path}"),
+        (["-o", tmp_path / "v2.1"], f"-o {tmp_path}/v2.1.safetensors"),
+        (["-o", path, "--validation", "1.5"], "1.5"),
+        (["-o", path, "--fonts", tmp_path], "no font", "--fonts"),
+        (["-o", tmp_path, "--name", "x"], f"{tmp_path} is a folder", "-o"),
+        (["-o", "/proc/x.safetensors"], "/proc: "),  # even root cannot write there
+        (["-o", path, "--fonts", tmp_path, "--no-synthetic"], "--fonts"),
+        (["-o", path, "--network", "classic", "--synthetic"], "'classic'", "--no-synthetic"),
     ):
         result = run("train", "--data", tiny_mnist, *arguments)
         assert result.exit_code == 2
-        assert message in result.stderr
+        assert [part for part in parts if part not in result.stderr] == []
         assert "epoch 1/" not in result.stderr
         assert result.stdout == ""
 
 
-def test_ctrl_c_keeps_the_best_so_far_and_prints_how_to_resume(tiny_mnist: Path, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_best_epoch_so_far_and_prints_how_to_resume(tiny_mnist: Path, tmp_path: Path) -> None:
     path = tmp_path / "interrupted.safetensors"
     command = [sys.executable, "-m", "training", "train", "--data", str(tiny_mnist), "-o", str(path)]
     process = subprocess.Popen(
@@ -159,8 +148,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_prints_how_to_resume(tiny_mnist: Path,
     stdout, stderr = process.communicate()
     assert process.returncode == 130
     assert "Interrupted after " in stderr
-    assert "the best so far, epoch " in stderr
-    assert "is kept. To resume, run the same command with --resume." in stderr
+    assert "--resume" in stderr
     assert path.with_name(f"{path.name}.resume").exists()
     assert "Test accuracy " in stdout
     described, _network = load(path)
@@ -168,7 +156,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_prints_how_to_resume(tiny_mnist: Path,
     assert len(described.trained["epochs"]) >= 2
 
 
-def test_evaluating_measures_what_training_measured(trained: tuple[Path, Result], tiny_mnist: Path) -> None:
+def test_evaluate_measures_the_same_accuracy_as_training(trained: tuple[Path, Result], tiny_mnist: Path) -> None:
     result = run("evaluate", trained[0], "--data", tiny_mnist)
     assert result.exit_code == 0, result.output
     accuracy, images = re.findall(r"^(.*%) right of (\d+) images ", result.stdout)[0]
@@ -176,7 +164,7 @@ def test_evaluating_measures_what_training_measured(trained: tuple[Path, Result]
     assert "true  read as" in result.stdout
 
 
-def test_a_folder_of_class_folders_is_evaluated_and_what_fails_left_out(tmp_path: Path) -> None:
+def test_class_folders_are_evaluated_without_their_unreadable_files(tmp_path: Path) -> None:
     for line in (TOP / "samples-labels.csv").read_text().splitlines()[1:]:
         path, label = line.split(",")
         (tmp_path / label).mkdir(exist_ok=True)
@@ -186,13 +174,14 @@ def test_a_folder_of_class_folders_is_evaluated_and_what_fails_left_out(tmp_path
     assert result.exit_code == 0, result.output
     assert "right of 200 images" in result.stdout
     assert float(result.stdout.split("%")[0]) >= 98
-    assert result.stderr == f"left out: {tmp_path / '0' / 'empty.png'}: empty: the file has no bytes\n"
+    assert result.stderr.startswith(f"left out: {tmp_path / '0' / 'empty.png'}: empty: ")
+    assert result.stderr.count("\n") == 1
 
 
-def test_a_program_gets_the_figures_and_every_mistake(trained: tuple[Path, Result], tiny_mnist: Path) -> None:
+def test_evaluate_prints_all_figures_and_mistakes_as_json(trained: tuple[Path, Result], tiny_mnist: Path) -> None:
     values = json.loads(run("evaluate", trained[0], "--data", tiny_mnist, "--json").stdout)
     measured = describe(trained[0]).measured["test"]
-    # Training measured in torch, and this is ONNX Runtime.
+    # Training measures with torch, and `evaluate` with ONNX Runtime.
     for key in ("images", "errors", "accuracy", "interval", "reviews", "wrong_unmarked"):
         assert values[key] == measured[key]
     assert values["nll"] == pytest.approx(measured["nll"], abs=1e-4)
@@ -200,7 +189,7 @@ def test_a_program_gets_the_figures_and_every_mistake(trained: tuple[Path, Resul
     assert len(values["mistakes"]) == measured["errors"] == 100 - sum(values["confusion"][i][i] for i in range(10))
 
 
-def test_training_writes_a_report_where_it_is_asked_for(tiny_mnist: Path, tmp_path: Path) -> None:
+def test_training_writes_its_report_into_the_given_folder(tiny_mnist: Path, tmp_path: Path) -> None:
     path, folder = tmp_path / "x.safetensors", tmp_path / "reports" / "x"
     result = run("train", "--data", tiny_mnist, "-o", path, "--quiet", "--report", folder, *QUICK)
     assert result.exit_code == 0, result.output
@@ -226,7 +215,7 @@ def outliers(folder: Path) -> Path:
     return folder
 
 
-def test_what_is_no_digit_is_counted_by_its_kind(tmp_path: Path) -> None:
+def test_outliers_are_counted_by_kind(tmp_path: Path) -> None:
     folder = outliers(tmp_path / "outliers")
     result = run("evaluate", "digits", "--data", folder, "--dataset", "outliers")
     assert result.exit_code == 0, result.output
@@ -240,25 +229,24 @@ def test_what_is_no_digit_is_counted_by_its_kind(tmp_path: Path) -> None:
     assert [each["path"] for each in values["failed"]] == [str(folder / "hatched" / "text.png")]
 
 
-def test_a_folder_without_kinds_and_a_report_of_outliers_are_refused(tmp_path: Path) -> None:
+def test_an_empty_folder_and_a_report_of_outliers_are_refused(tmp_path: Path) -> None:
     result = run("evaluate", "digits", "--data", tmp_path, "--dataset", "outliers")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "none of 0 files can be read as an image" in result.stderr
+    assert "none of 0 files" in result.stderr
     result = run("evaluate", "digits", "--data", tmp_path, "--dataset", "outliers", "--report", tmp_path / "r")
     assert (result.exit_code, list(tmp_path.iterdir())) == (2, [])
 
 
-def test_a_checkpoint_that_is_not_there_is_a_line_and_exit_code_2(tmp_path: Path) -> None:
+def test_a_missing_checkpoint_is_a_one_line_error_with_exit_code_2(tmp_path: Path) -> None:
     for command in (["inspect", "nine"], ["evaluate", "nine", "--data", tmp_path]):
         result = run(*command)
         assert result.exit_code == 2
-        assert result.stderr == (
-            "pigeonhole: The checkpoint 'nine' doesn't exist; give a .safetensors file, or the name of a shipped "
-            "checkpoint: digits, digits-int8.\n"
-        )
+        assert "'nine'" in result.stderr
+        assert "digits, digits-int8" in result.stderr
+        assert result.stderr.count("\n") == 1
 
 
-def test_inspect_shows_what_a_checkpoint_is() -> None:
+def test_inspect_describes_a_checkpoint() -> None:
     described = describe(checkpoint.find("digits"))
     result = run("inspect", "digits")
     assert result.exit_code == 0, result.output
@@ -286,7 +274,7 @@ def test_inspect_shows_a_checkpoint_with_a_foreign_record(tmp_path: Path, free: 
     assert "trained        unknown" in result.stdout
 
 
-def test_inspect_prints_json_for_a_program(trained: tuple[Path, Result]) -> None:
+def test_inspect_prints_json(trained: tuple[Path, Result]) -> None:
     described = describe(trained[0])
     values = json.loads(run("inspect", trained[0], "--json").stdout)
     assert values["digest"] == described.digest
@@ -302,14 +290,14 @@ def test_each_commands_help_has_an_example(command: str) -> None:
     assert f"Example: pigeonhole {command}" in result.stdout
 
 
-def test_importing_the_commands_loads_nothing_heavy() -> None:
+def test_importing_the_commands_imports_no_heavy_package() -> None:
     heavy = ("torch", "torchvision", "numpy", "PIL", "safetensors", "producer", "worker")
     code = f"import sys, training.cli; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=TOP)
     assert done.stdout == "[]\n"
 
 
-def test_without_torch_the_error_names_what_to_install(tmp_path: Path) -> None:
+def test_without_torch_the_error_shows_the_install_command(tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n")
     done = subprocess.run(
         [sys.executable, "-m", "training", "train", "-o", str(tmp_path / "x.safetensors")],
@@ -320,7 +308,8 @@ def test_without_torch_the_error_names_what_to_install(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     assert done.returncode == 2
-    assert done.stderr == f"pigeonhole: torch is not installed; run: {install_hint('training')}\n"
+    assert "torch" in done.stderr
+    assert done.stderr.endswith(f"{install_hint('training')}\n")
 
 
 @pytest.mark.shared
@@ -334,7 +323,7 @@ def test_the_shipped_checkpoint_reads_real_handwriting(kind: str, wanted: float)
 
 
 @pytest.mark.parametrize("batch_size", [48, 120, 160, 240, 480])
-def test_a_handful_of_steps_can_be_trained(tiny_mnist: Path, tmp_path: Path, batch_size: int) -> None:
+def test_training_works_with_only_a_few_steps(tiny_mnist: Path, tmp_path: Path, batch_size: int) -> None:
     path = tmp_path / "few.safetensors"
     arguments = (
         "--epochs",

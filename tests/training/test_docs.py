@@ -10,7 +10,7 @@ from training.recipes.defaults import RECIPES, plan
 TEXT = "\n".join((TOP / "docs" / page).read_text(encoding="utf-8") for page in ("experiments.md", "guide/training.md"))
 
 
-def test_the_figures_are_those_of_the_shipped_checkpoint() -> None:
+def test_the_documented_figures_match_the_shipped_checkpoint() -> None:
     path = checkpoint.find("digits")
     described = checkpoint.describe(path)
     test, trained = described.measured["test"], described.trained
@@ -30,7 +30,7 @@ def test_the_figures_are_those_of_the_shipped_checkpoint() -> None:
     assert f"{trained['times']['pool']:.0f} for the pool and {trained['times']['epochs']:.0f} for the epochs" in TEXT
 
 
-def test_the_shipped_checkpoint_was_trained_with_the_recipe_that_is_the_default() -> None:
+def test_the_shipped_checkpoint_was_trained_with_the_default_recipe() -> None:
     recorded = checkpoint.describe(checkpoint.find("digits")).trained["recipe"]
     # The shipped checkpoint records an unused value, `distillation`, and older names.
     names = {"calming": "augmentation_decay", "variety": "synthetic", "variety_augmentation": "synthetic_augmentation"}
@@ -38,7 +38,7 @@ def test_the_shipped_checkpoint_was_trained_with_the_recipe_that_is_the_default(
     assert renamed == RECIPES["digits"].to_json() | {"distillation": recorded["distillation"]}
 
 
-def test_each_value_of_a_recipe_is_explained_with_its_range() -> None:
+def test_each_value_of_a_recipe_is_documented_with_its_range() -> None:
     rows = dict(re.findall(r"^\| `([a-z_.]+)` \| ([^|]+) \|", TEXT, re.MULTILINE))
     for name, kind in overrides.VALUES.items():
         if isinstance(kind, overrides.Number):
@@ -48,14 +48,14 @@ def test_each_value_of_a_recipe_is_explained_with_its_range() -> None:
             assert name in rows or name.startswith("synthetic_") or name == "augmentation", name
 
 
-def test_each_networks_cost_is_the_measured_one() -> None:
+def test_the_documented_cost_of_each_network_is_the_measured_cost() -> None:
     for name in RECIPES:
         preprocessing = plan(name).preprocessing
         multiply_adds, parameters = networks.build(name, networks.complete(name, {}), 10).fold().cost(preprocessing)
         assert re.search(rf"\| `{name}` \|.*\| {multiply_adds:,} \| {parameters:,} \| `{preprocessing.kind}` \|", TEXT)
 
 
-def test_the_cost_of_each_network_for_a_folder_is_the_measured_one() -> None:
+def test_the_documented_cost_of_each_network_for_a_folder_is_the_measured_cost() -> None:
     def cost(name: str, side: int, channels: int) -> tuple[int, int]:
         preprocessing = Preprocessing("stretch", side, side, channels)
         return networks.build(name, networks.complete(name, {}, preprocessing), 10).fold().cost(preprocessing)

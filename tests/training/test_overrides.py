@@ -19,7 +19,7 @@ def changed(*settings: str, file: Path | None = None, recipe: Recipe | None = No
     return overrides.apply(recipe or Recipe(), overrides.read(file, settings))
 
 
-def test_a_value_is_replaced_and_the_last_of_a_name_wins() -> None:
+def test_a_setting_replaces_a_value_and_the_last_one_wins() -> None:
     assert changed("epochs=3", "learning_rate=1", "epochs=4") == Recipe(epochs=4, learning_rate=1.0)
     assert type(changed("learning_rate=1").learning_rate) is float
     assert changed("augmentation.degrees=5", "augmentation.flip=true").augmentation == Augmentation(
@@ -27,7 +27,7 @@ def test_a_value_is_replaced_and_the_last_of_a_name_wins() -> None:
     )
 
 
-def test_an_augmentation_is_turned_off_and_begins_from_nothing_again() -> None:
+def test_null_turns_augmentation_off_and_later_settings_start_from_zero() -> None:
     assert changed("augmentation.degrees=5", "augmentation=null").augmentation is None
     only = changed("augmentation=null", "augmentation.degrees=5").augmentation
     assert only == Augmentation(degrees=5.0, scale=0.0, shear=0.0, shift=0.0)
@@ -35,63 +35,60 @@ def test_an_augmentation_is_turned_off_and_begins_from_nothing_again() -> None:
 
 
 @pytest.mark.parametrize("recipe", [Recipe(augmentation=None), *RECIPES.values()])
-def test_a_recipe_that_was_printed_is_read_back_as_it_was(recipe: Recipe, tmp_path: Path) -> None:
+def test_a_printed_recipe_is_read_back_unchanged(recipe: Recipe, tmp_path: Path) -> None:
     file = tmp_path / "recipe.json"
     file.write_text(json.dumps(asdict(recipe)))
     assert changed(file=file) == recipe
-    assert changed("epochs=7", file=file).epochs == 7, "--set is on top of the file"
+    assert changed("epochs=7", file=file).epochs == 7, "--set overrides the file"
     assert overrides.differences(changed("epochs=7", file=file), recipe) == {"epochs": 7}
 
 
 @pytest.mark.parametrize(
-    ("setting", "message"),
+    ("setting", "value", "remedy"),
     [
-        ("epochs", "--set takes NAME=VALUE, such as --set epochs=50, not 'epochs'."),
-        ("epoch=3", "--set: a recipe has no 'epoch'; did you mean epochs?"),
-        ("augmentation.degree=3", "--set: a recipe has no 'augmentation.degree'; did you mean augmentation.degrees?"),
-        ("zzz=3", "--set: a recipe has no 'zzz'; it has epochs, batch_size, learning_rate, "),
-        ("epochs=many", "--set: epochs is many, and must be a whole number from 1 to 10,000."),
-        ("epochs=2.5", "--set: epochs is 2.5, and must be a whole number from 1 to 10,000."),
-        ("epochs=true", "--set: epochs is true, and must be a whole number from 1 to 10,000."),
-        ("epochs=", "--set: epochs is , and must be a whole number"),
-        ("learning_rate=2", "--set: learning_rate is 2, and must be a number from 1e-06 to 1."),
-        ("learning_rate=NaN", "--set: learning_rate is NaN, and must be a number from 1e-06 to 1."),
-        ("augmentation.flip=1", "--set: augmentation.flip is 1, and must be true or false."),
-        ("augmentation.outside=mirror", "--set: augmentation.outside is mirror, and must be zeros or border."),
-        (
-            "augmentation=5",
-            "augmentation is 5, and must be null, for none; set its values by names such as augmentation.d",
-        ),
+        ("epochs", "'epochs'", "--set epochs=50"),
+        ("epoch=3", "'epoch'", "epochs?"),
+        ("augmentation.degree=3", "'augmentation.degree'", "augmentation.degrees?"),
+        ("zzz=3", "'zzz'", "epochs, batch_size, learning_rate, "),
+        ("epochs=many", "epochs is many", "a whole number from 1 to 10,000"),
+        ("epochs=2.5", "epochs is 2.5", "a whole number from 1 to 10,000"),
+        ("epochs=true", "epochs is true", "a whole number from 1 to 10,000"),
+        ("epochs=", "epochs is ", "a whole number"),
+        ("learning_rate=2", "learning_rate is 2", "a number from 1e-06 to 1"),
+        ("learning_rate=NaN", "learning_rate is NaN", "a number from 1e-06 to 1"),
+        ("augmentation.flip=1", "augmentation.flip is 1", "true or false"),
+        ("augmentation.outside=mirror", "augmentation.outside is mirror", "zeros or border"),
+        ("augmentation=5", "augmentation is 5", "null"),
     ],
 )
-def test_what_cannot_be_a_value_is_a_clear_error(setting: str, message: str) -> None:
-    with pytest.raises(TrainingError) as refused:
+def test_an_invalid_setting_is_an_error(setting: str, value: str, remedy: str) -> None:
+    with pytest.raises(TrainingError) as caught:
         changed(setting)
-    assert message in str(refused.value)
+    assert str(caught.value).startswith("--set")
+    assert value in str(caught.value)
+    assert remedy in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "part"),
     [
-        ("{", "recipe.json is not a JSON file (Expecting property name"),
-        ("[1]", "recipe.json is not a JSON object; write names and values, such as"),
-        ('{"epoch": 1}', "recipe.json: a recipe has no 'epoch'; did you mean epochs?"),
-        (
-            '{"augmentation": {"degrees": -1}}',
-            "recipe.json: augmentation.degrees is -1, and must be a number from 0 to 180.",
-        ),
+        ("{", "not a JSON file"),
+        ("[1]", "not a JSON object"),
+        ('{"epoch": 1}', "epochs?"),
+        ('{"augmentation": {"degrees": -1}}', "augmentation.degrees is -1"),
     ],
 )
-def test_a_file_that_is_no_recipe_is_a_clear_error(content: str, message: str, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_recipe_is_an_error(content: str, part: str, tmp_path: Path) -> None:
     (tmp_path / "recipe.json").write_text(content)
-    with pytest.raises(TrainingError) as refused:
+    with pytest.raises(TrainingError) as caught:
         changed(file=tmp_path / "recipe.json")
-    assert message in str(refused.value)
-    with pytest.raises(TrainingError, match=r"recipes\.json does not exist; did you mean .*/recipe\.json\?"):
+    assert "recipe.json" in str(caught.value)
+    assert part in str(caught.value)
+    with pytest.raises(TrainingError, match=r"recipes\.json .*/recipe\.json\?"):
         changed(file=tmp_path / "recipes.json")
 
 
-def test_a_training_takes_a_printed_and_changed_recipe_and_its_model_file_records_the_differences(
+def test_an_edited_recipe_is_used_and_the_model_file_records_the_differences(
     tmp_path: Path,
 ) -> None:
     photos, path = folder(tmp_path / "photos", {"a": 10, "b": 10}), tmp_path / "mine.safetensors"
@@ -101,7 +98,7 @@ def test_a_training_takes_a_printed_and_changed_recipe_and_its_model_file_record
     assert not path.exists()
     assert json.loads(printed.stdout)["augmentation"]["outside"] == "border"
     (tmp_path / "recipe.json").write_text(json.dumps({**json.loads(printed.stdout), "epochs": 9, "mixing": 0.25}))
-    given = (
+    options = (
         "--recipe",
         tmp_path / "recipe.json",
         "--set",
@@ -111,26 +108,28 @@ def test_a_training_takes_a_printed_and_changed_recipe_and_its_model_file_record
         "--patience",
         1,
     )
-    result = run(*line, *given)
+    result = run(*line, *options)
     assert result.exit_code == 0, result.output
     trained = describe(path).trained
     wanted = {"epochs": 2, "patience": 1, "mixing": 0.25, "augmentation.degrees": 3.0}
-    assert trained["overrides"] == wanted, "an option for a value wins over the file"
+    assert trained["overrides"] == wanted, "options override the file"
     assert trained["recipe"]["augmentation"]["degrees"] == 3.0
     shown = run("inspect", path).stdout
     assert "recipe         augmentation.degrees 3.0, epochs 2, mixing 0.25, patience 1; else the default" in shown
 
 
-def test_a_recipe_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+def test_an_invalid_recipe_is_refused_before_the_data_is_read(tmp_path: Path) -> None:
     result = run("train", "--data", tmp_path, "-o", tmp_path / "x.safetensors", "--set", "epoch=1")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "pigeonhole: --set: a recipe has no 'epoch'; did you mean epochs?\n"
+    assert "--set: " in result.stderr
+    assert "'epoch'" in result.stderr
+    assert result.stderr.endswith("epochs?\n")
 
 
 @pytest.mark.parametrize(
     "setting", ["synthetic=0.001", "pool=1", "averaging=0", "warmup=1", "augmentation=null", "mixing=1"]
 )
-def test_values_at_the_ends_of_their_ranges_can_be_trained_with(setting: str, tmp_path: Path) -> None:
+def test_training_works_with_values_at_the_ends_of_their_ranges(setting: str, tmp_path: Path) -> None:
     photos = folder(tmp_path / "photos", {"a": 10, "b": 10})
     line = ("train", "--data", photos, "-o", tmp_path / "x.safetensors", "--network", "residual-small", "--epochs", 1)
     assert run(*line, "--device", "cpu", "--set", setting).exit_code == 0
@@ -146,7 +145,8 @@ def test_out_of_distribution_images_need_a_share_of_outliers(tmp_path: Path) -> 
     assert run(*line, "--set", "outliers=0", "--no-synthetic").exit_code == 0
 
 
-def test_synthetic_data_for_a_network_that_has_none_is_refused(tiny_mnist: Path, tmp_path: Path) -> None:
+def test_synthetic_data_is_refused_for_a_network_without_it(tiny_mnist: Path, tmp_path: Path) -> None:
     line = ("train", "--data", tiny_mnist, "-o", tmp_path / "x.safetensors", "--network", "classic")
     result = run(*line, "--set", "synthetic=0.5")
-    assert "the network 'classic'; give --no-synthetic" in result.stderr
+    assert "'classic'" in result.stderr
+    assert "--no-synthetic" in result.stderr

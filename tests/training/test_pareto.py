@@ -1,4 +1,4 @@
-"""The table and the plot of accuracy against cost: what was trained is not trained again."""
+"""The table and the plot of accuracy against cost; they reuse the results of earlier trainings."""
 
 import json
 import shutil
@@ -31,30 +31,30 @@ def test_a_network_is_trained_and_measured_once(
 ) -> None:
     options = ("--data", tiny_mnist, "--networks", "classic", "--seeds", 1, "--epochs", 1)
     run(docs, *options)
-    (one,) = runs(docs / "work")
-    assert (one.network, one.seed, one.recipe["epochs"], one.images) == ("classic", 0, 1, 100)
-    assert capfd.readouterr().out.endswith(f"classic, seed 0: {one.accuracy:.2%}, {one.seconds:.0f} s\n")
+    (result,) = runs(docs / "work")
+    assert (result.network, result.seed, result.recipe["epochs"], result.images) == ("classic", 0, 1, 100)
+    assert capfd.readouterr().out.endswith(f"classic, seed 0: {result.accuracy:.2%}, {result.seconds:.0f} s\n")
     (docs / "experiments.md").write_text(TEXT)
     run(docs, *options)
-    assert runs(docs / "work") == [one]
-    assert capfd.readouterr() == (f"classic, seed 0: {one.accuracy:.2%}, {one.seconds:.0f} s\n", "")
+    assert runs(docs / "work") == [result]
+    assert capfd.readouterr() == (f"classic, seed 0: {result.accuracy:.2%}, {result.seconds:.0f} s\n", "")
     text = (docs / "experiments.md").read_text()
     assert text.startswith("Before.\n<!-- pareto -->\n**A trial: the networks were not trained to their end.**\n")
-    assert f"| `classic` | {one.multiply_adds:,} | {one.parameters:,} | 1 | {one.accuracy:.3%} |" in text
+    assert f"| `classic` | {result.multiply_adds:,} | {result.parameters:,} | 1 | {result.accuracy:.3%} |" in text
     assert text.endswith("<!-- end of pareto -->\nAfter.\n")
     assert "<svg" in (docs / "pareto.svg").read_text()
 
 
-def test_what_another_recipe_or_seed_made_is_not_counted_and_of_two_the_later_is(tmp_path: Path) -> None:
+def test_only_results_of_the_same_recipe_and_seed_are_found_and_the_latest_wins(tmp_path: Path) -> None:
     later = replace(RUN, errors=41)
-    for one in (RUN, later, replace(RUN, seed=1), replace(RUN, recipe=Task("digits", 0, 1).recipe())):
-        keep(tmp_path, one)
+    for result in (RUN, later, replace(RUN, seed=1), replace(RUN, recipe=Task("digits", 0, 1).recipe())):
+        keep(tmp_path, result)
     assert found(TASK, runs(tmp_path)) == later
     assert found(Task("digits", 2), runs(tmp_path)) is None
     assert found(Task("classic", 0), runs(tmp_path)) is None
 
 
-def test_half_a_line_of_somebody_who_was_killed_is_nothing(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_is_ignored(tmp_path: Path) -> None:
     keep(tmp_path, RUN)
     with (tmp_path / LINES).open("a") as file:
         file.write(json.dumps({"network": "digits"})[:-1])
@@ -63,11 +63,9 @@ def test_half_a_line_of_somebody_who_was_killed_is_nothing(tmp_path: Path) -> No
     assert runs(tmp_path) == [RUN, RUN]
 
 
-def test_a_foreign_line_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_line_of_another_format_is_an_error(tmp_path: Path) -> None:
     (tmp_path / LINES).write_text('{"network": "digits"}\n')
-    with pytest.raises(
-        ValueError, match=rf"^line 1 of .*{LINES} is not a result of a training \(.*\): use another --work$"
-    ):
+    with pytest.raises(ValueError, match=rf"line 1 .*{LINES}.*--work"):
         runs(tmp_path)
 
 
@@ -84,27 +82,25 @@ def test_the_cheapest_network_is_first_and_the_spread_over_the_seeds_is_shown(tm
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
 
 
-def test_a_table_is_not_made_of_figures_on_different_data(docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_figures_on_different_data_are_not_put_into_one_table(docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (docs / "work").mkdir()
     keep(docs / "work", RUN)
     keep(docs / "work", replace(RUN, seed=1, data="d2"))
     with pytest.raises(SystemExit):
         run(docs, "--data", "nowhere", "--networks", "digits", "--seeds", 2)
-    assert "of different training images: choose another --work" in " ".join(capsys.readouterr().err.split())
+    assert "another --work" in " ".join(capsys.readouterr().err.split())
     assert (docs / "experiments.md").read_text() == TEXT
 
 
-def test_a_training_that_fails_prints_how_to_resume(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_training_prints_how_to_resume(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
-    with pytest.raises(SystemExit, match=r"^classic, seed 0: training ended with exit code 1; to resume, run again$"):
+    with pytest.raises(SystemExit, match=r"classic, seed 0.*exit code 1.*run again"):
         run(docs, "--data", docs, "--networks", "classic")
     assert runs(docs / "work") == []
 
 
 @pytest.mark.parametrize("text", ["", "<!-- pareto -->\n", TEXT + TEXT, TEXT[::-1]])
-def test_a_document_without_the_place_for_the_table_is_refused_before_training(docs: Path, text: str) -> None:
+def test_a_document_without_the_markers_of_the_table_is_refused_before_training(docs: Path, text: str) -> None:
     (docs / "experiments.md").write_text(text)
-    with pytest.raises(
-        ValueError, match=r"^the document must have <!-- pareto --> once, and <!-- end of pareto --> once after it$"
-    ):
+    with pytest.raises(ValueError, match=r"<!-- pareto -->.*<!-- end of pareto -->"):
         run(docs, "--data", "nowhere")

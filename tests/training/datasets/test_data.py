@@ -32,7 +32,7 @@ def test_mnist_is_read_as_tensors_and_unchanged_by_either_preprocessing(tiny_mni
 
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A proxy that nothing listens on fails at once, as a machine without a network does.
+    # A request through a proxy on a closed port fails at once, as without a network.
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
@@ -47,26 +47,27 @@ def test_missing_mnist_without_a_network_is_an_error_that_names_files_and_folder
     with pytest.raises(DatasetError) as caught:
         mnist.read(folder, "train", DIGIT)
     message = str(caught.value)
-    assert message.startswith(f"MNIST is not in {folder} and can't be downloaded (")
+    assert f"MNIST is not in {folder}" in message
     assert "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte" in message
-    assert f"into {folder / 'MNIST' / 'raw'}, or name the folder that has MNIST/raw with --data." in message
+    assert f"into {folder / 'MNIST' / 'raw'}" in message
+    assert "--data" in message
     assert not folder.exists()
 
 
 @pytest.mark.usefixtures("no_network")
-def test_a_damaged_mnist_is_distinguished_from_a_missing_one(tiny_mnist: Path, tmp_path: Path) -> None:
+def test_a_damaged_mnist_has_another_error_than_a_missing_one(tiny_mnist: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(tiny_mnist, folder)
     path = folder / "MNIST" / "raw" / "t10k-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DatasetError, match=r"MNIST in .* is damaged \(.*Delete that folder"):
+    with pytest.raises(DatasetError, match=r"is damaged.*Delete"):
         mnist.read(folder, "test", DIGIT)
     path.write_bytes(gzip.compress(b"something else"))
     with pytest.raises(DatasetError, match="is damaged"):
         mnist.read(folder, "test", DIGIT)
 
 
-def test_mnist_may_lie_in_a_folder_that_cannot_be_written(tiny_mnist: Path, tmp_path: Path) -> None:
+def test_reading_mnist_writes_nothing_into_its_folder(tiny_mnist: Path, tmp_path: Path) -> None:
     before = sorted(tiny_mnist.rglob("*"))
     mnist.read(tiny_mnist, "test", DIGIT)
     assert sorted(tiny_mnist.rglob("*")) == before
@@ -80,11 +81,11 @@ def class_folders(root: Path) -> Path:
             image = Image.fromarray(rng.integers(0, 256, (40, 30), np.uint8))
             (root / name / ("deeper" if number else ".") / f"{number}.png").write_bytes(png(image))
     (root / "7" / "note.txt").write_text("no image")
-    (root / "7" / ".hidden").write_text("nor this")
+    (root / "7" / ".hidden").write_text("no image")
     return root
 
 
-def test_a_folder_of_class_folders_is_read_and_what_fails_is_listed(tmp_path: Path) -> None:
+def test_class_folders_are_read_and_unreadable_files_are_listed(tmp_path: Path) -> None:
     root = class_folders(tmp_path)
     read = ClassFolders(str(root)).labelled(STRETCH)
     assert ClassFolders(str(root)).classes == ("3", "7")
@@ -96,7 +97,7 @@ def test_a_folder_of_class_folders_is_read_and_what_fails_is_listed(tmp_path: Pa
         assert np.array_equal(pixels.numpy(), prepare((root / name).read_bytes(), STRETCH, MAX_PIXELS))
 
 
-def test_training_and_evaluation_see_the_same_files_of_a_folder(tmp_path: Path) -> None:
+def test_training_and_evaluation_read_the_same_files_of_a_folder(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "data")
     shown = sorted(path for path in root.rglob("*.png"))
     for hidden in (".cache/9", "3/.cache", "3/deeper/.thumbnails"):
@@ -112,11 +113,11 @@ def test_training_and_evaluation_see_the_same_files_of_a_folder(tmp_path: Path) 
     assert [one.error.kind for one in read.failed][:1] == [ErrorKind.NOT_A_FILE]
 
 
-def test_a_folder_that_holds_nothing_to_evaluate_on_is_a_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"none: can't be read \(No such file or directory\); check the path"):
+def test_evaluation_on_a_missing_or_empty_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"none.*No such file or directory"):
         ClassFolders(str(tmp_path / "none")).labelled(STRETCH)
     (tmp_path / "a").mkdir()
-    with pytest.raises(DatasetError, match="none of 0 files can be read as an image"):
+    with pytest.raises(DatasetError, match="none of 0 files"):
         ClassFolders(str(tmp_path)).labelled(STRETCH)
 
 
@@ -125,26 +126,26 @@ def numbered(counts: list[int]) -> Split:
     return Split(torch.arange(len(labels)).to(torch.uint8).reshape(-1, 1, 1, 1), labels)
 
 
-def test_a_division_keeps_each_class_in_proportion_and_every_image_once() -> None:
+def test_a_split_keeps_the_proportions_of_the_classes_and_each_image_once() -> None:
     first, second = mnist.divide(numbered([100, 20, 10]), 0.1, seed=1)
     assert second.labels.bincount().tolist() == [10, 2, 1]
     together = torch.cat([first.images, second.images]).flatten()
     assert sorted(together.tolist()) == list(range(130))
 
 
-def test_the_seed_decides_the_division() -> None:
+def test_the_seed_determines_the_split() -> None:
     split = numbered([100, 100])
     one, same, other = (mnist.divide(split, 0.2, seed)[1].images.flatten().tolist() for seed in (1, 1, 2))
     assert one == same != other
 
 
-def test_the_draw_of_mnist_is_pinned_because_the_shipped_checkpoint_records_it() -> None:
+def test_the_validation_split_of_the_shipped_checkpoint_does_not_change() -> None:
     drawn = mnist.divide(numbered([20, 20]), 0.2, seed=3)[1].images.flatten().tolist()
-    assert drawn == [3, 6, 7, 12, 21, 22, 24, 27], "the shipped model learned the others"
+    assert drawn == [3, 6, 7, 12, 21, 22, 24, 27], "the shipped checkpoint was trained on the other images"
 
 
-def test_a_division_that_would_leave_nothing_is_a_clear_error() -> None:
-    with pytest.raises(DatasetError, match="Class 1 has 1 images: too few"):
+def test_a_class_with_too_few_images_to_split_is_an_error() -> None:
+    with pytest.raises(DatasetError, match="Class 1 has 1 image"):
         mnist.divide(numbered([50, 1]), 0.1, 0)
 
 

@@ -1,4 +1,4 @@
-"""A folder of a user's own pictures, from the files to a checkpoint."""
+"""A folder of a user's own pictures as a data set, from its files to a checkpoint."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def read(root: Path, share: float = 0.2, seed: int = 0, preprocessing: Preproces
     return ClassFolders(str(root)).read(ReadOptions(root.parent, share, seed, preprocessing))
 
 
-def test_a_folder_is_trained_on_and_its_checkpoint_records_its_figures(tmp_path: Path) -> None:
+def test_a_folder_is_a_data_set_and_the_checkpoint_records_its_figures(tmp_path: Path) -> None:
     root, path = folder(tmp_path / "data", {"katze": 20, "犬": 20}), tmp_path / "mine.safetensors"
     (root / "katze" / "broken.png").write_bytes(b"no picture")
     result = run("train", "--dataset", f"folder:{root}", "-o", path, *QUICK)
@@ -64,47 +64,38 @@ def test_a_folder_is_trained_on_and_its_checkpoint_records_its_figures(tmp_path:
     assert described.preprocessing == GREY
     assert described.trained["dataset"] == f"folder:{root}"
     assert described.calibration.outlier
-    assert network(torch.zeros(1, 28, 28, 1, dtype=torch.uint8)).shape == (1, 3), "two classes, and none of them"
+    assert network(torch.zeros(1, 28, 28, 1, dtype=torch.uint8)).shape == (1, 3), 'two classes and "unknown"'
     assert described.arguments["mean"] == [pytest.approx(0.45, abs=0.05)]
     assert set(described.measured) == {"validation"}
     assert "Validation accuracy " in result.stdout
     assert " (8 images, " in result.stdout
-    for line in (
-        f"Training residual-small on folder:{root}, seed 0.",
-        "class  training  validation",
-        "犬     16        4",
-        "left out: 1 unreadable; the log has all of them",
-        f"left out: {root}/katze/broken.png: not-an-image: no known image format begins with b'no pictu'",
+    for part in (
+        f"residual-small on folder:{root}",
+        "\nclass  training  validation\n",
+        "\n犬     16        4\n",
+        "left out: 1 unreadable",
+        f"left out: {root}/katze/broken.png: not-an-image: ",
     ):
-        assert line in result.stderr.splitlines()
+        assert part in result.stderr
     log = [json.loads(line) for line in path.with_suffix(".log.jsonl").read_text().splitlines()]
     assert [line["path"] for line in log if line["event"] == "left-out"] == [f"{root}/katze/broken.png"]
 
 
 @pytest.mark.parametrize(
-    ("dataset", "message"),
+    ("dataset", "parts"),
     [
-        ("cifar", "There is no data set 'cifar': --dataset takes mnist, folder, csv, as SCHEME:PATH."),
-        ("fodler:x", "There is no data set 'fodler:x': did you mean folder? --dataset takes mnist, folder, csv, as "),
-        ("folder:{0}/none", "none does not exist; did you mean {0}/one? Check the path of --dataset or --data."),
-        ("folder:{0}/file", "file is a file, and folder:DIR takes a folder."),
-        ("csv:{0}/one", "one is a folder, and csv:FILE takes a file; did you mean folder:{0}/one?"),
-        (
-            "folder:{0}/one",
-            "one needs at least two classes (one folder of pictures for each, named as the class); it has only 'a'.",
-        ),
-        (
-            "folder:{0}/few",
-            "each class needs at least 5 different readable pictures to train on; 'b' has 4, 'c' has 0. Add",
-        ),
-        ("folder:{0}/beside", "beside has train/, val/ and also 'more'. It needs one folder for each class, or only"),
-        (
-            "folder:{0}/foreign",
-            "each class needs at least 5 different readable pictures to train on; 'a' has 0, 'b' has 1, 'c' ",
-        ),
+        ("cifar", ("'cifar'", "--dataset takes mnist, folder, csv")),
+        ("fodler:x", ("'fodler:x'", "did you mean folder?")),
+        ("folder:{0}/none", ("none does not exist", "did you mean {0}/one?")),
+        ("folder:{0}/file", ("file is a file",)),
+        ("csv:{0}/one", ("one is a folder", "did you mean folder:{0}/one?")),
+        ("folder:{0}/one", ("two classes", "'a'")),
+        ("folder:{0}/few", ("at least 5 ", "'b' has 4, 'c' has 0")),
+        ("folder:{0}/beside", ("'more'",)),
+        ("folder:{0}/foreign", ("at least 5 ", "'a' has 0, 'b' has 1, 'c' ")),
     ],
 )
-def test_a_data_set_that_will_not_do_is_a_clear_error(tmp_path: Path, dataset: str, message: str) -> None:
+def test_an_invalid_data_set_is_an_error(tmp_path: Path, dataset: str, parts: tuple[str, ...]) -> None:
     (tmp_path / "file").touch()
     folder(tmp_path / "one", {"a": 1})
     folder(tmp_path / "few", {"a": 5, "b": 4, "c": 0})
@@ -114,11 +105,11 @@ def test_a_data_set_that_will_not_do_is_a_clear_error(tmp_path: Path, dataset: s
     (tmp_path / "beside" / "more").mkdir()
     result = run("train", "--dataset", dataset.format(tmp_path), "-o", tmp_path / "x.safetensors", *QUICK)
     assert result.exit_code == 2, result.output
-    assert message.replace("{0}", str(tmp_path)) in result.stderr
+    assert [part for part in parts if part.replace("{0}", str(tmp_path)) not in result.stderr] == []
     assert (result.stdout, "Traceback" in result.stderr) == ("", False)
 
 
-def test_a_folder_alone_is_enough_and_unequal_classes_are_reported_and_weighed(tmp_path: Path) -> None:
+def test_a_folder_needs_no_other_option_and_unequal_classes_are_reported_and_weighted(tmp_path: Path) -> None:
     root, path = folder(tmp_path / "data", {"a": 40, "b": 6}, (40, 30), colour=True), tmp_path / "mine.safetensors"
     result = run("train", "--dataset", f"folder:{root}", "-o", path, "--epochs", "1", "--device", "cpu")
     assert result.exit_code == 0, result.output
@@ -126,23 +117,18 @@ def test_a_folder_alone_is_enough_and_unequal_classes_are_reported_and_weighed(t
     assert (described.network, described.preprocessing) == ("residual", Preprocessing("crop", 28, 40, 3))
     assert len(described.arguments["mean"]) == 3
     assert described.trained["recipe"]["balance"] > 0
-    for line in (
-        "46 pictures inspected: colour, median size 40 x 30 pixels. Scaled and cropped to 40 x 28 in colour; --size "
-        "chooses another size.",
-        "The classes are unequal: the largest has 7.2 times the images of the smallest; an image of a small class "
-        "counts for more.",
-    ):
-        assert line in result.stderr.splitlines()
+    for part in ("46 pictures", "40 x 30 pixels", "40 x 28 in colour", "--size", "7.2 times"):
+        assert part in result.stderr
 
 
-def test_class_names_that_no_checkpoint_can_hold_are_refused(tmp_path: Path) -> None:
+def test_class_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
     for name in (b"a", b"\xff"):
         os.mkdir(os.path.join(os.fsencode(tmp_path), name))
     with pytest.raises(DatasetError, match=r"not UTF-8: b'\\xff'; rename it"):
         read(tmp_path)
 
 
-def test_files_lie_at_any_depth_and_hidden_ones_are_no_data(tmp_path: Path) -> None:
+def test_files_are_found_at_any_depth_and_hidden_files_are_ignored(tmp_path: Path) -> None:
     root = folder(tmp_path / "data", {"a": 2, "b": 1, "b/deeper": 1, ".cache": 1})
     (root / "a" / ".DS_Store").touch()
     (root / "README").touch()
@@ -154,7 +140,7 @@ def test_files_lie_at_any_depth_and_hidden_ones_are_no_data(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("val", "test"), [(True, True), (False, True), (True, False), (False, False)])
-def test_folders_of_train_val_and_test_are_the_parts(tmp_path: Path, val: bool, test: bool) -> None:
+def test_the_folders_train_val_and_test_are_the_splits(tmp_path: Path, val: bool, test: bool) -> None:
     root = tmp_path / "data"
     folder(root / "train", {"a": 10, "b": 10}, seed=1)
     if val:
@@ -193,7 +179,7 @@ def test_the_preprocessing_fits_the_pictures(
     assert inspection.inspect_pictures([str(path) for path in root.rglob("*.png")]).preprocessing(asked) == chosen
 
 
-def test_grey_that_is_stored_as_colour_is_grey(tmp_path: Path) -> None:
+def test_grey_pictures_stored_as_colour_count_as_grey(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for number in range(4):
         image = picture(100, (90, 90), False, rng).convert("RGB")
@@ -233,35 +219,35 @@ def test_duplicate_and_ambiguous_pictures_are_left_out(tmp_path: Path) -> None:
     assert len(found.test) == 6
 
 
-def test_what_is_validated_on_stays_so_when_the_folder_grows_or_its_files_are_renamed(tmp_path: Path) -> None:
+def test_the_validation_split_is_stable_when_files_are_added_or_renamed(tmp_path: Path) -> None:
     root = folder(tmp_path / "data", {"a": 40, "b": 20})
 
-    def kept(seed: int = 0) -> set[bytes]:
+    def validated(seed: int = 0) -> set[bytes]:
         return {image.numpy().tobytes() for image in read(root, seed=seed).validation.images}
 
-    before = kept()
+    before = validated()
     assert len(before) == 8 + 4
     for path in list(root.rglob("*.png")):
         path.rename(path.with_stem(f"photo-{path.stem}"))
-    assert kept() == before != kept(seed=1)
+    assert validated() == before != validated(seed=1)
     folder(root, {"a": 4, "b": 4}, seed=2)
-    assert len(kept() & before) >= 9
+    assert len(validated() & before) >= 9
 
 
-def test_a_class_too_small_for_the_share_is_a_clear_error(tmp_path: Path) -> None:
+def test_a_class_too_small_for_the_validation_share_is_an_error(tmp_path: Path) -> None:
     root = folder(tmp_path / "data", {"a": 40, "b": 5})
-    with pytest.raises(DatasetError, match=r"The class 'b' has 5 pictures: too few .* 95%"):
+    with pytest.raises(DatasetError, match=r"'b' has 5 pictures.* 95%"):
         read(root, share=0.95)
 
 
-def test_the_digest_is_that_of_pixels_labels_and_parts(tmp_path: Path) -> None:
+def test_the_digest_depends_on_pixels_labels_and_splits(tmp_path: Path) -> None:
     first, same = (folder(tmp_path / name, {"a": 9, "b": 9}) for name in ("first", "same"))
     assert read(first).digest == read(same).digest != read(first, seed=1).digest
     (same / "a" / "8.png").rename(same / "b" / "9.png")
     assert read(first).digest != read(same).digest
 
 
-def test_several_processes_read_the_same_as_one_and_report_progress(tmp_path: Path) -> None:
+def test_several_processes_read_the_same_images_as_one_and_report_progress(tmp_path: Path) -> None:
     root = folder(tmp_path / "data", {"a": 80, "b": 80}, (40, 30))
     (root / "a" / "broken.png").write_bytes(b"")
     paths = [picture.path for picture in ClassFolders(str(root)).pictures]
@@ -275,7 +261,7 @@ def test_several_processes_read_the_same_as_one_and_report_progress(tmp_path: Pa
             paths.index(f"{root}/a/broken.png"): "empty: the file has no bytes"
         }
     assert steps == [(64, 161), (128, 161), (161, 161)]
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["data"], "a cache has no name"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["data"], "the cache is an unnamed file"
 
 
 def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> None:
@@ -286,10 +272,10 @@ def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path: Path) -> Non
         tracemalloc.start()
         found = read(root, preprocessing=wide)
         moments(found.training)
-        _current, most = tracemalloc.get_traced_memory()
+        _current, peak_bytes = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert found.training.images.nbytes > 0.7 * count * 256 * 256 * 3
-        return most
+        return peak_bytes
 
     peak(10)  # memory that is allocated once
     assert peak(320) < peak(120) + 4_000_000, "200 pictures more take 39 MB"
@@ -304,7 +290,7 @@ def write_digits(root: Path, classes: str, each: int) -> Path:
     return root
 
 
-def test_a_network_for_digits_reads_a_folder_of_them_by_its_own_preprocessing(tmp_path: Path) -> None:
+def test_the_digits_network_reads_a_folder_with_its_own_preprocessing(tmp_path: Path) -> None:
     root, path = write_digits(tmp_path / "data", "17", 12), tmp_path / "x.safetensors"
     result = run("train", "--dataset", f"folder:{root}", "-o", path, *QUICK[:-1], "digits")
     assert result.exit_code == 0, result.output
@@ -312,8 +298,9 @@ def test_a_network_for_digits_reads_a_folder_of_them_by_its_own_preprocessing(tm
     assert (described.classes, described.preprocessing.kind) == (("1", "7"), "digit")
     refused = run("train", "--dataset", f"folder:{root}", "-o", path, *QUICK[:-1], "digits", "--size", "64")
     assert refused.exit_code == 2
-    assert "The network 'digits' takes images of 28 x 28 only; leave --size out." in refused.stderr
+    assert "'digits' takes images of 28 x 28" in refused.stderr
+    assert "--size" in refused.stderr
     photos = folder(tmp_path / "photos", {"a": 6, "b": 6})
     refused = run("train", "--dataset", f"folder:{photos}", "-o", path, *QUICK[:-1], "digits")
     assert refused.exit_code == 2
-    assert f"{photos}: 12 of 12 pictures show no ink on plain paper" in refused.stderr
+    assert f"{photos}: 12 of 12 pictures" in refused.stderr

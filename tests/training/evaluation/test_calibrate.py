@@ -16,7 +16,7 @@ from training.evaluation.calibrate import (
 
 
 def overconfident(count: int = 4000, scale: float = 3.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return logits [N, 5] that are `scale` times too large for their accuracy, and labels [N]."""
+    """Return overconfident logits [N, 5], which are `scale` times too large, and labels [N]."""
     generator = torch.Generator().manual_seed(0)
     honest = torch.randn(count, 5, generator=generator) * 2
     labels = torch.multinomial(honest.softmax(1), 1, generator=generator).flatten()
@@ -38,7 +38,7 @@ def test_the_temperature_undoes_overconfidence() -> None:
 
 
 @pytest.mark.parametrize("classes", [5, 4])
-def test_no_other_temperature_is_likelier(classes: int) -> None:
+def test_no_other_temperature_has_a_lower_loss(classes: int) -> None:
     logits, labels = overconfident()
     best = calibrate(logits, labels % classes, classes)
     likeliest = negative_log_likelihood(logits, labels % classes, best)
@@ -50,12 +50,12 @@ def test_no_other_temperature_is_likelier(classes: int) -> None:
 @pytest.mark.parametrize(
     ("images", "marked"), [(299, 0), (472, 0), (473, 1), (628, 2), (773, 3), (913, 4), (1049, 5), (2000, 12)]
 )
-def test_how_many_may_be_marked_follows_the_tables_of_clopper_and_pearson(images: int, marked: int) -> None:
+def test_the_number_of_marked_images_follows_the_clopper_pearson_tables(images: int, marked: int) -> None:
     # At 95% confidence and 1%: the sample sizes of the usual tables for attribute sampling.
     assert most_marked(images, 0.01) == marked
 
 
-def test_a_bound_on_the_share_marked_gives_the_same() -> None:
+def test_the_number_of_marked_images_matches_published_upper_limits() -> None:
     # The published upper limits of a two-sided 90% interval, 5% on either side: 3 of 30 is at most 23.85%.
     assert (most_marked(30, 0.2386), most_marked(30, 0.2384)) == (3, 2)
     assert [most_marked(100, budget) for budget in (0.0, 0.01, 1.0)] == [0, 0, 100]
@@ -63,14 +63,14 @@ def test_a_bound_on_the_share_marked_gives_the_same() -> None:
 
 
 @pytest.mark.parametrize(("budget", "marked"), [(0.0, 0), (0.01, 4), (0.1, 84), (1.0, 999)])
-def test_as_many_are_marked_as_the_budget_allows(budget: float, marked: int) -> None:
+def test_the_review_budget_limits_the_number_of_marked_images(budget: float, marked: int) -> None:
     logits, labels = overconfident(1000)
     calibration = calibrate(logits, labels, 5, budget)
     assert (confidences(logits.numpy(), calibration, 5) < calibration.review_below).sum() == marked
     assert most_marked(1000, budget) in (marked, marked + 1)
 
 
-def test_a_few_images_that_are_all_right_prove_little() -> None:
+def test_a_few_correct_images_do_not_give_full_confidence() -> None:
     # Without a prior the temperature would be 0, and every confidence 100%.
     found = [calibrate(torch.eye(2).repeat(pairs, 1) * 3, torch.arange(2).repeat(pairs), 2) for pairs in (3, 300)]
     assert 0.4 < found[0].temperature < 0.9
@@ -105,7 +105,7 @@ def test_unknown_has_more_weight_in_the_review_score() -> None:
     assert review_scores(logits[:, :2].numpy(), Calibration(), 2).tolist() == pytest.approx([0.97 / 0.98, 0.95])
 
 
-def test_the_review_budget_holds_with_unknown_too() -> None:
+def test_the_review_budget_also_holds_with_unknown() -> None:
     logits, labels = overconfident(1000)
     found = calibrate(logits, labels % 4, 4, 0.1)
     assert (found.outlier, found.outlier_in_confidence, found.outlier_in_review) == (True, 0.0001, 30.0)
@@ -114,7 +114,7 @@ def test_the_review_budget_holds_with_unknown_too() -> None:
     assert (alone.outlier, alone.outlier_in_confidence, alone.outlier_in_review) == (False, 1.0, 1.0)
 
 
-def test_every_image_in_its_own_bin_counts_its_own_distance() -> None:
+def test_with_one_image_in_each_bin_the_error_is_the_mean_distance() -> None:
     bins = reliability(torch.tensor([0.75, 0.5]), torch.tensor([True, True]), bins=2)
     assert [(part.images, part.confidence, part.accuracy) for part in bins] == [(1, 0.5, 1.0), (1, 0.75, 1.0)]
     assert expected_calibration_error(bins) == pytest.approx((0.5 + 0.25) / 2)

@@ -11,7 +11,7 @@ from training.evaluation.measure import Evaluated, measure, wilson
 from training.report.text import kinds, text
 
 
-def test_the_wilson_interval_is_the_published_one_and_never_leaves_0_to_1() -> None:
+def test_the_wilson_interval_matches_published_values_and_stays_within_0_and_1() -> None:
     assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)  # R. Newcombe, 1998, table I
     assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
     assert wilson(29, 29)[1] == 1.0
@@ -29,7 +29,7 @@ def small(classes: tuple[str, ...] = ("a", "b", "c"), temperature: float = 1.0) 
     return Evaluated(described, "five images", report, images, ("v", "w", "x", "y", "z"))
 
 
-def test_the_report_counts_what_is_right_wrong_marked_and_missed() -> None:
+def test_the_report_counts_right_wrong_marked_and_missed_images() -> None:
     figures = small().report
     assert figures.confusion == ((1, 0, 0), (1, 1, 0), (0, 1, 1))
     assert (figures.images, figures.right, figures.reviews, figures.wrong_unmarked) == (5, 3, 1, 1)
@@ -53,7 +53,7 @@ def test_mistakes_are_sorted_by_confidence() -> None:
     assert figures.confused(9) == [("b", "a", 1), ("c", "b", 1)]
 
 
-def test_the_report_reads_so() -> None:
+def test_the_text_report_has_figures_confusion_matrix_and_worst_mistakes() -> None:
     assert text(small()) == (
         "60.00% right of 5 images (95% interval 23.07 to 88.24%)\n"
         "wrong: 2; marked for review: 1 (20.00%), wrong among the 4 others: 1\n"
@@ -72,7 +72,7 @@ def test_the_report_reads_so() -> None:
     )
 
 
-def test_classes_of_scripts_with_wide_characters_line_up() -> None:
+def test_columns_of_wide_characters_are_aligned() -> None:
     lines = text(small(("猫", "いぬ", "c"))).splitlines()
     assert lines[5:9] == [
         "        猫 いぬ    c",
@@ -82,12 +82,12 @@ def test_classes_of_scripts_with_wide_characters_line_up() -> None:
     ]
 
 
-def test_where_the_matrix_is_too_wide_the_pairs_that_are_confused_are_listed() -> None:
+def test_a_matrix_that_is_too_wide_is_replaced_by_the_most_confused_classes() -> None:
     lines = text(small(tuple(letter * 60 for letter in "abc"))).splitlines()
     assert lines[4:7] == ["Most often confused, of 3 classes:", f"      1  {'b' * 60} read as {'a' * 60}", lines[6]]
 
 
-def test_everything_is_there_for_a_program_too() -> None:
+def test_the_report_as_json_is_complete() -> None:
     values = json.loads(json.dumps(small().to_json()))
     assert values["confusion"] == [[1, 0, 0], [1, 1, 0], [0, 1, 1]]
     assert [mistake["image"] for mistake in values["mistakes"]] == ["y", "x"]
@@ -101,11 +101,15 @@ def test_everything_is_there_for_a_program_too() -> None:
     assert sum(part["images"] for part in values["reliability"]) == 5
 
 
-def test_pictures_of_something_else_are_caught_when_marked_or_blank() -> None:
+def test_outliers_count_as_caught_if_they_are_marked_or_blank() -> None:
     described = checkpoint.describe(checkpoint.find("digits"))
-    sure, torn = [30.0, *[0.0] * 9], [1.0, 1.0, *[0.0] * 8]
+    confident, uncertain = [30.0, *[0.0] * 9], [1.0, 1.0, *[0.0] * 8]
     found = outliers.measure(
-        torch.tensor([sure, torn, torn, sure, torn]), torch.tensor([0, 0, 0, 1, 1]), "abcd", ["a", "c"], described
+        torch.tensor([confident, uncertain, uncertain, confident, uncertain]),
+        torch.tensor([0, 0, 0, 1, 1]),
+        "abcd",
+        ["a", "c"],
+        described,
     )
     assert [(kind.name, kind.images, kind.marked, kind.blank, kind.caught) for kind in found] == [
         ("a", 4, 2, 1, 3),

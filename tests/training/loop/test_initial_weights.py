@@ -1,4 +1,4 @@
-"""Fine-tuning begins where a checkpoint ended."""
+"""Fine-tuning starts from the weights of a checkpoint."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def pixels(count: int = 40) -> torch.Tensor:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[Checkpoint, Network]:
-    """Save a network of three animals and "unknown"; like in a trained one, no bias is 0."""
+    """Save and load a network of three classes and "unknown"; no bias is 0, as in a trained network."""
     arguments = networks.complete("residual-small", {}, INPUT)
     torch.manual_seed(2)
     network = networks.build("residual-small", arguments, 4).fold()
@@ -51,7 +51,7 @@ def initialised(saved: tuple[Checkpoint, Network], classes: tuple[str, ...], log
     return network.eval()
 
 
-def test_it_has_the_logits_of_the_checkpoint_for_every_picture(saved: tuple[Checkpoint, Network]) -> None:
+def test_the_network_gives_the_same_logits_as_the_checkpoint(saved: tuple[Checkpoint, Network]) -> None:
     network, others = initialised(saved, CLASSES, 4), 255 - pixels()
     with torch.inference_mode():
         assert torch.allclose(network(pixels()), saved[1](pixels()), atol=1e-4)
@@ -62,7 +62,7 @@ def test_it_has_the_logits_of_the_checkpoint_for_every_picture(saved: tuple[Chec
         assert torch.allclose(folded(others), served(others), atol=1e-3)
 
 
-def test_in_training_batch_normalisation_sees_the_statistics_that_it_was_given(
+def test_batch_normalisation_gives_the_same_logits_in_training_mode(
     saved: tuple[Checkpoint, Network],
 ) -> None:
     network = initialised(saved, CLASSES, 4)
@@ -70,7 +70,7 @@ def test_in_training_batch_normalisation_sees_the_statistics_that_it_was_given(
         assert torch.allclose(network.train()(pixels()), saved[1](pixels()), atol=1e-3)
 
 
-def test_classes_in_common_keep_their_rows_and_new_ones_begin_afresh(saved: tuple[Checkpoint, Network]) -> None:
+def test_common_classes_keep_their_weights_and_new_classes_get_fresh_ones(saved: tuple[Checkpoint, Network]) -> None:
     network = initialised(saved, ("ape", "fox", "cat"), 4)
     with torch.inference_mode():
         found, known = network(pixels()), saved[1](pixels())
@@ -78,7 +78,7 @@ def test_classes_in_common_keep_their_rows_and_new_ones_begin_afresh(saved: tupl
     assert not torch.allclose(found[:, 0], known[:, 1], atol=0.1)
 
 
-def test_a_logit_for_none_that_the_new_one_lacks_is_left_out(saved: tuple[Checkpoint, Network]) -> None:
+def test_a_network_without_unknown_drops_the_unknown_logit_of_the_checkpoint(saved: tuple[Checkpoint, Network]) -> None:
     with torch.inference_mode():
         assert torch.allclose(initialised(saved, CLASSES, 3)(pixels()), saved[1](pixels())[:, :3], atol=1e-4)
 
@@ -100,19 +100,20 @@ def test_a_training_starts_from_a_checkpoint_with_other_classes(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "parts"),
     [
-        (("--from", "digits", "--network", "residual"), "has the network 'digits', and --network is 'residual'"),
-        (("--from", "digits", "--pretrained"), "--pretrained and --from both name initial weights"),
-        (("--from", "away.safetensors"), "'away.safetensors' doesn't exist"),
-        (("--pretrained",), "no pretrained weights for the network 'residual'; --pretrained is for torchvision's"),
-        (("--network", "resnet"), "Unknown network 'resnet'; this version knows classic"),
-        (("--network", "resnet", "--pretrained"), "Unknown network 'resnet'"),
+        (("--from", "digits", "--network", "residual"), ("'digits'", "--network is 'residual'")),
+        (("--from", "digits", "--pretrained"), ("--pretrained and --from",)),
+        (("--from", "away.safetensors"), ("'away.safetensors'",)),
+        (("--pretrained",), ("'residual'", "--pretrained")),
+        (("--network", "resnet"), ("'resnet'", "classic")),
+        (("--network", "resnet", "--pretrained"), ("'resnet'",)),
     ],
 )
-def test_initial_weights_that_cannot_be_used_are_a_clear_error(
-    tmp_path: Path, options: tuple[str, ...], message: str
+def test_unusable_initial_weights_are_an_error(
+    tmp_path: Path, options: tuple[str, ...], parts: tuple[str, ...]
 ) -> None:
     result = run("train", "--dataset", f"folder:{tmp_path}", "-o", tmp_path / "mine.safetensors", *options)
     assert result.exit_code == 2
-    assert message in " ".join(result.output.split())
+    output = " ".join(result.output.split())
+    assert [part for part in parts if part not in output] == []

@@ -29,7 +29,7 @@ def splits(tiny_mnist: Path) -> tuple[Split, Split]:
 
 @pytest.fixture(scope="module")
 def pool(splits: tuple[Split, Split]) -> Split:
-    """Return thin digits, and as many pictures without a digit: a small pool of synthetic images."""
+    """Return a small pool: 50 dim digits, and 50 images of noise with the label "unknown"."""
     generator = torch.Generator().manual_seed(5)
     digits = splits[0].take(torch.arange(50))
     noise = torch.randint(0, 256, digits.images.shape, dtype=torch.uint8, generator=generator)
@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(splits: tuple[Split, S
 
 
 @pytest.mark.parametrize("patience", [0, 4])
-def test_the_chosen_epoch_is_the_last_or_the_best_if_training_may_end_early(
+def test_the_last_epoch_is_kept_or_the_best_one_with_patience(
     splits: tuple[Split, Split], monkeypatch: pytest.MonkeyPatch, patience: int
 ) -> None:
     real, factors = epochs._measured, iter([4.0, 1.0, 2.0, 3.0])
@@ -87,7 +87,7 @@ def test_the_chosen_epoch_is_the_last_or_the_best_if_training_may_end_early(
     assert float((logits.argmax(1) == splits[1].labels).double().mean()) == outcome.kept.accuracy
 
 
-def test_an_epochs_loss_is_that_of_the_saved_network(splits: tuple[Split, Split]) -> None:
+def test_the_recorded_loss_is_that_of_the_saved_network(splits: tuple[Split, Split]) -> None:
     outcome = trained(splits)
     logits = epochs.predict(outcome.network, splits[1].images)
     assert float((logits.argmax(1) == splits[1].labels).double().mean()) == outcome.kept.accuracy
@@ -95,14 +95,14 @@ def test_an_epochs_loss_is_that_of_the_saved_network(splits: tuple[Split, Split]
     assert negative_log_likelihood(logits, splits[1].labels, calibration) == outcome.kept.validation_loss
 
 
-def test_ctrl_c_keeps_the_best_so_far(splits: tuple[Split, Split]) -> None:
+def test_ctrl_c_keeps_the_best_epoch_so_far(splits: tuple[Split, Split]) -> None:
     reported: list[Epoch] = []
 
-    def press(epoch: int, step: int, _steps: int) -> None:
+    def interrupt(epoch: int, step: int, _steps: int) -> None:
         if (epoch, step) == (3, 2):
             raise KeyboardInterrupt
 
-    outcome = trained(splits, on_step=press, on_epoch=reported.append)
+    outcome = trained(splits, on_step=interrupt, on_epoch=reported.append)
     assert outcome.interrupted
     assert outcome.epochs == tuple(reported)
     assert len(reported) == 2
@@ -111,12 +111,12 @@ def test_ctrl_c_keeps_the_best_so_far(splits: tuple[Split, Split]) -> None:
     assert outcome.kept in reported
 
 
-def test_ctrl_c_before_the_first_epoch_is_done_has_nothing_to_keep(splits: tuple[Split, Split]) -> None:
-    def press(_epoch: int, _step: int, _steps: int) -> None:
+def test_ctrl_c_in_the_first_epoch_keeps_nothing(splits: tuple[Split, Split]) -> None:
+    def interrupt(_epoch: int, _step: int, _steps: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        trained(splits, on_step=press)
+        trained(splits, on_step=interrupt)
 
 
 def test_synthetic_images_teach_the_unknown_class_and_the_same_seed_gives_the_same_weights(
@@ -129,24 +129,26 @@ def test_synthetic_images_teach_the_unknown_class_and_the_same_seed_gives_the_sa
     assert float(other[50:].mean()) > 0.6 > 0.3 > float(other[:50].mean())
 
 
-def test_other_logits_than_the_classes_are_never_right(splits: tuple[Split, Split]) -> None:
-    class Elsewhere(torch.nn.Module):
+def test_the_unknown_logit_is_never_a_prediction(splits: tuple[Split, Split]) -> None:
+    class Constant(torch.nn.Module):
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
             return torch.tensor([0.0, 1.0, 2.0]).expand(len(pixels), 3)
 
     ones = Split(splits[1].images, torch.ones_like(splits[1].labels))
-    epoch = epochs._measured(1, 0.0, Elsewhere(), ones, 2, 0.0)
+    epoch = epochs._measured(1, 0.0, Constant(), ones, 2, 0.0)
     assert epoch.accuracy == 1.0
 
 
-def test_the_pools_images_all_come_before_any_comes_again() -> None:
+def test_every_image_of_the_pool_is_used_before_one_is_repeated() -> None:
     recipe = Recipe(epochs=1, batch_size=8, synthetic=0.5)
     run = steps.Run(networks.build("classic", {}, 11), recipe, 1, 0)
     dealt = torch.cat([run._deal(10, 4) for _ in range(10)])  # [40]
     for round_ in dealt.reshape(4, 10):
         assert sorted(round_.tolist()) == list(range(10))
     assert len({tuple(round_.tolist()) for round_ in dealt.reshape(4, 10)}) == 4
-    assert len(torch.unique(run._deal(3, 7))) == 3, "a pool smaller than a step's share goes round within it"
+    assert len(torch.unique(run._deal(3, 7))) == 3, (
+        "a pool smaller than the share of a step is repeated within the step"
+    )
 
 
 def test_augmentation_decays_over_the_last_steps() -> None:
@@ -154,16 +156,16 @@ def test_augmentation_decays_over_the_last_steps() -> None:
     run = steps.Run(networks.build("classic", {}, 10), recipe, 10, 0)
     degrees = []
     for run.taken in range(50):
-        how = run._augmentation()
-        assert how is not None
-        degrees.append(how.degrees / Augmentation().degrees)
+        augmentation = run._augmentation()
+        assert augmentation is not None
+        degrees.append(augmentation.degrees / Augmentation().degrees)
     assert degrees[:31] == [1.0] * 31
     assert degrees[31:] == pytest.approx([left / 20 for left in range(19, 0, -1)])
     run.recipe = replace(recipe, augmentation=None)
     assert run._augmentation() is None
 
 
-def test_targets_are_smoothed_over_the_classes_and_not_for_what_is_of_none() -> None:
+def test_targets_are_smoothed_over_the_classes_but_not_for_unknown() -> None:
     wanted = steps.targets(torch.tensor([1, 4]), 5, 4, 0.2)
     assert torch.allclose(wanted, torch.tensor([[0.05, 0.85, 0.05, 0.05, 0.0], [0.0, 0.0, 0.0, 0.0, 1.0]]))
     labels, logits = torch.tensor([3, 0]), torch.randn(2, 4)
@@ -184,21 +186,21 @@ def test_a_resumed_training_gives_the_same_result_as_an_uninterrupted_one(
     splits: tuple[Split, Split], pool: Split, after: int
 ) -> None:
     states: list[Mapping[str, Any]] = []
-    how: dict[str, Any] = {"recipe": VARIED, "logits": 11, "classes": 10, "pool": pool}
-    whole = trained(splits, **how, on_state=lambda state: states.append(stored(state)))
+    options: dict[str, Any] = {"recipe": VARIED, "logits": 11, "classes": 10, "pool": pool}
+    whole = trained(splits, **options, on_state=lambda state: states.append(stored(state)))
     assert len(states) == 4
     numbers: list[int] = []
     torch.manual_seed(99)
-    going_on = trained(splits, **how, resume=states[after - 1], on_epoch=lambda epoch: numbers.append(epoch.number))
+    resumed = trained(splits, **options, resume=states[after - 1], on_epoch=lambda epoch: numbers.append(epoch.number))
     assert numbers == list(range(after + 1, 5))
-    assert same(whole, going_on)
-    assert [replace(epoch, seconds=0) for epoch in going_on.epochs] == [
+    assert same(whole, resumed)
+    assert [replace(epoch, seconds=0) for epoch in resumed.epochs] == [
         replace(epoch, seconds=0) for epoch in whole.epochs
     ]
 
 
-def test_dropout_draws_by_the_seed_and_the_callers_generator_is_left_alone(splits: tuple[Split, Split]) -> None:
-    def once(resume: Mapping[str, Any] | None = None) -> tuple[Outcome, list[Mapping[str, Any]]]:
+def test_dropout_depends_on_the_seed_and_leaves_the_callers_generator_unchanged(splits: tuple[Split, Split]) -> None:
+    def train_once(resume: Mapping[str, Any] | None = None) -> tuple[Outcome, list[Mapping[str, Any]]]:
         torch.manual_seed(0)
         network = torch.nn.Sequential(networks.build("digits", {}, 10), torch.nn.Dropout(0.3))
         states: list[Mapping[str, Any]] = []
@@ -209,12 +211,12 @@ def test_dropout_draws_by_the_seed_and_the_callers_generator_is_left_alone(split
         assert torch.equal(torch.get_rng_state(), before)
         return done, states
 
-    one, states = once()
-    assert same(one, once()[0])
-    assert same(one, once(states[0])[0])
+    one, states = train_once()
+    assert same(one, train_once()[0])
+    assert same(one, train_once(states[0])[0])
 
 
-def test_patience_ends_a_training_that_no_longer_gets_better(
+def test_patience_ends_a_training_that_no_longer_improves(
     splits: tuple[Split, Split], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = iter([0.5, 0.3, 0.4, 0.3, 0.2, 0.1])
@@ -229,37 +231,35 @@ def test_patience_ends_a_training_that_no_longer_gets_better(
     assert [epoch.number for epoch in outcome.epochs] == [1, 2, 3, 4]
     assert outcome.kept.number == 2
     assert not outcome.interrupted
-    assert len(trained(splits, recipe=recipe, resume=states[-1]).epochs) == 4, "what is over stays so"
+    assert len(trained(splits, recipe=recipe, resume=states[-1]).epochs) == 4, "a finished training does not continue"
 
 
-def test_steps_are_reported_one_by_one(splits: tuple[Split, Split]) -> None:
+def test_each_step_is_reported(splits: tuple[Split, Split]) -> None:
     steps: list[tuple[int, int, int]] = []
     trained(splits, recipe=Recipe(epochs=2, batch_size=100), on_step=lambda *step: steps.append(step))
     assert steps == [(epoch, step, 4) for epoch in (1, 2) for step in (1, 2, 3, 4)]
 
 
-def test_a_training_that_diverges_is_a_clear_error(splits: tuple[Split, Split]) -> None:
-    with pytest.raises(
-        TrainingError, match=r"diverged in epoch 1: the loss is nan, and nan on the validation split.* --batch-size"
-    ):
+def test_a_diverging_training_is_an_error(splits: tuple[Split, Split]) -> None:
+    with pytest.raises(TrainingError, match=r"diverged in epoch 1.* --batch-size"):
         trained(splits, recipe=Recipe(epochs=2, batch_size=32, learning_rate=1e25))
 
 
-def test_nothing_to_train_on_is_an_error(splits: tuple[Split, Split]) -> None:
+def test_training_without_images_is_an_error(splits: tuple[Split, Split]) -> None:
     empty = splits[0].take(torch.zeros(0, dtype=torch.int64))
-    with pytest.raises(TrainingError, match="nothing to train: 0 images, 120 to validate on, 4 epochs"):
+    with pytest.raises(TrainingError, match=r"0 images, 120 .*, 4 epochs"):
         trained((empty, splits[1]))
-    with pytest.raises(TrainingError, match=r"0 synthetic images for synthetic=0\.5"):
+    with pytest.raises(TrainingError, match=r"0 synthetic images.*0\.5"):
         trained(splits, recipe=VARIED, logits=11, classes=10)
 
 
-def test_augmentation_by_nothing_changes_nothing(splits: tuple[Split, Split]) -> None:
+def test_an_augmentation_of_zero_changes_nothing(splits: tuple[Split, Split]) -> None:
     images = splits[0].images[:20]
-    moved = augment(images, Augmentation(0, 0, 0, 0), torch.Generator().manual_seed(0))
-    assert torch.equal(moved, images)
+    augmented = augment(images, Augmentation(0, 0, 0, 0), torch.Generator().manual_seed(0))
+    assert torch.equal(augmented, images)
 
 
-def test_augmentation_moves_each_image_its_own_way_and_by_the_seed(splits: tuple[Split, Split]) -> None:
+def test_augmentation_moves_each_image_differently_and_depends_on_the_seed(splits: tuple[Split, Split]) -> None:
     same = splits[0].images[:1].expand(8, -1, -1, -1)
     one, again, other = (augment(same, Augmentation(), torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(one, again)
@@ -272,25 +272,25 @@ def test_augmentation_moves_each_image_its_own_way_and_by_the_seed(splits: tuple
 def test_a_shift_stays_within_its_limit() -> None:
     dot = torch.zeros(500, 28, 28, 1, dtype=torch.uint8)
     dot[:, 14, 14] = 255
-    moved = augment(dot, Augmentation(0, 0, 0, shift=2.0), torch.Generator().manual_seed(0))
-    rows, columns = (moved.flatten(3).amax(dim=(0, 2, 3)), moved.flatten(3).amax(dim=(0, 1, 3)))
+    augmented = augment(dot, Augmentation(0, 0, 0, shift=2.0), torch.Generator().manual_seed(0))
+    rows, columns = (augmented.flatten(3).amax(dim=(0, 2, 3)), augmented.flatten(3).amax(dim=(0, 1, 3)))
     for line in (rows, columns):
         inked = line.nonzero().flatten()
         assert inked.min() in (11, 12)
         assert inked.max() in (16, 17)
 
 
-def test_a_turn_turns_clockwise_and_back_alike() -> None:
+def test_rotations_are_clockwise_as_often_as_anticlockwise() -> None:
     stroke = torch.zeros(400, 28, 28, 1, dtype=torch.uint8)
     stroke[:, 4:24, 14] = 255
-    moved = augment(stroke, Augmentation(degrees=30, scale=0, shear=0, shift=0), torch.Generator().manual_seed(0))
-    top = moved[:, 5, :, 0].double()  # [N, 28]
+    augmented = augment(stroke, Augmentation(degrees=30, scale=0, shear=0, shift=0), torch.Generator().manual_seed(0))
+    top = augmented[:, 5, :, 0].double()  # [N, 28]
     offset = (top * torch.arange(28)).sum(1) / top.sum(1).clamp(min=1) - 14
     assert abs(float(offset[top.sum(1) > 0].mean())) < 0.7
     assert float(offset[top.sum(1) > 0].max()) > 3
 
 
-def test_prediction_in_parts_is_prediction_at_once(splits: tuple[Split, Split]) -> None:
+def test_prediction_in_batches_equals_prediction_at_once(splits: tuple[Split, Split]) -> None:
     network = networks.build("digits", {}, 10).eval()
     images = splits[0].images[:50]
     assert torch.allclose(epochs.predict(network, images, batch_size=7), epochs.predict(network, images), atol=1e-5)

@@ -35,7 +35,7 @@ def shown(file: io.StringIO, quiet: bool = False, first: int = 1) -> str:
     return file.getvalue()
 
 
-def test_without_a_terminal_each_epoch_is_a_line_with_the_time_left_for_all_of_them() -> None:
+def test_without_a_terminal_each_epoch_is_a_line_with_the_remaining_time() -> None:
     assert shown(io.StringIO()).splitlines() == [
         "Training [digits].",
         "Up to 3 epochs; Ctrl-C keeps the best so far.",
@@ -45,19 +45,19 @@ def test_without_a_terminal_each_epoch_is_a_line_with_the_time_left_for_all_of_t
     ]
 
 
-def test_a_resumed_training_counts_only_what_is_still_to_do() -> None:
+def test_a_resumed_training_estimates_the_time_of_the_remaining_epochs_only() -> None:
     assert shown(io.StringIO(), first=2).splitlines()[2] == (
         "epoch 2/3  loss 0.5000, validation loss 0.0100, validation accuracy 99.10%  5.0 s, 50 s left"
     )
 
 
 @pytest.mark.parametrize("force", ["", "1"])
-def test_colours_asked_for_do_not_make_a_file_a_terminal(force: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_force_color_does_not_make_a_file_a_terminal(force: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", force)
     assert len(shown(io.StringIO()).splitlines()) == 5
 
 
-def test_a_terminal_has_one_bar_with_the_measures_below_it_and_no_line_for_an_epoch() -> None:
+def test_a_terminal_shows_one_bar_with_figures_below_it_and_no_lines_for_epochs() -> None:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown(Terminal()))
     assert "Up to 3 epochs; Ctrl-C keeps the best so far." in text
     assert re.search(r"epoch 3 of 3 ", text)
@@ -66,7 +66,7 @@ def test_a_terminal_has_one_bar_with_the_measures_below_it_and_no_line_for_an_ep
     assert "epoch 1/3" not in text
 
 
-def test_of_a_resumed_training_no_best_epoch_is_shown() -> None:
+def test_a_resumed_training_shows_no_best_epoch() -> None:
     assert "best so far:" not in shown(Terminal(), first=2)
 
 

@@ -37,8 +37,8 @@ import os, signal
 from training import cli
 from training.loop import resume
 written = resume.write
-def write(path, order, state):
-    written(path, order, state)
+def write(path, identity, state):
+    written(path, identity, state)
     if len(state["epochs"]) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 resume.write = write
@@ -46,8 +46,8 @@ cli.app()
 """
 
 
-def run(data: Path, output: Path, *more: object) -> Result:
-    arguments = ["train", "--data", data, "-o", output, *QUICK, *more]
+def run(data: Path, output: Path, *options: object) -> Result:
+    arguments = ["train", "--data", data, "-o", output, *QUICK, *options]
     return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "120"})
 
 
@@ -81,7 +81,7 @@ def killed(tiny_mnist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def interrupted(killed: Path, tmp_path: Path) -> Path:
-    """Copy the killed training, so that a test can resume it."""
+    """Copy the files of the killed training for one test, and return the path of its checkpoint."""
     for file in killed.parent.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     return tmp_path / killed.name
@@ -98,21 +98,21 @@ def test_a_killed_training_resumes_to_the_same_weights_and_its_log_is_complete(
     assert [line.split()[1] for line in result.stderr.splitlines() if line.startswith("epoch ")] == ["3/4", "4/4"]
     assert describe(interrupted).digest == describe(whole).digest
     assert not state.exists()
-    # It was killed after the state was written, and before the line of the epoch.
+    # The kill came after the state was written, and before the line of the second epoch.
     assert [line["event"] for line in log(interrupted)] == ["order", "epoch", "resume", "epoch", "epoch", "end"]
 
 
-def test_the_log_has_the_order_each_epoch_and_the_result_as_the_checkpoint_has_them(whole: Path) -> None:
-    order, *epochs, end = log(whole)
+def test_the_log_has_the_same_configuration_epochs_and_result_as_the_checkpoint(whole: Path) -> None:
+    start, *epochs, end = log(whole)
     described = describe(whole)
     trained = described.trained
-    assert order["event"] == "order"
+    assert start["event"] == "order"
     for key in ("dataset", "data_digest", "recipe", "seed", "versions", "commit", "device", "threads"):
-        assert order[key] == trained[key]
-    assert (order["network"], order["recipe"]["epochs"], order["recipe"]["synthetic"]) == ("digits", 4, 0)
+        assert start[key] == trained[key]
+    assert (start["network"], start["recipe"]["epochs"], start["recipe"]["synthetic"]) == ("digits", 4, 0)
     assert [epoch["event"] for epoch in epochs] == ["epoch"] * 4
-    for told, kept in zip(epochs, trained["epochs"], strict=True):
-        assert {key: told[key] for key in kept} == kept
+    for logged, recorded in zip(epochs, trained["epochs"], strict=True):
+        assert {key: logged[key] for key in recorded} == recorded
     assert end["event"] == "end"
     assert (end["digest"], end["measured"]) == (described.digest, described.measured)
     assert end["times"] == trained["times"]
@@ -120,24 +120,24 @@ def test_the_log_has_the_order_each_epoch_and_the_result_as_the_checkpoint_has_t
     assert sorted(file.name for file in whole.parent.iterdir()) == ["whole.log.jsonl", "whole.safetensors"]
 
 
-def test_the_state_of_another_training_is_refused_with_what_differs(tiny_mnist: Path, interrupted: Path) -> None:
-    for more, message in (
-        (["--epochs", 5], "recipe epochs was 4 and is 5."),
-        (["--seed", 4, "--batch-size", 48], "seed was 3 and is 4; recipe batch_size was 64 and is 48."),
-        (
-            ["--network", "classic"],
-            "network was digits and is classic; arguments widths was ",
-        ),
-        (["--validation", 0.3], "validation was 0.2 and is 0.3."),
+def test_the_state_of_another_training_is_refused_and_the_error_names_the_differences(
+    tiny_mnist: Path, interrupted: Path
+) -> None:
+    for options, *parts in (
+        (["--epochs", 5], "epochs was 4 and is 5"),
+        (["--seed", 4, "--batch-size", 48], "seed was 3 and is 4", "batch_size was 64 and is 48"),
+        (["--network", "classic"], "network was digits and is classic"),
+        (["--validation", 0.3], "validation was 0.2 and is 0.3"),
     ):
-        result = run(tiny_mnist, interrupted, "--resume", *more)
+        result = run(tiny_mnist, interrupted, "--resume", *options)
         assert result.exit_code == 2, result.output
-        assert f"{interrupted}.resume is the state of another training: {message}" in result.stderr
-        assert "--overwrite instead of --resume" in result.stderr
+        assert f"{interrupted}.resume" in result.stderr
+        assert [part for part in parts if part not in result.stderr] == []
+        assert "--overwrite" in result.stderr
         assert Path(f"{interrupted}.resume").exists()
 
 
-def test_other_data_are_another_training(tiny_mnist: Path, interrupted: Path, tmp_path: Path) -> None:
+def test_a_state_for_other_data_is_refused(tiny_mnist: Path, interrupted: Path, tmp_path: Path) -> None:
     raw = tmp_path / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for file in (tiny_mnist / "MNIST" / "raw").iterdir():
@@ -147,10 +147,10 @@ def test_other_data_are_another_training(tiny_mnist: Path, interrupted: Path, tm
         (raw / file.name).write_bytes(content)
     result = run(tmp_path / "data", interrupted, "--resume")
     assert result.exit_code == 2, result.output
-    assert "is the state of another training: data_digest was " in result.stderr
+    assert "data_digest was " in result.stderr
 
 
-def test_another_pool_than_that_of_the_state_is_refused(
+def test_a_state_for_another_pool_is_refused(
     tiny_mnist: Path, interrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("training.datasets.mnist.digest", lambda split: f"digest of {len(split)}")
@@ -161,17 +161,17 @@ def test_another_pool_than_that_of_the_state_is_refused(
     torch.save(content, state)
     result = run(tiny_mnist, interrupted, "--resume")
     assert result.exit_code == 2, result.output
-    assert f"{state}: the training started with other synthetic images" in result.stderr
-    assert "--overwrite instead of --resume" in result.stderr
+    assert f"{state}: " in result.stderr
+    assert "synthetic images" in result.stderr
+    assert "--overwrite" in result.stderr
     assert state.exists()
 
 
-def test_a_state_that_is_left_over_is_replaced_only_with_overwrite(
-    tiny_mnist: Path, whole: Path, interrupted: Path
-) -> None:
+def test_an_existing_state_is_replaced_only_with_overwrite(tiny_mnist: Path, whole: Path, interrupted: Path) -> None:
     refused = run(tiny_mnist, interrupted)
     assert refused.exit_code == 2, refused.output
-    assert f"{interrupted}.resume holds the state of an interrupted training. Give --resume" in refused.stderr
+    assert f"{interrupted}.resume" in refused.stderr
+    assert "--resume" in refused.stderr.replace(f"{interrupted}.resume", "")
     assert "--overwrite" in refused.stderr
     assert Path(f"{interrupted}.resume").exists()
     result = run(tiny_mnist, interrupted, "--overwrite")
@@ -190,13 +190,11 @@ def test_a_checkpoint_is_replaced_only_by_the_command_that_made_it(
     for other in (["--seed", "9"], ["--epochs", "1"], ["--batch-size", "32"], ["--name", "other"]):
         refused = run(tiny_mnist, path, *other)
         assert refused.exit_code == 2, refused.output
-        assert (
-            f"'{path}' exists, and it is not this command's: give --overwrite to replace it, or choose another place "
-            "with -o" in refused.stderr
-        )
+        assert f"'{path}'" in refused.stderr
+        assert "--overwrite" in refused.stderr
         assert describe(path).digest == digest
     assert [file.name for file in tmp_path.iterdir()] == ["whole.safetensors"]
-    assert run(tiny_mnist, path).exit_code == 0, "its own command may run again"
+    assert run(tiny_mnist, path).exit_code == 0, "the same command may replace its checkpoint"
     assert run(tiny_mnist, path, "--epochs", "1", "--overwrite").exit_code == 0
     assert describe(path).digest != digest
 
@@ -211,18 +209,19 @@ def test_a_foreign_file_is_replaced_only_if_it_is_empty(
     assert done.exit_code == (0 if empty else 2), done.output
     if not empty:
         assert (tmp_path / name).read_bytes() == b"my thesis"
-        assert "exists, and it is not this command's" in done.stderr
+        assert "--overwrite" in done.stderr
 
 
 def test_resuming_without_a_state_starts_from_the_beginning(tiny_mnist: Path, whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "new.safetensors"
     result = run(tiny_mnist, path, "--resume")
     assert result.exit_code == 0, result.output
-    assert f"There is no {path}.resume to resume from; training starts from the beginning." in result.stderr
+    assert f"{path}.resume" in result.stderr
+    assert "from the beginning" in result.stderr
     assert describe(path).digest == describe(whole).digest
 
 
-def test_a_full_disk_keeps_the_earlier_state_and_the_error_has_the_remedy(
+def test_a_full_disk_keeps_the_earlier_state_and_the_error_names_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "x.resume"
@@ -232,7 +231,7 @@ def test_a_full_disk_keeps_the_earlier_state_and_the_error_has_the_remedy(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TrainingError, match=r"x\.resume: can't be written \(No space left on device\); make room\."):
+    with pytest.raises(TrainingError, match=r"x\.resume.*No space left on device"):
         resume.write(path, {}, {"epochs": [1, 2]})
     assert resume.read(path, {})["epochs"] == [1]
     assert [file.name for file in tmp_path.iterdir()] == ["x.resume"]
@@ -243,7 +242,7 @@ class Bomb:
         return os.mkdir, ("exploded",)
 
 
-def test_a_state_that_is_damaged_or_holds_code_is_refused_and_not_run(
+def test_a_state_that_is_damaged_or_contains_code_is_refused_and_not_executed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -255,12 +254,12 @@ def test_a_state_that_is_damaged_or_holds_code_is_refused_and_not_run(
     torch.save([1], tmp_path / "list")
     for damaged in (b"", b"text", content[:-100], (tmp_path / "bomb").read_bytes(), (tmp_path / "list").read_bytes()):
         path.write_bytes(damaged)
-        with pytest.raises(TrainingError, match=r"x\.resume is not the state of a training .* Give --overwrite"):
+        with pytest.raises(TrainingError, match=r"x\.resume.*--overwrite"):
             resume.read(path, {"seed": 1})
     assert not (tmp_path / "exploded").exists()
 
 
-def test_a_log_that_ends_in_the_middle_of_a_line_continues_after_the_last_whole_one(
+def test_a_log_with_an_incomplete_last_line_continues_after_the_last_complete_line(
     tiny_mnist: Path, interrupted: Path
 ) -> None:
     with interrupted.with_suffix(".log.jsonl").open("ab") as file:

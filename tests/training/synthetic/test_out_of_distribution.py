@@ -1,4 +1,4 @@
-"""Pictures of none of the classes, made out of any images."""
+"""Out-of-distribution images are made from the training images of any data set."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from training.datasets.splits import Split
 from training.synthetic import out_of_distribution
 
 
-def splits(height: int = 20, width: int = 27, channels: int = 3) -> Split:
+def discs(height: int = 20, width: int = 27, channels: int = 3) -> Split:
     """Return bright discs of two colours on dark backgrounds."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     disc = ((x - width / 2) ** 2 + (y - height / 2) ** 2 < 50)[None, :, :, None]
@@ -17,27 +17,27 @@ def splits(height: int = 20, width: int = 27, channels: int = 3) -> Split:
 
 
 @pytest.mark.parametrize("size", [(20, 27, 3), (28, 28, 1), (3, 5, 3)])
-def test_as_many_as_are_asked_for_are_made_of_images_of_any_size(size: tuple[int, int, int]) -> None:
-    made = out_of_distribution.make(splits(*size), 2, 50, 0)
+def test_the_given_number_is_made_from_images_of_any_size(size: tuple[int, int, int]) -> None:
+    made = out_of_distribution.make(discs(*size), 2, 50, 0)
     assert made.images.shape == (50, *size)
     assert made.images.dtype == torch.uint8
     assert made.labels.tolist() == [2] * 50
 
 
-def test_the_same_seed_makes_the_same_pictures_and_another_makes_others() -> None:
-    first, again, other = (out_of_distribution.make(splits(), 2, 60, seed).images for seed in (4, 4, 5))
+def test_the_same_seed_makes_the_same_images_and_another_seed_makes_others() -> None:
+    first, again, other = (out_of_distribution.make(discs(), 2, 60, seed).images for seed in (4, 4, 5))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
 
-def test_none_of_them_is_one_of_the_images_and_few_are_alike() -> None:
-    known = {image.numpy().tobytes() for image in splits().images}
-    made = [image.numpy().tobytes() for image in out_of_distribution.make(splits(), 2, 300, 1).images]
+def test_no_image_equals_a_training_image_and_few_are_duplicates() -> None:
+    known = {image.numpy().tobytes() for image in discs().images}
+    made = [image.numpy().tobytes() for image in out_of_distribution.make(discs(), 2, 300, 1).images]
     assert not known & set(made)
     assert len(set(made)) > 250
 
 
-def test_a_shuffled_image_keeps_its_pixels_and_none_of_its_squares_stays() -> None:
+def test_a_shuffled_image_keeps_its_pixels_and_every_square_moves() -> None:
     image = torch.arange(144.0).reshape(1, 1, 12, 12).expand(30, 1, 12, 12)
     for seed in range(4):
         made = out_of_distribution._shuffled(image, torch.Generator().manual_seed(seed))
@@ -45,7 +45,7 @@ def test_a_shuffled_image_keeps_its_pixels_and_none_of_its_squares_stays() -> No
         assert not (made == image).any()
 
 
-def test_without_images_there_is_nothing_to_make_them_of() -> None:
+def test_an_empty_training_split_is_an_error() -> None:
     nothing = Split(torch.zeros(0, 8, 8, 3, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64))
-    with pytest.raises(DatasetError, match="no training images to make out-of-distribution images from"):
+    with pytest.raises(DatasetError, match="no training images"):
         out_of_distribution.make(nothing, 2, 10, 0)

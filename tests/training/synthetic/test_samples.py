@@ -23,18 +23,18 @@ def labels() -> dict[str, int]:
         return {row["path"]: int(row["label"]) for row in csv.DictReader(file)}
 
 
-def test_there_are_twenty_samples_of_each_digit_and_each_has_its_label_beside_the_folder() -> None:
+def test_there_are_twenty_labelled_samples_of_each_digit() -> None:
     assert Counter(labels().values()) == dict.fromkeys(range(10), 20)
     assert all((TOP / path).is_file() for path in labels())
 
 
-def test_every_sample_is_as_mnists_images_are() -> None:
+def test_every_sample_has_the_normal_form_of_mnist() -> None:
     for path in labels():
         pixels = prepare((TOP / path).read_bytes(), Preprocessing("stretch", 28, 28, 1), 784)
         assert form.are_normal(pixels[..., 0][None]).all()
 
 
-def test_three_samples_fail_each_in_its_own_way() -> None:
+def test_three_samples_are_errors_of_different_kinds() -> None:
     others = sorted(path.name for path in SAMPLES.iterdir() if f"samples/{path.name}" not in labels())
     kinds = set()
     for name in others:
@@ -45,7 +45,7 @@ def test_three_samples_fail_each_in_its_own_way() -> None:
     assert len(others) == 3
 
 
-def test_a_name_gives_no_label_away() -> None:
+def test_file_names_do_not_reveal_labels() -> None:
     ordered = [label for _path, label in sorted(labels().items())]
     assert len(set(ordered[:20])) > 5  # not sorted by label
     assert all(len(Path(path).stem) == 6 for path in labels())
@@ -62,7 +62,7 @@ def test_the_samples_are_mnist_test_images_with_their_own_labels() -> None:
     assert {path: known[prepare((TOP / path).read_bytes(), DIGIT, 784).tobytes()] for path in labels()} == labels()
 
 
-def test_the_script_makes_the_same_samples_from_the_same_data_every_time(tmp_path: Path) -> None:
+def test_the_script_makes_the_same_samples_from_the_same_data(tmp_path: Path) -> None:
     data = write_mnist(tmp_path / "data", train=1, test=25)
     made = []
     for number in range(2):

@@ -1,4 +1,4 @@
-"""The normalisation on pictures as people make them, composed here from samples of MNIST's form."""
+"""Digits in photographs, scans and frames are normalised like MNIST; the pictures are composed from the samples."""
 
 import csv
 import io
@@ -64,13 +64,13 @@ def filled(sample: Grey, side: int) -> Grey:
 
 
 def ramp(size: int) -> NDArray[np.float64]:
-    """Return light that decreases from one corner to the opposite one, to three tenths."""
+    """Return brightness that falls from 1 in one corner to 0.3 in the opposite one."""
     y, x = np.mgrid[0:size, 0:size] / (size - 1)
     return np.asarray(1.0 - 0.35 * (x + y))
 
 
 def shadow(size: int) -> NDArray[np.float64]:
-    """Return light with a shadow whose edge crosses the page."""
+    """Return brightness with the edge of a shadow across the page."""
     y, x = np.mgrid[0:size, 0:size] / (size - 1)
     return np.asarray(1.0 - 0.45 / (1.0 + np.exp(-(x + 0.4 * y - 0.7) / 0.02)))
 
@@ -139,20 +139,20 @@ SCENES: dict[str, Callable[[Grey], Grey]] = {
 }
 
 
-def likeness(one: Grey, other: Grey) -> float:
+def similarity(one: Grey, other: Grey) -> float:
     """Return the largest correlation, −1…1, over shifts of at most one pixel."""
     shifts = [np.roll(one, (y, x), axis=(0, 1)).ravel() for y in (-1, 0, 1) for x in (-1, 0, 1)]
     return max(float(np.corrcoef(shifted, other.ravel())[0, 1]) for shifted in shifts)
 
 
 @pytest.mark.parametrize("scene", SCENES)
-def test_a_digit_in_any_scene_comes_out_as_it_would_without(scene: str) -> None:
-    like = [likeness(normalise.normalise(SCENES[scene](sample)), sample) for sample in SAMPLES]
-    assert min(like) > 0.8, f"{like}"
-    assert np.mean(like) > 0.9, f"{like}"
+def test_a_digit_in_any_scene_is_normalised_like_the_plain_digit(scene: str) -> None:
+    scores = [similarity(normalise.normalise(SCENES[scene](sample)), sample) for sample in SAMPLES]
+    assert min(scores) > 0.8, f"{scores}"
+    assert np.mean(scores) > 0.9, f"{scores}"
 
 
-def test_what_was_done_is_traced() -> None:
+def test_the_trace_records_each_step() -> None:
     plain = normalise.trace(grey(page(SAMPLES[4])))
     assert (plain.dark, plain.paper, plain.flattened, plain.lines, plain.specks) == (True, 235, False, False, 0)
     left, top, right, bottom = plain.box
@@ -169,12 +169,12 @@ def test_what_was_done_is_traced() -> None:
     assert normalise.trace(SAMPLES[4]).unchanged
 
 
-def test_the_box_is_in_pixels_of_the_picture_however_large_that_is() -> None:
+def test_the_box_is_in_pixels_of_the_original_picture() -> None:
     found = normalise.trace(grey(page(SAMPLES[7], side=60, size=2400)))
     drawn = 300 + np.argwhere(ink(SAMPLES[7], 60) > 0.5)  # [n, 2]
     wanted = [*drawn.min(axis=0)[::-1], *drawn.max(axis=0)[::-1]]
     assert found.size == (2400, 2400)
-    assert np.abs(np.array(found.box) - wanted).max() <= 12  # two of its working pixels
+    assert np.abs(np.array(found.box) - wanted).max() <= 12  # two pixels of the reduced picture
 
 
 @pytest.mark.parametrize("thickness", [5, 9])
@@ -191,7 +191,7 @@ def test_a_thick_digit_that_fills_the_picture_keeps_its_polarity(thickness: int)
         assert trace.dark == dark
 
 
-def test_a_line_across_a_digit_changes_neither_its_size_nor_its_place() -> None:
+def test_a_line_across_a_digit_does_not_change_its_size_or_place() -> None:
     for sample in SAMPLES:
         crossed = sample.copy()
         crossed[13:15] = 255
@@ -208,20 +208,20 @@ def test_a_line_across_a_digit_changes_neither_its_size_nor_its_place() -> None:
         "an empty cell": grey(lined(np.full((60, 60), 230.0), *FRAME)),
     }.values(),
 )
-def test_a_page_with_nothing_on_it_is_blank(empty: Grey) -> None:
+def test_an_empty_page_is_blank(empty: Grey) -> None:
     with pytest.raises(ImageError, match=r"^blank: "):
         normalise.normalise(empty)
 
 
-def anything() -> st.SearchStrategy[Grey]:
+def any_picture() -> st.SearchStrategy[Grey]:
     sizes = st.tuples(st.integers(1, 70), st.integers(1, 70))
     levels = st.one_of(st.integers(0, 255), st.sampled_from([0, 255]))
     return sizes.flatmap(lambda size: arrays.arrays(np.uint8, size, elements=levels))
 
 
 @settings(max_examples=60, deadline=None)
-@given(anything())
-def test_whatever_the_picture_it_is_a_digit_or_blank(picture: Grey) -> None:
+@given(any_picture())
+def test_any_picture_gives_a_digit_or_the_error_blank(picture: Grey) -> None:
     pixels, errors = normalise.normalise_all([picture])
     if errors:
         assert (len(pixels), errors[0].kind) == (0, "blank")

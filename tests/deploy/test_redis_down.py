@@ -1,4 +1,4 @@
-"""Redis was away for longer than the announcement of a worker lasts."""
+"""Redis was down for longer than the record of a worker lasts."""
 
 from pigeonhole.ledger.workers import Announcement, Workers
 from pigeonhole.settings import Settings
@@ -6,9 +6,9 @@ from pigeonhole.settings import Settings
 WORKER = Announcement(name="celery@one", model="digits", digest="d", version="1", processes=2)
 
 
-def test_a_worker_whose_record_expired_comes_back_with_its_ready_processes(settings: Settings) -> None:
+def test_a_worker_whose_record_expired_is_listed_again_with_its_ready_processes(settings: Settings) -> None:
     workers = Workers(settings)
     workers.announce(WORKER)
-    workers.leave(WORKER.name)  # as when it expired
+    workers.leave(WORKER.name)  # removes the record, as its expiry does
     workers.announce(WORKER)
     assert [worker.processes for worker in workers.alive()] == [2]
