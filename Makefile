@@ -38,8 +38,8 @@ test-lowest: .venv-lowest/.done ## tests with the oldest releases that pyproject
 browser-test: .venv/.dev ## the report's tests in Chromium, which must be installed, and its driver
 	$(BIN)/pytest -m browser tests/browser
 
-slow-test: .venv/.dev ## the tests that train models or classify whole data sets; minutes
-	$(BIN)/pytest -m slow tests/e2e/test_documents.py
+slow-test: .venv/.dev ## the tests that `make test` leaves out: the guide's commands, trainings, whole data sets; minutes
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -m slow -n auto --timeout 900
 
 lint: .venv/.dev lint-style ## ruff, format check, mypy --strict, and lint-style
 	$(BIN)/ruff check .

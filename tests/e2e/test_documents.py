@@ -13,8 +13,8 @@ from scripts.outputs.page import comparable, parse, shortened
 from scripts.outputs.run import NOT_RUN, run
 from tests.conftest import starting_workers
 
-#: Pages that train models for minutes.
-SLOW = {"own-images.md", "training.md"}
+#: The only page that `make test` runs; `make slow-test` runs the others, which take minutes.
+FAST = "README.md"
 #: Pages that share one worker: to start one for each command takes most of the time. The other pages start their own.
 SHARED_WORKER = {"bad-input.md", "gpu.md", "report.md", "results.md"}
 #: Commands whose output is not compared → why it differs from the page's.
@@ -38,7 +38,7 @@ def shared_worker(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.mark.timeout(600)  # some ten commands, one after the other
 @pytest.mark.parametrize(
-    "page", [pytest.param(page, id=page.name, marks=[pytest.mark.slow] * (page.name in SLOW)) for page in PAGES]
+    "page", [pytest.param(page, id=page.name, marks=[pytest.mark.slow] * (page.name != FAST)) for page in PAGES]
 )
 def test_the_commands_of_a_page_run_in_their_order_and_print_what_it_shows(
     page: Path, tmp_path: Path, shared_worker: Mapping[str, str]

@@ -46,6 +46,7 @@ def album(home: Path) -> Path:
     return home
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_served_corrected_retrained_and_rolled_out(
     album: Path, brokered: Run, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

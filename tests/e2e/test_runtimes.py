@@ -77,6 +77,7 @@ def test_rows_in_another_precision_name_it(home: Path, embedded: Run) -> None:
     assert (row["label"], row["model"]) == ("8", checkpoints.describe(checkpoints.find("digits")).identity("bf16"))
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["mnist", "drawn", "pen"])
 def test_both_runtimes_agree_on_every_image_of_a_test_set(name: str) -> None:

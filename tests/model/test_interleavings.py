@@ -24,7 +24,7 @@ def world(settings: Settings) -> World:
     return World(settings, connect(settings.broker_url), (2,))
 
 
-@pytest.mark.parametrize(("times", "workers"), [(0, 2), (1, 1)])
+@pytest.mark.parametrize(("times", "workers"), [(0, 2), pytest.param(1, 1, marks=pytest.mark.slow)])
 def test_no_order_of_events_loses_or_duplicates_a_row(world: World, times: int, workers: int) -> None:
     """`make chaos` explores two workers and expiring leases at once."""
     explorer = Explorer(world, Budget(faults=1, times=times, sweeps=1, cancels=1), workers).run()

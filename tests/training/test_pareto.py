@@ -26,6 +26,7 @@ def run(docs: Path, *arguments: object) -> None:
     pareto.main([*map(str, arguments), "--work", str(docs / "work"), "--docs", str(docs)])
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_and_measured_once(
     docs: Path, tiny_mnist: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
