@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from pigeonhole.version import VERSION
+
+ROOT = Path(__file__).resolve().parents[2]
 #: The number of processors that all systems may use, and of processes for each system.
 PROCESSORS = PROCESSES = 2
 #: Environment variables for one thread per process, because two processes with two threads each would compete for two
@@ -69,8 +71,8 @@ def describe(used: int = PROCESSORS) -> str:
 
 
 def versions() -> str:
-    """Return the versions of Python and of the installed packages."""
-    found = [f"Python {platform.python_version()}"]
+    """Return the versions of Pigeonhole, Python and the installed packages."""
+    found = [f"Pigeonhole {VERSION}", f"Python {platform.python_version()}"]
     for package in (*PACKAGES, *PEERS):
         try:
             found.append(f"{package} {metadata.version(package)}")

@@ -24,7 +24,7 @@ from pigeonhole.sources.expand import expand
 from pigeonhole.sources.reference import Root
 from worker.processing.pipeline import Pipeline
 
-SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 SOURCES = {"files": "files", ".zip": "x.zip", ".tar": "x.tar", ".tar.gz": "x.tar.gz"}
 
 

@@ -26,7 +26,7 @@ from scripts.document import replaced
 from training.loop import resume
 from training.recipes.defaults import RECIPES, plan
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 LINES = "runs.jsonl"
 
 
