@@ -99,11 +99,12 @@ class Site:
         self._start("prometheus", "prometheus", *options, f"--web.listen-address=127.0.0.1:{self._web}")
 
     def program(self, *arguments: str) -> str:
-        """Run a command of `pigeonhole` and return its standard output."""
+        """Run a command of `pigeonhole` and return its standard output; exit if it fails."""
         command = [sys.executable, "-m", "pigeonhole", *arguments]
-        return subprocess.run(
-            command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False
-        ).stdout
+        run = subprocess.run(command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False)
+        if run.returncode not in (0, 3):  # 3: some rows are errors
+            sys.exit(f"monitoring-test: {' '.join(command)} ended with {run.returncode}: {run.stderr}")
+        return run.stdout
 
     def query(self, expression: str) -> dict[str, float]:
         """Run a PromQL query; return the value of each series by its last label."""
@@ -153,7 +154,7 @@ def site() -> Iterator[Site]:
 def check_site(running: Site) -> None:
     """Check the counts, and each alert that one worker can trigger."""
     running.wait(lambda: running.query('up{job="pigeonhole"} == 1'), "a first scrape")
-    summary = json.loads(running.program("classify", "samples", "-q", "--json", "-o", "/dev/null"))
+    summary = json.loads(running.program("classify", "samples", "-q", "--json", "--format", "csv", "-o", "/dev/null"))
     expected = {"error": summary["errors"], "review": summary["reviews"]}
     expected["label"] = summary["images"] - expected["error"] - expected["review"]
     _counted(running, expected, summary["errors_by_kind"], 1)
@@ -161,7 +162,7 @@ def check_site(running: Site) -> None:
     [victim, *_] = running.processes()
     os.kill(victim, signal.SIGKILL)
     running.wait(lambda: victim not in running.processes() and len(running.processes()) == 2, "another process")
-    running.program("classify", "samples", "-q", "--json", "-o", "/dev/null")
+    running.program("classify", "samples", "-q", "--json", "--format", "csv", "-o", "/dev/null")
     _counted(running, expected, summary["errors_by_kind"], 2)
     say("scraped: the counts of the killed process are neither lost nor counted twice")
     stages = running.query("sum by (stage) (pigeonhole_stage_seconds_total)")
@@ -196,7 +197,7 @@ def _alerts(running: Site) -> None:
     with tempfile.TemporaryDirectory() as broken:
         for number in range(200):
             (Path(broken) / f"{number}.png").write_bytes(b"no image")
-        running.program("classify", broken, "-q", "--json", "-o", "/dev/null")
+        running.program("classify", broken, "-q", "--json", "--format", "csv", "-o", "/dev/null")
         fires("PigeonholeManyErrors")
     for process in running.processes():
         os.kill(process, signal.SIGSTOP)
