@@ -21,7 +21,7 @@ SEARCHES = (
 
 
 def search() -> None:
-    """Explore each of them, and print the numbers of states; raise Violation if an invariant does not hold."""
+    """Run each of the `SEARCHES`, and print the numbers of states; raise Violation if an invariant does not hold."""
     logging.disable(logging.CRITICAL)  # each of many losses would be logged
     with tempfile.TemporaryDirectory() as folder:
         redis = RedisServer(Path(folder), "--appendonly", "no")
