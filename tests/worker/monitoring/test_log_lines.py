@@ -62,6 +62,7 @@ def test_a_worker_logs_one_line_when_ready_and_one_for_each_batch(tmp_path: Path
         assert "ready" not in log.read_text()
         go.touch()
         wait_for(lambda: "ready" in log.read_text(), f"the line `ready`: {log}")
+        assert [one.processes for one in workers.alive()] == [2], "announced with the line, not seconds later"
         digest = checkpoints.describe(checkpoints.find("digits")).digest[:12]
         (ready,) = lines(log)
         for part in ("digits", digest, "cpu (onnxruntime/f32)", "2 processes"):
