@@ -211,7 +211,7 @@ def classify(folder: Path) -> Run:
 
 
 def _worker_processes(command: int) -> list[int]:
-    """Return the ids of the command's descendants that classify: the children of Celery's parent process."""
+    """Return the ids of the command's descendants that classify: the children of the embedded worker."""
     parents, names = {}, {}
     for entry in Path("/proc").iterdir():
         try:
@@ -224,7 +224,11 @@ def _worker_processes(command: int) -> list[int]:
     while len(family) > size:
         size = len(family)
         family |= {pid for pid, parent in parents.items() if parent in family}
-    return [pid for pid in family if b"spawn_main" in names.get(pid, b"") and b"celery" in names.get(parents[pid], b"")]
+    return [
+        pid
+        for pid in family
+        if b"spawn_main" in names.get(pid, b"") and b"embedded_worker" in names.get(parents[pid], b"")
+    ]
 
 
 def time_each(folder: Path) -> list[float]:
