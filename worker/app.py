@@ -179,8 +179,8 @@ class Presence(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no 
             logger.critical("%s: this worker ends; other workers will do its pending batches", ended)
             state.should_stop = int(ExitCode.FAILED)
         if not self._logged_ready and _ready_processes(self._pool) >= self._pool.num_processes:
-            self._logged_ready = True
             self._announce()  # now, because `pigeonhole doctor` reports a worker without ready processes
+            self._logged_ready = True
             about, devices = self._announcement, ", ".join(self._choice.devices)
             what = "ready: model %s, digest %s, device %s (%s), %d processes"
             logger.info(what, about.model, about.digest[:12], devices, about.runtime, self._pool.num_processes)
