@@ -1,4 +1,4 @@
-"""A private Redis for systems and measurements without their own: the same server as the embedded one."""
+"""A private Redis for systems, measurements and the guide's outputs: the same server as the embedded one."""
 
 import subprocess
 import tempfile
@@ -14,12 +14,16 @@ from pigeonhole.settings import Settings
 
 
 @contextmanager
-def broker() -> Iterator[Path]:
-    """Start a Redis on a Unix socket, without files on disk as the embedded one, and yield the socket's path."""
+def broker(*options: str) -> Iterator[Path]:
+    """Start a Redis on a Unix socket, and yield the socket's path.
+
+    Args:
+        options: options of redis-server; without any, Redis writes no file, as the embedded one.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-redis-") as folder:
         socket = Path(folder) / "redis.sock"
         command = [redis_server(), "--port", "0", "--unixsocket", str(socket), "--dir", folder]
-        command += ["--save", "", "--appendonly", "no"]
+        command += ["--save", "", *(options or ("--appendonly", "no"))]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
             try:
                 _await(socket)

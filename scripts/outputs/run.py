@@ -7,16 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-import redis
-
-from pigeonhole.embedded.servers import redis_server
+from benchmarks.common.broker import broker
 from scripts.outputs.folder import FOLDER
 from scripts.outputs.page import Step
 
@@ -79,9 +76,11 @@ def run(steps: Sequence[Step], root: Path, settings: Mapping[str, str] = Mapping
     """
     outputs = root / "outputs"
     outputs.mkdir()
-    with _redis(root) as broker:
-        code = _run_script(_script(steps, outputs).replace(BROKER, broker), root, settings)
-        places = {broker: BROKER, str(root): "", f"@{socket.gethostname()}": "@one"}
+    # The doctor finds no fault in a Redis with these options.
+    with broker("--appendonly", "yes", "--appendfsync", "always") as socket_path:
+        url = f"unix://{socket_path}"
+        code = _run_script(_script(steps, outputs).replace(BROKER, url), root, settings)
+        places = {url: BROKER, str(root): "", f"@{socket.gethostname()}": "@one"}
         printed = {int(file.name): _read(file, places) for file in outputs.iterdir()}
     last = max(printed, default=None)
     return Result(code, printed, "" if last is None else "\n".join([f"$ {steps[last].code}", *printed[last]]))
@@ -117,19 +116,3 @@ def _read(file: Path, places: dict[str, str]) -> list[str]:
     for here, shown in places.items():
         text = text.replace(here, shown)
     return [line for line in text.rstrip().splitlines() if not _PROGRESS.match(line)]
-
-
-@contextmanager
-def _redis(folder: Path) -> Iterator[str]:
-    """Start a Redis in which the doctor finds no fault, and yield its URL."""
-    path = folder / "redis.sock"
-    command = [redis_server(), "--port", "0", "--unixsocket", str(path), "--dir", str(folder), "--save", ""]
-    command += ["--appendonly", "yes", "--appendfsync", "always"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
-        try:
-            while not path.exists() and server.poll() is None:
-                time.sleep(0.01)
-            redis.Redis(unix_socket_path=str(path)).ping()
-            yield f"unix://{path}"
-        finally:
-            server.kill()
